@@ -1,0 +1,51 @@
+"""Mothertongue teaches a chat model a new language.
+
+    snakemake --profile profiles/local results/nl/adapter
+
+Conversation trees go in, a LoRA adapter comes out, and every step between is a file:
+
+    results/source/messages.parquet                      fetch      every message of the source dataset
+    results/source/shards/{source}/{shard}.parquet       split      slices of one source language
+    results/models/translation/{model}/                  fetch_translation_model
+    results/pivot/{source}/{shard}.parquet               pivot      into English, where no direct model exists
+    results/{lang}/translated/{source}/{shard}.parquet   translate
+    results/{lang}/dataset/                              combine    train, validation, card, account of every message
+    results/{lang}/threads/{split}.jsonl                 threads    the best-ranked threads as chat prompts
+    results/models/base/{model}/                         fetch_base_model
+    results/{lang}/adapter/                              tune
+    results/{lang}/evaluation/                           evaluate   does it speak the language, beside the base model?
+
+`results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+
+
+localrules:
+    help,
+
+
+rule help:
+    shell:
+        """
+        echo "Name what to build, for instance:"
+        echo "    snakemake --profile profiles/demo results/demo/pt/adapter   the demo"
+        echo "    snakemake --profile profiles/local results/nl/adapter       a Dutch adapter, on this machine"
+        echo "    snakemake -n results/nl/adapter                             what that would do"
+        echo "README.md and config/README.md tell the rest."
+        """
+
+
+include: "rules/source.smk"
+include: "rules/translation.smk"
+include: "rules/dataset.smk"
+include: "rules/tuning.smk"
+include: "rules/evaluation.smk"

@@ -1,0 +1,78 @@
+"""The dataset of a target language: its shards put together, and the threads that training reads."""
+
+
+rule combine:
+    input:
+        script="scripts/combine.py",
+        library=library("cards", "dataset", "errors", "files", "messages", "progress"),
+        shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=SHARD_NAMES),
+        counts=source_counts,
+    output:
+        train="{results}/{lang}/dataset/train.parquet",
+        validation="{results}/{lang}/dataset/validation.parquet",
+        card="{results}/{lang}/dataset/README.md",
+        accounting="{results}/{lang}/dataset/accounting.json",
+    log:
+        "{results}/logs/{lang}/dataset.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/dataset.jsonl"
+    params:
+        languages=list(SHARDS),
+        name=language_name,
+        source=configuration.dataset_name(config),
+        licence=config["source"]["licence"],
+        on_flagged=config["quality"]["on_flagged"],
+        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/dataset",
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    shell:
+        r"""
+        python {input.script} \
+            --shards {input.shards:q} \
+            --counts {input.counts:q} \
+            --languages {params.languages:q} \
+            --target {wildcards.lang:q} \
+            --name {params.name:q} \
+            --source {params.source:q} \
+            --licence {params.licence:q} \
+            --on-flagged {params.on_flagged:q} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+rule threads:
+    input:
+        script="scripts/threads.py",
+        library=library("errors", "files", "messages", "progress", "prompts", "threads_file", "trees"),
+        dataset="{results}/{lang}/dataset/{split}.parquet",
+        template=prompt_template(),
+    output:
+        threads="{results}/{lang}/threads/{split}.jsonl",
+        accounting="{results}/{lang}/threads/{split}.accounting.json",
+    log:
+        "{results}/logs/{lang}/threads/{split}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/threads/{split}.jsonl"
+    params:
+        select=config["threads"]["select"],
+        system_prompt=system_prompt,
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    shell:
+        r"""
+        python {input.script} \
+            --dataset {input.dataset:q} \
+            --select {params.select:q} \
+            --system-prompt {params.system_prompt:q} \
+            --template {input.template:q} \
+            --output {output.threads:q} \
+            --accounting {output.accounting:q} 2>&1 | tee {log:q}
+        """

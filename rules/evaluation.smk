@@ -1,0 +1,54 @@
+"""Evaluation: does the adapter speak the language, beside its base model?"""
+
+
+def evaluation_prompts(wildcards):
+    """The held-out prompts of the language; where there are none, the validation threads' own questions serve."""
+    path = f"config/prompts/{wildcards.lang}.txt"
+    return [path] if Path(path).is_file() else []
+
+
+rule evaluate:
+    input:
+        script="scripts/evaluate.py",
+        library=library(
+            "causal", "errors", "evaluation", "files", "language_id", "languages", "progress", "prompts", "threads_file"
+        ),
+        adapter=rules.tune.output.adapter,
+        base_model=model_folder(BASE_MODEL, "base"),
+        threads="{results}/{lang}/threads/validation.jsonl",
+        prompts=evaluation_prompts,
+    output:
+        metrics="{results}/{lang}/evaluation/metrics.json",
+        samples="{results}/{lang}/evaluation/samples.jsonl",
+        plot="{results}/{lang}/evaluation/language.svg",
+    log:
+        "{results}/logs/{lang}/evaluation.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/evaluation.jsonl"
+    params:
+        name=language_name,
+        prompts=lambda wildcards, input: ["--prompts", *input.prompts] if input.prompts else [],
+        prompts_count=config["evaluation"]["prompts"],
+        max_new_tokens=config["evaluation"]["max_new_tokens"],
+        system_prompt=system_prompt,
+        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/evaluation",
+    conda:
+        "../envs/evaluation.yaml"
+    threads: 8
+    resources:
+        mem_mb=24000,
+        runtime=120,
+    shell:
+        r"""
+        python {input.script} \
+            --adapter {input.adapter:q} \
+            --base-model {input.base_model:q} \
+            --threads {input.threads:q} \
+            {params.prompts:q} \
+            --count {params.prompts_count} \
+            --target {wildcards.lang:q} \
+            --name {params.name:q} \
+            --system-prompt {params.system_prompt:q} \
+            --max-new-tokens {params.max_new_tokens} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,78 @@
+"""The source dataset: fetched whole, then split into shards by source language and tree."""
+
+
+rule fetch:
+    input:
+        script="scripts/fetch.py",
+        library=library("errors", "files", "messages", "progress", "source"),
+        files=list(SOURCE_FILES.values()),
+    output:
+        messages="{results}/source/messages.parquet",
+    log:
+        "{results}/logs/source/messages.log",
+    benchmark:
+        "{results}/benchmarks/source/messages.jsonl"
+    params:
+        dataset=configuration.dataset_arguments(config),
+        revision=[] if SOURCE_FILES else ["--revision", config["source"]["revision"]],
+        validation=config["source"]["validation"],
+    conda:
+        "../envs/data.yaml"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 python {input.script} \
+            --dataset {params.dataset:q} \
+            {params.revision:q} \
+            --validation {params.validation} \
+            --output {output.messages:q} 2>&1 | tee {log:q}
+        """
+
+
+# A checkpoint, so that what follows is judged by checksum: only shards whose bytes changed are translated again.
+checkpoint split:
+    input:
+        script="scripts/split.py",
+        library=library(
+            "errors", "files", "messages", "progress", "quality", "segments", "shards", "translation"
+        ),
+        messages=rules.fetch.output.messages,
+    output:
+        shards=expand("{{results}}/source/shards/{shard}.parquet", shard=SHARD_NAMES),
+        counts="{results}/source/counts.json",
+    log:
+        "{results}/logs/source/shards.log",
+    benchmark:
+        "{results}/benchmarks/source/shards.jsonl"
+    params:
+        shards=[f"{language}={count}" for language, count in SHARDS.items()],
+        folder=lambda wildcards: f"{wildcards.results}/source/shards",
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    shell:
+        r"""
+        python {input.script} \
+            --messages {input.messages:q} \
+            --shards {params.shards:q} \
+            --counts {output.counts:q} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+def source_shard(wildcards):
+    """One shard, once split has run."""
+    checkpoints.split.get(results=wildcards.results)
+    return f"{wildcards.results}/source/shards/{wildcards.source}/{wildcards.shard}.parquet"
+
+
+def source_counts(wildcards):
+    """The source's messages by split and language, once split has run."""
+    return checkpoints.split.get(results=wildcards.results).output.counts

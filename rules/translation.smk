@@ -1,0 +1,141 @@
+"""Translation: models fetched once, shards into English where there is no direct model, then into the target language."""
+
+ENGINE = config["translation"]["engine"]
+TRANSLATION_LIBRARY = library(
+    "engines/__init__",
+    *([f"engines/{ENGINE.replace('-', '_')}"] if ENGINE in CLASSES else []),
+    "errors",
+    "fetching",
+    "files",
+    "languages",
+    "messages",
+    "progress",
+    "protect",
+    "quality",
+    "references",
+    "segments",
+    "shard_program",
+    "shards",
+    "translation",
+)
+
+
+rule fetch_translation_model:
+    input:
+        script="scripts/fetch_translation_model.py",
+        library=library("engines/__init__", "errors", "fetching", "files", "progress", "references"),
+        files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model]),
+    output:
+        model=directory("{results}/models/translation/{model}"),
+    log:
+        "{results}/logs/models/translation/{model}.log",
+    benchmark:
+        "{results}/benchmarks/models/translation/{model}.jsonl"
+    params:
+        engine=ENGINE,
+        reference=lambda wildcards: TRANSLATION_MODELS[wildcards.model],
+    conda:
+        "../envs/translation.yaml"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 python {input.script} \
+            --engine {params.engine:q} \
+            --model {params.reference:q} \
+            --output {output.model:q} 2>&1 | tee {log:q}
+        """
+
+
+def pivot_model(wildcards):
+    return model_folder(MODELS[wildcards.source, ENGLISH], "translation").format(**wildcards)
+
+
+rule pivot:
+    input:
+        script="scripts/pivot.py",
+        library=TRANSLATION_LIBRARY + library("routes"),
+        shard=source_shard,
+        model=pivot_model,
+    output:
+        "{results}/pivot/{source}/{shard}.parquet",
+    log:
+        "{results}/logs/pivot/{source}/{shard}.log",
+    benchmark:
+        "{results}/benchmarks/pivot/{source}/{shard}.jsonl"
+    params:
+        engine=ENGINE,
+        length_ratio=config["quality"]["length_ratio"],
+        repeats=config["quality"]["repeats"],
+    conda:
+        "../envs/translation.yaml"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    shell:
+        r"""
+        python {input.script} \
+            --shard {input.shard:q} \
+            --engine {params.engine:q} \
+            --model {input.model:q} \
+            --workers {threads} \
+            --length-ratio {params.length_ratio} \
+            --repeats {params.repeats} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+def shard_to_translate(wildcards):
+    """The shard in English where the route goes through it, else as it is."""
+    if route(wildcards).kind == "pivot":
+        return rules.pivot.output[0].format(**wildcards)
+    return source_shard(wildcards)
+
+
+def translation_model(wildcards):
+    """The model folder of the route; none for native messages and those without a route."""
+    model = route(wildcards).model
+    return [model_folder(model, "translation").format(**wildcards)] if model else []
+
+
+rule translate:
+    input:
+        script="scripts/translate.py",
+        library=TRANSLATION_LIBRARY,
+        shard=shard_to_translate,
+        model=translation_model,
+    output:
+        "{results}/{lang}/translated/{source}/{shard}.parquet",
+    log:
+        "{results}/logs/{lang}/translated/{source}/{shard}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/translated/{source}/{shard}.jsonl"
+    params:
+        route=lambda wildcards: route(wildcards).kind,
+        engine=ENGINE,
+        model=lambda wildcards, input: ["--model", *input.model] if input.model else [],
+        length_ratio=config["quality"]["length_ratio"],
+        repeats=config["quality"]["repeats"],
+    conda:
+        "../envs/translation.yaml"
+    threads: lambda wildcards: 4 if route(wildcards).model else 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    shell:
+        r"""
+        python {input.script} \
+            --shard {input.shard:q} \
+            --target {wildcards.lang:q} \
+            --route {params.route:q} \
+            --engine {params.engine:q} \
+            {params.model:q} \
+            --workers {threads} \
+            --length-ratio {params.length_ratio} \
+            --repeats {params.repeats} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """

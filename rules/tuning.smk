@@ -1,0 +1,88 @@
+"""Tuning: the base model fetched once, then a LoRA adapter trained on the threads."""
+
+
+rule fetch_base_model:
+    input:
+        script="scripts/fetch_base_model.py",
+        library=library("errors", "fetching", "files", "gguf_models", "progress", "references"),
+        files=local_model_files(BASE_MODEL),
+    output:
+        model=directory("{results}/models/base/{model}"),
+    log:
+        "{results}/logs/models/base/{model}.log",
+    benchmark:
+        "{results}/benchmarks/models/base/{model}.jsonl"
+    params:
+        reference=BASE_MODEL,
+    conda:
+        "../envs/tuning.yaml"
+    localrule: True
+    threads: 2
+    resources:
+        mem_mb=16000,
+        runtime=120,
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 python {input.script} \
+            --model {params.reference:q} \
+            --output {output.model:q} 2>&1 | tee {log:q}
+        """
+
+
+def tuning_options():
+    """The tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
+    tuning = config["tuning"]
+    values = {
+        "quantization": tuning["quantization"],
+        "lora-rank": tuning["lora"]["rank"],
+        "lora-alpha": tuning["lora"]["alpha"],
+        "lora-dropout": tuning["lora"]["dropout"],
+        "epochs": tuning["epochs"],
+        "max-steps": tuning["max_steps"],
+        "learning-rate": tuning["learning_rate"],
+        "warmup": tuning["warmup"],
+        "batch-size": tuning["batch_size"],
+        "accumulation": tuning["accumulation"],
+        "max-length": tuning["max_length"],
+        "seed": tuning["seed"],
+    }
+    options = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    options += [] if tuning["packing"] else ["--no-packing"]
+    return options + (["--gradient-checkpointing"] if tuning["gradient_checkpointing"] else [])
+
+
+rule tune:
+    input:
+        script="scripts/tune.py",
+        library=library(
+            "cards", "causal", "errors", "fetching", "files", "progress", "prompts", "references", "threads_file", "tuning"
+        ),
+        threads="{results}/{lang}/threads/train.jsonl",
+        base_model=model_folder(BASE_MODEL, "base"),
+        template=prompt_template(),
+    output:
+        adapter=directory("{results}/{lang}/adapter"),
+    log:
+        "{results}/logs/{lang}/adapter.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/adapter.jsonl"
+    params:
+        name=language_name,
+        options=tuning_options(),
+    conda:
+        "../envs/tuning.yaml"
+    threads: 8
+    resources:
+        mem_mb=24000,
+        runtime=720,
+    shell:
+        r"""
+        python {input.script} \
+            --threads {input.threads:q} \
+            --base-model {input.base_model:q} \
+            --template {input.template:q} \
+            --target {wildcards.lang:q} \
+            --name {params.name:q} \
+            {params.options:q} \
+            --output {output.adapter:q} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,62 @@
+"""Combine the translated shards of one target language into a dataset, and account for every message."""
+
+import argparse
+import json
+from pathlib import Path
+
+from mothertongue import cards, dataset
+from mothertongue.errors import run
+from mothertongue.files import whole_file, write_json
+from mothertongue.messages import TRANSLATED, read, write
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards that scripts/translate.py wrote")
+    parser.add_argument("--counts", type=Path, required=True, help="JSON file of counts that scripts/split.py wrote")
+    parser.add_argument("--languages", nargs="+", required=True, help="the source languages that were translated")
+    parser.add_argument("--target", required=True, help="code of the target language")
+    parser.add_argument("--name", required=True, help="English name of the target language, for the card")
+    parser.add_argument("--source", required=True, help="name of the source dataset, for the card")
+    parser.add_argument("--licence", default="other", help="licence of the source dataset, for the card")
+    parser.add_argument(
+        "--on-flagged",
+        choices=("keep", "drop"),
+        default="keep",
+        help="whether translations that a quality check objects to stay in the dataset (default: keep)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the dataset to")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    shards = [read(path, TRANSLATED) for path in arguments.shards]
+    counts = json.loads(arguments.counts.read_text(encoding="utf-8"))
+    splits = dataset.combine(shards, arguments.on_flagged)
+    accounting = dataset.account(counts, arguments.languages, shards, splits)
+    card = cards.dataset_card(
+        arguments.target,
+        arguments.name,
+        arguments.source,
+        arguments.licence,
+        accounting,
+        dataset.models_used(splits),
+    )
+    for split, table in splits.items():
+        with whole_file(arguments.output / f"{split}.parquet") as partial:
+            write(table, partial)
+    write_json(arguments.output / "accounting.json", accounting)
+    with whole_file(arguments.output / "README.md") as partial:
+        partial.write_text(card, encoding="utf-8")
+    total = accounting["total"]
+    statuses = ", ".join(f"{count:,} {status}" for status, count in total["status"].items() if count)
+    say(
+        f"combine: {total['messages']:,} messages in = {statuses}, {total['excluded']:,} excluded; "
+        f"{total['out']:,} out -> {arguments.output}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+"""Fetch the source dataset: every message of all its splits in one checked Parquet file.
+
+    scripts/fetch.py --dataset OpenAssistant/oasst1 --revision main --output messages.parquet
+    scripts/fetch.py --dataset messages.jsonl --validation 0.05 --output messages.parquet
+    scripts/fetch.py --dataset train=a.jsonl.gz validation=b.jsonl.gz --output messages.parquet
+"""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import source
+from mothertongue.errors import run
+from mothertongue.files import whole_file
+from mothertongue.messages import write
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--dataset",
+        nargs="+",
+        required=True,
+        help="a dataset on the hub (owner/name), or local files in the OASST schema (.jsonl, .jsonl.gz, .parquet): "
+        "one file, or train=FILE validation=FILE",
+    )
+    parser.add_argument("--revision", help="commit, tag or branch of a dataset on the hub (default: the newest)")
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.05,
+        help="share of the trees, chosen by hash, that become the validation split where there is none (default 0.05)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    files = source.local_files(arguments.dataset)
+    if files:
+        tables = {split: source.read_file(path) for split, path in files.items()}
+    else:
+        tables = source.download(arguments.dataset[0], arguments.revision)
+    messages = source.combine_splits(tables, arguments.validation)
+    with whole_file(arguments.output) as partial:
+        write(messages, partial)
+    trees = len(set(messages["message_tree_id"].to_pylist()))
+    say(f"fetch: {len(messages):,} messages in {trees:,} trees -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)

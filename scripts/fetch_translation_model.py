@@ -1,0 +1,31 @@
+"""Fetch a translation model into a folder, ready for its engine, with a record of what was resolved."""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import engines, fetching
+from mothertongue.errors import run
+from mothertongue.files import whole_folder
+from mothertongue.progress import say
+from mothertongue.references import FORMS, parse
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", required=True, help=f"engine that will run it: {', '.join(engines.CLASSES)}")
+    parser.add_argument("--model", required=True, help=FORMS)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    engine = engines.find_class(arguments.engine)
+    with whole_folder(arguments.output) as folder:
+        fetching.fetch(parse(arguments.model), folder)
+        engine.check_model(folder)
+    say(f"fetch_translation_model: {fetching.identity(arguments.output)} -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)

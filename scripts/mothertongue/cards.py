@@ -1,0 +1,114 @@
+"""Cards: the README.md of a dataset and of an adapter, in the hub's format, from the real numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def dataset_card(
+    lang: str, name: str, source: str, licence: str, accounting: Mapping[str, Any], models: Mapping[str, int]
+) -> str:
+    """The card of a translated dataset; `models` counts the messages that each model translated."""
+    total = accounting["total"]
+    rows = [
+        f"| {split} | {language} | {entry['messages']} | {entry['excluded']} | "
+        + " | ".join(str(count) for count in entry["status"].values())
+        + f" | {entry['out']} |"
+        for split in ("train", "validation")
+        for language, entry in accounting[split].items()
+    ]
+    statuses = " | ".join(total["status"])
+    model_lines = [f"- {model}: {count:,} messages" for model, count in models.items()] or ["- none"]
+    return "\n".join(
+        [
+            "---",
+            f"language: [{lang}]",
+            f"license: {licence}",
+            f"pretty_name: {source} in {name}",
+            "task_categories: [text-generation]",
+            "configs:",
+            "- config_name: default",
+            "  data_files:",
+            "  - {split: train, path: train.parquet}",
+            "  - {split: validation, path: validation.parquet}",
+            "---",
+            "",
+            f"# {source} in {name}",
+            "",
+            f"The messages of {source}, translated into {name} by Mothertongue: {total['messages']:,} messages in, "
+            f"{total['out']:,} in the dataset.",
+            "",
+            "Each row is a message with the source's columns; `text` is in the target language (null where `status` is "
+            "`failed`), `source_text` as it was. `route`, `model`, `status` and `reasons` say how it was translated.",
+            "",
+            "```python",
+            "from datasets import load_dataset",
+            "",
+            'dataset = load_dataset("parquet", data_files={"train": "train.parquet", '
+            '"validation": "validation.parquet"})',
+            "```",
+            "",
+            "## Translation models",
+            "",
+            *model_lines,
+            "",
+            "## Account of every message",
+            "",
+            f"| split | source | in | excluded | {statuses} | out |",
+            "|---|---|" + "---:|" * (3 + len(total["status"])),
+            *rows,
+            "",
+        ]
+    )
+
+
+def adapter_card(lang: str, name: str, record: Mapping[str, Any], template: str) -> str:
+    """The card of an adapter from what training.json records."""
+    base, training, settings = record["base_model"], record["training"], record["settings"]
+    losses = training["losses"]
+    header = [f"language: [{lang}]", "library_name: peft", "pipeline_tag: text-generation", "tags: [lora, trl, sft]"]
+    if base["hub_id"]:
+        header.insert(1, f"base_model: {base['hub_id']}")
+    if base["licence"]:
+        header.insert(1, f"license: {base['licence']}")
+    return "\n".join(
+        [
+            "---",
+            *header,
+            "---",
+            "",
+            f"# A {name} adapter for {base['reference']}",
+            "",
+            f"A LoRA adapter that teaches {base['reference']} (revision {base['revision']}) to answer in {name}, made "
+            f"by Mothertongue from {record['data']['threads']:,} threads.",
+            "",
+            "```python",
+            "from peft import AutoPeftModelForCausalLM",
+            "",
+            "model = AutoPeftModelForCausalLM.from_pretrained(ADAPTER_FOLDER)",
+            "```",
+            "",
+            f"Prompts are rendered in the chat template beside this file ({template}), with this system prompt:",
+            "",
+            f"> {record['system_prompt'] or '(none)'}",
+            "",
+            "## Training",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| method | SFT with LoRA, loss on the assistant's words only; base in {settings['quantization']} "
+            "quantization |",
+            f"| LoRA | rank {settings['lora_rank']}, alpha {settings['lora_alpha']}, dropout "
+            f"{settings['lora_dropout']}, all linear layers |",
+            f"| steps | {training['steps']} of {settings['batch_size'] * settings['accumulation']} sequences of up to "
+            f"{settings['max_length']} tokens |",
+            f"| learning rate | {settings['learning_rate']} |",
+            f"| loss | {losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last |",
+            f"| speed | {training['tokens_per_second']:,} tokens/s on {record['device']}, {training['seconds']:.0f} s |",
+            f"| memory | {training['peak_memory_mb']:,} MB at the peak |",
+            f"| cut | {record['data']['cut_threads']} threads exceeded the length, {record['data']['cut_tokens']:,} "
+            "tokens lost |",
+            "",
+            "Settings, losses and checksums are in training.json.",
+            "",
+        ]
+    )

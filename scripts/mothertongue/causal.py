@@ -1,0 +1,163 @@
+"""Causal language models: loading a base model with or without an adapter, and generating answers."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TextStreamer
+
+from mothertongue.errors import UserError
+
+
+def device() -> str:
+    """The device that models run on."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def compute_dtype() -> torch.dtype:
+    """bfloat16 where the processor has it, float16 on older GPUs."""
+    if device() == "cuda" and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder, with a padding token. Raises UserError where it cannot align tokens and text."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not tokenizer.is_fast:
+        raise UserError(f"{folder}: its tokenizer has no fast version (tokenizer.json), which loss masking needs")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(folder: Path, quantization: str = "none") -> Any:
+    """A base model, in the compute dtype or in 4 bits (nf4, double quantisation). Safetensors only, no remote code."""
+    settings = None
+    if quantization == "nf4":
+        settings = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute_dtype(),
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=compute_dtype(),
+            quantization_config=settings,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            device_map={"": device()},
+        )
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from None
+    if quantization == "nf4":
+        _keep_gradients(model)
+    return model
+
+
+def with_adapter(model: Any, adapter: Path) -> Any:
+    """The base model with an adapter folder on it (not merged: `disable_adapter()` gives the base back)."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, adapter)
+
+
+def adapter_on(model: Any, on: bool) -> AbstractContextManager[None]:
+    """A context in which an adapted model answers with its adapter, or as its base model."""
+    return nullcontext() if on else model.disable_adapter()
+
+
+def base_of(adapter: Path) -> Path:
+    """Where an adapter's base model is: a neighbour that the workflow fetched, a local folder, or a hub id as a path.
+
+    Raises UserError where the folder is no adapter or its base is not to be found.
+    """
+    record = adapter / "training.json"
+    if not (adapter / "adapter_config.json").is_file() or not record.is_file():
+        raise UserError(f"{adapter}: not an adapter folder (adapter_config.json and training.json are missing)")
+    recorded = json.loads(record.read_text(encoding="utf-8"))["base_model"]
+    for folder in (adapter / recorded["folder"], Path(recorded["reference"])):
+        if (folder / "config.json").is_file():
+            return folder
+    raise UserError(f"{adapter}: its base model {recorded['reference']} is not at {recorded['folder']}; name its folder with --base-model")
+
+
+@torch.inference_mode()
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[list[int]],
+    stop: int,
+    max_new_tokens: int,
+    batch_size: int = 16,
+    advance: Callable[[int], None] = lambda count: None,
+) -> list[tuple[str, bool]]:
+    """Greedy answers to tokenized prompts, in order: the text, and whether the model ended it by itself."""
+    answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    ends = {stop, tokenizer.eos_token_id}
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        width = max(len(prompts[i]) for i in batch)
+        ids = torch.full((len(batch), width), tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for row, i in enumerate(batch):
+            ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
+            mask[row, width - len(prompts[i]) :] = 1
+        output = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            **_greedy(tokenizer, ends, max_new_tokens),
+        )
+        for row, i in enumerate(batch):
+            tokens = output[row, width:].tolist()
+            length = next((at for at, token in enumerate(tokens) if token in ends), None)
+            answers[i] = (tokenizer.decode(tokens[:length], skip_special_tokens=True).strip(), length is not None)
+        advance(len(batch))
+    return answers
+
+
+@torch.inference_mode()
+def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, max_new_tokens: int) -> str:
+    """Answer one tokenized prompt greedily, printing the words to stdout as they come; returns the answer."""
+    ids = torch.tensor([prompt], device=model.device)
+    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    output = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        streamer=streamer,
+        **_greedy(tokenizer, {stop, tokenizer.eos_token_id}, max_new_tokens),
+    )
+    return tokenizer.decode(output[0, len(prompt) :], skip_special_tokens=True).strip()
+
+
+@torch.inference_mode()
+def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int]) -> float:
+    """The sum over the labelled tokens of -ln p(token | what stands before it), in nats."""
+    ids = torch.tensor([input_ids], device=model.device)
+    logits = model(input_ids=ids).logits[0, :-1].float()
+    targets = torch.tensor(labels[1:], device=model.device)
+    return torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="sum").item()
+
+
+def _greedy(tokenizer: Any, ends: set[int], max_new_tokens: int) -> dict[str, Any]:
+    return {
+        "max_new_tokens": max_new_tokens,
+        "do_sample": False,
+        "eos_token_id": sorted(ends),
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _keep_gradients(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for AVX512-BF16 in evaluation: training would silently stop."""
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False

@@ -1,0 +1,53 @@
+"""The configuration: checked against its schema, with errors that a person can act on."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from mothertongue.errors import UserError
+
+
+def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise UserError for the first problem of a configuration: an unknown key, or a value that does not fit."""
+    for problem in problems(config, schema):
+        raise UserError(problem)
+
+
+def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Every problem, one line each; unknown keys first, since a misspelt key also leaves its own missing."""
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_order)
+    for error in errors:
+        yield from _say(error)
+
+
+def dataset_arguments(config: Mapping[str, Any]) -> list[str]:
+    """source.dataset as the arguments of scripts/fetch.py: one name, or train=FILE and validation=FILE."""
+    dataset = config["source"]["dataset"]
+    return [dataset] if isinstance(dataset, str) else [f"{split}={dataset[split]}" for split in ("train", "validation")]
+
+
+def dataset_name(config: Mapping[str, Any]) -> str:
+    """The source dataset's name for cards."""
+    return ", ".join(argument.partition("=")[2] or argument for argument in dataset_arguments(config))
+
+
+def _order(error: ValidationError) -> tuple[bool, list[str]]:
+    return (error.validator != "additionalProperties", [str(key) for key in error.absolute_path])
+
+
+def _say(error: ValidationError) -> Iterator[str]:
+    where = ".".join(str(key) for key in error.absolute_path)
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = list(error.schema.get("properties", {}))
+        for key in error.instance:
+            if key not in known:
+                full = f"{where}.{key}" if where else str(key)
+                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+                hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+                yield f"configuration: unknown key '{full}'; {hint}"
+        return
+    description = error.schema.get("description", "")
+    expected = f" (expected: {description})" if description else ""
+    yield f"configuration: {where or 'top level'}: {error.message}{expected}"

@@ -1,0 +1,15 @@
+"""GGUF files as base models: their weights dequantised, which training needs."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+
+def convert(file: Path, folder: Path) -> None:
+    """Write a GGUF model as safetensors in bfloat16, with its tokenizer and chat template."""
+    model = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+    )
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)

@@ -1,0 +1,44 @@
+"""Progress of long work as plain lines on stderr: items, rate, time left."""
+
+import sys
+import time
+
+
+class Progress:
+    """Says at most every `interval` seconds how much of `total` is done."""
+
+    def __init__(self, task: str, total: int, unit: str, interval: float = 5.0) -> None:
+        self.task, self.total, self.unit, self.interval = task, total, unit, interval
+        self.done = 0
+        self.started = self.said = time.monotonic()
+
+    def advance(self, count: int = 1) -> None:
+        """Count `count` more items as done."""
+        self.done += count
+        now = time.monotonic()
+        if now - self.said >= self.interval:
+            self.said = now
+            rate = self.done / (now - self.started)
+            left = (self.total - self.done) / rate
+            say(f"{self.task}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s, {duration(left)} left")
+
+    def finish(self) -> None:
+        """Say the total and the mean rate."""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        rate = self.done / seconds
+        say(f"{self.task}: {self.done:,} {self.unit} in {duration(seconds)}, {rate:,.1f}/s")
+
+
+def say(line: str) -> None:
+    """Print one line to stderr at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `8.2 s`, `3 min 20 s`, `5 h 2 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,68 @@
+"""Model references: how the configuration names a model, wherever it comes from."""
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mothertongue.errors import UserError
+
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w./-]+)?")
+_PACKAGE = re.compile(r"package:([A-Za-z_]\w*)/(.+)")
+FORMS = "a hub id (owner/name, optionally @revision), a local folder, a local .gguf file, or package:NAME/PATH"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parsed model reference; `kind` is hub, folder, file or package."""
+
+    text: str
+    kind: str
+
+    @property
+    def slug(self) -> str:
+        """The folder name under results/models that stands for the reference."""
+        return re.sub(r"[^A-Za-z0-9_.@-]+", "--", self.text.removeprefix("package:")).strip("-.")
+
+    @property
+    def hub_id(self) -> tuple[str, str | None]:
+        """The repository and the revision (None: the newest) of a hub reference."""
+        repository, _, revision = self.text.partition("@")
+        return repository, revision or None
+
+
+def parse(text: str) -> Reference:
+    """Parse a model reference; what exists on disk is local. Raises UserError where it has none of the four forms."""
+    if text.startswith("package:"):
+        if not _PACKAGE.fullmatch(text) or ".." in text.split("/"):
+            raise UserError(f"bad model reference '{text}': expected package:NAME/PATH")
+        return Reference(text, "package")
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        return Reference(text, "folder")
+    if text.endswith(".gguf"):
+        if path.is_file():
+            return Reference(text, "file")
+        raise UserError(f"bad model reference '{text}': no such file")
+    if text.startswith((".", "/", "~")):
+        raise UserError(f"bad model reference '{text}': no such folder")
+    if _HUB.fullmatch(text):
+        return Reference(text, "hub")
+    raise UserError(f"bad model reference '{text}': expected {FORMS}")
+
+
+def locate(reference: Reference) -> Path:
+    """The file or folder that a local or package reference names.
+
+    Raises UserError where the package is not installed in this environment or lacks the path.
+    """
+    if reference.kind in ("folder", "file"):
+        return Path(reference.text).expanduser()
+    name, inner = _PACKAGE.fullmatch(reference.text).groups()
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"'{reference.text}': the Python package '{name}' is not installed here; install it with pip")
+    for location in spec.submodule_search_locations:
+        if (path := Path(location) / inner).exists():
+            return path
+    raise UserError(f"'{reference.text}': the installed package '{name}' has no {inner}")

@@ -1,0 +1,216 @@
+"""The source dataset: reading OASST files and refusing what would corrupt everything after them."""
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mothertongue.errors import UserError
+from mothertongue.messages import (
+    MESSAGES,
+    OASST,
+    ROLES,
+    SPLITS,
+    base_language,
+    check_vocabulary,
+    conform,
+    is_validation,
+)
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def local_files(dataset: list[str]) -> dict[str, Path]:
+    """The files by split of a dataset given as FILE or as train=FILE validation=FILE; none for a hub id.
+
+    Raises UserError where it is neither.
+    """
+    if len(dataset) == 1 and "=" not in dataset[0]:
+        is_file = dataset[0].endswith(SUFFIXES) or Path(dataset[0]).exists()
+        if not is_file and not _HUB_ID.fullmatch(dataset[0]):
+            raise UserError(f"source.dataset '{dataset[0]}': no such file, and not a hub id (owner/name)")
+        return {"train": Path(dataset[0])} if is_file else {}
+    files = dict(item.partition("=")[::2] for item in dataset)
+    if set(files) != set(SPLITS) or len(dataset) != len(SPLITS):
+        raise UserError(f"source.dataset {' '.join(dataset)}: expected one file, or train=FILE validation=FILE")
+    return {split: Path(files[split]) for split in SPLITS}
+
+
+def check_exist(files: dict[str, Path]) -> None:
+    """Raise UserError where a file of the dataset does not exist."""
+    for path in files.values():
+        if not path.is_file():
+            raise UserError(f"source.dataset: no such file: {path}")
+
+
+def download(dataset: str, revision: str | None) -> dict[str, pa.Table]:
+    """The splits of a dataset on the hub. Raises UserError where it cannot be had or is not in the OASST schema."""
+    from datasets import load_dataset
+
+    try:
+        splits = load_dataset(dataset, revision=revision)
+    except Exception as error:  # the hub's clients raise errors of many kinds, all of them about the connection or id
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"cannot fetch the dataset '{dataset}' from the hub: {reason}") from None
+    tables = {split: conform(splits[split].data.table, OASST, f"{dataset}, {split}") for split in SPLITS if split in splits}
+    if "train" not in tables:
+        raise UserError(f"{dataset}: no train split (it has {', '.join(splits)})")
+    for split, table in tables.items():
+        check(table, range(1, len(table) + 1), f"{dataset}, {split}", "row")
+    return tables
+
+
+def read_file(path: Path) -> pa.Table:
+    """Read an OASST file (.jsonl, .jsonl.gz or .parquet) with the columns of OASST, unknown ones left out.
+
+    Raises UserError naming file, line (Parquet: row) and column.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if not path.name.endswith(SUFFIXES):
+        raise UserError(f"{path}: unknown kind of file (expected {', '.join(SUFFIXES)})")
+    if path.suffix == ".parquet":
+        try:
+            table = conform(pq.read_table(path), OASST, str(path))
+        except pa.ArrowInvalid as error:
+            raise UserError(f"{path}: not a Parquet file ({error})") from None
+        lines = range(1, len(table) + 1)
+    else:
+        table, lines = _read_jsonl(path)
+    if not len(table):
+        raise UserError(f"{path}: no messages in it")
+    check(table, lines, str(path), "row" if path.suffix == ".parquet" else "line")
+    return table
+
+
+def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
+    """One table with `split` and `source_lang`, from one table a split.
+
+    Where there is no validation split, `validation` (0 to 1) of the trees, chosen by hash, becomes it.
+    Raises UserError where a message or a tree stands in two splits.
+    """
+    parts = []
+    for split, table in tables.items():
+        trees = table["message_tree_id"].to_pylist()
+        if "validation" in tables:
+            splits = [split] * len(trees)
+        else:
+            splits = ["validation" if is_validation(tree, validation) else "train" for tree in trees]
+        languages = [base_language(tag) for tag in table["lang"].to_pylist()]
+        table = table.append_column("split", pa.array(splits, pa.string()))
+        parts.append(table.append_column("source_lang", pa.array(languages, pa.string())).cast(MESSAGES))
+    table = pa.concat_tables(parts).combine_chunks()
+    split_of: dict[str, str] = {}
+    for tree, split in zip(table["message_tree_id"].to_pylist(), table["split"].to_pylist(), strict=True):
+        if split_of.setdefault(tree, split) != split:
+            raise UserError(f"source.dataset: tree {tree} stands in the train and in the validation split")
+    check_unique(table["message_id"].to_pylist(), range(1, len(table) + 1), "source.dataset", "row")
+    return table
+
+
+def check(table: pa.Table, lines: Sequence[int], where: str, unit: str) -> None:
+    """Raise UserError for an unknown role, a message_id given twice, and parents that cannot be a tree."""
+    check_vocabulary(table["role"].to_pylist(), ROLES, "role", where, lines, unit)
+    ids, parents = table["message_id"].to_pylist(), table["parent_id"].to_pylist()
+    check_unique(ids, lines, where, unit)
+    line_of = dict(zip(ids, lines, strict=True))
+    parent_of = dict(zip(ids, parents, strict=True))
+    tree_of = dict(zip(ids, table["message_tree_id"].to_pylist(), strict=True))
+    sound: set[str] = set()
+    for message in ids:
+        path: dict[str, None] = {}
+        node: str | None = message
+        while node in parent_of and node not in sound:
+            if node in path:
+                raise UserError(f"{where}: {unit} {line_of[node]}: message {node} is its own ancestor (parent_id cycle)")
+            path[node] = None
+            parent = parent_of[node]
+            if parent in tree_of and tree_of[parent] != tree_of[node]:
+                raise UserError(
+                    f"{where}: {unit} {line_of[node]}: message_tree_id of {node} is not that of its parent {parent}"
+                )
+            node = parent
+        sound.update(path)
+
+
+def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) -> None:
+    """Raise UserError at the second use of a message_id."""
+    first: dict[str, int] = {}
+    for line, message in zip(lines, ids, strict=True):
+        if message in first:
+            raise UserError(
+                f"{where}: {unit} {line}: message_id {message} was used before, in {unit} {first[message]}"
+            )
+        first[message] = line
+
+
+def _read_jsonl(path: Path) -> tuple[pa.Table, list[int]]:
+    """The rows of a JSON Lines file, and the line that each stands on."""
+    rows: list[dict[str, Any]] = []
+    lines: list[int] = []
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    rows.append(_parse(line, f"{path}: line {number}"))
+                    lines.append(number)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read after line {number} ({error})") from None
+    present = set().union(*rows) if rows else set(OASST.names)
+    for name in OASST.names:
+        if name not in present:
+            raise UserError(f"{path}: column '{name}' is missing")
+    return pa.table([_column(field, rows, lines, path) for field in OASST], schema=OASST), lines
+
+
+def _parse(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: not a JSON object")
+    return row
+
+
+def _column(field: pa.Field, rows: list[dict[str, Any]], lines: list[int], path: Path) -> pa.Array:
+    """One column of the rows; a wrong or missing value raises UserError naming its line."""
+    values = [row.get(field.name) for row in rows]
+    if field.nullable or None not in values:
+        try:
+            return _array(values, field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, UnicodeEncodeError):
+            pass
+    for line, value in zip(lines, values, strict=True):
+        if value is None and not field.nullable:
+            raise UserError(f"{path}: line {line}: column '{field.name}' is missing or null")
+        try:
+            _array([value], field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, UnicodeEncodeError):
+            raise UserError(
+                f"{path}: line {line}: column '{field.name}': expected {_plain(field.type)}, "
+                f"found {json.dumps(value)[:60]}"
+            ) from None
+    raise AssertionError(f"{path}: column {field.name} fails as a whole but not in any line")
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """An Arrow array of Python values, without Arrow's silent rounding of 1.5 to 1."""
+    if pa.types.is_integer(kind) and any(isinstance(value, float) and value % 1 for value in values):
+        raise TypeError("a fraction where a whole number is expected")
+    return pa.array(values, type=kind)
+
+
+def _plain(kind: pa.DataType) -> str:
+    names = {"string": "text", "int32": "a whole number", "bool": "true or false"}
+    return names.get(str(kind), f"an object with {', '.join(kind.names)}" if pa.types.is_struct(kind) else str(kind))

@@ -1,0 +1,52 @@
+"""The threads file: one conversation a line, as roles and contents and as text in a chat template."""
+
+from pathlib import Path
+from typing import Any
+
+from mothertongue.errors import UserError
+from mothertongue.files import read_jsonl
+from mothertongue.prompts import Template, render
+from mothertongue.trees import Message
+
+_ROLES = {"prompter": "user", "assistant": "assistant"}
+
+Row = dict[str, Any]
+
+
+def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> list[Row]:
+    """The lines of the file. A thread is named after its last message, which no other thread ends with."""
+    rows = []
+    for thread in threads:
+        messages = [
+            {"role": _ROLES[message.role], "content": message.text or "", "message_id": message.id} for message in thread
+        ]
+        if system_prompt:
+            messages.insert(0, {"role": "system", "content": system_prompt, "message_id": None})
+        rows.append(
+            {
+                "thread_id": thread[-1].id,
+                "message_tree_id": thread[0].tree,
+                "lang": lang,
+                "messages": messages,
+                "text": render(messages, template),
+            }
+        )
+    return rows
+
+
+def read_threads(path: Path) -> list[Row]:
+    """Read a threads file. Raises UserError naming the line that is no thread."""
+    try:
+        rows = read_jsonl(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON Lines ({error})") from None
+    for number, row in enumerate(rows, start=1):
+        messages = row.get("messages") if isinstance(row, dict) else None
+        if not isinstance(messages, list) or not all(
+            isinstance(m, dict) and m.get("role") in ("system", "user", "assistant") and isinstance(m.get("content"), str)
+            for m in messages
+        ):
+            raise UserError(f"{path}: line {number}: 'messages' is not a list of role (system, user, assistant) and content")
+    return rows

@@ -1,0 +1,197 @@
+"""Conversation trees: which thread of each tree is used for training, and what becomes of every other message."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+REACHABLE = ("in a thread", "not the best of its siblings", "in a tree without a thread")
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the selection needs to know of a message."""
+
+    id: str
+    parent: str | None
+    tree: str
+    role: str
+    text: str | None
+    rank: int | None
+    created: str
+    deleted: bool
+    review_result: bool | None
+    status: str
+
+    @property
+    def objection(self) -> str | None:
+        """Why the message itself cannot be part of a thread; None where it can."""
+        if self.deleted:
+            return "deleted"
+        if self.review_result is False:
+            return "rejected in review"
+        if self.status == "failed":
+            return "failed translation"
+        return None
+
+    @property
+    def preference(self) -> tuple[bool, int, str, str]:
+        """Sorts the best of a message's siblings first: rank 0 is the best, unranked come after ranked."""
+        return (self.rank is None, self.rank or 0, self.created, self.id)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The threads chosen, one list of messages each, and an account of every tree and message.
+
+    `trees` counts trees by outcome ("thread" or why there is none), `messages` counts messages likewise;
+    `without_thread` maps each tree without a thread to its reason.
+    """
+
+    threads: list[list[Message]] = field(default_factory=list)
+    trees: dict[str, int] = field(default_factory=dict)
+    messages: dict[str, int] = field(default_factory=dict)
+    without_thread: dict[str, str] = field(default_factory=dict)
+
+
+def select(messages: Iterable[Message], how: str = "best") -> Selection:
+    """Choose the threads of all trees.
+
+    `best` gives one thread a tree. It starts at the root and at each step takes, among the children that are neither
+    deleted nor rejected in review (review_result is false) nor failed in translation, the one with the lowest rank;
+    unranked children come after ranked ones, ties go to the earlier created_date, then to the smaller message_id.
+    It stops where there is no such child and is cut back to its last assistant message. A tree whose thread has no
+    assistant message has no thread, and the reason is counted.
+
+    `all` gives one thread for every branch that prompters opened: after each assistant message every usable prompter
+    child that has an answer is followed, and the answer is always the best. Threads then share their beginnings.
+
+    A child in its parent's own role cannot continue a conversation and counts as unusable.
+    """
+    trees: dict[str, list[Message]] = defaultdict(list)
+    for message in messages:
+        trees[message.tree].append(message)
+    threads: list[list[Message]] = []
+    tree_counts: dict[str, int] = defaultdict(int)
+    message_counts: dict[str, int] = defaultdict(int)
+    without: dict[str, str] = {}
+    for tree, members in trees.items():
+        chosen, reason = _select_tree(members, how)
+        threads.extend(chosen)
+        tree_counts[reason or "thread"] += 1
+        if reason:
+            without[tree] = reason
+        for outcome in _outcomes(members, chosen).values():
+            message_counts[outcome] += 1
+    return Selection(threads, dict(sorted(tree_counts.items())), dict(sorted(message_counts.items())), without)
+
+
+def from_table(table: pa.Table) -> list[Message]:
+    """The messages of a translated table (see messages.TRANSLATED), in its order."""
+    names = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "created_date")
+    names += ("deleted", "review_result", "status")
+    rows = zip(*(table[name].to_pylist() for name in names), strict=True)
+    return [
+        Message(id_, parent, tree, role, text, rank, created or "", bool(deleted), review, status)
+        for id_, parent, tree, role, text, rank, created, deleted, review, status in rows
+    ]
+
+
+def _select_tree(members: list[Message], how: str) -> tuple[list[list[Message]], str | None]:
+    """The threads of one tree; where there is none, the reason."""
+    children = _children(members)
+    roots = sorted((message for message in members if message.parent is None), key=lambda m: m.preference)
+    if not roots:
+        return [], "no root"
+    root = next((message for message in roots if _usable(message, None)), None)
+    if root is None:
+        objection = roots[0].objection
+        return [], f"root {objection}" if objection else "root is not a prompter"
+    threads = [path for path in _paths(root, children, how) if len(path) > 1]
+    if threads:
+        return threads, None
+    return [], "no usable reply" if children[root.id] else "no reply"
+
+
+def _paths(root: Message, children: dict[str, list[Message]], how: str) -> list[list[Message]]:
+    """The paths from `root`, each ending with an assistant message; [[root]] where it has no answer."""
+    finished = []
+    growing = [[root]]
+    while growing:
+        path = growing.pop()
+        answers = _candidates(path[-1], children)
+        if not answers:
+            finished.append(path[:-1] or path)
+            continue
+        path = [*path, answers[0]]
+        questions = _candidates(answers[0], children)
+        if how == "best":
+            questions = questions[:1]
+        else:
+            questions = [question for question in questions if _candidates(question, children)]
+        if questions:
+            growing.extend([*path, question] for question in reversed(questions))
+        else:
+            finished.append(path)
+    return finished
+
+
+def _children(members: list[Message]) -> dict[str, list[Message]]:
+    children: dict[str, list[Message]] = defaultdict(list)
+    for message in members:
+        if message.parent is not None:
+            children[message.parent].append(message)
+    return children
+
+
+def _candidates(parent: Message, children: dict[str, list[Message]]) -> list[Message]:
+    """The usable children, the best first."""
+    return sorted((child for child in children.get(parent.id, []) if _usable(child, parent)), key=lambda m: m.preference)
+
+
+def _usable(message: Message, parent: Message | None) -> bool:
+    expected = "assistant" if parent and parent.role == "prompter" else "prompter"
+    return message.objection is None and message.role == expected
+
+
+def _outcomes(members: list[Message], threads: list[list[Message]]) -> dict[str, str]:
+    """What became of each message: `in a thread`, its own objection, or what kept it out."""
+    by_id = {message.id: message for message in members}
+    children = _children(members)
+    used = {message.id for thread in threads for message in thread}
+    outcomes: dict[str, str] = {}
+
+    def outcome(message: Message) -> str:
+        if message.id in used:
+            return "in a thread"
+        if message.objection:
+            return message.objection
+        if message.parent is None:
+            return "in a tree without a thread" if not threads else "not the best of its siblings"
+        parent = by_id.get(message.parent)
+        if parent is None:
+            return "below a missing message"
+        if message.role == parent.role:
+            return "in its parent's role"
+        above = outcomes[parent.id]
+        if above.startswith("below"):
+            return above
+        if above not in REACHABLE:
+            return "below an unusable message"
+        if message.role == "prompter" and not _candidates(message, children):
+            return "unanswered"
+        return "not the best of its siblings" if above == "in a thread" else above
+
+    pending = sorted(members, key=lambda message: _depth(message, by_id))
+    for message in pending:
+        outcomes[message.id] = outcome(message)
+    return outcomes
+
+
+def _depth(message: Message, by_id: dict[str, Message]) -> int:
+    depth = 0
+    while message.parent in by_id:
+        message = by_id[message.parent]
+        depth += 1
+    return depth

@@ -1,0 +1,55 @@
+"""Split the source messages into shards, by source language and tree: the units of translation.
+
+Shard N of language L becomes OUTPUT/L/N.parquet. Messages in other languages are counted and left out.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from mothertongue.errors import UserError, run
+from mothertongue.files import whole_file, write_json
+from mothertongue.messages import MESSAGES, SPLITS, read, write
+from mothertongue.progress import say
+from mothertongue.shards import divide
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--messages", type=Path, required=True, help="Parquet file that scripts/fetch.py wrote")
+    parser.add_argument(
+        "--shards",
+        nargs="+",
+        required=True,
+        metavar="LANGUAGE=N",
+        help="source languages to keep, each with its number of shards: en=8 es=4 nl=1",
+    )
+    parser.add_argument("--counts", type=Path, required=True, help="JSON file to write: messages by split and language")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the shards to")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    shards = {language: int(number) for language, _, number in (item.partition("=") for item in arguments.shards)}
+    messages = read(arguments.messages, MESSAGES)
+    columns = (messages["split"].to_pylist(), messages["source_lang"].to_pylist())
+    counts = Counter(zip(*columns, strict=True))
+    languages = Counter(columns[1])
+    if not set(languages) & set(shards):
+        found = ", ".join(f"{language} ({count})" for language, count in languages.most_common(10))
+        raise UserError(f"{arguments.messages}: no message in any of source.languages; it has {found}")
+    if left_out := {language: count for language, count in languages.items() if language not in shards}:
+        names = ", ".join(f"{language} ({count})" for language, count in left_out.items())
+        say(f"split: warning: left out, not in source.languages: {names}")
+    for language, number in shards.items():
+        for shard, table in enumerate(divide(messages, language, number)):
+            with whole_file(arguments.output / language / f"{shard}.parquet") as partial:
+                write(table, partial)
+    by_split = {split: {lang: n for (s, lang), n in sorted(counts.items()) if s == split} for split in SPLITS}
+    write_json(arguments.counts, by_split)
+    say(f"split: {len(messages):,} messages, {sum(shards.values())} shards -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)

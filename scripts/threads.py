@@ -1,0 +1,60 @@
+"""Extract the best-ranked threads of one split as chat prompts, and account for every tree and message."""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import trees
+from mothertongue.errors import run
+from mothertongue.files import write_json, write_jsonl
+from mothertongue.messages import TRANSLATED, read
+from mothertongue.progress import say
+from mothertongue.prompts import read_template
+from mothertongue.threads_file import as_rows
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", type=Path, required=True, help="split that scripts/combine.py wrote (.parquet)")
+    parser.add_argument(
+        "--select",
+        choices=("best", "all"),
+        default="best",
+        help="best: one thread a tree; all: one for every branch that prompters opened (default: best)",
+    )
+    parser.add_argument("--system-prompt", default="", help="put before every thread; empty for none (default)")
+    parser.add_argument(
+        "--template",
+        type=Path,
+        required=True,
+        help="chat template that `text` is rendered in: a .jinja file, or the folder of a model that has one",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON Lines file to write")
+    parser.add_argument("--accounting", type=Path, required=True, help="JSON file to write: trees and messages by outcome")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    table = read(arguments.dataset, TRANSLATED)
+    template = read_template(arguments.template)
+    selection = trees.select(trees.from_table(table), arguments.select)
+    lang = table["lang"][0].as_py() if len(table) else ""
+    write_jsonl(arguments.output, as_rows(selection.threads, lang, arguments.system_prompt, template))
+    write_json(
+        arguments.accounting,
+        {
+            "threads": len(selection.threads),
+            "trees": selection.trees,
+            "messages": selection.messages,
+            "trees_without_thread": selection.without_thread,
+        },
+    )
+    without = ", ".join(f"{count} {reason}" for reason, count in selection.trees.items() if reason != "thread")
+    say(
+        f"threads: {len(selection.threads):,} threads of {sum(selection.trees.values()):,} trees"
+        f"{f' (none of: {without})' if without else ''} -> {arguments.output}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
