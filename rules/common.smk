@@ -38,13 +38,8 @@ checked(
 )
 
 LANGUAGES = read_languages(Path("config/languages.tsv"))
-SHARDS = {
-    language: config["source"]["shards"].get(language, 1)
-    for language in config["source"]["languages"]
-}
-SHARD_NAMES = [
-    f"{language}/{shard}" for language, count in SHARDS.items() for shard in range(count)
-]
+SHARDS = {language: config["source"]["shards"].get(language, 1) for language in config["source"]["languages"]}
+SHARD_NAMES = [f"{language}/{shard}" for language, count in SHARDS.items() for shard in range(count)]
 
 
 wildcard_constraints:
@@ -66,10 +61,7 @@ def model_references():
     pairs = {}
     if config["translation"]["engine"] == "opus-mt":
         with open("config/opus_mt.tsv", encoding="utf-8") as table:
-            pairs = {
-                (row["source"], row["target"]): row["model"]
-                for row in csv.DictReader(table, delimiter="\t")
-            }
+            pairs = {(row["source"], row["target"]): row["model"] for row in csv.DictReader(table, delimiter="\t")}
     return pairs | parse_pairs(config["translation"]["models"])
 
 

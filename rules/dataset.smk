@@ -16,6 +16,12 @@ rule combine:
         "{results}/logs/{lang}/dataset.log",
     benchmark:
         "{results}/benchmarks/{lang}/dataset.jsonl"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
     params:
         languages=list(SHARDS),
         name=language_name,
@@ -23,12 +29,6 @@ rule combine:
         licence=config["source"]["licence"],
         on_flagged=config["quality"]["on_flagged"],
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/dataset",
-    conda:
-        "../envs/data.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=15,
     shell:
         r"""
         python {input.script} \
@@ -57,15 +57,15 @@ rule threads:
         "{results}/logs/{lang}/threads/{split}.log",
     benchmark:
         "{results}/benchmarks/{lang}/threads/{split}.jsonl"
-    params:
-        select=config["threads"]["select"],
-        system_prompt=system_prompt,
     conda:
         "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=15,
+    params:
+        select=config["threads"]["select"],
+        system_prompt=system_prompt,
     shell:
         r"""
         python {input.script} \

@@ -11,7 +11,15 @@ rule evaluate:
     input:
         script="scripts/evaluate.py",
         library=library(
-            "causal", "errors", "evaluation", "files", "language_id", "languages", "progress", "prompts", "threads_file"
+            "causal",
+            "errors",
+            "evaluation",
+            "files",
+            "language_id",
+            "languages",
+            "progress",
+            "prompts",
+            "threads_file",
         ),
         adapter=rules.tune.output.adapter,
         base_model=model_folder(BASE_MODEL, "base"),
@@ -25,6 +33,12 @@ rule evaluate:
         "{results}/logs/{lang}/evaluation.log",
     benchmark:
         "{results}/benchmarks/{lang}/evaluation.jsonl"
+    conda:
+        "../envs/evaluation.yaml"
+    threads: 8
+    resources:
+        mem_mb=24000,
+        runtime=120,
     params:
         name=language_name,
         prompts=lambda wildcards, input: ["--prompts", *input.prompts] if input.prompts else [],
@@ -32,12 +46,6 @@ rule evaluate:
         max_new_tokens=config["evaluation"]["max_new_tokens"],
         system_prompt=system_prompt,
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/evaluation",
-    conda:
-        "../envs/evaluation.yaml"
-    threads: 8
-    resources:
-        mem_mb=24000,
-        runtime=120,
     shell:
         r"""
         python {input.script} \

@@ -12,17 +12,17 @@ rule fetch:
         "{results}/logs/source/messages.log",
     benchmark:
         "{results}/benchmarks/source/messages.jsonl"
-    params:
-        dataset=configuration.dataset_arguments(config),
-        revision=[] if SOURCE_FILES else ["--revision", config["source"]["revision"]],
-        validation=config["source"]["validation"],
+    localrule: True
     conda:
         "../envs/data.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        dataset=configuration.dataset_arguments(config),
+        revision=[] if SOURCE_FILES else ["--revision", config["source"]["revision"]],
+        validation=config["source"]["validation"],
     shell:
         r"""
         HF_HUB_OFFLINE=0 python {input.script} \
@@ -37,9 +37,7 @@ rule fetch:
 checkpoint split:
     input:
         script="scripts/split.py",
-        library=library(
-            "errors", "files", "messages", "progress", "quality", "segments", "shards", "translation"
-        ),
+        library=library("errors", "files", "messages", "progress", "quality", "segments", "shards", "translation"),
         messages=rules.fetch.output.messages,
     output:
         shards=expand("{{results}}/source/shards/{shard}.parquet", shard=SHARD_NAMES),
@@ -48,15 +46,15 @@ checkpoint split:
         "{results}/logs/source/shards.log",
     benchmark:
         "{results}/benchmarks/source/shards.jsonl"
-    params:
-        shards=[f"{language}={count}" for language, count in SHARDS.items()],
-        folder=lambda wildcards: f"{wildcards.results}/source/shards",
     conda:
         "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=15,
+    params:
+        shards=[f"{language}={count}" for language, count in SHARDS.items()],
+        folder=lambda wildcards: f"{wildcards.results}/source/shards",
     shell:
         r"""
         python {input.script} \

@@ -31,16 +31,16 @@ rule fetch_translation_model:
         "{results}/logs/models/translation/{model}.log",
     benchmark:
         "{results}/benchmarks/models/translation/{model}.jsonl"
-    params:
-        engine=ENGINE,
-        reference=lambda wildcards: TRANSLATION_MODELS[wildcards.model],
+    localrule: True
     conda:
         "../envs/translation.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        engine=ENGINE,
+        reference=lambda wildcards: TRANSLATION_MODELS[wildcards.model],
     shell:
         r"""
         HF_HUB_OFFLINE=0 python {input.script} \
@@ -66,16 +66,16 @@ rule pivot:
         "{results}/logs/pivot/{source}/{shard}.log",
     benchmark:
         "{results}/benchmarks/pivot/{source}/{shard}.jsonl"
-    params:
-        engine=ENGINE,
-        length_ratio=config["quality"]["length_ratio"],
-        repeats=config["quality"]["repeats"],
     conda:
         "../envs/translation.yaml"
     threads: 4
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        engine=ENGINE,
+        length_ratio=config["quality"]["length_ratio"],
+        repeats=config["quality"]["repeats"],
     shell:
         r"""
         python {input.script} \
@@ -114,18 +114,18 @@ rule translate:
         "{results}/logs/{lang}/translated/{source}/{shard}.log",
     benchmark:
         "{results}/benchmarks/{lang}/translated/{source}/{shard}.jsonl"
-    params:
-        route=lambda wildcards: route(wildcards).kind,
-        engine=ENGINE,
-        model=lambda wildcards, input: ["--model", *input.model] if input.model else [],
-        length_ratio=config["quality"]["length_ratio"],
-        repeats=config["quality"]["repeats"],
     conda:
         "../envs/translation.yaml"
     threads: lambda wildcards: 4 if route(wildcards).model else 1
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        route=lambda wildcards: route(wildcards).kind,
+        engine=ENGINE,
+        model=lambda wildcards, input: ["--model", *input.model] if input.model else [],
+        length_ratio=config["quality"]["length_ratio"],
+        repeats=config["quality"]["repeats"],
     shell:
         r"""
         python {input.script} \

@@ -12,15 +12,15 @@ rule fetch_base_model:
         "{results}/logs/models/base/{model}.log",
     benchmark:
         "{results}/benchmarks/models/base/{model}.jsonl"
-    params:
-        reference=BASE_MODEL,
+    localrule: True
     conda:
         "../envs/tuning.yaml"
-    localrule: True
     threads: 2
     resources:
         mem_mb=16000,
         runtime=120,
+    params:
+        reference=BASE_MODEL,
     shell:
         r"""
         HF_HUB_OFFLINE=0 python {input.script} \
@@ -55,7 +55,16 @@ rule tune:
     input:
         script="scripts/tune.py",
         library=library(
-            "cards", "causal", "errors", "fetching", "files", "progress", "prompts", "references", "threads_file", "tuning"
+            "cards",
+            "causal",
+            "errors",
+            "fetching",
+            "files",
+            "progress",
+            "prompts",
+            "references",
+            "threads_file",
+            "tuning",
         ),
         threads="{results}/{lang}/threads/train.jsonl",
         base_model=model_folder(BASE_MODEL, "base"),
@@ -66,15 +75,15 @@ rule tune:
         "{results}/logs/{lang}/adapter.log",
     benchmark:
         "{results}/benchmarks/{lang}/adapter.jsonl"
-    params:
-        name=language_name,
-        options=tuning_options(),
     conda:
         "../envs/tuning.yaml"
     threads: 8
     resources:
         mem_mb=24000,
         runtime=720,
+    params:
+        name=language_name,
+        options=tuning_options(),
     shell:
         r"""
         python {input.script} \

@@ -39,7 +39,7 @@ def main() -> None:
 
     questions = evaluation.questions(arguments.prompts, threads, arguments.count)
 
-    base = arguments.base_model or causal.base_of(arguments.adapter)
+    base = causal.base_of(arguments.adapter, arguments.base_model)
     template = prompts.read_template(arguments.adapter)
     tokenizer = causal.load_tokenizer(arguments.adapter)
     stop = prompts.end_of_turn(template, tokenizer)
@@ -53,9 +53,7 @@ def main() -> None:
         chats = [prompts.chat(system, question) for question in questions]
         tokens = [prompts.encode_prompt(messages, template, tokenizer) for messages in chats]
         with causal.adapter_on(model, adapted):
-            texts = causal.generate(
-                model, tokenizer, tokens, stop, arguments.max_new_tokens, advance=progress.advance
-            )
+            texts = causal.generate(model, tokenizer, tokens, stop, arguments.max_new_tokens, advance=progress.advance)
         answers += evaluation.judge(side, questions, texts, arguments.target)
     progress.finish()
 

@@ -1,8 +1,8 @@
 """Fetch the source dataset: every message of all its splits in one checked Parquet file.
 
-    scripts/fetch.py --dataset OpenAssistant/oasst1 --revision main --output messages.parquet
-    scripts/fetch.py --dataset messages.jsonl --validation 0.05 --output messages.parquet
-    scripts/fetch.py --dataset train=a.jsonl.gz validation=b.jsonl.gz --output messages.parquet
+scripts/fetch.py --dataset OpenAssistant/oasst1 --revision main --output messages.parquet
+scripts/fetch.py --dataset messages.jsonl --validation 0.05 --output messages.parquet
+scripts/fetch.py --dataset train=a.jsonl.gz validation=b.jsonl.gz --output messages.parquet
 """
 
 import argparse

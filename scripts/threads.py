@@ -29,7 +29,9 @@ def parse_arguments() -> argparse.Namespace:
         help="chat template that `text` is rendered in: a .jinja file, or the folder of a model that has one",
     )
     parser.add_argument("--output", type=Path, required=True, help="JSON Lines file to write")
-    parser.add_argument("--accounting", type=Path, required=True, help="JSON file to write: trees and messages by outcome")
+    parser.add_argument(
+        "--accounting", type=Path, required=True, help="JSON file to write: trees and messages by outcome"
+    )
     return parser.parse_args()
 
 

@@ -15,10 +15,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--threads", type=Path, required=True, help="threads that scripts/threads.py wrote")
     parser.add_argument("--base-model", type=Path, required=True, help="folder that scripts/fetch_base_model.py wrote")
-    parser.add_argument("--template", type=Path, required=True, help="chat template (.jinja, or the base model's folder)")
+    parser.add_argument(
+        "--template", type=Path, required=True, help="chat template (.jinja, or the base model's folder)"
+    )
     parser.add_argument("--target", required=True, help="code of the target language, for the card")
     parser.add_argument("--name", required=True, help="English name of the target language, for the card")
-    parser.add_argument("--quantization", choices=("nf4", "none"), default="none", help="of the base model while tuning")
+    parser.add_argument(
+        "--quantization", choices=("nf4", "none"), default="none", help="of the base model while tuning"
+    )
     parser.add_argument("--lora-rank", type=int, default=64, help="rank of the adapter's matrices")
     parser.add_argument("--lora-alpha", type=int, default=16, help="scale of the adapter: alpha / rank")
     parser.add_argument("--lora-dropout", type=float, default=0.1, help="dropout before the adapter")

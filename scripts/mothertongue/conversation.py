@@ -35,8 +35,7 @@ class Conversation:
         Raises UserError where adapter or base model is not to be found.
         """
         logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        model = causal.load_base(base or causal.base_of(adapter))
+        model = causal.load_base(causal.base_of(adapter, base))
         if not base_only:
             model = causal.with_adapter(model, adapter)
         if system_prompt is None:

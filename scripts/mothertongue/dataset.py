@@ -29,7 +29,8 @@ def account(
 ) -> Accounting:
     """What became of every message, by split and source language, and in total.
 
-    `sources` counts the source's messages by split and language; those not in `languages` are excluded. Raises UserError where a message went missing:
+    `sources` counts the source's messages by split and language; those not in `languages` are excluded.
+    Raises UserError where a message went missing:
     messages in = sum of the statuses + excluded.
     """
     groups: dict[tuple[str, str], Counter[str]] = {}

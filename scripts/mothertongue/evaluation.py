@@ -94,7 +94,9 @@ def held_out(model: Any, tokenizer: Any, template: Template, threads: Sequence[M
 def summary(metrics: Mapping[str, Any]) -> list[str]:
     """The numbers as lines for people."""
     losses = metrics["bits_per_byte"]
-    lines = [f"bits per byte on {losses['threads']} held-out threads: base {losses['base']}, adapter {losses['adapter']}"]
+    lines = [
+        f"bits per byte on {losses['threads']} held-out threads: base {losses['base']}, adapter {losses['adapter']}"
+    ]
     for side, share in metrics["language"].items():
         name = side.replace("_system_prompt", " with system prompt")
         lines.append(f"answers in the language, {name}: {share['in_language']} of {share['answers']}")
@@ -129,7 +131,9 @@ def plot(metrics: Mapping[str, Any], name: str, path: Path) -> None:
     left.bar_label(bars, [f"{s['in_language']} of {s['answers']}" for s in shares.values()], padding=2)
     left.set(ylim=(0, 112), ylabel="%", title=f"Answers in {name}")
     losses = metrics["bits_per_byte"]
-    bars = right.bar(["base", "adapter"], [losses["base"] or 0, losses["adapter"] or 0], color=["#b8b8b8", "#1f6f8b"], width=0.6)
+    bars = right.bar(
+        ["base", "adapter"], [losses["base"] or 0, losses["adapter"] or 0], color=["#b8b8b8", "#1f6f8b"], width=0.6
+    )
     right.bar_label(bars, fmt="%.3f", padding=2)
     right.set(ylim=(0, 1.15 * (losses["base"] or 1)), title="Bits per byte, held-out replies")
     for axes in (left, right):

@@ -114,7 +114,7 @@ def _version(reference: Reference) -> str | None:
 
 
 def _link(path: Path, folder: Path) -> None:
-    os.symlink(path.resolve(), folder / path.name)
+    (folder / path.name).symlink_to(path.resolve())
 
 
 def _digest(files: dict[str, str]) -> str:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers.utils import logging
+
+logging.disable_progress_bar()
 
 
 def convert(file: Path, folder: Path) -> None:

@@ -31,7 +31,9 @@ def find(code: str, languages: dict[str, Language]) -> Language:
     """The language of a code. Raises UserError with the nearest known language."""
     if code in languages:
         return languages[code]
-    raise UserError(f"unknown target language '{code}'{nearest_language(code, languages)}; config/languages.tsv lists all")
+    raise UserError(
+        f"unknown target language '{code}'{nearest_language(code, languages)}; config/languages.tsv lists all"
+    )
 
 
 def nearest_language(code: str, languages: dict[str, Language]) -> str:

@@ -111,7 +111,7 @@ def check_vocabulary(
     lines: Iterable[int] | None = None,
     unit: str = "row",
 ) -> None:
-    """Raise UserError at the first value that is not one of `allowed`; `lines` numbers the values, from 1 by default."""
+    """Raise UserError at the first value that is not one of `allowed`; `lines` numbers the values (default: from 1)."""
     for line, value in zip(lines or count(1), values, strict=False):
         if value not in allowed:
             raise UserError(f"{where}: {unit} {line}: unknown {column} '{value}' (expected {' or '.join(allowed)})")

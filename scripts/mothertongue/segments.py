@@ -16,8 +16,10 @@ from mothertongue.languages import UNSPACED
 Measure = Callable[[str], int]
 
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
+# What a line begins with: quote marks, headings, list markers, check boxes, footnotes.
 _MARKERS = re.compile(
-    r"[ \t]*(?:>[ \t]?|#{1,6}[ \t]+|[-*+•–—][ \t]+|\d{1,4}[.)][ \t]+|[A-Za-z]\)[ \t]+|\[[ xX]\][ \t]+|\[\^?\w+\]:[ \t]+)*[ \t]*"
+    r"[ \t]*(?:>[ \t]?|#{1,6}[ \t]+|[-*+•–—][ \t]+|\d{1,4}[.)][ \t]+|[A-Za-z]\)[ \t]+|\[[ xX]\][ \t]+"
+    r"|\[\^?\w+\]:[ \t]+)*[ \t]*"
 )
 _CLAUSE = re.compile(r"[,;:—–…!?.](?=[\s\"')])[\"')]*\s*|[、，；：。！？]")
 _PLACEHOLDER = "XQ{}"
@@ -165,7 +167,9 @@ def _fit(hidden: str, limit: int, measure: Measure, text: str) -> list[int]:
         clauses = [match.end() for match in _CLAUSE.finditer(hidden, start, end)]
         spaces = [match.end() for match in _SPACE.finditer(hidden, start, end)]
         middle = start + (end - start) // 3
-        cut = max((at for at in clauses if at > middle), default=0) or max((at for at in spaces if at > middle), default=0)
+        cut = max((at for at in clauses if at > middle), default=0) or max(
+            (at for at in spaces if at > middle), default=0
+        )
         cut = cut or end
         sizes.append(cut - start)
         start = cut

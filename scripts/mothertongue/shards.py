@@ -72,5 +72,3 @@ def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: st
         "score": pa.nulls(rows, pa.float32()),
     }
     return pa.table([columns[field.name] for field in TRANSLATED], schema=TRANSLATED)
-
-

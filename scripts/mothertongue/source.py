@@ -59,7 +59,9 @@ def download(dataset: str, revision: str | None) -> dict[str, pa.Table]:
     except Exception as error:  # the hub's clients raise errors of many kinds, all of them about the connection or id
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"cannot fetch the dataset '{dataset}' from the hub: {reason}") from None
-    tables = {split: conform(splits[split].data.table, OASST, f"{dataset}, {split}") for split in SPLITS if split in splits}
+    tables = {
+        split: conform(splits[split].data.table, OASST, f"{dataset}, {split}") for split in SPLITS if split in splits
+    }
     if "train" not in tables:
         raise UserError(f"{dataset}: no train split (it has {', '.join(splits)})")
     for split, table in tables.items():
@@ -129,7 +131,9 @@ def check(table: pa.Table, lines: Sequence[int], where: str, unit: str) -> None:
         node: str | None = message
         while node in parent_of and node not in sound:
             if node in path:
-                raise UserError(f"{where}: {unit} {line_of[node]}: message {node} is its own ancestor (parent_id cycle)")
+                raise UserError(
+                    f"{where}: {unit} {line_of[node]}: message {node} is its own ancestor (parent_id cycle)"
+                )
             path[node] = None
             parent = parent_of[node]
             if parent in tree_of and tree_of[parent] != tree_of[node]:
@@ -145,9 +149,7 @@ def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) ->
     first: dict[str, int] = {}
     for line, message in zip(lines, ids, strict=True):
         if message in first:
-            raise UserError(
-                f"{where}: {unit} {line}: message_id {message} was used before, in {unit} {first[message]}"
-            )
+            raise UserError(f"{where}: {unit} {line}: message_id {message} was used before, in {unit} {first[message]}")
         first[message] = line
 
 

@@ -18,7 +18,8 @@ def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, templat
     rows = []
     for thread in threads:
         messages = [
-            {"role": _ROLES[message.role], "content": message.text or "", "message_id": message.id} for message in thread
+            {"role": _ROLES[message.role], "content": message.text or "", "message_id": message.id}
+            for message in thread
         ]
         if system_prompt:
             messages.insert(0, {"role": "system", "content": system_prompt, "message_id": None})
@@ -45,8 +46,12 @@ def read_threads(path: Path) -> list[Row]:
     for number, row in enumerate(rows, start=1):
         messages = row.get("messages") if isinstance(row, dict) else None
         if not isinstance(messages, list) or not all(
-            isinstance(m, dict) and m.get("role") in ("system", "user", "assistant") and isinstance(m.get("content"), str)
+            isinstance(m, dict)
+            and m.get("role") in ("system", "user", "assistant")
+            and isinstance(m.get("content"), str)
             for m in messages
         ):
-            raise UserError(f"{path}: line {number}: 'messages' is not a list of role (system, user, assistant) and content")
+            raise UserError(
+                f"{path}: line {number}: 'messages' is not a list of role (system, user, assistant) and content"
+            )
     return rows

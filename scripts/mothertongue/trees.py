@@ -147,7 +147,9 @@ def _children(members: list[Message]) -> dict[str, list[Message]]:
 
 def _candidates(parent: Message, children: dict[str, list[Message]]) -> list[Message]:
     """The usable children, the best first."""
-    return sorted((child for child in children.get(parent.id, []) if _usable(child, parent)), key=lambda m: m.preference)
+    return sorted(
+        (child for child in children.get(parent.id, []) if _usable(child, parent)), key=lambda m: m.preference
+    )
 
 
 def _usable(message: Message, parent: Message | None) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
 from transformers import TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
@@ -19,6 +19,8 @@ from mothertongue.causal import compute_dtype, device
 from mothertongue.errors import UserError
 from mothertongue.progress import duration, say
 from mothertongue.prompts import Encoded
+
+disable_progress_bars()
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def trainable(threads: Sequence[Encoded]) -> list[Encoded]:
     return kept
 
 
-def train(model: Any, tokenizer: Any, threads: Sequence[Encoded], settings: Settings, work: Path) -> tuple[Any, Outcome]:
+def train(
+    model: Any, tokenizer: Any, threads: Sequence[Encoded], settings: Settings, work: Path
+) -> tuple[Any, Outcome]:
     """Train a LoRA adapter on tokenized threads; returns the model with it and what was measured. `work` is scratch."""
     set_seed(settings.seed)
     dataset = Dataset.from_list([{"input_ids": t.input_ids, "labels": t.labels} for t in threads])

@@ -27,13 +27,13 @@ class FirefoxEngine:
         """The translation of each segment; long ones first, so that no worker is left alone with one at the end."""
         order = sorted(range(len(segments)), key=lambda i: len(segments[i]), reverse=True)
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-        progress = Progress("translate", len(segments), "segments")
+        progress = Progress("translate", sum(len(segment.split()) for segment in segments), "words")
         translations = [""] * len(segments)
         results = self._pool.map(_translate, ([segments[i] for i in batch] for batch in batches))
         for batch, texts in zip(batches, results, strict=True):
             for i, text in zip(batch, texts, strict=True):
                 translations[i] = text
-            progress.advance(len(batch))
+            progress.advance(sum(len(segments[i].split()) for i in batch))
         progress.finish()
         return translations
 

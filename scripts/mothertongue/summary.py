@@ -1,0 +1,68 @@
+"""The closing summary of a build, for the terminal."""
+
+import shlex
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+_WIDTH = 100
+
+
+def messages(accounting: Mapping[str, Any]) -> str:
+    """Messages in and out by status."""
+    total = accounting["total"]
+    counts = [(status, count) for status, count in total["status"].items() if count]
+    if total["excluded"]:
+        counts.append(("excluded", total["excluded"]))
+    lines = [f"  {count:>7,} {status}" for status, count in counts]
+    return "\n".join([f"Messages: {total['messages']:,} in, {total['out']:,} in the dataset", *lines])
+
+
+def before_and_after(rows: Sequence[Mapping[str, Any]], count: int = 2) -> str:
+    """The first translated messages of moderate length, with their sources."""
+    shown = [row for row in rows if row["status"] == "translated" and 60 <= len(row["source_text"]) <= 400][:count]
+    blocks = [f"{_paragraph(row['source_text'], '  - ')}\n{_paragraph(row['text'], '  + ')}" for row in shown]
+    return "\n".join(["Before (-) and after (+)", *blocks])
+
+
+def training(record: Mapping[str, Any]) -> str:
+    """Losses and speed of the tuning."""
+    measured = record["training"]
+    return (
+        f"Training: {record['data']['threads']:,} threads, {measured['steps']} steps, "
+        f"loss {measured['losses'][0]:.2f} -> "
+        f"{measured['losses'][-1]:.2f}, {measured['tokens_per_second']:,.0f} tokens/s, {measured['seconds']:.0f} s"
+    )
+
+
+def evaluation(metrics: Mapping[str, Any]) -> str:
+    """The numbers of the evaluation."""
+    losses = metrics["bits_per_byte"]
+    lines = [f"Evaluation: bits per byte on held-out replies: base {losses['base']}, adapter {losses['adapter']}"]
+    for side, share in metrics["language"].items():
+        name = side.replace("_system_prompt", " + system prompt")
+        lines.append(f"  {share['in_language']:>3} of {share['answers']} answers in the language: {name}")
+    return "\n".join(lines)
+
+
+def answers(samples: Sequence[Mapping[str, Any]], sides: Sequence[str] = ("base", "adapter")) -> str:
+    """What base and adapter answered to the first prompt."""
+    prompt = samples[0]["prompt"]
+    lines = [f"Asked: {prompt}"]
+    for side in sides:
+        answer = next(sample["answer"] for sample in samples if sample["side"] == side and sample["prompt"] == prompt)
+        lines.append(_paragraph(answer, f"  {side}: "))
+    return "\n".join(lines)
+
+
+def next_steps(folder: Path, samples: Sequence[Mapping[str, Any]]) -> str:
+    """The commands to chat."""
+    question = shlex.quote(samples[0]["prompt"])
+    chat = f".venv/bin/python scripts/chat.py --adapter {folder / 'adapter'}"
+    return f"Chat with it:\n  {chat}\n  {chat} {question}"
+
+
+def _paragraph(text: str, label: str) -> str:
+    short = textwrap.shorten(text, 300, placeholder=" …")
+    return textwrap.fill(short, _WIDTH, initial_indent=label, subsequent_indent=" " * len(label)) or label

@@ -1,0 +1,44 @@
+"""Summarise a finished build: messages by status, two messages before and after, the evaluation, how to chat."""
+
+import argparse
+import json
+from pathlib import Path
+
+from mothertongue import summary
+from mothertongue.errors import UserError, run
+from mothertongue.files import read_jsonl
+from mothertongue.messages import TRANSLATED, read
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="a target language's folder, such as results/demo/pt")
+    return parser.parse_args()
+
+
+def main() -> None:
+    folder = parse_arguments().folder
+    wanted = [
+        folder / "dataset" / "accounting.json",
+        folder / "evaluation" / "metrics.json",
+        folder / "adapter" / "training.json",
+    ]
+    for path in wanted:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; build it first with snakemake")
+    accounting, metrics, training = (json.loads(path.read_text(encoding="utf-8")) for path in wanted)
+    rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
+    samples = read_jsonl(folder / "evaluation" / "samples.jsonl")
+    sections = [
+        summary.messages(accounting),
+        summary.before_and_after(rows),
+        summary.training(training),
+        summary.evaluation(metrics),
+        summary.answers(samples),
+        summary.next_steps(folder, samples),
+    ]
+    print("\n\n".join(sections))
+
+
+if __name__ == "__main__":
+    run(main)
