@@ -26,22 +26,26 @@ min_version("9.14")
 configfile: "config/config.yaml"
 
 
+# Between the defaults and the user's own values, which are laid over it again.
+if config["preset"]:
+
+    configfile: f"config/{config['preset']}.yaml"
+
+
 include: "rules/common.smk"
 
 
-localrules:
-    help,
+HELP = """Name what to build, for instance:
+    snakemake --profile profiles/demo results/demo/pt/adapter   the demo's adapter
+    snakemake --profile profiles/local results/nl/adapter       a Dutch adapter, on this machine
+    snakemake -n results/nl/adapter                             what that would do
+README.md and config/README.md tell the rest."""
 
 
 rule help:
-    shell:
-        """
-        echo "Name what to build, for instance:"
-        echo "    snakemake --profile profiles/demo results/demo/pt/adapter   the demo"
-        echo "    snakemake --profile profiles/local results/nl/adapter       a Dutch adapter, on this machine"
-        echo "    snakemake -n results/nl/adapter                             what that would do"
-        echo "README.md and config/README.md tell the rest."
-        """
+    default_target: True
+    input:
+        lambda wildcards: sys.exit(HELP),
 
 
 include: "rules/source.smk"
@@ -49,3 +53,4 @@ include: "rules/translation.smk"
 include: "rules/dataset.smk"
 include: "rules/tuning.smk"
 include: "rules/evaluation.smk"
+include: "rules/unknown_language.smk"

@@ -17,10 +17,12 @@ from mothertongue.errors import UserError
 from mothertongue.languages import find, nearest_language, read_languages
 from mothertongue.routes import ENGLISH, find_route, parse_pairs
 
-# Rules call the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-# Only fetch rules may reach the hub.
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ |= {
+    # Rules call the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.
+    "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]),
+    # Only fetch rules may reach the hub.
+    "HF_HUB_OFFLINE": "1",
+}
 
 
 def checked(check, *arguments):
@@ -31,11 +33,9 @@ def checked(check, *arguments):
         sys.exit(f"error: {error}")
 
 
-checked(
-    configuration.check,
-    config,
-    yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text()),
-)
+SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
+config |= configuration.coerce(config, SCHEMA)
+checked(configuration.check, config, SCHEMA)
 
 LANGUAGES = read_languages(Path("config/languages.tsv"))
 SHARDS = {language: config["source"]["shards"].get(language, 1) for language in config["source"]["languages"]}
@@ -54,6 +54,26 @@ wildcard_constraints:
 def library(*modules):
     """The library modules whose change alters a rule's output."""
     return [f"scripts/mothertongue/{module}.py" for module in ("__init__", *modules)]
+
+
+ENGINE = config["translation"]["engine"]
+TRANSLATION_LIBRARY = library(
+    "engines/__init__",
+    *([f"engines/{ENGINE.replace('-', '_')}"] if ENGINE in CLASSES else []),
+    "errors",
+    "fetching",
+    "files",
+    "languages",
+    "messages",
+    "progress",
+    "protect",
+    "quality",
+    "references",
+    "segments",
+    "shard_program",
+    "shards",
+    "translation",
+)
 
 
 def model_references():
@@ -131,19 +151,61 @@ def check_template():
 checked(check_template)
 
 
+def source_shard(wildcards):
+    """One shard, once split has run."""
+    checkpoints.split.get(results=wildcards.results)
+    return f"{wildcards.results}/source/shards/{wildcards.source}/{wildcards.shard}.parquet"
+
+
+def source_counts(wildcards):
+    """The source's messages by split and language, once split has run."""
+    return checkpoints.split.get(results=wildcards.results).output.counts
+
+
+def pivot_model(wildcards):
+    return model_folder(MODELS[wildcards.source, ENGLISH], "translation").format(**wildcards)
+
+
+def shard_to_translate(wildcards):
+    """The shard in English where the route goes through it, else as it is."""
+    if route(wildcards).kind == "pivot":
+        return rules.pivot.output[0].format(**wildcards)
+    return source_shard(wildcards)
+
+
+def translation_model(wildcards):
+    """The model folder of the route; none for native messages and those without a route."""
+    model = route(wildcards).model
+    return [model_folder(model, "translation").format(**wildcards)] if model else []
+
+
+def tuning_options():
+    """The tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
+    tuning = config["tuning"]
+    values = {
+        "quantization": tuning["quantization"],
+        "lora-rank": tuning["lora"]["rank"],
+        "lora-alpha": tuning["lora"]["alpha"],
+        "lora-dropout": tuning["lora"]["dropout"],
+        "epochs": tuning["epochs"],
+        "max-steps": tuning["max_steps"],
+        "learning-rate": tuning["learning_rate"],
+        "warmup": tuning["warmup"],
+        "batch-size": tuning["batch_size"],
+        "accumulation": tuning["accumulation"],
+        "max-length": tuning["max_length"],
+        "seed": tuning["seed"],
+    }
+    options = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    options += [] if tuning["packing"] else ["--no-packing"]
+    return options + (["--gradient-checkpointing"] if tuning["gradient_checkpointing"] else [])
+
+
+def evaluation_prompts(wildcards):
+    """The held-out prompts of the language; where there are none, the validation threads' own questions serve."""
+    path = f"config/prompts/{wildcards.lang}.txt"
+    return [path] if Path(path).is_file() else []
+
+
 def refuse_language(wildcards):
     checked(find, wildcards.unknown, LANGUAGES)
-
-
-# A target in no known language matches here alone, and gets one line that says so.
-rule unknown_language:
-    input:
-        refuse_language,
-    output:
-        "{results}/{unknown}/{file}",
-    wildcard_constraints:
-        unknown=rf"(?!(?:source|models|pivot|logs|benchmarks|{'|'.join(map(re.escape, LANGUAGES))})/)[^/]+",
-        file="(?:dataset|threads|adapter|translated|evaluation|report).*",
-    localrule: True
-    shell:
-        "false"

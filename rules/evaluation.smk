@@ -1,12 +1,6 @@
 """Evaluation: does the adapter speak the language, beside its base model?"""
 
 
-def evaluation_prompts(wildcards):
-    """The held-out prompts of the language; where there are none, the validation threads' own questions serve."""
-    path = f"config/prompts/{wildcards.lang}.txt"
-    return [path] if Path(path).is_file() else []
-
-
 rule evaluate:
     input:
         script="scripts/evaluate.py",
@@ -20,6 +14,7 @@ rule evaluate:
             "progress",
             "prompts",
             "threads_file",
+            "trees",
         ),
         adapter=rules.tune.output.adapter,
         base_model=model_folder(BASE_MODEL, "base"),

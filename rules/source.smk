@@ -37,7 +37,18 @@ rule fetch:
 checkpoint split:
     input:
         script="scripts/split.py",
-        library=library("errors", "files", "messages", "progress", "quality", "segments", "shards", "translation"),
+        library=library(
+            "errors",
+            "files",
+            "languages",
+            "messages",
+            "progress",
+            "protect",
+            "quality",
+            "segments",
+            "shards",
+            "translation",
+        ),
         messages=rules.fetch.output.messages,
     output:
         shards=expand("{{results}}/source/shards/{shard}.parquet", shard=SHARD_NAMES),
@@ -63,14 +74,3 @@ checkpoint split:
             --counts {output.counts:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
-
-
-def source_shard(wildcards):
-    """One shard, once split has run."""
-    checkpoints.split.get(results=wildcards.results)
-    return f"{wildcards.results}/source/shards/{wildcards.source}/{wildcards.shard}.parquet"
-
-
-def source_counts(wildcards):
-    """The source's messages by split and language, once split has run."""
-    return checkpoints.split.get(results=wildcards.results).output.counts

@@ -1,24 +1,5 @@
 """Translation: models fetched once, shards into English where there is no direct model, then into the target language."""
 
-ENGINE = config["translation"]["engine"]
-TRANSLATION_LIBRARY = library(
-    "engines/__init__",
-    *([f"engines/{ENGINE.replace('-', '_')}"] if ENGINE in CLASSES else []),
-    "errors",
-    "fetching",
-    "files",
-    "languages",
-    "messages",
-    "progress",
-    "protect",
-    "quality",
-    "references",
-    "segments",
-    "shard_program",
-    "shards",
-    "translation",
-)
-
 
 rule fetch_translation_model:
     input:
@@ -48,10 +29,6 @@ rule fetch_translation_model:
             --model {params.reference:q} \
             --output {output.model:q} 2>&1 | tee {log:q}
         """
-
-
-def pivot_model(wildcards):
-    return model_folder(MODELS[wildcards.source, ENGLISH], "translation").format(**wildcards)
 
 
 rule pivot:
@@ -87,19 +64,6 @@ rule pivot:
             --repeats {params.repeats} \
             --output {output:q} 2>&1 | tee {log:q}
         """
-
-
-def shard_to_translate(wildcards):
-    """The shard in English where the route goes through it, else as it is."""
-    if route(wildcards).kind == "pivot":
-        return rules.pivot.output[0].format(**wildcards)
-    return source_shard(wildcards)
-
-
-def translation_model(wildcards):
-    """The model folder of the route; none for native messages and those without a route."""
-    model = route(wildcards).model
-    return [model_folder(model, "translation").format(**wildcards)] if model else []
 
 
 rule translate:

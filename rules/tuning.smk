@@ -15,7 +15,7 @@ rule fetch_base_model:
     localrule: True
     conda:
         "../envs/tuning.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=16000,
         runtime=120,
@@ -27,28 +27,6 @@ rule fetch_base_model:
             --model {params.reference:q} \
             --output {output.model:q} 2>&1 | tee {log:q}
         """
-
-
-def tuning_options():
-    """The tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
-    tuning = config["tuning"]
-    values = {
-        "quantization": tuning["quantization"],
-        "lora-rank": tuning["lora"]["rank"],
-        "lora-alpha": tuning["lora"]["alpha"],
-        "lora-dropout": tuning["lora"]["dropout"],
-        "epochs": tuning["epochs"],
-        "max-steps": tuning["max_steps"],
-        "learning-rate": tuning["learning_rate"],
-        "warmup": tuning["warmup"],
-        "batch-size": tuning["batch_size"],
-        "accumulation": tuning["accumulation"],
-        "max-length": tuning["max_length"],
-        "seed": tuning["seed"],
-    }
-    options = [f"--{name}={value}" for name, value in values.items() if value is not None]
-    options += [] if tuning["packing"] else ["--no-packing"]
-    return options + (["--gradient-checkpointing"] if tuning["gradient_checkpointing"] else [])
 
 
 rule tune:
@@ -64,6 +42,7 @@ rule tune:
             "prompts",
             "references",
             "threads_file",
+            "trees",
             "tuning",
         ),
         threads="{results}/{lang}/threads/train.jsonl",

@@ -103,7 +103,7 @@ def adapter_card(lang: str, name: str, record: Mapping[str, Any], template: str)
             f"{settings['max_length']} tokens |",
             f"| learning rate | {settings['learning_rate']} |",
             f"| loss | {losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last |",
-            f"| speed | {training['tokens_per_second']:,} tokens/s, {training['seconds']:.0f} s on {record['device']} |",
+            f"| speed | {training['tokens_per_second']:,} tokens/s on {record['device']} |",
             f"| memory | {training['peak_memory_mb']:,} MB at the peak |",
             f"| cut | {record['data']['cut_threads']} threads exceeded the length, {record['data']['cut_tokens']:,} "
             "tokens lost |",

@@ -150,10 +150,14 @@ def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, max_new_tok
 @torch.inference_mode()
 def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int]) -> float:
     """The sum over the labelled tokens of -ln p(token | what stands before it), in nats."""
+    # The token at i is predicted from the position before it; the vocabulary is only computed there.
+    positions = [i - 1 for i, label in enumerate(labels) if label >= 0 and i > 0]
+    if not positions:
+        return 0.0
     ids = torch.tensor([input_ids], device=model.device)
-    logits = model(input_ids=ids).logits[0, :-1].float()
-    targets = torch.tensor(labels[1:], device=model.device)
-    return torch.nn.functional.cross_entropy(logits, targets, ignore_index=-100, reduction="sum").item()
+    logits = model(input_ids=ids, logits_to_keep=torch.tensor(positions, device=model.device)).logits[0].float()
+    targets = torch.tensor([labels[i + 1] for i in positions], device=model.device)
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
 
 
 def _greedy(tokenizer: Any, ends: set[int], max_new_tokens: int) -> dict[str, Any]:

@@ -15,6 +15,36 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise UserError(problem)
 
 
+def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:
+    """The configuration with text made what the schema wants: snakemake's --config gives every inner value as text.
+
+    What cannot be made to fit stays as it is, for `check` to refuse.
+    """
+    root = root or schema
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    if isinstance(value, dict):
+        other = schema.get("additionalProperties")
+        inner = schema.get("properties", {})
+        return {key: coerce(item, inner.get(key, other) or {}, root) for key, item in value.items()}
+    types = schema.get("type", "string" if "oneOf" in schema or "enum" not in schema else [])
+    types = [types] if isinstance(types, str) else types
+    allowed = schema.get("enum", [])
+    if not isinstance(value, str) or value in allowed or ("string" in types and value != "null"):
+        return value
+    if value == "null":
+        return None if "null" in types or None in allowed else value
+    if "boolean" in types:
+        return {"true": True, "false": False}.get(value.lower(), value)
+    for kind, number in (("integer", int), ("number", float)):
+        if kind in types:
+            try:
+                return number(value)
+            except ValueError:
+                pass
+    return value
+
+
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Every problem, one line each; unknown keys first, since a misspelt key also leaves its own missing."""
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_order)

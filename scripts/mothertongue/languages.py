@@ -40,6 +40,8 @@ def nearest_language(code: str, languages: dict[str, Language]) -> str:
     """`, did you mean …?` for an unknown code or an English name; empty where nothing is near."""
     names = {language.name.lower(): language.code for language in languages.values()}
     known = {**names, **{code: code for code in languages}}
+    if (base := code.split("-")[0].lower()) in languages:
+        return f", did you mean '{base}' ({languages[base].name})?"
     matches = difflib.get_close_matches(code.lower(), known, n=1, cutoff=0.5)
     if not matches:
         return ""

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mothertongue import prompts
 from tiny import tiny_tokenizer
+
+from mothertongue import prompts
 
 TEMPLATES = Path("config/templates")
 # The official Llama 2 chat template as its tokenizer carries it (meta-llama/Llama-2-7b-chat-hf).

@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mothertongue import protect, segments
 from mothertongue.quality import Limits
 from mothertongue.translation import translate_messages
@@ -81,14 +82,12 @@ def test_markers_tables_and_blank_lines_stand_where_they_stood():
         "| one cell | two |\n|---|---|\n| three | `x` |\n\r\nEnd 🙂 here.  \n"
     )
     (result,) = translate_messages([text], lambda batch: ["T" for _ in batch], "en", "pt", Limits())
-    assert result.text == (
-        "# T\n\n- T\n  1. T\n> T\n\n\n| T | T |\n|---|---|\n| T | `x` |\n\r\nT 🙂 T  \n"
-    )
+    assert result.text == ("# T\n\n- T\n  1. T\n> T\n\n\n| T | T |\n|---|---|\n| T | `x` |\n\r\nT 🙂 T  \n")
 
 
 def test_prices_are_no_formulas():
     assert protect.inline("It costs $5 and $10 today") == []
-    assert [("$x$", "$y_1$")] == [tuple("$x$ and $y_1$"[a:b] for a, b in protect.inline("$x$ and $y_1$"))]
+    assert [tuple("$x$ and $y_1$"[a:b] for a, b in protect.inline("$x$ and $y_1$"))] == [("$x$", "$y_1$")]
 
 
 def test_placeholders_survive_inside_a_sentence():
@@ -129,7 +128,9 @@ def test_equal_segments_are_translated_once():
 def test_sentences_from_a_language_without_spaces_get_them():
     (result,) = translate_messages(["你好。再见。"], lambda batch: ["Olá." for _ in batch], "zh", "pt", Limits())
     assert result.text == "Olá. Olá."
-    (result,) = translate_messages(["你好。再见。"], lambda batch: ["こんにちは。" for _ in batch], "zh", "ja", Limits())
+    (result,) = translate_messages(
+        ["你好。再见。"], lambda batch: ["こんにちは。" for _ in batch], "zh", "ja", Limits()
+    )
     assert result.text == "こんにちは。こんにちは。"
 
 
@@ -159,6 +160,10 @@ def test_a_model_that_gives_nothing():
     (whole,) = translate_messages(["One sentence."], lambda batch: [""] * len(batch), "en", "pt", Limits())
     assert (whole.text, whole.status, whole.reasons) == (None, "failed", ["empty translation"])
     (half,) = translate_messages(
-        ["One sentence. Another one."], lambda batch: ["" if "Another" in s else "Uma frase." for s in batch], "en", "pt", Limits()
+        ["One sentence. Another one."],
+        lambda batch: ["" if "Another" in s else "Uma frase." for s in batch],
+        "en",
+        "pt",
+        Limits(),
     )
     assert (half.text, half.status, half.reasons) == ("Uma frase. Another one.", "flagged", ["empty"])

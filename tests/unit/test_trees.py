@@ -2,10 +2,12 @@
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mothertongue.trees import Message, select
 
 
@@ -13,7 +15,9 @@ def message(id_, parent=None, role=None, rank=None, created="2023-01-01", **kwar
     """A message of tree `r`; ids of odd length are prompters unless told otherwise: r, ra, rab, …"""
     role = role or ("prompter" if len(id_) % 2 else "assistant")
     values = {"deleted": False, "review_result": True, "status": "translated"} | kwargs
-    return Message(id_, id_[:-1] or None if parent is None else parent, "r", role, f"text {id_}", rank, created, **values)
+    return Message(
+        id_, id_[:-1] or None if parent is None else parent, "r", role, f"text {id_}", rank, created, **values
+    )
 
 
 def chosen(*messages, how="best"):
@@ -123,7 +127,7 @@ def test_invariants(messages, how, rng: random.Random):
     for thread in selection.threads:
         assert thread[0].parent is None
         assert [m.role for m in thread] == ["prompter", "assistant"] * (len(thread) // 2)
-        assert all(child.parent == parent.id for parent, child in zip(thread, thread[1:], strict=False))
+        assert all(child.parent == parent.id for parent, child in pairwise(thread))
         assert all(m.objection is None for m in thread)
         for parent, reply in zip(thread[::2], thread[1::2], strict=True):
             rivals = [m for m in messages if m.parent == parent.id and m.role == "assistant" and m.objection is None]

