@@ -1,0 +1,87 @@
+"""Bad input ends Snakemake with one line that says what is wrong, and nothing is written."""
+
+import pytest
+from oasst import row, write
+from workflow_files import ADAPTER
+
+NOT_STARTED = {
+    "an unknown language": (["results/demo/ptt/adapter"], "unknown target language 'ptt', did you mean 'pt' (Portuguese)?"),
+    "an unknown key": (["--config", "tunning={max_steps: 2}"], "configuration: unknown key 'tunning'; did you mean 'tuning'?"),
+    "a wrong value": (["--config", "tuning={max_steps: soon}"], "configuration: tuning.max_steps: 'soon' is not of type"),
+    "a missing file": (["--config", "source={dataset: none.jsonl}"], "source.dataset: no such file: none.jsonl"),
+    "no dataset": (["--config", "source={dataset: oops}"], "source.dataset 'oops': no such file, and not a hub id"),
+    "a bad reference": (["--config", "tuning={base_model: ./nowhere}"], "bad model reference './nowhere': no such folder"),
+    "a bad template": (["--config", "threads={prompt_format: my.jinja}"], "threads.prompt_format: no such template: my.jinja"),
+}
+REFUSED = {
+    "an empty file": ([], "m.jsonl: no messages in it"),
+    "not JSON": ("{oops", "m.jsonl: line 1: not JSON"),
+    "a duplicate": ([row("a"), row("a")], "m.jsonl: line 2: message_id a was used before, in line 1"),
+    "a cycle": ([row("a", "b", "t"), row("b", "a", "t")], "line 1: message a is its own ancestor"),
+    "an unknown role": ([row("a", role="user")], "m.jsonl: line 1: unknown role 'user'"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_STARTED)
+def test_refused_before_anything_runs(project, case):
+    arguments, expected = NOT_STARTED[case]
+    targets = [] if arguments[0].startswith("results") else ["--", ADAPTER]
+    run = project.run(*arguments, *targets)
+    errors = [line for line in run.output.splitlines() if line.startswith("error: ")]
+    assert run.code != 0 and run.jobs == {}, run
+    assert len(errors) == 1 and expected in errors[0], run
+    assert "Traceback" not in run.output
+    assert not (project.root / "results/demo/source").exists()
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_dataset_is_refused_by_fetch(project, case):
+    rows, expected = REFUSED[case]
+    path = project.root / "m.jsonl"
+    if isinstance(rows, str):
+        path.write_text(rows)
+    else:
+        write(path, *rows)
+    run = project.run("--config", "source={dataset: m.jsonl}", "--", "results/demo/pt/dataset/train.parquet")
+    errors = [line for line in run.output.splitlines() if line.startswith("fetch.py: error: ")]
+    assert run.code != 0 and len(errors) == 1 and expected in errors[0], run
+    assert "Traceback" not in run.output
+    assert not list((project.root / "results/demo").glob("source/*"))
+
+
+def test_no_message_in_any_source_language(project):
+    write(project.root / "m.jsonl", row("a", lang="ko", text="안녕하세요"), row("b", "a", lang="ko", text="네"))
+    run = project.run("--config", "source={dataset: m.jsonl}", "--", "results/demo/pt/dataset/train.parquet")
+    assert run.code != 0
+    assert "no message in any of source.languages; it has ko (2)" in run.output
+    assert not list((project.root / "results/demo").glob("source/shards/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target", "expected"),
+    [
+        (["--config", "translation={models: {en-pt: 'package:no_such/model'}}"], "pt/dataset/train.parquet",
+         "the Python package 'no_such' is not installed here; install it with pip"),
+        (["--config", "tuning={base_model: 'package:json/model'}"], "pt/adapter", "the installed package 'json' has no model"),
+    ],
+)  # fmt: skip
+def test_a_model_that_cannot_be_had(project, arguments, target, expected):
+    run = project.run(*arguments, "--", f"results/demo/{target}")
+    assert run.code != 0 and expected in run.output and "Traceback" not in run.output, run
+    assert not list((project.root / "results/demo/models").glob("*/no_such*"))
+
+
+def test_an_engine_that_is_not_there_yet_says_so(project):
+    run = project.run(
+        "--config", "translation={engine: opus-mt}", "--", "results/demo/models/translation/Helsinki-NLP--opus-mt-en-nl"
+    )
+    assert run.code != 0 and "translation.engine 'opus-mt' is not available yet" in run.output, run
+
+
+def test_the_default_configuration_is_planned_whole_without_a_network(project):
+    (project.root / "empty.yaml").write_text("{}\n")
+    run = project.run("-n", "--configfile", "empty.yaml", "--config", "preset=null", "--", "results/nl/adapter")
+    assert run.code == 0, run
+    for line in ("fetch_base_model               1", "tune                           1", "combine                        1"):
+        assert line in run.output
+    assert "Helsinki-NLP/opus-mt-en-nl" in run.output or "opus-mt-en-nl" in run.output

@@ -1,0 +1,87 @@
+"""An edit rebuilds only what it made stale, with the real Snakemake. The tests of this file build on one another."""
+
+import os
+import time
+
+from workflow_files import CHAIN
+
+DOWNSTREAM = {"combine": 1, "threads": 2, "tune": 1, "evaluate": 1}
+
+
+def test_the_dry_run_on_a_fresh_copy_shows_every_job(project):
+    output = project.build("-n", *CHAIN).output
+    for line in ("translate                      5", "tune                           1", "evaluate                       1"):
+        assert line in output
+    assert not list(project.root.glob("results/demo/*"))
+
+
+def test_the_first_run_builds_everything(project):
+    jobs = project.build().jobs
+    assert jobs == {
+        "fetch": 1,
+        "fetch_translation_model": 1,
+        "fetch_base_model": 1,
+        "split": 1,
+        "translate": 5,
+    } | DOWNSTREAM
+
+
+def test_a_second_run_does_nothing(project):
+    run = project.build()
+    assert run.jobs == {} and "Nothing to be done" in run.output
+
+
+def test_a_touched_file_rebuilds_nothing(project):
+    later = time.time() + 5
+    touched = ["messages.jsonl", "scripts/translate.py", "scripts/mothertongue/segments.py", "config/templates/chatml.jinja"]
+    touched += ["config/prompts/pt.txt", "results/demo/source/shards/en/1.parquet", "results/demo/pt/dataset/train.parquet"]
+    for name in touched:
+        os.utime(project.root / name, (later, later))
+    assert project.build().jobs == {}
+
+
+def test_one_edited_message_translates_one_shard(project):
+    rows = project.read_messages()
+    row = next(r for r in rows if r["lang"] == "en" and r["role"] == "assistant" and r["rank"] == 0)
+    row["text"] = "This answer has been rewritten. It is short now."
+    project.write_messages(rows)
+    before = project.bytes("results/demo/pt/translated/**/*.parquet")
+    assert project.build().jobs == {"fetch": 1, "split": 1, "translate": 1} | DOWNSTREAM
+    after = project.bytes("results/demo/pt/translated/**/*.parquet")
+    assert sum(before[name] != after[name] for name in before) == 1
+
+
+def test_an_edited_message_outside_the_source_languages_translates_nothing(project):
+    rows = project.read_messages()
+    next(r for r in rows if r["lang"] == "de")["text"] = "Etwas ganz anderes."
+    project.write_messages(rows)
+    assert project.build().jobs == {"fetch": 1, "split": 1}
+
+
+def test_a_changed_lora_rank_tunes_again(project):
+    project.configure(tuning={"lora": {"rank": 8}})
+    assert project.build().jobs == {"tune": 1, "evaluate": 1}
+
+
+def test_a_changed_system_prompt_makes_new_threads(project):
+    project.configure(threads={"system_prompt": "Responda sempre em português."})
+    assert project.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
+
+
+def test_an_edited_library_module_makes_stale_what_uses_it(project):
+    module = project.root / "scripts/mothertongue/trees.py"
+    module.write_text(module.read_text() + "\n# A remark.\n")
+    assert project.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
+
+
+def test_a_new_source_language_leaves_the_others_alone(project):
+    project.configure(source={"languages": ["en", "pt", "es", "de"]})
+    assert project.build().jobs == {"split": 1, "translate": 1} | DOWNSTREAM
+
+
+def test_the_account_of_the_last_build_adds_up(project):
+    accounting = project.accounting()
+    total = accounting["total"]
+    assert total["messages"] == len(project.read_messages()) == total["excluded"] + sum(total["status"].values())
+    assert total["status"]["native"] and total["status"]["translated"] and total["status"]["failed"]
+    assert total["route"]["none"] == total["status"]["failed"]
