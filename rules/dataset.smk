@@ -6,7 +6,8 @@ rule combine:
         script="scripts/combine.py",
         library=library("cards", "dataset", "errors", "files", "messages", "progress"),
         shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=SHARD_NAMES),
-        counts=source_counts,
+        after=once_split,
+        counts="{results}/source/counts.json",
     output:
         train="{results}/{lang}/dataset/train.parquet",
         validation="{results}/{lang}/dataset/validation.parquet",
@@ -48,6 +49,7 @@ rule threads:
     input:
         script="scripts/threads.py",
         library=library("errors", "files", "messages", "progress", "prompts", "threads_file", "trees"),
+        after=once_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",
         template=prompt_template(),
     output:

@@ -16,6 +16,7 @@ rule evaluate:
             "threads_file",
             "trees",
         ),
+        after=once_split,
         adapter=rules.tune.output.adapter,
         base_model=model_folder(BASE_MODEL, "base"),
         threads="{results}/{lang}/threads/validation.jsonl",

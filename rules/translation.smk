@@ -70,6 +70,7 @@ rule translate:
     input:
         script="scripts/translate.py",
         library=TRANSLATION_LIBRARY,
+        after=once_split,
         shard=shard_to_translate,
         model=translation_model,
     output:

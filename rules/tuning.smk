@@ -45,6 +45,7 @@ rule tune:
             "trees",
             "tuning",
         ),
+        after=once_split,
         threads="{results}/{lang}/threads/train.jsonl",
         base_model=model_folder(BASE_MODEL, "base"),
         template=prompt_template(),

@@ -32,10 +32,14 @@ _INLINE = re.compile(
             r"<!--.*?-->|</?[A-Za-z][^<>\n]*>",  # HTML and autolinks
             r"&(?:[A-Za-z]+|#\d+);",
             r"(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*\)",  # the target of a Markdown link
+            r"(?<=\])\[[^\[\]]*\]",
             r"(?:https?|ftp)://[^\s<>\"`]*[^\s<>\"`.,;:!?)\]}'*_，。]",  # URLs without the sentence's own punctuation
             r"www\.[\w-]+\.[^\s<>\"`]*[^\s<>\"`.,;:!?)\]}'*_]",
-            r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # e-mail addresses
+            r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # e-mail addresses
+            r"(?<![\w.,])\d[\d.,]*(?:\s?[-+*/×÷=^<>≈≤≥≠−]\s?\(?\d[\d.,]*\)?%?)+(?<![.,])",  # arithmetic, dates
             rf"(?:{_EMOJI})+",
+            # Words with symbols that small models do not know, and write as others.
+            r"(?<![^\s()\[\]{}\"'|])[^\s()\[\]{}\"'|]*[×÷±²³¹⁰-₟ℂ-ⅈ←-⇿∀-⋿][^\s()\[\]{}\"'|,;:!?.]*",
         )
     )
 )

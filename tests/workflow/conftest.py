@@ -42,7 +42,7 @@ class Project:
     root: Path
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "--configfile", "mine.yaml", *arguments]
+        return [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "--configfile=mine.yaml", *arguments]
 
     def run(self, *arguments: str) -> Run:
         done = subprocess.run(

@@ -80,7 +80,7 @@ def test_an_engine_that_is_not_there_yet_says_so(project):
 
 def test_the_default_configuration_is_planned_whole_without_a_network(project):
     (project.root / "empty.yaml").write_text("{}\n")
-    run = project.run("-n", "--configfile", "empty.yaml", "--config", "preset=null", "--", "results/nl/adapter")
+    run = project.run("-n", "--configfile=empty.yaml", "--config", "preset=null", "--", "results/nl/adapter")
     assert run.code == 0, run
     for line in ("fetch_base_model               1", "tune                           1", "combine                        1"):
         assert line in run.output

@@ -79,6 +79,17 @@ def test_a_new_source_language_leaves_the_others_alone(project):
     assert project.build().jobs == {"split": 1, "translate": 1} | DOWNSTREAM
 
 
+def test_more_shards_translate_their_language_again(project):
+    project.configure(source={"shards": {"en": 4}})
+    assert project.build("results/demo/pt/dataset/train.parquet").jobs == {"split": 1, "translate": 4, "combine": 1}
+
+
+def test_an_edited_script_that_changes_no_message_translates_nothing(project):
+    script = project.root / "scripts/fetch.py"
+    script.write_text(script.read_text() + "\n# A remark.\n")
+    assert project.build("results/demo/pt/dataset/train.parquet").jobs == {"fetch": 1, "split": 1}
+
+
 def test_the_account_of_the_last_build_adds_up(project):
     accounting = project.accounting()
     total = accounting["total"]

@@ -1,0 +1,93 @@
+"""scripts/tune.py by hand, on a tiny model: packing, quantisation, what it refuses."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from mothertongue.files import write_jsonl
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory, tiny_base):
+    """A fetched tiny base model and forty short threads."""
+    folder = tmp_path_factory.mktemp("tune")
+    subprocess.run(
+        [sys.executable, "scripts/fetch_base_model.py", "--model", tiny_base, "--output", folder / "base"], check=True
+    )
+    threads = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Quanto é {i} + {i}? </s> <|im_end|>"},
+                {"role": "assistant", "content": f"É {2 * i}."},
+            ]
+        }
+        for i in range(40)
+    ]
+    write_jsonl(folder / "threads.jsonl", threads)
+    return folder
+
+
+def tune(material, name, *options, template="config/templates/chatml.jinja"):
+    done = subprocess.run(
+        [sys.executable, "scripts/tune.py", "--threads", material / "threads.jsonl", "--base-model", material / "base",
+         "--template", template, "--target", "pt", "--name", "Portuguese", "--lora-rank", "4", "--max-steps", "8",
+         "--learning-rate", "0.01", "--max-length", "128", *options, "--output", material / name],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return done
+
+
+def record(material, name):
+    return json.loads((material / name / "training.json").read_text())
+
+
+@pytest.mark.parametrize("options", [(), ("--no-packing",), ("--quantization", "nf4"), ("--gradient-checkpointing",)])
+def test_it_learns(material, options):
+    name = "adapter" + "".join(options)
+    done = tune(material, name, *options)
+    assert done.returncode == 0, done.stderr
+    losses = record(material, name)["training"]["losses"]
+    assert len(losses) == 8 and all(math.isfinite(loss) for loss in losses)
+    assert losses[-1] < losses[0]
+    assert {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "README.md", "tokenizer.json"} <= {
+        path.name for path in (material / name).iterdir()
+    }
+    assert "step 8 of 8" in done.stderr
+
+
+def test_threads_cut_at_the_maximum_length_are_counted(material):
+    done = tune(material, "short", "--max-length", "48")
+    assert done.returncode == 0, done.stderr
+    data = record(material, "short")["data"]
+    assert data["cut_threads"] == 40 and data["cut_tokens"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "template", "expected"),
+    [
+        (["--max-length", "16"], "config/templates/chatml.jinja", "no thread has an assistant's word within tuning.max_length"),
+        ([], "plain.jinja", "does not mark the assistant's words"),
+        (["--threads", "none.jsonl"], "config/templates/chatml.jinja", "none.jsonl: no such file"),
+        (["--base-model", "scripts"], "config/templates/chatml.jinja", "no fetched.json in it"),
+    ],
+)
+def test_what_it_refuses_is_said_in_one_line_and_nothing_is_written(material, options, template, expected):
+    (material / "plain.jinja").write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}")
+    done = tune(material, "refused", *options, template=template if "/" in template else material / template)
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 1 and len(lines) == 1 and expected in lines[0], done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (material / "refused").exists()
+
+
+def test_a_model_without_safe_weights_is_refused(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pytorch_model.bin").write_bytes(b"0")
+    done = subprocess.run(
+        [sys.executable, "scripts/fetch_base_model.py", "--model", tmp_path / "bin", "--output", tmp_path / "out"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and "no weights in safetensors or GGUF" in done.stderr
+    assert not (tmp_path / "out").exists()
