@@ -152,17 +152,17 @@ checked(check_template)
 
 
 def source_shard(wildcards):
-    """One shard, once split has run."""
-    checkpoints.split.get(results=wildcards.results)
+    """One shard, judged by its checksum once split has run."""
+    once_split(wildcards)
     return f"{wildcards.results}/source/shards/{wildcards.source}/{wildcards.shard}.parquet"
 
 
 def once_split(wildcards):
-    """No file, but a verdict: whether a job below split's direct consumers is stale is judged once split has run.
+    """No file, but a verdict: whether a job is stale is judged once split has run, and not foreseen.
 
-    Snakemake judges anew only jobs whose own inputs wait for the checkpoint; all others keep what it foresaw, and would
-    run although nothing that they read has changed. Where shards are missing (a first run, a new source language) there
-    is nothing to wait for: Snakemake would pass over the changed set of inputs.
+    Snakemake judges anew only jobs whose own inputs wait for the checkpoint; all others run although nothing that they
+    read has changed. Where a shard is missing (a first run, a new source language) nothing waits: Snakemake would not
+    see that split has to run, and would give jobs that wait another shard's file.
     """
     if all(Path(wildcards.results, "source", "shards", f"{name}.parquet").exists() for name in SHARD_NAMES):
         checkpoints.split.get(results=wildcards.results)
