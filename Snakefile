@@ -26,10 +26,10 @@ min_version("9.14")
 configfile: "config/config.yaml"
 
 
-# Between the defaults and the user's own values, which are laid over it again.
-if config["preset"]:
+# The demo's values lie between the defaults and the user's own, which are laid over both.
+if globals().get("DEMO"):
 
-    configfile: f"config/{config['preset']}.yaml"
+    configfile: "config/demo.yaml"
 
 
 include: "rules/common.smk"

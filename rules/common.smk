@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 # At the end of the path: a script's name must not hide a package from Snakemake.
-sys.path.append(str(Path(workflow.basedir) / "scripts"))
+sys.path.append(str(Path("scripts").resolve()))
 
 from mothertongue import configuration, references, source
 from mothertongue.engines import CLASSES
@@ -94,7 +94,7 @@ def local_model_files(reference):
     """The files of a model in a local folder or file, whose edit makes the fetched copy stale."""
     parsed = references.parse(reference)
     if parsed.kind == "file":
-        return [reference]
+        return [str(Path(reference).expanduser())]
     if parsed.kind == "folder":
         return sorted(str(path) for path in Path(reference).expanduser().iterdir() if path.is_file())
     return []
@@ -102,6 +102,10 @@ def local_model_files(reference):
 
 def check_models():
     """Refuse bad model references before anything runs; two references never share a folder."""
+    known = {*LANGUAGES, *SHARDS}
+    for pair in config["translation"]["models"]:
+        if unknown := [code for code in pair.split("-", 1) if code not in known]:
+            raise UserError(f"translation.models: unknown language '{unknown[0]}' in '{pair}'")
     slugs = {}
     for reference in [*set(MODELS.values()), config["tuning"]["base_model"]]:
         slug = references.parse(reference).slug
@@ -111,6 +115,7 @@ def check_models():
 
 MODELS = model_references()
 checked(check_models)
+BASE_MODELS = {references.parse(config["tuning"]["base_model"]).slug: config["tuning"]["base_model"]}
 TRANSLATION_MODELS = {references.parse(model).slug: model for model in MODELS.values()}
 BASE_MODEL = config["tuning"]["base_model"]
 SOURCE_FILES = checked(source.local_files, configuration.dataset_arguments(config))
@@ -149,6 +154,20 @@ def check_template():
 
 
 checked(check_template)
+
+
+def translation_options(model):
+    """Engine, model and limits as arguments of scripts/translate.py; none where no model translates."""
+    if not model:
+        return []
+    limits = config["quality"]
+    options = {
+        "engine": ENGINE,
+        "model": model[0],
+        "length-ratio": limits["length_ratio"],
+        "repeats": limits["repeats"],
+    }
+    return [f"--{name}={value}" for name, value in options.items()]
 
 
 def source_shard(wildcards):
@@ -203,7 +222,9 @@ def tuning_options():
         "max-length": tuning["max_length"],
         "seed": tuning["seed"],
     }
-    options = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    # 2 and 2.0 are one value: jobs are compared by the text.
+    plain = {name: int(v) if isinstance(v, float) and v % 1 == 0 else v for name, v in values.items() if v is not None}
+    options = [f"--{name}={value}" for name, value in plain.items()]
     options += [] if tuning["packing"] else ["--no-packing"]
     return options + (["--gradient-checkpointing"] if tuning["gradient_checkpointing"] else [])
 

@@ -8,6 +8,7 @@ rule fetch:
         files=list(SOURCE_FILES.values()),
     output:
         messages="{results}/source/messages.parquet",
+        record="{results}/source/fetched.json",
     log:
         "{results}/logs/source/messages.log",
     benchmark:
@@ -29,6 +30,7 @@ rule fetch:
             --dataset {params.dataset:q} \
             {params.revision:q} \
             --validation {params.validation} \
+            --record {output.record:q} \
             --output {output.messages:q} 2>&1 | tee {log:q}
         """
 
@@ -40,14 +42,8 @@ checkpoint split:
         library=library(
             "errors",
             "files",
-            "languages",
             "messages",
             "progress",
-            "protect",
-            "quality",
-            "segments",
-            "shards",
-            "translation",
         ),
         messages=rules.fetch.output.messages,
     output:

@@ -87,20 +87,14 @@ rule translate:
         runtime=120,
     params:
         route=lambda wildcards: route(wildcards).kind,
-        engine=ENGINE,
-        model=lambda wildcards, input: ["--model", *input.model] if input.model else [],
-        length_ratio=config["quality"]["length_ratio"],
-        repeats=config["quality"]["repeats"],
+        options=lambda wildcards, input: translation_options(input.model),
     shell:
         r"""
         python {input.script} \
             --shard {input.shard:q} \
             --target {wildcards.lang:q} \
             --route {params.route:q} \
-            --engine {params.engine:q} \
-            {params.model:q} \
+            {params.options:q} \
             --workers {threads} \
-            --length-ratio {params.length_ratio} \
-            --repeats {params.repeats} \
             --output {output:q} 2>&1 | tee {log:q}
         """

@@ -20,7 +20,7 @@ rule fetch_base_model:
         mem_mb=16000,
         runtime=120,
     params:
-        reference=BASE_MODEL,
+        reference=lambda wildcards: BASE_MODELS[wildcards.model],
     shell:
         r"""
         HF_HUB_OFFLINE=0 python {input.script} \

@@ -1,12 +1,11 @@
 """Combine the translated shards of one target language into a dataset, and account for every message."""
 
 import argparse
-import json
 from pathlib import Path
 
 from mothertongue import cards, dataset
 from mothertongue.errors import run
-from mothertongue.files import whole_file, write_json
+from mothertongue.files import read_json, whole_file, write_json
 from mothertongue.messages import TRANSLATED, read, write
 from mothertongue.progress import say
 
@@ -33,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     shards = [read(path, TRANSLATED) for path in arguments.shards]
-    counts = json.loads(arguments.counts.read_text(encoding="utf-8"))
+    counts = read_json(arguments.counts)
     splits = dataset.combine(shards, arguments.on_flagged)
     accounting = dataset.account(counts, arguments.languages, shards, splits)
     card = cards.dataset_card(

@@ -40,8 +40,8 @@ def main() -> None:
     questions = evaluation.questions(arguments.prompts, threads, arguments.count)
 
     base = causal.base_of(arguments.adapter, arguments.base_model)
-    template = prompts.read_template(arguments.adapter)
     tokenizer = causal.load_tokenizer(arguments.adapter)
+    template = prompts.with_tokens_of(prompts.read_template(arguments.adapter), tokenizer)
     stop = prompts.end_of_turn(template, tokenizer)
     model = causal.with_adapter(causal.load_base(base), arguments.adapter).eval()
 

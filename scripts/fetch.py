@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mothertongue import source
 from mothertongue.errors import run
-from mothertongue.files import whole_file
+from mothertongue.files import sha256, whole_file, write_json
 from mothertongue.messages import write
 from mothertongue.progress import say
 
@@ -27,12 +27,20 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--revision", help="commit, tag or branch of a dataset on the hub (default: the newest)")
     parser.add_argument(
         "--validation",
-        type=float,
+        type=share,
         default=0.05,
         help="share of the trees, chosen by hash, that become the validation split where there is none (default 0.05)",
     )
+    parser.add_argument("--record", type=Path, help="JSON file to write: files and revisions that were read")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     return parser.parse_args()
+
+
+def share(text: str) -> float:
+    """A number from 0 to below 1."""
+    if not 0 <= (number := float(text)) < 1:
+        raise ValueError
+    return number
 
 
 def main() -> None:
@@ -40,11 +48,14 @@ def main() -> None:
     files = source.local_files(arguments.dataset)
     if files:
         tables = {split: source.read_file(path) for split, path in files.items()}
+        resolved = {str(path): f"sha256:{sha256(path)}" for path in files.values()}
     else:
-        tables = source.download(arguments.dataset[0], arguments.revision)
+        tables, resolved = source.download(arguments.dataset[0], arguments.revision)
     messages = source.combine_splits(tables, arguments.validation)
     with whole_file(arguments.output) as partial:
         write(messages, partial)
+    if arguments.record:
+        write_json(arguments.record, {"dataset": arguments.dataset, "resolved": resolved})
     trees = len(set(messages["message_tree_id"].to_pylist()))
     say(f"fetch: {len(messages):,} messages in {trees:,} trees -> {arguments.output}")
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from mothertongue.errors import UserError, run
 from mothertongue.files import whole_file, write_json
-from mothertongue.messages import MESSAGES, SPLITS, read, write
+from mothertongue.messages import MESSAGES, SPLITS, divide, read, write
 from mothertongue.progress import say
-from mothertongue.shards import divide
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -20,6 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shards",
         nargs="+",
+        type=parse_shards,
         required=True,
         metavar="LANGUAGE=N",
         help="source languages to keep, each with its number of shards: en=8 es=4 nl=1",
@@ -29,9 +29,17 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def parse_shards(item: str) -> tuple[str, int]:
+    """`en=8` as a language and its number of shards."""
+    language, _, number = item.partition("=")
+    if not language or not number.isdecimal() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"'{item}' is not LANGUAGE=N with N above 0")
+    return language, int(number)
+
+
 def main() -> None:
     arguments = parse_arguments()
-    shards = {language: int(number) for language, _, number in (item.partition("=") for item in arguments.shards)}
+    shards = dict(arguments.shards)
     messages = read(arguments.messages, MESSAGES)
     columns = (messages["split"].to_pylist(), messages["source_lang"].to_pylist())
     counts = Counter(zip(*columns, strict=True))

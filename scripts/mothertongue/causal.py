@@ -33,7 +33,10 @@ def compute_dtype() -> torch.dtype:
 
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, with a padding token. Raises UserError where it cannot align tokens and text."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
     if not tokenizer.is_fast:
         raise UserError(f"{folder}: its tokenizer has no fast version (tokenizer.json), which loss masking needs")
     if tokenizer.pad_token is None:
@@ -60,7 +63,7 @@ def load_base(folder: Path, quantization: str = "none") -> Any:
             attn_implementation="sdpa",
             device_map={"": device()},
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from None
     if quantization == "nf4":
         _keep_gradients(model)

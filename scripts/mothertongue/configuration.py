@@ -1,6 +1,7 @@
 """The configuration: checked against its schema, with errors that a person can act on."""
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,13 +37,13 @@ def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any] | None
         return None if "null" in types or None in allowed else value
     if "boolean" in types:
         return {"true": True, "false": False}.get(value.lower(), value)
-    for kind, number in (("integer", int), ("number", float)):
-        if kind in types:
-            try:
-                return number(value)
-            except ValueError:
-                pass
-    return value
+    try:
+        number = float(value) if {"integer", "number"} & set(types) else math.nan
+    except ValueError:
+        return value
+    if not math.isfinite(number) or ("number" not in types and number % 1):
+        return value
+    return int(number) if number % 1 == 0 else number
 
 
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:

@@ -40,8 +40,9 @@ class Conversation:
             model = causal.with_adapter(model, adapter)
         if system_prompt is None:
             system_prompt = json.loads((adapter / "training.json").read_text(encoding="utf-8"))["system_prompt"]
-        template = prompts.read_template(adapter)
-        return cls(model.eval(), causal.load_tokenizer(adapter), template, system_prompt, max_new_tokens)
+        tokenizer = causal.load_tokenizer(adapter)
+        template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
+        return cls(model.eval(), tokenizer, template, system_prompt, max_new_tokens)
 
     def answer(self, question: str) -> str:
         """Answer a message, streaming the words to stdout; both are remembered."""

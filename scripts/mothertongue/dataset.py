@@ -64,7 +64,10 @@ def account(
 
 def models_used(dataset: Mapping[str, pa.Table]) -> dict[str, int]:
     """How many of the dataset's messages each model translated, the most used first."""
-    counts = Counter(model for table in dataset.values() for model in table["model"].to_pylist() if model)
+    counts: Counter[str] = Counter()
+    for table in dataset.values():
+        rows = zip(table["model"].to_pylist(), table["status"].to_pylist(), strict=True)
+        counts.update(model for model, status in rows if status in ("translated", "flagged"))
     return dict(counts.most_common())
 
 

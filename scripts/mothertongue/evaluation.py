@@ -28,7 +28,7 @@ class Answer:
     side: str
     prompt: str
     answer: str
-    in_language: bool
+    in_language: bool | None
     ended: bool
 
 
@@ -40,16 +40,20 @@ def judge(side: str, prompts: Sequence[str], answers: Sequence[tuple[str, bool]]
     ]
 
 
-def language_shares(answers: Sequence[Answer]) -> dict[str, dict[str, float]]:
-    """By side: answers, how many are in the language and how many ended by themselves, and both as shares."""
-    shares: dict[str, dict[str, float]] = {}
+def language_shares(answers: Sequence[Answer]) -> dict[str, dict[str, float | None]]:
+    """By side: answers, how many are in the language and how many ended by themselves, and both as shares.
+
+    None where the language identifier does not know the language.
+    """
+    shares: dict[str, dict[str, float | None]] = {}
     for side in dict.fromkeys(answer.side for answer in answers):
         own = [answer for answer in answers if answer.side == side]
-        passed, ended = sum(answer.in_language for answer in own), sum(answer.ended for answer in own)
+        judged = [answer.in_language for answer in own if answer.in_language is not None]
+        passed, ended = sum(judged) if judged else None, sum(answer.ended for answer in own)
         shares[side] = {
             "answers": len(own),
             "in_language": passed,
-            "in_language_share": round(passed / len(own), 4),
+            "in_language_share": None if passed is None else round(passed / len(own), 4),
             "ended": ended,
             "ended_share": round(ended / len(own), 4),
         }
@@ -99,8 +103,12 @@ def summary(metrics: Mapping[str, Any]) -> list[str]:
     ]
     for side, share in metrics["language"].items():
         name = side.replace("_system_prompt", " with system prompt")
-        lines.append(f"answers in the language, {name}: {share['in_language']} of {share['answers']}")
+        lines.append(f"answers in the language, {name}: {_of(share)}")
     return lines
+
+
+def _of(share: Mapping[str, Any]) -> str:
+    return "not measurable" if share["in_language"] is None else f"{share['in_language']} of {share['answers']}"
 
 
 def bits_per_byte(nats: float, size: int) -> float:
@@ -125,10 +133,11 @@ def plot(metrics: Mapping[str, Any], name: str, path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), width_ratios=(2, 1), layout="constrained")
     shares = metrics["language"]
     labels = [side.replace("_system_prompt", "\n+ system prompt") for side in shares]
-    values = [100 * share["in_language_share"] for share in shares.values()]
+    values = [100 * (share["in_language_share"] or 0) for share in shares.values()]
+    notes = [_of(share) for share in shares.values()]
     colours = ["#b8b8b8" if side.startswith("base") else "#1f6f8b" for side in shares]
     bars = left.bar(labels, values, color=colours, width=0.6)
-    left.bar_label(bars, [f"{s['in_language']} of {s['answers']}" for s in shares.values()], padding=2)
+    left.bar_label(bars, notes, padding=2)
     left.set(ylim=(0, 112), ylabel="%", title=f"Answers in {name}")
     losses = metrics["bits_per_byte"]
     bars = right.bar(

@@ -31,7 +31,7 @@ def fetch(reference: Reference, folder: Path) -> None:
         revision = _version(reference) if reference.kind == "package" else None
         if source.is_dir():
             for path in sorted(source.iterdir()):
-                if path.is_file():
+                if path.is_file() and path.name != RECORD:
                     # Local models can be huge: linked, not copied.
                     _link(path, folder) if reference.kind == "folder" else shutil.copy2(path, folder)
         else:

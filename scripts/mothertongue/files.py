@@ -1,43 +1,70 @@
 """Files and folders that appear whole or not at all."""
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mothertongue.errors import UserError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; it becomes `path` when the block ends well and is removed when it does not."""
+    """Yield a path to write to; it becomes `path` when the block ends well and is removed when it does not.
+
+    Raises UserError where another living process is writing the same file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    partial.touch()
+    with _locked(partial):
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder to fill; it replaces `path` when the block ends well and is removed when it does not."""
+    """Yield a new folder to fill; it replaces `path` when the block ends well and is removed when it does not.
+
+    Raises UserError where another living process is writing the same folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
-    partial.mkdir()
-    try:
-        yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(exist_ok=True)
+    with _locked(partial):
+        for left_over in partial.iterdir():
+            shutil.rmtree(left_over) if left_over.is_dir() and not left_over.is_symlink() else left_over.unlink()
+        try:
+            yield partial
+            if path.exists():
+                shutil.rmtree(path)
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, whole or not at all."""
     with whole_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises UserError where it does not exist or is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -66,10 +93,22 @@ def folder_checksums(folder: Path) -> dict[str, str]:
 
 
 def _partial(path: Path) -> Path:
-    """A hidden neighbour of `path` that an earlier, killed run may have left: it is cleared first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    if partial.is_dir():
-        shutil.rmtree(partial)
-    partial.unlink(missing_ok=True)
-    return partial
+    """A hidden neighbour of `path`; an earlier, killed run may have left one."""
+    return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def _locked(partial: Path) -> Iterator[None]:
+    """Hold the file or folder: a process that outlived its killed Snakemake must not write beside its successor."""
+    handle = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"{partial}: another process is writing it; wait for it or stop it") from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(handle)

@@ -16,12 +16,19 @@ MINIMUM_SCORE = 0.3
 _NAMES = {"nb": "no", "zh-Hant": "zh"}
 
 
-def speaks(text: str, lang: str) -> bool:
+# Languages of config/languages.tsv that lid.176 has no label for.
+_UNKNOWN = frozenset({"ha", "xh", "zu"})
+
+
+def speaks(text: str, lang: str) -> bool | None:
     """Whether every line of five or more words is in the language, identified with a score above 0.3.
 
     A text without such a line is judged as a whole; an empty one does not pass. Where words are written without
     spaces, each character counts as a word.
+    None where the identifier does not know the language.
     """
+    if lang in _UNKNOWN:
+        return None
     lines = [line.strip() for line in text.splitlines()]
     judged = [line for line in lines if _words(line, lang) >= MINIMUM_WORDS] or [" ".join(lines).strip()]
     return all(line and _identify(line) == _NAMES.get(lang, lang) for line in judged)

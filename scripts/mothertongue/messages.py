@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mothertongue.errors import UserError
@@ -68,8 +69,8 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: not a Parquet file ({error})") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
     table = conform(table, schema, str(path))
     vocabularies = {"role": ROLES, "split": SPLITS, "route": ROUTES, "status": STATUSES}
     for name, allowed in vocabularies.items():
@@ -125,6 +126,14 @@ def base_language(tag: str) -> str:
 def hash_of(key: str, purpose: str) -> int:
     """A stable 64-bit hash of `key`; independent for each purpose."""
     return int.from_bytes(hashlib.sha256(f"{purpose}:{key}".encode()).digest()[:8], "big")
+
+
+def divide(messages: pa.Table, language: str, shards: int) -> list[pa.Table]:
+    """The messages of one source language as `shards` tables (some may be empty), their order kept."""
+    table = messages.filter(pc.equal(messages["source_lang"], language))
+    numbers = [shard_of(tree, shards) for tree in table["message_tree_id"].to_pylist()]
+    column = pa.array(numbers, pa.int32())
+    return [table.filter(pc.equal(column, shard)).combine_chunks() for shard in range(shards)]
 
 
 def shard_of(tree: str, shards: int) -> int:

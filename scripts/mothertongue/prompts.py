@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from mothertongue.errors import UserError
@@ -62,6 +63,8 @@ def read_template(path: Path) -> Template:
     """
     if path.is_file():
         return Template(path.read_text(encoding="utf-8"))
+    if not path.is_dir():
+        raise UserError(f"{path}: no such template")
     settings = {}
     if (path / "tokenizer_config.json").is_file():
         settings = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -71,6 +74,12 @@ def read_template(path: Path) -> Template:
         raise UserError(f"{path}: this model has no chat template; set threads.prompt_format to llama2 or chatml")
     tokens = {name: _content(settings[name]) for name in ("bos_token", "eos_token", "unk_token") if settings.get(name)}
     return Template(source, tokens)
+
+
+def with_tokens_of(template: Template, tokenizer: Any) -> Template:
+    """The template with the special tokens of a tokenizer: what training, evaluation and chat all render."""
+    names = ("bos_token", "eos_token", "unk_token")
+    return Template(template.source, {name: token for name in names if (token := getattr(tokenizer, name))})
 
 
 def render(messages: list[Message], template: Template, control: Iterable[str] = (), prompt: bool = False) -> str:
@@ -106,8 +115,9 @@ def chat(system: str, question: str) -> list[Message]:
 
 
 def special_tokens(tokenizer: Any) -> list[str]:
-    """The strings that a tokenizer reads as control tokens."""
-    return sorted(token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    """The strings that a tokenizer reads as one token whatever surrounds them; runs of white space do no harm."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values())
+    return sorted(token for token in added if len(token) > 1 and not token[0].isspace())
 
 
 def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encoded:
@@ -146,9 +156,19 @@ def beginning(tokenizer: Any) -> int | None:
 
 
 def end_of_turn(template: Template, tokenizer: Any) -> int:
-    """The token that ends the assistant's turn: the last one that training learns."""
+    """The token that ends the assistant's turn: the last one that training learns.
+
+    Raises UserError where it is ordinary text to the tokenizer: answers would stop wherever that text stands.
+    """
     encoded = encode([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], template, tokenizer)
-    return [label for label in encoded.labels if label >= 0][-1]
+    last = [label for label in encoded.labels if label >= 0][-1]
+    known = {tokenizer.convert_tokens_to_ids(token) for token in special_tokens(tokenizer)} | {tokenizer.eos_token_id}
+    if last not in known:
+        raise UserError(
+            f"the chat template ends the assistant's turn with text ('{tokenizer.decode([last])}') that is no control "
+            "token of this base model; choose another threads.prompt_format"
+        )
+    return last
 
 
 def _render(
@@ -157,13 +177,16 @@ def _render(
     """The rendered text and the spans (in characters) of the assistant's part."""
     control = list(control)
     chat = [{"role": m["role"], "content": neutralise(m["content"], control)} for m in messages]
-    texts, spans = render_jinja_template(
-        [chat],
-        chat_template=template.source,
-        return_assistant_tokens_mask=template.marks_assistant,
-        add_generation_prompt=prompt,
-        **template.tokens,
-    )
+    try:
+        texts, spans = render_jinja_template(
+            [chat],
+            chat_template=template.source,
+            return_assistant_tokens_mask=template.marks_assistant,
+            add_generation_prompt=prompt,
+            **template.tokens,
+        )
+    except TemplateError as error:
+        raise UserError(f"the chat template cannot render a thread: {error}") from None
     return texts[0], [tuple(span) for span in spans[0]] if template.marks_assistant else []
 
 

@@ -8,9 +8,19 @@ import re
 Span = tuple[int, int]
 
 _FENCE = re.compile(r"^[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(`{3,}(?=[^`]*$)|~{3,})")
-_FORMULA_BLOCK = re.compile(
-    r"\$\$.+?\$\$|\\\[.+?\\\]|\\begin\{(?P<environment>[A-Za-z]+\*?)\}.+?\\end\{(?P=environment)\}", re.DOTALL
+# A fence that opens at the end of a line of prose: "Here it is: ```python".
+_LATE_FENCE = re.compile(r"[^`]*?(`{3,})[\w+#.-]*[ \t]*$")
+_BLOCK = re.compile(
+    r"(?<!\$)\$\$(?!\$)(?P<dollars>.+?)(?<!\$)\$\$(?!\$)"
+    r"|\\\[(?P<brackets>.+?)\\\]"
+    r"|\\begin\{(?P<environment>[A-Za-z]+\*?)\}.+?\\end\{(?P=environment)\}"
+    r"|<(?P<tag>pre|code|script|style)\b[^<>]*>.*?</(?P=tag)>",
+    re.DOTALL | re.IGNORECASE,
 )
+# A formula has no blank line in it and something mathematical: "$$" is also said of prices, "\\[" of options.
+_MATHS = re.compile(r"(?!.*\n[ \t]*\r?\n).*[\\^_=+*/<>{}0-9]", re.DOTALL)
+# An indented line that reads as a sentence: four words, and nothing that code is full of.
+_PROSE = re.compile(r"\s*(?:[^\s;{}=<>$\\|_()\[\]]+\s+){3,}[^;{}=<>$\\|_()\[\]]+")
 _INDENTED = re.compile(r"(?: {4}|\t)[ \t]*\S")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d+[.)])[ \t]")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*")
@@ -31,7 +41,7 @@ _INLINE = re.compile(
             r"\[/?INST\]|<</?SYS>>|<\|[^|<>\s]{1,40}\|>",  # control strings of chat formats
             r"<!--.*?-->|</?[A-Za-z][^<>\n]*>",  # HTML and autolinks
             r"&(?:[A-Za-z]+|#\d+);",
-            r"(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*\)",  # the target of a Markdown link
+            r"(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)",  # the target of a Markdown link
             r"(?<=\])\[[^\[\]]*\]",
             r"(?:https?|ftp)://[^\s<>\"`]*[^\s<>\"`.,;:!?)\]}'*_，。]",  # URLs without the sentence's own punctuation
             r"www\.[\w-]+\.[^\s<>\"`]*[^\s<>\"`.,;:!?)\]}'*_]",
@@ -51,7 +61,10 @@ def blocks(text: str) -> list[Span]:
     spans = list(code)
     position = 0
     for start, end in [*code, (len(text), len(text))]:
-        spans.extend(match.span() for match in _FORMULA_BLOCK.finditer(text, position, start))
+        for match in _BLOCK.finditer(text, position, start):
+            formula = match["dollars"] or match["brackets"]
+            if formula is None or _MATHS.match(formula):
+                spans.append(match.span())
         position = end
     return sorted(spans)
 
@@ -82,30 +95,36 @@ def tables(lines: list[str]) -> list[bool]:
 def _code_blocks(text: str) -> list[Span]:
     """Fenced blocks (an unclosed one runs to the end) and indented ones that follow a blank line outside lists."""
     spans: list[Span] = []
+    indented: list[Span] = []
     position, fence, start = 0, "", 0
-    blank_above, in_list, in_indented = True, False, False
-    for line in text.splitlines(keepends=True) if "\r" not in text else re.findall(r"[^\n]*\n|[^\n]+", text):
-        end = position + len(line)
+    blank_above, in_list = True, False
+
+    def end_indented() -> None:
+        prose = sum(_PROSE.fullmatch(text, *span) is not None for span in indented)
+        if 2 * prose <= len(indented):
+            spans.extend(indented)
+        indented.clear()
+
+    for line in text.splitlines(keepends=True):
+        body = line.rstrip("\r\n")
+        span = (position, position + len(body))
+        opening = None if fence else _FENCE.match(body) or _LATE_FENCE.match(body)
         if fence:
-            bare = line.strip(" \t\r\n>")
+            bare = body.strip(" \t>")
             if bare.startswith(fence) and not bare.strip(fence[0]):
-                spans.append((start, position + len(line.rstrip("\r\n"))))
+                spans.append((start, span[1]))
                 fence = ""
-        elif match := _FENCE.match(line.rstrip("\r\n")):
-            fence, start = match[1], position
-            in_indented = False
-        elif not line.strip():
-            blank_above = True
-            position = end
-            continue
-        elif _INDENTED.match(line) and not in_list and (blank_above or in_indented):
-            spans.append((position, position + len(line.rstrip("\r\n"))))
-            in_indented = True
-        else:
-            in_indented = False
-            in_list = bool(_LIST_ITEM.match(line)) or (in_list and line[0] in " \t")
-        blank_above = False
-        position = end
+        elif opening:
+            end_indented()
+            fence, start = opening[1], (position if _FENCE.match(body) else position + opening.start(1))
+        elif body.strip() and _INDENTED.match(body) and not in_list and (blank_above or indented):
+            indented.append(span)
+        elif body.strip():
+            end_indented()
+            in_list = bool(_LIST_ITEM.match(body)) or (in_list and body[0] in " \t")
+        blank_above = not body.strip()
+        position += len(line)
+    end_indented()
     if fence:
         spans.append((start, len(text)))
-    return spans
+    return sorted(spans)

@@ -15,7 +15,6 @@ from mothertongue.languages import UNSPACED
 
 Measure = Callable[[str], int]
 
-_LINES = re.compile(r"[^\n]*\n|[^\n]+")
 # What a line begins with: quote marks, headings, list markers, check boxes, footnotes.
 _MARKERS = re.compile(
     r"[ \t]*(?:>[ \t]?|#{1,6}[ \t]+|[-*+•–—][ \t]+|\d{1,4}[.)][ \t]+|[A-Za-z]\)[ \t]+|\[[ xX]\][ \t]+"
@@ -23,6 +22,7 @@ _MARKERS = re.compile(
 )
 _CLAUSE = re.compile(r"[,;:—–…!?.](?=[\s\"')])[\"')]*\s*|[、，；：。！？]")
 _PLACEHOLDER = "XQ{}"
+_CLOSING = frozenset({"", *",.;:!?)]}»”’…"})
 _SPACE = re.compile(r"\s+")
 
 
@@ -83,7 +83,7 @@ def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length
     parts: list[Part] = []
     position = 0
     for start, end in [*protect.blocks(text), (len(text), len(text))]:
-        lines = _LINES.findall(text[position:start])
+        lines = text[position:start].splitlines(keepends=True)
         for line, in_table in zip(lines, protect.tables(lines), strict=True):
             parts.extend(_split_line(line, in_table, lang, limit, measure))
         if end > start:
@@ -99,7 +99,7 @@ def pieces(part: Part) -> list[Part]:
         found.extend(_trim(piece, []))
         if number < len(part.spans):
             found.append(Part(part.text[slice(*part.spans[number])], False))
-    return found
+    return _merge(found)
 
 
 def join(parts: list[Part], texts: list[str], lang: str) -> str:
@@ -110,7 +110,7 @@ def join(parts: list[Part], texts: list[str], lang: str) -> str:
     joined = ""
     for number, (part, text) in enumerate(zip(parts, texts, strict=True)):
         glued = number > 0 and part.translate and parts[number - 1].translate
-        if glued and lang not in UNSPACED and text[:1].isalnum():
+        if glued and lang not in UNSPACED and text[:1] not in _CLOSING:
             joined += " "
         joined += text
     return joined

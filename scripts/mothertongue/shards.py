@@ -3,29 +3,26 @@
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from mothertongue.messages import TRANSLATED, shard_of
+from mothertongue.messages import TRANSLATED
 from mothertongue.quality import Limits
-from mothertongue.translation import Translate, Translation, translate_messages
-
-
-def divide(messages: pa.Table, language: str, shards: int) -> list[pa.Table]:
-    """The messages of one source language as `shards` tables (some may be empty), their order kept."""
-    table = messages.filter(pc.equal(messages["source_lang"], language))
-    numbers = [shard_of(tree, shards) for tree in table["message_tree_id"].to_pylist()]
-    column = pa.array(numbers, pa.int32())
-    return [table.filter(pc.equal(column, shard)).combine_chunks() for shard in range(shards)]
+from mothertongue.translation import Translate, Translation, nothing_to_translate, translate_messages
 
 
 def keep(shard: pa.Table, lang: str) -> pa.Table:
     """A shard that is in the target language already."""
-    return _table(shard, lang, [Translation(text, "native") for text in shard["text"].to_pylist()], "native", None)
+    results = [Translation(text, "native" if text.strip() else "copied") for text in shard["text"].to_pylist()]
+    return _table(shard, lang, results, "native", None)
 
 
 def give_up(shard: pa.Table, lang: str) -> pa.Table:
-    """A shard that no model can bring into the target language: every message failed, for want of a route."""
-    return _table(shard, lang, [Translation(None, "failed", ["no route"])] * len(shard), "none", None)
+    """A shard that no model can bring into the target language: what has words in it failed, for want of a route."""
+    failed = Translation(None, "failed", ["no route"])
+    results = [
+        Translation(text, "copied") if nothing_to_translate(text, source) else failed
+        for text, source in zip(shard["text"].to_pylist(), shard["source_lang"].to_pylist(), strict=True)
+    ]
+    return _table(shard, lang, results, "none", None)
 
 
 def translate(shard: pa.Table, lang: str, engine: Translate, model: str, limits: Limits) -> pa.Table:

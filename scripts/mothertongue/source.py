@@ -24,6 +24,7 @@ from mothertongue.messages import (
 )
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError, UnicodeEncodeError)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -32,15 +33,17 @@ def local_files(dataset: list[str]) -> dict[str, Path]:
 
     Raises UserError where it is neither.
     """
-    if len(dataset) == 1 and "=" not in dataset[0]:
-        is_file = dataset[0].endswith(SUFFIXES) or Path(dataset[0]).exists()
-        if not is_file and not _HUB_ID.fullmatch(dataset[0]):
+    if len(dataset) == 1:
+        path = Path(dataset[0]).expanduser()
+        if path.exists() or dataset[0].endswith(SUFFIXES):
+            return {"train": path}
+        if not _HUB_ID.fullmatch(dataset[0]):
             raise UserError(f"source.dataset '{dataset[0]}': no such file, and not a hub id (owner/name)")
-        return {"train": Path(dataset[0])} if is_file else {}
+        return {}
     files = dict(item.partition("=")[::2] for item in dataset)
     if set(files) != set(SPLITS) or len(dataset) != len(SPLITS):
         raise UserError(f"source.dataset {' '.join(dataset)}: expected one file, or train=FILE validation=FILE")
-    return {split: Path(files[split]) for split in SPLITS}
+    return {split: Path(files[split]).expanduser() for split in SPLITS}
 
 
 def check_exist(files: dict[str, Path]) -> None:
@@ -50,8 +53,10 @@ def check_exist(files: dict[str, Path]) -> None:
             raise UserError(f"source.dataset: no such file: {path}")
 
 
-def download(dataset: str, revision: str | None) -> dict[str, pa.Table]:
-    """The splits of a dataset on the hub. Raises UserError where it cannot be had or is not in the OASST schema."""
+def download(dataset: str, revision: str | None) -> tuple[dict[str, pa.Table], list[str]]:
+    """The splits of a dataset on the hub, and the files that they were resolved to (with their commit).
+
+    Raises UserError where it cannot be had or is not in the OASST schema."""
     from datasets import load_dataset
 
     try:
@@ -66,7 +71,7 @@ def download(dataset: str, revision: str | None) -> dict[str, pa.Table]:
         raise UserError(f"{dataset}: no train split (it has {', '.join(splits)})")
     for split, table in tables.items():
         check(table, range(1, len(table) + 1), f"{dataset}, {split}", "row")
-    return tables
+    return tables, sorted(splits["train"].info.download_checksums or [f"{dataset}@{revision}"])
 
 
 def read_file(path: Path) -> pa.Table:
@@ -81,8 +86,8 @@ def read_file(path: Path) -> pa.Table:
     if path.suffix == ".parquet":
         try:
             table = conform(pq.read_table(path), OASST, str(path))
-        except pa.ArrowInvalid as error:
-            raise UserError(f"{path}: not a Parquet file ({error})") from None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path}: not a readable Parquet file ({error})") from None
         lines = range(1, len(table) + 1)
     else:
         table, lines = _read_jsonl(path)
@@ -180,6 +185,8 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON that can be read ({error})") from None
     if not isinstance(row, dict):
         raise UserError(f"{where}: not a JSON object")
     return row
@@ -191,14 +198,14 @@ def _column(field: pa.Field, rows: list[dict[str, Any]], lines: list[int], path:
     if field.nullable or None not in values:
         try:
             return _array(values, field.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, UnicodeEncodeError):
+        except _MISFITS:
             pass
     for line, value in zip(lines, values, strict=True):
         if value is None and not field.nullable:
             raise UserError(f"{path}: line {line}: column '{field.name}' is missing or null")
         try:
             _array([value], field.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, UnicodeEncodeError):
+        except _MISFITS:
             raise UserError(
                 f"{path}: line {line}: column '{field.name}': expected {_plain(field.type)}, "
                 f"found {json.dumps(value)[:60]}"

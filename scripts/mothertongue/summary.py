@@ -42,7 +42,10 @@ def evaluation(metrics: Mapping[str, Any]) -> str:
     lines = [f"Evaluation: bits per byte on held-out replies: base {losses['base']}, adapter {losses['adapter']}"]
     for side, share in metrics["language"].items():
         name = side.replace("_system_prompt", " + system prompt")
-        lines.append(f"  {share['in_language']:>3} of {share['answers']} answers in the language: {name}")
+        passed = (
+            "not measurable:" if share["in_language"] is None else f"{share['in_language']:>3} of {share['answers']}"
+        )
+        lines.append(f"  {passed} answers in the language: {name}")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from mothertongue.quality import Limits, objections
 from mothertongue.segments import Part
 
 Translate = Callable[[list[str]], list[str]]
+Pieces = list[tuple[Part, str]]  # what a part was translated in, each with its translation
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,41 @@ def translate_messages(
     return [_reassemble(parts, translated, target, limits) for parts in messages]
 
 
-def _translate_parts(parts: set[Part], translate: Translate) -> dict[Part, str]:
-    """The translation of each part, its protected spans in place."""
-    masked = sorted({part.masked for part in parts if part.maskable})
-    texts = dict(zip(masked, translate(masked), strict=True)) if masked else {}
-    results = {part: part.restore(texts[part.masked]) if part.maskable else None for part in parts}
-    damaged = {part: segments.pieces(part) for part, text in results.items() if text is None}
-    if damaged:
-        again = sorted({piece.masked for pieces in damaged.values() for piece in pieces if piece.translate})
-        texts = dict(zip(again, translate(again), strict=True)) if again else {}
-        for part, pieces in damaged.items():
-            results[part] = "".join(
-                texts[piece.masked] or piece.text if piece.translate else piece.text for piece in pieces
-            )
+def nothing_to_translate(text: str, lang: str) -> bool:
+    """Whether a message is only code, links, numbers, emoji or white space."""
+    return not any(part.translate for part in segments.split(text, lang))
+
+
+def _translate_parts(parts: set[Part], translate: Translate) -> dict[Part, Pieces]:
+    """The translation of each part, protected spans in place: in one piece, or in pieces around the spans."""
+    masked = _translate_once({part for part in parts if part.maskable}, translate)
+    results: dict[Part, Pieces] = {}
+    for part, text in masked.items():
+        restored = part.restore(text)
+        if restored is not None and (not part.spans or _says_something(part, text)):
+            results[part] = [(part, restored if part.spans else " ".join(text.split()))]
+    damaged = {part: segments.pieces(part) for part in parts if part not in results}
+    again = _translate_once({piece for pieces in damaged.values() for piece in pieces if piece.translate}, translate)
+    for part, pieces in damaged.items():
+        results[part] = [(piece, again[piece] if piece.translate else piece.text) for piece in pieces]
     return results
 
 
-def _reassemble(parts: list[Part], translated: dict[Part, str], target: str, limits: Limits) -> Translation:
+def _translate_once(parts: set[Part], translate: Translate) -> dict[Part, str]:
+    """The engine's text for each part; equal texts are translated once."""
+    texts = sorted({part.masked for part in parts})
+    translated = dict(zip(texts, translate(texts), strict=True)) if texts else {}
+    return {part: translated[part.masked] for part in parts}
+
+
+def _says_something(part: Part, text: str) -> bool:
+    """Whether there are words in a translation besides the placeholders."""
+    for placeholder in part.placeholders:
+        text = text.replace(placeholder, "")
+    return segments.has_words(text)
+
+
+def _reassemble(parts: list[Part], translated: dict[Part, Pieces], target: str, limits: Limits) -> Translation:
     if not any(part.translate for part in parts):
         return Translation("".join(part.text for part in parts), "copied")
     texts, reasons, usable = [], set(), False
@@ -57,11 +76,12 @@ def _reassemble(parts: list[Part], translated: dict[Part, str], target: str, lim
         if not part.translate:
             texts.append(part.text)
             continue
-        text = " ".join(translated[part].split()) if not part.spans else translated[part]
-        reasons.update(objections(part.text, text, limits))
-        usable = usable or bool(text)
-        # A segment that the model swallowed stays in its own language rather than vanish; the message is flagged.
-        texts.append(text or part.text)
+        # A piece that the model swallowed stays in its own language rather than vanish; the message is flagged.
+        text = "".join(new or piece.text for piece, new in translated[part])
+        swallowed = any(piece.translate and not new for piece, new in translated[part])
+        reasons.update(["empty"] if swallowed else objections(part.text, text, limits))
+        usable = usable or any(piece.translate and new for piece, new in translated[part])
+        texts.append(text)
     if not usable:
         return Translation(None, "failed", ["empty translation"])
     return Translation(segments.join(parts, texts, target), "flagged" if reasons else "translated", sorted(reasons))

@@ -5,7 +5,7 @@ from oasst import row, write
 
 from mothertongue import cards, dataset, shards, source
 from mothertongue.errors import UserError
-from mothertongue.messages import TRANSLATED
+from mothertongue.messages import TRANSLATED, divide
 from mothertongue.quality import Limits
 
 ROWS = [
@@ -30,9 +30,9 @@ def messages(tmp_path):
 
 @pytest.fixture
 def translated(messages):
-    en = [shards.translate(s, "pt", upper, "m@1", Limits()) for s in shards.divide(messages, "en", 3)]
-    pt = [shards.keep(s, "pt") for s in shards.divide(messages, "pt", 1)]
-    es = [shards.give_up(s, "pt") for s in shards.divide(messages, "es", 1)]
+    en = [shards.translate(s, "pt", upper, "m@1", Limits()) for s in divide(messages, "en", 3)]
+    pt = [shards.keep(s, "pt") for s in divide(messages, "pt", 1)]
+    es = [shards.give_up(s, "pt") for s in divide(messages, "es", 1)]
     return [*en, *pt, *es]
 
 
@@ -41,7 +41,7 @@ LANGUAGES = ["en", "pt", "es"]
 
 
 def test_each_shard_keeps_its_messages_in_order(messages):
-    for number, shard in enumerate(shards.divide(messages, "en", 3)):
+    for number, shard in enumerate(divide(messages, "en", 3)):
         result = shards.translate(shard, "pt", upper, "m@1", Limits())
         assert result.schema.equals(TRANSLATED)
         assert result["message_id"].to_pylist() == shard["message_id"].to_pylist(), number
@@ -64,7 +64,7 @@ def test_statuses_and_routes(translated):
 
 
 def test_a_pivot_keeps_the_source_and_names_both_models(messages):
-    (shard,) = shards.divide(messages, "en", 1)
+    (shard,) = divide(messages, "en", 1)
     english = shards.translate(shard, "en", upper, "first@1", Limits())
     result = shards.translate_pivot(english, "pt", lambda batch: [s + "!" for s in batch], "second@2", Limits())
     rows = {row["message_id"]: row for row in result.to_pylist()}
@@ -97,7 +97,7 @@ def test_a_missing_message_stops_the_build(translated):
 
 
 def test_flagged_messages_can_be_dropped_and_stay_accounted_for(messages):
-    (shard,) = shards.divide(messages, "en", 1)
+    (shard,) = divide(messages, "en", 1)
     loop = shards.translate(shard, "pt", lambda batch: ["isto " * 9 for _ in batch], "m@1", Limits())
     splits = dataset.combine([loop], "drop")
     counts = {"train": {"en": 4}, "validation": {}}

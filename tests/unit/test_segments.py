@@ -167,3 +167,50 @@ def test_a_model_that_gives_nothing():
         Limits(),
     )
     assert (half.text, half.status, half.reasons) == ("Uma frase. Another one.", "flagged", ["empty"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "An aside:\n\n    This is an indented paragraph of prose.",
+            "AN ASIDE:\n\n    THIS IS AN INDENTED PARAGRAPH OF PROSE.",
+        ),
+        (
+            "Here: ```python\nfor x in y:\n    print(x)\n```\nDone now.",
+            "HERE: ```python\nfor x in y:\n    print(x)\n```\nDONE NOW.",
+        ),
+        (
+            "Cheap: $$ means little.\n\nMore prose.\n\n$$$ means dear.",
+            "CHEAP: $$ MEANS LITTLE.\n\nMORE PROSE.\n\n$$$ MEANS DEAR.",
+        ),
+        ("Set \\[optional\\] and \\[other\\] values.", "SET \\[OPTIONAL\\] AND \\[OTHER\\] VALUES."),
+        (
+            "<pre><code>\nlet it = be\n</code></pre>\nProse here.",
+            "<pre><code>\nlet it = be\n</code></pre>\nPROSE HERE.",
+        ),
+        ("One line\rand another\u2028and more", "ONE LINE\rAND ANOTHER\u2028AND MORE"),
+        ('See [it](img.png "A title") now.', 'SEE [IT](img.png "A title") NOW.'),
+    ],
+)
+def test_what_is_code_and_what_is_prose(text, expected):
+    def model(batch):
+        return [re.sub(r"(?<!\w)(?!XQ)\w+", lambda word: word[0].upper(), s) for s in batch]
+
+    (result,) = translate_messages([text], model, "en", "pt", Limits())
+    assert result.text == expected
+
+
+def test_a_segment_that_is_swallowed_beside_code_is_no_translation():
+    for text in ("Click `here` now", "`a` is first"):
+        (result,) = translate_messages([text], lambda batch: [""] * len(batch), "en", "pt", Limits())
+        assert (result.text, result.status) == (None, "failed")
+    (half,) = translate_messages(
+        ["Run `a` first, then the second long clause of words."],
+        lambda batch: ["" if "XQ" in s or "then" in s else s.upper() for s in batch],
+        "en",
+        "pt",
+        Limits(),
+    )
+    assert (half.status, half.reasons) == ("flagged", ["empty"])
+    assert half.text.startswith("RUN `a` ")

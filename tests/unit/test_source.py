@@ -77,7 +77,7 @@ def test_bad_files_are_refused_by_line(tmp_path, content, expected):
 
 def test_files_that_are_not_what_they_are_called(tmp_path):
     assert refusal(tmp_path / "none.jsonl") == "no such file"
-    for name, start in [("m.parquet", "not a Parquet file"), ("m.jsonl.gz", "cannot be read after line 0")]:
+    for name, start in [("m.parquet", "not a readable Parquet file"), ("m.jsonl.gz", "cannot be read after line 0")]:
         (tmp_path / name).write_bytes(b"nothing of the kind")
         assert refusal(tmp_path / name).startswith(start)
     (tmp_path / "m.csv").write_text("a,b")
@@ -148,7 +148,8 @@ def test_a_dataset_is_loaded_as_the_hub_has_it(tmp_path, monkeypatch):
     pq.write_table(table.slice(0, 300), folder / "train-00000-of-00001.parquet")
     pq.write_table(table.slice(300), folder / "validation-00000-of-00001.parquet")
     monkeypatch.chdir(tmp_path)
-    tables = source.download("owner/name", None)
+    tables, resolved = source.download("owner/name", None)
+    assert resolved
     assert tables["train"].equals(table.slice(0, 300)) and tables["validation"].equals(table.slice(300))
     with pytest.raises(UserError, match="cannot fetch the dataset 'owner/none' from the hub"):
         source.download("owner/none", "0" * 40)

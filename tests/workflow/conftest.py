@@ -46,7 +46,12 @@ class Project:
 
     def run(self, *arguments: str) -> Run:
         done = subprocess.run(
-            self.command(*arguments), cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600
+            self.command(*arguments),
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
         )
         return Run(done.returncode, done.stdout)
 
@@ -58,7 +63,11 @@ class Project:
     def kill_during(self, pattern: str, *targets: str, delay: float, everything: bool = False) -> None:
         """Start a run and kill with SIGKILL the process whose command line matches, or the whole run with it, `delay` seconds into it."""
         process = subprocess.Popen(
-            self.command(*targets), cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            self.command(*targets),
+            cwd=self.root,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 300
         while not (found := processes(pattern, self.root)):
@@ -130,7 +139,9 @@ def project(tmp_path_factory, tiny_base):
         copy = shutil.copytree if source.is_dir() else shutil.copy2
         copy(source, root / part, **({"ignore": shutil.ignore_patterns("__pycache__")} if source.is_dir() else {}))
     project = Project(root)
-    rows = [json.loads(line) for line in (ROOT / "config/demo/messages.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+    rows = [
+        json.loads(line) for line in (ROOT / "config/demo/messages.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    ]
     trees = list(dict.fromkeys(row["message_tree_id"] for row in rows))
     wanted = set(trees[::5]) | {row["message_tree_id"] for row in rows if row["lang"] in ("es", "de")}
     project.write_messages([row for row in rows if row["message_tree_id"] in wanted])

@@ -5,13 +5,28 @@ from oasst import row, write
 from workflow_files import ADAPTER
 
 NOT_STARTED = {
-    "an unknown language": (["results/demo/ptt/adapter"], "unknown target language 'ptt', did you mean 'pt' (Portuguese)?"),
-    "an unknown key": (["--config", "tunning={max_steps: 2}"], "configuration: unknown key 'tunning'; did you mean 'tuning'?"),
-    "a wrong value": (["--config", "tuning={max_steps: soon}"], "configuration: tuning.max_steps: 'soon' is not of type"),
+    "an unknown language": (
+        ["results/demo/ptt/adapter"],
+        "unknown target language 'ptt', did you mean 'pt' (Portuguese)?",
+    ),
+    "an unknown key": (
+        ["--config", "tunning={max_steps: 2}"],
+        "configuration: unknown key 'tunning'; did you mean 'tuning'?",
+    ),
+    "a wrong value": (
+        ["--config", "tuning={max_steps: soon}"],
+        "configuration: tuning.max_steps: 'soon' is not of type",
+    ),
     "a missing file": (["--config", "source={dataset: none.jsonl}"], "source.dataset: no such file: none.jsonl"),
     "no dataset": (["--config", "source={dataset: oops}"], "source.dataset 'oops': no such file, and not a hub id"),
-    "a bad reference": (["--config", "tuning={base_model: ./nowhere}"], "bad model reference './nowhere': no such folder"),
-    "a bad template": (["--config", "threads={prompt_format: my.jinja}"], "threads.prompt_format: no such template: my.jinja"),
+    "a bad reference": (
+        ["--config", "tuning={base_model: ./nowhere}"],
+        "bad model reference './nowhere': no such folder",
+    ),
+    "a bad template": (
+        ["--config", "threads={prompt_format: my.jinja}"],
+        "threads.prompt_format: no such template: my.jinja",
+    ),
 }
 REFUSED = {
     "an empty file": ([], "m.jsonl: no messages in it"),
@@ -80,8 +95,12 @@ def test_an_engine_that_is_not_there_yet_says_so(project):
 
 def test_the_default_configuration_is_planned_whole_without_a_network(project):
     (project.root / "empty.yaml").write_text("{}\n")
-    run = project.run("-n", "--configfile=empty.yaml", "--config", "preset=null", "--", "results/nl/adapter")
+    run = project.run("-n", "--snakefile=Snakefile", "--configfile=empty.yaml", "results/nl/adapter")
     assert run.code == 0, run
-    for line in ("fetch_base_model               1", "tune                           1", "combine                        1"):
+    for line in (
+        "fetch_base_model               1",
+        "tune                           1",
+        "combine                        1",
+    ):
         assert line in run.output
     assert "Helsinki-NLP/opus-mt-en-nl" in run.output or "opus-mt-en-nl" in run.output

@@ -35,7 +35,9 @@ def program(project, name, *arguments, **kwargs):
 
 
 def test_translations_are_portuguese_and_keep_what_is_to_be_kept(demo):
-    tables = [pq.read_table(demo.root / f"results/demo/pt/dataset/{split}.parquet") for split in ("train", "validation")]
+    tables = [
+        pq.read_table(demo.root / f"results/demo/pt/dataset/{split}.parquet") for split in ("train", "validation")
+    ]
     rows = [row for table in tables for row in table.to_pylist()]
     from mothertongue.language_id import speaks
 

@@ -51,7 +51,9 @@ def test_the_same_build_twice_gives_the_same_weights(project, undisturbed):
 
 
 def model(project):
-    return next(path.name for path in (project.root / "results/demo/logs/models/translation").iterdir()).removesuffix(".log")
+    return next(path.name for path in (project.root / "results/demo/logs/models/translation").iterdir()).removesuffix(
+        ".log"
+    )
 
 
 def gone(pattern, project):

@@ -10,20 +10,28 @@ DOWNSTREAM = {"combine": 1, "threads": 2, "tune": 1, "evaluate": 1}
 
 def test_the_dry_run_on_a_fresh_copy_shows_every_job(project):
     output = project.build("-n", *CHAIN).output
-    for line in ("translate                      5", "tune                           1", "evaluate                       1"):
+    for line in (
+        "translate                      5",
+        "tune                           1",
+        "evaluate                       1",
+    ):
         assert line in output
     assert not list(project.root.glob("results/demo/*"))
 
 
 def test_the_first_run_builds_everything(project):
     jobs = project.build().jobs
-    assert jobs == {
-        "fetch": 1,
-        "fetch_translation_model": 1,
-        "fetch_base_model": 1,
-        "split": 1,
-        "translate": 5,
-    } | DOWNSTREAM
+    assert (
+        jobs
+        == {
+            "fetch": 1,
+            "fetch_translation_model": 1,
+            "fetch_base_model": 1,
+            "split": 1,
+            "translate": 5,
+        }
+        | DOWNSTREAM
+    )
 
 
 def test_a_second_run_does_nothing(project):
@@ -33,8 +41,17 @@ def test_a_second_run_does_nothing(project):
 
 def test_a_touched_file_rebuilds_nothing(project):
     later = time.time() + 5
-    touched = ["messages.jsonl", "scripts/translate.py", "scripts/mothertongue/segments.py", "config/templates/chatml.jinja"]
-    touched += ["config/prompts/pt.txt", "results/demo/source/shards/en/1.parquet", "results/demo/pt/dataset/train.parquet"]
+    touched = [
+        "messages.jsonl",
+        "scripts/translate.py",
+        "scripts/mothertongue/segments.py",
+        "config/templates/chatml.jinja",
+    ]
+    touched += [
+        "config/prompts/pt.txt",
+        "results/demo/source/shards/en/1.parquet",
+        "results/demo/pt/dataset/train.parquet",
+    ]
     for name in touched:
         os.utime(project.root / name, (later, later))
     assert project.build().jobs == {}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from mothertongue.files import write_jsonl
 
 
@@ -51,9 +52,13 @@ def test_it_learns(material, options):
     losses = record(material, name)["training"]["losses"]
     assert len(losses) == 8 and all(math.isfinite(loss) for loss in losses)
     assert losses[-1] < losses[0]
-    assert {"adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "README.md", "tokenizer.json"} <= {
-        path.name for path in (material / name).iterdir()
-    }
+    assert {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "chat_template.jinja",
+        "README.md",
+        "tokenizer.json",
+    } <= {path.name for path in (material / name).iterdir()}
     assert "step 8 of 8" in done.stderr
 
 
@@ -67,7 +72,11 @@ def test_threads_cut_at_the_maximum_length_are_counted(material):
 @pytest.mark.parametrize(
     ("options", "template", "expected"),
     [
-        (["--max-length", "16"], "config/templates/chatml.jinja", "no thread has an assistant's word within tuning.max_length"),
+        (
+            ["--max-length", "16"],
+            "config/templates/chatml.jinja",
+            "no thread has an assistant's word within tuning.max_length",
+        ),
         ([], "plain.jinja", "does not mark the assistant's words"),
         (["--threads", "none.jsonl"], "config/templates/chatml.jinja", "none.jsonl: no such file"),
         (["--base-model", "scripts"], "config/templates/chatml.jinja", "no fetched.json in it"),

@@ -1,0 +1,51 @@
+"""Outputs appear whole or not at all, whatever an earlier process left."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mothertongue.errors import UserError
+from mothertongue.files import whole_file, whole_folder
+
+
+def test_nothing_appears_where_writing_fails(tmp_path):
+    with pytest.raises(RuntimeError), whole_file(tmp_path / "a" / "file") as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "folder") as partial:
+        (partial / "file").write_text("half")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    (tmp_path / ".folder.partial").mkdir()
+    (tmp_path / ".folder.partial" / "old").write_text("old")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "older").write_text("older")
+    with whole_folder(tmp_path / "folder") as partial:
+        (partial / "new").write_text("new")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["new"]
+    (tmp_path / ".file.partial").write_text("old")
+    with whole_file(tmp_path / "file") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "file").read_text() == "new"
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("kind", ["whole_file", "whole_folder"])
+def test_two_living_processes_never_write_the_same_output(tmp_path, kind):
+    program = (
+        f"from pathlib import Path; from mothertongue.files import {kind}\n"
+        f"with {kind}(Path({str(tmp_path / 'output')!r})): print('ready', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="scripts"
+    ) as other:
+        assert other.stdout.readline() == b"ready\n"
+        context = {"whole_file": whole_file, "whole_folder": whole_folder}[kind]
+        with pytest.raises(UserError, match="another process is writing it"), context(tmp_path / "output"):
+            pass
+        other.communicate(b"\n")
+    assert (tmp_path / "output").exists()
