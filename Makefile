@@ -6,8 +6,9 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO := results/demo/pt
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup demo test test-quick lint format
+.PHONY: setup demo test test-quick format
 
 setup: .venv/installed
 
@@ -30,4 +31,4 @@ test-quick: setup
 format: setup
 	$(BIN)/ruff check --fix scripts tests
 	$(BIN)/ruff format scripts tests
-	$(BIN)/snakefmt Snakefile rules
+	$(BIN)/snakefmt Snakefile rules profiles/demo/Snakefile

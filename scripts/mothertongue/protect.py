@@ -19,8 +19,7 @@ _BLOCK = re.compile(
 )
 # A formula has no blank line in it and something mathematical: "$$" is also said of prices, "\\[" of options.
 _MATHS = re.compile(r"(?!.*\n[ \t]*\r?\n).*[\\^_=+*/<>{}0-9]", re.DOTALL)
-# An indented line that reads as a sentence: four words, and nothing that code is full of.
-_PROSE = re.compile(r"\s*(?:[^\s;{}=<>$\\|_()\[\]]+\s+){3,}[^;{}=<>$\\|_()\[\]]+")
+_CODE = re.compile(r"[;{}=<>$\\|_()\[\]]")
 _INDENTED = re.compile(r"(?: {4}|\t)[ \t]*\S")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d+[.)])[ \t]")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*")
@@ -100,7 +99,9 @@ def _code_blocks(text: str) -> list[Span]:
     blank_above, in_list = True, False
 
     def end_indented() -> None:
-        prose = sum(_PROSE.fullmatch(text, *span) is not None for span in indented)
+        lines = [text[start:end] for start, end in indented]
+        # Prose is indented too: four words, and nothing that code is full of.
+        prose = sum(len(line.split()) >= 4 and not _CODE.search(line) for line in lines)
         if 2 * prose <= len(indented):
             spans.extend(indented)
         indented.clear()
