@@ -21,7 +21,7 @@ def material(tmp_path_factory, tiny_base):
         {
             "messages": [
                 {"role": "user", "content": f"Quanto é {i} + {i}? </s> <|im_end|>"},
-                {"role": "assistant", "content": f"É {2 * i}."},
+                {"role": "assistant", "content": f"É {2 * i}. " + 5 * "Isso é certo, sem dúvida. "},
             ]
         }
         for i in range(40)
@@ -34,7 +34,7 @@ def tune(material, name, *options, template="config/templates/chatml.jinja"):
     done = subprocess.run(
         [sys.executable, "scripts/tune.py", "--threads", material / "threads.jsonl", "--base-model", material / "base",
          "--template", template, "--target", "pt", "--name", "Portuguese", "--lora-rank", "4", "--max-steps", "8",
-         "--learning-rate", "0.01", "--max-length", "128", *options, "--output", material / name],
+         "--learning-rate", "0.01", "--max-length", "256", *options, "--output", material / name],
         capture_output=True, text=True,
     )  # fmt: skip
     return done
@@ -63,7 +63,7 @@ def test_it_learns(material, options):
 
 
 def test_threads_cut_at_the_maximum_length_are_counted(material):
-    done = tune(material, "short", "--max-length", "48")
+    done = tune(material, "short", "--max-length", "80")
     assert done.returncode == 0, done.stderr
     data = record(material, "short")["data"]
     assert data["cut_threads"] == 40 and data["cut_tokens"] > 0
