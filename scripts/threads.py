@@ -39,6 +39,10 @@ def main() -> None:
     arguments = parse_arguments()
     table = read(arguments.dataset, TRANSLATED)
     template = read_template(arguments.template)
+    if not template.marks_assistant:
+        say(
+            "threads: warning: the template does not mark the assistant's words ({% generation %}): tune will refuse it"
+        )
     selection = trees.select(trees.from_table(table), arguments.select)
     lang = table["lang"][0].as_py() if len(table) else ""
     write_jsonl(arguments.output, as_rows(selection.threads, lang, arguments.system_prompt, template))

@@ -1,6 +1,7 @@
 """Causal language models: loading a base model with or without an adapter, and generating answers."""
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -13,6 +14,8 @@ from transformers.utils import logging
 from mothertongue.errors import UserError
 
 logging.disable_progress_bar()
+# peft still asks transformers under an older name: nothing that a user can act on.
+warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 def device() -> str:
