@@ -14,7 +14,7 @@ sys.path.append(str(Path("scripts").resolve()))
 from mothertongue import configuration, references, source
 from mothertongue.engines import CLASSES
 from mothertongue.errors import UserError
-from mothertongue.languages import find, nearest_language, read_languages
+from mothertongue.languages import find, read_languages
 from mothertongue.routes import ENGLISH, find_route, parse_pairs
 
 os.environ |= {
@@ -115,9 +115,9 @@ def check_models():
 
 MODELS = model_references()
 checked(check_models)
-BASE_MODELS = {references.parse(config["tuning"]["base_model"]).slug: config["tuning"]["base_model"]}
 TRANSLATION_MODELS = {references.parse(model).slug: model for model in MODELS.values()}
 BASE_MODEL = config["tuning"]["base_model"]
+BASE_MODELS = {references.parse(BASE_MODEL).slug: BASE_MODEL}
 SOURCE_FILES = checked(source.local_files, configuration.dataset_arguments(config))
 checked(source.check_exist, SOURCE_FILES)
 
@@ -157,7 +157,7 @@ checked(check_template)
 
 
 def translation_options(model):
-    """Engine, model and limits as arguments of scripts/translate.py; none where no model translates."""
+    """Engine, model and limits as arguments of scripts/pivot.py and translate.py; none where no model translates."""
     if not model:
         return []
     limits = config["quality"]

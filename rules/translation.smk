@@ -50,18 +50,13 @@ rule pivot:
         mem_mb=4000,
         runtime=120,
     params:
-        engine=ENGINE,
-        length_ratio=config["quality"]["length_ratio"],
-        repeats=config["quality"]["repeats"],
+        options=lambda wildcards, input: translation_options([input.model]),
     shell:
         r"""
         python {input.script} \
             --shard {input.shard:q} \
-            --engine {params.engine:q} \
-            --model {input.model:q} \
+            {params.options:q} \
             --workers {threads} \
-            --length-ratio {params.length_ratio} \
-            --repeats {params.repeats} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 

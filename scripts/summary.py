@@ -1,12 +1,11 @@
 """Summarise a finished build: messages by status, two messages before and after, the evaluation, how to chat."""
 
 import argparse
-import json
 from pathlib import Path
 
 from mothertongue import summary
 from mothertongue.errors import UserError, run
-from mothertongue.files import read_jsonl
+from mothertongue.files import read_json, read_jsonl
 from mothertongue.messages import TRANSLATED, read
 
 
@@ -26,7 +25,7 @@ def main() -> None:
     for path in wanted:
         if not path.is_file():
             raise UserError(f"{path}: no such file; build it first with snakemake")
-    accounting, metrics, training = (json.loads(path.read_text(encoding="utf-8")) for path in wanted)
+    accounting, metrics, training = (read_json(path) for path in wanted)
     rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
     samples = read_jsonl(folder / "evaluation" / "samples.jsonl")
     sections = [

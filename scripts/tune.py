@@ -59,7 +59,7 @@ def main() -> None:
     tokenizer = causal.load_tokenizer(arguments.base_model)
     tokenizer.chat_template = template.source
     template = prompts.with_tokens_of(template, tokenizer)
-    prompts.end_of_turn(template, tokenizer)
+    prompts.end_of_turn(template, tokenizer)  # refuses a template that does not suit the base model, before training
     whole = [prompts.encode(thread["messages"], template, tokenizer) for thread in threads]
     cut = [thread.cut(settings.max_length) for thread in whole]
     encoded = tuning.trainable(cut)

@@ -1,6 +1,5 @@
 """Causal language models: loading a base model with or without an adapter, and generating answers."""
 
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging
 
 from mothertongue.errors import UserError
+from mothertongue.files import read_json
 
 logging.disable_progress_bar()
 # peft still asks transformers under an older name: nothing that a user can act on.
@@ -93,7 +93,7 @@ def base_of(adapter: Path, given: Path | None = None) -> Path:
     record = adapter / "training.json"
     if not (adapter / "adapter_config.json").is_file() or not record.is_file():
         raise UserError(f"{adapter}: not an adapter folder (adapter_config.json or training.json is missing)")
-    recorded = json.loads(record.read_text(encoding="utf-8"))["base_model"]
+    recorded = read_json(record)["base_model"]
     candidates = [given] if given else [adapter.resolve() / recorded["folder"], Path(recorded["reference"])]
     for folder in candidates:
         if (folder / "config.json").is_file():

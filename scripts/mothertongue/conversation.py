@@ -1,6 +1,5 @@
 """A conversation with an adapter that remembers what was said."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from transformers.utils import logging
 
 from mothertongue import causal, prompts
+from mothertongue.files import read_json
 
 
 @dataclass
@@ -39,15 +39,14 @@ class Conversation:
         if not base_only:
             model = causal.with_adapter(model, adapter)
         if system_prompt is None:
-            system_prompt = json.loads((adapter / "training.json").read_text(encoding="utf-8"))["system_prompt"]
+            system_prompt = read_json(adapter / "training.json")["system_prompt"]
         tokenizer = causal.load_tokenizer(adapter)
         template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
         return cls(model.eval(), tokenizer, template, system_prompt, max_new_tokens)
 
     def answer(self, question: str) -> str:
         """Answer a message, streaming the words to stdout; both are remembered."""
-        self.messages = [*(self.messages or prompts.chat(self.system_prompt, question)[:-1])]
-        self.messages.append({"role": "user", "content": question})
+        self.messages += prompts.chat("" if self.messages else self.system_prompt, question)
         prompt = prompts.encode_prompt(self.messages, self.template, self.tokenizer)
         stop = prompts.end_of_turn(self.template, self.tokenizer)
         text = causal.stream(self.model, self.tokenizer, prompt, stop, self.max_new_tokens)

@@ -117,7 +117,7 @@ def _code_blocks(text: str) -> list[Span]:
                 fence = ""
         elif opening:
             end_indented()
-            fence, start = opening[1], (position if _FENCE.match(body) else position + opening.start(1))
+            fence, start = opening[1], position + (opening.start(1) if opening.re is _LATE_FENCE else 0)
         elif body.strip() and _INDENTED.match(body) and not in_list and (blank_above or indented):
             indented.append(span)
         elif body.strip():
