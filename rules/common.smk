@@ -1,6 +1,5 @@
 """Validation of the configuration, and the helpers that give rules their paths and values."""
 
-import csv
 import os
 import re
 import sys
@@ -11,11 +10,10 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue import configuration, references, source
-from mothertongue.engines import CLASSES
+from mothertongue import configuration, engines, licences, references, source
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
-from mothertongue.routes import ENGLISH, find_route, parse_pairs
+from mothertongue.routes import ENGLISH, find_route, override, parse_pair
 
 os.environ |= {
     # Rules call the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.
@@ -56,33 +54,54 @@ def library(*modules):
     return [f"scripts/mothertongue/{module}.py" for module in ("__init__", *modules)]
 
 
-ENGINE = config["translation"]["engine"]
-TRANSLATION_LIBRARY = library(
+def fallback_settings():
+    """The second engine, in the form of the first: engine, model, models; None where there is none."""
+    fallback = config["translation"]["fallback"]
+    given = {"engine": fallback} if isinstance(fallback, str) else fallback
+    return given and {"model": None, "models": {}} | given
+
+
+def translation_pairs(settings):
+    """How an engine translates each pair (source, target): its own table, then the configuration's models."""
+    engine = engines.find(settings["engine"])
+    multilingual = engine.MODEL is not None
+    if settings["model"] and not multilingual:
+        raise UserError(f"translation.model: {settings['engine']} has a model for each pair; use translation.models")
+    pairs = engine.pairs(Path("config"), settings["model"])
+    return override(pairs, settings["models"], inherit=multilingual)
+
+
+TRANSLATION = config["translation"]
+FALLBACK = fallback_settings()
+ENGINES = [settings["engine"] for settings in (TRANSLATION, FALLBACK) if settings]
+PAIRS = checked(translation_pairs, TRANSLATION)
+# The larger environment runs what the smaller one does.
+TRANSLATION_ENVIRONMENT = min(engines.find(engine).ENVIRONMENT for engine in ENGINES)
+FALLBACK_PAIRS = checked(translation_pairs, FALLBACK) if FALLBACK else {}
+ENGINE_MODULES = [
+    *dict.fromkeys(module for engine in ENGINES for module in engines.modules(engine)),
     "engines/__init__",
-    *([f"engines/{ENGINE.replace('-', '_')}"] if ENGINE in CLASSES else []),
     "errors",
     "fetching",
     "files",
+    "progress",
+    "references",
+    "tables",
+]
+TRANSLATION_MODULES = [
+    *ENGINE_MODULES,
+    "attempts",
+    "language_id",
     "languages",
     "messages",
-    "progress",
     "protect",
     "quality",
-    "references",
+    "routes",
     "segments",
     "shard_program",
     "shards",
     "translation",
-)
-
-
-def model_references():
-    """The translation model of every pair (source, target): the engine's table, then the configuration's own."""
-    pairs = {}
-    if config["translation"]["engine"] == "opus-mt":
-        with open("config/opus_mt.tsv", encoding="utf-8") as table:
-            pairs = {(row["source"], row["target"]): row["model"] for row in csv.DictReader(table, delimiter="\t")}
-    return pairs | parse_pairs(config["translation"]["models"])
+]
 
 
 def model_folder(reference, kind):
@@ -101,21 +120,28 @@ def local_model_files(reference):
 
 
 def check_models():
-    """Refuse bad model references before anything runs; two references never share a folder."""
+    """Refuse bad model references and licences before anything runs; two models never share a folder."""
     known = {*LANGUAGES, *SHARDS}
-    for pair in config["translation"]["models"]:
-        if unknown := [code for code in pair.split("-", 1) if code not in known]:
-            raise UserError(f"translation.models: unknown language '{unknown[0]}' in '{pair}'")
+    for settings in filter(None, (TRANSLATION, FALLBACK)):
+        for name in settings["models"]:
+            if unknown := [code for code in parse_pair(name) if code not in known]:
+                raise UserError(f"translation.models: unknown language '{unknown[0]}' in '{name}'")
     slugs = {}
-    for reference in [*set(MODELS.values()), config["tuning"]["base_model"]]:
-        slug = references.parse(reference).slug
-        if slugs.setdefault(slug, reference) != reference:
-            raise UserError(f"models {slugs[slug]} and {reference} would share the folder {slug}")
+    for owner, model in [*TRANSLATION_MODELS, ("tuning", config["tuning"]["base_model"])]:
+        slug = references.parse(model).slug
+        if slugs.setdefault(slug, (owner, model)) != (owner, model):
+            raise UserError(f"models {slugs[slug][1]} ({slugs[slug][0]}) and {model} ({owner}) would share a folder")
+    if not TRANSLATION["allow_noncommercial"]:
+        for pair in [*PAIRS.values(), *FALLBACK_PAIRS.values()]:
+            licences.check(pair.licence, pair.model)
 
 
-MODELS = model_references()
+# Each engine and model once.
+TRANSLATION_MODELS = {
+    (engine, pair.model): None for engine, pairs in zip(ENGINES, (PAIRS, FALLBACK_PAIRS)) for pair in pairs.values()
+}
 checked(check_models)
-TRANSLATION_MODELS = {references.parse(model).slug: model for model in MODELS.values()}
+TRANSLATION_MODELS = {references.parse(model).slug: (engine, model) for engine, model in TRANSLATION_MODELS}
 BASE_MODEL = config["tuning"]["base_model"]
 BASE_MODELS = {references.parse(BASE_MODEL).slug: BASE_MODEL}
 SOURCE_FILES = checked(source.local_files, configuration.dataset_arguments(config))
@@ -124,7 +150,7 @@ checked(source.check_exist, SOURCE_FILES)
 
 def route(wildcards):
     """How the messages of a source language reach the target language."""
-    return find_route(wildcards.source, wildcards.lang, MODELS)
+    return find_route(wildcards.source, wildcards.lang, PAIRS, engines.find(ENGINES[0]).ROUTE)
 
 
 def system_prompt(wildcards):
@@ -156,18 +182,26 @@ def check_template():
 checked(check_template)
 
 
-def translation_options(model):
-    """Engine, model and limits as arguments of scripts/pivot.py and translate.py; none where no model translates."""
-    if not model:
-        return []
-    limits = config["quality"]
-    options = {
-        "engine": ENGINE,
-        "model": model[0],
-        "length-ratio": limits["length_ratio"],
-        "repeats": limits["repeats"],
-    }
-    return [f"--{name}={value}" for name, value in options.items()]
+def translation_options(wildcards, input):
+    """Engines, models and checks as arguments of scripts/pivot.py and translate.py; none where no model translates."""
+    options = {}
+    for prefix, engine, pairs, model in zip(
+        ("", "fallback-"), ENGINES, (PAIRS, FALLBACK_PAIRS), (input.model, input.fallback)
+    ):
+        if model:
+            pair = pairs[languages_between(wildcards)]
+            values = {
+                "engine": engine,
+                "model": model[0],
+                "source-code": pair.source_code,
+                "target-code": pair.target_code,
+            }
+            options |= {prefix + name: value for name, value in values.items() if value}
+    if options:
+        used = ("device", "compute_type", "beam_size", "batch_tokens", *(["prompt"] if "llm" in ENGINES else []))
+        options |= {name: TRANSLATION[name] for name in used}
+        options |= {name: limit for name, limit in config["quality"].items() if name != "on_flagged"}
+    return [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
 
 
 def source_shard(wildcards):
@@ -188,8 +222,25 @@ def once_split(wildcards):
     return []
 
 
-def pivot_model(wildcards):
-    return model_folder(MODELS[wildcards.source, ENGLISH], "translation").format(**wildcards)
+def languages_between(wildcards):
+    """The languages that pivot or translate goes from and to."""
+    if "lang" not in wildcards.keys():
+        return wildcards.source, ENGLISH
+    return ENGLISH if route(wildcards).kind == "pivot" else wildcards.source, wildcards.lang
+
+
+def translation_model(wildcards):
+    """The model folder; none for native messages and those without a route."""
+    pair = PAIRS.get(languages_between(wildcards))
+    return [model_folder(pair.model, "translation").format(**wildcards)] if pair else []
+
+
+def fallback_model(wildcards):
+    """The second engine's model folder where there is one."""
+    pair = FALLBACK_PAIRS.get(languages_between(wildcards))
+    return (
+        [model_folder(pair.model, "translation").format(**wildcards)] if pair and translation_model(wildcards) else []
+    )
 
 
 def shard_to_translate(wildcards):
@@ -197,12 +248,6 @@ def shard_to_translate(wildcards):
     if route(wildcards).kind == "pivot":
         return rules.pivot.output[0].format(**wildcards)
     return source_shard(wildcards)
-
-
-def translation_model(wildcards):
-    """The model folder of the route; none for native messages and those without a route."""
-    model = route(wildcards).model
-    return [model_folder(model, "translation").format(**wildcards)] if model else []
 
 
 def tuning_options():

@@ -4,8 +4,8 @@
 rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
-        library=library("engines/__init__", "errors", "fetching", "files", "progress", "references"),
-        files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model]),
+        library=library(*ENGINE_MODULES, "conversion", "licences"),
+        files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model][1]),
     output:
         model=directory("{results}/models/translation/{model}"),
     log:
@@ -14,19 +14,21 @@ rule fetch_translation_model:
         "{results}/benchmarks/models/translation/{model}.jsonl"
     localrule: True
     conda:
-        "../envs/translation.yaml"
+        "../envs/conversion.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=8000,
+        runtime=60,
     params:
-        engine=ENGINE,
-        reference=lambda wildcards: TRANSLATION_MODELS[wildcards.model],
+        engine=lambda wildcards: TRANSLATION_MODELS[wildcards.model][0],
+        reference=lambda wildcards: TRANSLATION_MODELS[wildcards.model][1],
+        licence=["--allow-noncommercial"] if TRANSLATION["allow_noncommercial"] else [],
     shell:
         r"""
         HF_HUB_OFFLINE=0 python {input.script} \
             --engine {params.engine:q} \
             --model {params.reference:q} \
+            {params.licence:q} \
             --output {output.model:q} 2>&1 | tee {log:q}
         """
 
@@ -34,9 +36,10 @@ rule fetch_translation_model:
 rule pivot:
     input:
         script="scripts/pivot.py",
-        library=TRANSLATION_LIBRARY + library("routes"),
+        library=library(*TRANSLATION_MODULES),
         shard=source_shard,
-        model=pivot_model,
+        model=translation_model,
+        fallback=fallback_model,
     output:
         "{results}/pivot/{source}/{shard}.parquet",
     log:
@@ -44,17 +47,20 @@ rule pivot:
     benchmark:
         "{results}/benchmarks/pivot/{source}/{shard}.jsonl"
     conda:
-        "../envs/translation.yaml"
+        f"../envs/{TRANSLATION_ENVIRONMENT}.yaml"
     threads: 4
     resources:
         mem_mb=4000,
         runtime=120,
     params:
-        options=lambda wildcards, input: translation_options([input.model]),
+        route=engines.find(ENGINES[0]).ROUTE,
+        options=translation_options,
     shell:
         r"""
         python {input.script} \
             --shard {input.shard:q} \
+            --source {wildcards.source:q} \
+            --route {params.route:q} \
             {params.options:q} \
             --workers {threads} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -64,10 +70,11 @@ rule pivot:
 rule translate:
     input:
         script="scripts/translate.py",
-        library=TRANSLATION_LIBRARY,
+        library=library(*TRANSLATION_MODULES),
         after=once_split,
         shard=shard_to_translate,
         model=translation_model,
+        fallback=fallback_model,
     output:
         "{results}/{lang}/translated/{source}/{shard}.parquet",
     log:
@@ -75,18 +82,19 @@ rule translate:
     benchmark:
         "{results}/benchmarks/{lang}/translated/{source}/{shard}.jsonl"
     conda:
-        "../envs/translation.yaml"
-    threads: lambda wildcards: 4 if route(wildcards).model else 1
+        f"../envs/{TRANSLATION_ENVIRONMENT}.yaml"
+    threads: lambda wildcards: 4 if route(wildcards).last else 1
     resources:
         mem_mb=4000,
         runtime=120,
     params:
         route=lambda wildcards: route(wildcards).kind,
-        options=lambda wildcards, input: translation_options(input.model),
+        options=translation_options,
     shell:
         r"""
         python {input.script} \
             --shard {input.shard:q} \
+            --source {wildcards.source:q} \
             --target {wildcards.lang:q} \
             --route {params.route:q} \
             {params.options:q} \

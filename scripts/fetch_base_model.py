@@ -26,10 +26,9 @@ def main() -> None:
             from mothertongue.gguf_models import convert
 
             with tempfile.TemporaryDirectory() as scratch:
-                fetching.fetch(reference, Path(scratch))
-                record = fetching.read_record(Path(scratch))
+                resolved = fetching.bring(reference, Path(scratch))
                 convert(next(Path(scratch).glob("*.gguf")), folder)
-            fetching.write_record(folder, reference, record["revision"], record["licence"])
+            fetching.write_record(folder, reference, resolved)
         else:
             fetching.fetch(reference, folder)
         if not any(folder.glob("*.safetensors")):

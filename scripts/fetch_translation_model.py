@@ -1,9 +1,9 @@
-"""Fetch a translation model into a folder, ready for its engine, with a record of what was resolved."""
+"""Fetch a translation model into a folder, converted for its engine, with a record of what was resolved."""
 
 import argparse
 from pathlib import Path
 
-from mothertongue import engines, fetching
+from mothertongue import engines, fetching, licences
 from mothertongue.errors import run
 from mothertongue.files import whole_folder
 from mothertongue.progress import say
@@ -12,18 +12,23 @@ from mothertongue.references import FORMS, parse
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", required=True, help=f"engine that will run it: {', '.join(engines.CLASSES)}")
-    parser.add_argument("--model", required=True, help=FORMS)
+    parser.add_argument("--engine", required=True, help=f"engine that will run it: {', '.join(engines.NAMES)}")
+    parser.add_argument("--model", required=True, help=f"{FORMS}, or firefox:SOURCE/TARGET")
+    parser.add_argument(
+        "--allow-noncommercial", action="store_true", help="accept a model whose licence forbids commercial use"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    engine = engines.find_class(arguments.engine)
+    engine = engines.find(arguments.engine)
+    reference = parse(arguments.model)
+    if not arguments.allow_noncommercial:
+        licences.check(fetching.licence(reference), arguments.model)
     with whole_folder(arguments.output) as folder:
-        fetching.fetch(parse(arguments.model), folder)
-        engine.check_model(folder)
+        engine.fetch(reference, folder)
     say(f"fetch_translation_model: {fetching.identity(arguments.output)} -> {arguments.output}")
 
 

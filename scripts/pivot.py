@@ -4,15 +4,19 @@ import argparse
 from pathlib import Path
 
 from mothertongue import shards
-from mothertongue.errors import UserError, run
+from mothertongue.errors import run
 from mothertongue.messages import MESSAGES, read
 from mothertongue.routes import ENGLISH
-from mothertongue.shard_program import add_engine_arguments, finish, limits, running_engine
+from mothertongue.shard_program import add_engine_arguments, finish, running_translator
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shard", type=Path, required=True, help="shard to translate")
+    parser.add_argument("--source", required=True, help="code of the shard's language, such as ca")
+    parser.add_argument(
+        "--route", choices=("direct", "multilingual"), default="direct", help="what the rows are marked with"
+    )
     add_engine_arguments(parser)
     return parser.parse_args()
 
@@ -20,10 +24,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     shard = read(arguments.shard, MESSAGES)
-    if arguments.model is None:
-        raise UserError("--model is missing")
-    with running_engine(arguments) as (engine, model):
-        translated = shards.translate(shard, ENGLISH, engine.translate, model, limits(arguments))
+    with running_translator(arguments, arguments.source, ENGLISH) as translator:
+        translated = shards.translate(shard, ENGLISH, translator, arguments.route)
     finish("pivot", translated, arguments.output)
 
 

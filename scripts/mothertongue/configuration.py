@@ -22,13 +22,12 @@ def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any] | None
     What cannot be made to fit stays as it is, for `check` to refuse.
     """
     root = root or schema
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    schema = _alternative(value, schema, root)
     if isinstance(value, dict):
         other = schema.get("additionalProperties")
         inner = schema.get("properties", {})
         return {key: coerce(item, inner.get(key, other) or {}, root) for key, item in value.items()}
-    types = schema.get("type", "string" if "oneOf" in schema or "enum" not in schema else [])
+    types = schema.get("type", [] if "enum" in schema else "string")
     types = [types] if isinstance(types, str) else types
     allowed = schema.get("enum", [])
     if not isinstance(value, str) or value in allowed or ("string" in types and value != "null"):
@@ -44,6 +43,17 @@ def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any] | None
     if not math.isfinite(number) or ("number" not in types and number % 1):
         return value
     return int(number) if number % 1 == 0 else number
+
+
+def _alternative(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema that a value is read by: references followed, and of several the one for its kind."""
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+    if "oneOf" not in schema:
+        return schema
+    alternatives = [_alternative(value, alternative, root) for alternative in schema["oneOf"]]
+    wanted = "object" if isinstance(value, dict) else "null" if value == "null" else "string"
+    return next((found for found in alternatives if found.get("type") == wanted), schema)
 
 
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,11 @@ The folder's `fetched.json` says what was resolved: reference, revision, licence
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,36 +23,59 @@ RECORD = "fetched.json"
 # Weights in safetensors only, and what a tokenizer and a configuration consist of.
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
+_LICENCE = re.compile(r"---\n(?:(?!---).*\n)*?licen[cs]e: *(\S+)")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a reference stood for when it was fetched; `revision` is None where only checksums can tell."""
+
+    revision: str | None
+    licence: str | None
 
 
 def fetch(reference: Reference, folder: Path) -> None:
-    """Bring a model's files into `folder`: downloaded, linked (local folder) or copied (package), and record them."""
-    licence = None
+    """Bring a model's files into `folder` as they are, and record them."""
+    write_record(folder, reference, bring(reference, folder))
+
+
+def bring(reference: Reference, folder: Path, pickle: bool = False) -> Resolved:
+    """Bring a model's files into `folder`: downloaded, linked (local folder) or copied (package).
+
+    `pickle` allows pytorch_model.bin from the hub where a model has no safetensors, as many older OPUS-MT models.
+    """
     if reference.kind == "hub":
-        revision, licence = _download(reference, folder)
-    else:
-        source = locate(reference)
-        revision = _version(reference) if reference.kind == "package" else None
-        if source.is_dir():
-            for path in sorted(source.iterdir()):
-                if path.is_file() and path.name != RECORD:
-                    # Local models can be huge: linked, not copied.
-                    _link(path, folder) if reference.kind == "folder" else shutil.copy2(path, folder)
-        else:
-            shutil.copy2(source, folder)
-    write_record(folder, reference, revision, licence)
+        return _download(reference, folder, pickle)
+    source = locate(reference)
+    for path in sorted(source.iterdir()) if source.is_dir() else [source]:
+        if path.is_file() and path.name != RECORD:
+            # Local models can be huge: linked, not copied.
+            _link(path, folder) if reference.kind == "folder" else shutil.copy2(path, folder)
+    revision = _version(reference) if reference.kind == "package" else None
+    return Resolved(revision, licence(reference))
 
 
-def write_record(folder: Path, reference: Reference, revision: str | None, licence: str | None) -> None:
+def licence(reference: Reference) -> str | None:
+    """The licence that a model's card names; None where it has no card or the card does not say."""
+    if reference.kind == "firefox":
+        return "mpl-2.0"
+    if reference.kind == "hub":
+        return _card_licence(_hub_info(reference).card_data)
+    card = locate(reference) / "README.md"
+    if not card.is_file():
+        return None
+    found = _LICENCE.match(card.read_text(encoding="utf-8", errors="replace"))
+    return found[1].strip("\"'") if found else None
+
+
+def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None:
     """Write `fetched.json` for the files that are in the folder now."""
     files = folder_checksums(folder)
-    if revision is None:
-        revision = "sha256:" + _digest(files)
     record = {
         "reference": reference.text.partition("@")[0],
         "kind": reference.kind,
-        "revision": revision,
-        "licence": licence,
+        "revision": resolved.revision or "sha256:" + _digest(files),
+        "licence": resolved.licence,
         "files": files,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -81,29 +108,53 @@ def identity(folder: Path) -> str:
     return f"{record['reference']}@{record['revision']}"
 
 
-def _download(reference: Reference, folder: Path) -> tuple[str, str | None]:
-    """Download a hub model; returns the commit and the licence that its card names."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+def _download(reference: Reference, folder: Path, pickle: bool) -> Resolved:
+    """Download a hub model at the commit that its revision names now."""
+    from huggingface_hub import snapshot_download
 
-    repository, revision = reference.hub_id
-    try:
-        info = HfApi().model_info(repository, revision=revision)
+    info = _hub_info(reference)
+    names = [file.rfilename for file in info.siblings or []]
+    weights = ["pytorch_model.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
+    repository, _ = reference.hub_id
+    with _hub_errors(reference):
         snapshot_download(
             repository,
             revision=info.sha,
             local_dir=folder,
-            allow_patterns=HUB_FILES,
+            allow_patterns=HUB_FILES + weights,
             ignore_patterns=HUB_LEFT_OUT,
         )
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    return Resolved(info.sha, _card_licence(info.card_data))
+
+
+def _hub_info(reference: Reference) -> Any:
+    """What the hub says of a model: commit, files, card."""
+    from huggingface_hub import HfApi
+
+    repository, revision = reference.hub_id
+    with _hub_errors(reference):
+        return HfApi().model_info(repository, revision=revision)
+
+
+@contextmanager
+def _hub_errors(reference: Reference) -> Iterator[None]:
+    """Turn what the hub client raises into one line that says what to do."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    advice = "; without a network, fetch it elsewhere and name its local folder"
+    try:
+        yield
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise UserError(f"cannot fetch '{reference.text}' from the hub: {str(error).splitlines()[0]}") from None
+        raise UserError(f"cannot fetch '{reference.text}' from the hub: {str(error).splitlines()[0]}{advice}") from None
     except Exception as error:  # the hub client's HTTP library has errors of its own
         if "connect" not in type(error).__name__.lower():
             raise
-        raise UserError(f"cannot reach the hub to fetch '{reference.text}': {error}") from None
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
-    return info.sha, (info.card_data or {}).get("license")
+        raise UserError(f"cannot reach the hub to fetch '{reference.text}': {error}{advice}") from None
+
+
+def _card_licence(card: Any) -> str | None:
+    return (card or {}).get("license")
 
 
 def _version(reference: Reference) -> str | None:

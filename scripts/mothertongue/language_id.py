@@ -12,6 +12,11 @@ from mothertongue.languages import UNSPACED
 MINIMUM_WORDS = 5
 MINIMUM_SCORE = 0.3
 
+# Guesses to look at; a language of less probability than this among them is ruled out. Of 1,500 FLORES sentences of 60
+# characters in de, en, es, nl and pt, lid.176 gives 24 another language first, and rules out the right one of none.
+_GUESSES = 5
+_POSSIBLE = 0.05
+
 # What lid.176 calls a language that it does not know by our code.
 _NAMES = {"nb": "no", "zh-Hant": "zh"}
 
@@ -32,6 +37,20 @@ def speaks(text: str, lang: str) -> bool | None:
     lines = [line.strip() for line in text.splitlines()]
     judged = [line for line in lines if _words(line, lang) >= MINIMUM_WORDS] or [" ".join(lines).strip()]
     return all(line and _identify(line) == _NAMES.get(lang, lang) for line in judged)
+
+
+def other_language(text: str, lang: str, confidence: float) -> str | None:
+    """The language that a text is in, where the identifier is so sure (0 to 1) that it is not `lang`.
+
+    None where it may be `lang`, or the identifier does not know `lang`.
+    """
+    if lang in _UNKNOWN:
+        return None
+    found = {guess["lang"]: guess["score"] for guess in _detector().detect(" ".join(text.split()), k=_GUESSES)}
+    best = max(found, key=found.get, default=None)
+    if best is None or found[best] < confidence or found.get(_NAMES.get(lang, lang), 0.0) >= _POSSIBLE:
+        return None
+    return best
 
 
 def _words(line: str, lang: str) -> int:

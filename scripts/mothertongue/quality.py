@@ -1,38 +1,87 @@
-"""Quality checks of a translated segment; each has a name that stands in a message's `reasons`."""
+"""Quality checks of a translated segment, cheapest first; each has a name that stands in a message's `reasons`."""
 
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mothertongue.engine import Output
+from mothertongue.language_id import other_language
+
 _WORD = re.compile(r"\w+")
+# A run of letters said five times or more in a row, inside words too: "nonononono", "aaaaa".
+_STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{4,}")
 
 
 @dataclass(frozen=True)
 class Limits:
     """When a check objects.
 
-    `length_ratio`: UTF-8 bytes of the translation over those of its source, or the reverse; judged from
-    `judged_bytes` bytes of source, since short segments vary widely. `repeats`: how often one to six words may
-    follow themselves.
+    Segments of less than `judged_bytes` UTF-8 bytes are not judged by ratio or score, those of less than
+    `language_bytes` not by language: short texts vary widely. `length_ratio`: bytes of the translation over those of
+    its source, or the reverse. `repeats`: how often one to six words, or one to eight letters, may follow themselves.
+    `compression`: bytes over bytes compressed by zlib, as Whisper judges its loops (Radford et al., 2022, there 2.4).
+    `language_confidence`: how sure the identifier must be that it is another language. `score`: the lowest mean
+    log-probability of a token.
     """
 
     length_ratio: float = 4.0
-    judged_bytes: int = 40
     repeats: int = 4
+    compression: float = 2.4
+    language_confidence: float = 0.7
+    score: float = -1.5
+    judged_bytes: int = 40
+    language_bytes: int = 60
 
 
-def objections(source: str, translation: str, limits: Limits) -> Iterator[str]:
-    """The names of the checks that object to a segment's translation."""
-    if not translation.strip():
-        yield "empty"
-        return
-    if _is_copy(source, translation):
-        yield "untranslated"
-    long, short = sorted((len(source.encode()), len(translation.encode())), reverse=True)
-    if len(source.encode()) >= limits.judged_bytes and long > limits.length_ratio * short:
-        yield "length ratio"
-    if _repeats(translation) > max(limits.repeats, _repeats(source)):
-        yield "repetition"
+@dataclass(frozen=True)
+class Judge:
+    """The checks for one pair of languages."""
+
+    source: str
+    target: str
+    limits: Limits
+
+    def objections(self, text: str, output: Output) -> Iterator[str]:
+        """The names of the checks that object to the translation of a segment."""
+        limits = self.limits
+        if not output.text.strip():
+            yield "empty"
+            return
+        if _is_copy(text, output.text) and not other_language(text, self.source, limits.language_confidence):
+            yield "untranslated"
+        size, translated = _size(text), _size(output.text)
+        if size >= limits.judged_bytes and max(size, translated) > limits.length_ratio * min(size, translated):
+            yield "length ratio"
+        if not output.complete or self._loops(text, output.text):
+            yield "repetition"
+        elif translated >= limits.language_bytes and (found := self._other_language(text, output.text)):
+            yield f"language: {found}"
+        if output.score is not None and size >= limits.judged_bytes and output.score < limits.score:
+            yield "score"
+
+    def _loops(self, text: str, translation: str) -> bool:
+        """Whether a translation says the same over and over, and its source does not."""
+        limits = self.limits
+        if _repeats(translation, limits.repeats) > limits.repeats and _repeats(text, limits.repeats) <= limits.repeats:
+            return True
+        if _STUTTER.search(translation.lower()) and not _STUTTER.search(text.lower()):
+            return True
+        compression = _compression(translation)
+        return compression > limits.compression and compression > 1.2 * _compression(text)
+
+    def _other_language(self, text: str, translation: str) -> str | None:
+        """The language that a translation is in where that is surely not the target's, nor what its source was in."""
+        confidence = self.limits.language_confidence
+        found = other_language(translation, self.target, confidence)
+        # A quotation in a third language is right to stay in it.
+        if found and found != self.source and found == other_language(text, self.source, confidence):
+            return None
+        return found
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _is_copy(source: str, translation: str) -> bool:
@@ -42,9 +91,11 @@ def _is_copy(source: str, translation: str) -> bool:
     return len(words) >= 4 and len(ordinary) > 1 and words == _WORD.findall(translation)
 
 
-def _repeats(text: str) -> int:
-    """How often the most repeated run of one to six words follows itself."""
+def _repeats(text: str, enough: int) -> int:
+    """How often the most repeated run of one to six words follows itself; 1 where no word occurs more than `enough`."""
     words = _WORD.findall(text.lower())
+    if len(words) - len(set(words)) < enough:
+        return 1
     most = 1
     for size in range(1, 7):
         run = 0
@@ -52,3 +103,8 @@ def _repeats(text: str) -> int:
             run = run + 1 if words[at] == words[at - size] else 0
             most = max(most, run // size + 1)
     return most
+
+
+def _compression(text: str) -> float:
+    raw = text.encode(errors="surrogatepass")
+    return len(raw) / len(zlib.compress(raw))

@@ -9,12 +9,13 @@ from mothertongue.errors import UserError
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w./-]+)?")
 _PACKAGE = re.compile(r"package:([A-Za-z_]\w*)/(.+)")
+_FIREFOX = re.compile(r"firefox:([A-Za-z-]+)/([A-Za-z-]+)")
 FORMS = "a hub id (owner/name, optionally @revision), a local folder, a local .gguf file, or package:NAME/PATH"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A parsed model reference; `kind` is hub, folder, file or package."""
+    """A parsed model reference; `kind` is hub, folder, file, package or firefox."""
 
     text: str
     kind: str
@@ -30,13 +31,22 @@ class Reference:
         repository, _, revision = self.text.partition("@")
         return repository, revision or None
 
+    @property
+    def firefox_pair(self) -> tuple[str, str]:
+        """The two languages of a reference to a Firefox model, by Mozilla's codes."""
+        return _FIREFOX.fullmatch(self.text).groups()
+
 
 def parse(text: str) -> Reference:
-    """Parse a model reference; what exists on disk is local. Raises UserError where it has none of the four forms."""
+    """Parse a model reference; what exists on disk is local. Raises UserError where it has none of the known forms."""
     if text.startswith("package:"):
         if not _PACKAGE.fullmatch(text) or ".." in text.split("/"):
             raise UserError(f"bad model reference '{text}': expected package:NAME/PATH")
         return Reference(text, "package")
+    if text.startswith("firefox:"):
+        if not _FIREFOX.fullmatch(text):
+            raise UserError(f"bad model reference '{text}': expected firefox:SOURCE/TARGET, such as firefox:en/nl")
+        return Reference(text, "firefox")
     path = Path(text).expanduser()
     if text and path.is_dir():
         return Reference(text, "folder")

@@ -1,60 +1,119 @@
-"""What the programs that translate a shard share: their arguments, the running engine, the closing line."""
+"""What the programs that translate a shard share: their arguments, the running engines, the closing line."""
 
 import argparse
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from functools import cache, partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from mothertongue import engines, fetching
+from mothertongue.attempts import Way
+from mothertongue.engine import Engine, Output, Settings
+from mothertongue.errors import UserError
 from mothertongue.files import whole_file
 from mothertongue.messages import write
 from mothertongue.progress import say
-from mothertongue.quality import Limits
+from mothertongue.quality import Judge, Limits
+from mothertongue.translation import Translator
+
+_LIMITS = {
+    "length_ratio": "flag a sentence whose translation is so many times longer or shorter, in bytes",
+    "repeats": "flag a translation that says words or letters more often than this in a row",
+    "compression": "flag a translation that zlib compresses more than so many times",
+    "language_confidence": "flag a translation that is in another language with at least this confidence",
+    "score": "flag a translation whose tokens have a mean log-probability below this",
+}
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of engine, model, quality checks and output."""
-    defaults = Limits()
-    parser.add_argument("--engine", default="firefox", help="translation engine (default: firefox)")
-    parser.add_argument("--model", type=Path, help="model folder that scripts/fetch_translation_model.py wrote")
-    parser.add_argument("--workers", type=int, default=1, help="processes that translate side by side (default: 1)")
-    parser.add_argument(
-        "--length-ratio",
-        type=float,
-        default=defaults.length_ratio,
-        help=f"flag a sentence whose translation is so many times longer or shorter (default: {defaults.length_ratio})",
+    defaults = Settings()
+    for prefix, role in (("", "translates"), ("fallback-", "translates what the first engine does badly")):
+        group = parser.add_argument_group(f"the engine that {role}")
+        group.add_argument(
+            f"--{prefix}engine", choices=engines.NAMES, default=None if prefix else "opus-mt", help="its name"
+        )
+        group.add_argument(f"--{prefix}model", type=Path, help="folder that scripts/fetch_translation_model.py wrote")
+        group.add_argument(
+            f"--{prefix}source-code", default="", help="what the model calls the source language, where it must be told"
+        )
+        group.add_argument(
+            f"--{prefix}target-code", default="", help="what it calls the target language, such as >>por<< or por_Latn"
+        )
+    group = parser.add_argument_group("how they run")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default=defaults.device, help="default: auto")
+    group.add_argument(
+        "--compute-type", default=defaults.compute_type, help="int8, float16, float32 ... (default: auto, the fastest)"
     )
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        default=defaults.repeats,
-        help=f"flag a translation that says a run of words more often than this in a row (default: {defaults.repeats})",
+    group.add_argument("--beam-size", type=int, default=defaults.beam_size, help="1 is greedy search (default: 1)")
+    group.add_argument(
+        "--batch-tokens", type=int, default=defaults.batch_tokens, help="source tokens a batch (default: 8192)"
     )
+    group.add_argument("--prompt", default=defaults.prompt, help="what an llm is asked; {source}, {target}, {text}")
+    group.add_argument("--workers", type=int, default=1, help="processes or threads on a CPU (default: 1)")
+    group = parser.add_argument_group("quality checks")
+    for name, text in _LIMITS.items():
+        default = getattr(Limits, name)
+        group.add_argument(
+            f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"{text} (default: {default})"
+        )
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
 
 @contextmanager
-def running_engine(arguments: argparse.Namespace) -> Iterator[tuple[engines.Engine, str]]:
-    """The engine, loaded, and the identity of its model."""
-    model = fetching.identity(arguments.model)
-    engine = engines.load(arguments.engine, arguments.model, arguments.workers)
-    try:
-        yield engine, model
-    finally:
-        engine.close()
-
-
-def limits(arguments: argparse.Namespace) -> Limits:
-    """The limits of the quality checks."""
-    return Limits(length_ratio=arguments.length_ratio, repeats=arguments.repeats)
+def running_translator(arguments: argparse.Namespace, source: str, target: str) -> Iterator[Translator]:
+    """The translator of the arguments, its engine loaded; a fallback engine is loaded when it is first needed."""
+    if arguments.model is None:
+        raise UserError("--model is missing")
+    limits = Limits(**{name: getattr(arguments, name) for name in _LIMITS})
+    with ExitStack() as stack:
+        engine = _load(arguments, "")
+        stack.callback(engine.close)
+        model = fetching.identity(arguments.model)
+        ways = [Way(engine.translate, _any, model)]
+        if engine.RETRIES:
+            ways.append(Way(partial(engine.translate, careful=True), _any, model))
+        if arguments.fallback_model:
+            ways.append(_fallback(arguments, stack))
+        yield Translator(ways, Judge(source, target, limits), engine.limit, engine.measure)
 
 
 def finish(task: str, table: pa.Table, output: Path) -> None:
     """Write the translated shard and say what became of its messages."""
-    with whole_file(output) as partial:
-        write(table, partial)
+    with whole_file(output) as partial_file:
+        write(table, partial_file)
     counts = ", ".join(f"{count:,} {status}" for status, count in Counter(table["status"].to_pylist()).most_common())
     say(f"{task}: {len(table):,} messages ({counts or 'none'}) -> {output}")
+
+
+def _load(arguments: argparse.Namespace, prefix: str) -> Engine:
+    """Load the engine whose arguments begin with `prefix`."""
+    values = {field.name: getattr(arguments, field.name) for field in fields(Settings) if "code" not in field.name}
+    codes = {name: getattr(arguments, f"{prefix}{name}") for name in ("source_code", "target_code")}
+    engine = engines.find(getattr(arguments, f"{prefix}engine"))
+    return engine(getattr(arguments, f"{prefix}model"), Settings(**values, **codes))
+
+
+def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Way:
+    @cache
+    def engine() -> Engine:
+        loaded = _load(arguments, "fallback_")
+        stack.callback(loaded.close)
+        return loaded
+
+    def translate(texts: list[str]) -> list[Output]:
+        return engine().translate(texts)
+
+    def fits(text: str) -> bool:
+        return engine().measure(text) <= engine().limit
+
+    return Way(translate, fits, fetching.identity(arguments.fallback_model))
+
+
+def _any(text: str) -> bool:
+    """Texts were cut to the engine's limit."""
+    return True

@@ -1,18 +1,18 @@
 """Shards: the slices of the dataset that are translated one by one, as tables."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
 from mothertongue.messages import TRANSLATED
-from mothertongue.quality import Limits
-from mothertongue.translation import Translate, Translation, nothing_to_translate, translate_messages
+from mothertongue.translation import Translation, Translator, nothing_to_translate, translate_messages
 
 
 def keep(shard: pa.Table, lang: str) -> pa.Table:
     """A shard that is in the target language already."""
     results = [Translation(text, "native" if text.strip() else "copied") for text in shard["text"].to_pylist()]
-    return _table(shard, lang, results, "native", None)
+    return _table(shard, lang, results, "native")
 
 
 def give_up(shard: pa.Table, lang: str) -> pa.Table:
@@ -22,37 +22,45 @@ def give_up(shard: pa.Table, lang: str) -> pa.Table:
         Translation(text, "copied") if nothing_to_translate(text, source) else failed
         for text, source in zip(shard["text"].to_pylist(), shard["source_lang"].to_pylist(), strict=True)
     ]
-    return _table(shard, lang, results, "none", None)
+    return _table(shard, lang, results, "none")
 
 
-def translate(shard: pa.Table, lang: str, engine: Translate, model: str, limits: Limits) -> pa.Table:
-    """A shard translated by one model; `model` is its identity."""
-    source = shard["source_lang"][0].as_py() if len(shard) else lang
-    results = translate_messages(shard["text"].to_pylist(), engine, source, lang, limits)
-    return _table(shard, lang, results, "direct", model)
+def translate(shard: pa.Table, lang: str, translator: Translator, route: str) -> pa.Table:
+    """A shard translated in one step."""
+    return _table(shard, lang, translate_messages(shard["text"].to_pylist(), translator), route)
 
 
-def translate_pivot(pivot: pa.Table, lang: str, engine: Translate, model: str, limits: Limits) -> pa.Table:
+def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Table:
     """A shard that was translated into English before, translated on; what failed there stays failed."""
-    texts = pivot["text"].to_pylist()
-    usable = [text for text in texts if text is not None]
-    done = iter(translate_messages(usable, engine, "en", lang, limits))
+    usable = [text for text in pivot["text"].to_pylist() if text is not None]
+    second = iter(translate_messages(usable, translator))
+    names = ("text", "status", "reasons", "score", "model")
     results = []
-    for text, status, reasons in zip(texts, pivot["status"].to_pylist(), pivot["reasons"].to_pylist(), strict=True):
-        before = [f"pivot: {reason}" for reason in reasons]
-        if text is None:
-            results.append(Translation(None, "failed", before))
-            continue
-        result = next(done)
-        both = before + result.reasons
-        flagged = "flagged" if both and result.status == "translated" else result.status
-        results.append(Translation(result.text, flagged if status != "copied" else "copied", both))
-    models = [first and f"{first}+{model}" for first in pivot["model"].to_pylist()]
+    for text, status, reasons, score, model in zip(*(pivot[name].to_pylist() for name in names), strict=True):
+        first = Translation(text, status, [f"pivot: {reason}" for reason in reasons], score, [model] if model else [])
+        results.append(first if text is None else _chained(first, next(second)))
     source = pivot.drop_columns(["text"]).append_column("text", pivot["source_text"])
-    return _table(source, lang, results, "pivot", models[0] if models else None)
+    return _table(source, lang, results, "pivot")
 
 
-def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: str, model: str | None) -> pa.Table:
+def _chained(first: Translation, second: Translation) -> Translation:
+    """What became of a message in two steps; its score is the lower of the two."""
+    status = second.status
+    if first.status == "copied":
+        status = "copied"
+    elif first.status == "flagged" and status == "translated":
+        status = "flagged"
+    scores = [score for score in (first.score, second.score) if score is not None]
+    return replace(
+        second,
+        status=status,
+        reasons=first.reasons + second.reasons,
+        score=min(scores, default=None),
+        models=first.models + second.models,
+    )
+
+
+def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: str) -> pa.Table:
     """The shard's rows with what became of each. A row that is missing is a bug and stops the build."""
     if len(results) != len(shard):
         raise AssertionError(f"{len(shard)} messages went in, {len(results)} came out")
@@ -63,9 +71,9 @@ def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: st
         "lang": pa.array([lang] * rows, pa.string()),
         "source_text": shard["text"],
         "route": pa.array([route] * rows, pa.string()),
-        "model": pa.array([model] * rows, pa.string()),
+        "model": pa.array(["+".join(result.models) or None for result in results], pa.string()),
         "status": pa.array([result.status for result in results], pa.string()),
         "reasons": pa.array([result.reasons for result in results], pa.list_(pa.string())),
-        "score": pa.nulls(rows, pa.float32()),
+        "score": pa.array([result.score for result in results], pa.float32()),
     }
     return pa.table([columns[field.name] for field in TRANSLATED], schema=TRANSLATED)

@@ -1,37 +1,51 @@
 """Translation of messages: segments to the engine and back, with an account of each message."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from mothertongue import segments
-from mothertongue.quality import Limits, objections
-from mothertongue.segments import Part
+from mothertongue.attempts import Attempt, Way, attempt
+from mothertongue.quality import Judge
+from mothertongue.segments import Measure, Part
 
-Translate = Callable[[list[str]], list[str]]
-Pieces = list[tuple[Part, str]]  # what a part was translated in, each with its translation
+Pieces = list[tuple[Part, Attempt | None]]  # what a part was translated in; None beside what is kept as it is
+
+
+@dataclass(frozen=True)
+class Translator:
+    """How messages of one language reach another: the ways to try in order, the checks, the longest segment."""
+
+    ways: Sequence[Way]
+    judge: Judge
+    limit: int
+    measure: Measure
 
 
 @dataclass(frozen=True)
 class Translation:
-    """What became of one message; `text` is None where there is no usable translation."""
+    """What became of one message; `text` is None where there is no usable translation.
+
+    `score` is the mean log-probability of a token over the segments that have one, weighted by their length; `models`
+    are those that had a part in it.
+    """
 
     text: str | None
     status: str
     reasons: list[str] = field(default_factory=list)
+    score: float | None = None
+    models: list[str] = field(default_factory=list)
 
 
-def translate_messages(
-    texts: Sequence[str], translate: Translate, source: str, target: str, limits: Limits
-) -> list[Translation]:
-    """Translate messages from language `source` to `target`, one result a message, in order.
+def translate_messages(texts: Sequence[str], translator: Translator) -> list[Translation]:
+    """Translate messages, one result a message, in order.
 
-    Every distinct segment is given to `translate` once. Segments whose protected spans the model loses are translated
-    again in pieces around the spans.
+    Every distinct segment is translated once. Segments whose protected spans the model loses are translated again in
+    pieces around the spans.
     """
-    messages = [segments.split(text, source) for text in texts]
-    wanted = {part for parts in messages for part in parts if part.translate}
-    translated = _translate_parts(wanted, translate)
-    return [_reassemble(parts, translated, target, limits) for parts in messages]
+    judge = translator.judge
+    messages = [segments.split(text, judge.source, translator.limit, translator.measure) for text in texts]
+    translated = _translate_parts({part for parts in messages for part in parts if part.translate}, translator)
+    return [_reassemble(parts, translated, judge.target) for parts in messages]
 
 
 def nothing_to_translate(text: str, lang: str) -> bool:
@@ -39,26 +53,39 @@ def nothing_to_translate(text: str, lang: str) -> bool:
     return not any(part.translate for part in segments.split(text, lang))
 
 
-def _translate_parts(parts: set[Part], translate: Translate) -> dict[Part, Pieces]:
+def _translate_parts(parts: set[Part], translator: Translator) -> dict[Part, Pieces]:
     """The translation of each part, protected spans in place: in one piece, or in pieces around the spans."""
-    masked = _translate_once({part for part in parts if part.maskable}, translate)
+    masked = _translate_once((part for part in parts if part.maskable), translator)
     results: dict[Part, Pieces] = {}
-    for part, text in masked.items():
-        restored = part.restore(text)
-        if restored is not None and (not part.spans or _says_something(part, text)):
-            results[part] = [(part, restored if part.spans else " ".join(text.split()))]
+    for part, found in masked.items():
+        restored = _restore(part, found)
+        if restored is not None:
+            results[part] = [(part, restored)]
     damaged = {part: segments.pieces(part) for part in parts if part not in results}
-    again = _translate_once({piece for pieces in damaged.values() for piece in pieces if piece.translate}, translate)
+    again = _translate_once((piece for pieces in damaged.values() for piece in pieces if piece.translate), translator)
     for part, pieces in damaged.items():
-        results[part] = [(piece, again[piece] if piece.translate else piece.text) for piece in pieces]
+        results[part] = [(piece, again.get(piece)) for piece in pieces]
     return results
 
 
-def _translate_once(parts: set[Part], translate: Translate) -> dict[Part, str]:
-    """The engine's text for each part; equal texts are translated once."""
-    texts = sorted({part.masked for part in parts})
-    translated = dict(zip(texts, translate(texts), strict=True)) if texts else {}
-    return {part: translated[part.masked] for part in parts}
+def _translate_once(parts: Iterable[Part], translator: Translator) -> dict[Part, Attempt]:
+    """The attempt at each part; equal texts are translated once."""
+    texts = {part: part.masked for part in parts}
+    found = attempt(texts.values(), translator.ways, translator.judge)
+    return {part: found[text] for part, text in texts.items()}
+
+
+def _restore(part: Part, found: Attempt) -> Attempt | None:
+    """An attempt with the part's spans in place of their placeholders; None where the model damaged one."""
+    if found.text is None:
+        return None if part.spans else found
+    if found.text == part.masked:
+        text: str | None = part.text
+    elif part.spans:
+        text = part.restore(found.text) if _says_something(part, found.text) else None
+    else:
+        text = " ".join(found.text.split())
+    return None if text is None else replace(found, text=text)
 
 
 def _says_something(part: Part, text: str) -> bool:
@@ -68,20 +95,26 @@ def _says_something(part: Part, text: str) -> bool:
     return segments.has_words(text)
 
 
-def _reassemble(parts: list[Part], translated: dict[Part, Pieces], target: str, limits: Limits) -> Translation:
-    if not any(part.translate for part in parts):
+def _reassemble(parts: list[Part], translated: dict[Part, Pieces], target: str) -> Translation:
+    pieces = {part: translated[part] for part in parts if part.translate}
+    if not pieces:
         return Translation("".join(part.text for part in parts), "copied")
-    texts, reasons, usable = [], set(), False
-    for part in parts:
-        if not part.translate:
-            texts.append(part.text)
-            continue
-        # A piece that the model swallowed stays in its own language rather than vanish; the message is flagged.
-        text = "".join(new or piece.text for piece, new in translated[part])
-        swallowed = any(piece.translate and not new for piece, new in translated[part])
-        reasons.update(["empty"] if swallowed else objections(part.text, text, limits))
-        usable = usable or any(piece.translate and new for piece, new in translated[part])
-        texts.append(text)
-    if not usable:
-        return Translation(None, "failed", ["empty translation"])
-    return Translation(segments.join(parts, texts, target), "flagged" if reasons else "translated", sorted(reasons))
+    tried = [found for part in parts if part.translate for _, found in pieces[part] if found]
+    reasons = sorted({reason for found in tried for reason in found.reasons})
+    if not any(found.text for found in tried):
+        return Translation(None, "failed", reasons)
+    cured = sorted({f"cured: {reason}" for found in tried for reason in found.cured})
+    text = segments.join(parts, [_text(pieces[part]) if part.translate else part.text for part in parts], target)
+    models = list(dict.fromkeys(found.model for found in tried))
+    return Translation(text, "flagged" if reasons else "translated", reasons + cured, _score(tried), models)
+
+
+def _text(pieces: Pieces) -> str:
+    """A piece that the model swallowed stays in its own language rather than vanish; its message is flagged."""
+    return "".join(found.text if found and found.text else piece.text for piece, found in pieces)
+
+
+def _score(tried: list[Attempt]) -> float | None:
+    scored = [(found.score, len(found.text)) for found in tried if found.text and found.score is not None]
+    total = sum(length for _, length in scored)
+    return sum(score * length for score, length in scored) / total if total else None

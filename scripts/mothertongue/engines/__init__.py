@@ -1,44 +1,26 @@
-"""Translation engines: one module each, with a class that has the methods of Engine."""
+"""Translation engines: one module each, named after the engine, its class in ENGINE. A new module is a new engine."""
 
+import difflib
+import pkgutil
 from importlib import import_module
-from pathlib import Path
-from typing import Protocol
 
+from mothertongue.engine import Engine
 from mothertongue.errors import UserError
 
-# The engines that the configuration may name, and the class of each that runs.
-CLASSES = {"firefox": "mothertongue.engines.firefox:FirefoxEngine"}
-PLANNED = ("opus-mt",)
+NAMES = sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
 
 
-class Engine(Protocol):
-    """Translates segments from one language to another with one loaded model."""
-
-    def translate(self, segments: list[str]) -> list[str]:
-        """The translation of each segment, in order; an empty text where the model gives none."""
-
-    def close(self) -> None:
-        """Release processes and memory."""
-
-    @staticmethod
-    def check_model(folder: Path) -> None:
-        """Raise UserError where a fetched folder holds no model of this engine."""
+def find(name: str) -> type[Engine]:
+    """The class of an engine; its packages are imported when it is used. Raises UserError for an unknown name."""
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f", did you mean '{near[0]}'?" if near else ""
+        raise UserError(f"unknown translation engine '{name}'{hint} (known: {', '.join(NAMES)})")
+    return import_module(f"{__name__}.{name.replace('-', '_')}").ENGINE
 
 
-def check(name: str) -> None:
-    """Raise UserError where an engine cannot run."""
-    if name not in CLASSES:
-        state = "is not available yet" if name in PLANNED else "is unknown"
-        raise UserError(f"translation.engine '{name}' {state}; set it to one of: {', '.join(CLASSES)}")
-
-
-def find_class(name: str) -> type:
-    """The class of an engine; its packages are imported only now. Raises UserError where it cannot run."""
-    check(name)
-    module, _, attribute = CLASSES[name].partition(":")
-    return getattr(import_module(module), attribute)
-
-
-def load(name: str, model: Path, workers: int) -> Engine:
-    """Load an engine with the model folder that fetch_translation_model made, on `workers` processes or threads."""
-    return find_class(name)(model, workers)
+def modules(name: str) -> list[str]:
+    """The library modules that an engine is made of, as paths below the library without their suffix."""
+    engine = find(name)
+    found = [base.__module__ for base in engine.__mro__ if base.__module__.startswith("mothertongue.")]
+    return [module.removeprefix("mothertongue.").replace(".", "/") for module in found] + list(engine.USES)

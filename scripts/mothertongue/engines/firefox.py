@@ -1,14 +1,19 @@
-"""Mozilla's Firefox Translations models (CPU), run by fxtranslate."""
+"""Mozilla's Firefox Translations models (MPL-2.0): small students, on CPUs only, run by fxtranslate."""
 
 import os
+import shutil
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from mothertongue import fetching
+from mothertongue.engine import Engine, Output, Pair, Pairs, Settings
 from mothertongue.errors import UserError
 from mothertongue.progress import Progress
+from mothertongue.references import Reference
+from mothertongue.tables import read_table
 
 # Segments a task: few enough to keep all workers busy to the end, enough to hide what a task costs.
 _BATCH = 64
@@ -16,31 +21,56 @@ _BATCH = 64
 _translator = None
 
 
-class FirefoxEngine:
+class Firefox(Engine):
     """A pool of processes with a translator each: a Translator is bound to the thread that made it."""
 
-    def __init__(self, model: Path, workers: int) -> None:
-        model_files(model)
-        self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (model, os.getpid()))
+    # The models cut what is longer without a word; in bytes, since fxtranslate does not show its tokens.
+    limit = 480
 
-    def translate(self, segments: list[str]) -> list[str]:
+    @classmethod
+    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+        """The released pairs of firefox_models.tsv, by Mozilla's own codes."""
+        return {
+            (row["source"], row["target"]): Pair(f"firefox:{row['model']}", licence="mpl-2.0")
+            for row in read_table(tables / "firefox_models.tsv")
+        }
+
+    @classmethod
+    def fetch(cls, reference: Reference, folder: Path) -> None:
+        """Fetch a model: a released one from Mozilla's service, or any other reference.
+
+        Raises UserError where the service cannot be reached or there is no Firefox model in what came.
+        """
+        if reference.kind == "firefox":
+            fetching.write_record(folder, reference, _download(reference, folder))
+        else:
+            fetching.fetch(reference, folder)
+        model_files(folder)
+
+    def __init__(self, model: Path, settings: Settings) -> None:
+        """Start the processes. Raises UserError where a file is missing."""
+        model_files(model)
+        if settings.device == "cuda":
+            raise UserError("the firefox engine runs on CPUs only; set translation.device to auto or cpu")
+        self._pool = ProcessPoolExecutor(settings.workers, get_context("spawn"), _start, (model, os.getpid()))
+
+    def measure(self, text: str) -> int:
+        """The length of a segment in bytes."""
+        return len(text.encode(errors="surrogatepass"))
+
+    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
         """The translation of each segment; long ones first, so that no worker is left alone with one at the end."""
         order = sorted(range(len(segments)), key=lambda i: len(segments[i]), reverse=True)
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
         progress = Progress("translate", sum(len(segment.split()) for segment in segments), "words")
-        translations = [""] * len(segments)
+        outputs = [Output("")] * len(segments)
         results = self._pool.map(_translate, ([segments[i] for i in batch] for batch in batches))
         for batch, texts in zip(batches, results, strict=True):
             for i, text in zip(batch, texts, strict=True):
-                translations[i] = text
+                outputs[i] = Output(text)
             progress.advance(sum(len(segments[i].split()) for i in batch))
         progress.finish()
-        return translations
-
-    @staticmethod
-    def check_model(folder: Path) -> None:
-        """Raise UserError where a fetched folder holds no model of this engine."""
-        model_files(folder)
+        return outputs
 
     def close(self) -> None:
         """End the processes."""
@@ -66,6 +96,28 @@ def _one(folder: Path, pattern: str) -> Path:
     raise UserError(f"{folder}: no Firefox translation model in it ({pattern} is missing)")
 
 
+def _download(reference: Reference, folder: Path) -> fetching.Resolved:
+    """Bring the newest released model of a pair from Mozilla's service into `folder`."""
+    from fxtranslate import discovery
+
+    source, target = reference.firefox_pair
+    cache = folder / "cache"
+    try:
+        route = discovery.add_models(source, target, cache_dir=str(cache), progress=False)
+    except ValueError as error:
+        raise UserError(
+            f"cannot fetch '{reference.text}' from Mozilla's service: {error}; without a network, fetch it elsewhere "
+            "(fxtranslate models add) and name its local folder"
+        ) from None
+    if route["kind"] != "direct":
+        raise UserError(f"'{reference.text}': Mozilla has no model for this pair any more")
+    for path in sorted(cache.rglob("*")):
+        if path.is_file():
+            path.replace(folder / path.name)
+    shutil.rmtree(cache)
+    return fetching.Resolved(None, fetching.licence(reference))
+
+
 def _start(folder: Path, parent: int) -> None:
     """Make this worker's translator, and end the worker when its parent is gone, however that died."""
     from fxtranslate import Translator
@@ -83,3 +135,6 @@ def _watch(parent: int) -> None:
 
 def _translate(segments: list[str]) -> list[str]:
     return [_translator.translate(segment).strip() for segment in segments]
+
+
+ENGINE = Firefox

@@ -1,0 +1,98 @@
+"""Attempts at a translation: every text comes back, and what came out badly is tried in other ways."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mothertongue.engine import Output
+from mothertongue.errors import UserError
+from mothertongue.progress import say
+from mothertongue.quality import Judge
+
+Translate = Callable[[list[str]], Sequence[Output]]
+# An engine that fails for more texts than this, and for most of them, is broken: that is no matter of the texts.
+_FAILURES = 20
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to translate: an engine with a decoding. `fits` says which texts it takes, `model` is its identity."""
+
+    translate: Translate
+    fits: Callable[[str], bool]
+    model: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The translation of a text; `text` is None where the engine failed.
+
+    `reasons` names the checks that object to it, `cured` those that objected to earlier attempts and no longer do.
+    """
+
+    text: str | None
+    score: float | None
+    model: str
+    reasons: tuple[str, ...] = ()
+    cured: tuple[str, ...] = ()
+
+
+def attempt(texts: Iterable[str], ways: Sequence[Way], judge: Judge) -> dict[str, Attempt]:
+    """Translate each distinct text in the first way; those that a check objects to in the next, and so on.
+
+    A later attempt counts where no check objects to it, or where there was none before.
+    """
+    best: dict[str, Attempt] = {}
+    pending = sorted(set(texts))
+    for way in ways:
+        tried = [text for text in pending if way.fits(text)]
+        outputs = ask(way.translate, tried) if tried else []
+        for text, output in zip(tried, outputs, strict=True):
+            found = _judged(text, output, way.model, judge)
+            before = best.get(text)
+            if before is None or before.text is None:
+                best[text] = found
+            elif not found.reasons:
+                best[text] = Attempt(found.text, found.score, found.model, (), before.reasons)
+        pending = [text for text in pending if text not in best or best[text].reasons]
+        if not pending:
+            break
+    lost = {text: Attempt(None, None, ways[0].model, ("too long",)) for text in pending if text not in best}
+    return best | lost
+
+
+def ask(translate: Translate, texts: list[str]) -> list[Output | None]:
+    """An engine's output for each text; None for those that it fails at.
+
+    Where it raises or returns too few, the texts are halved until the ones at fault are found. Raises what the engine
+    raises where it fails for most texts.
+    """
+    outputs: list[Output | None] = []
+    failures: list[Exception] = []
+
+    def ask_some(some: list[str]) -> None:
+        try:
+            found = list(translate(some))
+            if len(found) != len(some):
+                raise RuntimeError(f"the engine returned {len(found)} translations for {len(some)} segments")
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:
+            if len(some) > 1:
+                ask_some(some[: len(some) // 2])
+                ask_some(some[len(some) // 2 :])
+                return
+            failures.append(error)
+            if len(failures) > _FAILURES and 2 * len(failures) > len(outputs):
+                raise
+            say(f"translate: warning: the engine failed at '{some[0][:60]}': {error}")
+            found = [None]
+        outputs.extend(found)
+
+    ask_some(texts)
+    return outputs
+
+
+def _judged(text: str, output: Output | None, model: str, judge: Judge) -> Attempt:
+    if output is None:
+        return Attempt(None, None, model, ("engine error",))
+    return Attempt(output.text, output.score, model, tuple(judge.objections(text, output)))

@@ -1,0 +1,104 @@
+"""Conversion of translation models from the hub's layout to CTranslate2's, done once when a model is fetched."""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mothertongue.errors import UserError
+from mothertongue.files import read_json
+
+# The model's own configuration, kept beside the converted weights.
+ORIGINAL = "original_config.json"
+
+
+def convert(source: Path, folder: Path, model_type: str, tokenizer_files: Sequence[str]) -> None:
+    """Convert the model in `source` (hub layout) into `folder`, its SentencePiece files beside it.
+
+    The weights keep their precision; CTranslate2 quantises when it loads them. Raises UserError where the model is of
+    another architecture than `model_type`, or a file is missing or damaged.
+    """
+    config = read_json(source / "config.json")
+    if (found := config.get("model_type")) != model_type:
+        raise UserError(f"the model is a '{found}', and this engine runs '{model_type}' models; choose another")
+    vocabularies = [name for name in tokenizer_files if (source / name).is_file()]
+    if not vocabularies:
+        raise UserError(f"the model has no SentencePiece file ({' or '.join(tokenizer_files)})")
+    # The converter empties the folder that it writes to.
+    converted = folder / "converted"
+    _run_converter(source, converted)
+    for path in converted.iterdir():
+        path.replace(folder / path.name)
+    converted.rmdir()
+    for name in vocabularies:
+        shutil.copyfile(source / name, folder / name)
+    shutil.copyfile(source / "config.json", folder / ORIGINAL)
+
+
+def _run_converter(source: Path, folder: Path) -> None:
+    from ctranslate2.converters import TransformersConverter
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    # The tokenizers only lend their vocabulary here: what they recommend for texts is of no matter.
+    warnings.filterwarnings("ignore", module="transformers")
+    _register_marian()
+
+    class Converter(TransformersConverter):
+        def load_model(self, model_class: Any, path: str, **options: Any) -> Any:
+            # transformers only warns of weights that the file lacks, and draws them at random.
+            model, report = model_class.from_pretrained(path, output_loading_info=True, **options)
+            if lacking := [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]:
+                raise ValueError(f"{len(lacking)} weights are missing or of another shape, such as {lacking[0]}")
+            return model
+
+    try:
+        Converter(str(source)).convert(str(folder))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"cannot convert the model: {_first_line(error)}") from None
+    except Exception as error:  # what damaged weights raise has only Exception in common
+        if type(error).__name__ not in ("SafetensorError", "UnpicklingError", "EOFError"):
+            raise
+        raise UserError(f"cannot convert the model, its weights are damaged: {_first_line(error)}") from None
+
+
+def _register_marian() -> None:
+    """Make CTranslate2 start Marian's decoder from the embedding of <pad>, where that was trained.
+
+    Its own loader drops the row, since models that Marian itself trained start from zero. Models that were trained or
+    tuned with transformers do not, and lose their first word without it.
+    """
+    from ctranslate2.converters.transformers import BartLoader, MarianMTLoader, register_loader
+
+    @register_loader("MarianConfig")
+    class Loader(MarianMTLoader):
+        def set_decoder(self, spec: Any, decoder: Any) -> None:
+            super().set_decoder(spec, decoder)
+            spec.start_from_zero_embedding = not _start_is_trained(decoder)
+
+        def get_vocabulary(self, model: Any, tokenizer: Any) -> list[str]:
+            parent = BartLoader if _start_is_trained(model.model.decoder) else MarianMTLoader
+            return parent.get_vocabulary(self, model, tokenizer)
+
+        def get_model_spec(self, model: Any) -> Any:
+            if not _start_is_trained(model.model.decoder):
+                return super().get_model_spec(model)
+            model.config.normalize_before = False
+            model.config.normalize_embedding = False
+            # It starts texts and must never stand in one.
+            model.final_logits_bias[:, model.config.decoder_start_token_id] = -1e4
+            return BartLoader.get_model_spec(self, model)
+
+        def set_config(self, config: Any, model: Any, tokenizer: Any) -> None:
+            super().set_config(config, model, tokenizer)
+            if _start_is_trained(model.model.decoder):
+                config.decoder_start_token = tokenizer.pad_token
+
+
+def _start_is_trained(decoder: Any) -> bool:
+    return bool(decoder.embed_tokens.weight[decoder.config.decoder_start_token_id].any())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

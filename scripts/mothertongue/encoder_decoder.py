@@ -1,0 +1,206 @@
+"""Encoder-decoder translation models run by CTranslate2: the ground that several engines stand on.
+
+Only ctranslate2 and sentencepiece run here; transformers was needed once, for the conversion.
+"""
+
+import tempfile
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mothertongue import fetching
+from mothertongue.engine import Engine, Output, Settings
+from mothertongue.errors import UserError
+from mothertongue.files import read_json
+from mothertongue.progress import Progress, say
+from mothertongue.references import Reference
+
+END = "</s>"
+# Batches handed to CTranslate2 at once, which sorts them by length and keeps every worker busy.
+_WINDOW = 8
+# Windows that are tokenised ahead of the one whose results are awaited.
+_AHEAD = 2
+# A token of European languages has about four characters; fewer make the windows smaller, which does no harm.
+_CHARACTERS_A_TOKEN = 3
+_SMALLEST_BATCH = 64
+# The longest output, in tokens, for a source of so many: what is longer is a loop.
+_EXPANSION, _SLACK = 3, 30
+# The decoding that avoids repetition, beside a beam of four or more.
+_CAREFUL = {"repetition_penalty": 1.2, "no_repeat_ngram_size": 4}
+
+
+@dataclass
+class _Window:
+    """Segments that CTranslate2 works on: their numbers and tokens, and the batch size and limit they were given."""
+
+    numbers: list[int]
+    tokens: list[list[str]]
+    batch_tokens: int = 0
+    longest_output: int = 0
+    futures: list[Any] = field(default_factory=list)
+
+
+class EncoderDecoder(Engine):
+    """A model in CTranslate2's format with its SentencePiece vocabulary."""
+
+    RETRIES = True
+    # What config.json calls the architecture, and the names of the SentencePiece files: one, or source and target.
+    MODEL_TYPE: ClassVar[str]
+    TOKENIZER_FILES: ClassVar[tuple[str, ...]] = ("sentencepiece.bpe.model",)
+    # Sentences of more tokens are rare in training data, and models lose the thread of them.
+    limit = 250
+
+    @classmethod
+    def fetch(cls, reference: Reference, folder: Path) -> None:
+        """Fetch and convert a model. Raises UserError where it is not of this engine's architecture, or damaged."""
+        from mothertongue.conversion import convert
+
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".hub-") as hub:
+            # transformers reads a pickle as tensors only (weights_only), never as code.
+            resolved = fetching.bring(reference, Path(hub), pickle=True)
+            try:
+                convert(Path(hub), folder, cls.MODEL_TYPE, cls.TOKENIZER_FILES)
+            except UserError as error:
+                raise UserError(f"{reference.text}: {error}") from None
+        fetching.write_record(folder, reference, resolved)
+
+    def __init__(self, model: Path, settings: Settings) -> None:
+        """Load the model on its device. Raises UserError where it is damaged or does not know the languages."""
+        from sentencepiece import SentencePieceProcessor
+
+        files = [model / name for name in self.TOKENIZER_FILES if (model / name).is_file()]
+        if not files or not (model / "model.bin").is_file():
+            raise UserError(f"{model}: no converted model in it; make it with scripts/fetch_translation_model.py")
+        self.settings = settings
+        self.batch_tokens = settings.batch_tokens
+        self._positions = read_json(model / "original_config.json").get("max_position_embeddings") or 512
+        self._source = SentencePieceProcessor(str(files[0]))
+        self._target = SentencePieceProcessor(str(files[-1])) if len(files) > 1 else self._source
+        self.check_languages(model, _vocabulary(model))
+        self._translator = _load(model, settings)
+
+    @abstractmethod
+    def source_tokens(self, pieces: list[str]) -> list[str]:
+        """What the encoder reads for a segment in SentencePiece pieces."""
+
+    @abstractmethod
+    def target_prefix(self) -> list[str]:
+        """The tokens that the decoder is made to begin with."""
+
+    def check_languages(self, model: Path, vocabulary: set[str]) -> None:
+        """Raise UserError where the model has no token for one of the languages."""
+        for code in (self.settings.source_code, self.settings.target_code):
+            if code and code not in vocabulary:
+                raise UserError(f"{model.name} does not know the language token {code}; choose another model or engine")
+
+    def measure(self, text: str) -> int:
+        """The length of a segment in SentencePiece pieces."""
+        return len(self._source.encode(text))
+
+    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+        """The translation of each segment. Tokens are made window by window, so memory does not grow with the shard."""
+        outputs = [Output("")] * len(segments)
+        progress = Progress("translate again" if careful else "translate", len(segments), "segments")
+        for window in self._run(segments, careful):
+            for number, output in zip(window.numbers, self._results(window, careful), strict=True):
+                outputs[number] = output
+            progress.advance(len(window.numbers))
+        progress.finish()
+        return outputs
+
+    def close(self) -> None:
+        """Release the model's memory."""
+        self._translator.unload_model()
+
+    def _run(self, segments: list[str], careful: bool) -> Iterator[_Window]:
+        """The windows in order; the next are tokenised while CTranslate2 works on the first."""
+        ahead: deque[_Window] = deque()
+        for numbers in self._windows(segments):
+            pieces = self._source.encode([segments[number] for number in numbers], out_type=str)
+            window = _Window(numbers, [self.source_tokens(piece) for piece in pieces])
+            self._submit(window, careful)
+            ahead.append(window)
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft()
+        yield from ahead
+
+    def _windows(self, segments: list[str]) -> Iterator[list[int]]:
+        """The numbers of the segments in windows of about equal work, the longest segments first."""
+        order = sorted(range(len(segments)), key=lambda number: len(segments[number]), reverse=True)
+        room = _WINDOW * self.batch_tokens * _CHARACTERS_A_TOKEN
+        start = used = 0
+        for end, number in enumerate(order, start=1):
+            used += len(segments[number])
+            if used >= room or end == len(order):
+                yield order[start:end]
+                start, used = end, 0
+
+    def _submit(self, window: _Window, careful: bool) -> None:
+        """Hand a window to CTranslate2, which works on it in the background."""
+        decoding: dict[str, Any] = {"beam_size": self.settings.beam_size}
+        if careful:
+            decoding = {"beam_size": max(4, self.settings.beam_size), **_CAREFUL}
+        prefix = self.target_prefix()
+        window.batch_tokens = self.batch_tokens
+        window.longest_output = min(self._positions - 1, _EXPANSION * max(map(len, window.tokens)) + _SLACK)
+        window.futures = self._translator.translate_batch(
+            window.tokens,
+            [prefix] * len(window.tokens) if prefix else None,
+            max_batch_size=self.batch_tokens,
+            batch_type="tokens",
+            asynchronous=True,
+            max_input_length=0,  # segments were made to fit: nothing is cut
+            max_decoding_length=window.longest_output,
+            return_scores=True,
+            disable_unk=True,
+            **decoding,
+        )
+
+    def _results(self, window: _Window, careful: bool) -> list[Output]:
+        """The outputs of a window; where memory runs out, the batch is halved and the window done again."""
+        while True:
+            try:
+                return [self._output(future.result(), window.longest_output) for future in window.futures]
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error) or window.batch_tokens <= _SMALLEST_BATCH:
+                    raise
+                # Windows in flight may fail for the size that was halved already.
+                if window.batch_tokens == self.batch_tokens:
+                    self.batch_tokens //= 2
+                    say(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")
+                self._submit(window, careful)
+
+    def _output(self, result: Any, longest: int) -> Output:
+        tokens = result.hypotheses[0]
+        text = self._target.decode(tokens[len(self.target_prefix()) :]).strip()
+        return Output(text, result.scores[0], complete=len(tokens) < longest)
+
+
+def _load(model: Path, settings: Settings) -> Any:
+    """CTranslate2's translator on the CPU or on all CUDA devices that are to be seen."""
+    import ctranslate2
+
+    cuda = ctranslate2.get_cuda_device_count()
+    if settings.device == "cuda" and not cuda:
+        raise UserError("translation.device is cuda, and there is no CUDA device; set it to cpu or auto")
+    if settings.device == "cpu" or not cuda:
+        # One thread a batch: 39% faster than all threads on one batch.
+        places: dict[str, Any] = {"device": "cpu", "inter_threads": settings.workers, "intra_threads": 1}
+    else:
+        places = {"device": "cuda", "device_index": list(range(cuda))}
+    try:
+        return ctranslate2.Translator(str(model), compute_type=settings.compute_type, **places)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"{model}: CTranslate2 cannot load it: {error}") from None
+
+
+def _vocabulary(model: Path) -> set[str]:
+    """The tokens of a converted model, source and target."""
+    return {token for path in sorted(model.glob("*_vocabulary.json")) for token in read_json(path)}
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "memory" in str(error).lower() or "bad_alloc" in str(error)

@@ -1,0 +1,123 @@
+"""What a translation engine is: the interface that each module of engines/ fills, and the values that pass."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from mothertongue.references import Reference
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How an engine gets from one language to another.
+
+    `model` is a model reference; the codes are what the model calls the two languages (for OPUS-MT the target token),
+    empty where it needs none. `licence` is the model's, empty where it is not known before it is fetched.
+    """
+
+    model: str
+    source_code: str = ""
+    target_code: str = ""
+    licence: str = ""
+
+
+Pairs = dict[tuple[str, str], Pair]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine runs; the codes are those of the Pair, the other values those of the configuration."""
+
+    source_code: str = ""
+    target_code: str = ""
+    device: str = "auto"
+    compute_type: str = "auto"
+    beam_size: int = 1
+    batch_tokens: int = 8192
+    workers: int = 1
+    prompt: str = ""
+
+
+class Output(NamedTuple):
+    """The translation of a segment.
+
+    `score` is the mean log-probability of its tokens where the engine has it; `complete` is false where the model was
+    stopped before it came to an end.
+    """
+
+    text: str
+    score: float | None = None
+    complete: bool = True
+
+
+class Engine(ABC):
+    """Translates segments from one language to another with one loaded model.
+
+    The class methods run where the workflow is planned and where models are fetched; they load no model. A model is
+    loaded with the folder that `fetch` made.
+    """
+
+    # How messages travel: `direct` with a model a pair, `multilingual` with one model for all pairs.
+    ROUTE: ClassVar[str] = "direct"
+    # The model reference that a multilingual engine uses unless the configuration names another; the beginning of its
+    # family's names, and their licence.
+    MODEL: ClassVar[str | None] = None
+    FAMILY: ClassVar[str] = ""
+    LICENCE: ClassVar[str] = ""
+    # The environment of envs/ that it runs in.
+    ENVIRONMENT: ClassVar[str] = "translation"
+    # Modules of the library that it uses beside those of its class and its bases.
+    USES: ClassVar[tuple[str, ...]] = ()
+    # Whether translate(careful=True) decodes in another way than translate() does.
+    RETRIES: ClassVar[bool] = False
+    # The longest segment that the model takes, as `measure` counts it.
+    limit: int
+
+    @classmethod
+    @abstractmethod
+    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+        """The pairs (source, target) that the engine routes, from the tables of config/; no network is asked.
+
+        `model` stands in for MODEL in engines that have one model for all pairs.
+        """
+
+    @classmethod
+    @abstractmethod
+    def fetch(cls, reference: Reference, folder: Path) -> None:
+        """Fetch a model into `folder`, ready to be loaded. Raises UserError where it is not one of this engine's."""
+
+    @abstractmethod
+    def __init__(self, model: Path, settings: Settings) -> None:
+        """Load the model. Raises UserError where it does not know the languages of `settings`."""
+
+    @abstractmethod
+    def measure(self, text: str) -> int:
+        """The length of a segment as the model counts it; at most its length in bytes."""
+
+    @abstractmethod
+    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+        """The translation of each segment, in order; an empty text where the model gives none.
+
+        `careful` asks for the slower decoding that avoids repetition, for segments that came out badly.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release processes and memory."""
+
+    @classmethod
+    def licence(cls, model: str) -> str:
+        """The licence of a model of the engine's family; empty for others, which is known once they are fetched."""
+        return cls.LICENCE if cls.FAMILY and model.startswith(cls.FAMILY) else ""
+
+
+def every_pair(codes: Mapping[str, str], model: str, licence: str, names_source: bool = True) -> Pairs:
+    """The pairs of a multilingual model that calls each language by a code."""
+    return {
+        (source, target): Pair(model, codes[source] if names_source else "", codes[target], licence)
+        for source in codes
+        for target in codes
+        if source != target
+    }

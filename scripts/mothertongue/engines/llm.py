@@ -1,0 +1,57 @@
+"""Chat models that translate when asked, such as TowerInstruct, run by transformers.
+
+Alves et al., "Tower: An Open Multilingual Large Language Model for Translation-Related Tasks", 2024 (arXiv:2402.17733).
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mothertongue.engine import Pairs, every_pair
+from mothertongue.generation import Generation
+from mothertongue.tables import read_table
+
+_TOWER = {"en", "de", "fr", "es", "zh", "pt", "it", "ru", "ko", "nl"}
+
+
+class LLM(Generation):
+    """The configuration's prompt in the model's own chat template is the question, the answer is the translation."""
+
+    MODEL = "Unbabel/TowerInstruct-7B-v0.2"
+    FAMILY = "Unbabel/Tower"
+    LICENCE = "cc-by-nc-4.0"
+    LOADER = "AutoModelForCausalLM"
+    PADDING = "left"
+
+    @classmethod
+    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+        """Every pair of Tower's languages; with another model, of all languages of languages.tsv, by their names."""
+        reference = model or cls.MODEL
+        names = {row["code"]: row["name"] for row in read_table(tables / "languages.tsv")}
+        if reference.startswith(cls.FAMILY):
+            names = {code: name for code, name in names.items() if code in _TOWER}
+        return every_pair(names, reference, cls.licence(reference))
+
+    def encode(self, segment: str) -> list[int]:
+        """The prompt with the segment in it, in the model's chat template where it has one."""
+        from mothertongue import prompts
+
+        names = {"{source}": self.settings.source_code, "{target}": self.settings.target_code}
+        question = self.settings.prompt
+        for name, value in names.items():
+            question = question.replace(name, value)
+        question = question.replace("{text}", segment)
+        if self._template:
+            return prompts.encode_prompt(prompts.chat("", question), self._template, self.tokenizer)
+        return self.tokenizer(prompts.neutralise(question, prompts.special_tokens(self.tokenizer)))["input_ids"]
+
+    @cached_property
+    def _template(self) -> Any:
+        from mothertongue import prompts
+
+        if not self.tokenizer.chat_template:
+            return None
+        return prompts.with_tokens_of(prompts.read_template(self.folder), self.tokenizer)
+
+
+ENGINE = LLM

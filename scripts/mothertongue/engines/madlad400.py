@@ -1,0 +1,39 @@
+"""MADLAD-400: one model for 400 languages (Google, Apache-2.0), run by CTranslate2.
+
+Kudugunta et al., "MADLAD-400: A Multilingual And Document-Level Large Audited Dataset", 2023 (arXiv:2309.04662).
+"""
+
+import re
+
+from mothertongue.encoder_decoder import END
+from mothertongue.engine import Output
+from mothertongue.multilingual import Multilingual
+
+_TOKEN = re.compile(r"<2(?=\w+>)")
+
+
+class Madlad400(Multilingual):
+    """T5's architecture; the target language is a token before the text (<2nl>), the source is not named."""
+
+    NAME = "madlad400"
+    MODEL = "google/madlad400-3b-mt"
+    FAMILY = "google/madlad400"
+    LICENCE = "apache-2.0"
+    MODEL_TYPE = "t5"
+    TOKENIZER_FILES = ("spiece.model", "sentencepiece.model")
+    NAMES_SOURCE = False
+
+    def source_tokens(self, pieces: list[str]) -> list[str]:
+        """The target language as SentencePiece cuts it before a text, the text, the end."""
+        return [*self._source.encode(self.settings.target_code, out_type=str), *pieces, END]
+
+    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+        """The translation of each segment; a text that looks like a language token is kept from becoming one."""
+        return super().translate([_TOKEN.sub("< 2", segment) for segment in segments], careful)
+
+    def target_prefix(self) -> list[str]:
+        """None: the encoder was told the language."""
+        return []
+
+
+ENGINE = Madlad400

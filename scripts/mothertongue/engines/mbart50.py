@@ -1,0 +1,20 @@
+"""mBART-50, many to many: one model for 50 languages (Meta, MIT), run by CTranslate2.
+
+Tang et al., "Multilingual Translation with Extensible Multilingual Pretraining and Finetuning", 2020
+(arXiv:2008.00401).
+"""
+
+from mothertongue.multilingual import Multilingual
+
+
+class MBart50(Multilingual):
+    """Its language tokens are codes such as nl_XX."""
+
+    NAME = "mbart50"
+    MODEL = "facebook/mbart-large-50-many-to-many-mmt"
+    FAMILY = "facebook/mbart-large-50"
+    LICENCE = "mit"
+    MODEL_TYPE = "mbart"
+
+
+ENGINE = MBart50

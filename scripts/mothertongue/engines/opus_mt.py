@@ -1,0 +1,47 @@
+"""OPUS-MT: a small model for each pair of languages (Helsinki-NLP, Apache-2.0 or CC-BY-4.0), run by CTranslate2.
+
+Tiedemann and Thottingal, "OPUS-MT - Building open translation services for the World", 2020.
+"""
+
+from pathlib import Path
+
+from mothertongue.encoder_decoder import END, EncoderDecoder
+from mothertongue.engine import Pair, Pairs
+from mothertongue.errors import UserError
+from mothertongue.tables import read_table
+
+
+class OpusMT(EncoderDecoder):
+    """Marian models; those with several target languages read the wanted one as a token before the text (`>>por<<`)."""
+
+    MODEL_TYPE = "marian"
+    TOKENIZER_FILES = ("source.spm", "target.spm")
+
+    @classmethod
+    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+        """The pairs of opus_mt.tsv."""
+        return {
+            (row["source"], row["target"]): Pair(row["model"], "", row["target_token"], row["licence"])
+            for row in read_table(tables / "opus_mt.tsv")
+        }
+
+    def source_tokens(self, pieces: list[str]) -> list[str]:
+        """The target token where there is one, the text, the end."""
+        code = self.settings.target_code
+        return [code, *pieces, END] if code else [*pieces, END]
+
+    def target_prefix(self) -> list[str]:
+        """None: the encoder was told the language."""
+        return []
+
+    def check_languages(self, model: Path, vocabulary: set[str]) -> None:
+        """Raise UserError where the target token is unknown, or missing though the model has several languages."""
+        known = sorted(token for token in vocabulary if token.startswith(">>") and token.endswith("<<"))
+        code = self.settings.target_code
+        if (code and code not in known) or (not code and len(known) > 1):
+            problem = f"does not know the target token {code}" if code else "needs a target token"
+            names = f"one of: {' '.join(known)}" if known else "none: the model has a single target language"
+            raise UserError(f"{model.name} {problem}; give its pair in translation.models target_token, {names}")
+
+
+ENGINE = OpusMT

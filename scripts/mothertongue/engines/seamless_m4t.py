@@ -1,0 +1,56 @@
+"""SeamlessM4T v2, text to text: one model for 96 languages (Meta, non-commercial), run by transformers.
+
+Seamless Communication, "Seamless: Multilingual Expressive and Streaming Speech Translation", 2023 (arXiv:2312.05187).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from mothertongue.engine import Pairs, Settings, every_pair
+from mothertongue.errors import UserError
+from mothertongue.generation import Generation
+from mothertongue.tables import language_codes
+
+
+class SeamlessM4T(Generation):
+    """Only the text encoder and decoder are loaded; speech stays on the disk."""
+
+    MODEL = "facebook/seamless-m4t-v2-large"
+    FAMILY = "facebook/seamless-m4t"
+    LICENCE = "cc-by-nc-4.0"
+    LOADER = "SeamlessM4Tv2ForTextToText"
+
+    @classmethod
+    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+        """Every pair of the languages that the model knows."""
+        reference = model or cls.MODEL
+        return every_pair(
+            language_codes(tables / "language_codes.tsv", "seamless-m4t"), reference, cls.licence(reference)
+        )
+
+    @classmethod
+    def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
+        """Raise UserError where the model is no SeamlessM4T v2."""
+        if (found := config.get("model_type")) != "seamless_m4t_v2":
+            raise UserError(f"'{name}' is a '{found}', and this engine runs 'seamless_m4t_v2' models; choose another")
+
+    def __init__(self, model: Path, settings: Settings) -> None:
+        """Load the model. Raises UserError where it does not know the languages."""
+        super().__init__(model, settings)
+        known = getattr(self.model.generation_config, "text_decoder_lang_to_code_id", {})
+        if settings.target_code not in known:
+            raise UserError(f"{model.name} does not translate into {settings.target_code}; it knows {', '.join(known)}")
+        self.tokenizer.src_lang = settings.source_code
+
+    def encode(self, segment: str) -> list[int]:
+        """The source language, the text, the end."""
+        from mothertongue.prompts import neutralise, special_tokens
+
+        return self.tokenizer(neutralise(segment, special_tokens(self.tokenizer)))["input_ids"]
+
+    def generation(self) -> dict[str, Any]:
+        """The target language."""
+        return {"tgt_lang": self.settings.target_code}
+
+
+ENGINE = SeamlessM4T

@@ -1,0 +1,164 @@
+"""Translation models run by transformers' generate: the ground of the engines that CTranslate2 does not run."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mothertongue import fetching
+from mothertongue.engine import Engine, Output, Settings
+from mothertongue.errors import UserError
+from mothertongue.files import read_json
+from mothertongue.progress import Progress, say
+from mothertongue.references import Reference
+
+# The longest output, in tokens, for a source of so many: what is longer is a loop.
+_EXPANSION, _SLACK = 2, 30
+# The decoding that avoids repetition.
+_CAREFUL = {"repetition_penalty": 1.2, "no_repeat_ngram_size": 4}
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+class Generation(Engine):
+    """A model and its tokenizer as transformers loads them, on one device; scores are given in greedy search."""
+
+    ROUTE = "multilingual"
+    ENVIRONMENT = "generation"
+    USES = ("causal", "prompts")
+    RETRIES = True
+    limit = 250
+    # The class of transformers that loads the model, and the side on which batches are padded.
+    LOADER: ClassVar[str]
+    PADDING: ClassVar[str] = "right"
+
+    @classmethod
+    def fetch(cls, reference: Reference, folder: Path) -> None:
+        """Fetch a model. Raises UserError where it has no weights in safetensors or is not of this architecture."""
+        fetching.fetch(reference, folder)
+        if not any(folder.glob("*.safetensors")):
+            raise UserError(f"'{reference.text}': no weights in safetensors; other formats are not loaded")
+        cls.check_architecture(reference.text, read_json(folder / "config.json"))
+
+    @classmethod
+    def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
+        """Raise UserError where a model's config.json is of another architecture."""
+
+    def __init__(self, model: Path, settings: Settings) -> None:
+        """Load the model. Raises UserError where it is damaged or does not know the languages."""
+        import torch
+        import transformers
+
+        from mothertongue import causal
+
+        self.settings = settings
+        self.batch_tokens = settings.batch_tokens
+        self.folder = model
+        device = causal.device() if settings.device == "auto" else settings.device
+        if device == "cuda" and not torch.cuda.is_available():
+            raise UserError("translation.device is cuda, and there is no CUDA device; set it to cpu or auto")
+        if settings.compute_type not in ("auto", *_DTYPES):
+            raise UserError(f"translation.compute_type {settings.compute_type}: this engine has {', '.join(_DTYPES)}")
+        torch.set_num_threads(settings.workers)
+        dtype = causal.compute_dtype() if settings.compute_type == "auto" else getattr(torch, settings.compute_type)
+        try:
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+            self.model = getattr(transformers, self.LOADER).from_pretrained(model, dtype=dtype, use_safetensors=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"{model}: transformers cannot load it: {error}") from None
+        self.model.to(device).eval()
+        self.tokenizer.padding_side = self.PADDING
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+
+    @abstractmethod
+    def encode(self, segment: str) -> list[int]:
+        """The tokens that the model reads for a segment, languages and prompt included."""
+
+    def generation(self) -> dict[str, Any]:
+        """Arguments of generate beside the batch and the decoding."""
+        return {}
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text of generated tokens."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+    def close(self) -> None:
+        """Let go of the model."""
+        del self.model
+
+    def measure(self, text: str) -> int:
+        """The length of a segment in tokens."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+        """The translation of each segment, the longest first; where memory runs out, the batch is halved."""
+        outputs = [Output("")] * len(segments)
+        tokens = [self.encode(segment) for segment in segments]
+        progress = Progress("translate again" if careful else "translate", sum(map(len, tokens)), "tokens")
+        waiting = sorted(range(len(segments)), key=lambda number: len(tokens[number]), reverse=True)
+        while waiting:
+            # The first is the longest: padded to it, a batch has so many tokens.
+            batch = waiting[: max(1, self.batch_tokens // len(tokens[waiting[0]]))]
+            try:
+                found = list(self._generate([tokens[number] for number in batch], careful))
+            except (RuntimeError, MemoryError) as error:
+                if "memory" not in str(error).lower() or len(batch) == 1:
+                    raise
+                self.batch_tokens = len(batch) * len(tokens[batch[0]]) // 2
+                say(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")
+                continue
+            for number, output in zip(batch, found, strict=True):
+                outputs[number] = output
+            progress.advance(sum(len(tokens[number]) for number in batch))
+            waiting = waiting[len(batch) :]
+        progress.finish()
+        return outputs
+
+    def _generate(self, tokens: list[list[int]], careful: bool) -> Iterator[Output]:
+        import torch
+
+        batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.model.device)
+        width = batch["input_ids"].shape[1]
+        longest = _EXPANSION * min(width, self.limit) + _SLACK
+        scores = _GreedyScores()
+        with torch.inference_mode():
+            sequences = self.model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                do_sample=False,
+                num_beams=self.settings.beam_size,
+                max_new_tokens=longest,
+                pad_token_id=self.tokenizer.pad_token_id,
+                logits_processor=[scores],
+                **(_CAREFUL if careful else {}),
+                **self.generation(),
+            )
+        # A decoder of its own starts from a token; a causal model repeats the prompt.
+        first = 1 if self.model.config.is_encoder_decoder else width
+        ends = self._ends()
+        for row, sequence in enumerate(sequences[:, first:].tolist()):
+            length = next((at for at, token in enumerate(sequence) if token in ends), None)
+            score = scores.mean(row, length) if self.settings.beam_size == 1 else None
+            yield Output(self.decode(sequence[:length]), score, complete=length is not None)
+
+    def _ends(self) -> set[int]:
+        """The tokens that end a text: chat models end their turn with another than the tokenizer's own."""
+        configured = self.model.generation_config.eos_token_id
+        configured = configured if isinstance(configured, list) else [configured]
+        return {*configured, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id} - {None}
+
+
+class _GreedyScores:
+    """A logits processor that notes the log-probability of each step's likeliest token, which greedy search takes."""
+
+    def __init__(self) -> None:
+        self.steps: list[Any] = []
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        self.steps.append((scores.max(-1).values - scores.float().logsumexp(-1)).cpu())
+        return scores
+
+    def mean(self, row: int, length: int | None) -> float | None:
+        """The mean over a sequence of `length` tokens and its end."""
+        steps = self.steps if length is None else self.steps[: length + 1]
+        return sum(float(step[row]) for step in steps) / len(steps) if steps else None

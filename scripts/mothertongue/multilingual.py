@@ -1,0 +1,35 @@
+"""Engines with one encoder-decoder for all pairs of languages, which name the languages by tokens."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from mothertongue.encoder_decoder import END, EncoderDecoder
+from mothertongue.engine import Pairs, every_pair
+from mothertongue.tables import language_codes
+
+
+class Multilingual(EncoderDecoder):
+    """The encoder reads the source language's token before the text, the decoder begins with the target's."""
+
+    ROUTE = "multilingual"
+    # The column of language_codes.tsv.
+    NAME: ClassVar[str]
+    # The model's token for a code.
+    TOKEN: ClassVar[str] = "{}"
+    NAMES_SOURCE: ClassVar[bool] = True
+
+    @classmethod
+    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+        """Every pair of the languages that the model knows."""
+        reference = model or cls.MODEL
+        names = language_codes(tables / "language_codes.tsv", cls.NAME)
+        tokens = {code: cls.TOKEN.format(name) for code, name in names.items()}
+        return every_pair(tokens, reference, cls.licence(reference), cls.NAMES_SOURCE)
+
+    def source_tokens(self, pieces: list[str]) -> list[str]:
+        """The source language, the text, the end."""
+        return [self.settings.source_code, *pieces, END]
+
+    def target_prefix(self) -> list[str]:
+        """The target language."""
+        return [self.settings.target_code]
