@@ -1,0 +1,66 @@
+"""Make config/opus_mt.tsv: the best OPUS-MT model of every pair of languages, with its target token and licence.
+
+scripts/list_opus_models.py --languages config/language_codes.tsv --output config/opus_mt.tsv
+    asks the hub: its listing of models, and the card of each (about 1,500 small files)
+scripts/list_opus_models.py --candidates routes.tsv --models models.tsv --languages … --output …
+    reads compiled tables; no network
+"""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import opus_models
+from mothertongue.errors import run
+from mothertongue.files import whole_file
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--candidates",
+        type=Path,
+        help="compiled table, one row a candidate: source, target, rank (lower is better), repo_id, target_token "
+        "(default: ask the hub)",
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        help="compiled table that goes with --candidates, one row a model: repo_id, license, source_langs, "
+        "target_langs, needs_target_token",
+    )
+    parser.add_argument(
+        "--languages",
+        type=Path,
+        required=True,
+        help="table of the languages to pair: code, nllb (config/language_codes.tsv)",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="table to write; what changes against the one there is said"
+    )
+    arguments = parser.parse_args()
+    if bool(arguments.candidates) != bool(arguments.models):
+        parser.error("--candidates and --models go together")
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    tags = opus_models.language_tags(arguments.languages)
+    if arguments.candidates:
+        candidates, listed = opus_models.read_candidates(arguments.candidates, arguments.models, tags)
+    else:
+        listed = opus_models.hub_models()
+        candidates = opus_models.card_candidates(listed, opus_models.hub_cards(listed), tags)
+    chosen = opus_models.choose(candidates)
+    changes = opus_models.compare(arguments.output, chosen, listed)
+    with whole_file(arguments.output) as partial:
+        opus_models.write(chosen, partial)
+    say(f"list_opus_models: {len(chosen):,} pairs -> {arguments.output}")
+    say(f"list_opus_models: {changes.added:,} added, {changes.removed:,} removed, {changes.changed:,} changed")
+    if changes.gone:
+        say(f"list_opus_models: in the table before, and not listed any more: {', '.join(changes.gone)}")
+
+
+if __name__ == "__main__":
+    run(main)
