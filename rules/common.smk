@@ -10,10 +10,10 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue import configuration, engines, licences, references, source
+from mothertongue import configuration, engines, licences, references, routes, source
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
-from mothertongue.routes import ENGLISH, find_route, override, parse_pair
+from mothertongue.routes import ENGLISH
 
 os.environ |= {
     # Rules call the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.
@@ -54,30 +54,14 @@ def library(*modules):
     return [f"scripts/mothertongue/{module}.py" for module in ("__init__", *modules)]
 
 
-def fallback_settings():
-    """The second engine, in the form of the first: engine, model, models; None where there is none."""
-    fallback = config["translation"]["fallback"]
-    given = {"engine": fallback} if isinstance(fallback, str) else fallback
-    return given and {"model": None, "models": {}} | given
-
-
-def translation_pairs(settings):
-    """How an engine translates each pair (source, target): its own table, then the configuration's models."""
-    engine = engines.find(settings["engine"])
-    multilingual = engine.MODEL is not None
-    if settings["model"] and not multilingual:
-        raise UserError(f"translation.model: {settings['engine']} has a model for each pair; use translation.models")
-    pairs = engine.pairs(Path("config"), settings["model"])
-    return override(pairs, settings["models"], inherit=multilingual)
-
-
 TRANSLATION = config["translation"]
-FALLBACK = fallback_settings()
-ENGINES = [settings["engine"] for settings in (TRANSLATION, FALLBACK) if settings]
-PAIRS = checked(translation_pairs, TRANSLATION)
+SETTINGS = routes.engine_settings(TRANSLATION)
+ENGINES = [settings["engine"] for settings in SETTINGS]
+PAIRS, FALLBACK_PAIRS, *_ = [checked(routes.translation_pairs, settings, Path("config")) for settings in SETTINGS] + [
+    {}
+]
 # The larger environment runs what the smaller one does.
 TRANSLATION_ENVIRONMENT = min(engines.find(engine).ENVIRONMENT for engine in ENGINES)
-FALLBACK_PAIRS = checked(translation_pairs, FALLBACK) if FALLBACK else {}
 ENGINE_MODULES = [
     *dict.fromkeys(module for engine in ENGINES for module in engines.modules(engine)),
     "engines/__init__",
@@ -122,9 +106,9 @@ def local_model_files(reference):
 def check_models():
     """Refuse bad model references and licences before anything runs; two models never share a folder."""
     known = {*LANGUAGES, *SHARDS}
-    for settings in filter(None, (TRANSLATION, FALLBACK)):
+    for settings in SETTINGS:
         for name in settings["models"]:
-            if unknown := [code for code in parse_pair(name) if code not in known]:
+            if unknown := [code for code in routes.parse_pair(name) if code not in known]:
                 raise UserError(f"translation.models: unknown language '{unknown[0]}' in '{name}'")
     slugs = {}
     for owner, model in [*TRANSLATION_MODELS, ("tuning", config["tuning"]["base_model"])]:
@@ -150,7 +134,7 @@ checked(source.check_exist, SOURCE_FILES)
 
 def route(wildcards):
     """How the messages of a source language reach the target language."""
-    return find_route(wildcards.source, wildcards.lang, PAIRS, engines.find(ENGINES[0]).ROUTE)
+    return routes.find_route(wildcards.source, wildcards.lang, PAIRS, engines.find(ENGINES[0]).ROUTE)
 
 
 def system_prompt(wildcards):

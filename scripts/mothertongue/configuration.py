@@ -56,6 +56,14 @@ def _alternative(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any])
     return next((found for found in alternatives if found.get("type") == wanted), schema)
 
 
+def lay_over(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults with a user's values laid over them, key by key, as snakemake does with --configfile."""
+    both = {
+        key: value for key, value in values.items() if isinstance(value, dict) and isinstance(defaults.get(key), dict)
+    }
+    return {**defaults, **values, **{key: lay_over(defaults[key], value) for key, value in both.items()}}
+
+
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Every problem, one line each; unknown keys first, since a misspelt key also leaves its own missing."""
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_order)

@@ -53,22 +53,12 @@ class Judge:
         size, translated = _size(text), _size(output.text)
         if size >= limits.judged_bytes and max(size, translated) > limits.length_ratio * min(size, translated):
             yield "length ratio"
-        if not output.complete or self._loops(text, output.text):
+        if not output.complete or (_loops(output.text, limits) and not _loops(text, limits)):
             yield "repetition"
         elif translated >= limits.language_bytes and (found := self._other_language(text, output.text)):
             yield f"language: {found}"
         if output.score is not None and size >= limits.judged_bytes and output.score < limits.score:
             yield "score"
-
-    def _loops(self, text: str, translation: str) -> bool:
-        """Whether a translation says the same over and over, and its source does not."""
-        limits = self.limits
-        if _repeats(translation, limits.repeats) > limits.repeats and _repeats(text, limits.repeats) <= limits.repeats:
-            return True
-        if _STUTTER.search(translation.lower()) and not _STUTTER.search(text.lower()):
-            return True
-        compression = _compression(translation)
-        return compression > limits.compression and compression > 1.2 * _compression(text)
 
     def _other_language(self, text: str, translation: str) -> str | None:
         """The language that a translation is in where that is surely not the target's, nor what its source was in."""
@@ -89,6 +79,13 @@ def _is_copy(source: str, translation: str) -> bool:
     words = _WORD.findall(source)
     ordinary = [word for word in words if word[:1].islower()]
     return len(words) >= 4 and len(ordinary) > 1 and words == _WORD.findall(translation)
+
+
+def _loops(text: str, limits: Limits) -> bool:
+    """Whether a text says the same over and over."""
+    if _repeats(text, limits.repeats) > limits.repeats or _STUTTER.search(text.lower()):
+        return True
+    return _compression(text) > limits.compression
 
 
 def _repeats(text: str, enough: int) -> int:

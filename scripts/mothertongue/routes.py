@@ -3,8 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from mothertongue import engines
 from mothertongue.engine import Pair, Pairs
+from mothertongue.errors import UserError
 
 ENGLISH = "en"
 
@@ -32,17 +36,50 @@ def find_route(source: str, target: str, pairs: Pairs, one_step: str = "direct")
     return Route("none")
 
 
-def override(pairs: Pairs, models: Mapping[str, str | Mapping[str, str]], inherit: bool) -> Pairs:
+def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The engines of the configuration's `translation`, the first and the fallback where there is one.
+
+    Each has the keys engine, model and models.
+    """
+    first = {name: translation[name] for name in ("engine", "model", "models")}
+    fallback = translation["fallback"]
+    if not fallback:
+        return [first]
+    given = {"engine": fallback} if isinstance(fallback, str) else fallback
+    return [first, {"model": None, "models": {}} | given]
+
+
+def translation_pairs(settings: Mapping[str, Any], tables: Path) -> Pairs:
+    """How an engine translates each pair: its own tables, then the models of the configuration.
+
+    Raises UserError for an unknown engine, or a `model` where the engine has one for each pair.
+    """
+    engine = engines.find(settings["engine"])
+    multilingual = engine.MODEL is not None
+    if settings["model"] and not multilingual:
+        raise UserError(f"translation.model: {settings['engine']} has a model for each pair; use translation.models")
+    return _override(engine.pairs(tables, settings["model"]), settings["models"], inherit=multilingual)
+
+
+def parse_pair(name: str) -> tuple[str, str]:
+    """The languages of a pair such as en-nl; zh-Hant keeps its hyphen."""
+    source, target = re.fullmatch(r"([a-z]+(?:-[A-Z]\w+)?)-([a-z]+(?:-[A-Z]\w+)?)", name).groups()
+    return source, target
+
+
+def _override(pairs: Pairs, models: Mapping[str, str | Mapping[str, str] | None], inherit: bool) -> Pairs:
     """The pairs with those of `translation.models` laid over: {"en-pt": reference or {model, target_token}}.
 
-    A model that the engine has for the pair anyway keeps its codes. With `inherit` every model does, as in
+    None takes a pair away. A model that the engine has for the pair anyway keeps its codes. With `inherit` every model does, as in
     multilingual engines, whose models share them.
     """
     result = dict(pairs)
     for name, value in models.items():
-        given = {"model": value} if isinstance(value, str) else value
         key = parse_pair(name)
-        own = pairs.get(key, Pair(""))
+        own = result.pop(key, Pair(""))
+        if value is None:
+            continue
+        given = {"model": value} if isinstance(value, str) else value
         same = given["model"] == own.model
         codes = own if same or inherit else Pair("")
         result[key] = Pair(
@@ -52,9 +89,3 @@ def override(pairs: Pairs, models: Mapping[str, str | Mapping[str, str]], inheri
             own.licence if same else "",
         )
     return result
-
-
-def parse_pair(name: str) -> tuple[str, str]:
-    """The languages of a pair such as en-nl; zh-Hant keeps its hyphen."""
-    source, target = re.fullmatch(r"([a-z]+(?:-[A-Z]\w+)?)-([a-z]+(?:-[A-Z]\w+)?)", name).groups()
-    return source, target

@@ -101,11 +101,11 @@ def _reassemble(parts: list[Part], translated: dict[Part, Pieces], target: str) 
         return Translation("".join(part.text for part in parts), "copied")
     tried = [found for part in parts if part.translate for _, found in pieces[part] if found]
     reasons = sorted({reason for found in tried for reason in found.reasons})
+    models = list(dict.fromkeys(found.model for found in tried))
     if not any(found.text for found in tried):
-        return Translation(None, "failed", reasons)
+        return Translation(None, "failed", reasons, models=models)
     cured = sorted({f"cured: {reason}" for found in tried for reason in found.cured})
     text = segments.join(parts, [_text(pieces[part]) if part.translate else part.text for part in parts], target)
-    models = list(dict.fromkeys(found.model for found in tried))
     return Translation(text, "flagged" if reasons else "translated", reasons + cured, _score(tried), models)
 
 

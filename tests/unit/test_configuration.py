@@ -8,7 +8,6 @@ import yaml
 from mothertongue import configuration, references
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
-from mothertongue.routes import Route, find_route, parse_pairs
 
 SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
 LANGUAGES = read_languages(Path("config/languages.tsv"))
@@ -67,7 +66,11 @@ def test_the_defaults_are_valid():
         (["source", "qqqq"], 1, "unknown key 'source.qqqq'; known are dataset, revision"),
         (["tuning", "learning_rate"], "high", "tuning.learning_rate: 'high' is not of type 'number'"),
         (["tuning", "max_steps"], 0, "tuning.max_steps: 0 is less than the minimum of 1"),
-        (["translation", "engine"], "google", "translation.engine: 'google' is not one of"),
+        (["translation", "compute_type"], "int7", "translation.compute_type: 'int7' is not one of"),
+        (["translation", "models"], {"en": "a/b"}, "translation.models: 'en' does not match"),
+        (["translation", "fallback"], {"model": "a/b"}, "translation.fallback: {'model': 'a/b'} is not valid"),
+        (["translation", "prompt"], "Translate!", "translation.prompt: 'Translate!' does not match"),
+        (["quality", "score"], 1.0, "quality.score: 1.0 is greater than the maximum of 0"),
         (["source", "languages"], ["en", "pt-BR"], "source.languages.1: 'pt-BR' does not match"),
         (["source", "shards"], {"en": 0}, "source.shards.en: 0 is less than the minimum of 1"),
         (["threads"], None, "threads: None is not of type 'object'"),
@@ -92,12 +95,15 @@ def test_text_from_the_command_line_becomes_what_the_schema_wants():
     given["threads"]["system_prompt"] = "null"
     given["source"]["shards"] = {"en": "3"}
     given["source"]["dataset"] = "123.jsonl"
+    given["translation"] |= {"fallback": "null", "models": {"en-nl": "a/b", "es-nl": "null"}, "beam_size": "4"}
     config = configuration.coerce(given, SCHEMA)
     tuning = config["tuning"]
     assert (tuning["max_steps"], tuning["learning_rate"], tuning["packing"], tuning["epochs"]) == (20, 2e-4, False, 1.5)
     assert config["threads"]["system_prompt"] is None
     assert config["source"]["shards"] == {"en": 3}
     assert config["source"]["dataset"] == "123.jsonl"
+    assert config["translation"]["fallback"] is None and config["translation"]["beam_size"] == 4
+    assert config["translation"]["models"] == {"en-nl": "a/b", "es-nl": None}
     assert [*configuration.problems(config, SCHEMA)] == [
         "configuration: tuning.seed: 'x' is not of type 'integer' (expected: a whole number)"
     ]
@@ -124,16 +130,7 @@ def test_an_unknown_language_gets_the_nearest(code, hint):
     assert hint in str(caught.value)
 
 
-def test_routes_in_order_of_preference():
-    models = parse_pairs({"es-nl": "direct", "th-en": "first", "en-nl": "second", "en-zh-Hant": "third"})
-    assert find_route("nl", "nl", models) == Route("native")
-    assert find_route("es", "nl", models) == Route("direct", "direct")
-    assert find_route("th", "nl", models) == Route("pivot", "second", first="first")
-    assert find_route("th", "zh-Hant", models) == Route("pivot", "third", first="first")
-    assert find_route("ko", "nl", models) == Route("none")
-
-
-def test_the_four_forms_of_a_model_reference(tmp_path):
+def test_the_forms_of_a_model_reference(tmp_path):
     (tmp_path / "m.gguf").touch()
     kinds = {
         "Helsinki-NLP/opus-mt-en-nl": "hub",
@@ -142,6 +139,7 @@ def test_the_four_forms_of_a_model_reference(tmp_path):
         str(tmp_path): "folder",
         str(tmp_path / "m.gguf"): "file",
         "package:json/decoder.py": "package",
+        "firefox:en/zh-Hans": "firefox",
     }
     assert {text: references.parse(text).kind for text in kinds} == kinds
     assert references.parse("owner/name@abc123").hub_id == ("owner/name", "abc123")
@@ -150,7 +148,7 @@ def test_the_four_forms_of_a_model_reference(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "two words", "./nowhere", "/no/where", "no.gguf", "package:", "package:x", "a/b/c"]
+    "text", ["", "two words", "./nowhere", "/no/where", "no.gguf", "package:", "package:x", "a/b/c", "firefox:en-pt"]
 )
 def test_a_bad_model_reference(text):
     with pytest.raises(UserError, match="bad model reference"):

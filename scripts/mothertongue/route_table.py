@@ -1,0 +1,51 @@
+"""The routes into a language as a table to read."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mothertongue import engines
+from mothertongue.engine import Pairs
+from mothertongue.licences import is_noncommercial
+from mothertongue.routes import Route, find_route
+
+
+def messages_by_language(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """The messages of each source language over all splits, from what scripts/split.py counted."""
+    total: Counter[str] = Counter()
+    for languages in counts.values():
+        total.update({language: entry["messages"] for language, entry in languages.items()})
+    return dict(total)
+
+
+def table(engine: str, target: str, languages: Sequence[str], pairs: Pairs, messages: Mapping[str, int]) -> str:
+    """One line a source language, the most spoken first, and what share of the messages each kind of route has."""
+    one_step = engines.find(engine).ROUTE
+    routes = {language: find_route(language, target, pairs, one_step) for language in languages}
+    total = max(sum(messages.get(language, 0) for language in languages), 1)
+    shares = {language: messages.get(language, 0) / total for language in languages}
+    order = sorted(languages, key=lambda language: -shares[language])
+    rows = [["source", "messages", "route", "models"]]
+    rows += [
+        [language, f"{shares[language]:.2%}", routes[language].kind, _models(routes[language])] for language in order
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        f"{language:<{widths[0]}}  {share:>{widths[1]}}  {kind:<{widths[2]}}  {models}".rstrip()
+        for language, share, kind, models in rows
+    ]
+    kinds: Counter[str] = Counter()
+    for language, route in routes.items():
+        kinds[route.kind] += shares[language]
+    summary = ", ".join(f"{kind} {share:.2%}" for kind, share in kinds.most_common())
+    return "\n".join([f"{engine}, into {target}:", *lines, f"share of the messages: {summary}", ""])
+
+
+def _models(route: Route) -> str:
+    """The models of a route in the order that they are used, each with its target token and what to mind."""
+    found = []
+    for pair in (route.first, route.last):
+        if pair:
+            token = f" {pair.target_code}" if pair.target_code.startswith((">>", "<2")) else ""
+            found.append(pair.model + token + (" (non-commercial)" if is_noncommercial(pair.licence) else ""))
+    return " + ".join(found)

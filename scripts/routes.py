@@ -1,0 +1,57 @@
+"""Print how each source language reaches a target language: route, models, target tokens, share of the messages.
+
+    scripts/routes.py nl
+    scripts/routes.py nl --engine nllb
+    scripts/routes.py nl --configfile mine.yaml --counts results/source/counts.json
+
+No network is asked: the tables of config/ say what there is.
+"""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from mothertongue import configuration, route_table, routes
+from mothertongue.errors import run
+from mothertongue.files import read_json
+from mothertongue.languages import find, read_languages
+from mothertongue.tables import read_table
+
+CONFIG = Path(__file__).parent.parent / "config"
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", help="code of the target language, such as nl")
+    parser.add_argument("--engine", help="translation engine (default: the configuration's)")
+    parser.add_argument("--configfile", type=Path, help="YAML file laid over config/config.yaml, as for snakemake")
+    parser.add_argument(
+        "--counts",
+        type=Path,
+        help="counts.json that scripts/split.py wrote, for the shares of the messages (default: OASST1's)",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    config = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+    if arguments.configfile:
+        config = configuration.lay_over(config, yaml.safe_load(arguments.configfile.read_text(encoding="utf-8")))
+    if arguments.engine:
+        config["translation"]["engine"] = arguments.engine
+    configuration.check(config, yaml.safe_load((CONFIG / "schemas" / "config.schema.yaml").read_text(encoding="utf-8")))
+    find(arguments.target, read_languages(CONFIG / "languages.tsv"))
+    if arguments.counts:
+        messages = route_table.messages_by_language(read_json(arguments.counts))
+    else:
+        messages = {row["language"]: int(row["messages"]) for row in read_table(CONFIG / "oasst1_messages.tsv")}
+    for settings in routes.engine_settings(config["translation"]):
+        pairs = routes.translation_pairs(settings, CONFIG)
+        languages = config["source"]["languages"]
+        print(route_table.table(settings["engine"], arguments.target, languages, pairs, messages))
+
+
+if __name__ == "__main__":
+    run(main)

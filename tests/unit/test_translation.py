@@ -1,0 +1,215 @@
+"""Messages in, messages out: whatever an engine does, each comes back with an account of what became of it."""
+
+import random
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from translators import translated, translator, way
+
+from mothertongue import shards
+from mothertongue.attempts import ask
+from mothertongue.engine import Output
+from mothertongue.errors import UserError
+from mothertongue.messages import MESSAGES, STATUSES
+from mothertongue.quality import Judge, Limits
+
+SENTENCES = [
+    "The house is red.",
+    "Thank you very much!",
+    "`code` only",
+    "http://example.org",
+    "",
+    "Two words. Three words.",
+]
+PORTUGUESE = {
+    "The house is red.": "A casa é vermelha.",
+    "Thank you very much!": "Muito obrigado!",
+    "Two words.": "Duas palavras.",
+    "Three words.": "Três palavras.",
+}
+
+
+def portuguese(texts):
+    return [PORTUGUESE.get(text, f"O texto {text}") for text in texts]
+
+
+def one_too_few(texts):
+    return portuguese(texts)[:-1]
+
+
+def raising(texts):
+    raise ValueError("no such word")
+
+
+def raising_at_thanks(texts):
+    if any("Thank" in text for text in texts):
+        raise ValueError("too polite")
+    return portuguese(texts)
+
+
+def shard(texts, lang="en"):
+    rows = [
+        {
+            "message_id": str(i), "text": text, "role": "prompter", "lang": lang, "message_tree_id": "t", "split": "train",
+            "source_lang": lang,
+        }
+        for i, text in enumerate(texts)
+    ]  # fmt: skip
+    columns = {field.name: pa.array([row.get(field.name) for row in rows], field.type) for field in MESSAGES}
+    return pa.table(columns, schema=MESSAGES)
+
+
+MODELS = {
+    "good": portuguese,
+    "returns nothing": lambda texts: [""] * len(texts),
+    "white space": lambda texts: [" \n"] * len(texts),
+    "raises at some": raising_at_thanks,
+    "raises when several": lambda texts: raising(texts) if len(texts) > 1 else portuguese(texts),
+    "raises": raising,
+    "too few": one_too_few,
+    "too many": lambda texts: [*portuguese(texts), "X"],
+    "loops": lambda texts: ["não " * 50 for _ in texts],
+    "copies": lambda texts: texts,
+    "cut short": lambda texts: [Output("A casa é", -0.5, complete=False) for _ in texts],
+    "unsure": lambda texts: [Output("A casa é vermelha", -9.0) for _ in texts],
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(deadline=None)
+@given(texts=st.lists(st.sampled_from(SENTENCES) | st.text(max_size=60), max_size=12))
+def test_every_message_comes_back(name, texts):
+    table = shards.translate(
+        shard([text.replace("\ud800", "") for text in texts]), "pt", translator(MODELS[name]), "direct"
+    )
+    assert table["message_id"].to_pylist() == [str(i) for i in range(len(texts))]
+    for row in table.to_pylist():
+        assert row["status"] in STATUSES
+        assert (row["text"] is None) == (row["status"] == "failed")
+        assert bool(row["reasons"]) or row["status"] in ("translated", "copied")
+        assert (row["model"] is None) == (row["status"] == "copied")
+
+
+def test_only_the_segments_at_fault_are_lost():
+    (whole, part) = translated(["Thank you very much!", "The house is red. Thank you very much!"], raising_at_thanks)
+    assert (whole.text, whole.status, whole.reasons) == (None, "failed", ["engine error"])
+    assert part.text == "A casa é vermelha. Thank you very much!"
+    assert (part.status, part.reasons) == ("flagged", ["engine error"])
+
+
+def test_an_engine_that_is_broken_ends_the_job():
+    with pytest.raises(ValueError, match="no such word"):
+        translated([f"Sentence number {word}." for word in "abcdefghijklmnopqrstuvwxyz"], raising)
+    with pytest.raises(UserError):
+        ask(lambda texts: (_ for _ in ()).throw(UserError("no memory")), ["a", "b"])
+
+
+def test_what_came_out_badly_is_tried_in_the_next_ways():
+    careful = {"The house is red.": "A casa é vermelha.", "Thank you very much!": "obrigado " * 40}
+    asked = []
+
+    def second(texts):
+        asked.append(sorted(texts))
+        return [careful[text] for text in texts]
+
+    def loops(texts):
+        return ["não " * 40 if text in careful else portuguese([text])[0] for text in texts]
+
+    first, second, third = way(loops, "first"), way(second, "first"), way(portuguese, "second")
+    texts = ["The house is red.", "Thank you very much!", "Two words."]
+    red, thanks, words = translated(texts, first, second, third)
+    assert asked == [sorted(careful)]
+    assert (red.text, red.status, red.reasons, red.models) == (
+        "A casa é vermelha.", "translated", ["cured: repetition"], ["first"],
+    )  # fmt: skip
+    assert (thanks.text, thanks.status, thanks.models) == ("Muito obrigado!", "translated", ["second"])
+    assert (words.text, words.reasons, words.models) == ("Duas palavras.", [], ["first"])
+    # No way succeeds: the first attempt stands, flagged.
+    (flagged,) = translated(["The house is red."], loops, loops)
+    assert flagged.text == ("não " * 40).strip() and (flagged.status, flagged.reasons) == ("flagged", ["repetition"])
+
+
+def test_a_fallback_is_not_asked_for_more_than_it_takes():
+    loops = way(lambda texts: ["não " * 40 for _ in texts])
+    small = way(lambda texts: pytest.fail("asked"), "small", fits=lambda text: len(text) < 5)
+    (result,) = translated(["The house is red."], loops, small)
+    assert result.reasons == ["repetition"]
+
+
+def test_a_message_is_as_sure_as_its_segments_by_length():
+    scores = {"Two words.": -1.0, "Three words.": -0.4}
+    (result,) = translated(["Two words. Three words."], lambda texts: [Output("x" * 10, scores[t]) for t in texts])
+    assert result.score == pytest.approx(-0.7)
+    (result,) = translated(["Two words."], portuguese)
+    assert result.score is None
+
+
+def test_through_english_the_accounts_of_both_steps_are_kept():
+    texts = ["Muito obrigado!", "`x = 1`", "Um ciclo.", "Nada."]
+    english = {"Muito obrigado!": "Thank you very much!", "Um ciclo.": "no " * 40, "Nada.": ""}
+    to_english = way(lambda batch: [Output(english[text], -0.2) for text in batch], "a@1")
+    pivot = shards.translate(shard(texts, "pt"), "en", translator(to_english, source="pt", target="en"), "direct")
+    dutch = {"Thank you very much!": Output("Hartelijk dank!", -0.5)}
+    on = way(lambda batch: [dutch.get(text, Output("nee", -0.1)) for text in batch], "b@2")
+    rows = shards.translate_pivot(pivot, "nl", translator(on, target="nl")).to_pylist()
+    assert [row["message_id"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["source_text"] for row in rows] == texts
+    assert [row["status"] for row in rows] == ["translated", "copied", "flagged", "failed"]
+    assert [row["text"] for row in rows] == ["Hartelijk dank!", "`x = 1`", "nee", None]
+    assert [row["route"] for row in rows] == ["pivot"] * 4
+    assert [row["model"] for row in rows] == ["a@1+b@2", None, "a@1+b@2", "a@1"]
+    assert rows[2]["reasons"][0] == "pivot: repetition" and rows[3]["reasons"] == ["pivot: empty"]
+    assert rows[0]["score"] == pytest.approx(-0.5)
+
+
+GOOD = "Os gatos dormem quase todo o dia e caçam de noite, quando os ratos saem das suas tocas."
+SOURCE = "Cats sleep for most of the day and hunt at night, when the mice come out of their holes."
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (Output(GOOD, -0.3), []),
+        (Output("  "), ["empty"]),
+        (Output(SOURCE), ["untranslated", "language: en"]),
+        (Output("Gatos."), ["length ratio"]),
+        (Output("dormem e dormem e dormem e dormem e dormem e dormem e dormem"), ["repetition"]),
+        (Output("Os gatos dorosososososososos quase todo o dia e caçam de noite."), ["repetition"]),
+        (Output(GOOD, -0.3, complete=False), ["repetition"]),
+        (Output("Os gatos dormem, os ratos saem; " * 7), ["repetition"]),
+        (Output("Katzen schlafen den größten Teil des Tages und jagen in der Nacht nach Mäusen."), ["language: de"]),
+        (Output(GOOD, -2.5), ["score"]),
+    ],
+)
+def test_the_checks_of_a_segment(output, expected):
+    assert list(Judge("en", "pt", Limits()).objections(SOURCE, output)) == expected
+
+
+def test_what_the_source_does_itself_is_no_fault():
+    judge = Judge("en", "pt", Limits())
+    laughter = "Hahahahahahahaha, no no no no no no no!"
+    assert list(judge.objections(laughter, Output("Hahahahahahahaha, não não não não não não não!"))) == []
+    # A quotation in a third language stays.
+    german = "Die Katze sitzt auf der Matte, und der Hund liegt daneben und schläft den ganzen Tag."
+    assert list(judge.objections(german, Output(german))) == []
+    # Names and numbers are copied.
+    assert list(judge.objections("Barack Obama, Angela Merkel", Output("Barack Obama, Angela Merkel"))) == []
+    # Short texts vary.
+    assert list(judge.objections("OK.", Output("De acordo, está certo.", -4.0))) == []
+
+
+def test_limits_are_what_the_user_sets():
+    output = Output(GOOD[:40] + "!", -0.9)
+    assert list(Judge("en", "pt", Limits(length_ratio=2.0, score=-0.5)).objections(SOURCE, output)) == [
+        "length ratio",
+        "score",
+    ]
+
+
+def test_order_of_segments_does_not_matter():
+    texts = [f"Number {word} is a good number." for word in "abcdefghij"]
+    shuffled = random.Random(1).sample(texts, len(texts))
+    by_text = dict(zip(texts, translated(texts, portuguese), strict=True))
+    assert dict(zip(shuffled, translated(shuffled, portuguese), strict=True)) == by_text

@@ -1,0 +1,27 @@
+"""Translators for tests: engines that are plain functions from texts to texts."""
+
+from mothertongue.attempts import Way
+from mothertongue.engine import Output
+from mothertongue.quality import Judge, Limits
+from mothertongue.segments import byte_length
+from mothertongue.translation import Translator, translate_messages
+
+
+def way(model, name="model", fits=lambda text: True):
+    """A way to translate by `model`, which returns texts or Outputs."""
+
+    def translate(texts):
+        return [text if isinstance(text, Output) else Output(text) for text in model(texts)]
+
+    return Way(translate, fits, name)
+
+
+def translator(*models, source="en", target="pt", limits=None, limit=480):
+    """A translator that tries the models in turn."""
+    ways = [model if isinstance(model, Way) else way(model) for model in models]
+    return Translator(ways, Judge(source, target, limits or Limits()), limit, byte_length)
+
+
+def translated(texts, *models, **options):
+    """What becomes of messages."""
+    return translate_messages(texts, translator(*models, **options))
