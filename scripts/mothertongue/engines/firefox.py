@@ -97,24 +97,26 @@ def _one(folder: Path, pattern: str) -> Path:
 
 
 def _download(reference: Reference, folder: Path) -> fetching.Resolved:
-    """Bring the newest released model of a pair from Mozilla's service into `folder`."""
-    from fxtranslate import discovery
+    """Bring the newest released model of a pair into `folder`, through fxtranslate's own cache.
+
+    What `fxtranslate models add` put there before serves where the service cannot be reached.
+    """
+    from fxtranslate import Cache, discovery
 
     source, target = reference.firefox_pair
-    cache = folder / "cache"
+    cache, name = Cache(), f"{source}-{target}"
     try:
-        route = discovery.add_models(source, target, cache_dir=str(cache), progress=False)
+        route = discovery.add_models(source, target, progress=False)
+        if route["kind"] != "direct":
+            raise UserError(f"'{reference.text}': Mozilla has no model for this pair")
     except ValueError as error:
-        raise UserError(
-            f"cannot fetch '{reference.text}' from Mozilla's service: {error}; without a network, fetch it elsewhere "
-            "(fxtranslate models add) and name its local folder"
-        ) from None
-    if route["kind"] != "direct":
-        raise UserError(f"'{reference.text}': Mozilla has no model for this pair any more")
-    for path in sorted(cache.rglob("*")):
-        if path.is_file():
-            path.replace(folder / path.name)
-    shutil.rmtree(cache)
+        if not cache.pair_files(name):
+            raise UserError(
+                f"cannot fetch '{reference.text}' from Mozilla's service: {error}; without a network, fetch it where "
+                f"there is one (fxtranslate models add {source} {target}) and name its local folder"
+            ) from None
+    for _, _, path in cache.pair_files(name):
+        shutil.copy(path, folder)
     return fetching.Resolved(None, fetching.licence(reference))
 
 

