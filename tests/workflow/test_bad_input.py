@@ -28,6 +28,32 @@ NOT_STARTED = {
         "threads.prompt_format: no such template: my.jinja",
     ),
 }
+NOT_STARTED |= {
+    "an unknown engine": (
+        ["--config", "translation={engine: opusmt}"],
+        "unknown translation engine 'opusmt', did you mean 'opus-mt'?",
+    ),
+    "a licence that was not asked for": (
+        ["--config", "translation={engine: nllb}"],
+        "(cc-by-nc-4.0) forbids commercial use; set translation.allow_noncommercial to true",
+    ),
+    "a fallback's licence": (
+        ["--config", "translation={fallback: seamless-m4t}"],
+        "the licence of facebook/seamless-m4t-v2-large (cc-by-nc-4.0) forbids commercial use",
+    ),
+    "a model for all pairs where each has its own": (
+        ["--config", "translation={model: a/b}"],
+        "translation.model: firefox has a model for each pair; use translation.models",
+    ),
+    "an unknown language in a pair": (
+        ["--config", "translation={models: {en-xx: a/b}}"],
+        "translation.models: unknown language 'xx' in 'en-xx'",
+    ),
+    "a Firefox model that is no pair": (
+        ["--config", "translation={models: {en-pt: 'firefox:enpt'}}"],
+        "bad model reference 'firefox:enpt': expected firefox:SOURCE/TARGET",
+    ),
+}
 REFUSED = {
     "an empty file": ([], "m.jsonl: no messages in it"),
     "not JSON": ("{oops", "m.jsonl: line 1: not JSON"),
@@ -86,13 +112,6 @@ def test_a_model_that_cannot_be_had(project, arguments, target, expected):
     assert not list((project.root / "results/demo/models").glob("*/no_such*"))
 
 
-def test_an_engine_that_is_not_there_yet_says_so(project):
-    run = project.run(
-        "--config", "translation={engine: opus-mt}", "--", "results/demo/models/translation/Helsinki-NLP--opus-mt-en-nl"
-    )
-    assert run.code != 0 and "translation.engine 'opus-mt' is not available yet" in run.output, run
-
-
 def test_the_default_configuration_is_planned_whole_without_a_network(project):
     (project.root / "empty.yaml").write_text("{}\n")
     run = project.run("-n", "--snakefile=Snakefile", "--configfile=empty.yaml", "results/nl/adapter")
@@ -104,3 +123,15 @@ def test_the_default_configuration_is_planned_whole_without_a_network(project):
     ):
         assert line in run.output
     assert "Helsinki-NLP/opus-mt-en-nl" in run.output or "opus-mt-en-nl" in run.output
+
+
+def test_a_hub_that_cannot_be_reached_says_what_to_fetch(project, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    project.configure(
+        source={"dataset": "messages.jsonl"}, translation={"engine": "opus-mt", "models": {"en-pt": "a/b"}}
+    )
+    run = project.run("--", "results/demo/models/translation/a--b")
+    errors = [line for line in run.output.splitlines() if "error: " in line and ".py:" in line]
+    assert run.code != 0 and len(errors) == 1, run
+    assert "'a/b'" in errors[0] and "without a network, fetch it elsewhere and name its local folder" in errors[0]
+    assert not (project.root / "results/demo/models/translation/a--b").exists()
