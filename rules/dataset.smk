@@ -4,7 +4,20 @@
 rule combine:
     input:
         script="scripts/combine.py",
-        library=library("cards", "dataset", "errors", "files", "messages", "progress"),
+        library=library(
+            "cards",
+            "dataset",
+            "errors",
+            "files",
+            "language_id",
+            "languages",
+            "messages",
+            "progress",
+            "protect",
+            "quality_plots",
+            "quality_report",
+            "segments",
+        ),
         shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=SHARD_NAMES),
         after=once_split,
         counts="{results}/source/counts.json",
@@ -13,6 +26,11 @@ rule combine:
         validation="{results}/{lang}/dataset/validation.parquet",
         card="{results}/{lang}/dataset/README.md",
         accounting="{results}/{lang}/dataset/accounting.json",
+        quality="{results}/{lang}/dataset/quality.json",
+        plots=expand(
+            "{{results}}/{{lang}}/dataset/quality/{plot}.svg",
+            plot=("statuses", "reasons", "length_ratios", "languages", "scores"),
+        ),
     log:
         "{results}/logs/{lang}/dataset.log",
     benchmark:
@@ -24,7 +42,6 @@ rule combine:
         mem_mb=4000,
         runtime=15,
     params:
-        languages=list(SHARDS),
         name=language_name,
         source=configuration.dataset_name(config),
         licence=config["source"]["licence"],
@@ -35,7 +52,6 @@ rule combine:
         python {input.script} \
             --shards {input.shards:q} \
             --counts {input.counts:q} \
-            --languages {params.languages:q} \
             --target {wildcards.lang:q} \
             --name {params.name:q} \
             --source {params.source:q} \

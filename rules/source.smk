@@ -39,12 +39,7 @@ rule fetch:
 checkpoint split:
     input:
         script="scripts/split.py",
-        library=library(
-            "errors",
-            "files",
-            "messages",
-            "progress",
-        ),
+        library=library("dataset", "errors", "files", "messages", "progress", "trees"),
         messages=rules.fetch.output.messages,
     output:
         shards=expand("{{results}}/source/shards/{shard}.parquet", shard=SHARD_NAMES),
@@ -61,12 +56,15 @@ checkpoint split:
         runtime=15,
     params:
         shards=[f"{language}={count}" for language, count in SHARDS.items()],
+        # Only then does another choice of threads need other shards.
+        scope=["--only-threads", config["threads"]["select"]] if config["source"]["scope"] == "threads" else [],
         folder=lambda wildcards: f"{wildcards.results}/source/shards",
     shell:
         r"""
         python {input.script} \
             --messages {input.messages:q} \
             --shards {params.shards:q} \
+            {params.scope:q} \
             --counts {output.counts:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """

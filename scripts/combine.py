@@ -1,22 +1,25 @@
-"""Combine the translated shards of one target language into a dataset, and account for every message."""
+"""Combine the translated shards of one target language into a dataset, with an account of every message.
+
+Writes train.parquet and validation.parquet, accounting.json, a dataset card (README.md), and how good the translations
+are by source language: quality.json and its plots in quality/.
+"""
 
 import argparse
 from pathlib import Path
 
-from mothertongue import cards, dataset
+from mothertongue import cards, dataset, quality_plots, quality_report
 from mothertongue.errors import run
 from mothertongue.files import read_json, whole_file, write_json
 from mothertongue.messages import TRANSLATED, read, write
-from mothertongue.progress import say
+from mothertongue.progress import Progress, say
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards that scripts/translate.py wrote")
     parser.add_argument("--counts", type=Path, required=True, help="JSON file of counts that scripts/split.py wrote")
-    parser.add_argument("--languages", nargs="+", required=True, help="the source languages that were translated")
     parser.add_argument("--target", required=True, help="code of the target language")
-    parser.add_argument("--name", required=True, help="English name of the target language, for the card")
+    parser.add_argument("--name", required=True, help="English name of the target language, for the card and plots")
     parser.add_argument("--source", required=True, help="name of the source dataset, for the card")
     parser.add_argument("--licence", default="other", help="licence of the source dataset, for the card")
     parser.add_argument(
@@ -34,7 +37,10 @@ def main() -> None:
     shards = [read(path, TRANSLATED) for path in arguments.shards]
     counts = read_json(arguments.counts)
     splits = dataset.combine(shards, arguments.on_flagged)
-    accounting = dataset.account(counts, arguments.languages, shards, splits)
+    accounting = dataset.account(counts, shards, splits)
+    progress = Progress("combine", sum(map(len, shards)), "messages judged")
+    quality = quality_report.report(shards, arguments.target, progress.advance)
+    progress.finish()
     card = cards.dataset_card(
         arguments.target,
         arguments.name,
@@ -42,11 +48,16 @@ def main() -> None:
         arguments.licence,
         accounting,
         dataset.models_used(splits),
+        quality,
     )
     for split, table in splits.items():
         with whole_file(arguments.output / f"{split}.parquet") as partial:
             write(table, partial)
     write_json(arguments.output / "accounting.json", accounting)
+    write_json(arguments.output / "quality.json", quality)
+    for plot in quality_plots.PLOTS:
+        with whole_file(arguments.output / "quality" / f"{plot}.svg") as partial:
+            quality_plots.draw(plot, quality, arguments.name, partial)
     with whole_file(arguments.output / "README.md") as partial:
         partial.write_text(card, encoding="utf-8")
     total = accounting["total"]

@@ -1,15 +1,17 @@
 """Split the source messages into shards, by source language and tree: the units of translation.
 
-Shard N of language L becomes OUTPUT/L/N.parquet. Messages in other languages are counted and left out.
+Shard N of language L becomes OUTPUT/L/N.parquet. Messages in other languages, and with --only-threads those that no
+thread uses, are counted and left out.
 """
 
 import argparse
 from collections import Counter
 from pathlib import Path
 
+from mothertongue import dataset, trees
 from mothertongue.errors import UserError, run
 from mothertongue.files import whole_file, write_json
-from mothertongue.messages import MESSAGES, SPLITS, divide, read, write
+from mothertongue.messages import MESSAGES, divide, read, write
 from mothertongue.progress import say
 
 
@@ -24,7 +26,17 @@ def parse_arguments() -> argparse.Namespace:
         metavar="LANGUAGE=N",
         help="source languages to keep, each with its number of shards: en=8 es=4 nl=1",
     )
-    parser.add_argument("--counts", type=Path, required=True, help="JSON file to write: messages by split and language")
+    parser.add_argument(
+        "--only-threads",
+        choices=("best", "all"),
+        help="keep only the messages that scripts/threads.py --select with this value can use (default: keep all)",
+    )
+    parser.add_argument(
+        "--counts",
+        type=Path,
+        required=True,
+        help="JSON file to write: messages, and those left out, by split and language",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write the shards to")
     return parser.parse_args()
 
@@ -41,22 +53,23 @@ def main() -> None:
     arguments = parse_arguments()
     shards = dict(arguments.shards)
     messages = read(arguments.messages, MESSAGES)
-    columns = (messages["split"].to_pylist(), messages["source_lang"].to_pylist())
-    counts = Counter(zip(*columns, strict=True))
-    languages = Counter(columns[1])
-    if not set(languages) & set(shards):
+    languages = Counter(messages["source_lang"].to_pylist())
+    in_languages = dataset.of_languages(messages, shards)
+    if not len(in_languages):
         found = ", ".join(f"{language} ({count})" for language, count in languages.most_common(10))
         raise UserError(f"{arguments.messages}: no message in any of source.languages; it has {found}")
     if left_out := {language: count for language, count in languages.items() if language not in shards}:
         names = ", ".join(f"{language} ({count})" for language, count in left_out.items())
         say(f"split: warning: left out, not in source.languages: {names}")
+    kept = trees.of_threads(in_languages, arguments.only_threads) if arguments.only_threads else in_languages
+    if not len(kept):
+        raise UserError(f"{arguments.messages}: no tree has a thread; source.scope 'all' keeps every message")
     for language, number in shards.items():
-        for shard, table in enumerate(divide(messages, language, number)):
+        for shard, table in enumerate(divide(kept, language, number)):
             with whole_file(arguments.output / language / f"{shard}.parquet") as partial:
                 write(table, partial)
-    by_split = {split: {lang: n for (s, lang), n in sorted(counts.items()) if s == split} for split in SPLITS}
-    write_json(arguments.counts, by_split)
-    say(f"split: {len(messages):,} messages, {sum(shards.values())} shards -> {arguments.output}")
+    write_json(arguments.counts, dataset.count_sources(messages, in_languages, kept))
+    say(f"split: {len(kept):,} of {len(messages):,} messages, {sum(shards.values())} shards -> {arguments.output}")
 
 
 if __name__ == "__main__":

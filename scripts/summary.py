@@ -1,4 +1,4 @@
-"""Summarise a finished build: messages by status, two messages before and after, the evaluation, how to chat."""
+"""Summarise a finished build: messages by status, objections, two of them before and after, evaluation, how to chat."""
 
 import argparse
 from pathlib import Path
@@ -19,17 +19,19 @@ def main() -> None:
     folder = parse_arguments().folder
     wanted = [
         folder / "dataset" / "accounting.json",
+        folder / "dataset" / "quality.json",
         folder / "evaluation" / "metrics.json",
         folder / "adapter" / "training.json",
     ]
     for path in wanted:
         if not path.is_file():
             raise UserError(f"{path}: no such file; build it first with snakemake")
-    accounting, metrics, training = (read_json(path) for path in wanted)
+    accounting, quality, metrics, training = (read_json(path) for path in wanted)
     rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
     samples = read_jsonl(folder / "evaluation" / "samples.jsonl")
     sections = [
         summary.messages(accounting),
+        summary.quality(quality),
         summary.before_and_after(rows),
         summary.training(training),
         summary.evaluation(metrics),

@@ -5,9 +5,18 @@ from typing import Any
 
 
 def dataset_card(
-    lang: str, name: str, source: str, licence: str, accounting: Mapping[str, Any], models: Mapping[str, int]
+    lang: str,
+    name: str,
+    source: str,
+    licence: str,
+    accounting: Mapping[str, Any],
+    models: Mapping[str, int],
+    quality: Mapping[str, Any],
 ) -> str:
-    """The card of a translated dataset; `models` counts the messages that each model translated."""
+    """The card of a translated dataset.
+
+    `models` counts the messages that each model translated; `quality` is the report of mothertongue.quality_report.
+    """
     total = accounting["total"]
     rows = [
         f"| {split} | {language} | {entry['messages']} | {entry['excluded']} | "
@@ -36,6 +45,7 @@ def dataset_card(
             "",
             f"The messages of {source}, translated into {name} by Mothertongue: {total['messages']:,} messages in, "
             f"{total['out']:,} in the dataset.",
+            *_left_out(total["excluded_because"]),
             "",
             "Each row is a message with the source's columns; `text` is in the target language (null where `status` is "
             "`failed`), `source_text` as it was. `route`, `model`, `status` and `reasons` say how it was translated.",
@@ -51,6 +61,15 @@ def dataset_card(
             "",
             *model_lines,
             "",
+            "## Quality",
+            "",
+            *_quality(name, quality["total"]),
+            "",
+            "![What became of the messages, by source language](quality/statuses.svg)",
+            "",
+            "The figures of each source language, with examples of every objection, are in "
+            "[quality.json](quality.json), their plots in [quality/](quality).",
+            "",
             "## Account of every message",
             "",
             f"| split | source | in | excluded | {statuses} | out |",
@@ -59,6 +78,47 @@ def dataset_card(
             "",
         ]
     )
+
+
+def _left_out(excluded: Mapping[str, int]) -> list[str]:
+    """What the dataset does not hold of its source."""
+    whose = {"language": "in other source languages", "scope": "that no training thread uses"}
+    return [f"Left out were {n:,} {whose[reason]}." for reason, n in excluded.items() if n]
+
+
+def _quality(name: str, figures: Mapping[str, Any]) -> list[str]:
+    """The quality report's figures as lines of a list."""
+    language, score = figures["language"], figures["score"]["quantiles"]
+    lines = [
+        _counted("- objections (messages): ", _messages(figures["reasons"])) or "- objections: none",
+        _counted("- objections that a second try removed (messages): ", _messages(figures["cured"])),
+    ]
+    for unit, label in (("characters", "characters"), ("bytes", "UTF-8 bytes")):
+        if ratio := figures["length_ratio"][unit]["quantiles"]:
+            lines.append(
+                f"- length of a translation over its source in {label}: {ratio['p50']:.2f} in the middle, "
+                f"{ratio['p5']:.2f} to {ratio['p95']:.2f} for nine of ten"
+            )
+    if language is None:
+        lines.append(f"- language: not measurable, lid.176 does not know {name}")
+    elif language["judged"]:
+        share, judged = language["in_target_share"], language["judged"]
+        others = _counted("; others: ", language["others"])
+        lines.append(
+            f"- language: {share:.1%} of the {judged:,} translations long enough to judge are in {name}{others}"
+        )
+    if score:
+        lines.append(f"- mean log-probability of a token, by the engine: {score['p50']:.2f} in the middle")
+    return [line for line in lines if line]
+
+
+def _messages(reasons: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    return {reason: entry["messages"] for reason, entry in reasons.items()}
+
+
+def _counted(label: str, counts: Mapping[str, int]) -> str:
+    """The counts behind their label; empty where there are none."""
+    return label + ", ".join(f"{name} {count:,}" for name, count in counts.items()) if counts else ""
 
 
 def adapter_card(lang: str, name: str, record: Mapping[str, Any], template: str) -> str:

@@ -1,7 +1,7 @@
 """The dataset of one target language: its shards put together, and the account of every message."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,26 @@ from mothertongue.errors import UserError
 from mothertongue.messages import ROUTES, SPLITS, STATUSES
 
 Accounting = dict[str, Any]
+Counts = dict[str, dict[str, dict[str, Any]]]
+
+
+def of_languages(messages: pa.Table, languages: Iterable[str]) -> pa.Table:
+    """The messages in any of the source languages, in order."""
+    return messages.filter(pc.is_in(messages["source_lang"], pa.array(list(languages), pa.string())))
+
+
+def count_sources(messages: pa.Table, in_languages: pa.Table, in_scope: pa.Table) -> Counts:
+    """By split and source language: all messages, and how many are not translated and why.
+
+    `in_languages` are the messages in the source languages, `in_scope` those of them that are translated.
+    """
+    whole, eligible, kept = (_by_split_and_language(table) for table in (messages, in_languages, in_scope))
+    counts: Counts = {split: {} for split in SPLITS}
+    for (split, language), number in sorted(whole.items()):
+        found = eligible[split, language]
+        excluded = {"language": number - found, "scope": found - kept[split, language]}
+        counts[split][language] = {"messages": number, "excluded_because": excluded}
+    return counts
 
 
 def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
@@ -21,16 +41,10 @@ def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
     return {split: table.filter(pc.equal(table["split"], split)).combine_chunks() for split in SPLITS}
 
 
-def account(
-    sources: Mapping[str, Mapping[str, int]],
-    languages: list[str],
-    shards: list[pa.Table],
-    dataset: Mapping[str, pa.Table],
-) -> Accounting:
+def account(sources: Counts, shards: list[pa.Table], dataset: Mapping[str, pa.Table]) -> Accounting:
     """What became of every message, by split and source language, and in total.
 
-    `sources` counts the source's messages by split and language; those not in `languages` are excluded.
-    Raises UserError where a message went missing:
+    `sources` is what `count_sources` gave. Raises UserError where a message went missing:
     messages in = sum of the statuses + excluded.
     """
     groups: dict[tuple[str, str], Counter[str]] = {}
@@ -39,20 +53,17 @@ def account(
         for split, language, status, route in zip(*columns, strict=True):
             counts = groups.setdefault((split, language), Counter())
             counts.update((status, f"route {route}"))
-    out = {
-        (split, language): count
-        for split, table in dataset.items()
-        for language, count in Counter(table["source_lang"].to_pylist()).items()
-    }
+    out = sum((_by_split_and_language(table) for table in dataset.values()), Counter())
     accounting: Accounting = {}
     for split in SPLITS:
         accounting[split] = {}
-        for language, messages in sources.get(split, {}).items():
-            counts = groups.pop((split, language), Counter()) if language in languages else None
-            entry = _entry(messages, counts, out.get((split, language), 0))
-            if counts is not None and messages != sum(entry["status"].values()):
+        for language, source in sources[split].items():
+            counts = groups.pop((split, language), Counter())
+            entry = _entry(source["messages"], source["excluded_because"], counts, out[split, language])
+            went_in, came_out = entry["messages"] - entry["excluded"], sum(entry["status"].values())
+            if went_in != came_out:
                 raise UserError(
-                    f"{split}, {language}: {messages} messages went in, {sum(entry['status'].values())} came out of "
+                    f"{split}, {language}: {went_in} messages went in, {came_out} came out of "
                     "translation; remove this language's translated shards and run again"
                 )
             accounting[split][language] = entry
@@ -71,24 +82,28 @@ def models_used(dataset: Mapping[str, pa.Table]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _entry(messages: int, counts: Counter[str] | None, out: int) -> Accounting:
-    """One split and language; `counts` is None where the language is not in source.languages."""
-    seen = counts or Counter()
+def _by_split_and_language(table: pa.Table) -> Counter[tuple[str, str]]:
+    return Counter(zip(table["split"].to_pylist(), table["source_lang"].to_pylist(), strict=True))
+
+
+def _entry(messages: int, excluded: Mapping[str, int], counts: Counter[str], out: int) -> Accounting:
+    """One split and language; `counts` are of statuses and routes."""
     return {
         "messages": messages,
-        "excluded": messages if counts is None else 0,
-        "status": {status: seen[status] for status in STATUSES},
-        "route": {route: seen[f"route {route}"] for route in ROUTES},
+        "excluded": sum(excluded.values()),
+        "excluded_because": dict(excluded),
+        "status": {status: counts[status] for status in STATUSES},
+        "route": {route: counts[f"route {route}"] for route in ROUTES},
         "out": out,
     }
 
 
 def _total(entries: list[Accounting]) -> Accounting:
-    total = _entry(0, None, 0)
+    total = _entry(0, {"language": 0, "scope": 0}, Counter(), 0)
     for entry in entries:
         for key in ("messages", "excluded", "out"):
             total[key] += entry[key]
-        for key in ("status", "route"):
+        for key in ("excluded_because", "status", "route"):
             for name, count in entry[key].items():
                 total[key][name] += count
     return total

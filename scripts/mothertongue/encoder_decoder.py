@@ -19,15 +19,15 @@ from mothertongue.progress import Progress, say
 from mothertongue.references import Reference
 
 END = "</s>"
-# Batches handed to CTranslate2 at once, which sorts them by length and keeps every worker busy.
-_WINDOW = 8
+# Batches a worker that are handed to CTranslate2 at once. The fewer, the closer the longest output is to each segment's.
+_WINDOW = 2
 # Windows that are tokenised ahead of the one whose results are awaited.
 _AHEAD = 2
 # A token of European languages has about four characters; fewer make the windows smaller, which does no harm.
 _CHARACTERS_A_TOKEN = 3
 _SMALLEST_BATCH = 64
-# The longest output, in tokens, for a source of so many: what is longer is a loop.
-_EXPANSION, _SLACK = 3, 30
+# The longest output, in tokens, for a source of so many, and for the careful decoding: what is longer is a loop.
+_EXPANSION, _CAREFUL_EXPANSION, _SLACK = 2, 4, 30
 # The decoding that avoids repetition, beside a beam of four or more.
 _CAREFUL = {"repetition_penalty": 1.2, "no_repeat_ngram_size": 4}
 
@@ -81,6 +81,7 @@ class EncoderDecoder(Engine):
         self._target = SentencePieceProcessor(str(files[-1])) if len(files) > 1 else self._source
         self.check_languages(model, _vocabulary(model))
         self._translator = _load(model, settings)
+        self._workers = self._translator.num_translators
 
     @abstractmethod
     def source_tokens(self, pieces: list[str]) -> list[str]:
@@ -141,15 +142,17 @@ class EncoderDecoder(Engine):
     def _submit(self, window: _Window, careful: bool) -> None:
         """Hand a window to CTranslate2, which works on it in the background."""
         decoding: dict[str, Any] = {"beam_size": self.settings.beam_size}
+        expansion = _EXPANSION
         if careful:
             decoding = {"beam_size": max(4, self.settings.beam_size), **_CAREFUL}
+            expansion = _CAREFUL_EXPANSION
         prefix = self.target_prefix()
         window.batch_tokens = self.batch_tokens
-        window.longest_output = min(self._positions - 1, _EXPANSION * max(map(len, window.tokens)) + _SLACK)
+        window.longest_output = min(self._positions - 1, expansion * max(map(len, window.tokens)) + _SLACK)
         window.futures = self._translator.translate_batch(
             window.tokens,
             [prefix] * len(window.tokens) if prefix else None,
-            max_batch_size=self.batch_tokens,
+            max_batch_size=max(1, self.batch_tokens // self._workers),
             batch_type="tokens",
             asynchronous=True,
             max_input_length=0,  # segments were made to fit: nothing is cut

@@ -13,10 +13,23 @@ def messages(accounting: Mapping[str, Any]) -> str:
     """Messages in and out by status."""
     total = accounting["total"]
     counts = [(status, count) for status, count in total["status"].items() if count]
-    if total["excluded"]:
-        counts.append(("excluded", total["excluded"]))
+    because = {"language": "excluded: not in source.languages", "scope": "excluded: no thread uses them"}
+    counts += [(because[reason], count) for reason, count in total["excluded_because"].items() if count]
     lines = [f"  {count:>7,} {status}" for status, count in counts]
     return "\n".join([f"Messages: {total['messages']:,} in, {total['out']:,} in the dataset", *lines])
+
+
+def quality(report: Mapping[str, Any]) -> str:
+    """What the checks objected to, and whether the translations are in the target language."""
+    total = report["total"]
+    lines = [f"  {entry['messages']:>7,} {reason}" for reason, entry in total["reasons"].items()]
+    if total["cured"]:
+        cured = ", ".join(f"{reason} {entry['messages']:,}" for reason, entry in total["cured"].items())
+        lines.append(f"  removed by a second try: {cured}")
+    if total["language"] and total["language"]["judged"]:
+        share, judged = total["language"]["in_target_share"], total["language"]["judged"]
+        lines.append(f"  {share:.1%} of the {judged:,} translations long enough to judge are in '{report['lang']}'")
+    return "\n".join(["Objections to translations, by the messages that have them", *(lines or ["  none"])])
 
 
 def before_and_after(rows: Sequence[Mapping[str, Any]], count: int = 2) -> str:

@@ -87,6 +87,17 @@ def select(messages: Iterable[Message], how: str = "best") -> Selection:
     return Selection(threads, dict(sorted(tree_counts.items())), dict(sorted(message_counts.items())), without)
 
 
+def of_threads(messages: pa.Table, how: str) -> pa.Table:
+    """The source messages (see messages.MESSAGES) that the threads of all trees are made of, in order.
+
+    Where nothing fails in translation, `select` chooses the same threads of these as of all messages.
+    """
+    status = pa.array(["native"] * len(messages), pa.string())
+    selection = select(from_table(messages.append_column("status", status)), how)
+    used = {message.id for thread in selection.threads for message in thread}
+    return messages.filter(pa.array([id_ in used for id_ in messages["message_id"].to_pylist()], pa.bool_()))
+
+
 def from_table(table: pa.Table) -> list[Message]:
     """The messages of a translated table (see messages.TRANSLATED), in its order."""
     names = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "created_date")

@@ -1,12 +1,22 @@
 """Shards and the dataset: every message comes back, and the account of them adds up."""
 
-import pytest
-from oasst import row, write
+import subprocess
+import sys
+from dataclasses import replace
 
-from mothertongue import cards, dataset, shards, source
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oasst import row, write
+from test_trees import trees as tree_messages
+from translators import translator, way
+
+from mothertongue import cards, dataset, quality_report, shards, source, trees
 from mothertongue.errors import UserError
-from mothertongue.messages import TRANSLATED, divide
-from mothertongue.quality import Limits
+from mothertongue.messages import MESSAGES, TRANSLATED, divide
+from mothertongue.messages import write as write_table
 
 ROWS = [
     row("a", text="Good morning."),
@@ -23,6 +33,9 @@ def upper(batch):
     return ["" if s == "bad" else s.upper() for s in batch]
 
 
+UPPER = translator(way(upper, "m@1"))
+
+
 @pytest.fixture
 def messages(tmp_path):
     return source.combine_splits({"train": source.read_file(write(tmp_path / "m.jsonl", *ROWS))}, 0.0)
@@ -30,19 +43,24 @@ def messages(tmp_path):
 
 @pytest.fixture
 def translated(messages):
-    en = [shards.translate(s, "pt", upper, "m@1", Limits()) for s in divide(messages, "en", 3)]
+    en = [shards.translate(s, "pt", UPPER, "direct") for s in divide(messages, "en", 3)]
     pt = [shards.keep(s, "pt") for s in divide(messages, "pt", 1)]
     es = [shards.give_up(s, "pt") for s in divide(messages, "es", 1)]
     return [*en, *pt, *es]
 
 
-COUNTS = {"train": {"en": 4, "pt": 1, "es": 1, "de": 1}, "validation": {}}
 LANGUAGES = ["en", "pt", "es"]
+
+
+@pytest.fixture
+def counts(messages):
+    kept = dataset.of_languages(messages, LANGUAGES)
+    return dataset.count_sources(messages, kept, kept)
 
 
 def test_each_shard_keeps_its_messages_in_order(messages):
     for number, shard in enumerate(divide(messages, "en", 3)):
-        result = shards.translate(shard, "pt", upper, "m@1", Limits())
+        result = shards.translate(shard, "pt", UPPER, "direct")
         assert result.schema.equals(TRANSLATED)
         assert result["message_id"].to_pylist() == shard["message_id"].to_pylist(), number
         assert result["source_text"].to_pylist() == shard["text"].to_pylist()
@@ -57,7 +75,7 @@ def test_statuses_and_routes(translated):
         "b": ("translated", "direct", "m@1", "GOOD MORNING TO YOU."),
         "c": ("native", "native", None, "Bom dia."),
         "d": ("failed", "none", None, None),
-        "f": ("copied", "direct", "m@1", ""),
+        "f": ("copied", "direct", None, ""),
         "g": ("failed", "direct", "m@1", None),
     }
     assert rows["d"]["reasons"] == ["no route"]
@@ -65,42 +83,86 @@ def test_statuses_and_routes(translated):
 
 def test_a_pivot_keeps_the_source_and_names_both_models(messages):
     (shard,) = divide(messages, "en", 1)
-    english = shards.translate(shard, "en", upper, "first@1", Limits())
-    result = shards.translate_pivot(english, "pt", lambda batch: [s + "!" for s in batch], "second@2", Limits())
+    english = shards.translate(shard, "en", translator(way(upper, "first@1"), target="en"), "direct")
+    exclaim = translator(way(lambda batch: [s + "!" for s in batch], "second@2"))
+    result = shards.translate_pivot(english, "pt", exclaim)
     rows = {row["message_id"]: row for row in result.to_pylist()}
     assert rows["a"] | {"text": "GOOD MORNING.!", "source_text": "Good morning.", "route": "pivot"} == rows["a"]
     assert rows["a"]["model"] == "first@1+second@2"
     assert (rows["g"]["status"], rows["g"]["text"]) == ("failed", None)
-    assert rows["g"]["reasons"] == ["pivot: empty translation"]
+    assert rows["g"]["reasons"] == ["pivot: empty"]
     assert rows["f"]["status"] == "copied"
 
 
-def test_the_account_adds_up(translated):
+def test_the_account_adds_up(translated, counts):
     splits = dataset.combine(translated, "keep")
-    accounting = dataset.account(COUNTS, LANGUAGES, translated, splits)
+    accounting = dataset.account(counts, translated, splits)
     total = accounting["total"]
     assert total["messages"] == sum(total["status"].values()) + total["excluded"] == 7
     assert total["excluded"] == accounting["train"]["de"]["excluded"] == 1
+    assert total["excluded_because"] == accounting["train"]["de"]["excluded_because"] == {"language": 1, "scope": 0}
     assert total["out"] == splits["train"].num_rows == 6
-    card = cards.dataset_card("pt", "Portuguese", "sample", "cc0-1.0", accounting, dataset.models_used(splits))
-    assert "7 messages in, 6 in the dataset" in card
+    quality = quality_report.report(translated, "pt")
+    card = cards.dataset_card("pt", "Portuguese", "sample", "cc0-1.0", accounting, dataset.models_used(splits), quality)
+    assert "7 messages in, 6 in the dataset.\nLeft out were 1 in other source languages." in card
+    assert "- objections (messages): empty 1, no route 1" in card
 
 
-def test_a_missing_message_stops_the_build(translated):
+def test_messages_outside_the_scope_are_excluded_by_name(messages, translated):
+    kept = trees.of_threads(dataset.of_languages(messages, LANGUAGES), "best")
+    assert kept["message_id"].to_pylist() == ["a", "b"]
+    counts = dataset.count_sources(messages, dataset.of_languages(messages, LANGUAGES), kept)
+    shards = [table.filter(pc.is_in(table["message_id"], kept["message_id"])) for table in translated]
+    accounting = dataset.account(counts, shards, dataset.combine(shards, "keep"))
+    assert accounting["train"]["en"]["excluded_because"] == {"language": 0, "scope": 2}
+    assert accounting["total"]["excluded_because"] == {"language": 1, "scope": 4}
+    assert accounting["total"]["excluded"] == 5
+    with pytest.raises(UserError, match="train, en: 2 messages went in, 4 came out"):
+        dataset.account(counts, translated, dataset.combine(translated, "keep"))
+
+
+@given(tree_messages(), st.sampled_from(["best", "all"]))
+def test_the_scope_of_threads_gives_the_threads_of_all_messages(members, how):
+    """Whichever messages there are, as long as none fails in translation."""
+    rows = [
+        row(m.id, m.parent, m.tree, m.role, text=m.text, rank=m.rank, created_date=m.created, deleted=m.deleted)
+        | {"review_result": m.review_result, "split": "train", "source_lang": "en"}
+        for m in members
+    ]
+    kept = trees.of_threads(pa.Table.from_pylist(rows, schema=MESSAGES), how)
+    in_scope = set(kept["message_id"].to_pylist())
+    sound = [replace(m, status="translated") for m in members]
+    whole = trees.select(sound, how)
+    assert trees.select([m for m in sound if m.id in in_scope], how).threads == whole.threads
+    assert in_scope == {m.id for thread in whole.threads for m in thread}
+
+
+def test_a_scope_without_any_thread_is_refused(messages, tmp_path):
+    write_table(messages.filter(pc.field("message_id") != "b"), tmp_path / "messages.parquet")
+    done = subprocess.run(
+        [sys.executable, "scripts/split.py", "--messages", tmp_path / "messages.parquet", "--shards", "en=2", "pt=1",
+         "--only-threads", "best", "--counts", tmp_path / "counts.json", "--output", tmp_path / "shards"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and "no tree has a thread; source.scope 'all' keeps every message" in done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.rglob("counts.json")) + list(tmp_path.glob("shards/*"))
+
+
+def test_a_missing_message_stops_the_build(translated, counts):
     first = next(number for number, table in enumerate(translated) if len(table))
     short = [table.slice(1) if number == first else table for number, table in enumerate(translated)]
     with pytest.raises(UserError, match="4 messages went in, 3 came out"):
-        dataset.account(COUNTS, LANGUAGES, short, dataset.combine(short, "keep"))
+        dataset.account(counts, short, dataset.combine(short, "keep"))
     no_english = [table for table in translated if table.num_rows and table["source_lang"][0].as_py() != "en"]
     with pytest.raises(UserError, match="4 messages went in, 0 came out"):
-        dataset.account(COUNTS, LANGUAGES, no_english, dataset.combine(no_english, "keep"))
+        dataset.account(counts, no_english, dataset.combine(no_english, "keep"))
 
 
 def test_flagged_messages_can_be_dropped_and_stay_accounted_for(messages):
     (shard,) = divide(messages, "en", 1)
-    loop = shards.translate(shard, "pt", lambda batch: ["isto " * 9 for _ in batch], "m@1", Limits())
+    loop = shards.translate(shard, "pt", translator(lambda batch: ["isto " * 9 for _ in batch]), "direct")
     splits = dataset.combine([loop], "drop")
-    counts = {"train": {"en": 4}, "validation": {}}
-    entry = dataset.account(counts, ["en"], [loop], splits)["train"]["en"]
+    counts = dataset.count_sources(shard, shard, shard)
+    entry = dataset.account(counts, [loop], splits)["train"]["en"]
     assert entry["status"]["flagged"] == 3
     assert entry["out"] == 1

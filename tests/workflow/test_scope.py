@@ -1,0 +1,74 @@
+"""source.scope: threads translates less and gives the same threads, with the real Snakemake. The tests build on one another."""
+
+import json
+from collections import Counter
+
+import pyarrow.parquet as pq
+import pytest
+
+THREADS = "results/demo/pt/threads/train.jsonl"
+
+
+@pytest.fixture(scope="module")
+def whole(project):
+    """What is built with scope all: the threads, their account, the dataset's account."""
+    project.build(THREADS)
+    return threads(project), project.accounting()
+
+
+@pytest.fixture(scope="module")
+def scoped(project, whole):
+    """The project built again with scope threads."""
+    project.configure(source={"scope": "threads"})
+    project.build(THREADS)
+    return project
+
+
+def threads(project):
+    return (project.root / THREADS).read_bytes()
+
+
+def test_another_selection_splits_again_only_where_the_scope_is_threads(project, whole):
+    def rules_run(**sections):
+        project.configure(**sections)
+        output = project.build("-n", "--", THREADS).output
+        return {rule for rule in ("split", "translate", "combine", "threads") if f"\n{rule} " in output}
+
+    assert rules_run(threads={"select": "all"}) == {"threads"}
+    assert "split" in rules_run(source={"scope": "threads"})
+    project.configure(source={"scope": "all"}, threads={"select": "best"})
+
+
+def test_the_threads_are_the_same(whole, scoped):
+    assert threads(scoped) == whole[0]
+    assert len(whole[0].splitlines()) > 5
+
+
+def test_fewer_messages_are_translated_and_all_are_accounted_for(whole, scoped):
+    before, after = whole[1]["total"], scoped.accounting()["total"]
+    assert after["messages"] == before["messages"] == len(scoped.read_messages())
+    assert after["status"]["translated"] < before["status"]["translated"]
+    assert after["excluded_because"]["language"] == before["excluded"] == before["excluded_because"]["language"]
+    assert after["excluded_because"]["scope"] > 0 == before["excluded_because"]["scope"]
+    for total in (before, after):
+        assert total["excluded"] == sum(total["excluded_because"].values())
+        assert total["messages"] == sum(total["status"].values()) + total["excluded"]
+        assert total["out"] == sum(total["status"].values())
+
+
+def test_what_is_kept_is_what_the_threads_use_and_what_failed(scoped):
+    rows = pq.read_table(scoped.root / "results/demo/pt/dataset/train.parquet").to_pylist()
+    used = Counter(
+        message["message_id"]
+        for line in threads(scoped).splitlines()
+        for message in json.loads(line)["messages"]
+        if message["message_id"]
+    )
+    assert {row["message_id"] for row in rows if row["status"] != "failed"} == set(used)
+
+
+def test_the_quality_report_covers_what_was_translated(scoped):
+    quality = json.loads((scoped.root / "results/demo/pt/dataset/quality.json").read_text())
+    total = scoped.accounting()["total"]
+    assert quality["total"]["status"] == total["status"]
+    assert "that no training thread uses" in (scoped.root / "results/demo/pt/dataset/README.md").read_text()
