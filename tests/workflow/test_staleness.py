@@ -88,11 +88,11 @@ def test_a_changed_system_prompt_makes_new_threads(project):
 def test_an_edited_library_module_makes_stale_what_uses_it(project):
     module = project.root / "scripts/mothertongue/trees.py"
     module.write_text(module.read_text() + "\n# A remark.\n")
-    assert project.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
+    assert project.build().jobs == {"split": 1, "threads": 2, "tune": 1, "evaluate": 1}
 
 
 def test_a_new_source_language_leaves_the_others_alone(project):
-    project.configure(source={"languages": ["en", "pt", "es", "de"]})
+    project.configure(source={"languages": ["en", "pt", "es", "de"]}, translation={"models": {"de-en": None}})
     assert project.build().jobs == {"split": 1, "translate": 1} | DOWNSTREAM
 
 
