@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mothertongue.engine import Output
-from mothertongue.language_id import other_language
+from mothertongue.language_id import other_language, speaks
 
 _WORD = re.compile(r"\w+")
 # A run of letters said five times or more in a row, inside words too: "nonononono", "aaaaa".
@@ -48,7 +48,7 @@ class Judge:
         if not output.text.strip():
             yield "empty"
             return
-        if _is_copy(text, output.text) and not other_language(text, self.source, limits.language_confidence):
+        if _is_copy(text, output.text) and not self._may_be_copied(text):
             yield "untranslated"
         size, translated = _size(text), _size(output.text)
         if size >= limits.judged_bytes and max(size, translated) > limits.length_ratio * min(size, translated):
@@ -59,6 +59,10 @@ class Judge:
             yield f"language: {found}"
         if output.score is not None and size >= limits.judged_bytes and output.score < limits.score:
             yield "score"
+
+    def _may_be_copied(self, text: str) -> bool:
+        """Whether a text is not in the source language after all, or as good in the target's: neighbours share many."""
+        return bool(speaks(text, self.target) or other_language(text, self.source, self.limits.language_confidence))
 
     def _other_language(self, text: str, translation: str) -> str | None:
         """The language that a translation is in where that is surely not the target's, nor what its source was in."""

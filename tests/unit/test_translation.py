@@ -194,6 +194,9 @@ def test_what_the_source_does_itself_is_no_fault():
     # A quotation in a third language stays.
     german = "Die Katze sitzt auf der Matte, und der Hund liegt daneben und schläft den ganzen Tag."
     assert list(judge.objections(german, Output(german))) == []
+    # Neighbouring languages share sentences.
+    danish = "Jeg kan ikke finde min bog, men jeg har en anden."
+    assert list(Judge("nb", "da", Limits()).objections(danish, Output(danish))) == []
     # Names and numbers are copied.
     assert list(judge.objections("Barack Obama, Angela Merkel", Output("Barack Obama, Angela Merkel"))) == []
     # Short texts vary.
