@@ -4,7 +4,7 @@
 rule fetch_base_model:
     input:
         script="scripts/fetch_base_model.py",
-        library=library("errors", "fetching", "files", "gguf_models", "progress", "references"),
+        library=library("causal_models", "errors", "fetching", "files", "progress", "references"),
         files=local_model_files(BASE_MODEL),
     output:
         model=directory("{results}/models/base/{model}"),

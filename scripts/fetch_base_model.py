@@ -1,11 +1,10 @@
 """Fetch a base model into a folder (safetensors, tokenizer, chat template), with a record of what was resolved."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
-from mothertongue import fetching
-from mothertongue.errors import UserError, run
+from mothertongue import causal_models, fetching
+from mothertongue.errors import run
 from mothertongue.files import whole_folder
 from mothertongue.progress import say
 from mothertongue.references import FORMS, parse
@@ -20,19 +19,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    reference = parse(arguments.model)
     with whole_folder(arguments.output) as folder:
-        if reference.text.endswith(".gguf"):
-            from mothertongue.gguf_models import convert
-
-            with tempfile.TemporaryDirectory() as scratch:
-                resolved = fetching.bring(reference, Path(scratch))
-                convert(next(Path(scratch).glob("*.gguf")), folder)
-            fetching.write_record(folder, reference, resolved)
-        else:
-            fetching.fetch(reference, folder)
-        if not any(folder.glob("*.safetensors")):
-            raise UserError(f"'{arguments.model}': no weights in safetensors or GGUF; other formats are not loaded")
+        causal_models.fetch(parse(arguments.model), folder)
     say(f"fetch_base_model: {fetching.identity(arguments.output)} -> {arguments.output}")
 
 

@@ -7,8 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mothertongue import causal_models
 from mothertongue.engine import Pairs, every_pair
 from mothertongue.generation import Generation
+from mothertongue.references import Reference
 from mothertongue.tables import read_table
 
 _TOWER = {"en", "de", "fr", "es", "zh", "pt", "it", "ru", "ko", "nl"}
@@ -22,6 +24,7 @@ class LLM(Generation):
     LICENCE = "cc-by-nc-4.0"
     LOADER = "AutoModelForCausalLM"
     PADDING = "left"
+    USES = (*Generation.USES, "causal_models")
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> Pairs:
@@ -31,6 +34,11 @@ class LLM(Generation):
         if reference.startswith(cls.FAMILY):
             names = {code: name for code, name in names.items() if code in _TOWER}
         return every_pair(names, reference, cls.licence(reference))
+
+    @classmethod
+    def fetch(cls, reference: Reference, folder: Path) -> None:
+        """Fetch a model in safetensors or GGUF. Raises UserError where it has neither."""
+        causal_models.fetch(reference, folder)
 
     def encode(self, segment: str) -> list[int]:
         """The prompt with the segment in it, in the model's chat template where it has one."""
