@@ -42,7 +42,7 @@ def fetch(reference: Reference, folder: Path) -> None:
 def bring(reference: Reference, folder: Path, pickle: bool = False) -> Resolved:
     """Bring a model's files into `folder`: downloaded, linked (local folder) or copied (package).
 
-    `pickle` allows pytorch_model.bin from the hub where a model has no safetensors, as many older OPUS-MT models.
+    `pickle` allows pytorch_model.bin from the hub where a model has no safetensors, as NLLB and many OPUS-MT models.
     """
     if reference.kind == "hub":
         return _download(reference, folder, pickle)
@@ -114,7 +114,7 @@ def _download(reference: Reference, folder: Path, pickle: bool) -> Resolved:
 
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
-    weights = ["pytorch_model.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
+    weights = ["pytorch_model*.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
     repository, _ = reference.hub_id
     with _hub_errors(reference):
         snapshot_download(

