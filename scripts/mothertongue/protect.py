@@ -1,76 +1,249 @@
 """Protected text: what a translation keeps byte for byte, found inside a message.
 
-Code, links, formulas, markup and emoji mean the same in every language, and translation models damage them.
+Code, links, formulas, markup and emoji mean the same in every language, and translation models damage them. The time is
+linear in the text: each pattern stops where it could itself begin again, or looks its end up in a table made once.
 """
 
 import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 
 Span = tuple[int, int]
+Need = Callable[[str], object]
 
-_FENCE = re.compile(r"^[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(`{3,}(?=[^`]*$)|~{3,})")
-# A fence that opens at the end of a line of prose: "Here it is: ```python".
-_LATE_FENCE = re.compile(r"[^`]*?(`{3,})[\w+#.-]*[ \t]*$")
-_BLOCK = re.compile(
-    r"(?<!\$)\$\$(?!\$)(?P<dollars>.+?)(?<!\$)\$\$(?!\$)"
-    r"|\\\[(?P<brackets>.+?)\\\]"
-    r"|\\begin\{(?P<environment>[A-Za-z]+\*?)\}.+?\\end\{(?P=environment)\}"
-    r"|<(?P<tag>pre|code|script|style)\b[^<>]*>.*?</(?P=tag)>",
-    re.DOTALL | re.IGNORECASE,
-)
-# A formula has no blank line in it and something mathematical: "$$" is also said of prices, "\\[" of options.
-_MATHS = re.compile(r"(?!.*\n[ \t]*\r?\n).*[\\^_=+*/<>{}0-9]", re.DOTALL)
-_CODE = re.compile(r"[;{}=<>$\\|_()\[\]]")
-_INDENTED = re.compile(r"(?: {4}|\t)[ \t]*\S")
-_LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d+[.)])[ \t]")
-_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*")
+_NEWLINE = r"(?>\r\n?|\n)"
+_INSIDE = rf"[^\\$\r\n]|{_NEWLINE}(?![ \t]*[\r\n])"  # of a formula: no blank line is in it
 
-# Emoji: regional flags, then a pictograph with its modifiers, variation selectors and joined parts.
+# Emoji: regional flags, keycaps, then a pictograph with its modifiers, variation selectors, tags and joined parts.
 _PICTOGRAPH = (
-    "[\u203c\u2049\u2122\u2139\u2190-\u21ff\u231a-\u23ff\u25a0-\u27bf\u2934\u2935\u2b00-\u2bff\u3030"
-    "\U0001f000-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"
+    "[\u203c\u2049\u2139\u2190-\u21ff\u231a-\u23ff\u25a0-\u27bf\u2934\u2935\u2b00-\u2bff\u3030"
+    "\U0001f000-\U0001faff][\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*+"
 )
-_EMOJI = rf"[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTOGRAPH}(?:\u200d{_PICTOGRAPH})*"
+_EMOJI = rf"(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTOGRAPH}(?:\u200d{_PICTOGRAPH})*+)++"
+# Control characters, private code points, halves of a pair: models drop them, tokenizers refuse some.
+_NO_TEXT = "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ue000-\uf8ff\ufffc-\uffff\U000f0000-\U0010ffff]"
+# Symbols that small models do not know, and the characters of the word around them: of no script that has no spaces.
+_SYMBOL = "[×÷±²³¹⁰-₟ℂ-ⅈ←-⇿∀-⋿]"
+_NEAR = r"[^\s()\[\]{}\"'|\u0e00-\u109f\u1780-\u17ff\u3000-\ud7ff\uf900-\ufaff\uff00-\uffef]"
 
-_INLINE = re.compile(
-    "|".join(
+_URL_CHARACTER = r"[^\s<>\"`()\[\]|\\\u3000-\u303f\uff00-\uff0f\uff1a-\uff20]"
+_URL_REST = rf"(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»])"  # less the sentence's punctuation
+_DOMAIN = r"\.(?:com|org|net|edu|gov|info|io)\b"
+_ARGUMENTS = r"(?:\((?:[^(),\s]|,[ ]?|\([^()\s]*+\))*+\))"
+_OPERATOR = r"[ \u00a0]?[-+*/×÷=^<>≈≤≥≠−][ \u00a0]?"
+
+
+def _has(mark: str) -> Need:
+    return lambda text: mark in text
+
+
+def _not_printable(text: str) -> bool:
+    return not text.replace("\n", "").isprintable()
+
+
+def _not_ascii(text: str) -> bool:
+    return not text.isascii()
+
+
+# What may be protected, by what a text must have for it. Where two begin at one place the first counts. A pattern's
+# first character stands before what must not precede it: the search is faster so.
+_PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
+    (need, tuple(map(re.compile, patterns)))
+    for need, *patterns in (
+        (_has("`"), r"(?P<ticks>`++)"),
         (
-            r"(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)",  # inline code
-            r"\\\(.+?\\\)",  # formulas
-            r"(?<![\w\\$])\$(?![\s$])[^$\n]*?(?<![\s\\])\$(?![\w$])",
-            r"\[/?INST\]|<</?SYS>>|<\|[^|<>\s]{1,40}\|>",  # control strings of chat formats
-            r"<!--.*?-->|</?[A-Za-z][^<>\n]*>",  # HTML and autolinks
-            r"&(?:[A-Za-z]+|#\d+);",
-            r"(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+\"[^\"]*\")?\)",  # the target of a Markdown link
-            r"(?<=\])\[[^\[\]]*\]",
-            r"(?:https?|ftp)://[^\s<>\"`]*[^\s<>\"`.,;:!?)\]}'*_，。]",  # URLs without the sentence's own punctuation
-            r"www\.[\w-]+\.[^\s<>\"`]*[^\s<>\"`.,;:!?)\]}'*_]",
-            r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+",  # e-mail addresses
-            r"(?<![\w.,])\d[\d.,]*(?:\s?[-+*/×÷=^<>≈≤≥≠−]\s?\(?\d[\d.,]*\)?%?)+(?<![.,])",  # arithmetic, dates
-            rf"(?:{_EMOJI})+",
-            # Words with symbols that small models do not know, and write as others.
-            r"(?<![^\s()\[\]{}\"'|])[^\s()\[\]{}\"'|]*[×÷±²³¹⁰-₟ℂ-ⅈ←-⇿∀-⋿][^\s()\[\]{}\"'|,;:!?.]*",
-        )
+            _has("\\"),  # formulas, then commands
+            r"(?P<paired>\\begin\{[A-Za-z]+\*?\})",
+            rf"\\\[(?<!\\\\\[)(?P<escaped>(?:{_INSIDE}|\$|\\[^\[\]\r\n]|\\(?=[\r\n]))++)\\\]",
+            rf"\\\((?<!\\\\\()(?P<escaped>(?:{_INSIDE}|\$|\\[^()\r\n])++)\\\)",
+            r"\\(?<![\w\\]\\)[A-Za-z]++\*?(?:\{(?:[^{}\s]|\{[^{}\s]*+\})*+\})*+",
+        ),
+        (
+            _has("$"),  # formulas, then variables
+            rf"\$\$(?<![\\$]\$\$)(?!\$)(?P<dollars>(?:{_INSIDE}|\\.?|\$(?!\$))++)\$\$(?!\$)",
+            r"\$(?<![\w\\$]\$)(?![\s$])(?P<dollars>(?:[^$\\\r\n]|\\[^\r\n])++)\$(?<!\s\$)(?:(?![\w$])|(?=(?:th|s)\b))",
+            r"\$(?<!\w\$)(?:[A-Z_][A-Z0-9_]++(?![\w$])|\{\w+\})",
+        ),
+        (
+            _has("<"),  # strings of chat formats; elements of code, comments, tags. "<insert a name here>" is prose
+            r"<</?SYS>>|<[|｜][^|｜<>\s]{1,40}[|｜]>",
+            r"(?P<paired><(?:pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>)",
+            r"<!--(?:(?!<!--|-->)[\s\S])*+-->|<![A-Za-z][^<>]*+>|<\?(?:(?!<\?|\?>)[\s\S])*+\?>",
+            r"</?[A-Za-z](?:[\w:.-]*+(?:[ ](?:checked|disabled))?[ ]*+/?>|(?=[^<>\n=:/\"']*+[=:/\"'])[^<>\n]*+>)",
+            r"<[A-Za-z][\w:.-]*+(?:\s++[\w:@.-]++=(?:\"[^\"<>]*+\"|'[^'<>]*+'))++\s*+/?>",
+        ),
+        (_has("&"), r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6});"),
+        (
+            _has("["),  # strings of chat formats; the target of a link, a reference, a footnote
+            r"\[/?(?:INST|IMG|[A-Z]+_[A-Z_]+)\]",
+            r"\((?<=\]\()[^()\s]*+(?:\([^()\s]*+\)[^()\s]*+)*+(?:[ \t]++\"[^\"\n]*+\")?\)",
+            r"\[(?<=\]\[)[^\[\]\n]*+\]",
+            r"\[\^[^\[\]\s]{1,40}\]",
+        ),
+        # Addresses: of pages, of people, of folders on another machine.
+        (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://{_URL_REST}(?<!//)"),
+        (_has("www."), rf"www\.(?<!\wwww\.)[\w-]+\.{_URL_REST}"),
+        (
+            _has("@"),
+            r"(?a:[\w.+%-](?<![\w.+%-].)[\w.+%-]*+@(?:[\w-]+(?:\.[\w-]+)++|[\w-]++(?=:[\w.~-]*/))"
+            r"(?::[\w.~-]*/[\w./~-]*)?(?<!\.))",
+        ),
+        (
+            re.compile(_DOMAIN).search,
+            rf"[A-Za-z0-9](?<![\w@.-].)[A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*{_DOMAIN}(?:/{_URL_REST})?",
+        ),
+        # Paths, options, names in code.
+        (_has("/"), r"(?a:/(?<![\w./~<>)\]-]/)[\w.@+-]+(?:/[\w.@+-]*)+)(?<!\.)"),
+        (re.compile(r"/(?<=[~.].)").search, r"(?a:[~.](?<![\w./~].)\.?/[\w.@+-]+(?:/[\w.@+-]*)*)(?<!\.)"),
+        (_has(":\\"), r"[A-Za-z](?<!\w.):\\[^\s<>:\"|?*,;]+(?<![.)'])"),
+        (_has("--"), r"--(?<![^\s(\"'\[]--)(?a:[a-z][\w-]*+)(?:=[^\s,;)]+|(?![^\n-]*\w--))"),
+        (_has("_"), rf"(?a:[A-Za-z](?<![\w.].)(?=[\w.]*[A-Za-z0-9]__?[A-Za-z0-9])\w*+(?:\.\w++)*+){_ARGUMENTS}?"),
+        (_has("()"), r"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.\w++)*+)\(\)"),
+        (re.compile(r"\.\w+\(").search, rf"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.[A-Za-z_]\w*+)++){_ARGUMENTS}"),
+        (re.compile(r"[A-Z](?<=[a-z].)[a-z]").search, rf"[a-z](?<![\w.].)[a-z]+(?:[A-Z][a-z0-9]+)+(?!\w){_ARGUMENTS}?"),
+        (
+            re.compile(rf"[0-9](?:(?<=[A-Za-z].)|{_OPERATOR}[0-9(])").search,  # keys, then sums, dates, ranges
+            r"[A-Za-z0-9](?<![\w/+=-].)(?=(?:[A-Za-z+/_=-]*+[0-9]){4})[A-Za-z0-9+/_=-]{23,}",
+            rf"[0-9](?<![\w.,:].)[0-9.,:]*(?:{_OPERATOR}(?:[0-9][0-9.,:]*|\([0-9][0-9.,]*\))%?)+(?<![.,:])",
+        ),
+        (re.compile(r"[:;](?<=[ \n].)[()D-]").search, r"[:;](?<!\S.)-?[()DP](?!\w)"),
+        (_not_printable, rf"{_NO_TEXT}++"),
+        (_not_ascii, _EMOJI),
+        (
+            lambda text: not text.isascii() and re.search(_SYMBOL, text),
+            rf"{_NEAR}(?<!{_NEAR}.)(?:(?<={_SYMBOL})|{_NEAR}*{_SYMBOL})(?:(?![,;:!?.]){_NEAR})*+",
+        ),
     )
 )
 
+# What pairs an opening with its end: runs of backticks of one length within one paragraph, environments, elements.
+_PAIRS = re.compile(
+    r"(?P<ticks>`++)"
+    rf"|(?P<paragraph>{_NEWLINE}[ \t>]*+(?:[\r\n]|[-*+•][ \t]|\d{{1,4}}[.)][ \t]|\#{{1,6}}[ \t]|\||```|~~~))"
+    r"|\\(?P<edge>begin|end)\{(?P<environment>[A-Za-z]+\*?)\}"
+    r"|<(?P<slash>/?)(?P<element>pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>"
+)
+# Signs that make maths of what stands between dollars or escaped brackets, which prices and Markdown have as well.
+_MATHS = re.compile(r"[\\^_={}]")
+_MATHS_OR_NUMBER = re.compile(r"[+*/<>|0-9]")
+_FUNCTION = r"(?!(?:sin|cos|tan|log|ln|exp|max|min|mod|lim)\b)"
+_WORD_APART = re.compile(rf"\"|\s{_FUNCTION}[^\W\d_]{{2}}|\b{_FUNCTION}[^\W\d_]{{2,}}+\s")
+_WORD = re.compile(r"[^\W\d_]{2}")
 
-def blocks(text: str) -> list[Span]:
-    """Protected spans of whole lines or of several: code blocks and displayed formulas, in order."""
-    code = _code_blocks(text)
-    spans = list(code)
+
+def spans(text: str) -> list[Span]:
+    """What is kept, in order; spans that touch are one."""
+    found: list[Span] = []
     position = 0
-    for start, end in [*code, (len(text), len(text))]:
-        for match in _BLOCK.finditer(text, position, start):
-            formula = match["dollars"] or match["brackets"]
-            if formula is None or _MATHS.match(formula):
-                spans.append(match.span())
+    patterns = [pattern for need, patterns in _PATTERNS if need(text) for pattern in patterns]
+    ends = _ends(text) if "`" in text or "\\begin{" in text or "</" in text else {}
+    for start, end in [*_code_blocks(text), (len(text), len(text))]:
+        for first, last in [*_marks(text, position, start, patterns, ends), (start, end)]:
+            if found and found[-1][1] == first:
+                found[-1] = (found[-1][0], last)
+            elif first < last:
+                found.append((first, last))
         position = end
-    return sorted(spans)
+    return found
 
 
-def inline(line: str) -> list[Span]:
-    """Protected spans inside one line, in order."""
-    return [match.span() for match in _INLINE.finditer(line)]
+def _marks(
+    text: str, position: int, stop: int, patterns: list[re.Pattern[str]], ends: dict[int, int]
+) -> Iterator[Span]:
+    """The spans that patterns find from a position to a stop; the one that begins first counts, then it goes on."""
+    matches = [match for pattern in patterns if (match := pattern.search(text, position, stop))]
+    while matches:
+        match = min(matches, key=re.Match.start)
+        end, position = _end(match, ends, stop)
+        if end:
+            yield match.start(), end
+        matches = [
+            later
+            for match in matches
+            if (later := match if match.start() >= position else match.re.search(text, position, stop))
+        ]
+
+
+def _end(match: re.Match[str], ends: dict[int, int], stop: int) -> tuple[int, int]:
+    """Where what a match begins ends, 0 where it is nothing to keep, and where to look on."""
+    paired = ends.get(match.start(), 0)
+    paired = paired if paired <= stop else 0
+    kind = match.lastgroup
+    if kind == "ticks":
+        return paired, paired or match.end()
+    if kind == "paired":
+        return paired or match.end(), paired or match.end()
+    if kind and not _is_formula(match[kind], escaped=kind == "escaped"):
+        return 0, match.start() + 1
+    return match.end(), match.end()
+
+
+def _is_formula(inside: str, escaped: bool) -> bool:
+    if _MATHS.search(inside):
+        return True
+    if _WORD_APART.search(inside):
+        return False
+    return not escaped or bool(_MATHS_OR_NUMBER.search(inside)) or not _WORD.search(inside)
+
+
+def _ends(text: str) -> dict[int, int]:
+    """The end of each run of backticks, environment and element that has one, by its start."""
+    ends: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    closing: dict[str, list[int]] = defaultdict(list)
+    for match in reversed(list(_PAIRS.finditer(text))):
+        name = match["environment"] or match["element"]
+        if match["paragraph"]:
+            ticks.clear()
+        elif match["ticks"]:
+            size = len(match["ticks"])
+            if size in ticks:
+                ends[match.start()] = ticks[size]
+            ticks[size] = match.end()
+        elif match["edge"] == "end" or match["slash"]:
+            closing[name].append(match.end())
+        elif closing[name]:
+            ends[match.start()] = closing[name].pop()
+    return ends
+
+
+_TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*")
+_FENCE = re.compile(r"[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}(?=[^`]*$)|~{3,4}(?!~))")
+# A fence that opens at the end of a line of prose: "Here it is: ```python".
+_LATE_FENCE = re.compile(r"(?:[^`]++|`[^`]++`(?!`))*+(?P<fence>`{3,})[\w+#.-]*[ \t]*$")
+
+# Signs of code in a line, once strings, addresses and comments are taken out of it.
+_LITERAL = re.compile(r"\"[^\"]*+\"|(?<!\w)'[^']*+'|\$[^$]*+\$|\w{2,10}://\S+|(?:#|//)[ ].*")
+_SIGN = re.compile(
+    r"""
+    [{};]$ | \S(?=[ ]?\{$) | ^[)\]}] | ^''[ ]?: | [A-Za-z0-9_\])][(\[](?!e?s\)) | (?<![<>!:])=(?!>)
+    | :: | -> | => | && | \|\| | [A-Za-z_][A-Za-z0-9_]\.[a-z_][a-z] | [A-Za-z0-9]_[A-Za-z0-9] | \$[{(]
+    | [ ](?:import|FROM|WHERE|SET|VALUES|AS|ON)[ ] | ;[ ](?:do|then)$
+    | ^(?:import|from|package|using|namespace|def|class|function|func|fn|struct|enum|interface|const|let|var|int|float
+        |double|char|void|bool|public|private|protected|static|export|async|await|if|elif|else:?|for|while|switch|case|do
+        |done|fi|then|try:?|except|catch|finally:?|with|return|pass|break|continue|print|echo|end|set|cd|mkdir
+        |SELECT|FROM|WHERE|INSERT|UPDATE|DELETE|CREATE|ORDER|GROUP|(?:INNER[ ]|LEFT[ ]|RIGHT[ ])?JOIN|>>>|@\w+
+        |\#(?:include|define|pragma))(?!\S)
+    """,
+    re.VERBOSE,
+)
+_PLAIN_WORD = re.compile(
+    r"(?<!\S)(?![A-Z]+\b)[^\W\d_]{2,}+[,.:!?]?(?!\S)|[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}"
+)
+_CALLED_WITH = re.compile(r"(?<=\w)\([^()]*+\)")
+_COMMENT = re.compile(r"#(?!#)|//|/\*|--[ ]")
+# A line that is typed into a shell: a program with an action, an option or a file, or anything after a prompt.
+_PROGRAM = r"(?:pip3?|npm|npx|yarn|git|docker|conda|apt|apt-get|brew|curl|wget|ssh|scp|chmod|python3?|cargo|kubectl)[ ]"
+_ACTION = r"(?:install|clone|init|add|run|commit|push|pull|build|update|-|https?:|[^\s,;]*[/@_.][^\s.])"
+_COMMAND = re.compile(rf"#!/|(?:(?:\$|sudo)[ ][a-z./]|{_PROGRAM}{_ACTION}).*(?<![.,:!?])$")
+_TYPED = re.compile(rf"^[ \t>]*(?:#!/|\$[ ]|sudo[ ]|{_PROGRAM})", re.MULTILINE)
+_STRONG = re.compile(r"[=;(]")
+_CALL = re.compile(r"\((?<=[A-Za-z0-9_].)(?!e?s\))")
+_LIST_ITEM = re.compile(r"[ \t>]*(?:[-*+•]|\d+[.)])[ \t]")
+_INDENTED = re.compile(r"(?: {4}|\t)[ \t]*\S")
+
+# How far a line is code. A block has two that are code, or one that is beyond doubt.
+_PROSE, _EITHER, _LIKELY, _CODE, _SURE = range(5)
 
 
 def tables(lines: list[str]) -> list[bool]:
@@ -92,40 +265,128 @@ def tables(lines: list[str]) -> list[bool]:
 
 
 def _code_blocks(text: str) -> list[Span]:
-    """Fenced blocks (an unclosed one runs to the end) and indented ones that follow a blank line outside lists."""
-    spans: list[Span] = []
-    indented: list[Span] = []
-    position, fence, start = 0, "", 0
-    blank_above, in_list = True, False
+    """Fenced blocks, indented ones, and lines of code that are neither."""
+    fenced = _fenced(text) if "```" in text or "~~~" in text else []
+    found = list(fenced)
+    position = 0
+    for start, end in [*fenced, (len(text), len(text))]:
+        found.extend(_unfenced(text[position:start], position))
+        position = end
+    return sorted(found)
 
-    def end_indented() -> None:
-        lines = [text[start:end] for start, end in indented]
-        # Prose is indented too: four words, and nothing that code is full of.
-        prose = sum(len(line.split()) >= 4 and not _CODE.search(line) for line in lines)
-        if 2 * prose <= len(indented):
-            spans.extend(indented)
-        indented.clear()
 
+def _lines(text: str, offset: int = 0) -> list[tuple[str, int]]:
+    """Each line without what ends it, and where it starts."""
+    found = []
     for line in text.splitlines(keepends=True):
-        body = line.rstrip("\r\n")
-        span = (position, position + len(body))
-        opening = None if fence else _FENCE.match(body) or _LATE_FENCE.match(body)
-        if fence:
-            bare = body.strip(" \t>")
-            if bare.startswith(fence) and not bare.strip(fence[0]):
-                spans.append((start, span[1]))
-                fence = ""
-        elif opening:
-            end_indented()
-            fence, start = opening[1], position + (opening.start(1) if opening.re is _LATE_FENCE else 0)
-        elif body.strip() and _INDENTED.match(body) and not in_list and (blank_above or indented):
-            indented.append(span)
+        found.append((line.rstrip("\r\n"), offset))
+        offset += len(line)
+    return found
+
+
+def _fenced(text: str) -> list[Span]:
+    """Fenced blocks; one of backticks that nothing closes runs to the end."""
+    found: list[Span] = []
+    lines = _lines(text)
+    unclosed: set[str] = set()
+    number = 0
+    while number < len(lines):
+        body, start = lines[number]
+        number += 1
+        opening = _FENCE.match(body) or _LATE_FENCE.match(body)
+        if not opening or (fence := opening["fence"]) in unclosed:
+            continue
+        late = opening.re is _LATE_FENCE
+        start += opening.start("fence") if late else 0
+        closings = ((i, end) for i in range(number, len(lines)) if (end := _closes(lines[i][0], fence)))
+        last, end = next(closings, (0, 0))
+        if end:
+            found.append((start, lines[last][1] + end))
+            number = last + 1
+        elif late or fence[0] == "~":
+            unclosed.add(fence)
+        else:
+            found.append((start, len(text)))
+            break
+    return found
+
+
+def _closes(body: str, fence: str) -> int:
+    """Where in a line a fence is closed, 0 where it is not: alone, before words of prose, or after the last code."""
+    bare = body.lstrip(" \t>")
+    if not bare.startswith(fence):
+        return len(body) if fence[0] == "`" and body.rstrip().endswith(fence) else 0
+    rest = bare.lstrip(fence[0])
+    if not rest.strip():
+        return len(body)
+    return len(body) - len(rest) if rest[0] == " " and len(rest.split()) > 1 else 0
+
+
+def _unfenced(text: str, offset: int) -> Iterator[Span]:
+    """Blocks of code that no fence marks, in a piece of text that begins at an offset."""
+    indented = text[:1] in (" ", "\t") or "\n    " in text or "\n\t" in text
+    if not (indented or "=" in text or "{" in text or ";\n" in text or _CALL.search(text) or _TYPED.search(text)):
+        return
+    lines = _lines(text, offset)
+    kinds = [_kind(body) for body, _ in lines]
+    if indented:
+        _judge_indented(lines, kinds)
+    first = 0
+    for number in range(len(lines) + 1):
+        if number < len(lines) and kinds[number] != _PROSE:
+            continue
+        likely = [i for i in range(first, number) if kinds[i] >= _LIKELY]
+        if sum(kinds[i] - _LIKELY for i in likely) >= 2:
+            start, end = likely[0], likely[-1]
+            # Comments and brackets beside a block are in it.
+            while start > first and lines[start - 1][0].strip():
+                start -= 1
+            while end + 1 < number and lines[end + 1][0].strip():
+                end += 1
+            yield lines[start][1], lines[end][1] + len(lines[end][0])
+        first = number + 1
+
+
+def _kind(body: str) -> int:
+    """How far a line is code, by its signs of code and its plain words; farther where it is indented."""
+    bare = body.strip() if ">>> " in body else body.strip(" \t>")
+    if not _WORD.search(bare):
+        return _CODE if bare.strip("()[],; ") in ("{", "}") else _EITHER
+    if len(bare) > 120 and not _STRONG.search(bare):
+        return _PROSE
+    if _COMMAND.match(bare):
+        return _SURE
+    if _LIST_ITEM.match(body):
+        return _PROSE
+    code = _LITERAL.sub("''", bare)
+    signs = len(_SIGN.findall(code))
+    words = len(_PLAIN_WORD.findall(_CALLED_WITH.sub("", code))) if signs else 0
+    indented = _INDENTED.match(body) is not None
+    if signs >= 2 and words <= signs + 1:
+        return _SURE if indented or (signs >= 3 and words <= 1) else _CODE
+    if signs and words <= 4:
+        return _LIKELY + indented
+    return _EITHER if _COMMENT.match(bare) or (indented and _is_terse(body)) else _PROSE
+
+
+def _judge_indented(lines: list[tuple[str, int]], kinds: list[int]) -> None:
+    """Makes code of the blocks, indented after a blank line outside lists, whose lines are not mostly prose."""
+    block: list[int] = []
+    in_list, blank = False, True
+    for number, (body, _) in enumerate([*lines, ("end", 0)]):
+        if _INDENTED.match(body) and not in_list and (blank or block):
+            block.append(number)
         elif body.strip():
-            end_indented()
+            prose = sum(kinds[i] == _PROSE for i in block)
+            for i in block if 2 * prose <= len(block) else ():
+                kinds[i] = _SURE
+            block = []
             in_list = bool(_LIST_ITEM.match(body)) or (in_list and body[0] in " \t")
-        blank_above = not body.strip()
-        position += len(line)
-    end_indented()
-    if fence:
-        spans.append((start, len(text)))
-    return sorted(spans)
+        blank = not body.strip()
+
+
+def _is_terse(body: str) -> bool:
+    """Whether a line has less of prose than of a command or data: three small words without a stop, or "a,b,c"."""
+    words = body.split()
+    small = len(words) <= 3 and "a" <= words[0][0] <= "z" and words[-1][-1] not in ".,:!?"
+    return small or (len(words) == 1 and "," in words[0][:-1])

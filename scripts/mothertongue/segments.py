@@ -5,30 +5,54 @@ Models translate one sentence well and drop later ones, so messages are split in
 """
 
 import re
-from collections.abc import Callable
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import sentencex
 
 from mothertongue import protect
 from mothertongue.languages import UNSPACED
+from mothertongue.protect import Span
 
 Measure = Callable[[str], int]
+Range = tuple[int, int, list[Span]]  # where a segment starts and ends, and the spans in it
 
 # What a line begins with: quote marks, headings, list markers, check boxes, footnotes.
 _MARKERS = re.compile(
-    r"[ \t]*(?:>[ \t]?|#{1,6}[ \t]+|[-*+•–—][ \t]+|\d{1,4}[.)][ \t]+|[A-Za-z]\)[ \t]+|\[[ xX]\][ \t]+"
-    r"|\[\^?\w+\]:[ \t]+)*[ \t]*"
+    r"[ \t\u00a0\u3000\u200b\ufeff]*+(?:>[ \t]?|[-=]>[ \t]*|#{1,6}[ \t]+|[-*+•–—][ \t]+|\(?\d{1,4}[.)]{1,2}[ \t]+"
+    r"|\(?[A-Za-z]\)[ \t]+|\*\*\d{1,4}[.)]\*\*[ \t]+|\[[ xX]\][ \t]+|\[\^?\w+\]:[ \t]+|[ \t]+)*+"
 )
+_CLOSING_HASHES = re.compile(r"[ \t]#+$")
+# A bold name before what is said of it ("**Flour:** two cups", "**Flour** - two cups"), or a bold line.
+_BOLD = re.compile(
+    r"[ \t]*(?P<mark>\*\*|__)(?![\s*_])(?P<bold>[^*_\n]+)(?<!\s)(?P=mark)"
+    r"(?::[ \t]*|[ \t]+[-–—:][ \t]+|[ \t]*$|(?<=[:：]..)[ \t]*)"
+)
+_COLUMNS = re.compile(r"\t[ \t]*| {3,}")
+_CELLS = re.compile(r"(?<!\\)\||\t[ \t]*| {3,}")
 _CLAUSE = re.compile(r"[,;:—–…!?.](?=[\s\"')])[\"')]*\s*|[、，；：。！？]")
-_PLACEHOLDER = "XQ{}"
-_CLOSING = frozenset({"", *",.;:!?)]}»”’…"})
+_SEPARATORS = re.compile(r"[\s,.;:–—-]*")
 _SPACE = re.compile(r"\s+")
+_LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# One letter alone is a unit or a variable, but a word in scripts that write vowels as marks, or no spaces.
+_WORDS = re.compile(r"[^\W\d_][\u0300-\u036f]*[^\W\d_]|[\u0590-\u10ff\u1780-\u17ff\u3040-\ud7af\uf900-\ufaff]")
+_UNSPACED_LETTER = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u3040-\ud7af\uf900-\ufaff]")
+_MASK = "\ue000"  # stands for each character of a span while lines and sentences are looked for
+_PLACEHOLDER = re.compile(r"XQ[0-9]+")
+_CLOSING = frozenset({"", *",.;:!?)]}»”’…"})
+_JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
+# More characters than a unit of any measure covers on average: what is longer is cut without being measured whole.
+_CHARACTERS_A_UNIT = 8
+_CHUNK = 4000  # characters given to the sentence splitter at once: it is quadratic in a line of quotation marks
 
 
 def byte_length(text: str) -> int:
     """A script-neutral stand-in for a segment's length in tokens."""
-    return len(text.encode())
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True)
@@ -37,9 +61,9 @@ class Part:
 
     text: str
     translate: bool
-    spans: tuple[protect.Span, ...] = ()
+    spans: tuple[Span, ...] = ()
 
-    @property
+    @cached_property
     def masked(self) -> str:
         """The text with a placeholder for each protected span; runs of white space become one space."""
         pieces = [_SPACE.sub(" ", piece) for piece in self.around]
@@ -48,72 +72,75 @@ class Part:
     @property
     def maskable(self) -> bool:
         """Whether placeholders can stand for the spans: none of them touches a word, as tags in `<b>word</b>` do."""
-        beside = [self.text[start - 1 : start] + self.text[end : end + 1] for start, end in self.spans]
-        return not any(character.isalnum() for character in "".join(beside))
+        beside = "".join(self.text[start - 1 : start] + self.text[end : end + 1] for start, end in self.spans)
+        return not any(character.isalnum() for character in _UNSPACED_LETTER.sub("", beside))
+
+    @property
+    def gaps(self) -> list[Span]:
+        """The stretches before, between and after the spans."""
+        bounds = [0, *(bound for span in self.spans for bound in span), len(self.text)]
+        return list(zip(bounds[::2], bounds[1::2], strict=True))
 
     @property
     def around(self) -> list[str]:
-        """The pieces of text before, between and after the spans."""
-        bounds = [0, *(bound for span in self.spans for bound in span), len(self.text)]
-        return [self.text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True)]
+        """The text of those stretches."""
+        return [self.text[start:end] for start, end in self.gaps]
 
-    @property
+    @cached_property
     def placeholders(self) -> list[str]:
         """One name a span that translation models copy, none of which stands in the text itself."""
+        taken = set(_PLACEHOLDER.findall(self.text)) if self.spans else set()
         first = 1
-        while any(_PLACEHOLDER.format(first + i) in self.text for i in range(len(self.spans))):
+        while taken.intersection(names := [f"XQ{first + i}" for i in range(len(self.spans))]):
             first += len(self.spans)
-        return [_PLACEHOLDER.format(first + i) for i in range(len(self.spans))]
+        return names
 
     def restore(self, translation: str) -> str | None:
-        """The translation of `masked` with its spans back in place; None where a placeholder is lost or doubled."""
-        for number, mark in enumerate(self.placeholders):
-            found = list(re.finditer(rf"{mark}(?!\d)", translation))
-            if len(found) != 1:
-                return None
-            # A private character stands for the span until all are found: its own text may hold a placeholder.
-            translation = translation.replace(found[0][0], f"\ue000{number}\ue001", 1)
-        for number, (start, end) in enumerate(self.spans):
-            translation = translation.replace(f"\ue000{number}\ue001", self.text[start:end], 1)
-        return translation
+        """The translation of `masked` with its spans back in place; None where a placeholder is lost or doubled.
+
+        Runs of white space become one space. Where nothing was translated the part's own text stands as it was.
+        """
+        if translation == self.masked:
+            return self.text
+        names = self.placeholders
+        found = [name for name in _PLACEHOLDER.findall(translation) if name in names]
+        if sorted(found) != sorted(names):
+            return None
+        kept = {name: self.text[start:end] for name, (start, end) in zip(names, self.spans, strict=True)}
+        return _PLACEHOLDER.sub(lambda mark: kept.get(mark[0], mark[0]), " ".join(translation.split()))
 
 
 def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length) -> list[Part]:
-    """Take a message in language `lang` apart; no part that is translated measures more than `limit`."""
-    parts: list[Part] = []
-    position = 0
-    for start, end in [*protect.blocks(text), (len(text), len(text))]:
-        lines = text[position:start].splitlines(keepends=True)
-        for line, in_table in zip(lines, protect.tables(lines), strict=True):
-            parts.extend(_split_line(line, in_table, lang, limit, measure))
-        if end > start:
-            parts.append(Part(text[start:end], False))
-        position = end
-    return _merge(parts)
+    """Take a message in language `lang` apart; no part that is translated measures more than `limit`.
+
+    `measure` may be any length that is at most `byte_length`: a count of tokens that cover a byte or more each, without
+    the tokens that a model adds at the ends (leave room for those in `limit`). It is only asked about text that has
+    more bytes than the limit. A single character that measures more is not translated.
+    """
+    view = _View.of(text)
+    sentences = _sentences(view, lang)
+    return _parts(text, (found for start, end in sentences for found in _fitting(view, start, end, limit, measure)))
 
 
 def pieces(part: Part) -> list[Part]:
     """A part with spans, split around them: for models that lose the placeholders."""
-    found: list[Part] = []
-    for number, piece in enumerate(part.around):
-        found.extend(_trim(piece, []))
-        if number < len(part.spans):
-            found.append(Part(part.text[slice(*part.spans[number])], False))
-    return _merge(found)
+    cores = (_core(part.text, *gap) for gap in part.gaps)
+    return _parts(part.text, ((start, end, []) for start, end in cores if start < end))
 
 
 def join(parts: list[Part], texts: list[str], lang: str) -> str:
     """Put a message together from the texts that stand for its parts, in language `lang`.
 
-    Languages without spaces between sentences gain one where the target language has it.
+    Languages without spaces between sentences gain one where the target language has it and something is translated.
     """
-    joined = ""
+    joined = []
     for number, (part, text) in enumerate(zip(parts, texts, strict=True)):
         glued = number > 0 and part.translate and parts[number - 1].translate
-        if glued and lang not in UNSPACED and text[:1] not in _CLOSING:
-            joined += " "
-        joined += text
-    return joined
+        changed = glued and (text != part.text or texts[number - 1] != parts[number - 1].text)
+        if changed and lang not in UNSPACED and text[:1] not in _CLOSING:
+            joined.append(" ")
+        joined.append(text)
+    return "".join(joined)
 
 
 def has_words(text: str) -> bool:
@@ -121,97 +148,180 @@ def has_words(text: str) -> bool:
     return any(character.isalpha() for character in text)
 
 
-def _split_line(line: str, in_table: bool, lang: str, limit: int, measure: Measure) -> list[Part]:
-    body = line.rstrip()
-    if not has_words(body):
-        return [Part(line, False)]
-    start = _MARKERS.match(body).end()
-    parts = [Part(body[:start], False)]
-    cells = re.split(r"((?<!\\)\|)", body[start:]) if in_table else [body[start:]]
-    for cell in cells:
-        parts.extend(_split_sentences(cell, lang, limit, measure))
-    return [*parts, Part(line[len(body) :], False)]
+@dataclass(frozen=True)
+class _View:
+    """A text as it is looked through: what a model may be given of it, and that with its spans masked."""
 
+    seen: str
+    hidden: str
+    spans: list[Span]
+    starts: list[int]
 
-def _split_sentences(text: str, lang: str, limit: int, measure: Measure) -> list[Part]:
-    spans = protect.inline(text)
-    # Full stops inside a span end no sentence.
-    hidden = list(text)
-    for start, end in spans:
-        hidden[start:end] = "x" * (end - start)
-    parts: list[Part] = []
-    position = 0
-    for sentence in _sentences("".join(hidden), lang):
-        for size in _fit(sentence, limit, measure, text[position : position + len(sentence)]):
-            end = position + size
-            inside = [(max(a, position), min(b, end)) for a, b in spans if a < end and b > position]
-            parts.extend(_trim(text[position:end], [(a - position, b - position) for a, b in inside]))
+    @classmethod
+    def of(cls, text: str) -> "_View":
+        spans = protect.spans(text)
+        seen = text if text.isascii() else _SURROGATE.sub("?", text)
+        hidden, position = [], 0
+        for start, end in spans:
+            hidden += seen[position:start], _MASK * (end - start)
             position = end
+        return cls(seen, "".join([*hidden, seen[position:]]), spans, [start for start, _ in spans])
+
+    def inside(self, start: int, end: int) -> list[Span]:
+        """The spans in a stretch that begins outside of any; the last of them may be cut off."""
+        if not self.spans:
+            return []
+        found = self.spans[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
+        return [*found[:-1], (found[-1][0], min(found[-1][1], end))] if found else []
+
+    def core(self, start: int, end: int) -> Range:
+        """A stretch without the white space and the spans at its ends; empty where it holds no words."""
+        inside = self.inside(start, end)
+        while inside and not _has_words(self.hidden, start, inside[0][0]):
+            start = _SEPARATORS.match(self.hidden, inside.pop(0)[1], end).end()
+        while inside and not _has_words(self.hidden, inside[-1][1], end):
+            end = inside.pop()[0]
+        return *_core(self.hidden, start, end), inside
+
+
+def _sentences(view: _View, lang: str) -> Iterator[Span]:
+    """The sentences of all lines, less the marks of lists, headings and tables and the spans over several lines."""
+    several = [span for span in view.spans if _LINE_END.search(view.seen, *span)]
+    piped = "|" in view.hidden
+    position = 0
+    for start, end in [*several, (len(view.seen), 0)]:
+        lines = view.hidden[position:start].splitlines(keepends=True)
+        rows = protect.tables(lines) if piped else [False] * len(lines)
+        for line, in_table in zip(lines, rows, strict=True):
+            body = position + len(line.rstrip())
+            if _has_words(view.hidden, position, body):
+                for first, last in _stretches(view.hidden, position, body, in_table):
+                    yield from _divide(view.hidden, first, last, lang)
+            position += len(line)
+        position = end
+
+
+def _stretches(hidden: str, start: int, end: int, in_table: bool) -> list[Span]:
+    """What a line consists of after its markers: its columns or the cells of a table, a bold name apart."""
+    markers = _MARKERS.match(hidden, start, end)
+    start = markers.end()
+    if "#" in markers[0] and (hashes := _CLOSING_HASHES.search(hidden, start, end)):
+        end = hashes.start()
+    pattern = _CELLS if in_table else _COLUMNS
+    found: list[Span] = []
+    while True:
+        gap = pattern.search(hidden, start, end)
+        stop, after = gap.span() if gap else (end, end)
+        if bold := _BOLD.match(hidden, start, stop):
+            found.append(bold.span("bold"))
+            start = bold.end()
+        found.append((start, stop))
+        if not gap:
+            return found
+        start = after
+
+
+def _divide(hidden: str, start: int, end: int, lang: str) -> Iterator[Span]:
+    """A stretch of a line in sentences; all of its characters are in one of them, and no span in two."""
+    first = start
+    while start < end:
+        text = hidden[start : min(end, start + _CHUNK)]
+        sentences = sentencex.segment(lang, text)
+        if "".join(sentences) != text:
+            sentences = [text]
+        if start + len(text) < end and len(sentences) > 1:
+            sentences.pop()  # may go on
+        for sentence in sentences:
+            start += len(sentence)
+            if start == end or hidden[start - 1 : start + 1] != 2 * _MASK:
+                yield first, start
+                first = start
+
+
+def _fitting(view: _View, start: int, end: int, limit: int, measure: Measure) -> Iterator[Range]:
+    """What a sentence has to translate, in one piece or in several that each are within the limit."""
+    waiting = [(start, end)]
+    while waiting:
+        start, end = waiting.pop()
+        if end - start <= _CHARACTERS_A_UNIT * limit:
+            start, end, inside = view.core(start, end)
+            if start == end:
+                continue
+            if (4 * (end - start) <= limit and not inside) or _size(view, start, end, limit, measure) <= limit:
+                yield start, end, inside
+                continue
+            if end - start == 1:
+                continue
+        cut = _cut(view, start, end, limit, measure)
+        if cut < end:
+            waiting += (cut, end), (start, cut)
+
+
+def _size(view: _View, start: int, end: int, limit: int, measure: Measure) -> int:
+    """What a stretch measures, as it is or masked, whichever is more; its bytes where those are within the limit."""
+    texts = [view.seen[start:end]]
+    if inside := view.inside(start, end):
+        texts.append(_part(view.seen, start, end, inside).masked)
+    return max(size if (size := byte_length(text)) <= limit else measure(text) for text in texts)
+
+
+def _cut(view: _View, start: int, end: int, limit: int, measure: Measure) -> int:
+    """Where to cut a piece that is too long: after a clause, else a word, else anywhere but inside a span."""
+    reach = min(end - 1, start + _CHARACTERS_A_UNIT * limit)
+    while reach > start + 1 and (size := _size(view, start, reach, limit, measure)) > limit:
+        length = reach - start
+        reach = start + max(1, min(length * limit // size, length * 7 // 8))
+    for pattern in (_CLAUSE, _SPACE):
+        # Not too near the start, where a piece would be too short to be understood.
+        cuts = [match.end() for match in pattern.finditer(view.hidden, start + (reach - start) // 3, reach)]
+        if cuts:
+            return cuts[-1]
+    number = bisect_left(view.starts, reach) - 1
+    if number >= 0 and reach < view.spans[number][1]:
+        first, last = view.spans[number]
+        return first if first > start else min(last, end)
+    cut = reach
+    while cut > start + 1 and _are_one(view.hidden[cut - 1], view.hidden[cut]):
+        cut -= 1
+    return reach if _are_one(view.hidden[cut - 1], view.hidden[cut]) else cut
+
+
+def _are_one(before: str, character: str) -> bool:
+    """Whether two characters are seen as one: a letter and its combining mark, or what a joiner joins; no span."""
+    if before == _MASK:
+        return False
+    return unicodedata.category(character)[0] == "M" or character in _JOINERS or before == "\u200d"
+
+
+def _core(hidden: str, start: int, end: int) -> Span:
+    """A stretch without the white space at its ends; empty where it holds no words."""
+    if not _has_words(hidden, start, end):
+        return end, end
+    while hidden[start].isspace():
+        start += 1
+    while hidden[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _has_words(hidden: str, start: int, end: int) -> bool:
+    """Whether there is anything to translate in a stretch without its spans."""
+    found = _WORDS.search(hidden, start, end)
+    return found is not None and (found[0].isalpha() or has_words(hidden[start:end]))
+
+
+def _part(text: str, start: int, end: int, spans: list[Span]) -> Part:
+    return Part(text[start:end], True, tuple((a - start, b - start) for a, b in spans) if spans else ())
+
+
+def _parts(text: str, ranges: Iterable[Range]) -> list[Part]:
+    """The whole text in parts: the given ranges, which are translated, and what is kept between them."""
+    parts, position = [], 0
+    for start, end, spans in ranges:
+        if start > position:
+            parts.append(Part(text[position:start], False))
+        parts.append(_part(text, start, end, spans))
+        position = end
+    if position < len(text):
+        parts.append(Part(text[position:], False))
     return parts
-
-
-def _sentences(text: str, lang: str) -> list[str]:
-    """The sentences of a line; all of its characters are in one of them."""
-    if not text:
-        return []
-    sentences = sentencex.segment(lang, text)
-    return sentences if "".join(sentences) == text else [text]
-
-
-def _fit(hidden: str, limit: int, measure: Measure, text: str) -> list[int]:
-    """The lengths of the pieces that a sentence is cut into: at clauses, else at spaces, else anywhere."""
-    sizes = []
-    start = 0
-    while measure(text[start:]) > limit:
-        end = _longest(text, start, limit, measure)
-        clauses = [match.end() for match in _CLAUSE.finditer(hidden, start, end)]
-        spaces = [match.end() for match in _SPACE.finditer(hidden, start, end)]
-        middle = start + (end - start) // 3
-        cut = max((at for at in clauses if at > middle), default=0) or max(
-            (at for at in spaces if at > middle), default=0
-        )
-        cut = cut or end
-        sizes.append(cut - start)
-        start = cut
-    return [*sizes, len(text) - start]
-
-
-def _longest(text: str, start: int, limit: int, measure: Measure) -> int:
-    """The end of the longest piece from `start` within the limit, at least one character."""
-    low, high = start + 1, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if measure(text[start:middle]) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _trim(text: str, spans: list[protect.Span]) -> list[Part]:
-    """A sentence as its translatable core and what stands before and after it: white space and outer spans."""
-    start, end = 0, len(text)
-    while spans and not has_words(text[start : spans[0][0]]):
-        start = spans.pop(0)[1]
-    while spans and not has_words(text[spans[-1][1] : end]):
-        end = spans.pop()[0]
-    core = text[start:end]
-    if not has_words(core):
-        return [Part(text, False)]
-    start += len(core) - len(core.lstrip())
-    end -= len(core) - len(core.rstrip())
-    inner = tuple((a - start, b - start) for a, b in spans)
-    return [Part(text[:start], False), Part(text[start:end], True, inner), Part(text[end:], False)]
-
-
-def _merge(parts: list[Part]) -> list[Part]:
-    """The parts without empty ones, neighbours that are kept made one."""
-    merged: list[Part] = []
-    for part in parts:
-        if not part.text:
-            continue
-        if merged and not part.translate and not merged[-1].translate:
-            merged[-1] = Part(merged[-1].text + part.text, False)
-        else:
-            merged.append(part)
-    return merged

@@ -64,7 +64,7 @@ def _translate_parts(parts: set[Part], translator: Translator) -> dict[Part, Pie
     damaged = {part: segments.pieces(part) for part in parts if part not in results}
     again = _translate_once((piece for pieces in damaged.values() for piece in pieces if piece.translate), translator)
     for part, pieces in damaged.items():
-        results[part] = [(piece, again.get(piece)) for piece in pieces]
+        results[part] = [(piece, _restore(piece, again[piece]) if piece in again else None) for piece in pieces]
     return results
 
 
@@ -79,12 +79,7 @@ def _restore(part: Part, found: Attempt) -> Attempt | None:
     """An attempt with the part's spans in place of their placeholders; None where the model damaged one."""
     if found.text is None:
         return None if part.spans else found
-    if found.text == part.masked:
-        text: str | None = part.text
-    elif part.spans:
-        text = part.restore(found.text) if _says_something(part, found.text) else None
-    else:
-        text = " ".join(found.text.split())
+    text = part.restore(found.text) if not part.spans or _says_something(part, found.text) else None
     return None if text is None else replace(found, text=text)
 
 

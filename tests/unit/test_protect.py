@@ -1,0 +1,156 @@
+"""What is code, markup or data stays; prose beside it is translated."""
+
+import re
+
+import pytest
+from translators import translated
+
+from mothertongue import protect
+
+
+def shouted(text, lang="en"):
+    """A message through a model that shouts every word and leaves placeholders alone."""
+
+    def model(batch):
+        return [re.sub(r"(?<!\w)(?!XQ\d)\w+", lambda word: word[0].upper(), segment) for segment in batch]
+
+    (result,) = translated([text], model, source=lang)
+    return result.text
+
+
+KEPT = [
+    "```python\nprint('Hello. World')\n```",
+    "~~~\nsome code\n~~~",
+    "- \n  ```bash\n  ls -l all\n  ```",
+    "> ```\n> quoted code\n> ```",
+    "\n    indented code\n    more of it\n",
+    "1.\n\n        pip install foo\n        cd foo\n",
+    "\n    name,age,city\n    Ann,31,Leeds",
+    "def area(r):\n    # the area of a disc\n    return 3.14 * r ** 2\n\nprint(area(2))",
+    "import numpy as np\n\nx = np.zeros(3)  # nothing\ny = x.sum()",
+    '#include <stdio.h>\nint main(void) {\n    printf("hello world");\n    return 0;\n}',
+    "SELECT name FROM users\nWHERE id = 5;",
+    '{\n  "name": "John Smith",\n  "tags": ["good", "old"]\n}',
+    ".box {\n  color: red;\n}",
+    "sudo apt-get install some-package",
+    'value = float(input("Enter a value: "))',
+    "$ git status",
+    '>>> print("one", end="")\n>>> x.append("two")',
+    "$$\n\\frac{a}{b} is a fraction\n$$",
+    "\\[\n x = \\text{size} \\\\[1em]\n\\]",
+    "\\begin{align}\na &= b \\text{ if so}\n\\begin{cases} one \\end{cases}\n\\end{align}",
+    "https://www.wikipedia.org/wiki/Some_Page_(film)",
+    "<https://example.org/a b>",
+    "`inline code only`",
+    "<!-- a comment -->",
+    "<pre>\nlet it = be\n</pre>",
+    '<img\n  src="some picture.png"\n  alt="">',
+    "|---|:---:|",
+    "| 50°F | A | x = 1 |",
+    "🙂🎉👍🏽👩‍👩‍👧🇧🇷1️⃣",
+    "12 + 30 = 42",
+    "    /\\_/\\\n   ( o.o )\n    > ^ <",
+]
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_code_links_formulas_and_drawings_are_kept(text):
+    assert shouted(f"One line.\n\n{text}\n\nAnother line.") == f"ONE LINE.\n\n{text}\n\nANOTHER LINE."
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        "`foo bar`", "``a ` b``", "`foo\nbar`", "```r```", "$a+b$", "$\\alpha$", "\\(x+y\\)", "\\[ a = b \\]", "$$ x^2 $$", "\\frac{a}{b}",
+        "https://a.org/x_(y)", "www.example.com/path", "apps.example.net", "me@example.org", "me@host:~/folder/file", "ftp://x.y/z",
+        "&amp;", "&#39;", "&#xe9;", "<br>", '<a href="x y">', "<code>let x</code>", "<user_id>", "<?php echo ?>", "[INST]", "<|im_start|>", "</s>", "<<SYS>>",
+        "foo_bar", "foo_bar(x, y)", "function()", "obj.method(x)", "getUserName", "isEven(n)", "--dry-run", "~/.bashrc", "/etc/hosts", "./run.sh",
+        "C:\\Users\\me", "$HOME", "${path}", "9f86d081884c7d659a2feaa0c55ad015", "e0cf4fa2-e944-44fb-b502-11f155062092", "10:30 - 11:45", "2023-02-07",
+        "m²", "→", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "\ud83d", "\uf8ff", "\x07",
+    ],
+    ids=ascii,
+)  # fmt: skip
+def test_marks_inside_a_sentence_are_kept(span):
+    assert shouted(f"See {span} for it, then go on.") == f"SEE {span} FOR IT, THEN GO ON."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs $5 and $10, or 20$ and 30$, or $$ and more $$ of it.",
+        "Set \\[optional\\] and \\(other\\) values.",
+        "Tell <insert your name here> and [Name] and the word(s) and he/she and/or it.",
+        "el hombre --dijo ella-- se fue",
+        "A lone ` tick, and another\n\nparagraph with ` one.",
+        "- one ` here\n- two ` there",
+        "The JavaScript of iPhones and LeBron (see e.g. page 3) is semi-automatic, state-of-the-art.",
+        "    This is an indented paragraph of prose (with an aside).\n    Money (64%)\n    Python",
+        "1. first\n\n    more of the first, indented\n    - nested",
+        "Roses are red;\nviolets are blue;",
+        "- milk, two litres (cold);\n- item(s);",
+        "import duties rose\nand fell again",
+        "# Heading\n\nif you like it, then go",
+        "Total = 50\n\nSpeed = distance over time",
+        "~~~~~~~~~~\nchapter one\n~~~~~~~~~~\nthe story",
+        "put three backticks ```\nbefore it",
+        "One line\rand another\u2028and more",
+        "A | B or C",
+    ],
+)
+def test_prose_is_translated(text):
+    assert shouted(text) == re.sub(r"\w+", lambda word: word[0].upper(), text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Here: ```python\nfor x in y:\n    print(x)\n```\nDone now.",
+            "HERE: ```python\nfor x in y:\n    print(x)\n```\nDONE NOW.",
+        ),
+        ("```python\nprint(1)```\nProse here.", "```python\nprint(1)```\nPROSE HERE."),
+        ("Never closed:\n```\ncode\n\nand more", "NEVER CLOSED:\n```\ncode\n\nand more"),
+        ("```\ncode\n``` And prose.\nMore.", "```\ncode\n``` AND PROSE.\nMORE."),
+        ("Use `<pre>` and `</pre>` now.", "USE `<pre>` AND `</pre>` NOW."),
+        ("the $n$th of <b>bold</b> words", "THE $n$TH OF <b>BOLD</b> WORDS"),
+        ('See [it](img.png "A title") now.', 'SEE [IT](img.png "A title") NOW.'),
+        ("Its ![alt](a.png), [ref][one].", "ITS ![ALT](a.png), [REF][one]."),
+        ("(see https://a.org/b.)", "(SEE https://a.org/b.)"),
+        (
+            "Run this:\nfor i in range(3):\n    print(i)\nit fails",
+            "RUN THIS:\nfor i in range(3):\n    print(i)\nIT FAILS",
+        ),
+        ("`foo` - a name: `bar`", "`foo` - A NAME: `bar`"),
+        ("in 2020\n- 3 items", "IN 2020\n- 3 ITEMS"),
+        ("one   two\tthree  four", "ONE   TWO\tTHREE FOUR"),
+        ("1. **Flour**: two cups\n* **Eggs** - three", "1. **FLOUR**: TWO CUPS\n* **EGGS** - THREE"),
+        ("**Note:** all good.\n__All bold. Here__", "**NOTE:** ALL GOOD.\n__ALL BOLD. HERE__"),
+        ("| `a|b` | **xx yy** |\n|--|--|\n| c \\| dd |  ee|", "| `a|b` | **XX YY** |\n|--|--|\n| C \\| DD |  EE|"),
+        ("## Title here ##\n\n* [x] done\n> > - [ ] open", "## TITLE HERE ##\n\n* [x] DONE\n> > - [ ] OPEN"),
+        ("[^note]: a footnote\nand its mark[^note]", "[^note]: A FOOTNOTE\nAND ITS MARK[^note]"),
+        ("(a) first\n1.) second\n**3.** third\n=>fourth", "(a) FIRST\n1.) SECOND\n**3.** THIRD\n=>FOURTH"),
+    ],
+)
+def test_code_and_prose_side_by_side(text, expected):
+    assert shouted(text) == expected
+
+
+def test_markers_tables_and_blank_lines_stand_where_they_stood():
+    text = (
+        "# Title of it\n\n- first thing\n  1. second thing\n> quoted words\n\n\n"
+        "| one cell | two |\n|---|---|\n| three | `x` |\n\r\nEnd 🙂 here.  \n"
+    )
+    (result,) = translated([text], lambda batch: ["T" for _ in batch])
+    assert result.text == ("# T\n\n- T\n  1. T\n> T\n\n\n| T | T |\n|---|---|\n| T | `x` |\n\r\nT 🙂 T  \n")
+
+
+def test_other_scripts():
+    assert shouted("Используй foo_bar() или нет.", "ru") == "ИСПОЛЬЗУЙ foo_bar() ИЛИ НЕТ."
+    assert shouted("Молоко (два литра);\nхлеб;", "ru") == "МОЛОКО (ДВА ЛИТРА);\nХЛЕБ;"
+    text = "看https://a.org/b。温度±5度，运行foo_bar(x)，写信给foo@bar.com吧！函数(function)和方法(method)；"
+    assert [text[start:end] for start, end in protect.spans(text)] == [
+        "https://a.org/b",
+        "±5",
+        "foo_bar(x)",
+        "foo@bar.com",
+    ]
