@@ -75,6 +75,7 @@ ENGINE_MODULES = [
 TRANSLATION_MODULES = [
     *ENGINE_MODULES,
     "attempts",
+    "code_blocks",
     "language_id",
     "languages",
     "messages",

@@ -6,6 +6,7 @@ rule combine:
         script="scripts/combine.py",
         library=library(
             "cards",
+            "code_blocks",
             "dataset",
             "errors",
             "files",

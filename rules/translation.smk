@@ -4,7 +4,7 @@
 rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
-        library=library(*ENGINE_MODULES, "conversion", "licences"),
+        library=library(*ENGINE_MODULES, "licences"),
         files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model][1]),
     output:
         model=directory("{results}/models/translation/{model}"),

@@ -2,8 +2,9 @@
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from mothertongue.errors import UserError
@@ -20,7 +21,8 @@ def convert(source: Path, folder: Path, model_type: str, tokenizer_files: Sequen
     another architecture than `model_type`, or a file is missing or damaged.
     """
     config = read_json(source / "config.json")
-    if (found := config.get("model_type")) != model_type:
+    found = config.get("model_type") if isinstance(config, dict) else None
+    if found != model_type:
         raise UserError(f"the model is a '{found}', and this engine runs '{model_type}' models; choose another")
     vocabularies = [name for name in tokenizer_files if (source / name).is_file()]
     if not vocabularies:
@@ -44,23 +46,35 @@ def _run_converter(source: Path, folder: Path) -> None:
     # The tokenizers only lend their vocabulary here: what they recommend for texts is of no matter.
     warnings.filterwarnings("ignore", module="transformers")
     _register_marian()
+    _register_t5()
 
     class Converter(TransformersConverter):
         def load_model(self, model_class: Any, path: str, **options: Any) -> Any:
-            # transformers only warns of weights that the file lacks, and draws them at random.
-            model, report = model_class.from_pretrained(path, output_loading_info=True, **options)
-            if lacking := [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]:
-                raise ValueError(f"{len(lacking)} weights are missing or of another shape, such as {lacking[0]}")
+            options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+            model, report = _load("weights", model_class.from_pretrained, path, **options)
+            # transformers draws these at random, with no more than a warning.
+            if lacking := sorted([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]):
+                raise ValueError(f"weights are missing or of another shape ({len(lacking)}, such as {lacking[0]})")
             return model
+
+        def load_tokenizer(self, tokenizer_class: Any, path: str, **options: Any) -> Any:
+            return _load("tokenizer", tokenizer_class.from_pretrained, path, **options)
 
     try:
         Converter(str(source)).convert(str(folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"cannot convert the model: {_first_line(error)}") from None
-    except Exception as error:  # what damaged weights raise has only Exception in common
-        if type(error).__name__ not in ("SafetensorError", "UnpicklingError", "EOFError"):
-            raise
-        raise UserError(f"cannot convert the model, its weights are damaged: {_first_line(error)}") from None
+
+
+def _load(what: str, load: Callable[..., Any], path: str, **options: Any) -> Any:
+    """Load a part of a model. Raises UserError for whatever transformers raises, since damaged files raise anything."""
+    try:
+        return load(path, **options)
+    except UnpicklingError:
+        raise UserError(f"cannot load the model's {what}: the pickle holds more than tensors, or is damaged") from None
+    except Exception as error:
+        problem = f"{type(error).__name__}: {_first_line(error)}"
+        raise UserError(f"cannot load the model's {what}: {problem}") from None
 
 
 def _register_marian() -> None:
@@ -94,6 +108,27 @@ def _register_marian() -> None:
             super().set_config(config, model, tokenizer)
             if _start_is_trained(model.model.decoder):
                 config.decoder_start_token = tokenizer.pad_token
+
+
+def _register_t5() -> None:
+    """Make CTranslate2 scale a T5's outputs where the model does, and take no more tokens than it has.
+
+    Its own loader goes by tie_word_embeddings, which transformers 5 sets for every T5: the scores of MADLAD-400, which
+    does not scale and has two matrices, came out far too low.
+    """
+    from ctranslate2.converters.transformers import T5Loader, register_loader
+
+    @register_loader("T5Config")
+    class Loader(T5Loader):
+        def get_model_spec(self, model: Any) -> Any:
+            scaled = model.config.scale_decoder_outputs
+            if not scaled and model.lm_head.weight is model.shared.weight:
+                raise ValueError("weights are missing: the embeddings or lm_head.weight")
+            model.config.tie_word_embeddings = scaled
+            return super().get_model_spec(model)
+
+        def get_vocabulary(self, model: Any, tokenizer: Any) -> list[str]:
+            return super().get_vocabulary(model, tokenizer)[: model.config.vocab_size]
 
 
 def _start_is_trained(decoder: Any) -> bool:

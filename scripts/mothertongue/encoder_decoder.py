@@ -19,7 +19,7 @@ from mothertongue.progress import Progress, say
 from mothertongue.references import Reference
 
 END = "</s>"
-# Batches a worker that are handed to CTranslate2 at once. The fewer, the closer the longest output is to each segment's.
+# Batches a worker that CTranslate2 gets at once. The fewer, the less far loops run past their own longest output.
 _WINDOW = 2
 # Windows that are tokenised ahead of the one whose results are awaited.
 _AHEAD = 2
@@ -34,12 +34,12 @@ _CAREFUL = {"repetition_penalty": 1.2, "no_repeat_ngram_size": 4}
 
 @dataclass
 class _Window:
-    """Segments that CTranslate2 works on: their numbers and tokens, and the batch size and limit they were given."""
+    """Segments that CTranslate2 works on: their numbers and tokens, the batch size, the longest output of each."""
 
     numbers: list[int]
     tokens: list[list[str]]
     batch_tokens: int = 0
-    longest_output: int = 0
+    longest: list[int] = field(default_factory=list)
     futures: list[Any] = field(default_factory=list)
 
 
@@ -47,6 +47,7 @@ class EncoderDecoder(Engine):
     """A model in CTranslate2's format with its SentencePiece vocabulary."""
 
     RETRIES = True
+    USES = ("conversion",)
     # What config.json calls the architecture, and the names of the SentencePiece files: one, or source and target.
     MODEL_TYPE: ClassVar[str]
     TOKENIZER_FILES: ClassVar[tuple[str, ...]] = ("sentencepiece.bpe.model",)
@@ -64,7 +65,8 @@ class EncoderDecoder(Engine):
             try:
                 convert(Path(hub), folder, cls.MODEL_TYPE, cls.TOKENIZER_FILES)
             except UserError as error:
-                raise UserError(f"{reference.text}: {error}") from None
+                message = str(error).replace(f"{hub}/", "").replace(hub, reference.text)
+                raise UserError(f"{reference.text}: {message}") from None
         fetching.write_record(folder, reference, resolved)
 
     def __init__(self, model: Path, settings: Settings) -> None:
@@ -79,7 +81,10 @@ class EncoderDecoder(Engine):
         self._positions = read_json(model / "original_config.json").get("max_position_embeddings") or 512
         self._source = SentencePieceProcessor(str(files[0]))
         self._target = SentencePieceProcessor(str(files[-1])) if len(files) > 1 else self._source
-        self.check_languages(model, _vocabulary(model))
+        vocabulary = _vocabulary(model)
+        self.check_languages(model, vocabulary)
+        # Models may write names of languages and the like, which are no text.
+        self._control = vocabulary - _pieces(self._source) - _pieces(self._target)
         self._translator = _load(model, settings)
         self._workers = self._translator.num_translators
 
@@ -91,11 +96,9 @@ class EncoderDecoder(Engine):
     def target_prefix(self) -> list[str]:
         """The tokens that the decoder is made to begin with."""
 
+    @abstractmethod
     def check_languages(self, model: Path, vocabulary: set[str]) -> None:
         """Raise UserError where the model has no token for one of the languages."""
-        for code in (self.settings.source_code, self.settings.target_code):
-            if code and code not in vocabulary:
-                raise UserError(f"{model.name} does not know the language token {code}; choose another model or engine")
 
     def measure(self, text: str) -> int:
         """The length of a segment in SentencePiece pieces."""
@@ -148,7 +151,7 @@ class EncoderDecoder(Engine):
             expansion = _CAREFUL_EXPANSION
         prefix = self.target_prefix()
         window.batch_tokens = self.batch_tokens
-        window.longest_output = min(self._positions - 1, expansion * max(map(len, window.tokens)) + _SLACK)
+        window.longest = [min(self._positions - 1, expansion * len(tokens) + _SLACK) for tokens in window.tokens]
         window.futures = self._translator.translate_batch(
             window.tokens,
             [prefix] * len(window.tokens) if prefix else None,
@@ -156,7 +159,7 @@ class EncoderDecoder(Engine):
             batch_type="tokens",
             asynchronous=True,
             max_input_length=0,  # segments were made to fit: nothing is cut
-            max_decoding_length=window.longest_output,
+            max_decoding_length=max(window.longest),
             return_scores=True,
             disable_unk=True,
             **decoding,
@@ -166,7 +169,8 @@ class EncoderDecoder(Engine):
         """The outputs of a window; where memory runs out, the batch is halved and the window done again."""
         while True:
             try:
-                return [self._output(future.result(), window.longest_output) for future in window.futures]
+                results = zip(window.futures, window.longest, strict=True)
+                return [self._output(future.result(), longest) for future, longest in results]
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error) or window.batch_tokens <= _SMALLEST_BATCH:
                     raise
@@ -177,9 +181,16 @@ class EncoderDecoder(Engine):
                 self._submit(window, careful)
 
     def _output(self, result: Any, longest: int) -> Output:
+        """The text of a result, cut at its own limit: how far CTranslate2 went depends on the segments beside it."""
         tokens = result.hypotheses[0]
-        text = self._target.decode(tokens[len(self.target_prefix()) :]).strip()
-        return Output(text, result.scores[0], complete=len(tokens) < longest)
+        given = len(self.target_prefix())
+        complete = len(tokens) < longest
+        # CTranslate2's mean is over what was given too, which costs nothing; the end counts, and is not among tokens.
+        scored = len(tokens) + complete
+        score = result.scores[0] * scored / (scored - given)
+        text = self._target.decode([token for token in tokens[given:longest] if token not in self._control])
+        # SentencePiece leaves its sign for a space in pieces that it does not know: those of the source alone.
+        return Output(text.replace("▁", " ").strip(), score, complete)
 
 
 def _load(model: Path, settings: Settings) -> Any:
@@ -203,6 +214,10 @@ def _load(model: Path, settings: Settings) -> Any:
 def _vocabulary(model: Path) -> set[str]:
     """The tokens of a converted model, source and target."""
     return {token for path in sorted(model.glob("*_vocabulary.json")) for token in read_json(path)}
+
+
+def _pieces(model: Any) -> set[str]:
+    return set(model.id_to_piece(list(range(model.get_piece_size()))))
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -14,8 +14,8 @@ from mothertongue.references import Reference
 
 # The longest output, in tokens, for a source of so many: what is longer is a loop.
 _EXPANSION, _SLACK = 2, 30
-# The decoding that avoids repetition.
-_CAREFUL = {"repetition_penalty": 1.2, "no_repeat_ngram_size": 4}
+# The decoding that avoids repetition: a penalty for tokens, and the length of runs that may not recur.
+_PENALTY, _NO_REPEAT = 1.2, 4
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -30,6 +30,8 @@ class Generation(Engine):
     # The class of transformers that loads the model, and the side on which batches are padded.
     LOADER: ClassVar[str]
     PADDING: ClassVar[str] = "right"
+    # How many tokens a decoder of its own begins with; 0 where the model goes on from what it reads.
+    GIVEN: ClassVar[int] = 0
 
     @classmethod
     def fetch(cls, reference: Reference, folder: Path) -> None:
@@ -47,6 +49,7 @@ class Generation(Engine):
         """Load the model. Raises UserError where it is damaged or does not know the languages."""
         import torch
         import transformers
+        from safetensors import SafetensorError
 
         from mothertongue import causal
 
@@ -60,11 +63,17 @@ class Generation(Engine):
             raise UserError(f"translation.compute_type {settings.compute_type}: this engine has {', '.join(_DTYPES)}")
         torch.set_num_threads(settings.workers)
         dtype = causal.compute_dtype() if settings.compute_type == "auto" else getattr(torch, settings.compute_type)
+        loader = getattr(transformers, self.LOADER)
         try:
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(model)
-            self.model = getattr(transformers, self.LOADER).from_pretrained(model, dtype=dtype, use_safetensors=True)
-        except (OSError, ValueError, RuntimeError) as error:
+            self.model, report = loader.from_pretrained(
+                model, dtype=dtype, use_safetensors=True, output_loading_info=True
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserError(f"{model}: transformers cannot load it: {error}") from None
+        # transformers draws these at random, with no more than a warning.
+        if lacking := sorted(report["missing_keys"]):
+            raise UserError(f"{model}: weights are missing ({len(lacking)}, such as {lacking[0]})")
         self.model.to(device).eval()
         self.tokenizer.padding_side = self.PADDING
         if self.tokenizer.pad_token is None:
@@ -119,7 +128,8 @@ class Generation(Engine):
 
         batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.model.device)
         width = batch["input_ids"].shape[1]
-        longest = _EXPANSION * min(width, self.limit) + _SLACK
+        longest = [_EXPANSION * min(len(row), self.limit) + _SLACK for row in tokens]
+        first = self.GIVEN or width
         scores = _GreedyScores()
         with torch.inference_mode():
             sequences = self.model.generate(
@@ -127,25 +137,35 @@ class Generation(Engine):
                 attention_mask=batch["attention_mask"],
                 do_sample=False,
                 num_beams=self.settings.beam_size,
-                max_new_tokens=longest,
+                max_new_tokens=max(longest),
                 pad_token_id=self.tokenizer.pad_token_id,
-                logits_processor=[scores],
-                **(_CAREFUL if careful else {}),
+                logits_processor=[*(_no_repetition(first) if careful else []), scores],
                 **self.generation(),
             )
-        # A decoder of its own starts from a token; a causal model repeats the prompt.
-        first = 1 if self.model.config.is_encoder_decoder else width
         ends = self._ends()
         for row, sequence in enumerate(sequences[:, first:].tolist()):
-            length = next((at for at, token in enumerate(sequence) if token in ends), None)
-            score = scores.mean(row, length) if self.settings.beam_size == 1 else None
-            yield Output(self.decode(sequence[:length]), score, complete=length is not None)
+            # A row's own limit: how far generate went depends on the rows beside it.
+            written = sequence[: longest[row]]
+            length = next((at for at, token in enumerate(written) if token in ends), None)
+            count = len(written) if length is None else length + 1
+            score = scores.mean(row, count) if self.settings.beam_size == 1 else None
+            yield Output(self.decode(written[:length]), score, complete=length is not None)
 
     def _ends(self) -> set[int]:
         """The tokens that end a text: chat models end their turn with another than the tokenizer's own."""
         configured = self.model.generation_config.eos_token_id
         configured = configured if isinstance(configured, list) else [configured]
         return {*configured, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id} - {None}
+
+
+def _no_repetition(first: int) -> list[Any]:
+    """Logits processors against repetition in what stands behind the first tokens: a prompt's words may come again."""
+    from transformers import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
+
+    def behind(processor: Any) -> Any:
+        return lambda input_ids, scores: processor(input_ids[:, first:], scores)
+
+    return [behind(RepetitionPenaltyLogitsProcessor(_PENALTY)), behind(NoRepeatNGramLogitsProcessor(_NO_REPEAT))]
 
 
 class _GreedyScores:
@@ -158,7 +178,6 @@ class _GreedyScores:
         self.steps.append((scores.max(-1).values - scores.float().logsumexp(-1)).cpu())
         return scores
 
-    def mean(self, row: int, length: int | None) -> float | None:
-        """The mean over a sequence of `length` tokens and its end."""
-        steps = self.steps if length is None else self.steps[: length + 1]
-        return sum(float(step[row]) for step in steps) / len(steps) if steps else None
+    def mean(self, row: int, count: int) -> float:
+        """The mean over the first `count` tokens of a row."""
+        return sum(float(step[row]) for step in self.steps[:count]) / count

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from mothertongue.encoder_decoder import END, EncoderDecoder
 from mothertongue.engine import Pairs, every_pair
+from mothertongue.errors import UserError
 from mothertongue.tables import language_codes
 
 
@@ -25,6 +26,15 @@ class Multilingual(EncoderDecoder):
         names = language_codes(tables / "language_codes.tsv", cls.NAME)
         tokens = {code: cls.TOKEN.format(name) for code, name in names.items()}
         return every_pair(tokens, reference, cls.licence(reference), cls.NAMES_SOURCE)
+
+    def check_languages(self, model: Path, vocabulary: set[str]) -> None:
+        """Raise UserError where the model has no token for one of the languages."""
+        codes = [self.settings.target_code]
+        if self.NAMES_SOURCE:
+            codes.append(self.settings.source_code)
+        for code in codes:
+            if code not in vocabulary:
+                raise UserError(f"{model.name} has no language token '{code}'; choose another model or engine")
 
     def source_tokens(self, pieces: list[str]) -> list[str]:
         """The source language, the text, the end."""

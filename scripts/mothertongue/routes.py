@@ -70,8 +70,8 @@ def parse_pair(name: str) -> tuple[str, str]:
 def _override(pairs: Pairs, models: Mapping[str, str | Mapping[str, str] | None], inherit: bool) -> Pairs:
     """The pairs with those of `translation.models` laid over: {"en-pt": reference or {model, target_token}}.
 
-    None takes a pair away. A model that the engine has for the pair anyway keeps its codes. With `inherit` every model does, as in
-    multilingual engines, whose models share them.
+    None takes a pair away. A model that the engine has for the pair anyway keeps its codes. With `inherit` every model
+    does, as in multilingual engines, whose models share them.
     """
     result = dict(pairs)
     for name, value in models.items():

@@ -16,8 +16,14 @@ SCRIPTS = sorted(Path("scripts").glob("*.py"))
 LIBRARY = Path("scripts/mothertongue")
 SAMPLE = Path("config/demo/messages.jsonl")
 RULES = "\n".join(path.read_text() for path in sorted(Path("rules").glob("*.smk")))
-# Fetched only where an engine is chosen at run time.
-ENGINES = {"engines/firefox"}
+# Rules that load the engine of the configuration, which no import names.
+WITH_ENGINE = {"fetch_translation_model", "pivot", "translate"}
+ENGINES = {
+    "firefox": "models: {es-en: null}",
+    "opus-mt": "models: {en-pt: a/b, es-en: a/c}",
+    "nllb": "allow_noncommercial: true",
+    "llm": "allow_noncommercial: true",
+}
 
 
 def imports(path):
@@ -50,13 +56,14 @@ def closure(path):
     return {str(module.relative_to(LIBRARY).with_suffix("")) for module in reached}
 
 
-def dry_run_inputs():
-    """The input files of every rule, as Snakemake itself resolves them for the demo."""
+def dry_run_inputs(engine):
+    """The input files of every rule, as Snakemake itself resolves them for the demo with an engine."""
     from snakemake.api import SnakemakeApi  # noqa: F401  (fails here with a clear message where it is missing)
 
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "-n", "--forceall", "--nolock",
-         "results/demo/pt/evaluation/metrics.json"],
+         "--config", f"translation={{engine: {engine}, {ENGINES[engine]}}}",
+         "--", "results/demo/pt/evaluation/metrics.json"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     inputs = defaultdict(set)
@@ -69,16 +76,18 @@ def dry_run_inputs():
     return inputs
 
 
-def test_rules_list_their_script_and_the_modules_it_imports():
-    inputs = dry_run_inputs()
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rules_list_their_script_and_the_modules_it_imports(engine):
+    inputs = dry_run_inputs(engine)
     assert {"fetch", "split", "translate", "combine", "threads", "fetch_base_model", "tune", "evaluate"} <= set(inputs)
     for rule, files in inputs.items():
         script = Path(f"scripts/{rule}.py")
         assert str(script) in files
         listed = {f.removeprefix("scripts/mothertongue/").removesuffix(".py") for f in files if "/mothertongue/" in f}
         needed = closure(script)
-        if rule == "translate":
-            needed |= ENGINES
+        if rule in WITH_ENGINE:
+            module = f"engines/{engine.replace('-', '_')}"
+            needed |= closure(LIBRARY / f"{module}.py") | {module}
         assert listed - {"__init__"} >= needed, f"{rule} does not list {sorted(needed - listed)}"
         assert listed - {"__init__"} <= needed, f"{rule} lists {sorted(listed - needed)} in vain"
 

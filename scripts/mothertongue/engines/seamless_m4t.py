@@ -19,6 +19,7 @@ class SeamlessM4T(Generation):
     FAMILY = "facebook/seamless-m4t"
     LICENCE = "cc-by-nc-4.0"
     LOADER = "SeamlessM4Tv2ForTextToText"
+    GIVEN = 2  # the start and the target language
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> Pairs:
@@ -38,8 +39,9 @@ class SeamlessM4T(Generation):
         """Load the model. Raises UserError where it does not know the languages."""
         super().__init__(model, settings)
         known = getattr(self.model.generation_config, "text_decoder_lang_to_code_id", {})
-        if settings.target_code not in known:
-            raise UserError(f"{model.name} does not translate into {settings.target_code}; it knows {', '.join(known)}")
+        for code in (settings.source_code, settings.target_code):
+            if code not in known:
+                raise UserError(f"{model.name} does not know the language '{code}'; it knows {', '.join(known)}")
         self.tokenizer.src_lang = settings.source_code
 
     def encode(self, segment: str) -> list[int]:

@@ -1,0 +1,172 @@
+"""Blocks of code in a message: fenced, indented, and lines of code that nothing marks, judged line by line."""
+
+import re
+from collections.abc import Iterator
+
+Span = tuple[int, int]
+
+_FENCE = re.compile(r"[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}(?=[^`]*$)|~{3,4}(?!~))")
+# A fence that opens at the end of a line of prose: "Here it is: ```python".
+_LATE_FENCE = re.compile(r"(?:[^`]++|`[^`]++`(?!`))*+(?P<fence>`{3,})[\w+#.-]*[ \t]*$")
+
+_WORD = re.compile(r"[^\W\d_]{2}")
+# Signs of code in a line, once strings, addresses and comments are taken out of it.
+_LITERAL = re.compile(r"\"[^\"]*+\"|(?<!\w)'[^']*+'|\$[^$]*+\$|\w{2,10}://\S+|(?:#|//)[ ].*")
+_SIGN = re.compile(
+    r"""
+    [{};]$ | \S(?=[ ]?\{$) | ^[)\]}] | ^''[ ]?: | [A-Za-z0-9_\])][(\[](?!e?s\)) | (?<![<>!:])=(?!>)
+    | :: | -> | => | && | \|\| | [A-Za-z_][A-Za-z0-9_]\.[a-z_][a-z] | [A-Za-z0-9]_[A-Za-z0-9] | \$[{(]
+    | [ ](?:import|FROM|WHERE|SET|VALUES|AS|ON)[ ] | ;[ ](?:do|then)$
+    | ^(?:import|from|package|using|namespace|def|class|function|func|fn|struct|enum|interface|const|let|var|int|float
+        |double|char|void|bool|public|private|protected|static|export|async|await|if|elif|else:?|for|while|switch|case|do
+        |done|fi|then|try:?|except|catch|finally:?|with|return|pass|break|continue|print|echo|end|set|cd|mkdir
+        |SELECT|FROM|WHERE|INSERT|UPDATE|DELETE|CREATE|ORDER|GROUP|(?:INNER[ ]|LEFT[ ]|RIGHT[ ])?JOIN|>>>|@\w+
+        |\#(?:include|define|pragma))(?!\S)
+    """,
+    re.VERBOSE,
+)
+_PLAIN_WORD = re.compile(
+    r"(?<!\S)(?![A-Z]+\b)[^\W\d_]{2,}+[,.:!?]?(?!\S)|[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}"
+)
+_CALLED_WITH = re.compile(r"(?<=\w)\([^()]*+\)")
+_COMMENT = re.compile(r"#(?!#)|//|/\*|--[ ]")
+# A line that is typed into a shell: a program with an action, an option or a file, or anything after a prompt.
+_PROGRAM = r"(?:pip3?|npm|npx|yarn|git|docker|conda|apt|apt-get|brew|curl|wget|ssh|scp|chmod|python3?|cargo|kubectl)[ ]"
+_ACTION = r"(?:install|clone|init|add|run|commit|push|pull|build|update|-|https?:|[^\s,;]*[/@_.][^\s.])"
+_COMMAND = re.compile(rf"#!/|(?:(?:\$|sudo)[ ][a-z./]|{_PROGRAM}{_ACTION}).*(?<![.,:!?])$")
+_TYPED = re.compile(rf"^[ \t>]*(?:#!/|\$[ ]|sudo[ ]|{_PROGRAM})", re.MULTILINE)
+_STRONG = re.compile(r"[=;(]")
+_CALL = re.compile(r"\((?<=[A-Za-z0-9_].)(?!e?s\))")
+_LIST_ITEM = re.compile(r"[ \t>]*(?:[-*+•]|\d+[.)])[ \t]")
+_INDENTED = re.compile(r"(?: {4}|\t)[ \t]*\S")
+
+# How far a line is code. A block has two that are code, or one that is beyond doubt.
+_PROSE, _EITHER, _LIKELY, _CODE, _SURE = range(5)
+
+
+def find(text: str) -> list[Span]:
+    """Fenced blocks, indented ones, and lines of code that are neither."""
+    fenced = _fenced(text) if "```" in text or "~~~" in text else []
+    found = list(fenced)
+    position = 0
+    for start, end in [*fenced, (len(text), len(text))]:
+        found.extend(_unfenced(text[position:start], position))
+        position = end
+    return sorted(found)
+
+
+def _lines(text: str, offset: int = 0) -> list[tuple[str, int]]:
+    """Each line without what ends it, and where it starts."""
+    found = []
+    for line in text.splitlines(keepends=True):
+        found.append((line.rstrip("\r\n"), offset))
+        offset += len(line)
+    return found
+
+
+def _fenced(text: str) -> list[Span]:
+    """Fenced blocks; one of backticks that nothing closes runs to the end."""
+    found: list[Span] = []
+    lines = _lines(text)
+    unclosed: set[str] = set()
+    number = 0
+    while number < len(lines):
+        body, start = lines[number]
+        number += 1
+        opening = _FENCE.match(body) or _LATE_FENCE.match(body)
+        if not opening or (fence := opening["fence"]) in unclosed:
+            continue
+        late = opening.re is _LATE_FENCE
+        start += opening.start("fence") if late else 0
+        closings = ((i, end) for i in range(number, len(lines)) if (end := _closes(lines[i][0], fence)))
+        last, end = next(closings, (0, 0))
+        if end:
+            found.append((start, lines[last][1] + end))
+            number = last + 1
+        elif late or fence[0] == "~":
+            unclosed.add(fence)
+        else:
+            found.append((start, len(text)))
+            break
+    return found
+
+
+def _closes(body: str, fence: str) -> int:
+    """Where in a line a fence is closed, 0 where it is not: alone, before words of prose, or after the last code."""
+    bare = body.lstrip(" \t>")
+    if not bare.startswith(fence):
+        return len(body) if fence[0] == "`" and body.rstrip().endswith(fence) else 0
+    rest = bare.lstrip(fence[0])
+    if not rest.strip():
+        return len(body)
+    return len(body) - len(rest) if rest[0] == " " and len(rest.split()) > 1 else 0
+
+
+def _unfenced(text: str, offset: int) -> Iterator[Span]:
+    """Blocks of code that no fence marks, in a piece of text that begins at an offset."""
+    indented = text[:1] in (" ", "\t") or "\n    " in text or "\n\t" in text
+    if not (indented or "=" in text or "{" in text or ";\n" in text or _CALL.search(text) or _TYPED.search(text)):
+        return
+    lines = _lines(text, offset)
+    kinds = [_kind(body) for body, _ in lines]
+    if indented:
+        _judge_indented(lines, kinds)
+    first = 0
+    for number in range(len(lines) + 1):
+        if number < len(lines) and kinds[number] != _PROSE:
+            continue
+        likely = [i for i in range(first, number) if kinds[i] >= _LIKELY]
+        if sum(kinds[i] - _LIKELY for i in likely) >= 2:
+            start, end = likely[0], likely[-1]
+            # Comments and brackets beside a block are in it.
+            while start > first and lines[start - 1][0].strip():
+                start -= 1
+            while end + 1 < number and lines[end + 1][0].strip():
+                end += 1
+            yield lines[start][1], lines[end][1] + len(lines[end][0])
+        first = number + 1
+
+
+def _kind(body: str) -> int:
+    """How far a line is code, by its signs of code and its plain words; farther where it is indented."""
+    bare = body.strip() if ">>> " in body else body.strip(" \t>")
+    if not _WORD.search(bare):
+        return _CODE if bare.strip("()[],; ") in ("{", "}") else _EITHER
+    if len(bare) > 120 and not _STRONG.search(bare):
+        return _PROSE
+    if _COMMAND.match(bare):
+        return _SURE
+    if _LIST_ITEM.match(body):
+        return _PROSE
+    code = _LITERAL.sub("''", bare)
+    signs = len(_SIGN.findall(code))
+    words = len(_PLAIN_WORD.findall(_CALLED_WITH.sub("", code))) if signs else 0
+    indented = _INDENTED.match(body) is not None
+    if signs >= 2 and words <= signs + 1:
+        return _SURE if indented or (signs >= 3 and words <= 1) else _CODE
+    if signs and words <= 4:
+        return _LIKELY + indented
+    return _EITHER if _COMMENT.match(bare) or (indented and _is_terse(body)) else _PROSE
+
+
+def _judge_indented(lines: list[tuple[str, int]], kinds: list[int]) -> None:
+    """Makes code of the blocks, indented after a blank line outside lists, whose lines are not mostly prose."""
+    block: list[int] = []
+    in_list, blank = False, True
+    for number, (body, _) in enumerate([*lines, ("end", 0)]):
+        if _INDENTED.match(body) and not in_list and (blank or block):
+            block.append(number)
+        elif body.strip():
+            prose = sum(kinds[i] == _PROSE for i in block)
+            for i in block if 2 * prose <= len(block) else ():
+                kinds[i] = _SURE
+            block = []
+            in_list = bool(_LIST_ITEM.match(body)) or (in_list and body[0] in " \t")
+        blank = not body.strip()
+
+
+def _is_terse(body: str) -> bool:
+    """Whether a line has less of prose than of a command or data: three small words without a stop, or "a,b,c"."""
+    words = body.split()
+    small = len(words) <= 3 and "a" <= words[0][0] <= "z" and words[-1][-1] not in ".,:!?"
+    return small or (len(words) == 1 and "," in words[0][:-1])
