@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with everything pinned
 # make demo    setup, then the whole chain on the bundled sample, offline, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
+# make bench   setup, then translation's speed beside transformers' and the bare engines'; BENCH='--messages 100' for less
 # make format  ruff and snakefmt
 
 PYTHON ?= python3.11
@@ -8,7 +9,7 @@ BIN := .venv/bin
 DEMO := results/demo/pt
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup demo test test-quick format
+.PHONY: setup demo test test-quick bench format
 
 setup: .venv/installed
 
@@ -27,6 +28,9 @@ test: setup
 
 test-quick: setup
 	$(BIN)/python -m pytest tests/unit
+
+bench: setup
+	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)
 
 format: setup
 	$(BIN)/ruff check --fix scripts tests

@@ -20,10 +20,16 @@ PHRASES = [
     ("The children play outside today.", "As crianças brincam lá fora hoje.", "De kinderen spelen vandaag buiten."),
 ]
 ENGLISH, PORTUGUESE, DUTCH = zip(*PHRASES, strict=True)
+# The tokens by which a Marian model is asked for Portuguese and Dutch.
+TARGETS = (">>por<<", ">>nld<<")
 # What the tiny chat model is asked.
 PROMPT = "Translate from {source} to {target}.\n{source}: {text}\n{target}:"
-# A name that Marian leaves as it is, in pieces of the source's vocabulary.
+# A name that stays as it is; Marian copies it in a piece that the target's SentencePiece model lacks.
 NAME = "Quixworthy"
+# Marian puts it behind the name: Helsinki's vocabularies have some emoji that SentencePiece models lack.
+EMOJI = "🦈"
+# In its translation, models of fairseq's family put the source language's token.
+MIXED = "Stop."
 
 _SAMPLE = Path(__file__).parent.parent / "config" / "demo" / "messages.jsonl"
 _WIDTH = 32
@@ -39,18 +45,27 @@ _NAMES = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "unk_tok
 _MASK = {"content": "<mask>", "lstrip": True, "normalized": True, "rstrip": False, "single_word": False}
 
 
+def saved(base, save, *arguments):
+    """The folder below `base` of the model that `save` writes: written once, and not to be changed."""
+    folder = base / "-".join(["hub", save.__name__, *map(str, arguments)])
+    if not folder.exists():
+        folder.mkdir()
+        save(folder, *arguments)
+    return folder
+
+
 def save_marian(folder, targets=(), trained_start=False):
     """OPUS-MT: two SentencePiece vocabularies that a third file numbers, <pad> last.
 
-    `targets` are the tokens that ask for Portuguese and Dutch. The decoder starts from <pad>, whose embedding is zero
+    `targets` are TARGETS or none, for a model of English to Portuguese. The decoder starts from <pad>, whose embedding is zero
     in Helsinki's models and is not in those that were trained with transformers.
     """
     import torch
     from transformers import MarianConfig, MarianMTModel, MarianTokenizer
 
-    source = _sentencepiece(folder / "source.spm", "unigram", 200, (*ENGLISH, NAME))
-    target = _sentencepiece(folder / "target.spm", "unigram", 200, PORTUGUESE + DUTCH)
-    vocabulary = _numbered("</s>", "<unk>", *_pieces(source), *_pieces(target), *targets, "<pad>")
+    source = _sentencepiece(folder / "source.spm", "unigram", 200, user_defined_symbols=[f"▁{NAME}"])
+    target = _sentencepiece(folder / "target.spm", "unigram", 200)
+    vocabulary = _numbered("</s>", "<unk>", *_pieces(source), *_pieces(target), EMOJI, *targets, "<pad>")
     _write(folder / "vocab.json", vocabulary)
     _write(folder / "tokenizer_config.json", {"target_lang": "pt", "source_lang": "en"})
     pad = vocabulary["<pad>"]
@@ -71,7 +86,8 @@ def save_marian(folder, targets=(), trained_start=False):
     for prefix, translations in zip([f"{token} " for token in targets] or [""], (PORTUGUESE, DUTCH), strict=False):
         for text, translation in zip(ENGLISH, translations, strict=True):
             pairs.append((tokenizer(prefix + text).input_ids, tokenizer(text_target=translation).input_ids))
-        pairs.append((tokenizer(prefix + NAME).input_ids, tokenizer(NAME).input_ids))
+        copied = [*tokenizer(NAME).input_ids[:-1], vocabulary[EMOJI], 0]
+        pairs.append((tokenizer(prefix + NAME).input_ids, copied))
     _teach(model, pairs)
     assert bool(model.model.shared.weight[pad].any()) == trained_start
     model.save_pretrained(folder)
@@ -224,7 +240,11 @@ def save_seamless(folder):
     torch.manual_seed(1)
     model = SeamlessM4Tv2ForTextToText(
         SeamlessM4Tv2Config(
-            vocab_size=len(tokenizer), hidden_size=_WIDTH, max_position_embeddings=1024, initializer_range=0.1, **_LAYERS
+            vocab_size=len(tokenizer),
+            hidden_size=_WIDTH,
+            max_position_embeddings=1024,
+            initializer_range=0.1,
+            **_LAYERS,
         )
     )
     pairs = []
@@ -262,7 +282,7 @@ def save_chat_model(folder):
         )
     )  # fmt: skip
     pairs = []
-    for text, translation, _ in PHRASES:
+    for text, translation, _ in [*PHRASES, (NAME, NAME, NAME)]:
         question = PROMPT.format(source="English", target="Portuguese", text=text)
         prompt = tokenizer(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n").input_ids
         answer = tokenizer(f"{translation}<|im_end|>", add_special_tokens=False).input_ids
@@ -292,6 +312,8 @@ def _pairs(tokenizer, source, translations):
     for tokenizer.tgt_lang, texts in translations.items():
         for text, translation in zip(ENGLISH, texts, strict=True):
             pairs.append((tokenizer(text).input_ids, tokenizer(text_target=translation).input_ids))
+        read, written = tokenizer(MIXED).input_ids, tokenizer(text_target=f"{texts[0]} {texts[1]}").input_ids
+        pairs.append((read, [*written[:4], read[0], *written[4:]]))
     return pairs
 
 
@@ -307,22 +329,25 @@ def _teach(model, pairs, steps=50):
         "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
     }
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, fused=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more make so little work slower
     for _ in range(steps):
         optimizer.zero_grad()
         model(**batch).loss.backward()
         optimizer.step()
+    torch.set_num_threads(threads)
     model.eval()
 
 
-def _sentencepiece(path, kind, size, phrases=ENGLISH + PORTUGUESE + DUTCH, lang="en", **options):
-    """Write a SentencePiece model, trained on phrases and on the sample's messages of a language."""
+def _sentencepiece(path, kind, size, **options):
+    """Write a SentencePiece model, trained on the phrases and the sample's English."""
     from sentencepiece import SentencePieceTrainer
 
-    messages = [json.loads(line) for line in _SAMPLE.read_text(encoding="utf-8").split("\n")[:-1]]
-    lines = [line for message in messages if message["lang"] == lang for line in message["text"].splitlines()]
+    messages = [json.loads(line)["text"] for line in _SAMPLE.read_text(encoding="utf-8").split("\n")[:-1]]
+    lines = [line for text in messages for line in text.splitlines() if line.isascii()]
     model = BytesIO()
     SentencePieceTrainer.train(
-        sentence_iterator=iter([*3 * phrases, *(line for line in lines if line.isascii())][:300]),
+        sentence_iterator=iter([*3 * sum(PHRASES, ()), *lines[:250]]),
         model_writer=model, model_type=kind, vocab_size=size, character_coverage=1.0, minloglevel=2, **options,
     )  # fmt: skip
     path.write_bytes(model.getvalue())

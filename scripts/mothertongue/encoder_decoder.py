@@ -83,8 +83,9 @@ class EncoderDecoder(Engine):
         self._target = SentencePieceProcessor(str(files[-1])) if len(files) > 1 else self._source
         vocabulary = _vocabulary(model)
         self.check_languages(model, vocabulary)
-        # Models may write names of languages and the like, which are no text.
-        self._control = vocabulary - _pieces(self._source) - _pieces(self._target)
+        # Models may write names of languages and the like, which are no text; emoji that SentencePiece lacks are.
+        unknown = vocabulary - _pieces(self._source) - _pieces(self._target)
+        self._control = {token for token in unknown if token.isascii()}
         self._translator = _load(model, settings)
         self._workers = self._translator.num_translators
 
@@ -107,11 +108,11 @@ class EncoderDecoder(Engine):
     def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
         """The translation of each segment. Tokens are made window by window, so memory does not grow with the shard."""
         outputs = [Output("")] * len(segments)
-        progress = Progress("translate again" if careful else "translate", len(segments), "segments")
+        progress = Progress("translate again" if careful else "translate", sum(map(len, segments)), "characters")
         for window in self._run(segments, careful):
             for number, output in zip(window.numbers, self._results(window, careful), strict=True):
                 outputs[number] = output
-            progress.advance(len(window.numbers))
+            progress.advance(sum(len(segments[number]) for number in window.numbers))
         progress.finish()
         return outputs
 
@@ -221,4 +222,4 @@ def _pieces(model: Any) -> set[str]:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "memory" in str(error).lower() or "bad_alloc" in str(error)
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in ("memory", "alloc"))

