@@ -5,8 +5,10 @@ the hub, since that is what a conversion can get wrong. A model takes one to two
 """
 
 import json
+import shutil
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 # English, Portuguese, Dutch.
 PHRASES = [
@@ -49,16 +51,17 @@ def saved(base, save, *arguments):
     """The folder below `base` of the model that `save` writes: written once, and not to be changed."""
     folder = base / "-".join(["hub", save.__name__, *map(str, arguments)])
     if not folder.exists():
-        folder.mkdir()
-        save(folder, *arguments)
+        with TemporaryDirectory(dir=base) as unfinished:
+            save(Path(unfinished), *arguments)
+            shutil.copytree(unfinished, folder)
     return folder
 
 
 def save_marian(folder, targets=(), trained_start=False):
     """OPUS-MT: two SentencePiece vocabularies that a third file numbers, <pad> last.
 
-    `targets` are TARGETS or none, for a model of English to Portuguese. The decoder starts from <pad>, whose embedding is zero
-    in Helsinki's models and is not in those that were trained with transformers.
+    `targets` are TARGETS or none, for a model of English to Portuguese. The decoder starts from <pad>, whose embedding
+    is zero in Helsinki's models and is not in those that were trained with transformers.
     """
     import torch
     from transformers import MarianConfig, MarianMTModel, MarianTokenizer
