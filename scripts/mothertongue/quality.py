@@ -80,6 +80,9 @@ def _size(text: str) -> int:
 
 def _is_copy(source: str, translation: str) -> bool:
     """Whether the model only copied: at least four words, more than one of them not a name (not capitalised)."""
+    first, copied = _WORD.search(source), _WORD.search(translation)
+    if not first or not copied or first[0] != copied[0]:
+        return False
     words = _WORD.findall(source)
     ordinary = [word for word in words if word[:1].islower()]
     return len(words) >= 4 and len(ordinary) > 1 and words == _WORD.findall(translation)
