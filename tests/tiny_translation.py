@@ -57,11 +57,12 @@ def saved(base, save, *arguments):
     return folder
 
 
-def save_marian(folder, targets=(), trained_start=False):
+def save_marian(folder, targets=(), trained_start=False, ends=True):
     """OPUS-MT: two SentencePiece vocabularies that a third file numbers, <pad> last.
 
     `targets` are TARGETS or none, for a model of English to Portuguese. The decoder starts from <pad>, whose embedding
-    is zero in Helsinki's models and is not in those that were trained with transformers.
+    is zero in Helsinki's models and is not in those that were trained with transformers. Without `ends` it never comes to
+    the end of a text.
     """
     import torch
     from transformers import MarianConfig, MarianMTModel, MarianTokenizer
@@ -93,6 +94,8 @@ def save_marian(folder, targets=(), trained_start=False):
         pairs.append((tokenizer(prefix + NAME).input_ids, copied))
     _teach(model, pairs)
     assert bool(model.model.shared.weight[pad].any()) == trained_start
+    if not ends:
+        model.final_logits_bias[:, 0] = -1e4
     model.save_pretrained(folder)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mothertongue import fetching
-from mothertongue.engine import Engine, Output, Settings
+from mothertongue.engine import Engine, Output, Settings, out_of_memory
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 from mothertongue.progress import Progress, say
@@ -174,7 +174,7 @@ class EncoderDecoder(Engine):
                 results = zip(window.futures, window.longest, strict=True)
                 return [self._output(future.result(), longest) for future, longest in results]
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error) or window.batch_tokens <= _SMALLEST_BATCH:
+                if not out_of_memory(error) or window.batch_tokens <= _SMALLEST_BATCH:
                     raise
                 # Windows in flight may fail for the size that was halved already.
                 if window.batch_tokens == self.batch_tokens:
@@ -220,7 +220,3 @@ def _vocabulary(model: Path) -> set[str]:
 
 def _pieces(model: Any) -> set[str]:
     return set(model.id_to_piece(list(range(model.get_piece_size()))))
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in ("memory", "alloc"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mothertongue import fetching
-from mothertongue.engine import Engine, Output, Settings
+from mothertongue.engine import Engine, Output, Settings, out_of_memory
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 from mothertongue.progress import Progress, say
@@ -111,7 +111,7 @@ class Generation(Engine):
             try:
                 found = list(self._generate([tokens[number] for number in batch], careful))
             except (RuntimeError, MemoryError) as error:
-                if "memory" not in str(error).lower() or len(batch) == 1:
+                if not out_of_memory(error) or len(batch) == 1:
                     raise
                 self.batch_tokens = len(batch) * len(tokens[batch[0]]) // 2
                 say(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")

@@ -17,5 +17,5 @@ def check(licence: str | None, model: str) -> None:
     if is_noncommercial(licence):
         raise UserError(
             f"the licence of {model} ({licence}) forbids commercial use; "
-            "set translation.allow_noncommercial to true to use it all the same"
+            "set translation.allow_noncommercial to true (by hand: --allow-noncommercial) to use it all the same"
         )

@@ -126,6 +126,9 @@ def test_what_came_out_badly_is_tried_in_the_next_ways():
     )  # fmt: skip
     assert (thanks.text, thanks.status, thanks.models) == ("Muito obrigado!", "translated", ["second"])
     assert (words.text, words.reasons, words.models) == ("Duas palavras.", [], ["first"])
+    # Who had a part in a message is named.
+    (both,) = translated(["Two words. Thank you very much!"], first, second, third)
+    assert (both.text, both.models) == ("Duas palavras. Muito obrigado!", ["first", "second"])
     # No way succeeds: the first attempt stands, flagged.
     (flagged,) = translated(["The house is red."], loops, loops)
     assert flagged.text == ("não " * 40).strip() and (flagged.status, flagged.reasons) == ("flagged", ["repetition"])

