@@ -33,6 +33,7 @@ if globals().get("DEMO"):
 
 
 include: "rules/common.smk"
+include: "rules/slurm.smk"
 
 
 HELP = """Name what to build, for instance:

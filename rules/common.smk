@@ -1,5 +1,6 @@
 """Validation of the configuration, and the helpers that give rules their paths and values."""
 
+import functools
 import os
 import re
 import sys
@@ -10,7 +11,7 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue import configuration, engines, licences, references, routes, source
+from mothertongue import configuration, engines, licences, references, routes, slurm_jobs, source
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
 from mothertongue.routes import ENGLISH
@@ -60,6 +61,7 @@ ENGINES = [settings["engine"] for settings in SETTINGS]
 PAIRS, FALLBACK_PAIRS, *_ = [checked(routes.translation_pairs, settings, Path("config")) for settings in SETTINGS] + [
     {}
 ]
+TRANSLATION_MEMORY = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in ENGINES)
 # The larger environment runs what the smaller one does.
 TRANSLATION_ENVIRONMENT = min(engines.find(engine).ENVIRONMENT for engine in ENGINES)
 ENGINE_MODULES = [
@@ -76,6 +78,7 @@ TRANSLATION_MODULES = [
     *ENGINE_MODULES,
     "attempts",
     "code_blocks",
+    "gpus",
     "language_id",
     "languages",
     "messages",
@@ -87,6 +90,11 @@ TRANSLATION_MODULES = [
     "shards",
     "translation",
 ]
+
+
+def more_if_tried_again(amount):
+    """Twice as much of a resource when a job is tried again: it may have had too little of it."""
+    return lambda wildcards, attempt: amount * min(attempt, 2)
 
 
 def model_folder(reference, kind):
@@ -202,9 +210,23 @@ def once_split(wildcards):
     read has changed. Where a shard is missing (a first run, a new source language) nothing waits: Snakemake would not
     see that split has to run, and would give jobs that wait another shard's file.
     """
+    once_earlier_jobs_ended()
     if all(Path(wildcards.results, "source", "shards", f"{name}.parquet").exists() for name in SHARD_NAMES):
         checkpoints.split.get(results=wildcards.results)
     return []
+
+
+def translation_model_mb(wildcards):
+    """How large a translation model is on the disk, in MB: the usual size of its engine's models."""
+    return engines.find(TRANSLATION_MODELS[wildcards.model][0]).MODEL_MB
+
+
+def translation_gpus(wildcards):
+    """One GPU where a model translates that can use it, unless the configuration wants the CPU."""
+    pair = languages_between(wildcards)
+    used = [engine for engine, pairs in zip(ENGINES, (PAIRS, FALLBACK_PAIRS)) if pair in pairs]
+    on_gpu = TRANSLATION["device"] != "cpu" and any(engines.find(engine).ON_GPU for engine in used)
+    return int(pair in PAIRS and on_gpu)
 
 
 def languages_between(wildcards):

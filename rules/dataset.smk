@@ -36,12 +36,14 @@ rule combine:
         "{results}/logs/{lang}/dataset.log",
     benchmark:
         "{results}/benchmarks/{lang}/dataset.jsonl"
+    localrule: True
     conda:
         "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=15,
+        disk_mb=200,
     params:
         name=language_name,
         source=configuration.dataset_name(config),
@@ -76,12 +78,14 @@ rule threads:
         "{results}/logs/{lang}/threads/{split}.log",
     benchmark:
         "{results}/benchmarks/{lang}/threads/{split}.jsonl"
+    localrule: True
     conda:
         "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=15,
+        disk_mb=200,
     params:
         select=config["threads"]["select"],
         system_prompt=system_prompt,

@@ -9,6 +9,7 @@ rule evaluate:
             "errors",
             "evaluation",
             "files",
+            "gpus",
             "language_id",
             "languages",
             "progress",
@@ -33,8 +34,10 @@ rule evaluate:
         "../envs/evaluation.yaml"
     threads: 8
     resources:
-        mem_mb=24000,
-        runtime=120,
+        mem_mb=more_if_tried_again(24000),
+        runtime=more_if_tried_again(60),
+        gpu=min(1, config["tuning"]["gpus"]),
+        disk_mb=10,
     params:
         name=language_name,
         prompts=lambda wildcards, input: ["--prompts", *input.prompts] if input.prompts else [],
@@ -54,5 +57,6 @@ rule evaluate:
             --name {params.name:q} \
             --system-prompt {params.system_prompt:q} \
             --max-new-tokens {params.max_new_tokens} \
+            --gpus {resources.gpu} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """

@@ -20,6 +20,7 @@ rule fetch:
     resources:
         mem_mb=4000,
         runtime=30,
+        disk_mb=200,
     params:
         dataset=configuration.dataset_arguments(config),
         revision=[] if SOURCE_FILES else ["--revision", config["source"]["revision"]],
@@ -48,12 +49,14 @@ checkpoint split:
         "{results}/logs/source/shards.log",
     benchmark:
         "{results}/benchmarks/source/shards.jsonl"
+    localrule: True
     conda:
         "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=15,
+        disk_mb=200,
     params:
         shards=[f"{language}={count}" for language, count in SHARDS.items()],
         # Only then does another choice of threads need other shards.

@@ -17,8 +17,9 @@ rule fetch_translation_model:
         "../envs/conversion.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards: 2000 + 3 * translation_model_mb(wildcards),
         runtime=60,
+        disk_mb=translation_model_mb,
     params:
         engine=lambda wildcards: TRANSLATION_MODELS[wildcards.model][0],
         reference=lambda wildcards: TRANSLATION_MODELS[wildcards.model][1],
@@ -50,8 +51,10 @@ rule pivot:
         f"../envs/{TRANSLATION_ENVIRONMENT}.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=more_if_tried_again(TRANSLATION_MEMORY),
+        runtime=more_if_tried_again(60),
+        gpu=translation_gpus,
+        disk_mb=50,
     params:
         route=engines.find(ENGINES[0]).ROUTE,
         options=translation_options,
@@ -63,6 +66,7 @@ rule pivot:
             --route {params.route:q} \
             {params.options:q} \
             --workers {threads} \
+            --gpus {resources.gpu} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -85,8 +89,10 @@ rule translate:
         f"../envs/{TRANSLATION_ENVIRONMENT}.yaml"
     threads: lambda wildcards: 4 if route(wildcards).last else 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=more_if_tried_again(TRANSLATION_MEMORY),
+        runtime=more_if_tried_again(60),
+        gpu=translation_gpus,
+        disk_mb=50,
     params:
         route=lambda wildcards: route(wildcards).kind,
         options=translation_options,
@@ -99,5 +105,6 @@ rule translate:
             --route {params.route:q} \
             {params.options:q} \
             --workers {threads} \
+            --gpus {resources.gpu} \
             --output {output:q} 2>&1 | tee {log:q}
         """

@@ -19,6 +19,7 @@ rule fetch_base_model:
     resources:
         mem_mb=16000,
         runtime=120,
+        disk_mb=15000,
     params:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],
     shell:
@@ -35,9 +36,11 @@ rule tune:
         library=library(
             "cards",
             "causal",
+            "checkpoints",
             "errors",
             "fetching",
             "files",
+            "gpus",
             "progress",
             "prompts",
             "references",
@@ -59,8 +62,10 @@ rule tune:
         "../envs/tuning.yaml"
     threads: 8
     resources:
-        mem_mb=24000,
+        mem_mb=more_if_tried_again(24000),
         runtime=720,
+        gpu=config["tuning"]["gpus"],
+        disk_mb=4000,
     params:
         name=language_name,
         options=tuning_options(),
@@ -73,5 +78,7 @@ rule tune:
             --target {wildcards.lang:q} \
             --name {params.name:q} \
             {params.options:q} \
+            --gpus {resources.gpu} \
+            ${{SLURM_JOB_ID:+--time-budget {resources.runtime}}} \
             --output {output.adapter:q} 2>&1 | tee {log:q}
         """

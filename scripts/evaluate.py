@@ -8,6 +8,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from mothertongue import gpus
 from mothertongue.errors import run
 from mothertongue.files import whole_file, write_json, write_jsonl
 from mothertongue.progress import Progress, say
@@ -27,6 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="English name of the target language, for the plot")
     parser.add_argument("--system-prompt", default="", help="given to the sides that have one; empty for none")
     parser.add_argument("--max-new-tokens", type=int, default=100, help="longest answer in tokens (default: 100)")
+    gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     return parser.parse_args()
 

@@ -1,10 +1,16 @@
-"""Tune a LoRA adapter on threads: the loss falls on the assistant's words only. On a CPU or a GPU."""
+"""Tune a LoRA adapter on threads: the loss falls on the assistant's words only. On a CPU or a GPU.
+
+Stopped by Ctrl-C, a signal or its time budget it saves a checkpoint first, and the same command goes on from there to the
+same adapter. The checkpoints stand beside the adapter until it is done; those of other data or settings are not used.
+"""
 
 import argparse
-import tempfile
+import shutil
+import time
+from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import cards, fetching
+from mothertongue import cards, fetching, gpus
 from mothertongue.errors import UserError, run
 from mothertongue.files import sha256, whole_folder, write_json
 from mothertongue.progress import say
@@ -36,18 +42,29 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--no-packing", dest="packing", action="store_false", help="one thread a sequence")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory for a quarter more time")
     parser.add_argument("--seed", type=int, default=42, help="of weights, order and dropout")
-    parser.add_argument("--output", type=Path, required=True, help="adapter folder to write")
+    parser.add_argument("--checkpoint-minutes", type=float, default=10, help="minutes from one checkpoint to the next")
+    parser.add_argument(
+        "--time-budget",
+        type=float,
+        help="stop with a checkpoint before so many minutes are over; the exit code is then 1",
+    )
+    gpus.add_argument(parser)
+    parser.add_argument(
+        "--output", type=Path, required=True, help="adapter folder to write; checkpoints go to OUTPUT.checkpoints"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
+    started = time.monotonic()
     arguments = parse_arguments()
     threads = read_threads(arguments.threads)
     if not threads:
         raise UserError(f"{arguments.threads}: no threads to train on; see the accounting beside it")
     base = fetching.base_entry(arguments.base_model, arguments.output)
+    gpus.claim(arguments.gpus)
 
-    from mothertongue import causal, prompts, tuning
+    from mothertongue import causal, checkpoints, prompts, tuning
 
     settings = tuning.Settings(**{name: getattr(arguments, name) for name in tuning.Settings.__annotations__})
     template = prompts.read_template(arguments.template)
@@ -66,8 +83,14 @@ def main() -> None:
     say(f"tune: {len(encoded):,} threads, {sum(len(thread.input_ids) for thread in encoded):,} tokens")
 
     model = causal.load_base(arguments.base_model, settings.quantization)
-    with tempfile.TemporaryDirectory() as work:
-        model, outcome = tuning.train(model, tokenizer, encoded, settings, Path(work))
+    work = arguments.output.with_name(f"{arguments.output.name}.checkpoints")
+    data = sha256(arguments.threads)
+    made_of = asdict(settings) | {"threads": data, "template": template.source, "packages": tuning.versions()}
+    made_of["base model"] = f"{base['reference']}@{base['revision']}"
+    before = checkpoints.find(work, made_of)
+    keeper = checkpoints.Keeper(arguments.checkpoint_minutes, arguments.time_budget, started, before)
+    keeper.listen()
+    model, outcome = tuning.train(model, tokenizer, encoded, settings, work, keeper)
 
     lost = [len(a.input_ids) - len(b.input_ids) for a, b in zip(whole, cut, strict=True)]
     record = tuning.record(settings, outcome) | {
@@ -79,7 +102,7 @@ def main() -> None:
             "threads_without_target": len(threads) - len(encoded),
             "cut_threads": sum(count > 0 for count in lost),
             "cut_tokens": sum(lost),
-            "sha256": sha256(arguments.threads),
+            "sha256": data,
         },
     }
     with whole_folder(arguments.output) as folder:
@@ -88,6 +111,7 @@ def main() -> None:
         write_json(folder / "training.json", record)
         card = cards.adapter_card(arguments.target, arguments.name, record, arguments.template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")
+    shutil.rmtree(work)
     say(
         f"tune: loss {outcome.losses[0]:.3f} -> {outcome.losses[-1]:.3f} in {outcome.steps} steps, "
         f"{outcome.tokens_per_second:,.0f} tokens/s -> {arguments.output}"

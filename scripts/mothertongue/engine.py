@@ -66,6 +66,9 @@ class Engine(ABC):
     MODEL: ClassVar[str | None] = None
     FAMILY: ClassVar[str] = ""
     LICENCE: ClassVar[str] = ""
+    # The usual size of its models on the disk in MB, and whether they run on GPUs: what jobs ask of a machine.
+    MODEL_MB: ClassVar[int]
+    ON_GPU: ClassVar[bool] = True
     # The environment of envs/ that it runs in.
     ENVIRONMENT: ClassVar[str] = "translation"
     # Modules of the library that it uses beside those of its class and its bases.

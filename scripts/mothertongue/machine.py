@@ -3,10 +3,11 @@
 import multiprocessing
 import os
 import platform
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from mothertongue import gpus
 
 _PACKAGES = ("ctranslate2", "fxtranslate", "sacrebleu", "sentencepiece", "sentencex", "torch", "transformers")
 
@@ -19,7 +20,7 @@ def description() -> dict[str, Any]:
     return {
         "processor": next(iter(models), platform.processor()),
         "cores": cores(),
-        "cuda_devices": _nvidia("name"),
+        "cuda_devices": gpus.query("name"),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -42,18 +43,8 @@ def peak_memory() -> int | None:
 
 def device_memory(device: str) -> int | None:
     """The bytes in use on all CUDA devices; None without one, or where `device` is cpu."""
-    used = _nvidia("memory.used") if device != "cpu" else []
+    used = gpus.query("memory.used") if device != "cpu" else []
     return sum(int(megabytes) for megabytes in used) * 1024**2 if used else None
-
-
-def _nvidia(query: str) -> list[str]:
-    """What nvidia-smi says of each CUDA device; empty without one."""
-    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return done.stdout.strip().splitlines()
 
 
 def _version(package: str) -> str | None:

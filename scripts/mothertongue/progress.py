@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 
 
 class Progress:
@@ -31,7 +32,9 @@ class Progress:
 
 def say(line: str) -> None:
     """Print one line to stderr at once."""
-    print(line, file=sys.stderr, flush=True)
+    # The tee of a rule may be gone, ended by the signal that asked this program to save its work and stop.
+    with suppress(BrokenPipeError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mothertongue import engines, fetching
+from mothertongue import engines, fetching, gpus
 from mothertongue.attempts import Way
 from mothertongue.engine import Engine, Output, Settings
 from mothertongue.errors import UserError
@@ -54,6 +54,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-tokens", type=int, default=defaults.batch_tokens, help="source tokens a batch (default: 8192)"
     )
     group.add_argument("--prompt", default=defaults.prompt, help="what an llm is asked; {source}, {target}, {text}")
+    gpus.add_argument(group)
     group.add_argument("--workers", type=int, default=1, help="processes or threads on a CPU (default: 1)")
     group = parser.add_argument_group("quality checks")
     for name, text in _LIMITS.items():
@@ -69,6 +70,7 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
     """The translator of the arguments, its engine loaded; a fallback engine is loaded when it is first needed."""
     if arguments.model is None:
         raise UserError("--model is missing")
+    gpus.claim(arguments.gpus)
     limits = Limits(**{name: getattr(arguments, name) for name in _LIMITS})
     with ExitStack() as stack:
         engine = _load(arguments, "")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from mothertongue.causal import compute_dtype, device
+from mothertongue.checkpoints import Keeper
 from mothertongue.errors import UserError
 from mothertongue.progress import duration, say
 from mothertongue.prompts import Encoded
@@ -71,9 +73,13 @@ def trainable(threads: Sequence[Encoded]) -> list[Encoded]:
 
 
 def train(
-    model: Any, tokenizer: Any, threads: Sequence[Encoded], settings: Settings, work: Path
+    model: Any, tokenizer: Any, threads: Sequence[Encoded], settings: Settings, work: Path, keeper: Keeper
 ) -> tuple[Any, Outcome]:
-    """Train a LoRA adapter on tokenized threads; returns the model with it and what was measured. `work` is scratch."""
+    """Train a LoRA adapter on tokenized threads; returns the model with it and what was measured.
+
+    Checkpoints go to `work`, when `keeper` says; training goes on from the one that it has. Raises UserError where the
+    keeper stops it before its end.
+    """
     set_seed(settings.seed)
     dataset = Dataset.from_list([{"input_ids": t.input_ids, "labels": t.labels} for t in threads])
     lora = LoraConfig(
@@ -106,7 +112,8 @@ def train(
         data_seed=settings.seed,
         logging_steps=1,
         logging_strategy="steps",
-        save_strategy="no",
+        save_strategy="no",  # by the clock, not by steps: see Keeper
+        save_total_limit=2,
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=device() == "cuda",
@@ -118,14 +125,16 @@ def train(
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=lora,
-        callbacks=[meter],
+        callbacks=[meter, keeper],
     )
     trainer.remove_callback(_printer())
-    started = time.monotonic()
-    trainer.train()
-    seconds = time.monotonic() - started
+    before = keeper.before
+    if before:
+        say(f"tune: going on from step {before.step}")
+    trainer.train(resume_from_checkpoint=str(before.folder) if before else None)
+    keeper.check(trainer.state.global_step, trainer.state.max_steps)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return trainer.model, Outcome(losses, trainer.state.global_step, meter.tokens, seconds, peak_memory_mb())
+    return trainer.model, Outcome(losses, trainer.state.global_step, meter.tokens, keeper.seconds, peak_memory_mb())
 
 
 def save(model: Any, tokenizer: Any, folder: Path, base: str, revision: str | None) -> None:
@@ -145,6 +154,11 @@ def record(settings: Settings, outcome: Outcome) -> dict[str, Any]:
     """The settings and measurements, for training.json."""
     measured = asdict(outcome) | {"tokens_per_second": round(outcome.tokens_per_second, 1)}
     return {"settings": asdict(settings), "device": device(), "training": measured}
+
+
+def versions() -> dict[str, str]:
+    """The packages that the weights depend on."""
+    return {name: metadata.version(name) for name in ("torch", "transformers", "trl", "peft", "bitsandbytes")}
 
 
 def peak_memory_mb() -> int:

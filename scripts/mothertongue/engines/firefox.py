@@ -24,6 +24,8 @@ _translator = None
 class Firefox(Engine):
     """A pool of processes with a translator each: a Translator is bound to the thread that made it."""
 
+    MODEL_MB = 60
+    ON_GPU = False
     # The models cut what is longer without a word; in bytes, since fxtranslate does not show its tokens.
     limit = 480
 

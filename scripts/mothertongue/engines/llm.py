@@ -22,6 +22,7 @@ class LLM(Generation):
     MODEL = "Unbabel/TowerInstruct-7B-v0.2"
     FAMILY = "Unbabel/Tower"
     LICENCE = "cc-by-nc-4.0"
+    MODEL_MB = 14000
     LOADER = "AutoModelForCausalLM"
     PADDING = "left"
     USES = (*Generation.USES, "causal_models")

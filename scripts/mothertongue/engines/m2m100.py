@@ -13,6 +13,7 @@ class M2M100(Multilingual):
     MODEL = "facebook/m2m100_418M"
     FAMILY = "facebook/m2m100"
     LICENCE = "mit"
+    MODEL_MB = 2000
     MODEL_TYPE = "m2m_100"
     TOKEN = "__{}__"
 

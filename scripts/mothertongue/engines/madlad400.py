@@ -19,6 +19,7 @@ class Madlad400(Multilingual):
     MODEL = "google/madlad400-3b-mt"
     FAMILY = "google/madlad400"
     LICENCE = "apache-2.0"
+    MODEL_MB = 12000
     MODEL_TYPE = "t5"
     TOKENIZER_FILES = ("spiece.model", "sentencepiece.model")
     NAMES_SOURCE = False

@@ -14,6 +14,7 @@ class MBart50(Multilingual):
     MODEL = "facebook/mbart-large-50-many-to-many-mmt"
     FAMILY = "facebook/mbart-large-50"
     LICENCE = "mit"
+    MODEL_MB = 2500
     MODEL_TYPE = "mbart"
 
 

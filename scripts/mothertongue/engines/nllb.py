@@ -13,6 +13,7 @@ class NLLB(Multilingual):
     MODEL = "facebook/nllb-200-distilled-600M"
     FAMILY = "facebook/nllb-"
     LICENCE = "cc-by-nc-4.0"
+    MODEL_MB = 2500
     MODEL_TYPE = "m2m_100"
 
 

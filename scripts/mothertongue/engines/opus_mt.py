@@ -14,6 +14,7 @@ from mothertongue.tables import read_table
 class OpusMT(EncoderDecoder):
     """Marian models; those with several target languages read the wanted one as a token before the text (`>>por<<`)."""
 
+    MODEL_MB = 400
     MODEL_TYPE = "marian"
     TOKENIZER_FILES = ("source.spm", "target.spm")
 

@@ -1,0 +1,84 @@
+"""The GPUs of this machine, shared out among the jobs that run on it side by side.
+
+Slurm gives each job its own; on a workstation nobody does, and every job would take the first.
+"""
+
+import fcntl
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from mothertongue.progress import say
+
+# Open for as long as the process lives: their locks are what others see.
+_held: list[int] = []
+_PAUSE = 1.0
+
+
+def claim(count: int | None) -> None:
+    """Let this process see `count` GPUs that no other process has claimed; wait where there are not so many free.
+
+    None leaves all to be seen, 0 none. Inside a Slurm job nothing is done: the GPUs to be seen are the job's own. On a
+    machine with fewer than `count` all are claimed. Call it before CUDA is used.
+    """
+    if count is None or "SLURM_JOB_ID" in os.environ:
+        return
+    devices = visible() if count else []
+    wanted = min(count, len(devices))
+    waiting = False
+    while len(taken := _lock(devices, wanted)) < wanted:
+        if not waiting:
+            say(f"waiting for {wanted} of this machine's GPUs {', '.join(devices)} to be free")
+        waiting = True
+        time.sleep(_PAUSE)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
+
+
+def add_argument(parser: Any) -> None:
+    """Add the argument that `claim` takes to an argparse parser or group."""
+    parser.add_argument(
+        "--gpus", type=int, help="take so many free GPUs of this machine, wait for them (default: see all)"
+    )
+
+
+def visible() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [device.strip() for device in named.split(",") if device.strip()]
+    return query("index")
+
+
+def query(field: str) -> list[str]:
+    """What nvidia-smi says of each GPU of the machine; empty without one."""
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.strip().splitlines()
+
+
+def _lock(devices: list[str], wanted: int) -> list[str]:
+    """The first `wanted` devices that nobody holds, now held; all or none, so that two processes never wait in turn."""
+    taken: dict[str, int] = {}
+    for device in devices:
+        if len(taken) == wanted:
+            break
+        path = Path(tempfile.gettempdir()) / f"mothertongue-gpu-{device}.lock"
+        if not path.exists():  # another user's may not be opened to be created
+            path.touch()
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            taken[device] = handle
+        except BlockingIOError:
+            os.close(handle)
+    if len(taken) < wanted:
+        for handle in taken.values():
+            os.close(handle)
+        return []
+    _held.extend(taken.values())
+    return list(taken)

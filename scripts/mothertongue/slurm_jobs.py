@@ -1,0 +1,44 @@
+"""Slurm jobs that an earlier run of the workflow left in the queue, when Snakemake was killed on the login node."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from mothertongue.errors import UserError
+from mothertongue.progress import say
+
+_PAUSE = 10.0
+# What Snakemake's plugin writes as the comment of its jobs.
+_COMMENTS = ("rule_", "group_")
+
+
+def wait_for_earlier(folder: Path, same_making: bool) -> None:
+    """Wait until no job of an earlier run works in the folder: what they make need not be made again.
+
+    Raises UserError where they do not make what is asked for now (`same_making`), or Slurm does not answer.
+    """
+    said = 0
+    while jobs := earlier(folder):
+        names = " ".join(jobs)
+        if not same_making:
+            raise UserError(
+                f"{len(jobs)} Slurm jobs of an earlier run work in this folder with another configuration or other "
+                f"code; wait for them, or cancel them: scancel {names}"
+            )
+        if len(jobs) != said:
+            say(f"waiting for {len(jobs)} Slurm jobs of an earlier run; to cancel them instead: scancel {names}")
+        said = len(jobs)
+        time.sleep(_PAUSE)
+
+
+def earlier(folder: Path) -> list[str]:
+    """The ids of a user's jobs that Snakemake submitted from a folder, pending and running; none without Slurm."""
+    if not shutil.which("squeue"):
+        return []
+    command = ["squeue", "--me", "--noheader", "--format=%A|%k|%Z"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"Slurm does not answer: {done.stderr.strip() or 'squeue failed'}")
+    rows = [line.split("|") for line in done.stdout.splitlines()]
+    return [job for job, comment, where in rows if Path(where) == folder and comment.startswith(_COMMENTS)]

@@ -1,0 +1,64 @@
+"""A `conda` for tests, where no conda client can be installed: it makes virtual environments from environment files.
+
+Snakemake uses it as it would conda: an environment a rule, activated before the rule's command.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+_CONDA = """#!{python}
+import json, subprocess, sys
+from pathlib import Path
+
+import yaml
+
+FOLDER = Path(__file__).parent.parent
+with open(FOLDER / "calls.log", "a") as log:
+    print(*sys.argv[1:], file=log)
+arguments = sys.argv[1:]
+if arguments[:1] == ["--version"]:
+    print("conda 25.1.0")
+elif arguments[:1] == ["info"]:
+    print(json.dumps({{"conda_prefix": str(FOLDER), "platform": "linux-64"}}))
+elif arguments[:1] == ["config"]:
+    print(json.dumps({{"get": {{"channel_priority": "strict"}}}}))
+elif arguments[:2] == ["env", "create"]:
+    content = yaml.safe_load(Path(arguments[arguments.index("--file") + 1]).read_text())
+    prefix = Path(arguments[arguments.index("--prefix") + 1])
+    (pins,) = [item["pip"] for item in content["dependencies"] if isinstance(item, dict)]
+    if {shared!r}:
+        # One environment with everything for all, made in no time.
+        (prefix / "bin").mkdir(parents=True)
+        (prefix / "bin/activate").write_text('export PATH="{bin}:$PATH"\\n')
+    else:
+        subprocess.run(["{base}", "-m", "venv", prefix], check=True)
+        options = ["--quiet", "--disable-pip-version-check", "-c", "{constraints}"]
+        subprocess.run([prefix / "bin/python", "-m", "pip", "install", *options, *pins], check=True)
+elif arguments[:1] != ["clean"]:
+    sys.exit(f"conda: not known here: {{arguments}}")
+"""
+
+
+def install(folder: Path, shared: bool = False) -> Path:
+    """Put the stand-in into a folder; returns what to put on PATH. `shared`: every environment is the test's own."""
+    root = Path(__file__).parent.parent
+    values = {
+        "python": sys.executable,
+        "bin": Path(sys.executable).parent,
+        "base": Path(sys.base_prefix) / "bin" / "python3",
+        "constraints": root / "constraints.txt",
+        "shared": shared,
+    }
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    conda = programs / "conda"
+    conda.write_text(_CONDA.format(**values))
+    conda.chmod(0o755)
+    (programs / "activate").write_text('source "$1/bin/activate"\n')
+    return programs
+
+
+def calls(folder: Path) -> list[str]:
+    """What the stand-in was asked."""
+    return (folder / "calls.log").read_text().splitlines()
