@@ -64,32 +64,29 @@ PAIRS, FALLBACK_PAIRS, *_ = [checked(routes.translation_pairs, settings, Path("c
 TRANSLATION_MEMORY = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in ENGINES)
 # The larger environment runs what the smaller one does.
 TRANSLATION_ENVIRONMENT = min(engines.find(engine).ENVIRONMENT for engine in ENGINES)
-ENGINE_MODULES = [
-    *dict.fromkeys(module for engine in ENGINES for module in engines.modules(engine)),
-    "engines/__init__",
-    "errors",
-    "fetching",
-    "files",
-    "progress",
-    "references",
-    "tables",
-]
-TRANSLATION_MODULES = [
-    *ENGINE_MODULES,
-    "attempts",
-    "code_blocks",
-    "gpus",
-    "language_id",
-    "languages",
-    "messages",
-    "protect",
-    "quality",
-    "routes",
-    "segments",
-    "shard_program",
-    "shards",
-    "translation",
-]
+
+
+def engine_modules(*names):
+    """The library modules that fetch models for engines and run them."""
+    shared = ["engine", "engines/__init__", "errors", "fetching", "files", "progress", "references", "tables"]
+    return list(dict.fromkeys([*(module for name in names for module in engines.modules(name)), *shared]))
+
+
+def translation_library(wildcards):
+    """The library modules by which a shard is translated: another shard's engines do not make it stale."""
+    modules = [
+        "arguments",
+        "attempts",
+        "code_blocks",
+        "gpus",
+        "language_id",
+        "languages",
+        "messages",
+        "protect",
+        "quality",
+    ]
+    modules += ["routes", "segments", "shard_program", "shards", "translation"]
+    return library(*engine_modules(*translation_engines(wildcards)), *modules)
 
 
 def more_if_tried_again(amount):
@@ -114,11 +111,8 @@ def local_model_files(reference):
 
 def check_models():
     """Refuse bad model references and licences before anything runs; two models never share a folder."""
-    known = {*LANGUAGES, *SHARDS}
-    for settings in SETTINGS:
-        for name in settings["models"]:
-            if unknown := [code for code in routes.parse_pair(name) if code not in known]:
-                raise UserError(f"translation.models: unknown language '{unknown[0]}' in '{name}'")
+    if TRANSLATION["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in ENGINES):
+        raise UserError(f"translation.device is cuda, and the {ENGINES[0]} engine runs on CPUs only; set it to auto")
     slugs = {}
     for owner, model in [*TRANSLATION_MODELS, ("tuning", config["tuning"]["base_model"])]:
         slug = references.parse(model).slug
@@ -129,6 +123,7 @@ def check_models():
             licences.check(pair.licence, pair.model)
 
 
+checked(routes.check_languages, config, LANGUAGES)
 # Each engine and model once.
 TRANSLATION_MODELS = {
     (engine, pair.model): None for engine, pairs in zip(ENGINES, (PAIRS, FALLBACK_PAIRS)) for pair in pairs.values()
@@ -175,12 +170,14 @@ def check_template():
 checked(check_template)
 
 
-def translation_options(wildcards, input):
-    """Engines, models and checks as arguments of scripts/pivot.py and translate.py; none where no model translates."""
+def translation_options(wildcards):
+    """Engines, models and checks as arguments of scripts/pivot.py and translate.py; none where no model translates.
+
+    It takes no `input`: Snakemake does not compare the params that do, and results would be kept that are stale.
+    """
+    models = (translation_model(wildcards), fallback_model(wildcards))
     options = {}
-    for prefix, engine, pairs, model in zip(
-        ("", "fallback-"), ENGINES, (PAIRS, FALLBACK_PAIRS), (input.model, input.fallback)
-    ):
+    for prefix, engine, pairs, model in zip(("", "fallback-"), ENGINES, (PAIRS, FALLBACK_PAIRS), models):
         if model:
             pair = pairs[languages_between(wildcards)]
             values = {
@@ -223,10 +220,14 @@ def translation_model_mb(wildcards):
 
 def translation_gpus(wildcards):
     """One GPU where a model translates that can use it, unless the configuration wants the CPU."""
+    on_gpu = any(engines.find(engine).ON_GPU for engine in translation_engines(wildcards))
+    return int(on_gpu and TRANSLATION["device"] != "cpu")
+
+
+def translation_engines(wildcards):
+    """The engines that translate a shard; none where it is native, or nothing can translate it."""
     pair = languages_between(wildcards)
-    used = [engine for engine, pairs in zip(ENGINES, (PAIRS, FALLBACK_PAIRS)) if pair in pairs]
-    on_gpu = TRANSLATION["device"] != "cpu" and any(engines.find(engine).ON_GPU for engine in used)
-    return int(pair in PAIRS and on_gpu)
+    return [engine for engine, pairs in zip(ENGINES, (PAIRS, FALLBACK_PAIRS)) if pair in PAIRS and pair in pairs]
 
 
 def languages_between(wildcards):

@@ -4,7 +4,7 @@
 rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
-        library=library(*ENGINE_MODULES, "licences"),
+        library=lambda wildcards: library(*engine_modules(TRANSLATION_MODELS[wildcards.model][0]), "licences"),
         files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model][1]),
     output:
         model=directory("{results}/models/translation/{model}"),
@@ -23,7 +23,8 @@ rule fetch_translation_model:
     params:
         engine=lambda wildcards: TRANSLATION_MODELS[wildcards.model][0],
         reference=lambda wildcards: TRANSLATION_MODELS[wildcards.model][1],
-        licence=["--allow-noncommercial"] if TRANSLATION["allow_noncommercial"] else [],
+        # With `input` it is not compared: a model that is there is the same with leave and without.
+        licence=lambda wildcards, input: ["--allow-noncommercial"] if TRANSLATION["allow_noncommercial"] else [],
     shell:
         r"""
         HF_HUB_OFFLINE=0 python {input.script} \
@@ -37,7 +38,7 @@ rule fetch_translation_model:
 rule pivot:
     input:
         script="scripts/pivot.py",
-        library=library(*TRANSLATION_MODULES),
+        library=translation_library,
         shard=source_shard,
         model=translation_model,
         fallback=fallback_model,
@@ -74,7 +75,7 @@ rule pivot:
 rule translate:
     input:
         script="scripts/translate.py",
-        library=library(*TRANSLATION_MODULES),
+        library=translation_library,
         after=once_split,
         shard=shard_to_translate,
         model=translation_model,

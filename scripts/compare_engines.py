@@ -15,9 +15,8 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-import yaml
-
 from mothertongue import comparison, engines, machine
+from mothertongue.arguments import batch, positive
 from mothertongue.comparison import Setup
 from mothertongue.engine import Settings
 from mothertongue.errors import UserError, run
@@ -64,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--beam-size", type=positive, default=defaults.beam_size, help="1 is greedy search (default: 1)")
     group.add_argument(
         "--batch-tokens",
-        type=positive,
+        type=batch,
         default=defaults.batch_tokens,
         help=f"source tokens a batch (default: {defaults.batch_tokens})",
     )
@@ -74,12 +73,10 @@ def parse_arguments() -> argparse.Namespace:
         default=machine.cores(),
         help="processes or threads on a CPU (default: the cores, %(default)s)",
     )
-    group.add_argument("--prompt", help="what an llm is asked; {source}, {target}, {text} (default: config.yaml's)")
-    arguments = parser.parse_args()
-    if arguments.prompt is None:
-        configuration = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
-        arguments.prompt = configuration["translation"]["prompt"]
-    return arguments
+    group.add_argument(
+        "--prompt", default=defaults.prompt, help="what an llm is asked; {source}, {target}, {text} (default: Tower's)"
+    )
+    return parser.parse_args()
 
 
 def main() -> None:
@@ -103,14 +100,6 @@ def main() -> None:
         write_json(arguments.json, content)
     if all(row.problem for row in rows):
         raise UserError("no engine could run; the table has the reasons")
-
-
-def positive(text: str) -> int:
-    """A whole number above zero."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not above zero")
-    return number
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> None:
     engine = engines.find(arguments.engine)
     reference = parse(arguments.model)
     if not arguments.allow_noncommercial:
-        licences.check(fetching.licence(reference), arguments.model)
+        licences.check(fetching.licence(reference) or engine.UNMARKED_LICENCE, arguments.model)
     with whole_folder(arguments.output) as folder:
         engine.fetch(reference, folder)
     say(f"fetch_translation_model: {fetching.identity(arguments.output)} -> {arguments.output}")

@@ -10,8 +10,6 @@ No network is asked: the tables of config/ say what there is.
 import argparse
 from pathlib import Path
 
-import yaml
-
 from mothertongue import configuration, route_table, routes
 from mothertongue.errors import run
 from mothertongue.files import read_json
@@ -36,21 +34,23 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    config = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+    config = configuration.read(CONFIG / "config.yaml")
     if arguments.configfile:
-        config = configuration.lay_over(config, yaml.safe_load(arguments.configfile.read_text(encoding="utf-8")))
+        config = configuration.lay_over(config, configuration.read(arguments.configfile))
     if arguments.engine:
         config["translation"]["engine"] = arguments.engine
-    configuration.check(config, yaml.safe_load((CONFIG / "schemas" / "config.schema.yaml").read_text(encoding="utf-8")))
-    find(arguments.target, read_languages(CONFIG / "languages.tsv"))
+    configuration.check(config, configuration.read(CONFIG / "schemas" / "config.schema.yaml"))
+    languages = read_languages(CONFIG / "languages.tsv")
+    find(arguments.target, languages)
+    routes.check_languages(config, languages)
     if arguments.counts:
         messages = route_table.messages_by_language(read_json(arguments.counts))
     else:
         messages = {row["language"]: int(row["messages"]) for row in read_table(CONFIG / "oasst1_messages.tsv")}
     for settings in routes.engine_settings(config["translation"]):
         pairs = routes.translation_pairs(settings, CONFIG)
-        languages = config["source"]["languages"]
-        print(route_table.table(settings["engine"], arguments.target, languages, pairs, messages))
+        sources = config["source"]["languages"]
+        print(route_table.table(settings["engine"], arguments.target, sources, pairs, messages))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Tune a LoRA adapter on threads: the loss falls on the assistant's words only. On a CPU or a GPU.
 
-Stopped by Ctrl-C, a signal or its time budget it saves a checkpoint first, and the same command goes on from there to the
-same adapter. The checkpoints stand beside the adapter until it is done; those of other data or settings are not used.
+Stopped by Ctrl-C, a signal or its time budget it saves a checkpoint first, and the same command goes on from there, to
+the same adapter. Checkpoints stand beside the adapter until it is done; those of other data or settings are not used.
 """
 
 import argparse

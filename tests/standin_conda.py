@@ -3,7 +3,6 @@
 Snakemake uses it as it would conda: an environment a rule, activated before the rule's command.
 """
 
-import json
 import sys
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training, by which it goes on after it was stopped: by a signal, a time limit or the machine's end."""
+"""Checkpoints of a training, by which it goes on after it was stopped: by a signal, a time limit or a power cut."""
 
 import json
 import shutil

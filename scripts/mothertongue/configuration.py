@@ -3,11 +3,26 @@
 import difflib
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from mothertongue.errors import UserError
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A YAML file's values by key. Raises UserError where there is none, or it holds anything else."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content or {}, dict):
+        raise UserError(f"{path}: keys with values are expected, such as 'source: {{...}}'")
+    return content or {}
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:

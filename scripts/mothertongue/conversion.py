@@ -43,8 +43,10 @@ def _run_converter(source: Path, folder: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # it reports on weights in tables
     # The tokenizers only lend their vocabulary here: what they recommend for texts is of no matter.
     warnings.filterwarnings("ignore", module="transformers")
+    warnings.filterwarnings("ignore", module="torch")
     _register_marian()
     _register_t5()
 

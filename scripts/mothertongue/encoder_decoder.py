@@ -80,8 +80,11 @@ class EncoderDecoder(Engine):
         self.settings = settings
         self.batch_tokens = settings.batch_tokens
         self._positions = read_json(model / "original_config.json").get("max_position_embeddings") or 512
-        self._source = SentencePieceProcessor(str(files[0]))
-        self._target = SentencePieceProcessor(str(files[-1])) if len(files) > 1 else self._source
+        try:
+            self._source = SentencePieceProcessor(str(files[0]))
+            self._target = SentencePieceProcessor(str(files[-1])) if len(files) > 1 else self._source
+        except (OSError, RuntimeError, TypeError):
+            raise UserError(f"{model}: its SentencePiece files are damaged; fetch the model again") from None
         vocabulary = _vocabulary(model)
         self.check_languages(model, vocabulary)
         # Models may write names of languages and the like, which are no text; emoji that SentencePiece lacks are.
@@ -188,8 +191,9 @@ class EncoderDecoder(Engine):
         given = len(self.target_prefix())
         complete = len(tokens) < longest
         # CTranslate2's mean is over what was given too, which costs nothing; the end counts, and is not among tokens.
-        scored = len(tokens) + complete
-        score = result.scores[0] * scored / (scored - given)
+        # What was not complete may have gone on beyond its own limit, beside a longer one.
+        scored = len(tokens) + 1
+        score = result.scores[0] * scored / (scored - given) if complete else None
         text = self._target.decode([token for token in tokens[given:longest] if token not in self._control])
         # SentencePiece leaves its sign for a space in pieces that it does not know: those of the source alone.
         return Output(text.replace("▁", " ").strip(), score, complete)

@@ -37,7 +37,7 @@ class Settings:
     beam_size: int = 1
     batch_tokens: int = 8192
     workers: int = 1
-    prompt: str = ""
+    prompt: str = "Translate the following text from {source} into {target}.\n{source}: {text}\n{target}:"
 
 
 class Output(NamedTuple):
@@ -66,6 +66,8 @@ class Engine(ABC):
     MODEL: ClassVar[str | None] = None
     FAMILY: ClassVar[str] = ""
     LICENCE: ClassVar[str] = ""
+    # The licence of a model whose card names none: that of its makers, where one alone makes such models.
+    UNMARKED_LICENCE: ClassVar[str] = ""
     # The usual size of its models on the disk in MB, and whether they run on GPUs: what jobs ask of a machine.
     MODEL_MB: ClassVar[int]
     ON_GPU: ClassVar[bool] = True

@@ -15,15 +15,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums
+from mothertongue.files import folder_checksums, read_json
 from mothertongue.references import Reference, locate
 
 RECORD = "fetched.json"
 # Weights in safetensors only, and what a tokenizer and a configuration consist of.
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
-_LICENCE = re.compile(r"---\n(?:(?!---).*\n)*?licen[cs]e: *(\S+)")
+_HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,11 @@ def licence(reference: Reference) -> str | None:
     card = locate(reference) / "README.md"
     if not card.is_file():
         return None
-    found = _LICENCE.match(card.read_text(encoding="utf-8", errors="replace"))
-    return found[1].strip("\"'") if found else None
+    header = _HEADER.match(card.read_text(encoding="utf-8", errors="replace"))
+    try:
+        return _card_licence(yaml.safe_load(header[1])) if header else None
+    except yaml.YAMLError:
+        return None
 
 
 def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None:
@@ -83,10 +88,12 @@ def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None
 
 def read_record(folder: Path) -> dict[str, Any]:
     """What `fetch` recorded. Raises UserError where the folder was not made by it."""
-    try:
-        return json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: no {RECORD} in it; make the folder with scripts/fetch_*_model.py") from None
+    if not (folder / RECORD).is_file():
+        raise UserError(f"{folder}: no {RECORD} in it; make the folder with scripts/fetch_*_model.py")
+    record = read_json(folder / RECORD)
+    if not isinstance(record, dict) or not {"reference", "kind", "revision", "licence"} <= set(record):
+        raise UserError(f"{folder / RECORD}: damaged; fetch the model again")
+    return record
 
 
 def base_entry(folder: Path, adapter: Path) -> dict[str, Any]:
@@ -154,7 +161,12 @@ def _hub_errors(reference: Reference) -> Iterator[None]:
 
 
 def _card_licence(card: Any) -> str | None:
-    return (card or {}).get("license")
+    """The licence in a card's header, which may be one, several, or `other` with a name of its own."""
+    if not hasattr(card, "get"):
+        return None
+    found = card.get("license") or card.get("licence")
+    names = [*(found if isinstance(found, list) else [found]), card.get("license_name")]
+    return ", ".join(str(name) for name in names if name and name != "other") or None
 
 
 def _version(reference: Reference) -> str | None:

@@ -19,9 +19,12 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises UserError where another living process is writing the same file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise UserError(f"{path}: a folder is there, where a file is to be written")
     partial = _partial(path)
-    partial.touch()
+    with _writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
     with _locked(partial):
         try:
             yield partial
@@ -36,9 +39,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     Raises UserError where another living process is writing the same folder.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        raise UserError(f"{path}: a file is there, where a folder is to be written")
     partial = _partial(path)
-    partial.mkdir(exist_ok=True)
+    with _writable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir(exist_ok=True)
     with _locked(partial):
         for left_over in partial.iterdir():
             shutil.rmtree(left_over) if left_over.is_dir() and not left_over.is_symlink() else left_over.unlink()
@@ -95,6 +101,15 @@ def folder_checksums(folder: Path) -> dict[str, str]:
 def _partial(path: Path) -> Path:
     """A hidden neighbour of `path`; an earlier, killed run may have left one."""
     return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Raise UserError where the block cannot make `path`: no permission, no space, a file in the way."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
 @contextmanager

@@ -53,6 +53,10 @@ class Generation(Engine):
 
         from mothertongue import causal
 
+        if not (model / "config.json").is_file():
+            raise UserError(f"{model}: no model in it; make it with scripts/fetch_translation_model.py")
+        self.check_architecture(str(model), read_json(model / "config.json"))
+        transformers.utils.logging.set_verbosity_error()  # it reports on weights in tables
         self.settings = settings
         self.batch_tokens = settings.batch_tokens
         self.folder = model

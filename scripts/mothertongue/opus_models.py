@@ -48,6 +48,7 @@ NOT_USED = frozenset(
         *("en-jap", "jap-en"),
         *("he-fr",),
         *("tc-big-en-ko", "tc-big-ko-en", "tc-big-zh-ja"),
+        "itc-itc",  # Indonesian and Malay are no Romance languages
         *("eo-he", "eo-hu", "eo-nl", "he-eo", "ru-vi", "vi-eo", "vi-ru", "zh-uk"),
     )
 )

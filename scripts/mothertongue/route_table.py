@@ -6,6 +6,7 @@ from typing import Any
 
 from mothertongue import engines
 from mothertongue.engine import Pairs
+from mothertongue.errors import UserError
 from mothertongue.licences import is_noncommercial
 from mothertongue.routes import Route, find_route
 
@@ -13,8 +14,11 @@ from mothertongue.routes import Route, find_route
 def messages_by_language(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     """The messages of each source language over all splits, from what scripts/split.py counted."""
     total: Counter[str] = Counter()
-    for languages in counts.values():
-        total.update({language: entry["messages"] for language, entry in languages.items()})
+    try:
+        for languages in counts.values():
+            total.update({language: entry["messages"] for language, entry in languages.items()})
+    except (AttributeError, KeyError, TypeError):
+        raise UserError("--counts: not the counts.json that scripts/split.py writes") from None
     return dict(total)
 
 
@@ -46,6 +50,6 @@ def _models(route: Route) -> str:
     found = []
     for pair in (route.first, route.last):
         if pair:
-            token = f" {pair.target_code}" if pair.target_code.startswith((">>", "<2")) else ""
+            token = f" {pair.target_code}" if pair.target_code else ""
             found.append(pair.model + token + (" (non-commercial)" if is_noncommercial(pair.licence) else ""))
     return " + ".join(found)

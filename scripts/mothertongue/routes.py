@@ -9,6 +9,7 @@ from typing import Any
 from mothertongue import engines
 from mothertongue.engine import Pair, Pairs
 from mothertongue.errors import UserError
+from mothertongue.languages import Language, nearest_language
 
 ENGLISH = "en"
 
@@ -59,6 +60,22 @@ def translation_pairs(settings: Mapping[str, Any], tables: Path) -> Pairs:
     if settings["model"] and not multilingual:
         raise UserError(f"translation.model: {settings['engine']} has a model for each pair; use translation.models")
     return _override(engine.pairs(tables, settings["model"]), settings["models"], inherit=multilingual)
+
+
+def check_languages(config: Mapping[str, Any], languages: dict[str, Language]) -> None:
+    """Raise UserError where a configuration names a language that is not in the table of languages."""
+    source = config["source"]
+    named = [("source.languages", code) for code in source["languages"]]
+    named += [("source.shards", code) for code in source["shards"]]
+    for settings in engine_settings(config["translation"]):
+        for name in settings["models"]:
+            if len(pair := set(parse_pair(name))) == 1:
+                raise UserError(f"translation.models: '{name}' goes from a language to itself")
+            named += [(f"translation.models '{name}'", code) for code in sorted(pair)]
+    for where, code in named:
+        if code not in languages:
+            near = nearest_language(code, languages)
+            raise UserError(f"{where}: unknown language '{code}'{near}; config/languages.tsv lists all")
 
 
 def parse_pair(name: str) -> tuple[str, str]:

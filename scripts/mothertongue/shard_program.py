@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mothertongue import engines, fetching, gpus
+from mothertongue.arguments import batch, positive
 from mothertongue.attempts import Way
 from mothertongue.engine import Engine, Output, Settings
 from mothertongue.errors import UserError
@@ -49,13 +50,13 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compute-type", default=defaults.compute_type, help="int8, float16, float32 ... (default: auto, the fastest)"
     )
-    group.add_argument("--beam-size", type=int, default=defaults.beam_size, help="1 is greedy search (default: 1)")
+    group.add_argument("--beam-size", type=positive, default=defaults.beam_size, help="1 is greedy search (default: 1)")
     group.add_argument(
-        "--batch-tokens", type=int, default=defaults.batch_tokens, help="source tokens a batch (default: 8192)"
+        "--batch-tokens", type=batch, default=defaults.batch_tokens, help="source tokens a batch (default: 8192)"
     )
     group.add_argument("--prompt", default=defaults.prompt, help="what an llm is asked; {source}, {target}, {text}")
     gpus.add_argument(group)
-    group.add_argument("--workers", type=int, default=1, help="processes or threads on a CPU (default: 1)")
+    group.add_argument("--workers", type=positive, default=1, help="processes or threads on a CPU (default: 1)")
     group = parser.add_argument_group("quality checks")
     for name, text in _LIMITS.items():
         default = getattr(Limits, name)
@@ -70,6 +71,10 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
     """The translator of the arguments, its engine loaded; a fallback engine is loaded when it is first needed."""
     if arguments.model is None:
         raise UserError("--model is missing")
+    if bool(arguments.fallback_engine) != bool(arguments.fallback_model):
+        raise UserError("--fallback-engine and --fallback-model go together: give both, or neither")
+    if "{text}" not in arguments.prompt:
+        raise UserError("--prompt: there is no {text} in it, where the model reads what it is to translate")
     gpus.claim(arguments.gpus)
     limits = Limits(**{name: getattr(arguments, name) for name in _LIMITS})
     with ExitStack() as stack:

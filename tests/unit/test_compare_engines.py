@@ -87,9 +87,12 @@ def test_a_fetched_model_is_used_until_its_local_files_change(texts):
     (weights,) = model.glob("model.*")
     weights.write_bytes(weights.read_bytes()[:100_000])
     done = run(texts, f"firefox={model}", "--limit", "2")
-    assert record.stat().st_mtime_ns > first
     assert done.returncode == 1 and "no engine could run" in done.stderr
-    assert done.stdout.splitlines()[1].startswith("firefox") and len(done.stdout.splitlines()[1]) > len(str(model)) + 20
+    assert f"{model}: the model cannot be run: its files are damaged" in done.stdout.splitlines()[1]
+    (model / "README.md").write_text("Something else.")
+    shutil.copy(locate(parse(FIREFOX)) / weights.name, weights)
+    assert run(texts, f"firefox={model}", "--limit", "2").returncode == 0
+    assert record.stat().st_mtime_ns > first
 
 
 def test_a_folder_of_another_model_is_not_taken_for_it(texts):
@@ -119,7 +122,7 @@ def test_a_target_token_reaches_the_model(texts):
         (None, ["--from", "tlh"], "tlh is not a known language code; give one with --from"),
         (None, ["frefox"], "did you mean 'firefox'"),
         (None, ["opus-mt="], "a model reference is expected after opus-mt="),
-        (None, ["--limit", "0"], "0 is not above zero"),
+        (None, ["--limit", "0"], "0 is below 1"),
     ],
 )
 def test_bad_input_is_one_line(texts, change, arguments, expected):

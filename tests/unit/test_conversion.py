@@ -61,7 +61,7 @@ def load(tmp_path, fetch):
     """Fetch a model and load it with an engine's settings."""
 
     def load(engine, model, **settings):
-        assert fetch(engine, model) is None
+        assert fetch(engine, model, "--allow-noncommercial") is None
         return engines.find(engine)(tmp_path / "fetched", Settings(**{"device": "cpu", **settings}))
 
     return load
@@ -101,6 +101,7 @@ DAMAGED = [
     ("nllb", MARIAN, None, "is a 'marian', and this engine runs 'm2m_100' models"),
     ("seamless-m4t", MARIAN, None, "is a 'marian', and this engine runs 'seamless_m4t_v2' models"),
     ("seamless-m4t", NLLB, None, "no weights in safetensors"),
+    ("llm", MARIAN, None, "is a 'marian', and this engine runs chat models"),
     ("opus-mt", MARIAN, lambda folder: (folder / "model.safetensors").unlink(), "no file named model.safetensors"),
     ("opus-mt", MARIAN, lambda folder: cut(folder / "model.safetensors"), "weights: SafetensorError: "),
     ("opus-mt", MARIAN, lambda folder: without(folder, FC1), f"missing or of another shape (1, such as {FC1})"),
@@ -121,7 +122,7 @@ def test_a_damaged_or_foreign_model_is_refused(copied, fetch, engine, save, dama
     model = copied(save)
     if damage:
         damage(model)
-    line = fetch(engine, model)
+    line = fetch(engine, model, "--allow-noncommercial")
     assert message in line and str(model) in line and ".partial" not in line
 
 
@@ -162,6 +163,11 @@ def test_a_licence_against_commercial_use_must_be_allowed(copied, fetch, tmp_pat
     assert read_record(tmp_path / "fetched")["licence"] == "cc-by-nc-4.0"
 
 
+@pytest.mark.parametrize(("engine", "save"), [("nllb", NLLB), ("seamless-m4t", SEAMLESS)])
+def test_a_model_that_says_nothing_has_the_licence_of_its_only_makers(copied, fetch, engine, save):
+    assert "cc-by-nc-4.0" in fetch(engine, copied(save))
+
+
 PAIR = {"source_code": "eng_Latn", "target_code": "por_Latn"}
 REFUSED = [
     ("opus-mt", MARIAN, (tiny.TARGETS, True), {}, "needs a target token.*: >>nld<< >>por<<"),
@@ -199,6 +205,15 @@ def test_a_damaged_model_of_a_generating_engine_is_not_loaded(copied, load, dama
     damage(model)
     with pytest.raises(UserError, match=r"weights are missing \(1, such as|transformers cannot load it"):
         load("seamless-m4t", model, source_code="eng", target_code="por")
+
+
+@pytest.mark.parametrize("name", ["source.spm", "fetched.json", "original_config.json"])
+def test_a_converted_model_that_was_damaged_is_not_loaded(copied, fetch, tmp_path, name):
+    assert fetch("opus-mt", copied(MARIAN)) is None
+    (tmp_path / "fetched" / name).write_text("nonsense")
+    with pytest.raises(UserError, match=r"damaged|not JSON"):
+        read_record(tmp_path / "fetched")
+        engines.find("opus-mt")(tmp_path / "fetched", Settings(device="cpu"))
 
 
 def test_an_unconverted_model_is_not_loaded(copied):

@@ -19,6 +19,13 @@ def test_nothing_appears_where_writing_fails(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["a"]
 
 
+def test_a_place_that_cannot_be_written_to_is_said_in_a_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    for where, writing in (("file/a", whole_file), ("file/a", whole_folder), (".", whole_file), ("file", whole_folder)):
+        with pytest.raises(UserError, match=str(tmp_path)), writing(tmp_path / where):
+            pass
+
+
 def test_what_a_killed_process_left_is_cleared(tmp_path):
     (tmp_path / ".folder.partial").mkdir()
     (tmp_path / ".folder.partial" / "old").write_text("old")

@@ -55,6 +55,21 @@ def test_quality_on_flores(engine):
     assert sacrebleu.corpus_chrf(texts, [reference]).score >= 68
 
 
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("content", [b"", bytes(range(256)) * 400], ids=["empty", "nonsense"])
+def test_a_damaged_model_is_refused_before_it_translates(model, tmp_path, name, content, capfd):
+    folder = tmp_path / "damaged"
+    shutil.copytree(model, folder)
+    (folder / name).write_bytes(content)
+    engine = Firefox(folder, Settings())
+    with pytest.raises(UserError, match="the model cannot be run: its files are damaged; fetch it again"):
+        engine.translate(["Good morning!"])
+    with pytest.raises(UserError, match=f"^{folder}: the model cannot be run"):
+        (tmp_path / "fetched").mkdir()
+        Firefox.fetch(references.parse(str(folder)), tmp_path / "fetched")
+    assert not capfd.readouterr().err
+
+
 def test_gpus_are_refused(model):
     with pytest.raises(UserError, match=r"runs on CPUs only; set translation.device to auto or cpu"):
         Firefox(model, Settings(device="cuda"))

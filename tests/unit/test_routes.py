@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import engines, routes
+from mothertongue import engines, fetching, references, routes
 from mothertongue.engine import Engine, Pair
 from mothertongue.errors import UserError
 from mothertongue.languages import read_languages
@@ -100,6 +100,21 @@ def test_unknown_engines_and_models_out_of_place():
         UserError, match=r"translation.model: opus-mt has a model for each pair; use translation.models"
     ):
         pairs_of("opus-mt", model="a/b")
+
+
+@pytest.mark.parametrize(
+    ("header", "licence"),
+    [
+        ("license: mit", "mit"),
+        ("license:\n- cc-by-nc-4.0\n- mit", "cc-by-nc-4.0, mit"),
+        ("language: nl\nlicense: other\nlicense_name: nllb-non-commercial", "nllb-non-commercial"),
+        ("language: nl", None),
+        ("license: [unclosed", None),
+    ],
+)
+def test_what_a_card_says_of_its_licence(tmp_path, header, licence):
+    (tmp_path / "README.md").write_text(f"---\n{header}\n---\n# A model\nlicense: gpl\n")
+    assert fetching.licence(references.parse(str(tmp_path))) == licence
 
 
 def test_licences_that_forbid_commercial_use_must_be_asked_for():

@@ -45,9 +45,17 @@ NOT_STARTED |= {
         ["--config", "translation={model: a/b}"],
         "translation.model: firefox has a model for each pair; use translation.models",
     ),
+    "an unknown source language": (
+        ["--config", "source={languages: [en, ess]}"],
+        "source.languages: unknown language 'ess', did you mean 'es' (Spanish)?",
+    ),
+    "a GPU for an engine that has no use for it": (
+        ["--config", "translation={device: cuda}"],
+        "translation.device is cuda, and the firefox engine runs on CPUs only",
+    ),
     "an unknown language in a pair": (
         ["--config", "translation={models: {en-xx: a/b}}"],
-        "translation.models: unknown language 'xx' in 'en-xx'",
+        "translation.models 'en-xx': unknown language 'xx'",
     ),
     "a Firefox model that is no pair": (
         ["--config", "translation={models: {en-pt: 'firefox:enpt'}}"],

@@ -1,6 +1,7 @@
 """An edit rebuilds only what it made stale, with the real Snakemake. The tests of this file build on one another."""
 
 import os
+import re
 import time
 
 from workflow_files import CHAIN
@@ -83,6 +84,23 @@ def test_a_changed_lora_rank_tunes_again(project):
 def test_a_changed_system_prompt_makes_new_threads(project):
     project.configure(threads={"system_prompt": "Responda sempre em português."})
     assert project.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
+
+
+def test_settings_of_translation_translate_again_what_they_touch(project):
+    dataset = "results/demo/pt/dataset/train.parquet"
+
+    def planned(values):
+        output = project.build("-n", dataset, "--config", f"translation={values}").output
+        return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+    again = {"translate": 3, "combine": 1, "total": 4}  # the English shards; others have no model
+    assert planned("{beam_size: 4}") == planned("{batch_tokens: 128}") == planned("{device: cpu}") == again
+    # The model that is there is not fetched again for a second one.
+    fallback = "{fallback: {engine: opus-mt, models: {en-pt: a/b, es-en: null}}}"
+    assert planned(fallback) == again | {"fetch_translation_model": 1, "total": 5}
+    assert planned("{allow_noncommercial: true}") == planned("{prompt: Say {text}}") == {}
+    output = project.build("-n", dataset, "--config", "quality={score: -0.5}").output
+    assert re.search(r"translate +3\n", output)
 
 
 def test_an_edited_library_module_makes_stale_what_uses_it(project):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +18,8 @@ from mothertongue.tables import read_table
 
 # Segments a task: few enough to keep all workers busy to the end, enough to hide what a task costs.
 _BATCH = 64
+# A word that every model has a translation for, and the seconds that it may take a process to start and translate it.
+_WORD, _PATIENCE = "Hello", 60
 
 _translator = None
 
@@ -47,21 +50,43 @@ class Firefox(Engine):
             fetching.write_record(folder, reference, _download(reference, folder))
         else:
             fetching.fetch(reference, folder)
-        model_files(folder)
+        try:
+            engine = cls(folder, Settings())
+            engine.check()
+            engine.close()
+        except UserError as error:
+            raise UserError(str(error).replace(str(folder), reference.text)) from None
 
     def __init__(self, model: Path, settings: Settings) -> None:
         """Start the processes. Raises UserError where a file is missing."""
         model_files(model)
         if settings.device == "cuda":
             raise UserError("the firefox engine runs on CPUs only; set translation.device to auto or cpu")
+        self._model = model
         self._pool = ProcessPoolExecutor(settings.workers, get_context("spawn"), _start, (model, os.getpid()))
+        self._probe = self._pool.submit(_translate, [_WORD])
+
+    def check(self) -> None:
+        """Raise UserError where the model cannot be loaded, or has nothing to say to a word."""
+        try:
+            if self._probe.result(_PATIENCE)[0]:
+                return
+        except BaseException as error:  # Rust's panics are no Exceptions
+            if isinstance(error, KeyboardInterrupt):
+                raise
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        raise UserError(f"{self._model}: the model cannot be run: its files are damaged; fetch it again")
 
     def measure(self, text: str) -> int:
         """The length of a segment in bytes."""
         return len(text.encode(errors="surrogatepass"))
 
     def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
-        """The translation of each segment; long ones first, so that no worker is left alone with one at the end."""
+        """The translation of each segment; long ones first, so that no worker is left alone with one at the end.
+
+        Raises UserError where the model is damaged.
+        """
+        self.check()
         order = sorted(range(len(segments)), key=lambda i: len(segments[i]), reverse=True)
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
         progress = Progress("translate", sum(len(segment.split()) for segment in segments), "words")
@@ -127,6 +152,8 @@ def _start(folder: Path, parent: int) -> None:
     from fxtranslate import Translator
 
     global _translator
+    # What its Rust code says of a damaged model is of no use to anyone, and is said for each segment.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     _translator = Translator(*(path.read_bytes() for path in model_files(folder)))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from mothertongue import causal_models
 from mothertongue.engine import Pairs, every_pair
+from mothertongue.errors import UserError
+from mothertongue.files import read_json
 from mothertongue.generation import Generation
 from mothertongue.references import Reference
 from mothertongue.tables import read_table
@@ -40,6 +42,15 @@ class LLM(Generation):
     def fetch(cls, reference: Reference, folder: Path) -> None:
         """Fetch a model in safetensors or GGUF. Raises UserError where it has neither."""
         causal_models.fetch(reference, folder)
+        cls.check_architecture(reference.text, read_json(folder / "config.json"))
+
+    @classmethod
+    def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
+        """Raise UserError where the model is no language model that goes on with a text."""
+        if not any(architecture.endswith("ForCausalLM") for architecture in config.get("architectures") or []):
+            raise UserError(
+                f"'{name}' is a '{config.get('model_type')}', and this engine runs chat models; choose another"
+            )
 
     def encode(self, segment: str) -> list[int]:
         """The prompt with the segment in it, in the model's chat template where it has one."""

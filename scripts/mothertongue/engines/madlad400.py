@@ -4,11 +4,15 @@ Kudugunta et al., "MADLAD-400: A Multilingual And Document-Level Large Audited D
 """
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 from mothertongue.encoder_decoder import END
 from mothertongue.engine import Output
 from mothertongue.multilingual import Multilingual
 
+# Sources disagree about what the model calls Hebrew.
+_OLDER = {"<2he>": "<2iw>"}
 _TOKEN = re.compile(r"<2(?=\w+>)")
 
 
@@ -23,6 +27,13 @@ class Madlad400(Multilingual):
     MODEL_TYPE = "t5"
     TOKENIZER_FILES = ("spiece.model", "sentencepiece.model")
     NAMES_SOURCE = False
+
+    def check_languages(self, model: Path, vocabulary: set[str]) -> None:
+        """Raise UserError where the model has no token for the language; some have an older name for it."""
+        older = _OLDER.get(self.settings.target_code)
+        if self.settings.target_code not in vocabulary and older in vocabulary:
+            self.settings = replace(self.settings, target_code=older)
+        super().check_languages(model, vocabulary)
 
     def source_tokens(self, pieces: list[str]) -> list[str]:
         """The target language as SentencePiece cuts it before a text, the text, the end."""

@@ -12,7 +12,7 @@ class NLLB(Multilingual):
     NAME = "nllb"
     MODEL = "facebook/nllb-200-distilled-600M"
     FAMILY = "facebook/nllb-"
-    LICENCE = "cc-by-nc-4.0"
+    LICENCE = UNMARKED_LICENCE = "cc-by-nc-4.0"
     MODEL_MB = 2500
     MODEL_TYPE = "m2m_100"
 

@@ -17,7 +17,7 @@ class SeamlessM4T(Generation):
 
     MODEL = "facebook/seamless-m4t-v2-large"
     FAMILY = "facebook/seamless-m4t"
-    LICENCE = "cc-by-nc-4.0"
+    LICENCE = UNMARKED_LICENCE = "cc-by-nc-4.0"
     MODEL_MB = 9500
     LOADER = "SeamlessM4Tv2ForTextToText"
     GIVEN = 2  # the start and the target language
