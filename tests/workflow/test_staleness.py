@@ -98,7 +98,7 @@ def test_settings_of_translation_translate_again_what_they_touch(project):
     # The model that is there is not fetched again for a second one.
     fallback = "{fallback: {engine: opus-mt, models: {en-pt: a/b, es-en: null}}}"
     assert planned(fallback) == again | {"fetch_translation_model": 1, "total": 5}
-    assert planned("{allow_noncommercial: true}") == planned("{prompt: Say {text}}") == {}
+    assert planned("{allow_noncommercial: true}") == planned('{prompt: "Say {text}"}') == {}
     output = project.build("-n", dataset, "--config", "quality={score: -0.5}").output
     assert re.search(r"translate +3\n", output)
 
