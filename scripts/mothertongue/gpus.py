@@ -5,6 +5,7 @@ Slurm gives each job its own; on a workstation nobody does, and every job would 
 
 import fcntl
 import os
+import socket
 import subprocess
 import tempfile
 import time
@@ -24,7 +25,11 @@ def claim(count: int | None) -> None:
     None leaves all to be seen, 0 none. Inside a Slurm job nothing is done: the GPUs to be seen are the job's own. On a
     machine with fewer than `count` all are claimed. Call it before CUDA is used.
     """
-    if count is None or "SLURM_JOB_ID" in os.environ:
+    if count is None:
+        return
+    node = os.environ.get("SLURMD_NODENAME")
+    if node:
+        say(f"runs on {node}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES') or 'none'}")
         return
     devices = visible() if count else []
     wanted = min(count, len(devices))
@@ -35,6 +40,7 @@ def claim(count: int | None) -> None:
         waiting = True
         time.sleep(_PAUSE)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
+    say(f"runs on {socket.gethostname()}, GPUs {', '.join(taken) or 'none'}")
 
 
 def add_argument(parser: Any) -> None:

@@ -5,10 +5,14 @@ Slurm hands out as it would GPUs; no job touches them.
 """
 
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
@@ -96,8 +100,18 @@ class Cluster:
     def start_node(self, node: str):
         self._daemon(node, "slurmd", "-D", "-N", node)
 
-    def stop_node(self, node: str):
+    def power_off(self, node: str):
+        """End a node's daemon and all that runs on it, at once and without a word."""
+        steps = [f"slurmstepd: [{job.id}." for job in queue() if job.node == node]
         self.daemons.pop(node).kill()
+        # The steps' own daemons first: they would tell of the end of what they run.
+        for what, marks in (("cmdline", steps), ("environ", [f"SLURMD_NODENAME={node}\0"])):
+            for entry in Path("/proc").iterdir():
+                if entry.name.isdigit():
+                    with suppress(OSError):
+                        content = (entry / what).read_text(errors="replace")
+                        if any(mark in content for mark in marks):
+                            os.kill(int(entry.name), signal.SIGKILL)
 
     def states(self) -> dict[str, str]:
         """What sinfo says of each node."""
@@ -130,6 +144,38 @@ class Cluster:
 
     def logs(self) -> str:
         return "\n".join(f"{path.name}: {path.read_text()[-800:]}" for path in sorted(self.state.glob("*.[lo]*")))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job in the queue: what rule it is of, where it runs, on which of the node's GPUs, with how much memory."""
+
+    id: str
+    rule: str
+    state: str
+    node: str
+    gpus: tuple[int, ...]
+    memory_mb: int
+
+    @property
+    def devices(self) -> set[tuple[str, int]]:
+        return {(self.node, gpu) for gpu in self.gpus}
+
+
+def queue() -> list[Job]:
+    """The jobs that wait or run."""
+    jobs = []
+    for line in slurm("squeue", "-h", "-t", "PENDING,RUNNING,COMPLETING", "-o", "%A|%T|%k|%N|%m").splitlines():
+        number, state, comment, node, memory = line.split("|")
+        details = slurm("scontrol", "show", "job", "-d", number)
+        gpus = tuple(map(int, re.findall(r"GRES=gpu:\d+\(IDX:(\d+)\)", details)))
+        rule = comment.removeprefix("rule_").partition("_wildcards_")[0]
+        jobs.append(Job(number, rule, state, node, gpus, _megabytes(memory)))
+    return jobs
+
+
+def _megabytes(text: str) -> int:
+    return round(float(text[:-1]) * {"M": 1, "G": 1024}[text[-1]])
 
 
 def slurm(*command: str) -> str:

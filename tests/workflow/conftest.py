@@ -1,147 +1,17 @@
 """A copy of the project to run the real Snakemake in, with a tiny base model and a slice of the sample."""
 
-import json
-import os
-import re
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 import yaml
-from workflow_files import ADAPTER, CHAIN
-
-ROOT = Path(__file__).parent.parent.parent
-PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles")
-
-
-@dataclass
-class Run:
-    """One finished run of Snakemake: its exit code, what it printed, and how often each rule ran."""
-
-    code: int
-    output: str
-
-    @property
-    def jobs(self) -> dict[str, int]:
-        return dict(Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", self.output)))
-
-    def __str__(self) -> str:
-        return self.output[-4000:]
-
-
-@dataclass
-class Project:
-    """A copy of the project in a folder of its own."""
-
-    root: Path
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "--configfile=mine.yaml", *arguments]
-
-    def run(self, *arguments: str) -> Run:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        return Run(done.returncode, done.stdout)
-
-    def build(self, *arguments: str) -> Run:
-        run = self.run(*(arguments or CHAIN))
-        assert run.code == 0, run
-        return run
-
-    def kill_during(self, pattern: str, *targets: str, delay: float, everything: bool = False) -> None:
-        """Start a run and kill with SIGKILL the process whose command line matches, or the whole run with it, `delay` seconds into it."""
-        process = subprocess.Popen(
-            self.command(*targets),
-            cwd=self.root,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 300
-        while not (found := processes(pattern, self.root)):
-            assert process.poll() is None and time.monotonic() < deadline, f"{pattern} never ran"
-            time.sleep(0.05)
-        time.sleep(delay)
-        if everything:
-            os.killpg(process.pid, signal.SIGKILL)
-        for pid in processes(pattern, self.root) or found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pytest.fail(f"{pattern} had ended before it could be killed")
-        process.wait(timeout=120)
-
-    def configure(self, **sections: dict) -> None:
-        path = self.root / "mine.yaml"
-        config = yaml.safe_load(path.read_text())
-        for name, values in sections.items():
-            config.setdefault(name, {}).update(values)
-        path.write_text(yaml.safe_dump(config))
-
-    def read_messages(self) -> list[dict]:
-        return [json.loads(line) for line in (self.root / "messages.jsonl").read_text().split("\n")[:-1]]
-
-    def write_messages(self, rows: list[dict]) -> None:
-        (self.root / "messages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-    def bytes(self, pattern: str) -> dict[str, bytes]:
-        return {str(p.relative_to(self.root)): p.read_bytes() for p in sorted(self.root.glob(pattern)) if p.is_file()}
-
-    def accounting(self) -> dict:
-        return json.loads((self.root / "results/demo/pt/dataset/accounting.json").read_text())
-
-    def losses(self) -> list[float]:
-        return json.loads((self.root / ADAPTER / "training.json").read_text())["training"]["losses"]
-
-
-def processes(pattern: str, folder: Path) -> list[int]:
-    """The processes that run in a folder and whose program is Python with an argument that matches."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                here = (entry / "cwd").resolve() == folder.resolve()
-            except OSError:
-                continue
-            if here and "python" in Path(arguments[0]).name and any(re.search(pattern, a) for a in arguments[1:3]):
-                found.append(int(entry.name))
-    return found
-
-
-@pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory):
-    from tiny import save_tiny_model
-
-    folder = tmp_path_factory.mktemp("tiny")
-    save_tiny_model(folder)
-    return folder
+from running import Project, copy_project, sample
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, tiny_base):
     """The project with twenty trees of the sample, three English shards, and a base model of 100,000 parameters."""
     root = tmp_path_factory.mktemp("project")
-    for part in PARTS:
-        source = ROOT / part
-        copy = shutil.copytree if source.is_dir() else shutil.copy2
-        copy(source, root / part, **({"ignore": shutil.ignore_patterns("__pycache__")} if source.is_dir() else {}))
+    copy_project(root)
     project = Project(root)
-    rows = [
-        json.loads(line) for line in (ROOT / "config/demo/messages.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    ]
+    rows = sample()
     trees = list(dict.fromkeys(row["message_tree_id"] for row in rows))
     wanted = set(trees[::5]) | {row["message_tree_id"] for row in rows if row["lang"] in ("es", "de")}
     project.write_messages([row for row in rows if row["message_tree_id"] in wanted])

@@ -2,7 +2,7 @@
 
 import pytest
 from oasst import row, write
-from workflow_files import ADAPTER
+from running import ADAPTER
 
 NOT_STARTED = {
     "an unknown language": (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from workflow_files import ADAPTER, CHAIN
+from running import ADAPTER, CHAIN
 
 REAL = Path(__file__).parents[3] / "shared/data/oasst/oasst1-en-sample.jsonl"
 

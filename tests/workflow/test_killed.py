@@ -4,8 +4,7 @@ import json
 import time
 
 import pytest
-from conftest import processes
-from workflow_files import ADAPTER
+from running import ADAPTER, processes
 
 TRANSLATED = "results/demo/pt/translated/**/*.parquet"
 

