@@ -87,7 +87,7 @@ def test_a_job_over_its_memory_gets_more(site, first):
 
 
 def test_what_ran_on_a_node_that_went_down_runs_on_another(site, first, cluster):
-    again(site, "results/pt/translated/en/*.parquet")
+    again(site, "results/pt/translated/en/*.parquet", DATASET)
     run = site.start(DATASET)
     lost = [job for job in run.running("translate", 4) if job.node == "gpu1"]
     cluster.power_off("gpu1")
@@ -100,7 +100,7 @@ def test_what_ran_on_a_node_that_went_down_runs_on_another(site, first, cluster)
 
 
 def test_snakemake_killed_and_started_again_submits_nothing_twice(site, first):
-    again(site, "results/pt/translated/en/*.parquet")
+    again(site, "results/pt/translated/en/*.parquet", DATASET)
     killed = site.start(DATASET)
     killed.running("translate", 4)
     killed.process.send_signal(signal.SIGKILL)
@@ -128,7 +128,7 @@ def test_jobs_of_other_settings_are_not_waited_for(site, first):
 
 
 def test_ctrl_c_cancels_what_is_queued(site, first):
-    again(site, "results/pt/translated/en/*.parquet")
+    again(site, "results/pt/translated/en/*.parquet", DATASET)
     run = site.start(DATASET)
     run.running("translate", 2)
     os.killpg(run.process.pid, signal.SIGINT)
