@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 
 from mothertongue import code_blocks
 from mothertongue.code_blocks import Span
+from mothertongue.languages import UNSPACED_LETTERS
 
 Need = Callable[[str], object]
 
+# A letter, digit or underscore that a word goes on with: not one of a script whose words touch those of another.
+_W = rf"[^\W{UNSPACED_LETTERS}]"
 _NEWLINE = r"(?>\r\n?|\n)"
 _INSIDE = rf"[^\\$\r\n]|{_NEWLINE}(?![ \t]*[\r\n])"  # of a formula: no blank line is in it
 
@@ -28,9 +31,13 @@ _NO_TEXT = "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ue000-\uf8ff\ufff
 _SYMBOL = "[×÷±²³¹⁰-₟ℂ-ⅈ←-⇿∀-⋿]"
 _NEAR = r"[^\s()\[\]{}\"'|\u0e00-\u109f\u1780-\u17ff\u3000-\ud7ff\uf900-\ufaff\uff00-\uffef]"
 
-_URL_CHARACTER = r"[^\s<>\"`()\[\]|\\\u3000-\u303f\uff00-\uff0f\uff1a-\uff20]"
+# Letters of scripts without spaces are of an address after its marks, "wiki/日本", and prose after its letters.
+_URL_CHARACTER = (
+    rf"(?:[^\s<>\"`()\[\]|\\\u3000-\u303f\uff00-\uff0f\uff1a-\uff20{UNSPACED_LETTERS}]"
+    rf"|[{UNSPACED_LETTERS}](?<=[/=_#&{UNSPACED_LETTERS}-].))"
+)
 _URL_REST = rf"(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»])"  # less the sentence's punctuation
-_DOMAIN = r"\.(?:com|org|net|edu|gov|info|io)\b"
+_DOMAIN = rf"\.(?:com|org|net|edu|gov|info|io)(?!{_W})"
 _ARGUMENTS = r"(?:\((?:[^(),\s]|,[ ]?|\([^()\s]*+\))*+\))"
 _OPERATOR = r"[ \u00a0]?[-+*/×÷=^<>≈≤≥≠−][ \u00a0]?"
 
@@ -58,13 +65,13 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             r"(?P<paired>\\begin\{[A-Za-z]+\*?\})",
             rf"\\\[(?<!\\\\\[)(?P<escaped>(?:{_INSIDE}|\$|\\[^\[\]\r\n]|\\(?=[\r\n]))++)\\\]",
             rf"\\\((?<!\\\\\()(?P<escaped>(?:{_INSIDE}|\$|\\[^()\r\n])++)\\\)",
-            r"\\(?<![\w\\]\\)[A-Za-z]++\*?(?:\{(?:[^{}\s]|\{[^{}\s]*+\})*+\})*+",
+            rf"\\(?<!{_W}\\)(?<!\\\\)[A-Za-z]++\*?(?:\{{(?:[^{{}}\s]|\{{[^{{}}\s]*+\}})*+\}})*+",
         ),
         (
             _has("$"),  # formulas, then variables
             rf"\$\$(?<![\\$]\$\$)(?!\$)(?P<dollars>(?:{_INSIDE}|\\.?|\$(?!\$))++)\$\$(?!\$)",
-            r"\$(?<![\w\\$]\$)(?![\s$])(?P<dollars>(?:[^$\\\r\n]|\\[^\r\n])++)\$(?<!\s\$)(?:(?![\w$])|(?=(?:th|s)\b))",
-            r"\$(?<!\w\$)(?:[A-Z_][A-Z0-9_]++(?![\w$])|\{\w+\})",
+            rf"\$(?<!{_W}\$)(?<![\\$]\$)(?![\s$])(?P<dollars>(?:[^$\\\r\n]|\\[^\r\n])++)\$(?<!\s\$)(?:(?!{_W}|\$)|(?=(?:th|s)\b))",
+            rf"\$(?<!{_W}\$)(?:[A-Z_][A-Z0-9_]++(?!{_W}|\$)|\{{\w+\}})",
         ),
         (
             _has("<"),  # strings of chat formats; elements of code, comments, tags. "<insert a name here>" is prose
@@ -84,7 +91,7 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
         ),
         # Addresses: of pages, of people, of folders on another machine.
         (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://{_URL_REST}(?<!//)"),
-        (_has("www."), rf"www\.(?<!\wwww\.)[\w-]+\.{_URL_REST}"),
+        (_has("www."), rf"www\.(?<!{_W}www\.)[\w-]+\.{_URL_REST}"),
         (
             _has("@"),
             r"(?a:[\w.+%-](?<![\w.+%-].)[\w.+%-]*+@(?:[\w-]+(?:\.[\w-]+)++|[\w-]++(?=:[\w.~-]*/))"
@@ -92,21 +99,24 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
         ),
         (
             re.compile(_DOMAIN).search,
-            rf"[A-Za-z0-9](?<![\w@.-].)[A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*{_DOMAIN}(?:/{_URL_REST})?",
+            rf"[A-Za-z0-9](?<!{_W}.)(?<![@.-].)[A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*{_DOMAIN}(?:/{_URL_REST})?",
         ),
         # Paths, options, names in code.
         (_has("/"), r"(?a:/(?<![\w./~<>)\]-]/)[\w.@+-]+(?:/[\w.@+-]*)+)(?<!\.)"),
         (re.compile(r"/(?<=[~.].)").search, r"(?a:[~.](?<![\w./~].)\.?/[\w.@+-]+(?:/[\w.@+-]*)*)(?<!\.)"),
-        (_has(":\\"), r"[A-Za-z](?<!\w.):\\[^\s<>:\"|?*,;]+(?<![.)'])"),
-        (_has("--"), r"--(?<![^\s(\"'\[]--)(?a:[a-z][\w-]*+)(?:=[^\s,;)]+|(?![^\n-]*\w--))"),
+        (_has(":\\"), rf"[A-Za-z](?<!{_W}.):\\[^\s<>:\"|?*,;]+(?<![.)'])"),
+        (_has("--"), rf"--(?<![^\s(\"'\[{UNSPACED_LETTERS}]--)(?a:[a-z][\w-]*+)(?:=[^\s,;)]+|(?![^\n-]*\w--))"),
         (_has("_"), rf"(?a:[A-Za-z](?<![\w.].)(?=[\w.]*[A-Za-z0-9]__?[A-Za-z0-9])\w*+(?:\.\w++)*+){_ARGUMENTS}?"),
         (_has("()"), r"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.\w++)*+)\(\)"),
         (re.compile(r"\.\w+\(").search, rf"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.[A-Za-z_]\w*+)++){_ARGUMENTS}"),
-        (re.compile(r"[A-Z](?<=[a-z].)[a-z]").search, rf"[a-z](?<![\w.].)[a-z]+(?:[A-Z][a-z0-9]+)+(?!\w){_ARGUMENTS}?"),
+        (
+            re.compile(r"[A-Z](?<=[a-z].)[a-z]").search,
+            rf"[a-z](?<!{_W}.)(?<!\..)[a-z]+(?:[A-Z][a-z0-9]+)+(?!{_W}){_ARGUMENTS}?",
+        ),
         (
             re.compile(rf"[0-9](?:(?<=[A-Za-z].)|{_OPERATOR}[0-9(])").search,  # keys, then sums, dates, ranges
-            r"[A-Za-z0-9](?<![\w/+=-].)(?=(?:[A-Za-z+/_=-]*+[0-9]){4})[A-Za-z0-9+/_=-]{23,}",
-            rf"[0-9](?<![\w.,:].)[0-9.,:]*(?:{_OPERATOR}(?:[0-9][0-9.,:]*|\([0-9][0-9.,]*\))%?)+(?<![.,:])",
+            rf"[A-Za-z0-9](?<!{_W}.)(?<![/+=-].)(?=(?:[A-Za-z+/_=-]*+[0-9]){{4}})[A-Za-z0-9+/_=-]{{23,}}",
+            rf"[0-9](?<!{_W}.)(?<![.,:].)[0-9.,:]*(?:{_OPERATOR}(?:[0-9][0-9.,:]*|\([0-9][0-9.,]*\))%?)+(?<![.,:])",
         ),
         (re.compile(r"[:;](?<=[ \n].)[()D-]").search, r"[:;](?<!\S.)-?[()DP](?!\w)"),
         (_not_printable, rf"{_NO_TEXT}++"),

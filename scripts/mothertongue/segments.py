@@ -14,7 +14,7 @@ from functools import cached_property
 import sentencex
 
 from mothertongue import protect
-from mothertongue.languages import UNSPACED
+from mothertongue.languages import UNSPACED, UNSPACED_LETTERS
 from mothertongue.protect import Span
 
 Measure = Callable[[str], int]
@@ -39,8 +39,8 @@ _SPACE = re.compile(r"\s+")
 _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # One letter alone is a unit or a variable, but a word in scripts that write vowels as marks, or no spaces.
-_WORDS = re.compile(r"[^\W\d_][\u0300-\u036f]*[^\W\d_]|[\u0590-\u10ff\u1780-\u17ff\u3040-\ud7af\uf900-\ufaff]")
-_UNSPACED_LETTER = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u3040-\ud7af\uf900-\ufaff]")
+_WORDS = re.compile(rf"[^\W\d_][\u0300-\u036f]*[^\W\d_]|[\u0590-\u10ff{UNSPACED_LETTERS}]")
+_UNSPACED_LETTER = re.compile(rf"[{UNSPACED_LETTERS}]")
 _MASK = "\ue000"  # stands for each character of a span while lines and sentences are looked for
 _PLACEHOLDER = re.compile(r"XQ[0-9]+")
 _CLOSING = frozenset({"", *",.;:!?)]}»”’…"})

@@ -18,6 +18,10 @@ def shouted(text, lang="en"):
     return result.text
 
 
+def kept(text):
+    return [text[start:end] for start, end in protect.spans(text)]
+
+
 KEPT = [
     "```python\nprint('Hello. World')\n```",
     "~~~\nsome code\n~~~",
@@ -148,9 +152,26 @@ def test_other_scripts():
     assert shouted("Используй foo_bar() или нет.", "ru") == "ИСПОЛЬЗУЙ foo_bar() ИЛИ НЕТ."
     assert shouted("Молоко (два литра);\nхлеб;", "ru") == "МОЛОКО (ДВА ЛИТРА);\nХЛЕБ;"
     text = "看https://a.org/b。温度±5度，运行foo_bar(x)，写信给foo@bar.com吧！函数(function)和方法(method)；"
-    assert [text[start:end] for start, end in protect.spans(text)] == [
-        "https://a.org/b",
-        "±5",
-        "foo_bar(x)",
-        "foo@bar.com",
-    ]
+    assert kept(text) == ["https://a.org/b", "±5", "foo_bar(x)", "foo@bar.com"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("已知$x=2$，求$x^2+1$的值", ["$x=2$", "$x^2+1$"]),
+        ("値は$n$個です。", ["$n$"]),
+        ("값은 $x^2$입니다.", ["$x^2$"]),
+        ("ค่า$x^2$คือ", ["$x^2$"]),
+        ("而\\alpha是角度", ["\\alpha"]),
+        ("访问www.baidu.com查询，或example.org吧", ["www.baidu.com", "example.org"]),
+        ("使用camelCase命名，加--dry-run选项", ["camelCase", "--dry-run"]),
+        ("比例是1/2+3/5之间", ["1/2+3/5"]),
+        ("请访问https://example.com了解更多信息,谢谢。", ["https://example.com"]),
+        ("https://example.com/pathをご覧ください。", ["https://example.com/path"]),
+        ("https://example.kr에서 ", ["https://example.kr"]),
+        ("https://example.comสำหรับข้อมูล", ["https://example.com"]),
+        ("见https://zh.example.org/wiki/日本#历史。", ["https://zh.example.org/wiki/日本#历史"]),
+    ],
+)
+def test_prose_of_scripts_without_spaces_touches_what_is_kept(text, expected):
+    assert kept(text) == expected
