@@ -29,7 +29,7 @@ _CLOSING_HASHES = re.compile(r"[ \t]#+$")
 # A bold name before what is said of it ("**Flour:** two cups", "**Flour** - two cups"), or a bold line.
 _BOLD = re.compile(
     r"[ \t]*(?P<mark>\*\*|__)(?![\s*_])(?P<bold>[^*_\n]+)(?<!\s)(?P=mark)"
-    r"(?::[ \t]*|[ \t]+[-–—:][ \t]+|[ \t]*$|(?<=[:：]..)[ \t]*)"
+    r"(?:[:：][ \t]*|[ \t]+[-–—:][ \t]+|[ \t]*$|(?<=[:：]..)[ \t]*)"
 )
 _COLUMNS = re.compile(r"\t[ \t]*| {3,}")
 _CELLS = re.compile(r"(?<!\\)\||\t[ \t]*| {3,}")
@@ -44,6 +44,9 @@ _UNSPACED_LETTER = re.compile(rf"[{UNSPACED_LETTERS}]")
 _MASK = "\ue000"  # stands for each character of a span while lines and sentences are looked for
 _PLACEHOLDER = re.compile(r"XQ[0-9]+")
 _CLOSING = frozenset({"", *",.;:!?)]}»”’…"})
+# How code, an address or a formula may begin and end, but no mark of Markdown, element or emoji.
+_KEPT_START = re.compile(r"[\w`$\\/~]")
+_KEPT_END = re.compile(r"[\w`$)\]}/]")
 _JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
 # More characters than a unit of any measure covers on average: what is longer is cut without being measured whole.
 _CHARACTERS_A_UNIT = 8
@@ -129,18 +132,27 @@ def pieces(part: Part) -> list[Part]:
 
 
 def join(parts: list[Part], texts: list[str], lang: str) -> str:
-    """Put a message together from the texts that stand for its parts, in language `lang`.
+    """Put a message or a part together from the texts that stand for its parts, in language `lang`.
 
-    Languages without spaces between sentences gain one where the target language has it and something is translated.
+    Languages without spaces between sentences, or between words and code, gain one where the target language has it
+    and something is translated.
     """
-    joined = []
-    for number, (part, text) in enumerate(zip(parts, texts, strict=True)):
-        glued = number > 0 and part.translate and parts[number - 1].translate
-        changed = glued and (text != part.text or texts[number - 1] != parts[number - 1].text)
-        if changed and lang not in UNSPACED and text[:1] not in _CLOSING:
+    joined = texts[:1]
+    for before, after, left, right in zip(parts, parts[1:], texts, texts[1:], strict=False):
+        changed = left != before.text or right != after.text
+        if changed and lang not in UNSPACED and _are_glued(before, after, left, right):
             joined.append(" ")
-        joined.append(text)
+        joined.append(right)
     return "".join(joined)
+
+
+def _are_glued(before: Part, after: Part, left: str, right: str) -> bool:
+    """Whether a space is missing between the texts of two parts: two sentences, or a word and what is kept."""
+    if before.translate and after.translate:
+        return right[:1] not in _CLOSING
+    if before.translate:
+        return bool(_UNSPACED_LETTER.match(before.text[-1:]) and left[-1:].isalnum() and _KEPT_START.match(right))
+    return bool(_UNSPACED_LETTER.match(after.text[:1]) and right[:1].isalnum() and _KEPT_END.match(left[-1:]))
 
 
 def has_words(text: str) -> bool:

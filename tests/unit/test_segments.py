@@ -163,6 +163,26 @@ def test_sentences_from_a_language_without_spaces_get_them():
     assert result.text == "こんにちは。こんにちは。"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("访问https://example.com。", "Olá https://example.com。"),
+        ("请看`代码`", "Olá `代码`"),
+        ("`코드`를 사용하세요.", "`코드` Olá"),
+        ("コードは`x`です。", "Olá `x` Olá"),
+        ("见$x^2$的值和foo(x)。", "Olá $x^2$ Olá"),
+        # Marks, elements and emoji go on touching the words.
+        ("重点：看<b>书</b>，好🙂好", "Olá<b>Olá</b>Olá🙂Olá"),
+        ("**重点**：好\n|好|好|", "**Olá**：Olá\n|Olá|Olá|"),
+    ],
+)
+def test_words_do_not_grow_onto_what_is_kept(text, expected):
+    (result,) = translated([text], lambda batch: ["Olá"] * len(batch), source="zh")
+    assert result.text == expected
+    (result,) = translated([text], lambda batch: ["你"] * len(batch), source="zh", target="ja")
+    assert " " not in result.text.replace("`코드`를 ", "")
+
+
 def test_placeholders_survive_inside_a_sentence():
     def model(batch):
         return [s.replace("Use the", "Use a função").replace("function twice", "duas vezes") for s in batch]
