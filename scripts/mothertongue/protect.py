@@ -78,7 +78,7 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             r"<</?SYS>>|<[|｜][^|｜<>\s]{1,40}[|｜]>",
             r"(?P<paired><(?:pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>)",
             r"<!--(?:(?!<!--|-->)[\s\S])*+-->|<![A-Za-z][^<>]*+>|<\?(?:(?!<\?|\?>)[\s\S])*+\?>",
-            r"</?[A-Za-z](?:[\w:.-]*+(?:[ ](?:checked|disabled))?[ ]*+/?>|(?=[^<>\n=:/\"']*+[=:/\"'])[^<>\n]*+>)",
+            r"</?[A-Za-z](?:[\w:.-]*+(?:[ ](?:checked|disabled))?[ ]*+/?>|[^\s<>']++>|(?=[^<>\n]*?(?:\w=|://))[^<>\n]*+>)",
             r"<[A-Za-z][\w:.-]*+(?:\s++[\w:@.-]++=(?:\"[^\"<>]*+\"|'[^'<>]*+'))++\s*+/?>",
         ),
         (_has("&"), r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6});"),
@@ -133,11 +133,12 @@ _PAIRS = re.compile(
     r"(?P<ticks>`++)"
     rf"|(?P<paragraph>{_NEWLINE}[ \t>]*+(?:[\r\n]|[-*+•][ \t]|\d{{1,4}}[.)][ \t]|\#{{1,6}}[ \t]|\||```|~~~))"
     r"|\\(?P<edge>begin|end)\{(?P<environment>[A-Za-z]+\*?)\}"
-    r"|<(?P<slash>/?)(?P<element>pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>"
+    r"|<(?P<slash>/?)(?P<element>pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>(?P<prose>(?<=[a-z]>)[ ]\w+[ ,.])?"
 )
 # Signs that make maths of what stands between dollars or escaped brackets, which prices and Markdown have as well.
 _MATHS = re.compile(r"[\\^_={}]")
 _MATHS_OR_NUMBER = re.compile(r"[+*/<>|0-9]")
+_WORDS_IN_A_ROW = re.compile(r"(?<![^\s\d])(?:[^\W\d_]{2,}+[,;]?[ ]){2}[^\W\d_]{2}")
 _FUNCTION = r"(?!(?:sin|cos|tan|log|ln|exp|max|min|mod|lim)\b)"
 _WORD_APART = re.compile(rf"\"|\s{_FUNCTION}[^\W\d_]{{2}}|\b{_FUNCTION}[^\W\d_]{{2,}}+\s")
 _WORD = re.compile(r"[^\W\d_]{2}")
@@ -194,7 +195,7 @@ def _end(match: re.Match[str], ends: dict[int, int], stop: int) -> tuple[int, in
 
 
 def _is_formula(inside: str, escaped: bool) -> bool:
-    if _MATHS.search(inside):
+    if _MATHS.search(inside) and ("\\" in inside or not _WORDS_IN_A_ROW.search(inside)):
         return True
     if _WORD_APART.search(inside):
         return False
@@ -217,7 +218,7 @@ def _ends(text: str) -> dict[int, int]:
             ticks[size] = match.end()
         elif match["edge"] == "end" or match["slash"]:
             closing[name].append(match.end())
-        elif closing[name]:
+        elif closing[name] and not match["prose"]:
             ends[match.start()] = closing[name].pop()
     return ends
 
