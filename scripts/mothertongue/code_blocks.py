@@ -43,9 +43,8 @@ _ACTION = (
     r"(?:(?:install|clone|init|add|run|commit|push|pull|build|update|start|stop|restart|status|enable|up|checkout)(?!\S)"
     r"|-|\.\.?$|https?:|[^\s,;]*[/@_.][^\s.]|(?<=cd[ ])\w+-[\w-]+$)"
 )
-_QUERY = (
-    r"(?>SELECT[ ].*?[ ]FROM[ ]|INSERT[ ]INTO[ ]|UPDATE[ ].*?[ ]SET[ ]|DELETE[ ]FROM[ ]|(?:CREATE|ALTER|DROP)[ ]TABLE[ ])"
-)
+_TABLE = r"(?:CREATE|ALTER|DROP)[ ]TABLE[ ]"
+_QUERY = rf"(?>SELECT[ ].*?[ ]FROM[ ]|INSERT[ ]INTO[ ]|UPDATE[ ].*?[ ]SET[ ]|DELETE[ ]FROM[ ]|{_TABLE})"
 _COMMAND = re.compile(
     rf"#!/|(?:(?:\$|sudo)[ ][a-z./]|{_PROGRAM}{_ACTION}).*(?<!\w[.,:!?])$|{_QUERY}.*;$|\{{[ ]?\"[^\"]*\"[ ]?:.*\}}$"
 )

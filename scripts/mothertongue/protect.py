@@ -133,7 +133,8 @@ _PAIRS = re.compile(
     r"(?P<ticks>`++)"
     rf"|(?P<paragraph>{_NEWLINE}[ \t>]*+(?:[\r\n]|[-*+•][ \t]|\d{{1,4}}[.)][ \t]|\#{{1,6}}[ \t]|\||```|~~~))"
     r"|\\(?P<edge>begin|end)\{(?P<environment>[A-Za-z]+\*?)\}"
-    r"|<(?P<slash>/?)(?P<element>pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>(?P<prose>(?<=[a-z]>)[ ]\w+[ ,.])?"
+    r"|<(?:(?P<slash>/)|(?!(?:script|style|svg|math|textarea)>[ ]\w+[ ,.]))"  # "<svg> and ..." only names it
+    r"(?P<element>pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>"
 )
 # Signs that make maths of what stands between dollars or escaped brackets, which prices and Markdown have as well.
 _MATHS = re.compile(r"[\\^_={}]")
@@ -218,7 +219,7 @@ def _ends(text: str) -> dict[int, int]:
             ticks[size] = match.end()
         elif match["edge"] == "end" or match["slash"]:
             closing[name].append(match.end())
-        elif closing[name] and not match["prose"]:
+        elif closing[name]:
             ends[match.start()] = closing[name].pop()
     return ends
 
