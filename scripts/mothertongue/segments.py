@@ -34,7 +34,10 @@ _BOLD = re.compile(
 _COLUMNS = re.compile(r"\t[ \t]*| {3,}")
 _CELLS = re.compile(r"(?<!\\)\||\t[ \t]*| {3,}")
 _CLAUSE = re.compile(r"[,;:—–…!?.](?=[\s\"')])[\"')]*\s*|[、，；：。！？]")
-_SEPARATORS = re.compile(r"[\s,.;:–—-]*")
+# What belongs to a span before a text or after it, and is no part of a sentence without that: brackets, marks of lists.
+_SEPARATORS = re.compile(r"[\s,.;:)\]}”»）」』】–—-]*")
+_OPENERS = re.compile(r"(?:[\s(\[{“„«（「『【]|(?<![^\s(\[{“„«（「『【])[\"'*_=+–—-]+)*$")
+_OPENERS_LENGTH = 20
 _SPACE = re.compile(r"\s+")
 _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -127,7 +130,10 @@ def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length
 
 def pieces(part: Part) -> list[Part]:
     """A part with spans, split around them: for models that lose the placeholders."""
-    cores = (_core(part.text, *gap) for gap in part.gaps)
+    cores = (
+        _core(part.text, *_beside_spans(part.text, start, end, start > 0, end < len(part.text)))
+        for start, end in part.gaps
+    )
     return _parts(part.text, ((start, end, []) for start, end in cores if start < end))
 
 
@@ -189,10 +195,12 @@ class _View:
     def core(self, start: int, end: int) -> Range:
         """A stretch without the white space and the spans at its ends; empty where it holds no words."""
         inside = self.inside(start, end)
+        first, last = start, end
         while inside and not _has_words(self.hidden, start, inside[0][0]):
-            start = _SEPARATORS.match(self.hidden, inside.pop(0)[1], end).end()
+            start = inside.pop(0)[1]
         while inside and not _has_words(self.hidden, inside[-1][1], end):
             end = inside.pop()[0]
+        start, end = _beside_spans(self.hidden, start, end, start > first, end < last)
         return *_core(self.hidden, start, end), inside
 
 
@@ -303,6 +311,15 @@ def _are_one(before: str, character: str) -> bool:
     if before == _MASK:
         return False
     return unicodedata.category(character)[0] == "M" or character in _JOINERS or before == "\u200d"
+
+
+def _beside_spans(hidden: str, start: int, end: int, after_span: bool, before_span: bool) -> Span:
+    """A stretch without the separators and brackets that belong to the spans beside it."""
+    if after_span:
+        start = _SEPARATORS.match(hidden, start, end).end()
+    if before_span:
+        end = _OPENERS.search(hidden, max(start, end - _OPENERS_LENGTH), end).start()
+    return start, end
 
 
 def _core(hidden: str, start: int, end: int) -> Span:

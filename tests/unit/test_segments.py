@@ -183,6 +183,24 @@ def test_words_do_not_grow_onto_what_is_kept(text, expected):
     assert " " not in result.text.replace("`코드`를 ", "")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Kale (`a b`)", ["Kale"]),
+        ("Kale (https://x.y) and (`b`) too", ["Kale", "and", "too"]),
+        ('Its name = "`x`".', ["Its name"]),
+        ("Use **bold** (`x`)", ["Use **bold**"]),
+        ("the **bold** `x`", ["the **bold**"]),
+        ('Say "yes" `x`', ['Say "yes"']),
+        ("(`x`) is first", ["is first"]),
+        ("看（`x`）", ["看"]),
+    ],
+)
+def test_brackets_of_what_is_kept_are_not_translated(text, expected):
+    parts = [piece for part in segments.split(text, "en") for piece in segments.pieces(part)]
+    assert [part.text for part in parts if part.translate and segments.has_words(part.text)] == expected
+
+
 def test_placeholders_survive_inside_a_sentence():
     def model(batch):
         return [s.replace("Use the", "Use a função").replace("function twice", "duas vezes") for s in batch]
