@@ -28,7 +28,8 @@ _EMOJI = rf"(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTOGRAPH}(?
 # Control characters, private code points, halves of a pair: models drop them, tokenizers refuse some.
 _NO_TEXT = "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ue000-\uf8ff\ufffc-\uffff\U000f0000-\U0010ffff]"
 # Symbols that small models do not know, and the characters of the word around them: of no script that has no spaces.
-_SYMBOL = "[×÷±²³¹⁰-₟ℂ-ⅈ←-⇿∀-⋿]"
+_SYMBOL = "×÷±²³¹µ§©®†‡¼-¾⅐-⅞⁰-₟ℂ-ⅈ←-⇿∀-⋿"
+_GREEK = "\u0370-\u03ff\u1f00-\u1fff"
 _NEAR = r"[^\s()\[\]{}\"'|\u0e00-\u109f\u1780-\u17ff\u3000-\ud7ff\uf900-\ufaff\uff00-\uffef]"
 
 # Letters of scripts without spaces are of an address after its marks, "wiki/日本", and prose after its letters.
@@ -36,6 +37,9 @@ _URL_CHARACTER = (
     rf"(?:[^\s<>\"`()\[\]|\\\u3000-\u303f\uff00-\uff0f\uff1a-\uff20{UNSPACED_LETTERS}]"
     rf"|[{UNSPACED_LETTERS}](?<=[/=_#&{UNSPACED_LETTERS}-].))"
 )
+# Letters that no word has in languages that are written in the Latin script; Greek ones are symbols everywhere else.
+_LATIN = re.compile(r"ca|cs|da|de|en|eo|es|et|eu|fi|fr|gl|hr|hu|id|it|lt|lv|nb|nl|pl|pt|ro|sk|sl|sq|sv|tr|vi")
+_FOREIGN = f"\u0400-\u1cff\u2c80-\u2dff\u3005{UNSPACED_LETTERS}\ufb1d-\ufdff\ufe70-\ufefc"
 _URL_REST = rf"(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»])"  # less the sentence's punctuation
 _DOMAIN = rf"\.(?:com|org|net|edu|gov|info|io)(?!{_W})"
 _ARGUMENTS = r"(?:\((?:[^(),\s]|,[ ]?|\([^()\s]*+\))*+\))"
@@ -67,6 +71,12 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             rf"\\\((?<!\\\\\()(?P<escaped>(?:{_INSIDE}|\$|\\[^()\r\n])++)\\\)",
             rf"\\(?<!{_W}\\)(?<!\\\\)[A-Za-z]++\*?(?:\{{(?:[^{{}}\s]|\{{[^{{}}\s]*+\}})*+\}})*+",
         ),
+        # What Markdown escapes: names with underscores, marks, amounts.
+        (_has("\\_"), r"(?a:\w(?<!\w.)\w*+(?:\\_\w++)++)"),
+        (_has("\\"), r"\\[*_|#~<>]", r"\\\$(?:[0-9][0-9.,]*(?<![.,]))?"),
+        (_has("~~"), r"~~(?<!~~~)(?!~)"),
+        (_has("#"), r"#(?<![^\s(]#)(?:[^\W\d_]\w*+|[0-9]++)", rf"[A-Za-z](?<!{_W}.)[A-Za-z]{{0,3}}+#(?!\w)"),
+        (_has("{"), r"\{\{[^{}\n]{1,60}\}\}|\{%[^{}\n]{1,60}%\}|\{[A-Za-z_][\w.]{0,40}\}"),
         (
             _has("$"),  # formulas, then variables
             rf"\$\$(?<![\\$]\$\$)(?!\$)(?P<dollars>(?:{_INSIDE}|\\.?|\$(?!\$))++)\$\$(?!\$)",
@@ -121,11 +131,17 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
         (re.compile(r"[:;](?<=[ \n].)[()D-]").search, r"[:;](?<!\S.)-?[()DP](?!\w)"),
         (_not_printable, rf"{_NO_TEXT}++"),
         (_not_ascii, _EMOJI),
-        (
-            lambda text: not text.isascii() and re.search(_SYMBOL, text),
-            rf"{_NEAR}(?<!{_NEAR}.)(?:(?<={_SYMBOL})|{_NEAR}*{_SYMBOL})(?:(?![,;:!?.]){_NEAR})*+",
-        ),
     )
+)
+
+_FOREIGN_LETTER = re.compile(f"[{_FOREIGN}]")
+_FOREIGN_WORD = rf"[^\W{_FOREIGN}]*+[{_FOREIGN}][\w{_FOREIGN}]*+"
+_FOREIGN_WORDS = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}(?:[ ,.!?'-]{{1,2}}{_FOREIGN_WORD})*+")
+_SYMBOLS, _SYMBOLS_AND_GREEK = (
+    re.compile(
+        rf"{_NEAR}(?<!{_NEAR}.)(?:(?<=[{symbol}])|(?:(?<=[0-9])[0-9.,]*+(?<=[0-9])[ ])?{_NEAR}*[{symbol}])(?:(?![,;:!?.]){_NEAR})*+"
+    )
+    for symbol in (_SYMBOL, _SYMBOL + _GREEK)
 )
 
 # What pairs an opening with its end: runs of backticks of one length within one paragraph, environments, elements.
@@ -148,11 +164,15 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*")
 
 
-def spans(text: str) -> list[Span]:
-    """What is kept, in order; spans that touch are one."""
+def spans(text: str, lang: str) -> list[Span]:
+    """What is kept of a text in language `lang`, in order; spans that touch are one."""
     found: list[Span] = []
     position = 0
     patterns = [pattern for need, patterns in _PATTERNS if need(text) for pattern in patterns]
+    if not text.isascii():
+        patterns.append(_SYMBOLS if lang == "el" else _SYMBOLS_AND_GREEK)
+        if _LATIN.fullmatch(lang) and 2 * len(_FOREIGN_LETTER.findall(text)) < len(text):
+            patterns.append(_FOREIGN_WORDS)
     ends = _ends(text) if "`" in text or "\\begin{" in text or "</" in text else {}
     for start, end in [*code_blocks.find(text), (len(text), len(text))]:
         for first, last in [*_marks(text, position, start, patterns, ends), (start, end)]:
@@ -187,7 +207,7 @@ def _end(match: re.Match[str], ends: dict[int, int], stop: int) -> tuple[int, in
     paired = paired if paired <= stop else 0
     kind = match.lastgroup
     if kind == "ticks":
-        return paired, paired or match.end()
+        return paired or (match.end() if len(match[kind]) >= 3 else 0), paired or match.end()
     if kind == "paired":
         return paired or match.end(), paired or match.end()
     if kind and not _is_formula(match[kind], escaped=kind == "escaped"):

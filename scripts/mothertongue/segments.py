@@ -123,7 +123,7 @@ def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length
     the tokens that a model adds at the ends (leave room for those in `limit`). It is only asked about text that has
     more bytes than the limit. A single character that measures more is not translated.
     """
-    view = _View.of(text)
+    view = _View.of(text, lang)
     sentences = _sentences(view, lang)
     return _parts(text, (found for start, end in sentences for found in _fitting(view, start, end, limit, measure)))
 
@@ -176,8 +176,8 @@ class _View:
     starts: list[int]
 
     @classmethod
-    def of(cls, text: str) -> "_View":
-        spans = protect.spans(text)
+    def of(cls, text: str, lang: str) -> "_View":
+        spans = protect.spans(text, lang)
         seen = text if text.isascii() else _SURROGATE.sub("?", text)
         hidden, position = [], 0
         for start, end in spans:

@@ -18,8 +18,8 @@ def shouted(text, lang="en"):
     return result.text
 
 
-def kept(text):
-    return [text[start:end] for start, end in protect.spans(text)]
+def kept(text, lang="zh"):
+    return [text[start:end] for start, end in protect.spans(text, lang)]
 
 
 KEPT = [
@@ -116,7 +116,7 @@ def test_marks_inside_a_sentence_are_kept(span):
         "$ and € are currencies",
         "git add is the command you want (see below)",
         "curl -O saves the file with its own name, and curl -o lets you choose one",
-        "git clone копирует хранилище",
+        "git clone kopiert das Archiv",
         "Roles(Admin): can do it;\nRoles(User): can not;",
         "Monday = rest;\nTuesday = run;",
         "Mercury -> Venus -> Earth\nA => B => C in words",
@@ -166,7 +166,7 @@ def test_prose_is_translated(text):
         ("one   two\tthree  four", "ONE   TWO\tTHREE FOUR"),
         ("1. **Flour**: two cups\n* **Eggs** - three", "1. **FLOUR**: TWO CUPS\n* **EGGS** - THREE"),
         ("**Note:** all good.\n__All bold. Here__", "**NOTE:** ALL GOOD.\n__ALL BOLD. HERE__"),
-        ("| `a|b` | **xx yy** |\n|--|--|\n| c \\| dd |  ee|", "| `a|b` | **XX YY** |\n|--|--|\n| C \\| DD |  EE|"),
+        ("| `a|b` | **xx yy** |\n|--|--|\n| cc \\| dd |  ee|", "| `a|b` | **XX YY** |\n|--|--|\n| CC \\| DD |  EE|"),
         ("## Title here ##\n\n* [x] done\n> > - [ ] open", "## TITLE HERE ##\n\n* [x] DONE\n> > - [ ] OPEN"),
         ("[^note]: a footnote\nand its mark[^note]", "[^note]: A FOOTNOTE\nAND ITS MARK[^note]"),
         ("(a) first\n1.) second\n**3.** third\n=>fourth", "(a) FIRST\n1.) SECOND\n**3.** THIRD\n=>FOURTH"),
@@ -190,6 +190,33 @@ def test_other_scripts():
     assert shouted("Молоко (два литра);\nхлеб;", "ru") == "МОЛОКО (ДВА ЛИТРА);\nХЛЕБ;"
     text = "看https://a.org/b。温度±5度，运行foo_bar(x)，写信给foo@bar.com吧！函数(function)和方法(method)；"
     assert kept(text) == ["https://a.org/b", "±5", "foo_bar(x)", "foo@bar.com"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It is 0.6 μm, and Σ (x-μ)² of (γ-Fe).", ["0.6 μm", "Σ", "x-μ", "²", "γ-Fe"]),
+        ("A ½ cup, © 2020, §5, 5µm", ["½", "©", "§5", "5µm"]),
+        ("C# and SDR# for #travel, #1 of the (#2)", ["C#", "SDR#", "#travel", "#1", "#2"]),
+        (
+            "The {U}{B} deck for {{ name }}, {% if x %} and {user.name}.",
+            ["{U}{B}", "{{ name }}", "{% if x %}", "{user.name}"],
+        ),
+        ("5 \\* 3 is \\_good\\_ for \\$5.50, snake\\_case_name", ["\\*", "\\_", "\\_", "\\$5.50", "snake\\_case_name"]),
+        ("a ~~b c~~ d; a code block (```).", ["~~", "~~", "```"]),
+        ('the kanji "mountain" (山) is 山さん', ["山", "山さん"]),
+        ("Say שלום עולם, or «Как дела?» to a USB-порт", ["שלום עולם", "Как дела", "порт"]),
+        ("Wait {not this one} or # that, issue#5, 5#", []),
+    ],
+)
+def test_what_small_models_lose_is_kept(text, expected):
+    assert kept(text, "en") == expected
+
+
+def test_no_script_is_foreign_in_its_own_language():
+    assert kept("Ο κόσμος, α.", "el") == kept("Привет, мир!", "ru") == kept("안녕 세계", "ko") == []
+    assert kept("угол α, 5 μм", "ru") == ["α", "5 μм"]
+    assert kept("Не английский, хотя так названо: mistake", "en") == []
 
 
 @pytest.mark.parametrize(
