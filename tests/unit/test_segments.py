@@ -186,6 +186,31 @@ def test_words_do_not_grow_onto_what_is_kept(text, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("-Analysis of it", "Analysis of it"),
+        ("•Third thing", "Third thing"),
+        ("1、Second", "Second"),
+        ("–Dash", "Dash"),
+        ("（1）第一", "第一"),
+        ("①第一", "第一"),
+        ("一、首先", "首先"),
+        ("1）苹果", "苹果"),
+        ("2)Second", "Second"),
+        ("II. Methods", "Methods"),
+        ("a. First", "First"),
+        ("-5 degrees", "-5 degrees"),
+        ("-based on it", "-based on it"),
+        ("e.g. this", "e.g. this"),
+        ("3D and 2nd", "3D and 2nd"),
+        ("一个苹果", "一个苹果"),
+    ],
+)
+def test_markers_of_lists_are_not_translated(text, expected):
+    assert [part.text for part in segments.split(text, "xx") if part.translate] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("Kale (`a b`)", ["Kale"]),
         ("Kale (https://x.y) and (`b`) too", ["Kale", "and", "too"]),
         ('Its name = "`x`".', ["Its name"]),
