@@ -43,7 +43,11 @@ _FOREIGN = f"\u0400-\u1cff\u2c80-\u2dff\u3005{UNSPACED_LETTERS}\ufb1d-\ufdff\ufe
 _URL_REST = rf"(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»])"  # less the sentence's punctuation
 _DOMAIN = rf"\.(?:com|org|net|edu|gov|info|io)(?!{_W})"
 _ARGUMENTS = r"(?:\((?:[^(),\s]|,[ ]?|\([^()\s]*+\))*+\))"
-_OPERATOR = r"[ \u00a0]?[-+*/×÷=^<>≈≤≥≠−][ \u00a0]?"
+_RANGE, _SUM = (rf"[ \u00a0]?[{signs}][ \u00a0]?" for signs in ("-/", "+*×÷=^<>≈≤≥≠−"))
+_IN_BRACKETS = rf"\([0-9][0-9.,]*+(?:(?:{_RANGE}|{_SUM})[0-9.,]++)?\)"
+_NUMBER = rf"(?:[0-9][0-9.,:]*|{_IN_BRACKETS})%?"
+# Something more than "2-3" or "1/2", which prose has.
+_SUM_GOES_ON = rf"%?(?:{_RANGE}{_NUMBER}){{0,4}}+{_SUM}{_NUMBER}(?:(?:{_RANGE}|{_SUM}){_NUMBER})*(?<![.,:])"
 
 
 def _has(mark: str) -> Need:
@@ -124,9 +128,10 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             rf"[a-z](?<!{_W}.)(?<!\..)[a-z]+(?:[A-Z][a-z0-9]+)+(?!{_W}){_ARGUMENTS}?",
         ),
         (
-            re.compile(rf"[0-9](?:(?<=[A-Za-z].)|{_OPERATOR}[0-9(])").search,  # keys, then sums, dates, ranges
+            re.compile(rf"[0-9](?:(?<=[A-Za-z].)|[%)]?{_SUM}[0-9(])").search,  # keys, then sums
             rf"[A-Za-z0-9](?<!{_W}.)(?<![/+=-].)(?=(?:[A-Za-z+/_=-]*+[0-9]){{4}})[A-Za-z0-9+/_=-]{{23,}}",
-            rf"[0-9](?<!{_W}.)(?<![.,:].)[0-9.,:]*(?:{_OPERATOR}(?:[0-9][0-9.,:]*|\([0-9][0-9.,]*\))%?)+(?<![.,:])",
+            rf"[0-9](?<!{_W}.)(?<![.,:].)[0-9.,:]*{_SUM_GOES_ON}",
+            rf"(?<!{_W}){_IN_BRACKETS}{_SUM_GOES_ON}",
         ),
         (re.compile(r"[:;](?<=[ \n].)[()D-]").search, r"[:;](?<!\S.)-?[()DP](?!\w)"),
         (_not_printable, rf"{_NO_TEXT}++"),
@@ -137,9 +142,10 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
 _FOREIGN_LETTER = re.compile(f"[{_FOREIGN}]")
 _FOREIGN_WORD = rf"[^\W{_FOREIGN}]*+[{_FOREIGN}][\w{_FOREIGN}]*+"
 _FOREIGN_WORDS = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}(?:[ ,.!?'-]{{1,2}}{_FOREIGN_WORD})*+")
+_NUMBER_BEFORE = r"(?<=[0-9])[0-9.,]*+(?<=[0-9])[ ]"
 _SYMBOLS, _SYMBOLS_AND_GREEK = (
     re.compile(
-        rf"{_NEAR}(?<!{_NEAR}.)(?:(?<=[{symbol}])|(?:(?<=[0-9])[0-9.,]*+(?<=[0-9])[ ])?{_NEAR}*[{symbol}])(?:(?![,;:!?.]){_NEAR})*+"
+        rf"{_NEAR}(?<!{_NEAR}.)(?:(?<=[{symbol}])|(?:{_NUMBER_BEFORE})?{_NEAR}*[{symbol}])(?:(?![,;:!?.]){_NEAR})*+"
     )
     for symbol in (_SYMBOL, _SYMBOL + _GREEK)
 )
