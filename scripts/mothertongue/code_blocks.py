@@ -9,9 +9,11 @@ _FENCE = re.compile(r"[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}(?=[^`
 # A fence that opens at the end of a line of prose: "Here it is: ```python".
 _LATE_FENCE = re.compile(r"(?:[^`]++|`[^`]++`(?!`))*+(?P<fence>`{3,})[\w+#.-]*[ \t]*$")
 
+# What a cell of a spreadsheet computes, its brackets balanced down to the third pair.
+CELL = r"=(?<![\w=<>!]=)[A-Z]{2,}\((?:[^()\n]|\((?:[^()\n]|\([^()\n]*+\))*+\))*+\)"
 _WORD = re.compile(r"[^\W\d_]{2}")
 # Signs of code in a line, once strings, addresses and comments are taken out of it.
-_LITERAL = re.compile(r"\"[^\"]*+\"|(?<!\w)'[^']*+'|\$[^$]*+\$|\w{2,10}://\S+|(?:#|//)[ ].*")
+_LITERAL = re.compile(CELL + r"|\"[^\"]*+\"|(?<!\w)'[^']*+'|\$[^$]*+\$|\w{2,10}://\S+|(?:#|//)[ ].*")
 _SIGN = re.compile(
     r"""
     \{$ | \S(?=[ ]?\{$) | ^[)\]}] | ^''[ ]?: | [A-Za-z0-9_\])][(\[](?!e?s\)) | (?<![<>!:])=(?!>)
@@ -41,7 +43,7 @@ _PROGRAM = (
 )
 _ACTION = (
     r"(?:(?:install|clone|init|add|run|commit|push|pull|build|update|start|stop|restart|status|enable|up|checkout)(?!\S)"
-    r"|-|\.\.?$|https?:|[^\s,;]*[/@_.][^\s.]|(?<=cd[ ])\w+-[\w-]+$)"
+    r"|[-+]|\.\.?$|https?:|[^\s,;]*[/@_.][^\s.]|(?<=cd[ ])\w+-[\w-]+$)"
 )
 _TABLE = r"(?:CREATE|ALTER|DROP)[ ]TABLE[ ]"
 _QUERY = rf"(?>SELECT[ ].*?[ ]FROM[ ]|INSERT[ ]INTO[ ]|UPDATE[ ].*?[ ]SET[ ]|DELETE[ ]FROM[ ]|{_TABLE})"

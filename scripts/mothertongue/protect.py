@@ -40,8 +40,11 @@ _URL_CHARACTER = (
 # Letters that no word has in languages that are written in the Latin script; Greek ones are symbols everywhere else.
 _LATIN = re.compile(r"ca|cs|da|de|en|eo|es|et|eu|fi|fr|gl|hr|hu|id|it|lt|lv|nb|nl|pl|pt|ro|sk|sl|sq|sv|tr|vi")
 _FOREIGN = f"\u0400-\u1cff\u2c80-\u2dff\u3005{UNSPACED_LETTERS}\ufb1d-\ufdff\ufe70-\ufefc"
-_URL_REST = rf"(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»])"  # less the sentence's punctuation
+_HOST = rf"(?:{_W}|[.:@%-](?={_W}))"
+# Less the sentence's punctuation; and prose may follow a host at once.
+_URL_REST = rf"(?:/(?=[{UNSPACED_LETTERS}])|(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»؟،؛۔।]))"
 _DOMAIN = rf"\.(?:com|org|net|edu|gov|info|io)(?!{_W})"
+_FOLDER = r"[^\s<>:\"|?*,;\\]+"
 _ARGUMENTS = r"(?:\((?:[^(),\s]|,[ ]?|\([^()\s]*+\))*+\))"
 _RANGE, _SUM = (rf"[ \u00a0]?[{signs}][ \u00a0]?" for signs in ("-/", "+*×÷=^<>≈≤≥≠−"))
 _IN_BRACKETS = rf"\([0-9][0-9.,]*+(?:(?:{_RANGE}|{_SUM})[0-9.,]++)?\)"
@@ -79,7 +82,13 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
         (_has("\\_"), r"(?a:\w(?<!\w.)\w*+(?:\\_\w++)++)"),
         (_has("\\"), r"\\[*_|#~<>]", r"\\\$(?:[0-9][0-9.,]*(?<![.,]))?"),
         (_has("~~"), r"~~(?<!~~~)(?!~)"),
-        (_has("#"), r"#(?<![^\s(]#)(?:[^\W\d_]\w*+|[0-9]++)", rf"[A-Za-z](?<!{_W}.)[A-Za-z]{{0,3}}+#(?!\w)"),
+        (
+            _has("#"),
+            r"#(?<![^\s(]#)(?:[0-9A-Fa-f]{6}(?!\w)|[^\W\d_]\w*+|[0-9]++)",
+            rf"[A-Za-z](?<!{_W}.)[A-Za-z]{{0,3}}+#(?!\w)",
+        ),
+        (_has("^"), r"\^(?<!\S.)[^\s]+\$(?!\S)"),  # a regular expression
+        (_has("="), code_blocks.CELL),
         (_has("{"), r"\{\{[^{}\n]{1,60}\}\}|\{%[^{}\n]{1,60}%\}|\{[A-Za-z_][\w.]{0,40}\}"),
         (
             _has("$"),  # formulas, then variables
@@ -104,8 +113,8 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             r"\[\^[^\[\]\s]{1,40}\]",
         ),
         # Addresses: of pages, of people, of folders on another machine.
-        (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://{_URL_REST}(?<!//)"),
-        (_has("www."), rf"www\.(?<!{_W}www\.)[\w-]+\.{_URL_REST}"),
+        (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://{_HOST}*+{_URL_REST}(?<!//)"),
+        (_has("www."), rf"www\.(?<!{_W}www\.)(?:{_W}|-)++\.(?={_W}){_HOST}*+{_URL_REST}"),
         (
             _has("@"),
             r"(?a:[\w.+%-](?<![\w.+%-].)[\w.+%-]*+@(?:[\w-]+(?:\.[\w-]+)++|[\w-]++(?=:[\w.~-]*/))"
@@ -113,12 +122,15 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
         ),
         (
             re.compile(_DOMAIN).search,
-            rf"[A-Za-z0-9](?<!{_W}.)(?<![@.-].)[A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*{_DOMAIN}(?:/{_URL_REST})?",
+            rf"[A-Za-z0-9](?<!{_W}.)(?<![@.-].)[A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*{_DOMAIN}(?:(?=/){_URL_REST})?",
         ),
         # Paths, options, names in code.
         (_has("/"), r"(?a:/(?<![\w./~<>)\]-]/)[\w.@+-]+(?:/[\w.@+-]*)+)(?<!\.)"),
         (re.compile(r"/(?<=[~.].)").search, r"(?a:[~.](?<![\w./~].)\.?/[\w.@+-]+(?:/[\w.@+-]*)*)(?<!\.)"),
-        (_has(":\\"), rf"[A-Za-z](?<!{_W}.):\\[^\s<>:\"|?*,;]+(?<![.)'])"),
+        (
+            _has(":\\"),
+            rf"[A-Za-z](?<!{_W}.):\\(?:{_FOLDER}(?:[ ](?=[A-Z0-9(]){_FOLDER}){{0,3}}\\)*[^\s<>:\"|?*,;]+(?<![.)'])",
+        ),
         (_has("--"), rf"--(?<![^\s(\"'\[{UNSPACED_LETTERS}]--)(?a:[a-z][\w-]*+)(?:=[^\s,;)]+|(?![^\n-]*\w--))"),
         (_has("_"), rf"(?a:[A-Za-z](?<![\w.].)(?=[\w.]*[A-Za-z0-9]__?[A-Za-z0-9])\w*+(?:\.\w++)*+){_ARGUMENTS}?"),
         (_has("()"), r"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.\w++)*+)\(\)"),

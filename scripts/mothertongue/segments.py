@@ -257,7 +257,9 @@ def _divide(hidden: str, start: int, end: int, lang: str) -> Iterator[Span]:
             sentences.pop()  # may go on
         for sentence in sentences:
             start += len(sentence)
-            if start == end or hidden[start - 1 : start + 1] != 2 * _MASK:
+            # No sentence begins inside a span, nor at a bracket after a mere word: "energy (E) is".
+            beside = hidden[start - 1 : start + 1]
+            if start == end or not (beside == 2 * _MASK or (beside == " (" and hidden[start - 2].isalnum())):
                 yield first, start
                 first = start
 

@@ -156,6 +156,12 @@ def test_long_sentences_are_cut_after_clauses():
     ]
 
 
+def test_a_bracket_after_a_word_begins_no_sentence():
+    parts = segments.split("Energy (E) is mass (m) times light. (It is so!) (Yes.)", "en")
+    sentences = [part.text for part in parts if part.translate]
+    assert sentences == ["Energy (E) is mass (m) times light.", "(It is so!) (Yes.)"]
+
+
 def test_sentences_from_a_language_without_spaces_get_them():
     (result,) = translated(["你好。再见。"], lambda batch: ["Olá." for _ in batch], source="zh")
     assert result.text == "Olá. Olá."
