@@ -6,6 +6,7 @@ from collections.abc import Iterator
 Span = tuple[int, int]
 
 _FENCE = re.compile(r"[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}(?=[^`]*$)|~{3,4}(?!~))")
+_NAMED_FENCE = re.compile(r"[ \t>]*`{3,}\w[^`]*$")
 # A fence that opens at the end of a line of prose: "Here it is: ```python".
 _LATE_FENCE = re.compile(r"(?:[^`]++|`[^`]++`(?!`))*+(?P<fence>`{3,})[\w+#.-]*[ \t]*$")
 
@@ -105,11 +106,13 @@ def _fenced(text: str) -> list[Span]:
         late = opening.re is _LATE_FENCE
         start += opening.start("fence") if late else 0
         closings = ((i, end) for i in range(number, len(lines)) if (end := _closes(lines[i][0], fence)))
-        last, end = next(closings, (0, 0))
-        if end:
+        last, end = next(closings, (len(lines), 0))
+        if body.endswith(fence) and not late and _is_stray([body for body, _ in lines[number:last]], closed=end > 0):
+            unclosed.update(() if end else {fence})
+        elif end:
             found.append((start, lines[last][1] + end))
             number = last + 1
-        elif late or fence[0] == "~" or (body.endswith(fence) and _is_prose([body for body, _ in lines[number:]])):
+        elif late or fence[0] == "~":
             unclosed.add(fence)
         else:
             found.append((start, len(text)))
@@ -117,10 +120,12 @@ def _fenced(text: str) -> list[Span]:
     return found
 
 
-def _is_prose(bodies: list[str]) -> bool:
-    """Whether most lines are sentences."""
-    bodies = [body for body in bodies if body.strip()]
-    return 2 * sum(_kind(body) == _PROSE and len(_PLAIN_WORD.findall(body)) >= 4 for body in bodies) > len(bodies)
+def _is_stray(inside: list[str], closed: bool) -> bool:
+    """Whether a bare fence opens nothing: sentences follow, up to the end or a fence that names a language."""
+    named = next((number for number, body in enumerate(inside) if _NAMED_FENCE.match(body)), None)
+    bodies = [body for body in inside[:named] if body.strip()]
+    prose = sum(_kind(body) == _PROSE and len(_PLAIN_WORD.findall(body)) >= 4 for body in bodies)
+    return (named is not None or not closed) and 2 * prose > len(bodies)
 
 
 def _closes(body: str, fence: str) -> int:

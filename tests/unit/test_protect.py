@@ -151,6 +151,11 @@ def test_prose_is_translated(text):
         ("```python\nprint(1)```\nProse here.", "```python\nprint(1)```\nPROSE HERE."),
         ("Never closed:\n```\ncode\n\nand more", "NEVER CLOSED:\n```\ncode\n\nand more"),
         ("```\ncode\n``` And prose.\nMore.", "```\ncode\n``` AND PROSE.\nMORE."),
+        (
+            "A stray one:\n```\nNow some words of prose follow.\n```python\nprint(1)\n```\nDone now.",
+            "A STRAY ONE:\n```\nNOW SOME WORDS OF PROSE FOLLOW.\n```python\nprint(1)\n```\nDONE NOW.",
+        ),
+        ("```\nHere some words of prose stand.\n```\nMore.", "```\nHere some words of prose stand.\n```\nMORE."),
         ("Use `<pre>` and `</pre>` now.", "USE `<pre>` AND `</pre>` NOW."),
         ("Use <svg> for drawings, then </svg> it.", "USE <svg> FOR DRAWINGS, THEN </svg> IT."),
         ("Try <svg><path d=x></svg> now.", "TRY <svg><path d=x></svg> NOW."),
