@@ -59,6 +59,8 @@ class Judge:
             yield "length ratio"
         if _loses_a_number(text, output.text):
             yield "numbers"
+        if _adds_brackets(text, output.text):
+            yield "brackets"
         if not output.complete or (_loops(output.text, limits) and not _loops(text, limits)):
             yield "repetition"
         elif translated >= limits.language_bytes and (found := self._other_language(text, output.text)):
@@ -101,6 +103,11 @@ def _loses_a_number(source: str, translation: str) -> bool:
     numbers = {number for found in _NUMBER.findall(source) if len(number := _digits(found).strip("0")) >= 3}
     told = _digits(translation) if numbers else ""
     return any(number not in told for number in numbers)
+
+
+def _adds_brackets(source: str, translation: str) -> bool:
+    """Whether a translation has a bracket, or a bar of a table, more than its source: "(in English)", after a name."""
+    return sum(map(translation.count, "(（[|")) > sum(map(source.count, "(（[|【〔〈《「『"))
 
 
 def _digits(text: str) -> str:

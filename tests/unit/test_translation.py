@@ -216,14 +216,17 @@ def test_what_the_source_does_itself_is_no_fault():
         ("It was founded in 1237.", "१२३७ में।", []),
         ("The 3rd of 12 in the 1990s cost 2,000,000.", "O terceiro de doze nos anos 90 custou 2 milhões.", []),
         ("thank you", "Obrigado por enviar uma viagem.", ["length ratio"]),
-        ("Pros:", "Prós: A localização do (a)", ["length ratio"]),
+        ("Pros:", "Prós: A localização do (a)", ["length ratio", "brackets"]),
         ("Try it.", "Versuchen Sie es einmal.", []),
+        ("Miley Cyrus", "Miley Cyrus (em inglês)", ["brackets"]),
+        ("「猫」と(犬)", "O gato [gato] e (cão)", []),
+        ("two | pipes", "dois | ca | nos", ["brackets"]),
         ("UN", "Organização das Nações Unidas", []),
         ("Thanks.", "ကျေးဇူးတင်ပါတယ်။", []),
         ("人工智能", "Inteligência artificial", []),
     ],
 )
-def test_numbers_and_short_texts(text, translation, expected):
+def test_numbers_brackets_and_short_texts(text, translation, expected):
     assert list(Judge("en", "pt", Limits()).objections(text, Output(translation))) == expected
 
 
