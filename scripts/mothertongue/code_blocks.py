@@ -53,7 +53,7 @@ _COMMAND = re.compile(
 )
 # Words of sentences, in the languages of most messages, that make prose of "git add is what you need".
 _SAID = re.compile(
-    r"(?<!\S)(?:an?|the|this|that|these|you|your|its?|is|are|was|and|or|of|to|with|which|will|can|from|when|el|la|los|las"
+    r"(?<!\S)(?:an?|the|this|that|these|you|your|its?|is|are|was|and|or|of|to|with|will|can|from|when|el|la|los|las"
     r"|que|es|un|una|del|para|le|les|des|est|et|une|pour|der|die|das|und|ist|ein|eine|il|di|che|per|um|uma|os|em)(?!\S)"
     r"|[^\W\x00-\x7f]"
 )

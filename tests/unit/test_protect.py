@@ -39,6 +39,7 @@ KEPT = [
     "sudo apt-get install some-package",
     'value = float(input("Enter a value: "))',
     "$ git status",
+    "$ which python",
     'print("hello world")\nprint("good bye")',
     "import os\nimport sys",
     "def square(x):\nreturn x**2",

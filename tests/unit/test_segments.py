@@ -206,6 +206,7 @@ def test_words_do_not_grow_onto_what_is_kept(text, expected):
         ("-5 degrees", "-5 degrees"),
         ("-based on it", "-based on it"),
         ("e.g. this", "e.g. this"),
+        ("z. B. eine Katze", "z. B. eine Katze"),
         ("3D and 2nd", "3D and 2nd"),
         ("一个苹果", "一个苹果"),
     ],
