@@ -79,7 +79,7 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             rf"\\(?<!{_W}\\)(?<!\\\\)[A-Za-z]++\*?(?:\{{(?:[^{{}}\s]|\{{[^{{}}\s]*+\}})*+\}})*+",
         ),
         # What Markdown escapes: names with underscores, marks, amounts.
-        (_has("\\_"), r"(?a:\w(?<!\w.)\w*+(?:\\_\w++)++)"),
+        (_has("\\_"), r"(?a:\w(?<![\w\\].)\w*+(?:\\_\w++)++)"),
         (_has("\\"), r"\\[*_|#~<>]", r"\\\$(?:[0-9][0-9.,]*(?<![.,]))?"),
         (_has("~~"), r"~~(?<!~~~)(?!~)"),
         (
@@ -155,10 +155,9 @@ _FOREIGN_LETTER = re.compile(f"[{_FOREIGN}]")
 _FOREIGN_WORD = rf"[^\W{_FOREIGN}]*+[{_FOREIGN}][\w{_FOREIGN}]*+"
 _FOREIGN_WORDS = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}(?:[ ,.!?'-]{{1,2}}{_FOREIGN_WORD})*+")
 _NUMBER_BEFORE = r"(?<=[0-9])[0-9.,]*+(?<=[0-9])[ ]"
+_NEAR_AFTER = rf"(?:(?![,;:!?.]|[A-Za-z]{{1,15}}://){_NEAR})*+"
 _SYMBOLS, _SYMBOLS_AND_GREEK = (
-    re.compile(
-        rf"{_NEAR}(?<!{_NEAR}.)(?:(?<=[{symbol}])|(?:{_NUMBER_BEFORE})?{_NEAR}*[{symbol}])(?:(?![,;:!?.]){_NEAR})*+"
-    )
+    re.compile(rf"{_NEAR}(?<!{_NEAR}.)(?:(?<=[{symbol}])|(?:{_NUMBER_BEFORE})?{_NEAR}*[{symbol}]){_NEAR_AFTER}")
     for symbol in (_SYMBOL, _SYMBOL + _GREEK)
 )
 

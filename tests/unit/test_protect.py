@@ -203,6 +203,7 @@ def test_other_scripts():
     ("text", "expected"),
     [
         ("It is 0.6 μm, and Σ (x-μ)² of (γ-Fe).", ["0.6 μm", "Σ", "x-μ", "²", "γ-Fe"]),
+        ("→https://a.org/b and 5×7", ["→https://a.org/b", "5×7"]),
         ("A ½ cup, © 2020, §5, 5µm", ["½", "©", "§5", "5µm"]),
         ("C# and SDR# for #travel, #1 of the (#2)", ["C#", "SDR#", "#travel", "#1", "#2"]),
         (

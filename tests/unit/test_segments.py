@@ -25,7 +25,8 @@ PIECES = [
     "https://example.org/a.b?c=d", "<https://example.org>", "[docs](https://a.org/x_(y))", "[", "](", ")", "(", "help@example.org", "@",
     "$x^2$", "$", "$$", "$$\ny\n$$", "\\(a\\)", "\\(", "\\)", "\\[x^2\\]", "\\[", "\\]", "\\begin{align}", "\\end{align}", "$5 and $10",
     "<b>", "</b>", "<", "<!--", "-->", "<pre>", "</pre>", "&nbsp;", "&", "[INST]", "</s>", "<|im_start|>", "XQ1", "XQ12", "foo_bar(x)", "--flag", "~/a/b",
-    "🙂", "👩‍👩‍👧", "👍🏽", "🇧🇷", "🇧", "1️⃣", "m²", "→", "12 + 30 = 42",
+    "🙂", "👩‍👩‍👧", "👍🏽", "🇧🇷", "🇧", "1️⃣", "m²", "→", "12 + 30 = 42", "5 μm", "½", "C#", "#tag", "{{x}}", "{x}", "~~", "\\*", "\\$5",
+    "1、", "•", "①", "(1-3)^2 + 1", "=SUM(A1)", "^a+$", "C:\\Program Files\\x", "http://a.jp/", "pip install x", "SELECT a FROM b;",
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES) | st.text(st.characters(exclude_categories=[]), max_size=20), max_size=15).map(
     "".join
@@ -104,6 +105,8 @@ LONG = [
     "`", "` ", "a`b", "```\n", "a```\n", "> ", "* ", "- ", "1. ", "$", "$a ", "$$a", "$$ a ", "\\$$/", "<", "<a ", "<!--", "<!", "<pre>", "<b>x</b>",
     '<a href="', "(", "](", "[", "][", "[^", "|", "|a", "|-", "\\(", "\\[", "\\", "\\begin{a}", "{", "; ", "&lt", "www.", "http://", "~", "~/", "-", "--a ",
     "/a", "C:\\", "_", "a_", "a()", "aB", "a=", '"', "'", "«a", "。」", "\t", " ", "\n", "\nx", "\ud800", "XQ1 ", "word `a` ", "| a |\n", "    x = 1\n",
+    "μ", "5 μ ", "я ", "{", "{{a", "#a", "a#", "\\_a", "~~", "=AA(", "^a", "C:\\A ", "http://a/中", "1-", "(1-1)+", "1、", "-A", "a (b) ", "f(x)\n",
+    "SELECT a FROM ", "cd a-", "```\nSome words of prose.\n```py\n", "    a\n",
 ]  # fmt: skip
 
 
