@@ -6,38 +6,65 @@ from collections.abc import Iterator
 Span = tuple[int, int]
 
 _FENCE = re.compile(r"[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}(?=[^`]*$)|~{3,4}(?!~))")
+_NAMED_FENCE = re.compile(r"[ \t>]*`{3,}\w[^`]*$")
 # A fence that opens at the end of a line of prose: "Here it is: ```python".
 _LATE_FENCE = re.compile(r"(?:[^`]++|`[^`]++`(?!`))*+(?P<fence>`{3,})[\w+#.-]*[ \t]*$")
 
+# What a cell of a spreadsheet computes, its brackets balanced down to the third pair.
+CELL = r"=(?<![\w=<>!]=)[A-Z]{2,}\((?:[^()\n]|\((?:[^()\n]|\([^()\n]*+\))*+\))*+\)"
 _WORD = re.compile(r"[^\W\d_]{2}")
 # Signs of code in a line, once strings, addresses and comments are taken out of it.
-_LITERAL = re.compile(r"\"[^\"]*+\"|(?<!\w)'[^']*+'|\$[^$]*+\$|\w{2,10}://\S+|(?:#|//)[ ].*")
+_LITERAL = re.compile(CELL + r"|\"[^\"]*+\"|(?<!\w)'[^']*+'|\$[^$]*+\$|\w{2,10}://\S+|(?:#|//)[ ].*")
 _SIGN = re.compile(
     r"""
-    [{};]$ | \S(?=[ ]?\{$) | ^[)\]}] | ^''[ ]?: | [A-Za-z0-9_\])][(\[](?!e?s\)) | (?<![<>!:])=(?!>)
-    | :: | -> | => | && | \|\| | [A-Za-z_][A-Za-z0-9_]\.[a-z_][a-z] | [A-Za-z0-9]_[A-Za-z0-9] | \$[{(]
+    \{$ | \S(?=[ ]?\{$) | ^[)\]}] | ^''[ ]?: | [A-Za-z0-9_\])][(\[](?!e?s\)) | (?<![<>!:])=(?!>)
+    | :: | && | \|\| | [A-Za-z_][A-Za-z0-9_]\.[a-z_][a-z] | [A-Za-z0-9]_[A-Za-z0-9] | \$[{(] | \w\*\*[\w(]
+    | ^(?=[a-z_][\w.]*\((?!e?s\)).*\);?$) | ^(?=import[ ][a-z_][\w.]*;?$)
     | [ ](?:import|FROM|WHERE|SET|VALUES|AS|ON)[ ] | ;[ ](?:do|then)$
     | ^(?:import|from|package|using|namespace|def|class|function|func|fn|struct|enum|interface|const|let|var|int|float
         |double|char|void|bool|public|private|protected|static|export|async|await|if|elif|else:?|for|while|switch|case|do
-        |done|fi|then|try:?|except|catch|finally:?|with|return|pass|break|continue|print|echo|end|set|cd|mkdir
+        |done|fi|then|try:?|except|catch|finally:?|with|return|pass|break|continue|print|echo|end|cd|mkdir
         |SELECT|FROM|WHERE|INSERT|UPDATE|DELETE|CREATE|ORDER|GROUP|(?:INNER[ ]|LEFT[ ]|RIGHT[ ])?JOIN|>>>|@\w+
         |\#(?:include|define|pragma))(?!\S)
     """,
     re.VERBOSE,
 )
+# What prose has too: they only count beside one of those.
+_WEAK_SIGN = re.compile(r"[};]$|->|=>|\):$|^set(?!\S)")
 _PLAIN_WORD = re.compile(
     r"(?<!\S)(?![A-Z]+\b)[^\W\d_]{2,}+[,.:!?]?(?!\S)|[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}"
 )
 _CALLED_WITH = re.compile(r"(?<=\w)\([^()]*+\)")
 _COMMENT = re.compile(r"#(?!#)|//|/\*|--[ ]")
-# A line that is typed into a shell: a program with an action, an option or a file, or anything after a prompt.
-_PROGRAM = r"(?:pip3?|npm|npx|yarn|git|docker|conda|apt|apt-get|brew|curl|wget|ssh|scp|chmod|python3?|cargo|kubectl)[ ]"
-_ACTION = r"(?:install|clone|init|add|run|commit|push|pull|build|update|-|https?:|[^\s,;]*[/@_.][^\s.])"
-_COMMAND = re.compile(rf"#!/|(?:(?:\$|sudo)[ ][a-z./]|{_PROGRAM}{_ACTION}).*(?<![.,:!?])$")
-_TYPED = re.compile(rf"^[ \t>]*(?:#!/|\$[ ]|sudo[ ]|{_PROGRAM})", re.MULTILINE)
+# A line that is typed into a shell: a program with an action, an option or a file, or anything after a prompt; a query;
+# an object of JSON.
+_PROGRAM = (
+    r"(?:pip3?|npm|npx|yarn|git|docker|docker-compose|conda|apt|apt-get|brew|curl|wget|ssh|scp|chmod|python3?|cargo"
+    r"|kubectl|systemctl|ls|cd)[ ]"
+)
+_ACTION = (
+    r"(?:(?:install|clone|init|add|run|commit|push|pull|build|update|start|stop|restart|status|enable|up|checkout)(?!\S)"
+    r"|[-+]|\.\.?$|https?:|[^\s,;]*[/@_.][^\s.]|(?<=cd[ ])\w+-[\w-]+$)"
+)
+_TABLE = r"(?:CREATE|ALTER|DROP)[ ]TABLE[ ]"
+_QUERY = rf"(?>SELECT[ ].*?[ ]FROM[ ]|INSERT[ ]INTO[ ]|UPDATE[ ].*?[ ]SET[ ]|DELETE[ ]FROM[ ]|{_TABLE})"
+_COMMAND = re.compile(
+    rf"#!/|(?:(?:\$|sudo)[ ][a-z./]|{_PROGRAM}{_ACTION}).*(?<!\w[.,:!?])$|{_QUERY}.*;$|\{{[ ]?\"[^\"]*\"[ ]?:.*\}}$"
+)
+# Words of sentences, in the languages of most messages, that make prose of "git add is what you need".
+_SAID = re.compile(
+    r"(?<!\S)(?:an?|the|this|that|these|you|your|its?|is|are|was|and|or|of|to|with|will|can|from|when|el|la|los|las"
+    r"|que|es|un|una|del|para|le|les|des|est|et|une|pour|der|die|das|und|ist|ein|eine|il|di|che|per|um|uma|os|em)(?!\S)"
+    r"|[^\W\x00-\x7f]"
+)
+_TYPED = re.compile(
+    rf"^[ \t>]*(?:(?:[-*+•]|\d+[.)])[ \t]+)?(?:#!/|\$[ ]|sudo[ ]|{_PROGRAM}|{_QUERY}|import[ ])", re.MULTILINE
+)
 _STRONG = re.compile(r"[=;(]")
 _CALL = re.compile(r"\((?<=[A-Za-z0-9_].)(?!e?s\))")
 _LIST_ITEM = re.compile(r"[ \t>]*(?:[-*+•]|\d+[.)])[ \t]")
+# Beside lines without any of these an indented block is a list or a poem.
+_DATA = re.compile(rf"[=_;{{}}\[\]\\<>$#@|]|(?<!\S)[-/~.]{{1,2}}\w|\w[/,]\w|[A-Za-z]\d|{_PROGRAM}")
 _INDENTED = re.compile(r"(?: {4}|\t)[ \t]*\S")
 
 # How far a line is code. A block has two that are code, or one that is beyond doubt.
@@ -65,7 +92,7 @@ def _lines(text: str, offset: int = 0) -> list[tuple[str, int]]:
 
 
 def _fenced(text: str) -> list[Span]:
-    """Fenced blocks; one of backticks that nothing closes runs to the end."""
+    """Fenced blocks; one of backticks that nothing closes runs to the end, unless prose follows."""
     found: list[Span] = []
     lines = _lines(text)
     unclosed: set[str] = set()
@@ -79,8 +106,10 @@ def _fenced(text: str) -> list[Span]:
         late = opening.re is _LATE_FENCE
         start += opening.start("fence") if late else 0
         closings = ((i, end) for i in range(number, len(lines)) if (end := _closes(lines[i][0], fence)))
-        last, end = next(closings, (0, 0))
-        if end:
+        last, end = next(closings, (len(lines), 0))
+        if body.endswith(fence) and not late and _is_stray([body for body, _ in lines[number:last]], closed=end > 0):
+            unclosed.update(() if end else {fence})
+        elif end:
             found.append((start, lines[last][1] + end))
             number = last + 1
         elif late or fence[0] == "~":
@@ -89,6 +118,14 @@ def _fenced(text: str) -> list[Span]:
             found.append((start, len(text)))
             break
     return found
+
+
+def _is_stray(inside: list[str], closed: bool) -> bool:
+    """Whether a bare fence opens nothing: sentences follow, up to the end or a fence that names a language."""
+    named = next((number for number, body in enumerate(inside) if _NAMED_FENCE.match(body)), None)
+    bodies = [body for body in inside[:named] if body.strip()]
+    prose = sum(_kind(body) == _PROSE and len(_PLAIN_WORD.findall(body)) >= 4 for body in bodies)
+    return (named is not None or not closed) and 2 * prose > len(bodies)
 
 
 def _closes(body: str, fence: str) -> int:
@@ -134,18 +171,20 @@ def _kind(body: str) -> int:
         return _CODE if bare.strip("()[],; ") in ("{", "}") else _EITHER
     if len(bare) > 120 and not _STRONG.search(bare):
         return _PROSE
-    if _COMMAND.match(bare):
-        return _SURE
-    if _LIST_ITEM.match(body):
-        return _PROSE
+    item = _LIST_ITEM.match(body)
     code = _LITERAL.sub("''", bare)
-    signs = len(_SIGN.findall(code))
+    if _COMMAND.match(body, item.end()) if item else _COMMAND.match(bare):
+        return _PROSE if _SAID.search(code) else _SURE
+    if item:
+        return _PROSE
+    strong = len(_SIGN.findall(code))
+    signs = strong + len(_WEAK_SIGN.findall(code))
     words = len(_PLAIN_WORD.findall(_CALLED_WITH.sub("", code))) if signs else 0
     indented = _INDENTED.match(body) is not None
-    if signs >= 2 and words <= signs + 1:
-        return _SURE if indented or (signs >= 3 and words <= 1) else _CODE
+    if (strong >= 2 and words <= signs + 1) or (strong and signs >= 2 and not words):
+        return _SURE if indented or (signs >= 3 and words <= 2) else _CODE
     if signs and words <= 4:
-        return _LIKELY + indented
+        return _LIKELY + (indented and strong > 0)
     return _EITHER if _COMMENT.match(bare) or (indented and _is_terse(body)) else _PROSE
 
 
@@ -158,7 +197,8 @@ def _judge_indented(lines: list[tuple[str, int]], kinds: list[int]) -> None:
             block.append(number)
         elif body.strip():
             prose = sum(kinds[i] == _PROSE for i in block)
-            for i in block if 2 * prose <= len(block) else ():
+            is_code = any(kinds[i] >= _LIKELY or _DATA.search(lines[i][0]) for i in block) and 2 * prose <= len(block)
+            for i in block if is_code else ():
                 kinds[i] = _SURE
             block = []
             in_list = bool(_LIST_ITEM.match(body)) or (in_list and body[0] in " \t")

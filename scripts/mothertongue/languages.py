@@ -9,6 +9,9 @@ from mothertongue.errors import UserError
 
 # Written without spaces between words: each character counts as a word, and sentences are joined without a space.
 UNSPACED = frozenset({"zh", "zh-Hant", "ja", "th", "lo", "km", "my"})
+# The letters (ranges, for a regular expression) that words of another script follow without a space. Hangul too: its
+# particles do.
+UNSPACED_LETTERS = "\\u0e00-\\u109f\\u1780-\\u17ff\\u3040-\\ud7af\\uf900-\\ufaff"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 
 from mothertongue import code_blocks
 from mothertongue.code_blocks import Span
+from mothertongue.languages import UNSPACED_LETTERS
 
 Need = Callable[[str], object]
 
+# A letter, digit or underscore that a word goes on with: not one of a script whose words touch those of another.
+_W = rf"[^\W{UNSPACED_LETTERS}]"
 _NEWLINE = r"(?>\r\n?|\n)"
 _INSIDE = rf"[^\\$\r\n]|{_NEWLINE}(?![ \t]*[\r\n])"  # of a formula: no blank line is in it
 
@@ -25,14 +28,29 @@ _EMOJI = rf"(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTOGRAPH}(?
 # Control characters, private code points, halves of a pair: models drop them, tokenizers refuse some.
 _NO_TEXT = "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ue000-\uf8ff\ufffc-\uffff\U000f0000-\U0010ffff]"
 # Symbols that small models do not know, and the characters of the word around them: of no script that has no spaces.
-_SYMBOL = "[×÷±²³¹⁰-₟ℂ-ⅈ←-⇿∀-⋿]"
+_SYMBOL = "×÷±²³¹µ§©®†‡¼-¾⅐-⅞⁰-₟ℂ-ⅈ←-⇿∀-⋿"
+_GREEK = "\u0370-\u03ff\u1f00-\u1fff"
 _NEAR = r"[^\s()\[\]{}\"'|\u0e00-\u109f\u1780-\u17ff\u3000-\ud7ff\uf900-\ufaff\uff00-\uffef]"
 
-_URL_CHARACTER = r"[^\s<>\"`()\[\]|\\\u3000-\u303f\uff00-\uff0f\uff1a-\uff20]"
-_URL_REST = rf"(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»])"  # less the sentence's punctuation
-_DOMAIN = r"\.(?:com|org|net|edu|gov|info|io)\b"
+# Letters of scripts without spaces are of an address after its marks, "wiki/日本", and prose after its letters.
+_URL_CHARACTER = (
+    rf"(?:[^\s<>\"`()\[\]|\\\u3000-\u303f\uff00-\uff0f\uff1a-\uff20{UNSPACED_LETTERS}]"
+    rf"|[{UNSPACED_LETTERS}](?<=[/=_#&{UNSPACED_LETTERS}-].))"
+)
+# Letters that no word has in languages that are written in the Latin script; Greek ones are symbols everywhere else.
+_LATIN = re.compile(r"ca|cs|da|de|en|eo|es|et|eu|fi|fr|gl|hr|hu|id|it|lt|lv|nb|nl|pl|pt|ro|sk|sl|sq|sv|tr|vi")
+_FOREIGN = f"\u0400-\u1cff\u2c80-\u2dff\u3005{UNSPACED_LETTERS}\ufb1d-\ufdff\ufe70-\ufefc"
+_HOST = rf"(?:{_W}|[.:@%-](?={_W}))"
+# Less the sentence's punctuation; and prose may follow a host at once.
+_URL_REST = rf"(?:/(?=[{UNSPACED_LETTERS}])|(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»؟،؛۔।]))"
+_DOMAIN = rf"\.(?:com|org|net|edu|gov|info|io)(?!{_W})"
+_FOLDER = r"[^\s<>:\"|?*,;\\]+"
 _ARGUMENTS = r"(?:\((?:[^(),\s]|,[ ]?|\([^()\s]*+\))*+\))"
-_OPERATOR = r"[ \u00a0]?[-+*/×÷=^<>≈≤≥≠−][ \u00a0]?"
+_RANGE, _SUM = (rf"[ \u00a0]?[{signs}][ \u00a0]?" for signs in ("-/", "+*×÷=^<>≈≤≥≠−"))
+_IN_BRACKETS = rf"\([0-9][0-9.,]*+(?:(?:{_RANGE}|{_SUM})[0-9.,]++)?\)"
+_NUMBER = rf"(?:[0-9][0-9.,:]*|{_IN_BRACKETS})%?"
+# Something more than "2-3" or "1/2", which prose has.
+_SUM_GOES_ON = rf"%?(?:{_RANGE}{_NUMBER}){{0,4}}+{_SUM}{_NUMBER}(?:(?:{_RANGE}|{_SUM}){_NUMBER})*(?<![.,:])"
 
 
 def _has(mark: str) -> Need:
@@ -58,20 +76,32 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             r"(?P<paired>\\begin\{[A-Za-z]+\*?\})",
             rf"\\\[(?<!\\\\\[)(?P<escaped>(?:{_INSIDE}|\$|\\[^\[\]\r\n]|\\(?=[\r\n]))++)\\\]",
             rf"\\\((?<!\\\\\()(?P<escaped>(?:{_INSIDE}|\$|\\[^()\r\n])++)\\\)",
-            r"\\(?<![\w\\]\\)[A-Za-z]++\*?(?:\{(?:[^{}\s]|\{[^{}\s]*+\})*+\})*+",
+            rf"\\(?<!{_W}\\)(?<!\\\\)[A-Za-z]++\*?(?:\{{(?:[^{{}}\s]|\{{[^{{}}\s]*+\}})*+\}})*+",
         ),
+        # What Markdown escapes: names with underscores, marks, amounts.
+        (_has("\\_"), r"(?a:\w(?<![\w\\].)\w*+(?:\\_\w++)++)"),
+        (_has("\\"), r"\\[*_|#~<>]", r"\\\$(?:[0-9][0-9.,]*(?<![.,]))?"),
+        (_has("~~"), r"~~(?<!~~~)(?!~)"),
+        (
+            _has("#"),
+            r"#(?<![^\s(]#)(?:[0-9A-Fa-f]{6}(?!\w)|[^\W\d_]\w*+|[0-9]++)",
+            rf"[A-Za-z](?<!{_W}.)[A-Za-z]{{0,3}}+#(?!\w)",
+        ),
+        (_has("^"), r"\^(?<!\S.)[^\s]+\$(?!\S)"),  # a regular expression
+        (_has("="), code_blocks.CELL),
+        (_has("{"), r"\{\{[^{}\n]{1,60}\}\}|\{%[^{}\n]{1,60}%\}|\{[A-Za-z_][\w.]{0,40}\}"),
         (
             _has("$"),  # formulas, then variables
             rf"\$\$(?<![\\$]\$\$)(?!\$)(?P<dollars>(?:{_INSIDE}|\\.?|\$(?!\$))++)\$\$(?!\$)",
-            r"\$(?<![\w\\$]\$)(?![\s$])(?P<dollars>(?:[^$\\\r\n]|\\[^\r\n])++)\$(?<!\s\$)(?:(?![\w$])|(?=(?:th|s)\b))",
-            r"\$(?<!\w\$)(?:[A-Z_][A-Z0-9_]++(?![\w$])|\{\w+\})",
+            rf"\$(?<!{_W}\$)(?<![\\$]\$)(?![\s$])(?P<dollars>(?:[^$\\\r\n]|\\[^\r\n])++)\$(?<!\s\$)(?:(?!{_W}|\$)|(?=(?:th|s)\b))",
+            rf"\$(?<!{_W}\$)(?:[A-Z_][A-Z0-9_]++(?!{_W}|\$)|\{{\w+\}})",
         ),
         (
             _has("<"),  # strings of chat formats; elements of code, comments, tags. "<insert a name here>" is prose
             r"<</?SYS>>|<[|｜][^|｜<>\s]{1,40}[|｜]>",
             r"(?P<paired><(?:pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>)",
             r"<!--(?:(?!<!--|-->)[\s\S])*+-->|<![A-Za-z][^<>]*+>|<\?(?:(?!<\?|\?>)[\s\S])*+\?>",
-            r"</?[A-Za-z](?:[\w:.-]*+(?:[ ](?:checked|disabled))?[ ]*+/?>|(?=[^<>\n=:/\"']*+[=:/\"'])[^<>\n]*+>)",
+            r"</?[A-Za-z](?:[\w:.-]*+(?:[ ](?:checked|disabled))?[ ]*+/?>|[^\s<>']++>|(?=[^<>\n]*?(?:\w=|://))[^<>\n]*+>)",
             r"<[A-Za-z][\w:.-]*+(?:\s++[\w:@.-]++=(?:\"[^\"<>]*+\"|'[^'<>]*+'))++\s*+/?>",
         ),
         (_has("&"), r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6});"),
@@ -83,8 +113,8 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             r"\[\^[^\[\]\s]{1,40}\]",
         ),
         # Addresses: of pages, of people, of folders on another machine.
-        (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://{_URL_REST}(?<!//)"),
-        (_has("www."), rf"www\.(?<!\wwww\.)[\w-]+\.{_URL_REST}"),
+        (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://{_HOST}*+{_URL_REST}(?<!//)"),
+        (_has("www."), rf"www\.(?<!{_W}www\.)(?:{_W}|-)++\.(?={_W}){_HOST}*+{_URL_REST}"),
         (
             _has("@"),
             r"(?a:[\w.+%-](?<![\w.+%-].)[\w.+%-]*+@(?:[\w-]+(?:\.[\w-]+)++|[\w-]++(?=:[\w.~-]*/))"
@@ -92,30 +122,43 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
         ),
         (
             re.compile(_DOMAIN).search,
-            rf"[A-Za-z0-9](?<![\w@.-].)[A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*{_DOMAIN}(?:/{_URL_REST})?",
+            rf"[A-Za-z0-9](?<!{_W}.)(?<![@.-].)[A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*{_DOMAIN}(?:(?=/){_URL_REST})?",
         ),
         # Paths, options, names in code.
         (_has("/"), r"(?a:/(?<![\w./~<>)\]-]/)[\w.@+-]+(?:/[\w.@+-]*)+)(?<!\.)"),
         (re.compile(r"/(?<=[~.].)").search, r"(?a:[~.](?<![\w./~].)\.?/[\w.@+-]+(?:/[\w.@+-]*)*)(?<!\.)"),
-        (_has(":\\"), r"[A-Za-z](?<!\w.):\\[^\s<>:\"|?*,;]+(?<![.)'])"),
-        (_has("--"), r"--(?<![^\s(\"'\[]--)(?a:[a-z][\w-]*+)(?:=[^\s,;)]+|(?![^\n-]*\w--))"),
+        (
+            _has(":\\"),
+            rf"[A-Za-z](?<!{_W}.):\\(?:{_FOLDER}(?:[ ](?=[A-Z0-9(]){_FOLDER}){{0,3}}\\)*[^\s<>:\"|?*,;]+(?<![.)'])",
+        ),
+        (_has("--"), rf"--(?<![^\s(\"'\[{UNSPACED_LETTERS}]--)(?a:[a-z][\w-]*+)(?:=[^\s,;)]+|(?![^\n-]*\w--))"),
         (_has("_"), rf"(?a:[A-Za-z](?<![\w.].)(?=[\w.]*[A-Za-z0-9]__?[A-Za-z0-9])\w*+(?:\.\w++)*+){_ARGUMENTS}?"),
         (_has("()"), r"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.\w++)*+)\(\)"),
         (re.compile(r"\.\w+\(").search, rf"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.[A-Za-z_]\w*+)++){_ARGUMENTS}"),
-        (re.compile(r"[A-Z](?<=[a-z].)[a-z]").search, rf"[a-z](?<![\w.].)[a-z]+(?:[A-Z][a-z0-9]+)+(?!\w){_ARGUMENTS}?"),
         (
-            re.compile(rf"[0-9](?:(?<=[A-Za-z].)|{_OPERATOR}[0-9(])").search,  # keys, then sums, dates, ranges
-            r"[A-Za-z0-9](?<![\w/+=-].)(?=(?:[A-Za-z+/_=-]*+[0-9]){4})[A-Za-z0-9+/_=-]{23,}",
-            rf"[0-9](?<![\w.,:].)[0-9.,:]*(?:{_OPERATOR}(?:[0-9][0-9.,:]*|\([0-9][0-9.,]*\))%?)+(?<![.,:])",
+            re.compile(r"[A-Z](?<=[a-z].)[a-z]").search,
+            rf"[a-z](?<!{_W}.)(?<!\..)[a-z]+(?:[A-Z][a-z0-9]+)+(?!{_W}){_ARGUMENTS}?",
+        ),
+        (
+            re.compile(rf"[0-9](?:(?<=[A-Za-z].)|[%)]?{_SUM}[0-9(])").search,  # keys, then sums
+            rf"[A-Za-z0-9](?<!{_W}.)(?<![/+=-].)(?=(?:[A-Za-z+/_=-]*+[0-9]){{4}})[A-Za-z0-9+/_=-]{{23,}}",
+            rf"[0-9](?<!{_W}.)(?<![.,:].)[0-9.,:]*{_SUM_GOES_ON}",
+            rf"(?<!{_W}){_IN_BRACKETS}{_SUM_GOES_ON}",
         ),
         (re.compile(r"[:;](?<=[ \n].)[()D-]").search, r"[:;](?<!\S.)-?[()DP](?!\w)"),
         (_not_printable, rf"{_NO_TEXT}++"),
         (_not_ascii, _EMOJI),
-        (
-            lambda text: not text.isascii() and re.search(_SYMBOL, text),
-            rf"{_NEAR}(?<!{_NEAR}.)(?:(?<={_SYMBOL})|{_NEAR}*{_SYMBOL})(?:(?![,;:!?.]){_NEAR})*+",
-        ),
     )
+)
+
+_FOREIGN_LETTER = re.compile(f"[{_FOREIGN}]")
+_FOREIGN_WORD = rf"[^\W{_FOREIGN}]*+[{_FOREIGN}][\w{_FOREIGN}]*+"
+_FOREIGN_WORDS = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}(?:[ ,.!?'-]{{1,2}}{_FOREIGN_WORD})*+")
+_NUMBER_BEFORE = r"(?<=[0-9])[0-9.,]*+(?<=[0-9])[ ]"
+_NEAR_AFTER = rf"(?:(?![,;:!?.]|[A-Za-z]{{1,15}}://){_NEAR})*+"
+_SYMBOLS, _SYMBOLS_AND_GREEK = (
+    re.compile(rf"{_NEAR}(?<!{_NEAR}.)(?:(?<=[{symbol}])|(?:{_NUMBER_BEFORE})?{_NEAR}*[{symbol}]){_NEAR_AFTER}")
+    for symbol in (_SYMBOL, _SYMBOL + _GREEK)
 )
 
 # What pairs an opening with its end: runs of backticks of one length within one paragraph, environments, elements.
@@ -123,11 +166,13 @@ _PAIRS = re.compile(
     r"(?P<ticks>`++)"
     rf"|(?P<paragraph>{_NEWLINE}[ \t>]*+(?:[\r\n]|[-*+•][ \t]|\d{{1,4}}[.)][ \t]|\#{{1,6}}[ \t]|\||```|~~~))"
     r"|\\(?P<edge>begin|end)\{(?P<environment>[A-Za-z]+\*?)\}"
-    r"|<(?P<slash>/?)(?P<element>pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>"
+    r"|<(?:(?P<slash>/)|(?!(?:script|style|svg|math|textarea)>[ ]\w+[ ,.]))"  # "<svg> and ..." only names it
+    r"(?P<element>pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>"
 )
 # Signs that make maths of what stands between dollars or escaped brackets, which prices and Markdown have as well.
 _MATHS = re.compile(r"[\\^_={}]")
 _MATHS_OR_NUMBER = re.compile(r"[+*/<>|0-9]")
+_WORDS_IN_A_ROW = re.compile(r"(?<![^\s\d])(?:[^\W\d_]{2,}+[,;]?[ ]){2}[^\W\d_]{2}")
 _FUNCTION = r"(?!(?:sin|cos|tan|log|ln|exp|max|min|mod|lim)\b)"
 _WORD_APART = re.compile(rf"\"|\s{_FUNCTION}[^\W\d_]{{2}}|\b{_FUNCTION}[^\W\d_]{{2,}}+\s")
 _WORD = re.compile(r"[^\W\d_]{2}")
@@ -136,11 +181,15 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*")
 
 
-def spans(text: str) -> list[Span]:
-    """What is kept, in order; spans that touch are one."""
+def spans(text: str, lang: str) -> list[Span]:
+    """What is kept of a text in language `lang`, in order; spans that touch are one."""
     found: list[Span] = []
     position = 0
     patterns = [pattern for need, patterns in _PATTERNS if need(text) for pattern in patterns]
+    if not text.isascii():
+        patterns.append(_SYMBOLS if lang == "el" else _SYMBOLS_AND_GREEK)
+        if _LATIN.fullmatch(lang) and 2 * len(_FOREIGN_LETTER.findall(text)) < len(text):
+            patterns.append(_FOREIGN_WORDS)
     ends = _ends(text) if "`" in text or "\\begin{" in text or "</" in text else {}
     for start, end in [*code_blocks.find(text), (len(text), len(text))]:
         for first, last in [*_marks(text, position, start, patterns, ends), (start, end)]:
@@ -175,7 +224,7 @@ def _end(match: re.Match[str], ends: dict[int, int], stop: int) -> tuple[int, in
     paired = paired if paired <= stop else 0
     kind = match.lastgroup
     if kind == "ticks":
-        return paired, paired or match.end()
+        return paired or (match.end() if len(match[kind]) >= 3 else 0), paired or match.end()
     if kind == "paired":
         return paired or match.end(), paired or match.end()
     if kind and not _is_formula(match[kind], escaped=kind == "escaped"):
@@ -184,7 +233,7 @@ def _end(match: re.Match[str], ends: dict[int, int], stop: int) -> tuple[int, in
 
 
 def _is_formula(inside: str, escaped: bool) -> bool:
-    if _MATHS.search(inside):
+    if _MATHS.search(inside) and ("\\" in inside or not _WORDS_IN_A_ROW.search(inside)):
         return True
     if _WORD_APART.search(inside):
         return False

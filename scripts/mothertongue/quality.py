@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from mothertongue.engine import Output
 from mothertongue.language_id import other_language, speaks
 
+# Numbers that stand alone: no part of a name, a time, a range; "the 1990s" and "the 3rd" are said in words elsewhere.
+_NUMBER = re.compile(r"(?<![\w.,:-])\d+(?:[.,]\d+)*(?![\w:-])")
 _WORD = re.compile(r"\w+")
 # A run of letters said five times or more in a row, inside words too: "nonononono", "aaaaa".
 _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{4,}")
@@ -17,9 +19,10 @@ _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{4,}")
 class Limits:
     """When a check objects.
 
-    Segments of less than `judged_bytes` UTF-8 bytes are not judged by ratio or score, those of less than
-    `language_bytes` not by language: short texts vary widely. `length_ratio`: bytes of the translation over those of
-    its source, or the reverse. `repeats`: how often one to six words, or one to eight letters, may follow themselves.
+    Segments of less than `judged_bytes` UTF-8 bytes are not judged by score, those of less than `language_bytes` not by
+    language: short texts vary widely. `length_ratio`: bytes of the translation over those of its source, or the
+    reverse; under `judged_bytes` a translation may be half as many times longer, and `short_length` more.
+    `repeats`: how often one to six words, or one to eight letters, may follow themselves.
     `compression`: bytes over bytes compressed by zlib, as Whisper judges its loops (Radford et al., 2022, there 2.4).
     `language_confidence`: how sure the identifier must be that it is another language. `score`: the lowest mean
     log-probability of a token.
@@ -31,6 +34,7 @@ class Limits:
     language_confidence: float = 0.7
     score: float = -1.5
     judged_bytes: int = 40
+    short_length: int = 12
     language_bytes: int = 60
 
 
@@ -51,14 +55,30 @@ class Judge:
         if _is_copy(text, output.text) and not self._may_be_copied(text):
             yield "untranslated"
         size, translated = _size(text), _size(output.text)
-        if size >= limits.judged_bytes and max(size, translated) > limits.length_ratio * min(size, translated):
+        if self._is_out_of_proportion(text, output.text):
             yield "length ratio"
+        if _loses_a_number(text, output.text):
+            yield "numbers"
+        if _adds_brackets(text, output.text):
+            yield "brackets"
         if not output.complete or (_loops(output.text, limits) and not _loops(text, limits)):
             yield "repetition"
         elif translated >= limits.language_bytes and (found := self._other_language(text, output.text)):
             yield f"language: {found}"
         if output.score is not None and size >= limits.judged_bytes and output.score < limits.score:
             yield "score"
+
+    def _is_out_of_proportion(self, text: str, translation: str) -> bool:
+        """Whether a translation is too long or short; a short text by characters too: its script is not judged."""
+        limits = self.limits
+        size, translated = _size(text), _size(translation)
+        if size >= limits.judged_bytes:
+            return max(size, translated) > limits.length_ratio * min(size, translated)
+        sizes = (size, translated), (len(text), len(translation))
+        # Abbreviations are spelt out.
+        return not text.isupper() and all(
+            after > limits.length_ratio / 2 * before + limits.short_length for before, after in sizes
+        )
 
     def _may_be_copied(self, text: str) -> bool:
         """Whether a text is not in the source language after all, or as good in the target's: neighbours share many."""
@@ -76,6 +96,23 @@ class Judge:
 
 def _size(text: str) -> int:
     return len(text.encode(errors="surrogatepass"))
+
+
+def _loses_a_number(source: str, translation: str) -> bool:
+    """Whether a number of three digits or more, less the zeros at its ends ("2 million"), is not in a translation."""
+    numbers = {number for found in _NUMBER.findall(source) if len(number := _digits(found).strip("0")) >= 3}
+    told = _digits(translation) if numbers else ""
+    return any(number not in told for number in numbers)
+
+
+def _adds_brackets(source: str, translation: str) -> bool:
+    """Whether a translation has a bracket, or a bar of a table, more than its source: "(in English)", after a name."""
+    return sum(map(translation.count, "(（[|")) > sum(map(source.count, "(（[|【〔〈《「『"))
+
+
+def _digits(text: str) -> str:
+    """The digits of a text, of whatever script, however they are grouped."""
+    return "".join(str(int(character)) for character in text if character.isdecimal())
 
 
 def _is_copy(source: str, translation: str) -> bool:

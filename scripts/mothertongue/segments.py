@@ -14,7 +14,7 @@ from functools import cached_property
 import sentencex
 
 from mothertongue import protect
-from mothertongue.languages import UNSPACED
+from mothertongue.languages import UNSPACED, UNSPACED_LETTERS
 from mothertongue.protect import Span
 
 Measure = Callable[[str], int]
@@ -22,28 +22,38 @@ Range = tuple[int, int, list[Span]]  # where a segment starts and ends, and the 
 
 # What a line begins with: quote marks, headings, list markers, check boxes, footnotes.
 _MARKERS = re.compile(
-    r"[ \t\u00a0\u3000\u200b\ufeff]*+(?:>[ \t]?|[-=]>[ \t]*|#{1,6}[ \t]+|[-*+•–—][ \t]+|\(?\d{1,4}[.)]{1,2}[ \t]+"
-    r"|\(?[A-Za-z]\)[ \t]+|\*\*\d{1,4}[.)]\*\*[ \t]+|\[[ xX]\][ \t]+|\[\^?\w+\]:[ \t]+|[ \t]+)*+"
+    r"[ \t\u00a0\u3000\u200b\ufeff]*+(?:>[ \t]?|[-=]>[ \t]*|#{1,6}[ \t]+|[-*+–—][ \t]+|\(?\d{1,4}[.)]{1,2}[ \t]+"
+    r"|\(?[A-Za-z]\)[ \t]+|(?:[A-Za-z]|[IVXivx]{1,5})\.[ \t]+(?![A-Za-z]\.)|\*\*\d{1,4}[.)]\*\*[ \t]+|\[[ xX]\][ \t]+"
+    r"|\[\^?\w+\]:[ \t]+"
+    # Without a space: bullets, a dash before a capital letter, what is counted in brackets, circles or Chinese.
+    r"|[•·‣][ \t]*|[-–—](?=[A-ZÀ-ÞА-Я¿¡])|\(?\d{1,4}\)(?=[^\W\d_])|（\d{1,4}）|[①-⒛][ \t]*"
+    r"|(?:\d{1,4}|[一二三四五六七八九十]{1,3})[、．）][ \t]*|[ \t]+)*+"
 )
 _CLOSING_HASHES = re.compile(r"[ \t]#+$")
 # A bold name before what is said of it ("**Flour:** two cups", "**Flour** - two cups"), or a bold line.
 _BOLD = re.compile(
     r"[ \t]*(?P<mark>\*\*|__)(?![\s*_])(?P<bold>[^*_\n]+)(?<!\s)(?P=mark)"
-    r"(?::[ \t]*|[ \t]+[-–—:][ \t]+|[ \t]*$|(?<=[:：]..)[ \t]*)"
+    r"(?:[:：][ \t]*|[ \t]+[-–—:][ \t]+|[ \t]*$|(?<=[:：]..)[ \t]*)"
 )
 _COLUMNS = re.compile(r"\t[ \t]*| {3,}")
 _CELLS = re.compile(r"(?<!\\)\||\t[ \t]*| {3,}")
 _CLAUSE = re.compile(r"[,;:—–…!?.](?=[\s\"')])[\"')]*\s*|[、，；：。！？]")
-_SEPARATORS = re.compile(r"[\s,.;:–—-]*")
+# What belongs to a span before a text or after it, and is no part of a sentence without that: brackets, marks of lists.
+_SEPARATORS = re.compile(r"[\s,.;:)\]}”»）」』】–—-]*")
+_OPENERS = re.compile(r"(?:[\s(\[{“„«（「『【]|(?<![^\s(\[{“„«（「『【])[\"'*_=+–—-]+)*$")
+_OPENERS_LENGTH = 20
 _SPACE = re.compile(r"\s+")
 _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # One letter alone is a unit or a variable, but a word in scripts that write vowels as marks, or no spaces.
-_WORDS = re.compile(r"[^\W\d_][\u0300-\u036f]*[^\W\d_]|[\u0590-\u10ff\u1780-\u17ff\u3040-\ud7af\uf900-\ufaff]")
-_UNSPACED_LETTER = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u3040-\ud7af\uf900-\ufaff]")
+_WORDS = re.compile(rf"[^\W\d_][\u0300-\u036f]*[^\W\d_]|[\u0590-\u10ff{UNSPACED_LETTERS}]")
+_UNSPACED_LETTER = re.compile(rf"[{UNSPACED_LETTERS}]")
 _MASK = "\ue000"  # stands for each character of a span while lines and sentences are looked for
 _PLACEHOLDER = re.compile(r"XQ[0-9]+")
 _CLOSING = frozenset({"", *",.;:!?)]}»”’…"})
+# How code, an address or a formula may begin and end, but no mark of Markdown, element or emoji.
+_KEPT_START = re.compile(r"[\w`$\\/~]")
+_KEPT_END = re.compile(r"[\w`$)\]}/]")
 _JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
 # More characters than a unit of any measure covers on average: what is longer is cut without being measured whole.
 _CHARACTERS_A_UNIT = 8
@@ -117,30 +127,42 @@ def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length
     the tokens that a model adds at the ends (leave room for those in `limit`). It is only asked about text that has
     more bytes than the limit. A single character that measures more is not translated.
     """
-    view = _View.of(text)
+    view = _View.of(text, lang)
     sentences = _sentences(view, lang)
     return _parts(text, (found for start, end in sentences for found in _fitting(view, start, end, limit, measure)))
 
 
 def pieces(part: Part) -> list[Part]:
     """A part with spans, split around them: for models that lose the placeholders."""
-    cores = (_core(part.text, *gap) for gap in part.gaps)
+    cores = (
+        _core(part.text, *_beside_spans(part.text, start, end, start > 0, end < len(part.text)))
+        for start, end in part.gaps
+    )
     return _parts(part.text, ((start, end, []) for start, end in cores if start < end))
 
 
 def join(parts: list[Part], texts: list[str], lang: str) -> str:
-    """Put a message together from the texts that stand for its parts, in language `lang`.
+    """Put a message or a part together from the texts that stand for its parts, in language `lang`.
 
-    Languages without spaces between sentences gain one where the target language has it and something is translated.
+    Languages without spaces between sentences, or between words and code, gain one where the target language has it
+    and something is translated.
     """
-    joined = []
-    for number, (part, text) in enumerate(zip(parts, texts, strict=True)):
-        glued = number > 0 and part.translate and parts[number - 1].translate
-        changed = glued and (text != part.text or texts[number - 1] != parts[number - 1].text)
-        if changed and lang not in UNSPACED and text[:1] not in _CLOSING:
+    joined = texts[:1]
+    for before, after, left, right in zip(parts, parts[1:], texts, texts[1:], strict=False):
+        changed = left != before.text or right != after.text
+        if changed and lang not in UNSPACED and _are_glued(before, after, left, right):
             joined.append(" ")
-        joined.append(text)
+        joined.append(right)
     return "".join(joined)
+
+
+def _are_glued(before: Part, after: Part, left: str, right: str) -> bool:
+    """Whether a space is missing between the texts of two parts: two sentences, or a word and what is kept."""
+    if before.translate and after.translate:
+        return right[:1] not in _CLOSING
+    if before.translate:
+        return bool(_UNSPACED_LETTER.match(before.text[-1:]) and left[-1:].isalnum() and _KEPT_START.match(right))
+    return bool(_UNSPACED_LETTER.match(after.text[:1]) and right[:1].isalnum() and _KEPT_END.match(left[-1:]))
 
 
 def has_words(text: str) -> bool:
@@ -158,8 +180,8 @@ class _View:
     starts: list[int]
 
     @classmethod
-    def of(cls, text: str) -> "_View":
-        spans = protect.spans(text)
+    def of(cls, text: str, lang: str) -> "_View":
+        spans = protect.spans(text, lang)
         seen = text if text.isascii() else _SURROGATE.sub("?", text)
         hidden, position = [], 0
         for start, end in spans:
@@ -177,10 +199,12 @@ class _View:
     def core(self, start: int, end: int) -> Range:
         """A stretch without the white space and the spans at its ends; empty where it holds no words."""
         inside = self.inside(start, end)
+        first, last = start, end
         while inside and not _has_words(self.hidden, start, inside[0][0]):
-            start = _SEPARATORS.match(self.hidden, inside.pop(0)[1], end).end()
+            start = inside.pop(0)[1]
         while inside and not _has_words(self.hidden, inside[-1][1], end):
             end = inside.pop()[0]
+        start, end = _beside_spans(self.hidden, start, end, start > first, end < last)
         return *_core(self.hidden, start, end), inside
 
 
@@ -233,7 +257,9 @@ def _divide(hidden: str, start: int, end: int, lang: str) -> Iterator[Span]:
             sentences.pop()  # may go on
         for sentence in sentences:
             start += len(sentence)
-            if start == end or hidden[start - 1 : start + 1] != 2 * _MASK:
+            # No sentence begins inside a span, nor at a bracket after a mere word: "energy (E) is".
+            beside = hidden[start - 1 : start + 1]
+            if start == end or not (beside == 2 * _MASK or (beside == " (" and hidden[start - 2].isalnum())):
                 yield first, start
                 first = start
 
@@ -291,6 +317,15 @@ def _are_one(before: str, character: str) -> bool:
     if before == _MASK:
         return False
     return unicodedata.category(character)[0] == "M" or character in _JOINERS or before == "\u200d"
+
+
+def _beside_spans(hidden: str, start: int, end: int, after_span: bool, before_span: bool) -> Span:
+    """A stretch without the separators and brackets that belong to the spans beside it."""
+    if after_span:
+        start = _SEPARATORS.match(hidden, start, end).end()
+    if before_span:
+        end = _OPENERS.search(hidden, max(start, end - _OPENERS_LENGTH), end).start()
+    return start, end
 
 
 def _core(hidden: str, start: int, end: int) -> Span:

@@ -100,13 +100,15 @@ def _reassemble(parts: list[Part], translated: dict[Part, Pieces], target: str) 
     if not any(found.text for found in tried):
         return Translation(None, "failed", reasons, models=models)
     cured = sorted({f"cured: {reason}" for found in tried for reason in found.cured})
-    text = segments.join(parts, [_text(pieces[part]) if part.translate else part.text for part in parts], target)
+    texts = [_text(pieces[part], target) if part.translate else part.text for part in parts]
+    text = segments.join(parts, texts, target)
     return Translation(text, "flagged" if reasons else "translated", reasons + cured, _score(tried), models)
 
 
-def _text(pieces: Pieces) -> str:
+def _text(pieces: Pieces, target: str) -> str:
     """A piece that the model swallowed stays in its own language rather than vanish; its message is flagged."""
-    return "".join(found.text if found and found.text else piece.text for piece, found in pieces)
+    texts = [found.text if found and found.text else part.text for part, found in pieces]
+    return segments.join([part for part, _ in pieces], texts, target)
 
 
 def _score(tried: list[Attempt]) -> float | None:

@@ -25,7 +25,8 @@ PIECES = [
     "https://example.org/a.b?c=d", "<https://example.org>", "[docs](https://a.org/x_(y))", "[", "](", ")", "(", "help@example.org", "@",
     "$x^2$", "$", "$$", "$$\ny\n$$", "\\(a\\)", "\\(", "\\)", "\\[x^2\\]", "\\[", "\\]", "\\begin{align}", "\\end{align}", "$5 and $10",
     "<b>", "</b>", "<", "<!--", "-->", "<pre>", "</pre>", "&nbsp;", "&", "[INST]", "</s>", "<|im_start|>", "XQ1", "XQ12", "foo_bar(x)", "--flag", "~/a/b",
-    "🙂", "👩‍👩‍👧", "👍🏽", "🇧🇷", "🇧", "1️⃣", "m²", "→", "12 + 30 = 42",
+    "🙂", "👩‍👩‍👧", "👍🏽", "🇧🇷", "🇧", "1️⃣", "m²", "→", "12 + 30 = 42", "5 μm", "½", "C#", "#tag", "{{x}}", "{x}", "~~", "\\*", "\\$5",
+    "1、", "•", "①", "(1-3)^2 + 1", "=SUM(A1)", "^a+$", "C:\\Program Files\\x", "http://a.jp/", "pip install x", "SELECT a FROM b;",
 ]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES) | st.text(st.characters(exclude_categories=[]), max_size=20), max_size=15).map(
     "".join
@@ -72,7 +73,7 @@ def test_every_protected_span_is_in_one_part(text, lang, limit):
         spans = part.spans if part.translate else [(0, len(part.text))]
         kept += [(position + start, position + end) for start, end in spans]
         position += len(part.text)
-    for start, end in protect.spans(text):
+    for start, end in protect.spans(text, lang):
         assert any(first <= start and end <= last for first, last in kept), text[start:end]
 
 
@@ -104,6 +105,8 @@ LONG = [
     "`", "` ", "a`b", "```\n", "a```\n", "> ", "* ", "- ", "1. ", "$", "$a ", "$$a", "$$ a ", "\\$$/", "<", "<a ", "<!--", "<!", "<pre>", "<b>x</b>",
     '<a href="', "(", "](", "[", "][", "[^", "|", "|a", "|-", "\\(", "\\[", "\\", "\\begin{a}", "{", "; ", "&lt", "www.", "http://", "~", "~/", "-", "--a ",
     "/a", "C:\\", "_", "a_", "a()", "aB", "a=", '"', "'", "«a", "。」", "\t", " ", "\n", "\nx", "\ud800", "XQ1 ", "word `a` ", "| a |\n", "    x = 1\n",
+    "μ", "5 μ ", "я ", "{", "{{a", "#a", "a#", "\\_a", "~~", "=AA(", "^a", "C:\\A ", "http://a/中", "1-", "(1-1)+", "1、", "-A", "a (b) ", "f(x)\n",
+    "SELECT a FROM ", "cd a-", "```\nSome words of prose.\n```py\n", "    a\n",
 ]  # fmt: skip
 
 
@@ -156,11 +159,81 @@ def test_long_sentences_are_cut_after_clauses():
     ]
 
 
+def test_a_bracket_after_a_word_begins_no_sentence():
+    parts = segments.split("Energy (E) is mass (m) times light. (It is so!) (Yes.)", "en")
+    sentences = [part.text for part in parts if part.translate]
+    assert sentences == ["Energy (E) is mass (m) times light.", "(It is so!) (Yes.)"]
+
+
 def test_sentences_from_a_language_without_spaces_get_them():
     (result,) = translated(["你好。再见。"], lambda batch: ["Olá." for _ in batch], source="zh")
     assert result.text == "Olá. Olá."
     (result,) = translated(["你好。再见。"], lambda batch: ["こんにちは。" for _ in batch], source="zh", target="ja")
     assert result.text == "こんにちは。こんにちは。"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("访问https://example.com。", "Olá https://example.com。"),
+        ("请看`代码`", "Olá `代码`"),
+        ("`코드`를 사용하세요.", "`코드` Olá"),
+        ("コードは`x`です。", "Olá `x` Olá"),
+        ("见$x^2$的值和foo(x)。", "Olá $x^2$ Olá"),
+        # Marks, elements and emoji go on touching the words.
+        ("重点：看<b>书</b>，好🙂好", "Olá<b>Olá</b>Olá🙂Olá"),
+        ("**重点**：好\n|好|好|", "**Olá**：Olá\n|Olá|Olá|"),
+    ],
+)
+def test_words_do_not_grow_onto_what_is_kept(text, expected):
+    (result,) = translated([text], lambda batch: ["Olá"] * len(batch), source="zh")
+    assert result.text == expected
+    (result,) = translated([text], lambda batch: ["你"] * len(batch), source="zh", target="ja")
+    assert " " not in result.text.replace("`코드`를 ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-Analysis of it", "Analysis of it"),
+        ("•Third thing", "Third thing"),
+        ("1、Second", "Second"),
+        ("–Dash", "Dash"),
+        ("（1）第一", "第一"),
+        ("①第一", "第一"),
+        ("一、首先", "首先"),
+        ("1）苹果", "苹果"),
+        ("2)Second", "Second"),
+        ("II. Methods", "Methods"),
+        ("a. First", "First"),
+        ("-5 degrees", "-5 degrees"),
+        ("-based on it", "-based on it"),
+        ("e.g. this", "e.g. this"),
+        ("z. B. eine Katze", "z. B. eine Katze"),
+        ("3D and 2nd", "3D and 2nd"),
+        ("一个苹果", "一个苹果"),
+    ],
+)
+def test_markers_of_lists_are_not_translated(text, expected):
+    assert [part.text for part in segments.split(text, "xx") if part.translate] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Kale (`a b`)", ["Kale"]),
+        ("Kale (https://x.y) and (`b`) too", ["Kale", "and", "too"]),
+        ('Its name = "`x`".', ["Its name"]),
+        ("Use **bold** (`x`)", ["Use **bold**"]),
+        ("the **bold** `x`", ["the **bold**"]),
+        ('Say "yes" `x`', ['Say "yes"']),
+        ("(`x`) is first", ["is first"]),
+        ("看（`x`）", ["看"]),
+    ],
+)
+def test_brackets_of_what_is_kept_are_not_translated(text, expected):
+    parts = [piece for part in segments.split(text, "xx") for piece in segments.pieces(part)]
+    assert [part.text for part in parts if part.translate and segments.has_words(part.text)] == expected
 
 
 def test_placeholders_survive_inside_a_sentence():

@@ -107,7 +107,7 @@ def test_an_engine_that_is_broken_ends_the_job():
 
 
 def test_what_came_out_badly_is_tried_in_the_next_ways():
-    careful = {"The house is red.": "A casa é vermelha.", "Thank you very much!": "obrigado " * 40}
+    careful = {"The house is red.": "A casa é vermelha.", "Thank you very much!": "obrigado " * 5}
     asked = []
 
     def second(texts):
@@ -115,7 +115,7 @@ def test_what_came_out_badly_is_tried_in_the_next_ways():
         return [careful[text] for text in texts]
 
     def loops(texts):
-        return ["não " * 40 if text in careful else portuguese([text])[0] for text in texts]
+        return ["não " * 10 if text in careful else portuguese([text])[0] for text in texts]
 
     first, second, third = way(loops, "first"), way(second, "first"), way(portuguese, "second")
     texts = ["The house is red.", "Thank you very much!", "Two words."]
@@ -131,11 +131,11 @@ def test_what_came_out_badly_is_tried_in_the_next_ways():
     assert (both.text, both.models) == ("Duas palavras. Muito obrigado!", ["first", "second"])
     # No way succeeds: the first attempt stands, flagged.
     (flagged,) = translated(["The house is red."], loops, loops)
-    assert flagged.text == ("não " * 40).strip() and (flagged.status, flagged.reasons) == ("flagged", ["repetition"])
+    assert flagged.text == ("não " * 10).strip() and (flagged.status, flagged.reasons) == ("flagged", ["repetition"])
 
 
 def test_a_fallback_is_not_asked_for_more_than_it_takes():
-    loops = way(lambda texts: ["não " * 40 for _ in texts])
+    loops = way(lambda texts: ["não " * 10 for _ in texts])
     small = way(lambda texts: pytest.fail("asked"), "small", fits=lambda text: len(text) < 5)
     (result,) = translated(["The house is red."], loops, small)
     assert result.reasons == ["repetition"]
@@ -151,7 +151,7 @@ def test_a_message_is_as_sure_as_its_segments_by_length():
 
 def test_through_english_the_accounts_of_both_steps_are_kept():
     texts = ["Muito obrigado!", "`x = 1`", "Um ciclo.", "Nada."]
-    english = {"Muito obrigado!": "Thank you very much!", "Um ciclo.": "no " * 40, "Nada.": ""}
+    english = {"Muito obrigado!": "Thank you very much!", "Um ciclo.": "no " * 6, "Nada.": ""}
     to_english = way(lambda batch: [Output(english[text], -0.2) for text in batch], "a@1")
     pivot = shards.translate(shard(texts, "pt"), "en", translator(to_english, source="pt", target="en"), "direct")
     dutch = {"Thank you very much!": Output("Hartelijk dank!", -0.5)}
@@ -204,6 +204,30 @@ def test_what_the_source_does_itself_is_no_fault():
     assert list(judge.objections("Barack Obama, Angela Merkel", Output("Barack Obama, Angela Merkel"))) == []
     # Short texts vary.
     assert list(judge.objections("OK.", Output("De acordo, está certo.", -4.0))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "translation", "expected"),
+    [
+        ("The way is 24,901 miles.", "O caminho é de 24.901 milhas.", []),
+        ("The way is 24,901 miles.", "O caminho é de 24 901 milhas.", []),
+        ("The way is 24,901 miles.", "O caminho é de 22.901 milhas.", ["numbers"]),
+        ("It was founded in 1237.", "Foi fundada há muito tempo.", ["numbers"]),
+        ("It was founded in 1237.", "१२३७ में।", []),
+        ("The 3rd of 12 in the 1990s cost 2,000,000.", "O terceiro de doze nos anos 90 custou 2 milhões.", []),
+        ("thank you", "Obrigado por enviar uma viagem.", ["length ratio"]),
+        ("Pros:", "Prós: A localização do (a)", ["length ratio", "brackets"]),
+        ("Try it.", "Versuchen Sie es einmal.", []),
+        ("Miley Cyrus", "Miley Cyrus (em inglês)", ["brackets"]),
+        ("「猫」と(犬)", "O gato [gato] e (cão)", []),
+        ("two | pipes", "dois | ca | nos", ["brackets"]),
+        ("UN", "Organização das Nações Unidas", []),
+        ("Thanks.", "ကျေးဇူးတင်ပါတယ်။", []),
+        ("人工智能", "Inteligência artificial", []),
+    ],
+)
+def test_numbers_brackets_and_short_texts(text, translation, expected):
+    assert list(Judge("en", "pt", Limits()).objections(text, Output(translation))) == expected
 
 
 def test_limits_are_what_the_user_sets():
