@@ -1,8 +1,12 @@
 """Every test runs in the project's root."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Read when the hub's client is imported, which may be while tests are collected.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 ROOT = Path(__file__).parent.parent
 
@@ -10,7 +14,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(autouse=True)
 def in_the_projects_root(monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")
