@@ -2,24 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mothertongue.engine import Output
 from mothertongue.errors import UserError
 from mothertongue.progress import say
 from mothertongue.quality import Judge
 
-Translate = Callable[[list[str]], Sequence[Output]]
+Translate = Callable[..., Sequence[Output]]  # of texts, and `hear` as in Engine.translate
 # An engine that fails for more texts than this, and for most of them, is broken: that is no matter of the texts.
 _FAILURES = 20
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to translate: an engine with a decoding. `fits` says which texts it takes, `model` is its identity."""
-
-    translate: Translate
-    fits: Callable[[str], bool]
-    model: str
 
 
 @dataclass(frozen=True)
@@ -36,6 +28,24 @@ class Attempt:
     cured: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way to translate: an engine with a decoding. `fits` says which texts it takes, `model` is its identity.
+
+    `cures` are the objections to earlier attempts that it may do away with; None for all.
+    """
+
+    translate: Translate
+    fits: Callable[[str], bool]
+    model: str
+    cures: frozenset[str] | None = None
+
+    def takes(self, text: str, before: Attempt | None) -> bool:
+        """Whether the way is worth trying for a text, after an earlier attempt."""
+        hopeless = before and self.cures is not None and not self.cures.issuperset(before.reasons)
+        return not hopeless and self.fits(text)
+
+
 def attempt(texts: Iterable[str], ways: Sequence[Way], judge: Judge) -> dict[str, Attempt]:
     """Translate each distinct text in the first way; those that a check objects to in the next, and so on.
 
@@ -44,10 +54,8 @@ def attempt(texts: Iterable[str], ways: Sequence[Way], judge: Judge) -> dict[str
     best: dict[str, Attempt] = {}
     pending = sorted(set(texts))
     for way in ways:
-        tried = [text for text in pending if way.fits(text)]
-        outputs = ask(way.translate, tried) if tried else []
-        for text, output in zip(tried, outputs, strict=True):
-            found = _judged(text, output, way.model, judge)
+        tried = [text for text in pending if way.takes(text, best.get(text))]
+        for text, found in _attempts(way, tried, judge).items():
             before = best.get(text)
             if before is None or before.text is None:
                 best[text] = found
@@ -90,6 +98,20 @@ def ask(translate: Translate, texts: list[str]) -> list[Output | None]:
 
     ask_some(texts)
     return outputs
+
+
+def _attempts(way: Way, texts: list[str], judge: Judge) -> dict[str, Attempt]:
+    """The attempt of a way at each text, judged as it comes: the checks take no time while the model works."""
+    heard: dict[str, Attempt] = {}
+
+    def hear(text: str, output: Output) -> None:
+        heard[text] = _judged(text, output, way.model, judge)
+
+    outputs = ask(partial(way.translate, hear=hear), texts) if texts else []
+    return {
+        text: heard[text] if output and text in heard else _judged(text, output, way.model, judge)
+        for text, output in zip(texts, outputs, strict=True)
+    }
 
 
 def _judged(text: str, output: Output | None, model: str, judge: Judge) -> Attempt:

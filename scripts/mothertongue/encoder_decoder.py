@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mothertongue import fetching
-from mothertongue.engine import Engine, Output, Settings, out_of_memory
+from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 from mothertongue.progress import Progress, say
@@ -109,13 +109,14 @@ class EncoderDecoder(Engine):
         """The length of a segment in SentencePiece pieces."""
         return len(self._source.encode(text))
 
-    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
         """The translation of each segment. Tokens are made window by window, so memory does not grow with the shard."""
         outputs = [Output("")] * len(segments)
         progress = Progress("translate again" if careful else "translate", sum(map(len, segments)), "characters")
         for window in self._run(segments, careful):
             for number, output in zip(window.numbers, self._results(window, careful), strict=True):
                 outputs[number] = output
+                hear(segments[number], output)
             progress.advance(sum(len(segments[number]) for number in window.numbers))
         progress.finish()
         return outputs

@@ -1,7 +1,7 @@
 """What a translation engine is: the interface that each module of engines/ fills, and the values that pass."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -50,6 +50,13 @@ class Output(NamedTuple):
     text: str
     score: float | None = None
     complete: bool = True
+
+
+Hear = Callable[[str, Output], None]
+
+
+def ignore(segment: str, output: Output) -> None:
+    pass
 
 
 class Engine(ABC):
@@ -102,10 +109,11 @@ class Engine(ABC):
         """The length of a segment as the model counts it; at most its length in bytes."""
 
     @abstractmethod
-    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
         """The translation of each segment, in order; an empty text where the model gives none.
 
-        `careful` asks for the slower decoding that avoids repetition, for segments that came out badly.
+        `careful` asks for the slower decoding that avoids repetition, for segments that came out badly. `hear` is told
+        of each segment and its translation as they come, while the model works on others.
         """
 
     @abstractmethod

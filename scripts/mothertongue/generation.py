@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mothertongue import fetching
-from mothertongue.engine import Engine, Output, Settings, out_of_memory
+from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 from mothertongue.progress import Progress, say
@@ -103,7 +103,7 @@ class Generation(Engine):
         """The length of a segment in tokens."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
         """The translation of each segment, the longest first; where memory runs out, the batch is halved."""
         outputs = [Output("")] * len(segments)
         tokens = [self.encode(segment) for segment in segments]
@@ -122,6 +122,7 @@ class Generation(Engine):
                 continue
             for number, output in zip(batch, found, strict=True):
                 outputs[number] = output
+                hear(segments[number], output)
             progress.advance(sum(len(tokens[number]) for number in batch))
             waiting = waiting[len(batch) :]
         progress.finish()

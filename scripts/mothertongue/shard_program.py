@@ -13,7 +13,7 @@ import pyarrow as pa
 from mothertongue import engines, fetching, gpus
 from mothertongue.arguments import batch, positive
 from mothertongue.attempts import Way
-from mothertongue.engine import Engine, Output, Settings
+from mothertongue.engine import Engine, Hear, Output, Settings, ignore
 from mothertongue.errors import UserError
 from mothertongue.files import whole_file
 from mothertongue.messages import write
@@ -28,6 +28,8 @@ _LIMITS = {
     "language_confidence": "flag a translation that is in another language with at least this confidence",
     "score": "flag a translation whose tokens have a mean log-probability below this",
 }
+# What another decoding helps against: of 62 loops it ended 57, of 46 lost numbers it found none.
+_CURED_WITH_CARE = frozenset({"repetition", "brackets", "untranslated", "empty"})
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +85,7 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         model = fetching.identity(arguments.model)
         ways = [Way(engine.translate, _any, model)]
         if engine.RETRIES:
-            ways.append(Way(partial(engine.translate, careful=True), _any, model))
+            ways.append(Way(partial(engine.translate, careful=True), _any, model, _CURED_WITH_CARE))
         if arguments.fallback_model:
             ways.append(_fallback(arguments, stack))
         yield Translator(ways, Judge(source, target, limits), engine.limit, engine.measure)
@@ -112,8 +114,8 @@ def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Way:
         stack.callback(loaded.close)
         return loaded
 
-    def translate(texts: list[str]) -> list[Output]:
-        return engine().translate(texts)
+    def translate(texts: list[str], hear: Hear = ignore) -> list[Output]:
+        return engine().translate(texts, hear=hear)
 
     def fits(text: str) -> bool:
         return engine().measure(text) <= engine().limit

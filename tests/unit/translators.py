@@ -10,7 +10,7 @@ from mothertongue.translation import Translator, translate_messages
 def way(model, name="model", fits=lambda text: True):
     """A way to translate by `model`, which returns texts or Outputs."""
 
-    def translate(texts):
+    def translate(texts, hear=None):
         return [text if isinstance(text, Output) else Output(text) for text in model(texts)]
 
     return Way(translate, fits, name)

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from mothertongue import fetching
-from mothertongue.engine import Engine, Output, Pair, Pairs, Settings
+from mothertongue.engine import Engine, Hear, Output, Pair, Pairs, Settings, ignore
 from mothertongue.errors import UserError
 from mothertongue.progress import Progress
 from mothertongue.references import Reference
@@ -81,7 +81,7 @@ class Firefox(Engine):
         """The length of a segment in bytes."""
         return len(text.encode(errors="surrogatepass"))
 
-    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
         """The translation of each segment; long ones first, so that no worker is left alone with one at the end.
 
         Raises UserError where the model is damaged.
@@ -95,6 +95,7 @@ class Firefox(Engine):
         for batch, texts in zip(batches, results, strict=True):
             for i, text in zip(batch, texts, strict=True):
                 outputs[i] = Output(text)
+                hear(segments[i], outputs[i])
             progress.advance(sum(len(segments[i].split()) for i in batch))
         progress.finish()
         return outputs

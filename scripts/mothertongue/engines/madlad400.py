@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mothertongue.encoder_decoder import END
-from mothertongue.engine import Output
+from mothertongue.engine import Hear, Output, ignore
 from mothertongue.multilingual import Multilingual
 
 # Sources disagree about what the model calls Hebrew.
@@ -39,9 +39,9 @@ class Madlad400(Multilingual):
         """The target language as SentencePiece cuts it before a text, the text, the end."""
         return [*self._source.encode(self.settings.target_code, out_type=str), *pieces, END]
 
-    def translate(self, segments: list[str], careful: bool = False) -> list[Output]:
+    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
         """The translation of each segment; a text that looks like a language token is kept from becoming one."""
-        return super().translate([_TOKEN.sub("< 2", segment) for segment in segments], careful)
+        return super().translate([_TOKEN.sub("< 2", segment) for segment in segments], careful, hear)
 
     def target_prefix(self) -> list[str]:
         """None: the encoder was told the language."""
