@@ -27,6 +27,7 @@ from mothertongue.progress import duration
 # By what jobs of a rule are alike, the weightiest first: the time follows a shard's size more than its target language.
 _ALIKE = ("source", "shard", "split", "model", "lang")
 _CLUSTER_GPUS = 8
+_DATE = re.compile(r"^\s*\[[^]]+\]$")
 _RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):$")
 _FIELD = re.compile(r"^\s+(input|output|wildcards|threads|resources): (.*)$")
 # What an input function answers once a checkpoint has run.
@@ -212,15 +213,16 @@ def parse_jobs(text: str) -> list[Job]:
     """The jobs that a dry run prints."""
     jobs: list[tuple[str, dict[str, str]]] = []
     fields: dict[str, str] | None = None
-    for line in text.splitlines():
-        if match := _RULE.match(line):
+    lines = text.splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        # A date stands before each job, which the user's own text within a shell command has not.
+        if _DATE.match(before) and (match := _RULE.match(line)):
             fields = {}
             jobs.append((match[1], fields))
+        elif line.strip().startswith("Shell command:"):
+            fields = None
         elif fields is not None and (match := _FIELD.match(line)):
             fields[match[1]] = match[2]
-        elif line.strip().startswith("Shell command:"):
-            # What follows is the user's text as much as ours.
-            fields = None
     return [_job(rule, fields) for rule, fields in jobs]
 
 
