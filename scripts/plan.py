@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "targets",
         nargs="+",
-        help="codes of target languages, such as nl, for their adapters, or full targets, such as results/nl/dataset; "
+        help="codes of target languages, such as nl, for their adapters, or full targets, such as results/nl/adapter; "
         "they come before the options",
     )
     parser.add_argument("--profile", default="slurm", help="Snakemake profile, as for snakemake (default: %(default)s)")
@@ -60,7 +60,7 @@ def main() -> None:
     results = planning.results_folder(CONFIG, map(Path, arguments.configfile), arguments.config)
     targets = [planning.target(name, results) for name in arguments.targets]
     profile = planning.read_profile(arguments.profile, PROFILES)
-    place = planning.place(profile, len(gpus.visible()), len(os.sched_getaffinity(0)), arguments.gpus)
+    place = planning.place(profile, len(gpus.visible()), os.cpu_count() or 1, arguments.gpus)
     jobs = planning.parse_jobs(dry_run(arguments, targets, place))
     rules = planning.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
     folders = {Path(job.wildcards["results"], "benchmarks") for job in jobs}
