@@ -1,0 +1,462 @@
+"""What a build would take, worked out from a dry run: jobs by rule, GPU-hours, wall time, disk.
+
+A job's time is what jobs of its rule took in earlier runs, those most like it before others, or else the rule's time
+limit; the plan always says which. Nothing is scaled: a measured time is taken as it is, whatever the machine, the
+models and the settings were.
+
+The wall time is a simple sum over stages. A stage holds the rules that are equally many steps from the start of the
+data flow, and waits for the whole stage before it. It takes as long as its longest job or, where that is more, as its
+jobs' times added up and shared among what can work at once: GPUs, jobs in the queue, cores of the machine that
+Snakemake runs on. Waiting in the queue and second tries are not in it.
+"""
+
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from mothertongue import configuration
+from mothertongue.errors import UserError
+from mothertongue.progress import duration
+
+# By what jobs of a rule are alike, the weightiest first: the time follows a shard's size more than its target language.
+_ALIKE = ("source", "shard", "split", "model", "lang")
+_CLUSTER_GPUS = 8
+_DATE = re.compile(r"^\s*\[[^]]+\]$")
+_RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):$")
+_FIELD = re.compile(r"^\s+(input|output|wildcards|threads|resources): (.*)$")
+# What an input function answers once a checkpoint has run.
+_UNDECIDED = "<TBD>"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a dry run does not tell of a rule: whether it never goes to the cluster, and where its benchmarks are."""
+
+    local: bool
+    benchmark: re.Pattern[str] | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the dry run with what it declares; `minutes` is its time limit."""
+
+    rule: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    wildcards: Mapping[str, str]
+    threads: int
+    memory_mb: int
+    gpus: int
+    minutes: int
+    disk_mb: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How long a job of an earlier run took."""
+
+    rule: str
+    wildcards: Mapping[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where jobs run: the name of the cluster's scheduler (none: this machine), and how much can be in use at once.
+
+    No `jobs` means that their number has no limit, no `gpus` that work for GPUs is done by the CPU.
+    """
+
+    cluster: str | None
+    gpus: int
+    jobs: int | None
+    cores: int
+
+    def where(self, local: bool) -> str:
+        """Where a rule's jobs run, in a word."""
+        return self.cluster.capitalize() if self.cluster and not local else "local"
+
+    def uses(self, job: Job, local: bool) -> dict[str, float]:
+        """The shares that a job has in what can be in use at once: GPUs, cores, jobs in the queue."""
+        shares = {"gpus": job.gpus / self.gpus if self.gpus else 0.0}
+        if local or not self.cluster:
+            shares["cores"] = job.threads / self.cores
+        else:
+            shares["jobs"] = 1 / self.jobs if self.jobs else 0.0
+        return shares
+
+
+@dataclass(frozen=True)
+class RulePlan:
+    """The jobs of a rule and the seconds that each is expected to take; `basis` is "measured" or "limit"."""
+
+    rule: str
+    stage: int
+    where: str
+    jobs: Sequence[Job]
+    seconds: Sequence[float]
+    basis: str
+    gpu_hours: float
+
+    @property
+    def disk_mb(self) -> int:
+        """What its jobs write, all together."""
+        return sum(job.disk_mb for job in self.jobs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is left to do, by rule in the order of the data flow; `stages` are wall times in seconds."""
+
+    place: Place
+    rules: Sequence[RulePlan]
+    stages: Sequence[float]
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs there are."""
+        return sum(len(rule.jobs) for rule in self.rules)
+
+    @property
+    def measured(self) -> int:
+        """How many of them have a measured time."""
+        return sum(len(rule.jobs) for rule in self.rules if rule.basis == "measured")
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPUs times hours, over all jobs."""
+        return sum(rule.gpu_hours for rule in self.rules)
+
+    @property
+    def seconds(self) -> float:
+        """The wall time, stage after stage."""
+        return sum(self.stages)
+
+    @property
+    def disk_mb(self) -> int:
+        """What all jobs write."""
+        return sum(rule.disk_mb for rule in self.rules)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether jobs wait for a checkpoint that runs anew, and may turn out to be up to date."""
+        return any(_UNDECIDED in job.inputs for rule in self.rules for job in rule.jobs)
+
+
+def target(name: str, results: str) -> str:
+    """What to build for what a user named: a language's adapter, or the target itself where it is a path."""
+    return name if "/" in name else f"{results}/{name}/adapter"
+
+
+def results_folder(default: Path, files: Iterable[Path], values: Iterable[str]) -> str:
+    """The configured `results`: the default configuration's, overlaid by files and then by KEY=VALUE."""
+    config = configuration.read(default)
+    for path in files:
+        config = configuration.lay_over(config, configuration.read(path))
+    pairs = dict(value.split("=", 1) for value in values if "=" in value)
+    return pairs.get("results", str(config["results"]))
+
+
+def read_profile(name: str, folders: Iterable[Path]) -> dict[str, Any]:
+    """The settings of a profile, looked for in folders; empty where there is none, for Snakemake to refuse."""
+    for folder in folders:
+        path = folder / name
+        if path.is_file():
+            return configuration.read(path)
+        versions = {
+            int(match[1] or 0): file
+            for file in (path.iterdir() if path.is_dir() else [])
+            if (match := re.fullmatch(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml", file.name))
+        }
+        if versions:
+            return configuration.read(versions[max(versions)])
+    return {}
+
+
+def place(profile: Mapping[str, Any], machine_gpus: int, machine_cores: int, gpus: int | None = None) -> Place:
+    """Where a profile runs jobs; without `gpus` eight on a cluster, and on one machine those that it has."""
+    executor = profile.get("executor", "local")
+    if executor == "local":
+        cores = profile.get("cores", profile.get("jobs"))
+        return Place(
+            None, machine_gpus if gpus is None else gpus, None, cores if isinstance(cores, int) else machine_cores
+        )
+    jobs = profile.get("jobs")
+    return Place(
+        str(executor),
+        _CLUSTER_GPUS if gpus is None else gpus,
+        jobs if isinstance(jobs, int) else None,
+        int(profile.get("local-cores", machine_cores)),
+    )
+
+
+def read_rules(files: Iterable[Path]) -> dict[str, Rule]:
+    """What the workflow's files say of each rule."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    rules = {}
+    for name, body in re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:[ \t]+.*\n|\n)*)", text, re.MULTILINE):
+        benchmark = re.search(r"^    benchmark:\s+\"(.+)\"", body, re.MULTILINE)
+        rules[name] = Rule(
+            local=re.search(r"^    localrule:\s+True", body, re.MULTILINE) is not None,
+            benchmark=_pattern(benchmark[1]) if benchmark else None,
+        )
+    return rules
+
+
+def parse_jobs(text: str) -> list[Job]:
+    """The jobs that a dry run prints."""
+    jobs: list[tuple[str, dict[str, str]]] = []
+    fields: dict[str, str] | None = None
+    lines = text.splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        # A date stands before each job, which the user's own text within a shell command has not.
+        if _DATE.match(before) and (match := _RULE.match(line)):
+            fields = {}
+            jobs.append((match[1], fields))
+        elif line.strip().startswith("Shell command:"):
+            fields = None
+        elif fields is not None and (match := _FIELD.match(line)):
+            fields[match[1]] = match[2]
+    return [_job(rule, fields) for rule, fields in jobs]
+
+
+def complaint(output: str, errors: str) -> str:
+    """Why a dry run failed: the error that the workflow or Snakemake says in a line, or the last one of all."""
+    said = [line.strip() for line in errors.splitlines() if line.strip()]
+    for line in said:
+        if match := re.match(r"error: +(.+)", line, re.IGNORECASE):
+            return match[1]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    if "Building DAG of jobs..." in lines:
+        reason = lines[lines.index("Building DAG of jobs...") + 1 :]
+        if reason:
+            return " ".join(reason)[:500]
+    return (said or lines or ["no reason was given"])[-1]
+
+
+def read_measurements(folder: Path, rules: Mapping[str, Rule]) -> list[Measurement]:
+    """The times of earlier runs: a folder's benchmarks, whose paths tell the rule and its wildcards."""
+    found = []
+    for path in sorted(folder.rglob("*.jsonl")):
+        matches = {name: rule.benchmark.fullmatch(str(path)) for name, rule in rules.items() if rule.benchmark}
+        for name, match in matches.items():
+            if match:
+                found += [Measurement(name, match.groupdict(), seconds) for seconds in _seconds(path)]
+    return found
+
+
+def expected(job: Job, measurements: Iterable[Measurement]) -> tuple[float, str]:
+    """A job's seconds and their basis: the mean of the jobs of its rule that are most like it, else its limit."""
+    by_likeness: defaultdict[tuple[bool, ...], list[float]] = defaultdict(list)
+    for measured in measurements:
+        if measured.rule == job.rule:
+            likeness = tuple(job.wildcards.get(key) == measured.wildcards.get(key) for key in _ALIKE)
+            by_likeness[likeness].append(measured.seconds)
+    if not by_likeness:
+        return job.minutes * 60.0, "limit"
+    seconds = by_likeness[max(by_likeness)]
+    return sum(seconds) / len(seconds), "measured"
+
+
+def stages(jobs: Iterable[Job]) -> dict[str, int]:
+    """How many steps of the data flow lie before each rule, of those that have jobs."""
+    jobs = list(jobs)
+    makers = {path: job.rule for job in jobs for path in job.outputs}
+    before: dict[str, set[str]] = {job.rule: set() for job in jobs}
+    for job in jobs:
+        before[job.rule] |= {makers[path] for path in job.inputs if path in makers} - {job.rule}
+    steps: dict[str, int] = {}
+    for rule in TopologicalSorter(before).static_order():
+        steps[rule] = 1 + max((steps[earlier] for earlier in before[rule]), default=-1)
+    return steps
+
+
+def make(jobs: Sequence[Job], rules: Mapping[str, Rule], measurements: Sequence[Measurement], at: Place) -> Plan:
+    """The plan of a dry run's jobs. Raises UserError where a job wants more GPUs than there can be."""
+    steps = stages(jobs)
+    planned = []
+    used: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    longest: dict[int, float] = {}
+    for name, stage in sorted(steps.items(), key=lambda item: (item[1], item[0])):
+        own = [job for job in jobs if job.rule == name]
+        local = name in rules and rules[name].local
+        most = max(job.gpus for job in own)
+        if at.cluster and most > at.gpus:
+            raise UserError(f"{name} asks for {most} GPUs a job, and --gpus says that {at.gpus} can be had")
+        times = [expected(job, measurements) for job in own]
+        seconds = [time for time, _ in times]
+        for job, time in zip(own, seconds, strict=True):
+            used[stage].update({what: time * share for what, share in at.uses(job, local).items()})
+        longest[stage] = max(longest.get(stage, 0.0), *seconds)
+        gpu_hours = sum(min(job.gpus, at.gpus) * time for job, time in zip(own, seconds, strict=True)) / 3600
+        planned.append(RulePlan(name, stage, at.where(local), own, seconds, times[0][1], gpu_hours))
+    return Plan(at, planned, [max(longest[stage], *used[stage].values()) for stage in sorted(longest)])
+
+
+def table(plan: Plan, targets: Sequence[str]) -> str:
+    """The plan to read: a line a rule in the order of the data flow, the totals, and what to mind."""
+    if not plan.rules:
+        return f"Nothing is left to do: {', '.join(targets)} stands and is up to date."
+    rows = [["rule", "jobs", "where", "threads", "memory", "GPUs", "time a job", "", "GPU-hours", "disk"]]
+    rows += [_row(rule) for rule in plan.rules]
+    rows.append(["total", f"{plan.jobs:,}", *[""] * 6, _number(plan.gpu_hours), _gigabytes(plan.disk_mb)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = {0, 2, 7}
+    lines = [
+        "  ".join(
+            f"{cell:<{width}}" if column in left else f"{cell:>{width}}"
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join([*lines, "", *_closing(plan)])
+
+
+def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
+    """The plan for programs; times in seconds, memory and disk in MB."""
+    return {
+        "targets": list(targets),
+        "profile": profile,
+        "gpus": plan.place.gpus,
+        "jobs": plan.jobs,
+        "measured_jobs": plan.measured,
+        "gpu_hours": round(plan.gpu_hours, 3),
+        "wall_seconds": round(plan.seconds, 1),
+        "stage_seconds": [round(seconds, 1) for seconds in plan.stages],
+        "disk_mb": plan.disk_mb,
+        "complete": not plan.undecided,
+        "rules": [
+            {
+                "rule": rule.rule,
+                "stage": rule.stage,
+                "where": rule.where,
+                "jobs": len(rule.jobs),
+                "threads": max(job.threads for job in rule.jobs),
+                "memory_mb": max(job.memory_mb for job in rule.jobs),
+                "gpus": max(job.gpus for job in rule.jobs),
+                "limit_minutes": max(job.minutes for job in rule.jobs),
+                "basis": rule.basis,
+                "seconds": round(sum(rule.seconds), 1),
+                "longest_seconds": round(max(rule.seconds), 1),
+                "gpu_hours": round(rule.gpu_hours, 3),
+                "disk_mb": rule.disk_mb,
+            }
+            for rule in plan.rules
+        ],
+    }
+
+
+def _pattern(benchmark: str) -> re.Pattern[str]:
+    """What the paths of a rule's benchmarks look like, with its wildcards as groups."""
+    parts = re.split(r"{(\w+)}", benchmark)
+    groups = [
+        f"(?P<{part}>{'.+' if part == 'results' else '[^/]+'})" if index % 2 else re.escape(part)
+        for index, part in enumerate(parts)
+    ]
+    return re.compile("".join(groups))
+
+
+def _job(rule: str, fields: Mapping[str, str]) -> Job:
+    resources = _pairs(fields.get("resources", ""))
+    amounts = {name: int(value) for name, value in resources.items() if re.fullmatch(r"\d+", value)}
+    return Job(
+        rule=rule,
+        inputs=tuple(fields.get("input", "").split(", ")),
+        outputs=tuple(fields.get("output", "").split(", ")),
+        wildcards=_pairs(fields.get("wildcards", "")),
+        threads=int(fields.get("threads", 1)),
+        memory_mb=amounts.get("mem_mb", 0),
+        gpus=amounts.get("gpu", 0),
+        minutes=amounts.get("runtime", 0),
+        disk_mb=amounts.get("disk_mb", 0),
+    )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """`a=1, b=2` by name; a value may hold a comma."""
+    return dict(part.split("=", 1) for part in re.split(r", (?=\w+=)", text) if "=" in part)
+
+
+def _seconds(path: Path) -> list[float]:
+    """The times in a benchmark; a file that a killed job left half-written has none."""
+    try:
+        times = [json.loads(line)["s"] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [float(time) for time in times if isinstance(time, int | float) and math.isfinite(time)]
+
+
+def _row(rule: RulePlan) -> list[str]:
+    jobs = rule.jobs
+    return [
+        rule.rule,
+        f"{len(jobs):,}",
+        rule.where,
+        _range(job.threads for job in jobs),
+        f"{_range(job.memory_mb / 1000 for job in jobs)} GB",
+        _range(job.gpus for job in jobs),
+        _duration(sum(rule.seconds) / len(rule.seconds)),
+        f"({rule.basis})",
+        _number(rule.gpu_hours),
+        _gigabytes(rule.disk_mb),
+    ]
+
+
+def _closing(plan: Plan) -> list[str]:
+    measured = {rule.basis for rule in plan.rules} == {"measured"}
+    bound = "about" if measured else "at most"
+    on_gpus = [rule for rule in plan.rules if rule.gpu_hours]
+    gpu_bound = "about" if {rule.basis for rule in on_gpus} == {"measured"} else "at most"
+    hours = f"{gpu_bound} {_number(plan.gpu_hours)} GPU-hours" if on_gpus else "no GPU-hours"
+    if not plan.place.gpus and any(job.gpus for rule in plan.rules for job in rule.jobs):
+        hours += " (this machine has no GPU: its CPU does the work)"
+    count = f"{plan.jobs:,} job{'s' if plan.jobs > 1 else ''}"
+    at_once = f" with {_gpus(plan.place.gpus)} at once" if on_gpus else ""
+    lines = [
+        f"{count}; {hours}; {_gigabytes(plan.disk_mb)} of disk",
+        f"Done in {bound} {_duration(plan.seconds)}{at_once}; waiting in the queue and second tries not counted."
+        if plan.place.cluster
+        else f"Done in {bound} {_duration(plan.seconds)} on {plan.place.cores} cores{at_once}.",
+    ]
+    if not plan.measured:
+        lines.append("Nothing is measured yet: a limit is what a job is allowed, and most take far less.")
+    elif not measured:
+        lines.append(
+            f"{plan.measured:,} of {plan.jobs:,} jobs have measured times; a limit is what a job is allowed, "
+            "and most take far less."
+        )
+    if plan.undecided:
+        lines.append("The shards are cut anew: what reads one that comes out as it was is not built again.")
+    return lines
+
+
+def _range(values: Iterable[float]) -> str:
+    values = list(values)
+    low, high = _number(min(values)), _number(max(values))
+    return low if low == high else f"{low}-{high}"
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU{'' if count == 1 else 's'}"
+
+
+def _gigabytes(megabytes: float) -> str:
+    return f"{_number(megabytes / 1000)} GB"
+
+
+def _number(value: float) -> str:
+    """Two digits or three, as many as tell something: 0.05, 3.8, 24, 1,200."""
+    if value >= 10:
+        return f"{value:,.0f}"
+    return f"{value:.1f}".removesuffix(".0") if value >= 1 or not value else f"{value:.2g}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people say them, without a rest of nothing: `30 min`, `12 h`."""
+    return re.sub(r" 0 (?:s|min)$", "", duration(seconds))

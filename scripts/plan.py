@@ -1,0 +1,95 @@
+"""Print what a build would take before anything runs: jobs by rule, what they ask for, GPU-hours, wall time, disk.
+
+    scripts/plan.py nl
+    scripts/plan.py nl de fr --gpus 32 --config 'translation={engine: nllb, allow_noncommercial: true}'
+    scripts/plan.py results/demo/pt/adapter --profile profiles/demo
+
+The plan is of what is left to do: what stands and is up to date is not in it. Each time is either "measured", from the
+benchmarks of earlier runs in the same results folder (those of the same shard or source language before others), or the
+"limit" that the rule declares, which is no estimate. Wall time: the rules in the order of the data flow, each step as
+long as its longest job, or as its jobs' times shared among the GPUs, jobs and cores that can work at once.
+
+No network is asked, and neither Slurm nor conda is needed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from mothertongue import gpus, planning
+from mothertongue.errors import UserError, run
+from mothertongue.files import write_json
+
+CONFIG = Path("config", "config.yaml")
+# Where Snakemake looks for a profile by its name.
+PROFILES = [Path(), Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / "snakemake"]
+PROFILES += [Path("/etc/xdg/snakemake")]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "targets",
+        nargs="+",
+        help="codes of target languages, such as nl, for their adapters, or full targets, such as results/nl/adapter; "
+        "they come before the options",
+    )
+    parser.add_argument("--profile", default="slurm", help="Snakemake profile, as for snakemake (default: %(default)s)")
+    parser.add_argument(
+        "--configfile", nargs="+", default=[], help="YAML files laid over config/config.yaml, as for snakemake"
+    )
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="values, as for snakemake")
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        help="GPUs that can be had at once, for the wall time (default: 8 on a cluster, a node's worth, since how many "
+        "are free only the queue knows; on one machine those that it has)",
+    )
+    parser.add_argument("--json", type=Path, help="write the plan to this file, too")
+    arguments = parser.parse_args()
+    if arguments.gpus is not None and arguments.gpus < 1:
+        parser.error("--gpus: at least 1")
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    results = planning.results_folder(CONFIG, map(Path, arguments.configfile), arguments.config)
+    targets = [planning.target(name, results) for name in arguments.targets]
+    profile = planning.read_profile(arguments.profile, PROFILES)
+    place = planning.place(profile, len(gpus.visible()), os.cpu_count() or 1, arguments.gpus)
+    jobs = planning.parse_jobs(dry_run(arguments, targets, place))
+    rules = planning.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
+    folders = {Path(job.wildcards["results"], "benchmarks") for job in jobs}
+    measurements = [measured for folder in folders for measured in planning.read_measurements(folder, rules)]
+    plan = planning.make(jobs, rules, measurements, place)
+    print(planning.table(plan, targets))
+    if arguments.json:
+        write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))
+
+
+def dry_run(arguments: argparse.Namespace, targets: list[str], place: planning.Place) -> str:
+    """What Snakemake prints of the jobs that it would run. Raises UserError with its reason where it cannot tell."""
+    # Its own executor: Slurm's would wait for the jobs of an earlier run, and is asked nothing here.
+    command = [sys.executable, "-m", "snakemake", *targets, "--profile", arguments.profile]
+    command += ["--dry-run", "--nolock", "--executor", "dryrun"]
+    if place.cluster:
+        # A dry run cuts a job's threads to the cores that it is given, one by itself.
+        command += ["--cores", "10000"]
+    if not shutil.which("conda"):
+        # Environments are left out, and what was built in one must not look stale for that.
+        command += ["--software-deployment-method", "env-modules"]
+        command += ["--rerun-triggers", "code", "input", "mtime", "params"]
+    command += ["--configfile", *arguments.configfile] if arguments.configfile else []
+    command += ["--config", *arguments.config] if arguments.config else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(planning.complaint(done.stdout, done.stderr))
+    return done.stdout
+
+
+if __name__ == "__main__":
+    run(main)
