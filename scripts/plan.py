@@ -19,7 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mothertongue import gpus, planning
+from mothertongue import dry_run, gpus, planning
 from mothertongue.errors import UserError, run
 from mothertongue.files import write_json
 
@@ -61,8 +61,8 @@ def main() -> None:
     targets = [planning.target(name, results) for name in arguments.targets]
     profile = planning.read_profile(arguments.profile, PROFILES)
     place = planning.place(profile, len(gpus.visible()), os.cpu_count() or 1, arguments.gpus)
-    jobs = planning.parse_jobs(dry_run(arguments, targets, place))
-    rules = planning.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
+    jobs = dry_run.parse_jobs(ask_snakemake(arguments, targets, place))
+    rules = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
     folders = {Path(job.wildcards["results"], "benchmarks") for job in jobs}
     measurements = [measured for folder in folders for measured in planning.read_measurements(folder, rules)]
     plan = planning.make(jobs, rules, measurements, place)
@@ -71,7 +71,7 @@ def main() -> None:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))
 
 
-def dry_run(arguments: argparse.Namespace, targets: list[str], place: planning.Place) -> str:
+def ask_snakemake(arguments: argparse.Namespace, targets: list[str], place: planning.Place) -> str:
     """What Snakemake prints of the jobs that it would run. Raises UserError with its reason where it cannot tell."""
     # Its own executor: Slurm's would wait for the jobs of an earlier run, and is asked nothing here.
     command = [sys.executable, "-m", "snakemake", *targets, "--profile", arguments.profile]
@@ -87,7 +87,7 @@ def dry_run(arguments: argparse.Namespace, targets: list[str], place: planning.P
     command += ["--config", *arguments.config] if arguments.config else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(planning.complaint(done.stdout, done.stderr))
+        raise UserError(dry_run.complaint(done.stdout, done.stderr))
     return done.stdout
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import planning
+from mothertongue import dry_run, planning
+from mothertongue.dry_run import Job
 from mothertongue.errors import UserError
-from mothertongue.planning import Job, Measurement, Place
+from mothertongue.planning import Measurement, Place
 
-RULES = planning.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
+RULES = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
 CLUSTER = Place("slurm", gpus=8, jobs=100, cores=2)
 
 # What Snakemake 9.27.1 prints, without most of the library modules among the inputs.
@@ -94,7 +95,7 @@ def stage_hours(jobs, place, measurements=()):
 
 
 def test_jobs_of_a_dry_run():
-    split, translate, native = planning.parse_jobs(DRY_RUN)
+    split, translate, native = dry_run.parse_jobs(DRY_RUN)
     assert split == Job(
         rule="split",
         inputs=("scripts/split.py", "results/source/messages.parquet"),
@@ -113,11 +114,11 @@ def test_jobs_of_a_dry_run():
     assert (translate.rule, translate.threads, translate.gpus, translate.minutes) == ("translate", 4, 1, 60)
     assert translate.wildcards == {"results": "results", "lang": "nl", "source": "en", "shard": "0"}
     assert (native.rule, native.threads, native.gpus, native.disk_mb) == ("translate", 1, 0, 0)
-    assert planning.parse_jobs("Nothing to be done (all requested files are present and up to date).\n") == []
+    assert dry_run.parse_jobs("Nothing to be done (all requested files are present and up to date).\n") == []
 
 
 def test_what_waits_for_the_checkpoint_is_said():
-    jobs = planning.parse_jobs(DRY_RUN)
+    jobs = dry_run.parse_jobs(DRY_RUN)
     assert "cut anew" in planning.table(planning.make(jobs, RULES, [], CLUSTER), ["t"])
     assert "cut anew" not in planning.table(planning.make(jobs[:2], RULES, [], CLUSTER), ["t"])
 
@@ -281,7 +282,7 @@ def test_the_table_says_what_is_measured_and_what_is_a_limit():
     ],
 )  # fmt: skip
 def test_why_a_dry_run_failed(output, errors, reason):
-    assert planning.complaint(output, errors) == reason
+    assert dry_run.complaint(output, errors) == reason
 
 
 def plan(*arguments):
