@@ -11,7 +11,7 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue import configuration, engines, licences, references, routes, slurm_jobs, source
+from mothertongue import configuration, engines, licences, references, routes, slurm_jobs, source_files
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
 from mothertongue.routes import ENGLISH
@@ -132,8 +132,9 @@ checked(check_models)
 TRANSLATION_MODELS = {references.parse(model).slug: (engine, model) for engine, model in TRANSLATION_MODELS}
 BASE_MODEL = config["tuning"]["base_model"]
 BASE_MODELS = {references.parse(BASE_MODEL).slug: BASE_MODEL}
-SOURCE_FILES = checked(source.local_files, configuration.dataset_arguments(config))
-checked(source.check_exist, SOURCE_FILES)
+SPLIT = set()
+SOURCE_FILES = checked(source_files.local_files, configuration.dataset_arguments(config))
+checked(source_files.check_exist, SOURCE_FILES)
 
 
 def route(wildcards):
@@ -200,6 +201,13 @@ def source_shard(wildcards):
     return f"{wildcards.results}/source/shards/{wildcards.source}/{wildcards.shard}.parquet"
 
 
+def shards_exist(results):
+    """Whether every shard is there; asked of hundreds of jobs, the file system only until it is so."""
+    if results not in SPLIT and all(Path(results, "source/shards", f"{name}.parquet").exists() for name in SHARD_NAMES):
+        SPLIT.add(results)
+    return results in SPLIT
+
+
 def once_split(wildcards):
     """No file, but a verdict: whether a job is stale is judged once split has run, and not foreseen.
 
@@ -208,7 +216,7 @@ def once_split(wildcards):
     see that split has to run, and would give jobs that wait another shard's file.
     """
     once_earlier_jobs_ended()
-    if all(Path(wildcards.results, "source", "shards", f"{name}.parquet").exists() for name in SHARD_NAMES):
+    if shards_exist(wildcards.results):
         checkpoints.split.get(results=wildcards.results)
     return []
 

@@ -8,7 +8,7 @@ scripts/fetch.py --dataset train=a.jsonl.gz validation=b.jsonl.gz --output messa
 import argparse
 from pathlib import Path
 
-from mothertongue import source
+from mothertongue import source, source_files
 from mothertongue.errors import run
 from mothertongue.files import sha256, whole_file, write_json
 from mothertongue.messages import write
@@ -45,7 +45,7 @@ def share(text: str) -> float:
 
 def main() -> None:
     arguments = parse_arguments()
-    files = source.local_files(arguments.dataset)
+    files = source_files.local_files(arguments.dataset)
     if files:
         tables = {split: source.read_file(path) for split, path in files.items()}
         resolved = {str(path): f"sha256:{sha256(path)}" for path in files.values()}

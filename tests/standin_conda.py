@@ -32,7 +32,7 @@ elif arguments[:2] == ["env", "create"]:
         (prefix / "bin/activate").write_text('export PATH="{bin}:$PATH"\\n')
     else:
         subprocess.run(["{base}", "-m", "venv", prefix], check=True)
-        options = ["--quiet", "--disable-pip-version-check", "-c", "{constraints}"]
+        options = ["--quiet", "--no-compile", "--disable-pip-version-check", "-c", "{constraints}"]
         subprocess.run([prefix / "bin/python", "-m", "pip", "install", *options, *pins], check=True)
 elif arguments[:1] != ["clean"]:
     sys.exit(f"conda: not known here: {{arguments}}")

@@ -24,11 +24,12 @@ _RESERVE, _LEAST, _MOST = 0.2, 20, 300
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: its folder, the steps it has behind it, and the seconds they took."""
+    """A whole checkpoint: its folder, the steps it has behind it, the seconds they took and the tokens they read."""
 
     folder: Path
     step: int
     seconds: float
+    tokens: int
 
 
 def find(folder: Path, made_of: Mapping[str, Any]) -> Checkpoint | None:
@@ -50,7 +51,7 @@ def find(folder: Path, made_of: Mapping[str, Any]) -> Checkpoint | None:
     for path in folder.glob("checkpoint-*"):
         if path not in whole:
             shutil.rmtree(path)
-    found = [Checkpoint(path, _step(path), read_json(path / _WHOLE)["seconds"]) for path in whole]
+    found = [Checkpoint(path, _step(path), **read_json(path / _WHOLE)) for path in whole]
     return max(found, key=lambda checkpoint: checkpoint.step, default=None)
 
 
@@ -65,6 +66,7 @@ class Keeper(TrainerCallback):
         self.before = before
         self.began = self.saved = time.monotonic()
         self.seconds_before = before.seconds if before else 0.0
+        self.tokens = self.tokens_before = before.tokens if before else 0
         self.deadline = None
         if budget is not None:
             reserve = min(max(60 * budget * _RESERVE, _LEAST), _MOST)
@@ -104,11 +106,15 @@ class Keeper(TrainerCallback):
         if self.reason:
             control.should_training_stop = True
 
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        """Count the tokens: the trainer begins anew with each run."""
+        self.tokens = self.tokens_before + int((logs or {}).get("num_tokens", self.tokens - self.tokens_before))
+
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark a checkpoint that is written to its end."""
         self.saved = time.monotonic()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        write_json(folder / _WHOLE, {"seconds": round(self.seconds, 1)})
+        write_json(folder / _WHOLE, {"seconds": round(self.seconds, 1), "tokens": self.tokens})
         say(f"tune: checkpoint after step {state.global_step} of {state.max_steps}")
 
     def _asked(self, number: int, frame: Any) -> None:

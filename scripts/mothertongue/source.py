@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,35 +21,9 @@ from mothertongue.messages import (
     conform,
     is_validation,
 )
+from mothertongue.source_files import SUFFIXES
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError, UnicodeEncodeError)
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-
-
-def local_files(dataset: list[str]) -> dict[str, Path]:
-    """The files by split of a dataset given as FILE or as train=FILE validation=FILE; none for a hub id.
-
-    Raises UserError where it is neither.
-    """
-    if len(dataset) == 1:
-        path = Path(dataset[0]).expanduser()
-        if path.exists() or dataset[0].endswith(SUFFIXES):
-            return {"train": path}
-        if not _HUB_ID.fullmatch(dataset[0]):
-            raise UserError(f"source.dataset '{dataset[0]}': no such file, and not a hub id (owner/name)")
-        return {}
-    files = dict(item.partition("=")[::2] for item in dataset)
-    if set(files) != set(SPLITS) or len(dataset) != len(SPLITS):
-        raise UserError(f"source.dataset {' '.join(dataset)}: expected one file, or train=FILE validation=FILE")
-    return {split: Path(files[split]).expanduser() for split in SPLITS}
-
-
-def check_exist(files: dict[str, Path]) -> None:
-    """Raise UserError where a file of the dataset does not exist."""
-    for path in files.values():
-        if not path.is_file():
-            raise UserError(f"source.dataset: no such file: {path}")
 
 
 def download(dataset: str, revision: str | None) -> tuple[dict[str, pa.Table], list[str]]:

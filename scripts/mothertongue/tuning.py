@@ -134,7 +134,7 @@ def train(
     trainer.train(resume_from_checkpoint=str(before.folder) if before else None)
     keeper.check(trainer.state.global_step, trainer.state.max_steps)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return trainer.model, Outcome(losses, trainer.state.global_step, meter.tokens, keeper.seconds, peak_memory_mb())
+    return trainer.model, Outcome(losses, trainer.state.global_step, keeper.tokens, keeper.seconds, peak_memory_mb())
 
 
 def save(model: Any, tokenizer: Any, folder: Path, base: str, revision: str | None) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import signal
 import subprocess
 import sys
 
@@ -100,3 +102,58 @@ def test_a_model_without_safe_weights_is_refused(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and "no weights in safetensors or GGUF" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+OFTEN = ("--checkpoint-minutes", "0.0001")
+
+
+def weights(material, name):
+    return (material / name / "adapter_model.safetensors").read_bytes()
+
+
+def stopped(material, name, at, how, *options):
+    """Start tuning, and stop it with a signal after a step."""
+    command = [
+        sys.executable, "scripts/tune.py", "--threads", material / "threads.jsonl", "--base-model", material / "base",
+        "--template", "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", "--lora-rank", "4",
+        "--max-steps", "60", "--learning-rate", "0.01", "--max-length", "256", "--no-packing", "--lora-dropout", "0.2",
+        *options, "--output", material / name,
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if how and at in line:
+            process.send_signal(how)
+            how = None
+    return process.wait(120), "".join(lines)
+
+
+def test_stopped_at_any_time_it_ends_with_the_same_weights(material):
+    code, _ = stopped(material, "undisturbed", "", None)
+    assert code == 0 and not (material / "undisturbed.checkpoints").exists()
+    # By a signal: it saves first.
+    code, said = stopped(material, "resumed", "checkpoint after step 2", signal.SIGTERM, *OFTEN)
+    assert code == 1 and not (material / "resumed").exists()
+    at = int(re.search(r"stopped after step (\d+) of 60, asked to by SIGTERM; the same command goes on", said)[1])
+    # By its time budget; then at once, which leaves it the checkpoint before.
+    code, said = stopped(material, "resumed", "", None, "--time-budget", "0.0001")
+    assert (
+        code == 1
+        and f"going on from step {at}" in said
+        and f"stopped after step {at + 1} of 60, before its time" in said
+    )
+    code, said = stopped(material, "resumed", f"checkpoint after step {at + 3}", signal.SIGKILL, *OFTEN)
+    assert code == -signal.SIGKILL
+    code, said = stopped(material, "resumed", "", None)
+    assert code == 0 and "going on from step" in said
+    assert weights(material, "resumed") == weights(material, "undisturbed")
+    first, second = record(material, "undisturbed")["training"], record(material, "resumed")["training"]
+    assert first["losses"] == second["losses"] and first["tokens"] == second["tokens"]
+
+
+def test_checkpoints_of_other_settings_are_not_gone_on_from(material):
+    code, _ = stopped(material, "changed", "checkpoint after step 2", signal.SIGINT, *OFTEN)
+    assert code == 1
+    code, said = stopped(material, "changed", "", None, "--seed", "43")
+    assert code == 0 and "are of other seed: training begins anew" in said and "going on" not in said

@@ -1,0 +1,35 @@
+"""The files that a source dataset is in, as the configuration names it."""
+
+import re
+from pathlib import Path
+
+from mothertongue.errors import UserError
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_SPLITS = ("train", "validation")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def local_files(dataset: list[str]) -> dict[str, Path]:
+    """The files by split of a dataset given as FILE or as train=FILE validation=FILE; none for a hub id.
+
+    Raises UserError where it is neither.
+    """
+    if len(dataset) == 1:
+        path = Path(dataset[0]).expanduser()
+        if path.exists() or dataset[0].endswith(SUFFIXES):
+            return {"train": path}
+        if not _HUB_ID.fullmatch(dataset[0]):
+            raise UserError(f"source.dataset '{dataset[0]}': no such file, and not a hub id (owner/name)")
+        return {}
+    files = dict(item.partition("=")[::2] for item in dataset)
+    if set(files) != set(_SPLITS) or len(dataset) != len(_SPLITS):
+        raise UserError(f"source.dataset {' '.join(dataset)}: expected one file, or train=FILE validation=FILE")
+    return {split: Path(files[split]).expanduser() for split in _SPLITS}
+
+
+def check_exist(files: dict[str, Path]) -> None:
+    """Raise UserError where a file of the dataset does not exist."""
+    for path in files.values():
+        if not path.is_file():
+            raise UserError(f"source.dataset: no such file: {path}")

