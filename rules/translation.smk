@@ -18,7 +18,7 @@ rule fetch_translation_model:
     threads: 1
     resources:
         mem_mb=lambda wildcards: 2000 + 3 * translation_model_mb(wildcards),
-        runtime=60,
+        runtime=20,
         disk_mb=translation_model_mb,
     params:
         engine=lambda wildcards: TRANSLATION_MODELS[wildcards.model][0],

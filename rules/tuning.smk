@@ -18,7 +18,7 @@ rule fetch_base_model:
     threads: 1
     resources:
         mem_mb=16000,
-        runtime=120,
+        runtime=60,
         disk_mb=15000,
     params:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],

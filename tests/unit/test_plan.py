@@ -291,7 +291,7 @@ def plan(*arguments):
 
 def test_the_program_plans_two_languages_on_a_cluster_without_one(tmp_path):
     file = tmp_path / "plan.json"
-    values = [f"results={tmp_path}", "source={languages: [en, nl, es], shards: {en: 3}}"]
+    values = [f"results={tmp_path}", "source={languages: [en, nl, es], shards: {en: 3, es: 4}}"]
     done = plan("nl", "de", "--gpus", "2", "--json", file, "--config", *values)
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 100

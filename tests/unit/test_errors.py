@@ -1,0 +1,32 @@
+"""What ends a program is said in one line, or is a bug with its traceback."""
+
+import subprocess
+import sys
+
+ASKING = """
+import sys
+sys.path.insert(0, "scripts")
+from mothertongue.errors import run
+def main():
+    from transformers import AutoConfig
+    from huggingface_hub import hf_hub_download, HfApi
+    {call}
+run(main)
+"""
+
+
+def ended(call):
+    done = subprocess.run([sys.executable, "-c", ASKING.format(call=call)], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr.strip().splitlines()
+
+
+def test_a_step_that_asks_the_network_fails_at_once_with_one_line():
+    for call in ("hf_hub_download('owner/name', 'config.json')", "HfApi().model_info('owner/name')"):
+        code, lines = ended(call)
+        assert code == 1 and len(lines) == 1, lines
+        assert "error: this step asked the network, which only the fetch steps do" in lines[0]
+
+
+def test_a_bug_has_its_traceback():
+    code, lines = ended("1 / 0")
+    assert code == 1 and lines[0].startswith("Traceback") and lines[-1].startswith("ZeroDivisionError")
