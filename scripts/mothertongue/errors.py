@@ -24,7 +24,6 @@ def run(main: Callable[[], None]) -> None:
     except Exception as error:
         if type(error).__name__ not in _OFFLINE:
             raise
-        reason = " ".join(str(error).split())
-        sys.exit(
-            f"{Path(sys.argv[0]).name}: error: this step asked the network, which only the fetch steps do: {reason[:300]}"
-        )
+        reason = " ".join(str(error).split())[:300]
+        name = Path(sys.argv[0]).name
+        sys.exit(f"{name}: error: this step asked the network, which only the fetch steps do: {reason}")

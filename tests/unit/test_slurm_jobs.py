@@ -1,0 +1,63 @@
+"""Jobs of an earlier run, as squeue tells of them."""
+
+from pathlib import Path
+
+import pytest
+
+from mothertongue import slurm_jobs
+from mothertongue.errors import UserError
+
+HERE = Path("/data/project")
+QUEUE = """\
+11|rule_translate_wildcards_results_nl_en_0|/data/project
+12|group_shards|/data/project
+13|rule_translate_wildcards_results_nl_en_1|/data/other
+14|(null)|/data/project
+"""
+
+
+@pytest.fixture
+def squeue(tmp_path, monkeypatch):
+    """A squeue that answers with each text in turn, then with nothing; or fails."""
+
+    def answer(*texts, code=0):
+        for number, text in enumerate(texts):
+            (tmp_path / f"answer{number}").write_text(text)
+        tool = tmp_path / "squeue"
+        tool.write_text(
+            f"#!/bin/sh\ncd {tmp_path}\nn=$(ls asked* 2>/dev/null | wc -l)\n: > asked$n\n"
+            f'[ -f answer$n ] && cat answer$n\n[ {code} = 0 ] || echo "cannot reach the controller" >&2\nexit {code}\n'
+        )
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        monkeypatch.setattr(slurm_jobs, "_PAUSE", 0)
+
+    return answer
+
+
+def test_only_jobs_of_snakemake_in_this_folder_count(squeue):
+    squeue(QUEUE)
+    assert slurm_jobs.earlier(HERE) == ["11", "12"]
+
+
+def test_it_waits_until_they_are_gone(squeue, capsys):
+    squeue(QUEUE, QUEUE, QUEUE.splitlines()[1])
+    slurm_jobs.wait_for_earlier(HERE, same_making=True)
+    assert capsys.readouterr().err.splitlines() == [
+        "waiting for 2 Slurm jobs of an earlier run; to cancel them instead: scancel 11 12",
+        "waiting for 1 Slurm jobs of an earlier run; to cancel them instead: scancel 12",
+    ]
+
+
+def test_jobs_that_make_something_else_are_refused(squeue):
+    squeue(QUEUE)
+    with pytest.raises(UserError, match=r"another configuration or other code; .* cancel them: scancel 11 12"):
+        slurm_jobs.wait_for_earlier(HERE, same_making=False)
+
+
+def test_without_slurm_there_are_none_and_a_silent_one_is_an_error(squeue, monkeypatch):
+    squeue(code=1)
+    with pytest.raises(UserError, match="Slurm does not answer: cannot reach the controller"):
+        slurm_jobs.earlier(HERE)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert slurm_jobs.earlier(HERE) == []
