@@ -59,7 +59,8 @@ class Site(Project):
         return [*snakemake, "--slurm-init-seconds-before-status-checks=3", *arguments]
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"PATH": f"{self.programs}:{os.environ['PATH']}"}
+        # One thread each: what trains side by side here must not get in each other's way.
+        return os.environ | {"PATH": f"{self.programs}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 
     def start(self, *arguments: str) -> Living:
         self.living = Living(self.command(*arguments), self.root, self.environment())

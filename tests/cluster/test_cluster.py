@@ -139,6 +139,22 @@ def test_ctrl_c_cancels_what_is_queued(site, first):
     assert translated(site) == first[2]
 
 
+def test_short_shards_share_a_job(site, first):
+    """With the last lines of the profile, which stand there as comments."""
+    profile = site.root / "profiles/slurm/config.yaml"
+    text = profile.read_text()
+    profile.write_text(
+        re.sub(r"^# (groups|group-components|resources|set-resource-scopes):", r"\1:", text, flags=re.MULTILINE)
+    )
+    again(site, "results/pt/translated/en/*.parquet", DATASET)
+    run = site.start(DATASET)
+    (job,) = run.running("shards_translate")
+    assert len(job.gpus) == 1
+    assert run.succeed().jobs == {"translate": 4, "combine": 1} and run.output.count("submitted with SLURM jobid") == 1
+    profile.write_text(text)
+    assert translated(site) == first[2]
+
+
 def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
     threads, base = site.root / "results/pt/threads/train.jsonl", next((site.root / "results/models/base").iterdir())
 
@@ -146,7 +162,7 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
         return json.loads((folder / "training.json").read_text())["training"]
 
     speed = training(site.root / ADAPTER)
-    steps = round(90 * speed["steps"] / speed["seconds"])
+    steps = round(100 * speed["steps"] / speed["seconds"])
     site.configure(tuning={"max_steps": steps})
     run = site.start(ADAPTER, "--set-resources", "tune:runtime=1")
     options = next(line for line in run_options(site) if line.startswith("--"))
@@ -154,7 +170,7 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
         [sys.executable, "scripts/tune.py", "--threads", threads, "--base-model", base, "--template",
          "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", *options.split(),
          "--gpus", "1", "--output", site.root / "alone"],
-        cwd=site.root,
+        cwd=site.root, env=site.environment(),
     )  # fmt: skip
     assert run.succeed().jobs == {"tune": 1}
     assert alone.wait(LIMIT) == 0
