@@ -94,6 +94,7 @@ def more_if_tried_again(amount):
     return lambda wildcards, attempt: amount * min(attempt, 2)
 
 
+@functools.cache
 def model_folder(reference, kind):
     """Where fetch_translation_model or fetch_base_model puts a model."""
     return f"{{results}}/models/{kind}/{references.parse(reference).slug}"
@@ -132,7 +133,8 @@ checked(check_models)
 TRANSLATION_MODELS = {references.parse(model).slug: (engine, model) for engine, model in TRANSLATION_MODELS}
 BASE_MODEL = config["tuning"]["base_model"]
 BASE_MODELS = {references.parse(BASE_MODEL).slug: BASE_MODEL}
-SPLIT = set()
+# Results folders that have every shard, and those whose split is known to be done.
+SHARDS_THERE, SPLIT = set(), set()
 SOURCE_FILES = checked(source_files.local_files, configuration.dataset_arguments(config))
 checked(source_files.check_exist, SOURCE_FILES)
 
@@ -201,13 +203,6 @@ def source_shard(wildcards):
     return f"{wildcards.results}/source/shards/{wildcards.source}/{wildcards.shard}.parquet"
 
 
-def shards_exist(results):
-    """Whether every shard is there; asked of hundreds of jobs, the file system only until it is so."""
-    if results not in SPLIT and all(Path(results, "source/shards", f"{name}.parquet").exists() for name in SHARD_NAMES):
-        SPLIT.add(results)
-    return results in SPLIT
-
-
 def once_split(wildcards):
     """No file, but a verdict: whether a job is stale is judged once split has run, and not foreseen.
 
@@ -216,9 +211,19 @@ def once_split(wildcards):
     see that split has to run, and would give jobs that wait another shard's file.
     """
     once_earlier_jobs_ended()
-    if shards_exist(wildcards.results):
-        checkpoints.split.get(results=wildcards.results)
+    results = wildcards.results
+    if results not in SPLIT and shards_exist(results):
+        checkpoints.split.get(results=results)  # ends here until split has run, or need not
+        SPLIT.add(results)
     return []
+
+
+def shards_exist(results):
+    """Whether every shard is there; asked for hundreds of jobs, it looks only until they are."""
+    if results not in SHARDS_THERE:
+        there = all(os.path.exists(f"{results}/source/shards/{name}.parquet") for name in SHARD_NAMES)
+        SHARDS_THERE.update({results} if there else ())
+    return results in SHARDS_THERE
 
 
 def translation_model_mb(wildcards):

@@ -4,9 +4,12 @@ import sys
 import time
 from contextlib import suppress
 
+# The line after so many is said when the work has taken about three times as long, and so on.
+_LINES = 50
+
 
 class Progress:
-    """Says at most every `interval` seconds how much of `total` is done."""
+    """Says at most every `interval` seconds how much of `total` is done; less often in long work: logs stay short."""
 
     def __init__(self, task: str, total: int, unit: str, interval: float = 5.0) -> None:
         self.task, self.total, self.unit, self.interval = task, total, unit, interval
@@ -17,7 +20,7 @@ class Progress:
         """Count `count` more items as done."""
         self.done += count
         now = time.monotonic()
-        if now - self.said >= self.interval:
+        if now - self.said >= self.interval and now - self.said >= (now - self.started) / _LINES:
             self.said = now
             rate = self.done / (now - self.started)
             left = (self.total - self.done) / rate

