@@ -61,9 +61,14 @@ NodeName=gpu2 Name=gpu File=/dev/tty[20-21]
 """
 
 
+def _path() -> str:
+    """Where programs are looked for: daemons stand where not every user looks."""
+    return f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
 def missing() -> str | None:
     """Why there can be no cluster here; None where there can."""
-    lacking = [name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
+    lacking = [name for name in PROGRAMS if not shutil.which(name, path=_path())]
     if lacking:
         return f"Slurm is not installed here ({', '.join(lacking)}); Debian's packages slurm-wlm and munge have it"
     if os.geteuid() != 0:
@@ -133,7 +138,12 @@ class Cluster:
     def _daemon(self, name: str, *command: str):
         with (self.state / f"{name}.out").open("w") as output:
             self.daemons[name] = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                env=os.environ | {"PATH": _path()},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     def _wait(self, condition, name: str):
