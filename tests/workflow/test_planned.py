@@ -40,9 +40,12 @@ def timed(project, *arguments):
 
 
 def test_twelve_languages_are_planned_in_seconds_also_when_all_is_built(fresh):
+    # Five seconds where Snakemake itself starts in one; slower machines have more.
+    start, _ = timed(fresh, "--version")
+    limit = 5 * max(1, start)
     seconds, run = timed(fresh, "-n", *TARGETS)
     jobs = int(re.search(r"^total +(\d+)$", run.output, re.MULTILINE)[1])
-    assert jobs > 500 and seconds < 5, seconds
+    assert jobs > 500 and seconds < limit, (seconds, limit)
     # All of it is there, as an earlier run would have left it.
     for line in re.findall(r"^    (?:output|log|benchmark): (.*)$", run.output, re.MULTILINE):
         for name in line.split(", "):
@@ -53,9 +56,9 @@ def test_twelve_languages_are_planned_in_seconds_also_when_all_is_built(fresh):
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
-    fresh.build("--touch", *TARGETS)
+    fresh.build("--touch", "--forceall", *TARGETS)
     seconds, run = timed(fresh, "-n", *TARGETS)
-    assert "Nothing to be done" in run.output and seconds < 5, seconds
+    assert "Nothing to be done" in run.output and seconds < limit, (seconds, limit)
 
 
 def test_parsing_imports_nothing_heavy(fresh):
