@@ -74,19 +74,11 @@ def engine_modules(*names):
 
 def translation_library(wildcards):
     """The library modules by which a shard is translated: another shard's engines do not make it stale."""
-    modules = [
-        "arguments",
-        "attempts",
-        "code_blocks",
-        "gpus",
-        "language_id",
-        "languages",
-        "messages",
-        "protect",
-        "quality",
-    ]
-    modules += ["routes", "segments", "shard_program", "shards", "translation"]
-    return library(*engine_modules(*translation_engines(wildcards)), *modules)
+    modules = (
+        "arguments attempts code_blocks gpus language_id languages messages protect quality routes segments"
+        " shard_program shards translation"
+    )
+    return library(*engine_modules(*translation_engines(wildcards)), *modules.split())
 
 
 def more_if_tried_again(amount):

@@ -7,9 +7,10 @@ import json
 MAKING = Path(".snakemake", "mothertongue.making")
 
 
+@functools.cache
 def making():
     """A checksum of the configuration and of all code."""
-    files = sorted(path for path in (Path("Snakefile"), *Path("rules").iterdir(), *Path("scripts").rglob("*.py")))
+    files = sorted([Path("Snakefile"), *Path("rules").iterdir(), *Path("scripts").rglob("*.py")])
     content = json.dumps(config, sort_keys=True).encode() + b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()
 

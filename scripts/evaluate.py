@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     threads = read_threads(arguments.threads)
+    gpus.claim(arguments.gpus)
 
     from mothertongue import causal, evaluation, prompts
 
