@@ -1,56 +1,97 @@
-"""Tune a LoRA adapter on threads: the loss falls on the assistant's words only. On a CPU or a GPU.
+"""Tune a LoRA adapter: on threads (sft), or on preferences (dpo, orpo). On a CPU, a GPU or several.
 
-Stopped by Ctrl-C, a signal or its time budget it saves a checkpoint first, and the same command goes on from there, to
-the same adapter. Checkpoints stand beside the adapter until it is done; those of other data or settings are not used.
+The loss falls on the assistant's words only. Stopped by Ctrl-C, a signal or its time budget it saves a checkpoint
+first, and the same command goes on from there, to the same adapter. Checkpoints stand beside the adapter until it is
+done; those of other data or settings are not used.
 """
 
 import argparse
 import shutil
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import cards, fetching, gpus
-from mothertongue.errors import UserError, run
-from mothertongue.files import sha256, whole_folder, write_json
+from mothertongue import cards, distributed, fetching, gpus
+from mothertongue.errors import run
+from mothertongue.files import folder_checksums, sha256, whole_folder, write_json
 from mothertongue.progress import say
-from mothertongue.threads_file import read_threads
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--threads", type=Path, required=True, help="threads that scripts/threads.py wrote")
+    parser.add_argument("--method", choices=("sft", "dpo", "orpo"), default="sft", help="what is learned from")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="threads that scripts/threads.py wrote; for dpo and orpo pairs that scripts/preferences.py wrote",
+    )
+    parser.add_argument("--validation", type=Path, help="held-out threads or pairs, whose loss is followed")
     parser.add_argument("--base-model", type=Path, required=True, help="folder that scripts/fetch_base_model.py wrote")
+    parser.add_argument("--adapter", type=Path, help="for dpo: the adapter to go on from")
     parser.add_argument(
         "--template", type=Path, required=True, help="chat template (.jinja, or the base model's folder)"
     )
     parser.add_argument("--target", required=True, help="code of the target language, for the card")
     parser.add_argument("--name", required=True, help="English name of the target language, for the card")
     parser.add_argument(
-        "--quantization", choices=("nf4", "none"), default="none", help="of the base model while tuning"
+        "--output", type=Path, required=True, help="adapter folder to write; checkpoints go to OUTPUT.checkpoints"
     )
-    parser.add_argument("--lora-rank", type=int, default=64, help="rank of the adapter's matrices")
-    parser.add_argument("--lora-alpha", type=int, default=16, help="scale of the adapter: alpha / rank")
-    parser.add_argument("--lora-dropout", type=float, default=0.1, help="dropout before the adapter")
-    parser.add_argument("--epochs", type=float, default=2, help="passes over the threads")
-    parser.add_argument("--max-steps", type=int, help="stop after so many steps, whatever --epochs says")
-    parser.add_argument("--learning-rate", type=float, default=2e-4, help="after warm-up, constant")
-    parser.add_argument("--warmup", type=float, default=0.03, help="share of the steps that warm up")
-    parser.add_argument("--batch-size", type=int, default=4, help="sequences read at once")
-    parser.add_argument("--accumulation", type=int, default=1, help="batches a step")
-    parser.add_argument("--max-length", type=int, default=1024, help="tokens of a sequence; what is longer is cut")
-    parser.add_argument("--no-packing", dest="packing", action="store_false", help="one thread a sequence")
-    parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory for a quarter more time")
-    parser.add_argument("--seed", type=int, default=42, help="of weights, order and dropout")
-    parser.add_argument("--checkpoint-minutes", type=float, default=10, help="minutes from one checkpoint to the next")
-    parser.add_argument(
+
+    model = parser.add_argument_group("the model and its adapter")
+    model.add_argument(
+        "--quantization", choices=("nf4", "int8", "none"), default="none", help="of the base model while tuning"
+    )
+    model.add_argument(
+        "--dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto", help="what is computed in"
+    )
+    model.add_argument("--lora-rank", type=int, default=64, help="rank of the adapter's matrices")
+    model.add_argument("--lora-alpha", type=int, default=16, help="scale of the adapter: alpha / rank")
+    model.add_argument("--lora-dropout", type=float, default=0.1, help="dropout before the adapter")
+    model.add_argument("--lora-targets", nargs="+", default=["all-linear"], help="names of the layers that adapt")
+    model.add_argument("--rslora", action="store_true", help="scale by alpha / sqrt(rank): for high ranks")
+    model.add_argument("--dora", action="store_true", help="learn the weights' magnitudes apart: better, and slower")
+    model.add_argument("--lora-plus", type=float, help="so many times the learning rate for the B matrices; 16, say")
+    model.add_argument("--neftune", type=float, help="noise on the embeddings: NEFTune's alpha; 5, say")
+
+    course = parser.add_argument_group("the course of training")
+    course.add_argument("--epochs", type=float, default=2, help="passes over the data")
+    course.add_argument("--max-steps", type=int, help="stop after so many steps, whatever --epochs says")
+    course.add_argument("--learning-rate", type=float, default=2e-4, help="after warm-up")
+    course.add_argument(
+        "--schedule", choices=("constant_with_warmup", "cosine", "linear"), default="constant_with_warmup",
+        help="of the learning rate",
+    )  # fmt: skip
+    course.add_argument("--warmup", type=float, default=0.03, help="share of the steps that warm up")
+    course.add_argument(
+        "--optimizer", choices=("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"), default="adamw",
+        help="paged ones move their state off a full GPU",
+    )  # fmt: skip
+    course.add_argument("--weight-decay", type=float, default=0.001, help="of the optimizer")
+    course.add_argument("--max-grad-norm", type=float, default=0.3, help="larger gradients are scaled down to it")
+    course.add_argument("--beta", type=float, default=0.1, help="dpo: how near to stay; orpo: weight of the odds ratio")
+    course.add_argument("--batch-size", type=int, default=4, help="sequences read at once, by all GPUs together")
+    course.add_argument("--accumulation", type=int, default=1, help="batches a step")
+    course.add_argument("--target-tokens", type=int, help="assistant's tokens a step: sets --accumulation")
+    course.add_argument("--max-length", type=int, default=1024, help="tokens of a sequence; what is longer is cut")
+    course.add_argument("--no-packing", dest="packing", action="store_false", help="one thread a sequence")
+    course.add_argument("--gradient-checkpointing", action="store_true", help="less memory for a quarter more time")
+    course.add_argument(
+        "--validation-interval", type=float, help="share of the steps from one validation loss to the next"
+    )
+    course.add_argument("--patience", type=int, help="end after so many validation losses without a new best; keep it")
+    course.add_argument("--seed", type=int, default=42, help="of weights, order and dropout")
+
+    machine = parser.add_argument_group("the machine")
+    gpus.add_argument(machine)
+    machine.add_argument("--fsdp", type=Path, help="share the model out among the GPUs, as an accelerate config says")
+    machine.add_argument("--tensorboard", type=Path, help="folder to write TensorBoard's logs to")
+    machine.add_argument("--checkpoint-minutes", type=float, default=10, help="minutes from one checkpoint to the next")
+    machine.add_argument(
         "--time-budget",
         type=float,
         help="stop with a checkpoint before so many minutes are over; the exit code is then 1",
-    )
-    gpus.add_argument(parser)
-    parser.add_argument(
-        "--output", type=Path, required=True, help="adapter folder to write; checkpoints go to OUTPUT.checkpoints"
     )
     return parser.parse_args()
 
@@ -58,56 +99,60 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     started = time.monotonic()
     arguments = parse_arguments()
-    threads = read_threads(arguments.threads)
-    if not threads:
-        raise UserError(f"{arguments.threads}: no threads to train on; see the accounting beside it")
+    if not distributed.launched():
+        gpus.claim(arguments.gpus)
+        if (arguments.gpus or 0) > 1:
+            sys.exit(distributed.launch(arguments.gpus))
     base = fetching.base_entry(arguments.base_model, arguments.output)
-    gpus.claim(arguments.gpus)
 
-    from mothertongue import causal, checkpoints, prompts, tuning
+    from mothertongue import causal, checkpoints, training_data, tuning
 
+    rows = training_data.read_some(arguments.method, arguments.data)
+    held_out = training_data.read(arguments.method, arguments.validation) if arguments.validation else []
     settings = tuning.Settings(**{name: getattr(arguments, name) for name in tuning.Settings.__annotations__})
-    template = prompts.read_template(arguments.template)
-    if not template.marks_assistant:
-        raise UserError(
-            f"{arguments.template}: this chat template does not mark the assistant's words with {{% generation %}}; "
-            "set threads.prompt_format to llama2, chatml or a template of your own that does"
-        )
     tokenizer = causal.load_tokenizer(arguments.base_model)
-    tokenizer.chat_template = template.source
-    template = prompts.with_tokens_of(template, tokenizer)
-    prompts.end_of_turn(template, tokenizer)  # refuses a template that does not suit the base model, before training
-    whole = [prompts.encode(thread["messages"], template, tokenizer) for thread in threads]
-    cut = [thread.cut(settings.max_length) for thread in whole]
-    encoded = tuning.trainable(cut)
-    say(f"tune: {len(encoded):,} threads, {sum(len(thread.input_ids) for thread in encoded):,} tokens")
+    template = training_data.template_for(arguments.template, tokenizer)
+    train, validation = (
+        training_data.tokenize(some, template, tokenizer, settings.method, settings.max_length)
+        for some in (rows, held_out)
+    )
+    say(f"tune: {train}")
+    tuning.check(settings, validation.data, arguments.fsdp is not None)
 
-    model = causal.load_base(arguments.base_model, settings.quantization)
+    model = causal.load_base(arguments.base_model, settings.quantization, settings.dtype, arguments.fsdp is not None)
+    if arguments.adapter:
+        model = causal.with_adapter(model, arguments.adapter, trainable=True)
+    else:
+        model = tuning.with_lora(model, settings)
+    made_of = asdict(settings) | {
+        "data": sha256(arguments.data),
+        "validation data": sha256(arguments.validation) if arguments.validation else None,
+        "template": template.source,
+        "base model": f"{base['reference']}@{base['revision']}",
+        "adapter": folder_checksums(arguments.adapter) if arguments.adapter else None,
+        "FSDP": arguments.fsdp is not None,
+        "packages": tuning.versions(),
+    }
     work = arguments.output.with_name(f"{arguments.output.name}.checkpoints")
-    data = sha256(arguments.threads)
-    made_of = asdict(settings) | {"threads": data, "template": template.source, "packages": tuning.versions()}
-    made_of["base model"] = f"{base['reference']}@{base['revision']}"
     before = checkpoints.find(work, made_of)
     keeper = checkpoints.Keeper(arguments.checkpoint_minutes, arguments.time_budget, started, before)
     keeper.listen()
-    model, outcome = tuning.train(model, tokenizer, encoded, settings, work, keeper)
+    machine = tuning.machine_arguments(arguments.fsdp, arguments.tensorboard)
+    trainer, outcome = tuning.train(model, tokenizer, train.data, validation.data, settings, work, keeper, machine)
 
-    lost = [len(a.input_ids) - len(b.input_ids) for a, b in zip(whole, cut, strict=True)]
+    weights = tuning.gathered(trainer)
+    if distributed.rank() > 0:
+        return
     record = tuning.record(settings, outcome) | {
         "lang": arguments.target,
-        "system_prompt": prompts.system_prompt(threads[0]["messages"]),
+        "system_prompt": training_data.system_prompt(rows[0]),
         "base_model": base,
-        "data": {
-            "threads": len(encoded),
-            "threads_without_target": len(threads) - len(encoded),
-            "cut_threads": sum(count > 0 for count in lost),
-            "cut_tokens": sum(lost),
-            "sha256": data,
-        },
+        "data": train.account | {"sha256": made_of["data"]},
+        "validation_data": validation.account,
     }
     with whole_folder(arguments.output) as folder:
-        revision = base["revision"] if base["hub_id"] else None
-        tuning.save(model, tokenizer, folder, base["hub_id"] or str(arguments.base_model), revision)
+        origin = (base["hub_id"], base["revision"]) if base["hub_id"] else (str(arguments.base_model), None)
+        tuning.save(trainer, tokenizer, template, folder, weights, *origin)
         write_json(folder / "training.json", record)
         card = cards.adapter_card(arguments.target, arguments.name, record, arguments.template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")

@@ -3,6 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+_METHODS = {
+    "sft": "SFT, loss on the assistant's words only",
+    "dpo": "DPO on preferences, from an SFT adapter",
+    "orpo": "ORPO on preferences",
+}
+
 
 def dataset_card(
     lang: str,
@@ -123,9 +129,11 @@ def _counted(label: str, counts: Mapping[str, int]) -> str:
 
 def adapter_card(lang: str, name: str, record: Mapping[str, Any], template: str) -> str:
     """The card of an adapter from what training.json records."""
-    base, training, settings = record["base_model"], record["training"], record["settings"]
-    losses = training["losses"]
-    header = [f"language: [{lang}]", "library_name: peft", "pipeline_tag: text-generation", "tags: [lora, trl, sft]"]
+    base, training, settings, data = record["base_model"], record["training"], record["settings"], record["data"]
+    losses, method = training["losses"], settings["method"]
+    read = f"{data['threads']:,} threads" if method == "sft" else f"{data['pairs']:,} preference pairs"
+    tags = f"tags: [lora, trl, {method}]"
+    header = [f"language: [{lang}]", "library_name: peft", "pipeline_tag: text-generation", tags]
     if base["hub_id"]:
         header.insert(1, f"base_model: {base['hub_id']}")
     if base["licence"]:
@@ -139,7 +147,7 @@ def adapter_card(lang: str, name: str, record: Mapping[str, Any], template: str)
             f"# A {name} adapter for {base['reference']}",
             "",
             f"A LoRA adapter that teaches {base['reference']} (revision {base['revision']}) to answer in {name}, made "
-            f"by Mothertongue from {record['data']['threads']:,} threads.",
+            f"by Mothertongue from {read}.",
             "",
             "```python",
             "from peft import AutoPeftModelForCausalLM",
@@ -155,20 +163,37 @@ def adapter_card(lang: str, name: str, record: Mapping[str, Any], template: str)
             "",
             "| | |",
             "|---|---|",
-            f"| method | SFT with LoRA, loss on the assistant's words only; base in {settings['quantization']} "
-            "quantization |",
+            f"| method | {_METHODS[method]}, with LoRA |",
+            f"| base model | trained on in {settings['quantization']} quantization |"
+            if settings["quantization"] != "none"
+            else "| base model | trained on as it is, without quantization |",
             f"| LoRA | rank {settings['lora_rank']}, alpha {settings['lora_alpha']}, dropout "
-            f"{settings['lora_dropout']}, all linear layers |",
-            f"| steps | {training['steps']} of {settings['batch_size'] * settings['accumulation']} sequences of up to "
+            f"{settings['lora_dropout']}, layers: {', '.join(settings['lora_targets'])}{_kinds(settings)} |",
+            f"| steps | {training['steps']} of {training['sequences_a_step']} sequences of up to "
             f"{settings['max_length']} tokens |",
-            f"| learning rate | {settings['learning_rate']} |",
-            f"| loss | {losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last |",
+            f"| learning rate | {settings['learning_rate']}, {settings['schedule'].replace('_', ' ')} |",
+            f"| loss | {losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last{_validation(training)} |",
             f"| speed | {training['tokens_per_second']:,} tokens/s on {record['device']} |",
             f"| memory | {training['peak_memory_mb']:,} MB at the peak |",
-            f"| cut | {record['data']['cut_threads']} threads exceeded the length, {record['data']['cut_tokens']:,} "
-            "tokens lost |",
+            "| data | "
+            + ", ".join(f"{key.replace('_', ' ')}: {n:,}" for key, n in data.items() if isinstance(n, int))
+            + " |",
             "",
             "Settings, losses and checksums are in training.json.",
             "",
         ]
     )
+
+
+def _kinds(settings: Mapping[str, Any]) -> str:
+    """The variants of LoRA that were used."""
+    names = {"rslora": "rsLoRA", "dora": "DoRA", "lora_plus": "LoRA+", "neftune": "NEFTune"}
+    return "".join(f", {name}" for key, name in names.items() if settings[key])
+
+
+def _validation(training: Mapping[str, Any]) -> str:
+    losses = dict(training["validation"])
+    if not losses:
+        return ""
+    step = training["best_step"] or max(losses)
+    return f"; validation loss {losses[step]:.3f} after step {step}, whose weights these are"

@@ -1,5 +1,6 @@
 """Causal language models: loading a base model with or without an adapter, and generating answers."""
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -34,6 +35,11 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
+def as_dtype(name: str) -> torch.dtype:
+    """A dtype by its name; `auto` for the one that the processor computes in best."""
+    return compute_dtype() if name == "auto" else getattr(torch, name)
+
+
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, with a padding token. Raises UserError where it cannot align tokens and text."""
     try:
@@ -47,24 +53,32 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_base(folder: Path, quantization: str = "none") -> Any:
-    """A base model, in the compute dtype or in 4 bits (nf4, double quantisation). Safetensors only, no remote code."""
+def load_base(folder: Path, quantization: str = "none", dtype: str = "auto", sharded: bool = False) -> Any:
+    """A base model in the dtype to compute in, or quantised: `nf4` (4 bits, double quantisation) or `int8`.
+
+    `sharded` leaves it where it is loaded, for FSDP to share it out; the 4-bit weights are then stored as FSDP can take
+    them apart. Safetensors only, no remote code. Raises UserError where it cannot be loaded.
+    """
+    compute = as_dtype(dtype)
     settings = None
     if quantization == "nf4":
         settings = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=compute_dtype(),
+            bnb_4bit_compute_dtype=compute,
+            bnb_4bit_quant_storage=compute if sharded else torch.uint8,
         )
+    elif quantization == "int8":
+        settings = BitsAndBytesConfig(load_in_8bit=True)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=compute_dtype(),
+            dtype=compute,
             quantization_config=settings,
             use_safetensors=True,
             attn_implementation="sdpa",
-            device_map={"": device()},
+            device_map=None if sharded else {"": _place()},
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from None
@@ -73,11 +87,19 @@ def load_base(folder: Path, quantization: str = "none") -> Any:
     return model
 
 
-def with_adapter(model: Any, adapter: Path) -> Any:
-    """The base model with an adapter folder on it (not merged: `disable_adapter()` gives the base back)."""
+def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
+    """The base model with an adapter folder on it (not merged: `disable_adapter()` gives the base back).
+
+    Raises UserError where the folder holds no adapter, or one of another model.
+    """
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, adapter)
+    if not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter}: not an adapter folder (adapter_config.json is missing)")
+    try:
+        return PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{adapter}: cannot be loaded on this base model: {error}") from None
 
 
 def adapter_on(model: Any, on: bool) -> AbstractContextManager[None]:
@@ -173,6 +195,11 @@ def _greedy(tokenizer: Any, ends: set[int], max_new_tokens: int) -> dict[str, An
         "eos_token_id": sorted(ends),
         "pad_token_id": tokenizer.pad_token_id,
     }
+
+
+def _place() -> str | int:
+    """The device of this process: where several train together, each has its own GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if device() == "cuda" else "cpu"
 
 
 def _keep_gradients(model: Any) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from mothertongue import distributed
 from mothertongue.errors import UserError
-from mothertongue.files import read_json, write_json
+from mothertongue.files import folder_checksums, read_json, write_json
 from mothertongue.progress import say
 
 # What the checkpoints in a folder depend on, and in each checkpoint the mark that it is whole.
@@ -20,6 +21,8 @@ _KEY, _WHOLE = "made_of.json", "whole.json"
 # Kept back of a time budget, to write the last checkpoint and for what ran before this program: a share of it, within
 # bounds in seconds.
 _RESERVE, _LEAST, _MOST = 0.2, 20, 300
+# One request may come as several signals, in seconds: from the terminal and from the process that started this one.
+_ONE_SIGNAL = 2
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,26 @@ def find(folder: Path, made_of: Mapping[str, Any]) -> Checkpoint | None:
     """The newest whole checkpoint in `folder`; None where training begins anew.
 
     `made_of` is what a checkpoint depends on, as JSON has it. Checkpoints of anything else are removed, with a line
-    that says what differs.
+    that says what differs; so are damaged ones. All processes that train together call it, and get the same.
     """
     made_of = json.loads(json.dumps(made_of))
+    if distributed.rank() > 0:
+        distributed.wait_for_all()
+        return newest(folder)
+    _prepare(folder, made_of)
+    distributed.wait_for_all()
+    return newest(folder)
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint in `folder`."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_WHOLE}")]
+    found = [Checkpoint(path, _step(path), *_measured(path)) for path in whole]
+    return max(found, key=lambda checkpoint: checkpoint.step, default=None)
+
+
+def _prepare(folder: Path, made_of: Mapping[str, Any]) -> None:
+    """Remove what is of other things, or damaged, so that the newest checkpoint there is good."""
     before = read_json(folder / _KEY) if (folder / _KEY).is_file() else None
     if before != made_of:
         if before:
@@ -46,13 +66,13 @@ def find(folder: Path, made_of: Mapping[str, Any]) -> Checkpoint | None:
             say(f"tune: the checkpoints in {folder} are of other {', '.join(changed)}: training begins anew")
         shutil.rmtree(folder, ignore_errors=True)
         write_json(folder / _KEY, made_of)
-        return None
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_WHOLE}")]
+        return
     for path in folder.glob("checkpoint-*"):
-        if path not in whole:
+        if not (path / _WHOLE).is_file():
+            shutil.rmtree(path)  # of a run that was killed while it wrote
+        elif read_json(path / _WHOLE)["files"] != _checksums(path):
+            say(f"tune: warning: {path} is damaged: removed, training goes on from the one before")
             shutil.rmtree(path)
-    found = [Checkpoint(path, _step(path), **read_json(path / _WHOLE)) for path in whole]
-    return max(found, key=lambda checkpoint: checkpoint.step, default=None)
 
 
 class Keeper(TrainerCallback):
@@ -74,6 +94,7 @@ class Keeper(TrainerCallback):
         self.slowest = 0.0
         self.step_began = self.began
         self.reason = ""
+        self.asked = self.began
 
     @property
     def seconds(self) -> float:
@@ -87,7 +108,7 @@ class Keeper(TrainerCallback):
 
     def check(self, step: int, steps: int) -> None:
         """Raise UserError where training was stopped before its end."""
-        if step < steps:
+        if self.reason and step < steps:
             raise UserError(f"stopped after step {step} of {steps}, {self.reason}; the same command goes on from there")
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -101,10 +122,12 @@ class Keeper(TrainerCallback):
         self.step_began = now
         if self.deadline is not None and now + self.slowest > self.deadline:
             self.reason = self.reason or "before its time was over"
-        if state.global_step < state.max_steps and (self.reason or now - self.saved >= self.interval):
-            control.should_save = True
-        if self.reason:
+        stop, save = distributed.any_of([bool(self.reason), now - self.saved >= self.interval])
+        if stop:
+            self.reason = self.reason or "as another of its processes was"
             control.should_training_stop = True
+        if state.global_step < state.max_steps and (stop or save):
+            control.should_save = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Count the tokens: the trainer begins anew with each run."""
@@ -112,15 +135,31 @@ class Keeper(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Mark a checkpoint that is written to its end."""
+        distributed.wait_for_all()  # each process writes its own state of chance
         self.saved = time.monotonic()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        write_json(folder / _WHOLE, {"seconds": round(self.seconds, 1), "tokens": self.tokens})
+        if distributed.rank() == 0:
+            measured = {"seconds": round(self.seconds, 1), "tokens": self.tokens}
+            write_json(folder / _WHOLE, measured | {"files": _checksums(folder)})
         say(f"tune: checkpoint after step {state.global_step} of {state.max_steps}")
 
     def _asked(self, number: int, frame: Any) -> None:
-        self.reason = f"asked to by {signal.Signals(number).name}"
-        signal.signal(number, signal.SIG_DFL)
-        say("tune: stopping at the end of this step")
+        now = time.monotonic()
+        if not self.reason:
+            self.reason, self.asked = f"asked to by {signal.Signals(number).name}", now
+            say("tune: stopping at the end of this step")
+        elif now - self.asked > _ONE_SIGNAL:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+
+def _measured(folder: Path) -> tuple[float, int]:
+    record = read_json(folder / _WHOLE)
+    return record["seconds"], record["tokens"]
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    return {name: checksum for name, checksum in folder_checksums(folder).items() if name != _WHOLE}
 
 
 def _step(folder: Path) -> int:

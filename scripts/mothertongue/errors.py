@@ -1,5 +1,6 @@
 """What went wrong, said in one line."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,17 +14,31 @@ class UserError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with its traceback."""
+    """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with its traceback.
+
+    Of several processes that train together the first says the line for all.
+    """
     try:
         main()
     except UserError as error:
-        message = " ".join(str(error).split())
-        sys.exit(f"{Path(sys.argv[0]).name}: error: {message}")
+        _end(1, str(error))
     except KeyboardInterrupt:
-        sys.exit(130)
+        _end(130)
     except Exception as error:
         if type(error).__name__ not in _OFFLINE:
             raise
-        reason = " ".join(str(error).split())[:300]
-        name = Path(sys.argv[0]).name
-        sys.exit(f"{name}: error: this step asked the network, which only the fetch steps do: {reason}")
+        _end(1, f"this step asked the network, which only the fetch steps do: {str(error)[:300]}")
+    _end(0)
+
+
+def _end(code: int, message: str = "") -> None:
+    several = "LOCAL_RANK" in os.environ
+    if message and os.environ.get("RANK", "0") == "0":
+        print(f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}", file=sys.stderr)
+    if several:
+        # Torch's gloo may wait for ever where its last reference goes: a thread of its own waits for the interpreter.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    if code:
+        sys.exit(code)

@@ -1,5 +1,6 @@
 """Progress of long work as plain lines on stderr: items, rate, time left."""
 
+import os
 import sys
 import time
 from contextlib import suppress
@@ -34,7 +35,9 @@ class Progress:
 
 
 def say(line: str) -> None:
-    """Print one line to stderr at once."""
+    """Print one line to stderr at once; of several processes that train together only the first does."""
+    if os.environ.get("RANK", "0") != "0":
+        return
     # The tee of a rule may be gone, ended by the signal that asked this program to save its work and stop.
     with suppress(BrokenPipeError):
         print(line, file=sys.stderr, flush=True)

@@ -46,6 +46,9 @@ class Encoded:
     input_ids: list[int]
     labels: list[int]
 
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
     @property
     def targets(self) -> int:
         """The number of tokens that the loss is taken on."""

@@ -1,56 +1,102 @@
-"""Tuning: a LoRA adapter trained by TRL on threads, with the loss on the assistant's words only."""
+"""Tuning: a LoRA adapter trained by TRL, with the loss on the assistant's words only, or on preferences."""
 
+import errno
 import json
+import math
+import os
 import resource
+import shutil
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, disable_progress_bars
-from peft import LoraConfig
-from transformers import TrainerCallback, set_seed
-from trl import SFTConfig, SFTTrainer
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.optimizers import create_loraplus_optimizer
+from safetensors import SafetensorError
+from transformers import Trainer, set_seed
+from transformers.integrations import is_tensorboard_available
 
-from mothertongue.causal import compute_dtype, device
-from mothertongue.checkpoints import Keeper
+from mothertongue import checkpoints, distributed, trainers
+from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
+from mothertongue.causal import device
 from mothertongue.errors import UserError
-from mothertongue.progress import duration, say
-from mothertongue.prompts import Encoded
+from mothertongue.progress import say
+from mothertongue.prompts import Template
 
-disable_progress_bars()
+ALL_LINEAR = "all-linear"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The hyperparameters; lengths in tokens, `warmup` as a share of the steps, `max_steps` None for whole epochs."""
+    """The hyperparameters, named as scripts/tune.py's arguments, which explain them.
 
+    Lengths in tokens; `warmup` and `validation_interval` as shares of the steps; None for what is not wanted.
+    """
+
+    method: str
     quantization: str
+    dtype: str
     lora_rank: int
     lora_alpha: int
     lora_dropout: float
+    lora_targets: list[str]
+    rslora: bool
+    dora: bool
+    lora_plus: float | None
+    neftune: float | None
     epochs: float
     max_steps: int | None
     learning_rate: float
+    schedule: str
     warmup: float
+    optimizer: str
+    weight_decay: float
+    max_grad_norm: float
+    beta: float
     batch_size: int
     accumulation: int
+    target_tokens: int | None
     max_length: int
     packing: bool
     gradient_checkpointing: bool
+    validation_interval: float | None
+    patience: int | None
     seed: int
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How the sequences of a step are read: so many at once by each process, so many times."""
+
+    batch_size: int
+    accumulation: int
+    processes: int
+
+    @property
+    def sequences(self) -> int:
+        """The sequences of a step."""
+        return self.batch_size * self.accumulation * self.processes
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What training measured; `losses` by step, `tokens` are those the model read, padding left out."""
+    """What training measured: losses and (of preferences) reward margins by step, validation losses with their steps.
+
+    `tokens` are those that the model read, padding left out, of all processes; `best_step` is the step that the weights
+    are of where the last ones were not the best.
+    """
 
     losses: list[float]
+    margins: list[float]
+    validation: list[tuple[int, float]]
+    best_step: int | None
     steps: int
+    sequences_a_step: int
+    processes: int
     tokens: int
     seconds: float
     peak_memory_mb: int
@@ -61,92 +107,165 @@ class Outcome:
         return self.tokens / self.seconds
 
 
-def trainable(threads: Sequence[Encoded]) -> list[Encoded]:
-    """The threads that teach something: cutting at the maximum length may have left no assistant token.
-
-    Raises UserError where none is left.
-    """
-    kept = [thread for thread in threads if thread.targets]
-    if not kept:
-        raise UserError("no thread has an assistant's word within tuning.max_length; raise it or check the threads")
-    return kept
-
-
-def train(
-    model: Any, tokenizer: Any, threads: Sequence[Encoded], settings: Settings, work: Path, keeper: Keeper
-) -> tuple[Any, Outcome]:
-    """Train a LoRA adapter on tokenized threads; returns the model with it and what was measured.
-
-    Checkpoints go to `work`, when `keeper` says; training goes on from the one that it has. Raises UserError where the
-    keeper stops it before its end.
-    """
+def with_lora(model: Any, settings: Settings) -> Any:
+    """The model with a new LoRA adapter. Raises UserError where it has no such layers."""
     set_seed(settings.seed)
-    dataset = Dataset.from_list([{"input_ids": t.input_ids, "labels": t.labels} for t in threads])
+    targets = settings.lora_targets
     lora = LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules="all-linear",
+        target_modules=ALL_LINEAR if targets == [ALL_LINEAR] else targets,
+        use_rslora=settings.rslora,
+        use_dora=settings.dora,
         task_type="CAUSAL_LM",
     )
-    dtype = compute_dtype()
-    arguments = SFTConfig(
-        output_dir=str(work),
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps or -1,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=settings.warmup,
-        weight_decay=0.001,
-        max_grad_norm=0.3,
-        per_device_train_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.accumulation,
-        max_length=settings.max_length,
-        packing=settings.packing,
-        packing_strategy="bfd",
-        gradient_checkpointing=settings.gradient_checkpointing,
-        bf16=dtype == torch.bfloat16,
-        fp16=dtype == torch.float16,
-        use_cpu=device() == "cpu",
-        seed=settings.seed,
-        data_seed=settings.seed,
-        logging_steps=1,
-        logging_strategy="steps",
-        save_strategy="no",  # by the clock, not by steps: see Keeper
-        save_total_limit=2,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=device() == "cuda",
-    )
-    meter = _Meter()
-    trainer = SFTTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        peft_config=lora,
-        callbacks=[meter, keeper],
-    )
-    trainer.remove_callback(_printer())
-    before = keeper.before
-    if before:
-        say(f"tune: going on from step {before.step}")
-    trainer.train(resume_from_checkpoint=str(before.folder) if before else None)
+    try:
+        return get_peft_model(model, lora)
+    except ValueError as error:
+        raise UserError(f"tuning.lora.targets {', '.join(targets)}: {error}") from None
+
+
+def layout(settings: Settings, data: trainers.Data, processes: int, most: int | None = None) -> Layout:
+    """How a step's sequences are shared out and read: the same sequences a step whatever the number of processes.
+
+    `most` bounds what a process reads at once. Raises UserError where they cannot be shared out evenly.
+    """
+    accumulation = settings.accumulation
+    if settings.target_tokens:
+        targets = sum(one.targets for one in data)
+        rows = len(data)
+        if settings.method == "sft" and settings.packing:
+            rows = math.ceil(sum(len(one.input_ids) for one in data) / settings.max_length)
+        accumulation = max(1, round(settings.target_tokens / (targets / rows * settings.batch_size)))
+    sequences = settings.batch_size * accumulation
+    if sequences % processes:
+        if not settings.target_tokens:
+            raise UserError(
+                f"a step of {sequences} sequences (tuning.batch_size x accumulation) cannot be shared out among "
+                f"{processes} GPUs; make it a multiple of {processes}"
+            )
+        sequences = processes * math.ceil(sequences / processes)
+    share = sequences // processes
+    at_once = max(n for n in range(1, share + 1) if share % n == 0 and n <= min(settings.batch_size, most or share))
+    return Layout(at_once, share // at_once, processes)
+
+
+def train(
+    model: Any,
+    tokenizer: Any,
+    data: trainers.Data,
+    validation: trainers.Data,
+    settings: Settings,
+    work: Path,
+    keeper: checkpoints.Keeper,
+    arguments: Mapping[str, Any] | None = None,
+) -> tuple[Trainer, Outcome]:
+    """Train a model's adapter on what is tokenized; returns the trainer with the model, and what was measured.
+
+    Checkpoints go to `work`, when `keeper` says; training goes on from the one that it has. Where memory runs out, the
+    step is read in smaller parts. `arguments` are TrainingArguments of the machine (FSDP, reports). Raises UserError
+    where the keeper stops it before its end, where the loss is no number, and where memory or disk do not suffice.
+    """
+    beginning = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(model).items()}
+    most = None
+    while True:
+        plan = layout(settings, data, distributed.world_size(), most)
+        watch = Validation(settings.patience, work / "best.safetensors")
+        machine = {
+            "output_dir": str(work),
+            "per_device_train_batch_size": plan.batch_size,
+            "per_device_eval_batch_size": plan.batch_size,
+            "gradient_accumulation_steps": plan.accumulation,
+            "report_to": "none",
+        }
+        if validation and settings.validation_interval:
+            machine |= {"eval_strategy": "steps", "eval_steps": settings.validation_interval}
+        machine |= arguments or {}
+        callbacks = [Meter(), Finite(), watch, keeper]
+        optimizer = _optimizer(model, settings)
+        trainer = trainers.build(settings, model, tokenizer, data, validation, machine, callbacks, optimizer)
+        try:
+            _run(trainer, keeper, work)
+            break
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+        if plan.batch_size == 1 or plan.processes > 1:
+            raise UserError(
+                f"out of memory with {plan.batch_size} sequences of {settings.max_length} tokens at once; lower "
+                "tuning.max_length or batch_size, or set tuning.gradient_checkpointing or quantization: nf4"
+            )
+        most = plan.batch_size // 2
+        say(f"tune: warning: out of memory with {plan.batch_size} sequences at once; going on with {most}")
+        del trainer
+        _let_go(model, beginning)
+        keeper.before = checkpoints.newest(work)
+    model = trainer.model
+    history = trainer.state.log_history
+    best = watch.take_best(model, history)
     keeper.check(trainer.state.global_step, trainer.state.max_steps)
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return trainer.model, Outcome(losses, trainer.state.global_step, keeper.tokens, keeper.seconds, peak_memory_mb())
+    outcome = Outcome(
+        losses=[entry["loss"] for entry in history if "loss" in entry],
+        margins=[entry["rewards/margins"] for entry in history if "rewards/margins" in entry],
+        validation=validation_losses(history),
+        best_step=best,
+        steps=trainer.state.global_step,
+        sequences_a_step=plan.sequences,
+        processes=plan.processes,
+        tokens=keeper.tokens,
+        seconds=keeper.seconds,
+        peak_memory_mb=peak_memory_mb(),
+    )
+    return trainer, outcome
 
 
-def save(model: Any, tokenizer: Any, folder: Path, base: str, revision: str | None) -> None:
+def check(settings: Settings, validation: trainers.Data, sharded: bool) -> None:
+    """Say what of the settings has no effect here. Raises UserError for those that do not go together."""
+    if settings.patience and not settings.validation_interval:
+        raise UserError("tuning.validation.patience needs an interval; set tuning.validation.interval")
+    if settings.patience and sharded:
+        raise UserError("tuning.validation.patience does not work with tuning.fsdp; set one of them to null")
+    if settings.dora and sharded and settings.quantization != "none":
+        raise UserError("tuning.lora.dora does not work with tuning.fsdp and quantization; leave one of them out")
+    if settings.validation_interval and not validation:
+        say("tune: there is no validation data: its loss is not followed")
+    if settings.quantization != "none" and device() == "cpu":
+        say(f"tune: {settings.quantization} on a CPU: less memory, and slower than quantization none")
+
+
+def machine_arguments(fsdp: Path | None, tensorboard: Path | None) -> dict[str, Any]:
+    """The TrainingArguments of the machine and its reports. Raises UserError where something for them is missing."""
+    arguments = distributed.fsdp_arguments(fsdp) if fsdp else {}
+    if tensorboard:
+        if not is_tensorboard_available():
+            raise UserError("tuning.report_to is tensorboard, and it is not installed: pip install tensorboard")
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(tensorboard)
+        arguments["report_to"] = "tensorboard"
+    return arguments
+
+
+def gathered(trainer: Trainer) -> dict[str, Any] | None:
+    """The weights of a model that is shared out among processes (all must call it); None where it is not."""
+    return trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+
+
+def save(
+    trainer: Trainer, tokenizer: Any, template: Template, folder: Path, weights: dict[str, Any] | None, base: str,
+    revision: str | None,
+) -> None:  # fmt: skip
     """Save adapter, tokenizer and chat template; `base` is what peft loads the base model from."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
     config = model.peft_config["default"]
-    config.base_model_name_or_path, config.revision = base, revision
-    model.save_pretrained(folder)
+    config.base_model_name_or_path, config.revision, config.inference_mode = base, revision, True
+    model.save_pretrained(folder, selected_adapters=["default"], state_dict=weights)
+    tokenizer.chat_template = template.source
     tokenizer.save_pretrained(folder)
     # A set in memory, it is written in no order: sorted, the same settings give the same bytes.
     path = folder / "adapter_config.json"
     written = json.loads(path.read_text(encoding="utf-8"))
-    written["target_modules"] = sorted(written["target_modules"])
+    if isinstance(written["target_modules"], list):
+        written["target_modules"] = sorted(written["target_modules"])
     path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -169,33 +288,40 @@ def peak_memory_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
 
 
-class _Meter(TrainerCallback):
-    """Says how training goes, at most every five seconds."""
-
-    def __init__(self) -> None:
-        self.tokens = 0
-        self.started = self.said = 0.0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.started = self.said = time.monotonic()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        if not logs or "loss" not in logs:
-            return
-        self.tokens = int(logs.get("num_tokens", self.tokens))
-        now = time.monotonic()
-        if now - self.said >= 5 or state.global_step == state.max_steps:
-            self.said = now
-            seconds = now - self.started
-            left = seconds / state.global_step * (state.max_steps - state.global_step)
-            say(
-                f"tune: step {state.global_step} of {state.max_steps}, loss {logs['loss']:.3f}, "
-                f"{self.tokens / seconds:,.0f} tokens/s, {duration(left)} left"
-            )
+def _run(trainer: Trainer, keeper: checkpoints.Keeper, work: Path) -> None:
+    before = keeper.before
+    if before:
+        say(f"tune: going on from step {before.step}")
+    try:
+        trainer.train(resume_from_checkpoint=str(before.folder) if before else None)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        # Every library says it in words of its own; what counts is whether there is room.
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if not full and shutil.disk_usage(work).free > 2**20:
+            raise
+        raise UserError(
+            f"{work}: no space left for a checkpoint; make room, and the same command goes on from the one before"
+        ) from None
 
 
-def _printer() -> type:
-    """The callback by which Trainer prints raw dictionaries."""
-    from transformers import PrinterCallback
+def _optimizer(model: Any, settings: Settings) -> Any:
+    """LoRA+'s optimizer, whose B matrices learn faster; None for the trainer's own."""
+    if settings.lora_plus is None:
+        return None
+    kind, options = Trainer.get_optimizer_cls_and_kwargs(trainers.plain_arguments(settings), model.get_base_model())
+    options |= {"weight_decay": settings.weight_decay}
+    rate = options.pop("lr")
+    return create_loraplus_optimizer(model, kind, lr=rate, loraplus_lr_ratio=settings.lora_plus, **options)
 
-    return PrinterCallback
+
+def _let_go(model: Any, beginning: Mapping[str, Any]) -> None:
+    """Give an adapter its first weights back, and the memory of what was tried."""
+    model.zero_grad(set_to_none=True)
+    set_peft_model_state_dict(model, dict(beginning))
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    words = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error).lower() for w in words)

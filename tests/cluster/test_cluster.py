@@ -173,7 +173,7 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
     assert len(submitted(run.output)) >= 3 and "going on from step" in run.output
     options = next(line for line in run_options(site) if line.startswith("--"))
     subprocess.run(
-        [sys.executable, "scripts/tune.py", "--threads", threads, "--base-model", base, "--template",
+        [sys.executable, "scripts/tune.py", "--data", threads, "--base-model", base, "--template",
          "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", *options.split(),
          "--gpus", "1", "--output", site.root / "alone"],
         cwd=site.root, env=site.environment(), timeout=LIMIT, check=True,

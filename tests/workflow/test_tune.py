@@ -34,7 +34,7 @@ def material(tmp_path_factory, tiny_base):
 
 def tune(material, name, *options, template="config/templates/chatml.jinja"):
     done = subprocess.run(
-        [sys.executable, "scripts/tune.py", "--threads", material / "threads.jsonl", "--base-model", material / "base",
+        [sys.executable, "scripts/tune.py", "--data", material / "threads.jsonl", "--base-model", material / "base",
          "--template", template, "--target", "pt", "--name", "Portuguese", "--lora-rank", "4", "--max-steps", "8",
          "--learning-rate", "0.01", "--max-length", "256", *options, "--output", material / name],
         capture_output=True, text=True,
@@ -80,7 +80,7 @@ def test_threads_cut_at_the_maximum_length_are_counted(material):
             "no thread has an assistant's word within tuning.max_length",
         ),
         ([], "plain.jinja", "does not mark the assistant's words"),
-        (["--threads", "none.jsonl"], "config/templates/chatml.jinja", "none.jsonl: no such file"),
+        (["--data", "none.jsonl"], "config/templates/chatml.jinja", "none.jsonl: no such file"),
         (["--base-model", "scripts"], "config/templates/chatml.jinja", "no fetched.json in it"),
     ],
 )
@@ -114,7 +114,7 @@ def weights(material, name):
 def stopped(material, name, at, how, *options):
     """Start tuning, and stop it with a signal after a step."""
     command = [
-        sys.executable, "scripts/tune.py", "--threads", material / "threads.jsonl", "--base-model", material / "base",
+        sys.executable, "scripts/tune.py", "--data", material / "threads.jsonl", "--base-model", material / "base",
         "--template", "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", "--lora-rank", "4",
         "--max-steps", "60", "--learning-rate", "0.01", "--max-length", "256", "--no-packing", "--lora-dropout", "0.2",
         *options, "--output", material / name,

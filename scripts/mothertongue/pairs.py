@@ -1,0 +1,71 @@
+"""Preference pairs as tokens: what DPO and ORPO read."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mothertongue.errors import UserError
+from mothertongue.prompts import Template, encode, encode_prompt
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prompt and two answers, each with its end of turn, as tokens."""
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+
+    def __len__(self) -> int:
+        return 2 * len(self.prompt) + len(self.chosen) + len(self.rejected)
+
+    @property
+    def targets(self) -> int:
+        """The number of tokens that the loss is taken on."""
+        return len(self.chosen) + len(self.rejected)
+
+
+def encode_pairs(
+    rows: Iterable[Mapping[str, Any]], template: Template, tokenizer: Any, max_length: int
+) -> tuple[list[Pair], dict[str, int]]:
+    """Preferences (prompt, chosen, rejected: messages) as pairs of at most `max_length` tokens, and an account.
+
+    Answers are cut at their end; pairs are left out where the prompt leaves no room, or where the answers are the same
+    once cut. Raises UserError where none is left of some.
+    """
+    pairs = []
+    account = {"pairs": 0, "cut_pairs": 0, "cut_tokens": 0, "too_long_prompts": 0, "same_once_cut": 0}
+    for row in rows:
+        prompt = encode_prompt(row["prompt"], template, tokenizer)
+        sides = [_tokens([*row["prompt"], *row[side]], template, tokenizer) for side in ("chosen", "rejected")]
+        # A tokenizer may join the prompt's last characters with the answer's first.
+        start = min(_common(prompt, side) for side in sides)
+        room = max_length - start
+        chosen, rejected = (side[start : start + max(room, 0)] for side in sides)
+        lost = sum(max(0, len(side) - max_length) for side in sides)
+        if room <= 0:
+            account["too_long_prompts"] += 1
+        elif chosen == rejected:
+            account["same_once_cut"] += 1
+        else:
+            pairs.append(Pair(prompt[:start], chosen, rejected))
+            account["cut_pairs"] += lost > 0
+            account["cut_tokens"] += lost
+    account["pairs"] = len(pairs)
+    if not pairs and any(account.values()):
+        raise UserError("no preference pair has room for an answer within tuning.max_length; raise it")
+    return pairs, account
+
+
+def _tokens(messages: list[dict[str, str]], template: Template, tokenizer: Any) -> list[int]:
+    """A conversation up to the end of its last turn."""
+    encoded = encode(messages, template, tokenizer)
+    end = max(at for at, label in enumerate(encoded.labels) if label >= 0)
+    return encoded.input_ids[: end + 1]
+
+
+def _common(prompt: list[int], whole: list[int]) -> int:
+    for at, (a, b) in enumerate(zip(prompt, whole, strict=False)):
+        if a != b:
+            return at
+    return min(len(prompt), len(whole))

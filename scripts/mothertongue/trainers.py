@@ -1,0 +1,135 @@
+"""The trainers of TRL by method, given what is tokenized already: no template and no cut but ours is applied."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset, disable_progress_bars
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+from mothertongue import causal
+from mothertongue.pairs import Pair
+from mothertongue.prompts import Encoded
+
+disable_progress_bars()
+
+METHODS = ("sft", "dpo", "orpo")
+OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "adamw_8bit": "adamw_8bit",
+    "paged_adamw": "paged_adamw_32bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+}
+SCHEDULES = ("constant_with_warmup", "cosine", "linear")
+
+Data = Sequence[Encoded] | Sequence[Pair]
+
+
+def build(
+    settings: Any,
+    model: Any,
+    tokenizer: Any,
+    data: Data,
+    validation: Data,
+    arguments: Mapping[str, Any],
+    callbacks: Sequence[TrainerCallback],
+    optimizer: Any = None,
+) -> Any:
+    """The trainer of a method for a model with an adapter; `validation` empty for none.
+
+    `settings` are tuning.Settings, `arguments` TrainingArguments beside those that follow from them.
+    """
+    both = shared(settings) | arguments
+    common: dict[str, Any] = {
+        "model": model,
+        "train_dataset": _dataset(settings.method, data),
+        "eval_dataset": _dataset(settings.method, validation) if validation else None,
+        "processing_class": tokenizer,
+        "callbacks": list(callbacks),
+        "optimizers": (optimizer, None),
+    }
+    if settings.method == "sft":
+        packing = {"packing": settings.packing, "packing_strategy": "bfd", "eval_packing": settings.packing}
+        trainer = SFTTrainer(args=SFTConfig(**both, **packing), **common)
+    elif settings.method == "dpo":
+        trainer = _Dpo(args=DPOConfig(**both, beta=settings.beta), **common)
+    else:
+        trainer = _orpo(common, both | {"beta": settings.beta, "remove_unused_columns": False})
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def shared(settings: Any) -> dict[str, Any]:
+    """The TrainingArguments that every method takes from the settings."""
+    dtype = causal.as_dtype(settings.dtype)
+    cuda = causal.device() == "cuda"
+    return {
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps or -1,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.schedule,
+        "warmup_steps": settings.warmup,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "optim": OPTIMIZERS[settings.optimizer],
+        "neftune_noise_alpha": settings.neftune,
+        "max_length": settings.max_length,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "bf16": dtype == torch.bfloat16,
+        "fp16": dtype == torch.float16,
+        "use_cpu": not cuda,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "logging_steps": 1,
+        "logging_strategy": "steps",
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # by the clock, not by steps: see checkpoints.Keeper
+        "save_total_limit": 2,
+        "disable_tqdm": True,
+        "ddp_find_unused_parameters": False,
+        "dataloader_pin_memory": cuda,
+    }
+
+
+def plain_arguments(settings: Any) -> TrainingArguments:
+    """What a trainer makes its optimizer from."""
+    values = shared(settings)
+    return TrainingArguments(output_dir="", **{name: values[name] for name in ("learning_rate", "optim", "use_cpu")})
+
+
+def _dataset(method: str, data: Data) -> Dataset:
+    if method == "sft":
+        return Dataset.from_list([{"input_ids": one.input_ids, "labels": one.labels} for one in data])
+    if method == "dpo":
+        return Dataset.from_list(
+            [{"prompt_ids": one.prompt, "chosen_ids": one.chosen, "rejected_ids": one.rejected} for one in data]
+        )
+    return Dataset.from_list([_orpo_row(one) for one in data])
+
+
+def _orpo_row(pair: Pair) -> dict[str, list[int]]:
+    row = {"prompt_input_ids": pair.prompt, "prompt_attention_mask": [1] * len(pair.prompt)}
+    for side, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+        row[f"{side}_input_ids"] = pair.prompt + answer
+        row[f"{side}_attention_mask"] = [1] * (len(pair.prompt) + len(answer))
+        row[f"{side}_labels"] = [-100] * len(pair.prompt) + answer
+    return row
+
+
+class _Dpo(DPOTrainer):
+    """DPO on pairs that are tokenized already."""
+
+    def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
+        return dataset
+
+
+def _orpo(common: dict[str, Any], arguments: dict[str, Any]) -> Any:
+    """ORPO on pairs that are tokenized already. TRL keeps it among what is experimental: imported where it is used."""
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+    class Orpo(ORPOTrainer):
+        def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
+            return feature
+
+    return Orpo(args=ORPOConfig(**arguments), **common)
