@@ -4,16 +4,17 @@
 
 Conversation trees go in, a LoRA adapter comes out, and every step between is a file:
 
-    results/source/messages.parquet                      fetch      every message of the source dataset
-    results/source/shards/{source}/{shard}.parquet       split      slices of one source language
+    results/source/messages.parquet                      fetch        every message of the source dataset
+    results/source/shards/{source}/{shard}.parquet       split        slices of one source language
     results/models/translation/{model}/                  fetch_translation_model
-    results/pivot/{source}/{shard}.parquet               pivot      into English, where no direct model exists
+    results/pivot/{source}/{shard}.parquet               pivot        into English, where no direct model exists
     results/{lang}/translated/{source}/{shard}.parquet   translate
-    results/{lang}/dataset/                              combine    train, validation, card, account of every message
-    results/{lang}/threads/{split}.jsonl                 threads    the best-ranked threads as chat prompts
+    results/{lang}/dataset/                              combine      train, validation, card, account of every message
+    results/{lang}/threads/{split}.jsonl                 threads      the best-ranked threads as chat prompts
+    results/{lang}/preferences/{split}.jsonl             preferences  pairs of replies, the better and the worse
     results/models/base/{model}/                         fetch_base_model
     results/{lang}/adapter/                              tune
-    results/{lang}/evaluation/                           evaluate   does it speak the language, beside the base model?
+    results/{lang}/evaluation/                           evaluate     does it speak the language, beside the base model?
 
 `results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.
 """

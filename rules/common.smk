@@ -263,6 +263,20 @@ def shard_to_translate(wildcards):
     return source_shard(wildcards)
 
 
+def check_scope():
+    if config["source"]["scope"] != "all":
+        raise UserError(
+            f"preferences compare replies that source.scope: {config['source']['scope']} does not translate;"
+            " set source.scope to all"
+        )
+
+
+def dataset_of_all_messages(wildcards):
+    """The dataset, refused where the scope leaves out the replies that are not in a thread."""
+    checked(check_scope)
+    return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
+
+
 def tuning_options():
     """The tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
     tuning = config["tuning"]

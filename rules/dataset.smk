@@ -1,4 +1,4 @@
-"""The dataset of a target language: its shards put together, and the threads that training reads."""
+"""The dataset of a target language: its shards put together, and the threads and preferences that training reads."""
 
 
 rule combine:
@@ -97,5 +97,41 @@ rule threads:
             --system-prompt {params.system_prompt:q} \
             --template {input.template:q} \
             --output {output.threads:q} \
+            --accounting {output.accounting:q} 2>&1 | tee {log:q}
+        """
+
+
+rule preferences:
+    input:
+        script="scripts/preferences.py",
+        library=library("errors", "files", "messages", "preferences", "preferences_file", "progress", "trees"),
+        # Before `after`, which can wait for split: a scope without preferences is refused before anything runs.
+        dataset=dataset_of_all_messages,
+        after=once_split,
+    output:
+        preferences="{results}/{lang}/preferences/{split}.jsonl",
+        accounting="{results}/{lang}/preferences/{split}.accounting.json",
+    log:
+        "{results}/logs/{lang}/preferences/{split}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/preferences/{split}.jsonl"
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+        disk_mb=200,
+    params:
+        pairs=config["preferences"]["pairs"],
+        system_prompt=system_prompt,
+    shell:
+        r"""
+        python {input.script} \
+            --dataset {input.dataset:q} \
+            --pairs {params.pairs:q} \
+            --system-prompt {params.system_prompt:q} \
+            --output {output.preferences:q} \
             --accounting {output.accounting:q} 2>&1 | tee {log:q}
         """

@@ -81,9 +81,17 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        return [json.loads(line) for line in file]
+    """Read one JSON object a line. Raises UserError where there is no file, or naming the line that is not JSON."""
+    rows = []
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for line in file:
+                rows.append(json.loads(line))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise UserError(f"{path}: line {len(rows) + 1}: not JSON ({error})") from None
+    return rows
 
 
 def sha256(path: Path) -> str:

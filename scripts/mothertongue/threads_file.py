@@ -8,8 +8,6 @@ from mothertongue.files import read_jsonl
 from mothertongue.prompts import Template, render
 from mothertongue.trees import Message
 
-_ROLES = {"prompter": "user", "assistant": "assistant"}
-
 Row = dict[str, Any]
 
 
@@ -17,10 +15,7 @@ def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, templat
     """The lines of the file. A thread is named after its last message, which no other thread ends with."""
     rows = []
     for thread in threads:
-        messages = [
-            {"role": _ROLES[message.role], "content": message.text or "", "message_id": message.id}
-            for message in thread
-        ]
+        messages: list[Row] = [message.turn | {"message_id": message.id} for message in thread]
         if system_prompt:
             messages.insert(0, {"role": "system", "content": system_prompt, "message_id": None})
         rows.append(
@@ -37,12 +32,7 @@ def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, templat
 
 def read_threads(path: Path) -> list[Row]:
     """Read a threads file. Raises UserError naming the line that is no thread."""
-    try:
-        rows = read_jsonl(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON Lines ({error})") from None
+    rows = read_jsonl(path)
     for number, row in enumerate(rows, start=1):
         messages = row.get("messages") if isinstance(row, dict) else None
         if not isinstance(messages, list) or not all(

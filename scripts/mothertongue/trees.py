@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-REACHABLE = ("in a thread", "not the best of its siblings", "in a tree without a thread")
+_ROLES = {"prompter": "user", "assistant": "assistant"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Message:
         """Sorts the best of a message's siblings first: rank 0 is the best, unranked come after ranked."""
         return (self.rank is None, self.rank or 0, self.created, self.id)
 
+    @property
+    def turn(self) -> dict[str, str]:
+        """The message as chat models are given it: role (user or assistant) and content."""
+        return {"role": _ROLES[self.role], "content": self.text or ""}
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -69,14 +74,11 @@ def select(messages: Iterable[Message], how: str = "best") -> Selection:
 
     A child in its parent's own role cannot continue a conversation and counts as unusable.
     """
-    trees: dict[str, list[Message]] = defaultdict(list)
-    for message in messages:
-        trees[message.tree].append(message)
     threads: list[list[Message]] = []
     tree_counts: dict[str, int] = defaultdict(int)
     message_counts: dict[str, int] = defaultdict(int)
     without: dict[str, str] = {}
-    for tree, members in trees.items():
+    for tree, members in by_tree(messages).items():
         chosen, reason = _select_tree(members, how)
         threads.extend(chosen)
         tree_counts[reason or "thread"] += 1
@@ -107,6 +109,40 @@ def from_table(table: pa.Table) -> list[Message]:
         Message(id_, parent, tree, role, text, rank, created or "", bool(deleted), review, status)
         for id_, parent, tree, role, text, rank, created, deleted, review, status in rows
     ]
+
+
+def by_tree(messages: Iterable[Message]) -> dict[str, list[Message]]:
+    """The messages of each tree; trees in the order of their first messages."""
+    trees: dict[str, list[Message]] = defaultdict(list)
+    for message in messages:
+        trees[message.tree].append(message)
+    return trees
+
+
+def obstacles(members: list[Message]) -> dict[str, str | None]:
+    """Why each message of a tree cannot be part of a conversation, by id: itself or what it replies to; else None.
+
+    Where there is no obstacle, nor is there one above: roles alternate from a prompter's root down to the message.
+    """
+    by_id = {message.id: message for message in members}
+    found: dict[str, str | None] = {}
+
+    def obstacle(message: Message) -> str | None:
+        if message.objection:
+            return message.objection
+        if message.parent is None:
+            return None if _usable(message, None) else "root is not a prompter"
+        parent = by_id.get(message.parent)
+        if parent is None:
+            return "below a missing message"
+        if not _usable(message, parent):
+            return "in its parent's role"
+        above = found[parent.id]
+        return above if above is None or above.startswith("below") else "below an unusable message"
+
+    for message in sorted(members, key=lambda message: _depth(message, by_id)):
+        found[message.id] = obstacle(message)
+    return found
 
 
 def _select_tree(members: list[Message], how: str) -> tuple[list[list[Message]], str | None]:
@@ -172,32 +208,23 @@ def _outcomes(members: list[Message], threads: list[list[Message]]) -> dict[str,
     """What became of each message: `in a thread`, its own objection, or what kept it out."""
     by_id = {message.id: message for message in members}
     children = _children(members)
+    kept_out = obstacles(members)
     used = {message.id for thread in threads for message in thread}
     outcomes: dict[str, str] = {}
 
     def outcome(message: Message) -> str:
         if message.id in used:
             return "in a thread"
-        if message.objection:
-            return message.objection
+        if reason := kept_out[message.id]:
+            return reason
         if message.parent is None:
             return "in a tree without a thread" if not threads else "not the best of its siblings"
-        parent = by_id.get(message.parent)
-        if parent is None:
-            return "below a missing message"
-        if message.role == parent.role:
-            return "in its parent's role"
-        above = outcomes[parent.id]
-        if above.startswith("below"):
-            return above
-        if above not in REACHABLE:
-            return "below an unusable message"
         if message.role == "prompter" and not _candidates(message, children):
             return "unanswered"
+        above = outcomes[message.parent]
         return "not the best of its siblings" if above == "in a thread" else above
 
-    pending = sorted(members, key=lambda message: _depth(message, by_id))
-    for message in pending:
+    for message in sorted(members, key=lambda message: _depth(message, by_id)):
         outcomes[message.id] = outcome(message)
     return outcomes
 

@@ -14,10 +14,9 @@ from mothertongue.trees import Message, select
 def message(id_, parent=None, role=None, rank=None, created="2023-01-01", **kwargs):
     """A message of tree `r`; ids of odd length are prompters unless told otherwise: r, ra, rab, …"""
     role = role or ("prompter" if len(id_) % 2 else "assistant")
-    values = {"deleted": False, "review_result": True, "status": "translated"} | kwargs
-    return Message(
-        id_, id_[:-1] or None if parent is None else parent, "r", role, f"text {id_}", rank, created, **values
-    )
+    values = {"text": f"text {id_}", "deleted": False, "review_result": True, "status": "translated"} | kwargs
+    parent = id_[:-1] or None if parent is None else parent
+    return Message(id_, parent, "r", role, rank=rank, created=created, **values)
 
 
 def chosen(*messages, how="best"):

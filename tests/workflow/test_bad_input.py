@@ -37,6 +37,10 @@ NOT_STARTED |= {
         ["--config", "translation={engine: nllb}"],
         "(cc-by-nc-4.0) forbids commercial use; set translation.allow_noncommercial to true",
     ),
+    "preferences where only threads are translated": (
+        ["results/demo/pt/preferences/train.jsonl", "--config", "source={scope: threads}"],
+        "source.scope: threads does not translate; set source.scope to all",
+    ),
     "a fallback's licence": (
         ["--config", "translation={fallback: seamless-m4t}"],
         "the licence of facebook/seamless-m4t-v2-large (cc-by-nc-4.0) forbids commercial use",

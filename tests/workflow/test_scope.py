@@ -44,6 +44,12 @@ def test_the_threads_are_the_same(whole, scoped):
     assert len(whole[0].splitlines()) > 5
 
 
+def test_preferences_are_refused_although_everything_is_there(scoped):
+    run = scoped.run("--", THREADS.replace("threads", "preferences"))
+    assert run.code != 0 and run.jobs == {}
+    assert "error: preferences compare replies that source.scope: threads does not translate" in run.output
+
+
 def test_fewer_messages_are_translated_and_all_are_accounted_for(whole, scoped):
     before, after = whole[1]["total"], scoped.accounting()["total"]
     assert after["messages"] == before["messages"] == len(scoped.read_messages())

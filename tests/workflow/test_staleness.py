@@ -1,11 +1,13 @@
 """An edit rebuilds only what it made stale, with the real Snakemake. The tests of this file build on one another."""
 
+import json
 import os
 import re
 import time
 
 from running import CHAIN
 
+PREFERENCES = [f"results/demo/pt/preferences/{split}.jsonl" for split in ("train", "validation")]
 DOWNSTREAM = {"combine": 1, "threads": 2, "tune": 1, "evaluate": 1}
 
 
@@ -84,6 +86,20 @@ def test_a_changed_lora_rank_tunes_again(project):
 def test_a_changed_system_prompt_makes_new_threads(project):
     project.configure(threads={"system_prompt": "Responda sempre em português."})
     assert project.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
+
+
+def test_preferences_are_made_of_the_dataset_that_is_there(project):
+    assert project.build(*PREFERENCES).jobs == {"preferences": 2}
+    for path in PREFERENCES:
+        rows = [json.loads(line) for line in (project.root / path).read_text(encoding="utf-8").splitlines()]
+        account = json.loads((project.root / path.replace(".jsonl", ".accounting.json")).read_text())
+        assert account["pairs"] == len(rows) == account["replies"]["chosen"] > 0
+        assert all(row["prompt"][0] == {"role": "system", "content": "Responda sempre em português."} for row in rows)
+
+
+def test_other_pairs_make_new_preferences_and_nothing_else(project):
+    project.configure(preferences={"pairs": "best_vs_all"})
+    assert project.build(*PREFERENCES, *CHAIN).jobs == {"preferences": 2}
 
 
 def test_settings_of_translation_translate_again_what_they_touch(project):

@@ -1,0 +1,109 @@
+"""Preferences: which reply to a user's message was ranked above which, and what becomes of every other message."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mothertongue.trees import Message, by_tree, obstacles
+
+PAIRS = ("best_vs_worst", "best_vs_all")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A conversation up to the user's message, and two replies to it: `chosen` was ranked above `rejected`."""
+
+    prompt: list[Message]
+    chosen: Message
+    rejected: Message
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The pairs, and an account: `questions` counts the prompters' messages by outcome, `replies` the assistants'."""
+
+    pairs: list[Pair]
+    questions: dict[str, int]
+    replies: dict[str, int]
+
+
+def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Preferences:
+    """Pair the replies to every user's message that a conversation can reach, in any branch of its tree.
+
+    As with threads, a conversation holds no message that is deleted, rejected in review or failed in translation, and
+    none below such a one. Of the other replies to a message those with a rank are compared: the best one is `chosen`
+    (ties go to the earlier created_date, then to the smaller message_id), and of those with a higher rank and another
+    text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`).
+
+    Trees come in the order of their first messages, the pairs of a tree by the date of the user's message, then its id.
+    """
+    pairs: list[Pair] = []
+    questions: Counter[str] = Counter()
+    replies: Counter[str] = Counter()
+    for members in by_tree(messages).values():
+        kept_out = obstacles(members)
+        replies.update(kept_out[m.id] for m in members if m.role == "assistant" and kept_out[m.id])
+        by_id = {message.id: message for message in members}
+        answers = _answers(members)
+        for question in sorted((m for m in members if m.role == "prompter"), key=lambda m: (m.created, m.id)):
+            if reason := kept_out[question.id] or (None if answers[question.id] else "no reply"):
+                questions[reason] += 1
+                continue
+            usable = [reply for reply in answers[question.id] if not kept_out[reply.id]]
+            outcome, rejected = _compare(usable, how)
+            found = [Pair(_path(question, by_id), usable[0], reply) for reply in rejected]
+            pairs.extend(found)
+            questions[outcome] += 1
+            replies.update(_outcome(reply, found) if found else outcome for reply in usable)
+    return Preferences(pairs, dict(sorted(questions.items())), dict(sorted(replies.items())))
+
+
+def _answers(members: list[Message]) -> dict[str | None, list[Message]]:
+    """The assistant's messages by what they reply to, the best first."""
+    answers: dict[str | None, list[Message]] = defaultdict(list)
+    for message in sorted(members, key=lambda message: message.preference):
+        if message.role == "assistant":
+            answers[message.parent].append(message)
+    return answers
+
+
+def _path(message: Message, by_id: dict[str, Message]) -> list[Message]:
+    """The conversation from the root to a message."""
+    path = [message]
+    while path[-1].parent is not None:
+        path.append(by_id[path[-1].parent])
+    return path[::-1]
+
+
+def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
+    """What becomes of a question by its usable replies, the best first, and those that the best is preferred to."""
+    if len(replies) < 2:
+        return ("one usable reply" if replies else "no usable reply"), []
+    ranked = [reply for reply in replies if reply.rank is not None]
+    if len(ranked) < 2:
+        return "fewer than two ranked", []
+    worse = [reply for reply in ranked if reply.rank > ranked[0].rank]
+    if not worse:
+        return "equal ranks", []
+    different = [reply for reply in worse if not _same_text(reply, ranked[0])]
+    if not different:
+        return "same text", []
+    return "in a pair", different[-1:] if how == "best_vs_worst" else different
+
+
+def _outcome(reply: Message, pairs: list[Pair]) -> str:
+    """What became of a reply where its siblings gave pairs."""
+    chosen = pairs[0].chosen
+    if reply is chosen:
+        return "chosen"
+    if any(reply is pair.rejected for pair in pairs):
+        return "rejected"
+    if reply.rank is None:
+        return "unranked"
+    if reply.rank == chosen.rank:
+        return "as good as the chosen"
+    return "same text as the chosen" if _same_text(reply, chosen) else "better than the rejected"
+
+
+def _same_text(one: Message, other: Message) -> bool:
+    return (one.text or "").strip() == (other.text or "").strip()

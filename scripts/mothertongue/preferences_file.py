@@ -1,0 +1,51 @@
+"""The preferences file: a prompt and two replies to it a line, the better and the worse, as roles and contents."""
+
+from pathlib import Path
+from typing import Any
+
+from mothertongue.errors import UserError
+from mothertongue.files import read_jsonl
+from mothertongue.preferences import Pair
+
+Row = dict[str, Any]
+
+
+def as_rows(pairs: list[Pair], system_prompt: str) -> list[Row]:
+    """The lines of the file; `system_prompt` begins every prompt, empty for none."""
+    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    return [
+        {
+            "prompt": system + [message.turn for message in pair.prompt],
+            "chosen": [pair.chosen.turn],
+            "rejected": [pair.rejected.turn],
+            "message_tree_id": pair.chosen.tree,
+        }
+        for pair in pairs
+    ]
+
+
+def read_preferences(path: Path) -> list[Row]:
+    """Read a preferences file. Raises UserError naming the line that holds no preference."""
+    rows = read_jsonl(path)
+    for number, row in enumerate(rows, start=1):
+        for part, last in (("prompt", "user"), ("chosen", "assistant"), ("rejected", "assistant")):
+            turns = row.get(part) if isinstance(row, dict) else None
+            if not _is_conversation(turns) or turns[-1]["role"] != last:
+                raise UserError(
+                    f"{path}: line {number}: '{part}' is not a list of role (system, user, assistant) and content"
+                    f" that ends with the {last}"
+                )
+    return rows
+
+
+def _is_conversation(turns: Any) -> bool:
+    return (
+        isinstance(turns, list)
+        and len(turns) > 0
+        and all(
+            isinstance(turn, dict)
+            and turn.get("role") in ("system", "user", "assistant")
+            and isinstance(turn.get("content"), str)
+            for turn in turns
+        )
+    )

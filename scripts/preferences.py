@@ -1,0 +1,48 @@
+"""Pair the replies of one split that people ranked, the better and the worse, and account for every message."""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import trees
+from mothertongue.errors import run
+from mothertongue.files import write_json, write_jsonl
+from mothertongue.messages import TRANSLATED, read
+from mothertongue.preferences import PAIRS, find_pairs
+from mothertongue.preferences_file import as_rows
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", type=Path, required=True, help="split that scripts/combine.py wrote (.parquet)")
+    parser.add_argument(
+        "--pairs",
+        choices=PAIRS,
+        default="best_vs_worst",
+        help="best_vs_worst: the best and the worst reply to each message of a user; "
+        "best_vs_all: the best and each that was ranked below it (default: best_vs_worst)",
+    )
+    parser.add_argument("--system-prompt", default="", help="put before every prompt; empty for none (default)")
+    parser.add_argument("--output", type=Path, required=True, help="JSON Lines file to write")
+    parser.add_argument(
+        "--accounting", type=Path, required=True, help="JSON file to write: questions and replies by outcome"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    preferences = find_pairs(trees.from_table(read(arguments.dataset, TRANSLATED)), arguments.pairs)
+    write_jsonl(arguments.output, as_rows(preferences.pairs, arguments.system_prompt))
+    write_json(
+        arguments.accounting,
+        {"pairs": len(preferences.pairs), "questions": preferences.questions, "replies": preferences.replies},
+    )
+    say(
+        f"preferences: {len(preferences.pairs):,} pairs from {preferences.questions.get('in a pair', 0):,} of "
+        f"{sum(preferences.questions.values()):,} questions -> {arguments.output}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
