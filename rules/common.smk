@@ -88,7 +88,7 @@ def more_if_tried_again(amount):
 
 @functools.cache
 def model_folder(reference, kind):
-    """Where fetch_translation_model or fetch_base_model puts a model."""
+    """Where fetch_translation_model, fetch_base_model or fetch_chat_template puts what it fetches of a model."""
     return f"{{results}}/models/{kind}/{references.parse(reference).slug}"
 
 
@@ -100,6 +100,11 @@ def local_model_files(reference):
     if parsed.kind == "folder":
         return sorted(str(path) for path in Path(reference).expanduser().iterdir() if path.is_file())
     return []
+
+
+def chat_template_files(reference):
+    """The small files of a model in a local folder, whose edit makes its chat template stale; a file of its own is one."""
+    return [path for path in local_model_files(reference) if not path.endswith((".safetensors", ".bin"))]
 
 
 def check_models():
@@ -146,18 +151,18 @@ def language_name(wildcards):
     return LANGUAGES[wildcards.lang].name
 
 
-def prompt_template():
-    """The chat template of the threads: one of ours, a file of the user's, or the base model's own."""
+def prompt_template(base_model):
+    """The chat template that a base model is tuned with: one of ours, a file of the user's, or what suits the model."""
     prompt_format = config["threads"]["prompt_format"]
-    if prompt_format == "tokenizer":
-        return model_folder(BASE_MODEL, "base")
+    if prompt_format in ("auto", "tokenizer"):
+        return model_folder(base_model, "templates")
     if prompt_format.endswith(".jinja"):
         return prompt_format
     return f"config/templates/{prompt_format}.jinja"
 
 
 def check_template():
-    template = prompt_template()
+    template = prompt_template(BASE_MODEL)
     if template.endswith(".jinja") and not Path(template).is_file():
         raise UserError(f"threads.prompt_format: no such template: {template}")
 
@@ -278,6 +283,7 @@ def tuning_options():
         "batch-size": tuning["batch_size"],
         "accumulation": tuning["accumulation"],
         "max-length": tuning["max_length"],
+        "too-long": tuning["too_long"],
         "seed": tuning["seed"],
     }
     # 2 and 2.0 are one value: jobs are compared by the text.

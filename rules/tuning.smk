@@ -1,6 +1,39 @@
 """Tuning: the base model fetched once, then a LoRA adapter trained on the threads."""
 
 
+rule fetch_chat_template:
+    input:
+        script="scripts/fetch_chat_template.py",
+        library=library("chat_templates", "errors", "fetching", "files", "progress", "prompts", "references"),
+        files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
+        templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
+    output:
+        template=directory("{results}/models/templates/{model}"),
+    log:
+        "{results}/logs/models/templates/{model}.log",
+    benchmark:
+        "{results}/benchmarks/models/templates/{model}.jsonl"
+    localrule: True
+    conda:
+        "../envs/tuning.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+        disk_mb=100,
+    params:
+        reference=lambda wildcards: BASE_MODELS[wildcards.model],
+        prompt_format=config["threads"]["prompt_format"],
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 python {input.script} \
+            --model {params.reference:q} \
+            --prompt-format {params.prompt_format:q} \
+            --templates config/templates \
+            --output {output.template:q} 2>&1 | tee {log:q}
+        """
+
+
 rule fetch_base_model:
     input:
         script="scripts/fetch_base_model.py",
@@ -44,6 +77,7 @@ rule tune:
             "progress",
             "prompts",
             "references",
+            "sequences",
             "threads_file",
             "trees",
             "tuning",
@@ -51,7 +85,7 @@ rule tune:
         after=once_split,
         threads="{results}/{lang}/threads/train.jsonl",
         base_model=model_folder(BASE_MODEL, "base"),
-        template=prompt_template(),
+        template=prompt_template(BASE_MODEL),
     output:
         adapter=directory("{results}/{lang}/adapter"),
     log:

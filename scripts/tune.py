@@ -38,7 +38,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--warmup", type=float, default=0.03, help="share of the steps that warm up")
     parser.add_argument("--batch-size", type=int, default=4, help="sequences read at once")
     parser.add_argument("--accumulation", type=int, default=1, help="batches a step")
-    parser.add_argument("--max-length", type=int, default=1024, help="tokens of a sequence; what is longer is cut")
+    parser.add_argument("--max-length", type=int, default=1024, help="tokens of a sequence")
+    parser.add_argument(
+        "--too-long",
+        choices=("split", "cut"),
+        default="split",
+        help="threads longer than --max-length: divided between exchanges, or cut at their end",
+    )
     parser.add_argument("--no-packing", dest="packing", action="store_false", help="one thread a sequence")
     parser.add_argument("--gradient-checkpointing", action="store_true", help="less memory for a quarter more time")
     parser.add_argument("--seed", type=int, default=42, help="of weights, order and dropout")
@@ -64,52 +70,44 @@ def main() -> None:
     base = fetching.base_entry(arguments.base_model, arguments.output)
     gpus.claim(arguments.gpus)
 
-    from mothertongue import causal, checkpoints, prompts, tuning
+    from mothertongue import causal, checkpoints, prompts, sequences, tuning
 
     settings = tuning.Settings(**{name: getattr(arguments, name) for name in tuning.Settings.__annotations__})
     template = prompts.read_template(arguments.template)
-    if not template.marks_assistant:
-        raise UserError(
-            f"{arguments.template}: this chat template does not mark the assistant's words with {{% generation %}}; "
-            "set threads.prompt_format to llama2, chatml or a template of your own that does"
-        )
     tokenizer = causal.load_tokenizer(arguments.base_model)
     tokenizer.chat_template = template.source
     template = prompts.with_tokens_of(template, tokenizer)
+    if objection := template.objection():
+        raise prompts.InexactTemplate(objection)
     prompts.end_of_turn(template, tokenizer)  # refuses a template that does not suit the base model, before training
-    whole = [prompts.encode(thread["messages"], template, tokenizer) for thread in threads]
-    cut = [thread.cut(settings.max_length) for thread in whole]
-    encoded = tuning.trainable(cut)
-    say(f"tune: {len(encoded):,} threads, {sum(len(thread.input_ids) for thread in encoded):,} tokens")
+    chats = [thread["messages"] for thread in threads]
+    fitted, account = sequences.fit(chats, template, tokenizer, settings.max_length, arguments.too_long)
+    encoded = tuning.trainable(fitted)
+    say(f"tune: chat template: {template.name}")
+    say(sequences.summary(account, sum(len(sequence.input_ids) for sequence in encoded)))
 
     model = causal.load_base(arguments.base_model, settings.quantization)
     work = arguments.output.with_name(f"{arguments.output.name}.checkpoints")
     data = sha256(arguments.threads)
     made_of = asdict(settings) | {"threads": data, "template": template.source, "packages": tuning.versions()}
+    made_of["too_long"] = arguments.too_long
     made_of["base model"] = f"{base['reference']}@{base['revision']}"
     before = checkpoints.find(work, made_of)
     keeper = checkpoints.Keeper(arguments.checkpoint_minutes, arguments.time_budget, started, before)
     keeper.listen()
     model, outcome = tuning.train(model, tokenizer, encoded, settings, work, keeper)
 
-    lost = [len(a.input_ids) - len(b.input_ids) for a, b in zip(whole, cut, strict=True)]
     record = tuning.record(settings, outcome) | {
         "lang": arguments.target,
         "system_prompt": prompts.system_prompt(threads[0]["messages"]),
         "base_model": base,
-        "data": {
-            "threads": len(encoded),
-            "threads_without_target": len(threads) - len(encoded),
-            "cut_threads": sum(count > 0 for count in lost),
-            "cut_tokens": sum(lost),
-            "sha256": data,
-        },
+        "data": asdict(account) | {"too_long": arguments.too_long, "sha256": data},
     }
     with whole_folder(arguments.output) as folder:
         revision = base["revision"] if base["hub_id"] else None
         tuning.save(model, tokenizer, folder, base["hub_id"] or str(arguments.base_model), revision)
         write_json(folder / "training.json", record)
-        card = cards.adapter_card(arguments.target, arguments.name, record, arguments.template.name)
+        card = cards.adapter_card(arguments.target, arguments.name, record, template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(work)
     say(
