@@ -246,7 +246,7 @@ def _render(
 
 
 def _jinja(chat: list[Message], template: Template, prompt: bool) -> tuple[str, list[tuple[int, int]]]:
-    """The text that transformers renders, and the spans that the template marks. Raises InexactTemplate on its errors."""
+    """The text that transformers renders and the spans that the template marks. Its errors raise InexactTemplate."""
     try:
         texts, spans = render_jinja_template(
             [chat],
@@ -280,7 +280,9 @@ def _found(chat: list[Message], template: Template, text: str, ends: re.Pattern[
         start = len(before)
         said = start + len(upto[start:]) - len(upto[start:].lstrip())
         end = ends.match(upto, said + len(message["content"]))
-        if not upto.startswith(before) or not upto.startswith(message["content"], said):
+        if not upto.startswith(before):
+            raise InexactTemplate("renders what stands before an answer otherwise than in its prompt for that answer")
+        if not upto.startswith(message["content"], said):
             raise InexactTemplate("puts text of its own before the assistant's text")
         if not end:
             raise InexactTemplate("has no control token right after the assistant's text")

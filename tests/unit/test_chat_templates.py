@@ -63,7 +63,7 @@ def test_else_ours_of_its_family(source, family, reason):
     choice = choose(source, family)
     assert choice.name == family and choice.reason.startswith(reason)
     assert choice.template.source == (TEMPLATES / f"{family}.jinja").read_text()
-    with pytest.raises(UserError, match="set threads.prompt_format to one of auto, llama2"):
+    with pytest.raises(UserError, match=r"set threads\.prompt_format to one of auto, llama2"):
         choose(source, family, own_only=True)
 
 

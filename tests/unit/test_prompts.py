@@ -79,7 +79,7 @@ THREAD = [
     {"role": "user", "content": "E 3 + 3?"},
     {"role": "assistant", "content": "São 6.\n\nMais algo?"},
 ]
-unhurried = settings(deadline=None)
+unhurried = settings(deadline=None, max_examples=30)
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=40)
 
 
@@ -102,6 +102,11 @@ def trained(encoded, tokenizer):
             runs = [*runs[:-1], [*runs[-1], label]] if before >= 0 else [*runs, [label]]
         before = label
     return [tokenizer.decode(run) for run in runs]
+
+
+def plain(text):
+    """Without white space around it; tokenizers made of pieces write a space as ▁, and cannot tell the two apart."""
+    return text.replace("▁", " ").strip()
 
 
 GOLDEN = {
@@ -177,7 +182,7 @@ def test_what_is_trained_is_what_chat_asks_for(name, kind, question, answer):
     prompt = prompts.encode_prompt(thread[:-1], own, tokenizer)
     assert whole.input_ids[: len(prompt)] == prompt
     assert whole.labels[len(prompt)] >= 0 and whole.labels[len(prompt) - 1] < 0
-    assert trained(whole, tokenizer)[1].lstrip() == f"{answer}!".strip() + END[name]
+    assert plain(trained(whole, tokenizer)[1]) == plain(prompts.neutralise(f"{answer}!") + END[name])
 
 
 @pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
@@ -271,8 +276,8 @@ def test_a_template_without_marks_is_learned_from_as_exactly(name, kind, questio
     assert not own.marks_assistant and own.objection() is None
     thread = [*THREAD[:3], {"role": "user", "content": question}, {"role": "assistant", "content": f"{answer}!"}]
     whole = prompts.encode(thread, own, tokenizer)
-    said = prompts.neutralise(f"{answer}!", prompts.special_tokens(tokenizer)).strip()
-    assert [text.lstrip() for text in trained(whole, tokenizer)] == [f"São 4.{END[family]}", said + END[family]]
+    said = prompts.neutralise(f"{answer}!", prompts.special_tokens(tokenizer))
+    assert [plain(text) for text in trained(whole, tokenizer)] == [f"São 4.{END[family]}", plain(said + END[family])]
     prompt = prompts.encode_prompt(thread[:-1], own, tokenizer)
     assert whole.input_ids[: len(prompt)] == prompt and whole.labels[len(prompt)] >= 0
 
@@ -290,7 +295,7 @@ def test_what_is_found_without_marks_is_what_ours_mark(name, own):
     [
         ("gemma", "cannot render a thread (System role not supported)"),
         ("qwen3", "puts text of its own before the assistant's text"),
-        ("deepseek_r1_distill", "puts text of its own before the assistant's text"),
+        ("deepseek_r1_distill", "renders what stands before an answer otherwise than in its prompt"),
         ("llama3_2", "renders the date"),
         ("gptoss", "renders the date"),
     ],
@@ -316,6 +321,11 @@ def test_a_template_that_cannot_tell_the_assistants_words_is_refused(name, objec
         ),
         (
             "{% for m in messages %}{{ m.content }}{{ '</s>' if loop.last else '<s>' }}{% endfor %}",
+            "renders what stands before an answer otherwise than in its prompt",
+        ),
+        (
+            "{% for m in messages %}{% if m.role == 'assistant' and loop.index0 < 3 and messages[6:] %}-</s>"
+            "{% else %}{{ m.content }}</s>{% endif %}{% endfor %}",
             "renders a turn otherwise when others follow it",
         ),
     ],
@@ -339,7 +349,7 @@ def test_a_thread_that_a_template_rewrites_is_refused():
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     assert own.objection() is None
-    with pytest.raises(prompts.InexactTemplate, match="choose another threads.prompt_format: llama2, llama3"):
+    with pytest.raises(prompts.InexactTemplate, match=r"choose another threads\.prompt_format: llama2, llama3"):
         prompts.render([*THREAD[:2], {"role": "assistant", "content": "a</think>b"}], own)
 
 
