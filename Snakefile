@@ -12,6 +12,7 @@ Conversation trees go in, a LoRA adapter comes out, and every step between is a 
     results/{lang}/dataset/                              combine      train, validation, card, account of every message
     results/{lang}/threads/{split}.jsonl                 threads      the best-ranked threads as chat prompts
     results/{lang}/preferences/{split}.jsonl             preferences  pairs of replies, the better and the worse
+    results/models/templates/{model}/                    fetch_chat_template  how the base model is spoken to
     results/models/base/{model}/                         fetch_base_model
     results/{lang}/adapter/                              tune
     results/{lang}/evaluation/                           evaluate     does it speak the language, beside the base model?

@@ -48,12 +48,23 @@ wildcard_constraints:
     shard=r"\d+",
     split="train|validation",
     model="[^/]+",
+    # The adapter's own folder: none, or one of the variants'; and within it that of the SFT adapter which DPO goes on from.
+    variant="(variants/[^/]+/)?",
+    stage="(sft/)?",
 
 
 def library(*modules):
     """The library modules whose change alters a rule's output."""
     return [f"scripts/mothertongue/{module}.py" for module in ("__init__", *modules)]
 
+
+# The settings of each adapter by its folder: the language's own, and the variants that lay their settings over it.
+TUNING = {"": config["tuning"]} | {
+    f"variants/{name}/": configuration.lay_over(config["tuning"], settings)
+    for name, settings in config["variants"].items()
+}
+BASE_MODEL = config["tuning"]["base_model"]
+BASE_MODELS = {references.parse(tuning["base_model"]).slug: tuning["base_model"] for tuning in TUNING.values()}
 
 TRANSLATION = config["translation"]
 SETTINGS = routes.engine_settings(TRANSLATION)
@@ -88,7 +99,7 @@ def more_if_tried_again(amount):
 
 @functools.cache
 def model_folder(reference, kind):
-    """Where fetch_translation_model or fetch_base_model puts a model."""
+    """Where fetch_translation_model, fetch_base_model or fetch_chat_template puts what it fetches of a model."""
     return f"{{results}}/models/{kind}/{references.parse(reference).slug}"
 
 
@@ -102,12 +113,17 @@ def local_model_files(reference):
     return []
 
 
+def chat_template_files(reference):
+    """The small files of a model in a local folder, whose edit makes its chat template stale; a file of its own is one."""
+    return [path for path in local_model_files(reference) if not path.endswith((".safetensors", ".bin"))]
+
+
 def check_models():
     """Refuse bad model references and licences before anything runs; two models never share a folder."""
     if TRANSLATION["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in ENGINES):
         raise UserError(f"translation.device is cuda, and the {ENGINES[0]} engine runs on CPUs only; set it to auto")
     slugs = {}
-    for owner, model in [*TRANSLATION_MODELS, ("tuning", config["tuning"]["base_model"])]:
+    for owner, model in [*TRANSLATION_MODELS, *(("tuning", model) for model in BASE_MODELS.values())]:
         slug = references.parse(model).slug
         if slugs.setdefault(slug, (owner, model)) != (owner, model):
             raise UserError(f"models {slugs[slug][1]} ({slugs[slug][0]}) and {model} ({owner}) would share a folder")
@@ -123,8 +139,6 @@ TRANSLATION_MODELS = {
 }
 checked(check_models)
 TRANSLATION_MODELS = {references.parse(model).slug: (engine, model) for engine, model in TRANSLATION_MODELS}
-BASE_MODEL = config["tuning"]["base_model"]
-BASE_MODELS = {references.parse(BASE_MODEL).slug: BASE_MODEL}
 # Results folders that have every shard, and those whose split is known to be done.
 SHARDS_THERE, SPLIT = set(), set()
 SOURCE_FILES = checked(source_files.local_files, configuration.dataset_arguments(config))
@@ -146,23 +160,26 @@ def language_name(wildcards):
     return LANGUAGES[wildcards.lang].name
 
 
-def prompt_template():
-    """The chat template of the threads: one of ours, a file of the user's, or the base model's own."""
+def prompt_template(base_model):
+    """The chat template that a base model is tuned with: one of ours, a file of the user's, or what suits the model."""
     prompt_format = config["threads"]["prompt_format"]
-    if prompt_format == "tokenizer":
-        return model_folder(BASE_MODEL, "base")
+    if prompt_format in ("auto", "tokenizer"):
+        return model_folder(base_model, "templates")
     if prompt_format.endswith(".jinja"):
         return prompt_format
     return f"config/templates/{prompt_format}.jinja"
 
 
-def check_template():
-    template = prompt_template()
+def check_tuning():
+    template = prompt_template(BASE_MODEL)
     if template.endswith(".jinja") and not Path(template).is_file():
         raise UserError(f"threads.prompt_format: no such template: {template}")
+    for folder, settings in TUNING.items():
+        if settings["fsdp"] and not Path(settings["fsdp"]).is_file():
+            raise UserError(f"{folder or 'tuning'}: no such accelerate configuration: {settings['fsdp']}")
 
 
-checked(check_template)
+checked(check_tuning)
 
 
 def translation_options(wildcards):
@@ -277,28 +294,78 @@ def dataset_of_all_messages(wildcards):
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
 
 
-def tuning_options():
+def find_variant(folder):
+    if folder not in TUNING:
+        known = ", ".join(config["variants"]) or "none"
+        raise UserError(f"variants: there is no variant '{Path(folder).name}'; the configuration has: {known}")
+    return TUNING[folder]
+
+
+def tuning(wildcards):
+    """The settings of an adapter, with what its method changes in them."""
+    settings = checked(find_variant, wildcards.variant)
+    method = "sft" if wildcards.stage else settings["method"]
+    return settings | {"beta": 0.1} | settings.get(method, {}) | {"method": method}
+
+
+def training_data(wildcards, split="train"):
+    """The threads, or the preferences, that an adapter is tuned on."""
+    kind = "threads" if tuning(wildcards)["method"] == "sft" else "preferences"
+    return f"{wildcards.results}/{wildcards.lang}/{kind}/{split}.jsonl"
+
+
+def validation_data(wildcards):
+    """What the validation loss is taken on; none where it is not followed."""
+    return [training_data(wildcards, "validation")] if tuning(wildcards)["validation"]["interval"] else []
+
+
+def adapter_before(wildcards):
+    """The SFT adapter that DPO goes on from."""
+    if tuning(wildcards)["method"] != "dpo":
+        return []
+    return [f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}sft/adapter"]
+
+
+def base_model(wildcards):
+    return model_folder(tuning(wildcards)["base_model"], "base").format(**wildcards)
+
+
+def template(wildcards):
+    return prompt_template(tuning(wildcards)["base_model"]).format(**wildcards)
+
+
+def tuning_options(wildcards):
     """The tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
-    tuning = config["tuning"]
-    values = {
-        "quantization": tuning["quantization"],
-        "lora-rank": tuning["lora"]["rank"],
-        "lora-alpha": tuning["lora"]["alpha"],
-        "lora-dropout": tuning["lora"]["dropout"],
-        "epochs": tuning["epochs"],
-        "max-steps": tuning["max_steps"],
-        "learning-rate": tuning["learning_rate"],
-        "warmup": tuning["warmup"],
-        "batch-size": tuning["batch_size"],
-        "accumulation": tuning["accumulation"],
-        "max-length": tuning["max_length"],
-        "seed": tuning["seed"],
-    }
+    settings = tuning(wildcards)
+    lora = {f"lora_{name}": value for name, value in settings["lora"].items() if name not in ("rslora", "dora")}
+    names = """method quantization dtype neftune epochs max_steps learning_rate schedule warmup optimizer weight_decay
+        max_grad_norm beta batch_size accumulation target_tokens max_length too_long seed"""
+    values = lora | {name: settings[name] for name in names.split()}
+    values["validation_interval"], values["patience"] = (
+        settings["validation"]["interval"],
+        settings["validation"]["patience"],
+    )
+    targets = values.pop("lora_targets")
     # 2 and 2.0 are one value: jobs are compared by the text.
     plain = {name: int(v) if isinstance(v, float) and v % 1 == 0 else v for name, v in values.items() if v is not None}
-    options = [f"--{name}={value}" for name, value in plain.items()]
-    options += [] if tuning["packing"] else ["--no-packing"]
-    return options + (["--gradient-checkpointing"] if tuning["gradient_checkpointing"] else [])
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in plain.items()]
+    options += ["--lora-targets", *([targets] if isinstance(targets, str) else targets)]
+    flags = settings["lora"] | {"gradient_checkpointing": settings["gradient_checkpointing"]}
+    options += [
+        f"--{name.replace('_', '-')}" for name in ("rslora", "dora", "gradient_checkpointing") if flags.get(name)
+    ]
+    return options + ([] if settings["packing"] else ["--no-packing"])
+
+
+def tuning_machine(wildcards, input):
+    """The settings that do not change what is learned; taking `input`, they make no adapter stale."""
+    settings = tuning(wildcards)
+    options = [f"--checkpoint-minutes={settings['checkpoint_minutes']}"]
+    options += [f"--fsdp={settings['fsdp']}"] if settings["fsdp"] else []
+    if settings["report_to"] == "tensorboard":
+        folder = f"{wildcards.results}/logs/{wildcards.lang}/{wildcards.variant}{wildcards.stage}adapter.tensorboard"
+        options.append(f"--tensorboard={folder}")
+    return options
 
 
 def evaluation_prompts(wildcards):

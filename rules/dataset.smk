@@ -70,7 +70,7 @@ rule threads:
         library=library("errors", "files", "messages", "progress", "prompts", "threads_file", "trees"),
         after=once_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",
-        template=prompt_template(),
+        template=prompt_template(BASE_MODEL),
     output:
         threads="{results}/{lang}/threads/{split}.jsonl",
         accounting="{results}/{lang}/threads/{split}.accounting.json",

@@ -19,24 +19,24 @@ rule evaluate:
         ),
         after=once_split,
         adapter=rules.tune.output.adapter,
-        base_model=model_folder(BASE_MODEL, "base"),
+        base_model=base_model,
         threads="{results}/{lang}/threads/validation.jsonl",
         prompts=evaluation_prompts,
     output:
-        metrics="{results}/{lang}/evaluation/metrics.json",
-        samples="{results}/{lang}/evaluation/samples.jsonl",
-        plot="{results}/{lang}/evaluation/language.svg",
+        metrics="{results}/{lang}/{variant}{stage}evaluation/metrics.json",
+        samples="{results}/{lang}/{variant}{stage}evaluation/samples.jsonl",
+        plot="{results}/{lang}/{variant}{stage}evaluation/language.svg",
     log:
-        "{results}/logs/{lang}/evaluation.log",
+        "{results}/logs/{lang}/{variant}{stage}evaluation.log",
     benchmark:
-        "{results}/benchmarks/{lang}/evaluation.jsonl"
+        "{results}/benchmarks/{lang}/{variant}{stage}evaluation.jsonl"
     conda:
         "../envs/evaluation.yaml"
     threads: 8
     resources:
         mem_mb=more_if_tried_again(24000),
         runtime=more_if_tried_again(60),
-        gpu=min(1, config["tuning"]["gpus"]),
+        gpu=lambda wildcards: min(1, tuning(wildcards)["gpus"]),
         disk_mb=10,
     params:
         name=language_name,
@@ -44,7 +44,7 @@ rule evaluate:
         prompts_count=config["evaluation"]["prompts"],
         max_new_tokens=config["evaluation"]["max_new_tokens"],
         system_prompt=system_prompt,
-        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/evaluation",
+        folder=lambda wildcards, output: str(Path(output.metrics).parent),
     shell:
         r"""
         python {input.script} \

@@ -1,11 +1,44 @@
-"""Tuning: the base model fetched once, then a LoRA adapter trained on the threads."""
+"""Tuning: the base model fetched once, then a LoRA adapter trained on the threads, or on preferences."""
+
+
+rule fetch_chat_template:
+    input:
+        script="scripts/fetch_chat_template.py",
+        library=library("chat_templates", "errors", "fetching", "files", "progress", "prompts", "references"),
+        files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
+        templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
+    output:
+        template=directory("{results}/models/templates/{model}"),
+    log:
+        "{results}/logs/models/templates/{model}.log",
+    benchmark:
+        "{results}/benchmarks/models/templates/{model}.jsonl"
+    localrule: True
+    conda:
+        "../envs/tuning.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+        disk_mb=100,
+    params:
+        reference=lambda wildcards: BASE_MODELS[wildcards.model],
+        prompt_format=config["threads"]["prompt_format"],
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 python {input.script} \
+            --model {params.reference:q} \
+            --prompt-format {params.prompt_format:q} \
+            --templates config/templates \
+            --output {output.template:q} 2>&1 | tee {log:q}
+        """
 
 
 rule fetch_base_model:
     input:
         script="scripts/fetch_base_model.py",
         library=library("causal_models", "errors", "fetching", "files", "progress", "references"),
-        files=local_model_files(BASE_MODEL),
+        files=lambda wildcards: local_model_files(BASE_MODELS[wildcards.model]),
     output:
         model=directory("{results}/models/base/{model}"),
     log:
@@ -34,50 +67,66 @@ rule tune:
     input:
         script="scripts/tune.py",
         library=library(
+            "callbacks",
             "cards",
             "causal",
             "checkpoints",
+            "distributed",
             "errors",
             "fetching",
             "files",
             "gpus",
+            "pairs",
+            "preferences",
+            "preferences_file",
             "progress",
             "prompts",
             "references",
+            "sequences",
             "threads_file",
+            "trainers",
+            "training_data",
             "trees",
             "tuning",
         ),
         after=once_split,
-        threads="{results}/{lang}/threads/train.jsonl",
-        base_model=model_folder(BASE_MODEL, "base"),
-        template=prompt_template(),
+        data=training_data,
+        validation=validation_data,
+        base_model=base_model,
+        template=template,
+        adapter=adapter_before,
     output:
-        adapter=directory("{results}/{lang}/adapter"),
+        adapter=directory("{results}/{lang}/{variant}{stage}adapter"),
     log:
-        "{results}/logs/{lang}/adapter.log",
+        "{results}/logs/{lang}/{variant}{stage}adapter.log",
     benchmark:
-        "{results}/benchmarks/{lang}/adapter.jsonl"
+        "{results}/benchmarks/{lang}/{variant}{stage}adapter.jsonl"
     conda:
         "../envs/tuning.yaml"
     threads: 8
     resources:
         mem_mb=more_if_tried_again(24000),
         runtime=720,
-        gpu=config["tuning"]["gpus"],
+        gpu=lambda wildcards: tuning(wildcards)["gpus"],
         disk_mb=4000,
     params:
         name=language_name,
-        options=tuning_options(),
+        validation=lambda wildcards, input: ["--validation", *input.validation] if input.validation else [],
+        adapter=lambda wildcards, input: ["--adapter", *input.adapter] if input.adapter else [],
+        options=tuning_options,
+        machine=tuning_machine,
     shell:
         r"""
         python {input.script} \
-            --threads {input.threads:q} \
+            --data {input.data:q} \
+            {params.validation:q} \
             --base-model {input.base_model:q} \
+            {params.adapter:q} \
             --template {input.template:q} \
             --target {wildcards.lang:q} \
             --name {params.name:q} \
             {params.options:q} \
+            {params.machine:q} \
             --gpus {resources.gpu} \
             ${{SLURM_JOB_ID:+--time-budget {resources.runtime}}} \
             --output {output.adapter:q} 2>&1 | tee {log:q}

@@ -8,7 +8,7 @@ from mothertongue.errors import run
 from mothertongue.files import write_json, write_jsonl
 from mothertongue.messages import TRANSLATED, read
 from mothertongue.progress import say
-from mothertongue.prompts import read_template
+from mothertongue.prompts import InexactTemplate, read_template
 from mothertongue.threads_file import as_rows
 
 
@@ -39,10 +39,9 @@ def main() -> None:
     arguments = parse_arguments()
     table = read(arguments.dataset, TRANSLATED)
     template = read_template(arguments.template)
-    if not template.marks_assistant:
-        say(
-            "threads: warning: the template does not mark the assistant's words ({% generation %}): tune will refuse it"
-        )
+    if objection := template.objection():
+        raise InexactTemplate(objection)
+    say(f"threads: chat template: {template.name}")
     selection = trees.select(trees.from_table(table), arguments.select)
     lang = table["lang"][0].as_py() if len(table) else ""
     write_jsonl(arguments.output, as_rows(selection.threads, lang, arguments.system_prompt, template))

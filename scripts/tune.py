@@ -74,7 +74,13 @@ def parse_arguments() -> argparse.Namespace:
     course.add_argument("--batch-size", type=int, default=4, help="sequences read at once, by all GPUs together")
     course.add_argument("--accumulation", type=int, default=1, help="batches a step")
     course.add_argument("--target-tokens", type=int, help="assistant's tokens a step: sets --accumulation")
-    course.add_argument("--max-length", type=int, default=1024, help="tokens of a sequence; what is longer is cut")
+    course.add_argument("--max-length", type=int, default=1024, help="tokens of a sequence")
+    course.add_argument(
+        "--too-long",
+        choices=("split", "cut"),
+        default="split",
+        help="threads longer than --max-length: divided between exchanges, or cut at their end",
+    )
     course.add_argument("--no-packing", dest="packing", action="store_false", help="one thread a sequence")
     course.add_argument("--gradient-checkpointing", action="store_true", help="less memory for a quarter more time")
     course.add_argument(
@@ -113,9 +119,10 @@ def main() -> None:
     tokenizer = causal.load_tokenizer(arguments.base_model)
     template = training_data.template_for(arguments.template, tokenizer)
     train, validation = (
-        training_data.tokenize(some, template, tokenizer, settings.method, settings.max_length)
+        training_data.tokenize(some, template, tokenizer, settings.method, settings.max_length, arguments.too_long)
         for some in (rows, held_out)
     )
+    say(f"tune: chat template: {template.name}")
     say(f"tune: {train}")
     tuning.check(settings, validation.data, arguments.fsdp is not None)
 
@@ -128,6 +135,7 @@ def main() -> None:
         "data": sha256(arguments.data),
         "validation data": sha256(arguments.validation) if arguments.validation else None,
         "template": template.source,
+        "too long": arguments.too_long,
         "base model": f"{base['reference']}@{base['revision']}",
         "adapter": folder_checksums(arguments.adapter) if arguments.adapter else None,
         "FSDP": arguments.fsdp is not None,
@@ -147,14 +155,14 @@ def main() -> None:
         "lang": arguments.target,
         "system_prompt": training_data.system_prompt(rows[0]),
         "base_model": base,
-        "data": train.account | {"sha256": made_of["data"]},
+        "data": train.account | {"too_long": arguments.too_long, "sha256": made_of["data"]},
         "validation_data": validation.account,
     }
     with whole_folder(arguments.output) as folder:
         origin = (base["hub_id"], base["revision"]) if base["hub_id"] else (str(arguments.base_model), None)
         tuning.save(trainer, tokenizer, template, folder, weights, *origin)
         write_json(folder / "training.json", record)
-        card = cards.adapter_card(arguments.target, arguments.name, record, arguments.template.name)
+        card = cards.adapter_card(arguments.target, arguments.name, record, template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(work)
     say(

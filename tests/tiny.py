@@ -31,6 +31,68 @@ def tiny_tokenizer():
     )
 
 
+# The control tokens of the families whose templates we ship: beginning of text (None: the tokenizer has none), end of
+# text, others.
+FAMILIES = {
+    "llama2": ("<s>", "</s>", []),
+    "llama3": ("<|begin_of_text|>", "<|eot_id|>", ["<|start_header_id|>", "<|end_header_id|>", "<|end_of_text|>"]),
+    "mistral": ("<s>", "</s>", []),
+    "chatml": (None, "<|im_end|>", ["<|im_start|>", "<|endoftext|>"]),
+    "gemma": ("<bos>", "<eos>", ["<pad>", "<start_of_turn>", "<end_of_turn>"]),
+    "phi3": ("<s>", "<|endoftext|>", ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"]),
+    "zephyr": ("<s>", "</s>", []),
+}
+
+
+@cache
+def family_tokenizer(family, kind):
+    """A small tokenizer with a family's control tokens: `bytes` as GPT-2's and Llama 3's, `pieces` as Llama 2's."""
+    import json
+
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bos, eos, others = FAMILIES[family]
+    tokenizer = Tokenizer(models.BPE())
+    alphabet = []
+    if kind == "bytes":
+        tokenizer.pre_tokenizer, tokenizer.decoder = (
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            decoders.ByteLevel(),
+        )
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False)
+    sample = Path(__file__).parent.parent / "config" / "demo" / "messages.jsonl"
+    tokenizer.train_from_iterator(sample.read_text(encoding="utf-8").splitlines()[:60], trainer)
+    if kind == "pieces":
+        # As converted from SentencePiece: nothing divides the text, unknown characters fall back to their bytes, and
+        # Llama 2 puts a space before the text (Gemma does not).
+        state = json.loads(tokenizer.to_str())
+        vocabulary = state["model"]["vocab"]
+        for piece in ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]:
+            vocabulary[piece] = len(vocabulary)
+        state["model"] |= {"byte_fallback": True, "fuse_unk": True, "unk_token": "<unk>"}
+        tokenizer = Tokenizer.from_str(json.dumps(state | {"pre_tokenizer": None}))
+        space = normalizers.Replace(" ", "▁")
+        before = [] if family == "gemma" else [normalizers.Prepend("▁")]
+        tokenizer.normalizer = normalizers.Sequence([*before, space])
+        strip = [] if family == "gemma" else [decoders.Strip(" ", 1, 0)]
+        tokenizer.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
+        )
+    # Phi-3's control tokens swallow the white space behind them.
+    added = [AddedToken(token, special=True, normalized=False, rstrip=family == "phi3") for token in others]
+    tokenizer.add_special_tokens([*([bos] if bos else []), eos, *added])
+    if bos and family != "phi3":
+        first = (bos, tokenizer.token_to_id(bos))
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[first])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, clean_up_tokenization_spaces=False
+    )
+
+
 def save_tiny_model(folder: Path) -> None:
     """Write a Llama of random weights and about 100,000 parameters, with the tokenizer, as the hub would have it."""
     import torch

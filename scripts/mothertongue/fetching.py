@@ -23,7 +23,8 @@ from mothertongue.references import Reference, locate
 
 RECORD = "fetched.json"
 # Weights in safetensors only, and what a tokenizer and a configuration consist of.
-HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
+WEIGHTS = ["*.safetensors"]
+SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
 _HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
@@ -41,18 +42,19 @@ def fetch(reference: Reference, folder: Path) -> None:
     write_record(folder, reference, bring(reference, folder))
 
 
-def bring(reference: Reference, folder: Path, pickle: bool = False) -> Resolved:
+def bring(reference: Reference, folder: Path, pickle: bool = False, weights: bool = True) -> Resolved:
     """Bring a model's files into `folder`: downloaded, linked (local folder) or copied (package).
 
     `pickle` allows pytorch_model.bin from the hub where a model has no safetensors, as NLLB and many OPUS-MT models.
+    Without `weights` only the small files are downloaded, and nothing is copied.
     """
     if reference.kind == "hub":
-        return _download(reference, folder, pickle)
+        return _download(reference, folder, pickle, weights)
     source = locate(reference)
     for path in sorted(source.iterdir()) if source.is_dir() else [source]:
         if path.is_file() and path.name != RECORD:
             # Local models can be huge: linked, not copied.
-            _link(path, folder) if reference.kind == "folder" else shutil.copy2(path, folder)
+            _link(path, folder) if reference.kind == "folder" or not weights else shutil.copy2(path, folder)
     revision = _version(reference) if reference.kind == "package" else None
     return Resolved(revision, licence(reference))
 
@@ -115,20 +117,20 @@ def identity(folder: Path) -> str:
     return f"{record['reference']}@{record['revision']}"
 
 
-def _download(reference: Reference, folder: Path, pickle: bool) -> Resolved:
+def _download(reference: Reference, folder: Path, pickle: bool, weights: bool) -> Resolved:
     """Download a hub model at the commit that its revision names now."""
     from huggingface_hub import snapshot_download
 
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
-    weights = ["pytorch_model*.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
+    pickled = ["pytorch_model*.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
     repository, _ = reference.hub_id
     with _hub_errors(reference):
         snapshot_download(
             repository,
             revision=info.sha,
             local_dir=folder,
-            allow_patterns=HUB_FILES + weights,
+            allow_patterns=[*WEIGHTS, *SMALL_FILES, *pickled] if weights else SMALL_FILES,
             ignore_patterns=HUB_LEFT_OUT,
         )
     shutil.rmtree(folder / ".cache", ignore_errors=True)

@@ -5,26 +5,33 @@ from typing import Any
 
 from mothertongue.errors import UserError
 from mothertongue.files import read_jsonl
-from mothertongue.prompts import Template, render
+from mothertongue.prompts import InexactTemplate, Template, render
 from mothertongue.trees import Message
 
 Row = dict[str, Any]
 
 
 def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> list[Row]:
-    """The lines of the file. A thread is named after its last message, which no other thread ends with."""
+    """The lines of the file. A thread is named after its last message, which no other thread ends with.
+
+    Raises UserError naming the thread whose assistant's words the template does not tell exactly.
+    """
     rows = []
     for thread in threads:
         messages: list[Row] = [message.turn | {"message_id": message.id} for message in thread]
         if system_prompt:
             messages.insert(0, {"role": "system", "content": system_prompt, "message_id": None})
+        try:
+            text = render(messages, template)
+        except InexactTemplate as error:
+            raise UserError(f"thread {thread[-1].id}: {error}") from None
         rows.append(
             {
                 "thread_id": thread[-1].id,
                 "message_tree_id": thread[0].tree,
                 "lang": lang,
                 "messages": messages,
-                "text": render(messages, template),
+                "text": text,
             }
         )
     return rows

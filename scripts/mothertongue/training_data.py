@@ -1,14 +1,15 @@
 """What training reads: threads (sft) or preference pairs (dpo, orpo), tokenized, with an account of what was cut."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mothertongue import sequences
 from mothertongue.errors import UserError
 from mothertongue.pairs import Pair, encode_pairs
 from mothertongue.preferences_file import read_preferences
-from mothertongue.prompts import Encoded, Template, encode, end_of_turn, read_template, with_tokens_of
+from mothertongue.prompts import Encoded, InexactTemplate, Template, end_of_turn, read_template, with_tokens_of
 from mothertongue.threads_file import read_threads
 
 Row = Mapping[str, Any]
@@ -44,36 +45,28 @@ def read_some(method: str, path: Path) -> list[Row]:
 def template_for(path: Path, tokenizer: Any) -> Template:
     """A chat template with the tokenizer's special tokens.
 
-    Raises UserError where it does not mark the assistant's words, or does not suit the tokenizer.
+    Raises UserError where it does not tell the assistant's words exactly, or does not suit the tokenizer.
     """
-    template = read_template(path)
-    if not template.marks_assistant:
-        raise UserError(
-            f"{path}: this chat template does not mark the assistant's words with {{% generation %}}; "
-            "set threads.prompt_format to llama2, chatml or a template of your own that does"
-        )
-    template = with_tokens_of(template, tokenizer)
+    template = with_tokens_of(read_template(path), tokenizer)
+    if objection := template.objection():
+        raise InexactTemplate(objection)
     end_of_turn(template, tokenizer)
     return template
 
 
-def tokenize(rows: Sequence[Row], template: Template, tokenizer: Any, method: str, max_length: int) -> Tokenized:
-    """Rows as sequences of at most `max_length` tokens. Raises UserError where none of some teaches anything."""
+def tokenize(
+    rows: Sequence[Row], template: Template, tokenizer: Any, method: str, max_length: int, too_long: str
+) -> Tokenized:
+    """Rows as sequences of at most `max_length` tokens; longer threads are split or cut, as `too_long` says.
+
+    Raises UserError where none of some teaches anything.
+    """
     if method != "sft":
         return Tokenized(*encode_pairs(rows, template, tokenizer, max_length))
-    whole = [encode(row["messages"], template, tokenizer) for row in rows]
-    cut = [thread.cut(max_length) for thread in whole]
-    lost = [len(a.input_ids) - len(b.input_ids) for a, b in zip(whole, cut, strict=True)]
-    kept = [thread for thread in cut if thread.targets]
-    if rows and not kept:
+    fitted, account = sequences.fit([row["messages"] for row in rows], template, tokenizer, max_length, too_long)
+    if rows and not fitted:
         raise UserError("no thread has an assistant's word within tuning.max_length; raise it or check the threads")
-    account = {
-        "threads": len(kept),
-        "threads_without_target": len(rows) - len(kept),
-        "cut_threads": sum(count > 0 for count in lost),
-        "cut_tokens": sum(lost),
-    }
-    return Tokenized(kept, account)
+    return Tokenized(fitted, asdict(account))
 
 
 def system_prompt(row: Row) -> str:

@@ -62,7 +62,7 @@ def dry_run_inputs(engine):
 
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "-n", "--forceall", "--nolock",
-         "--config", f"translation={{engine: {engine}, {ENGINES[engine]}}}",
+         "--config", f"translation={{engine: {engine}, {ENGINES[engine]}}}", "threads={prompt_format: auto}",
          "--", "results/demo/pt/evaluation/metrics.json", "results/demo/pt/preferences/train.jsonl"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
@@ -79,8 +79,9 @@ def dry_run_inputs(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_rules_list_their_script_and_the_modules_it_imports(engine):
     inputs = dry_run_inputs(engine)
-    data = {"fetch", "split", "translate", "combine", "threads", "preferences"}
-    assert data | {"fetch_base_model", "tune", "evaluate"} <= set(inputs)
+    data = {"split", "translate", "combine", "threads", "preferences"}
+    fetches = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model"}
+    assert data | fetches | {"tune", "evaluate"} <= set(inputs)
     for rule, files in inputs.items():
         script = Path(f"scripts/{rule}.py")
         assert str(script) in files

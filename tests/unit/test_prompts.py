@@ -1,11 +1,14 @@
 """Templates render as their families do, train on the assistant's words alone, and let no text become control."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+import trl
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_tokenizer
+from tiny import FAMILIES, family_tokenizer, tiny_tokenizer
+from transformers import AutoTokenizer
 
 from mothertongue import prompts
 
@@ -24,7 +27,51 @@ CHATML = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
     "'\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-OFFICIAL = {"llama2": LLAMA2, "chatml": CHATML}
+# The official template of Mistral 7B Instruct v0.2 and Mixtral 8x7B Instruct v0.1.
+MISTRAL = """{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content'] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('roles must alternate') }}
+    {%- endif %}
+    {%- if message['role'] == 'user' %}
+        {%- if loop.first and system_message is defined %}
+            {{- ' [INST] ' + system_message + '\\n\\n' + message['content'] + ' [/INST]' }}
+        {%- else %}
+            {{- ' [INST] ' + message['content'] + ' [/INST]' }}
+        {%- endif %}
+    {%- elif message['role'] == 'assistant' %}
+        {{- ' ' + message['content'] + eos_token}}
+    {%- endif %}
+{%- endfor %}
+"""
+# The official template of Zephyr 7B beta and TinyLlama 1.1B chat.
+ZEPHYR = (
+    "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}"
+    "\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
+    "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n"
+    "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"
+)
+
+
+def shipped(name):
+    """A model's own template as trl ships it."""
+    return (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text()
+
+
+OFFICIAL = {"llama2": LLAMA2, "llama3": shipped("llama3"), "mistral": MISTRAL, "chatml": CHATML,
+            "gemma": shipped("gemma3"), "phi3": shipped("phi3"), "zephyr": ZEPHYR}  # fmt: skip
+# What ends the assistant's turn, and how our template parts it from the text.
+END = {"llama2": " </s>", "llama3": "<|eot_id|>", "mistral": "</s>", "chatml": "<|im_end|>", "gemma": "<end_of_turn>",
+       "phi3": "<|end|>", "zephyr": "</s>"}  # fmt: skip
+TOKENIZERS = [(family, kind) for family in FAMILIES for kind in ("bytes", "pieces")]
+STORIES = Path(__file__).parents[3] / "shared/data/models/stories260k"
 THREAD = [
     {"role": "system", "content": "Responda em português."},
     {"role": "user", "content": "Olá! Quanto é 2 + 2?"},
@@ -32,6 +79,7 @@ THREAD = [
     {"role": "user", "content": "E 3 + 3?"},
     {"role": "assistant", "content": "São 6.\n\nMais algo?"},
 ]
+unhurried = settings(deadline=None, max_examples=30)
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=40)
 
 
@@ -40,80 +88,269 @@ def tokenizer():
     return tiny_tokenizer()
 
 
-def template(name):
-    return prompts.read_template(TEMPLATES / f"{name}.jinja")
+def template(name, tokenizer=None):
+    read = prompts.read_template(TEMPLATES / f"{name}.jinja")
+    return prompts.with_tokens_of(read, tokenizer) if tokenizer else read
 
 
-def test_golden_texts():
-    assert prompts.render(THREAD, template("llama2")) == (
-        "<s>[INST] <<SYS>>\nResponda em português.\n<</SYS>>\n\nOlá! Quanto é 2 + 2? [/INST] São 4. </s>"
-        "<s>[INST] E 3 + 3? [/INST] São 6.\n\nMais algo? </s>"
-    )
-    assert prompts.render(THREAD[:3], template("chatml")) == (
-        "<|im_start|>system\nResponda em português.<|im_end|>\n<|im_start|>user\nOlá! Quanto é 2 + 2?<|im_end|>\n"
-        "<|im_start|>assistant\nSão 4.<|im_end|>\n"
-    )
+def trained(encoded, tokenizer):
+    """What the loss falls on, one text an answer."""
+    runs, before = [], -100
+    for token, label in zip(encoded.input_ids, encoded.labels, strict=True):
+        assert label in (-100, token)
+        if label >= 0:
+            runs = [*runs[:-1], [*runs[-1], label]] if before >= 0 else [*runs, [label]]
+        before = label
+    return [tokenizer.decode(run) for run in runs]
+
+
+def plain(text):
+    """Without white space around it; tokenizers made of pieces write a space as ▁, and cannot tell the two apart."""
+    return text.replace("▁", " ").strip()
+
+
+GOLDEN = {
+    "llama2": "<s>[INST] <<SYS>>\nResponda em português.\n<</SYS>>\n\nOlá! Quanto é 2 + 2? [/INST] São 4. </s>"
+    "<s>[INST] E 3 + 3? [/INST] São 6.\n\nMais algo? </s>",
+    "llama3": "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nResponda em português.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nOlá! Quanto é 2 + 2?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\nSão 4.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nE 3 + 3?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\nSão 6.\n\nMais algo?<|eot_id|>",
+    "mistral": "<s> [INST] Responda em português.\n\nOlá! Quanto é 2 + 2? [/INST] São 4.</s>"
+    " [INST] E 3 + 3? [/INST] São 6.\n\nMais algo?</s>",
+    "chatml": "<|im_start|>system\nResponda em português.<|im_end|>\n<|im_start|>user\nOlá! Quanto é 2 + 2?<|im_end|>\n"
+    "<|im_start|>assistant\nSão 4.<|im_end|>\n<|im_start|>user\nE 3 + 3?<|im_end|>\n"
+    "<|im_start|>assistant\nSão 6.\n\nMais algo?<|im_end|>\n",
+    "gemma": "<bos><start_of_turn>user\nResponda em português.\n\nOlá! Quanto é 2 + 2?<end_of_turn>\n"
+    "<start_of_turn>model\nSão 4.<end_of_turn>\n<start_of_turn>user\nE 3 + 3?<end_of_turn>\n"
+    "<start_of_turn>model\nSão 6.\n\nMais algo?<end_of_turn>\n",
+    "phi3": "<|system|>\nResponda em português.<|end|>\n<|user|>\nOlá! Quanto é 2 + 2?<|end|>\n<|assistant|>\nSão 4.<|end|>\n"
+    "<|user|>\nE 3 + 3?<|end|>\n<|assistant|>\nSão 6.\n\nMais algo?<|end|>\n<|endoftext|>",
+    "zephyr": "<|system|>\nResponda em português.</s>\n<|user|>\nOlá! Quanto é 2 + 2?</s>\n<|assistant|>\nSão 4.</s>\n"
+    "<|user|>\nE 3 + 3?</s>\n<|assistant|>\nSão 6.\n\nMais algo?</s>\n",
+}
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-@pytest.mark.parametrize("thread", [THREAD, THREAD[1:], THREAD[:2]])
-def test_rendering_is_the_familys_own(name, thread, tokenizer):
+def test_golden_texts(name):
+    assert prompts.render(THREAD, template(name)) == GOLDEN[name]
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("thread", [THREAD, THREAD[1:], THREAD[:2], THREAD[1:2], THREAD[:3], THREAD[:4]])
+def test_rendering_is_the_familys_own(name, thread):
     prompt = thread[-1]["role"] == "user"
+    tokenizer = family_tokenizer(name, "bytes")
     official = tokenizer.apply_chat_template(
         thread, chat_template=OFFICIAL[name], tokenize=False, add_generation_prompt=prompt
     )
-    assert prompts.render(thread, template(name), prompt=prompt) == official
+    assert prompts.render(thread, template(name, tokenizer), prompt=prompt) == official
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
-def test_the_loss_falls_on_the_assistant_and_its_end_of_turn_alone(name, tokenizer):
-    encoded = prompts.encode(THREAD, template(name), tokenizer)
-    trained = [i for i, label in zip(encoded.input_ids, encoded.labels, strict=True) if label >= 0]
-    assert all(label in (-100, i) for i, label in zip(encoded.input_ids, encoded.labels, strict=True))
-    end = {"llama2": " </s>", "chatml": "<|im_end|>"}[name]
-    space = {"llama2": " ", "chatml": ""}[name]
-    assert tokenizer.decode(trained) == f"{space}São 4.{end}{space}São 6.\n\nMais algo?{end}"
-    assert prompts.end_of_turn(template(name), tokenizer) == tokenizer.convert_tokens_to_ids(end.strip())
+def test_variants_of_a_familys_template_are_rendered_alike():
+    gemma, phi = family_tokenizer("gemma", "bytes"), family_tokenizer("phi3", "bytes")
+    for name, variant, tokenizer, thread in [
+        ("gemma", "gemma", gemma, THREAD[1:]), ("phi3", "phi3_5", phi, THREAD), ("phi3", "phi3_5", phi, THREAD[1:])
+    ]:  # fmt: skip
+        official = tokenizer.apply_chat_template(thread, chat_template=shipped(variant), tokenize=False)
+        assert prompts.render(thread, template(name, tokenizer)) == official
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
-def test_what_is_trained_is_what_chat_asks_for(name, tokenizer):
-    """The tokens of a prompt are the beginning of the tokens of the whole thread."""
-    whole = prompts.encode(THREAD, template(name), tokenizer)
-    prompt = prompts.encode_prompt(THREAD[:-1], template(name), tokenizer)
+@pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
+@pytest.mark.parametrize("thread", [THREAD, THREAD[1:], THREAD[1:3]])
+def test_the_loss_falls_on_the_assistant_and_its_end_of_turn_alone(name, kind, thread):
+    tokenizer = family_tokenizer(name, kind)
+    own = template(name, tokenizer)
+    answers = [message["content"] for message in thread if message["role"] == "assistant"]
+    found = trained(prompts.encode(thread, own, tokenizer), tokenizer)
+    space = " " if kind == "bytes" and name in ("llama2", "mistral") else ""
+    assert found == [f"{space}{answer}{END[name]}" for answer in answers]
+    assert prompts.end_of_turn(own, tokenizer) == tokenizer.convert_tokens_to_ids(END[name].strip())
+    assert own.objection() is None
+
+
+@pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
+@unhurried
+@given(question=words, answer=words)
+def test_what_is_trained_is_what_chat_asks_for(name, kind, question, answer):
+    """The tokens of a prompt are the beginning of the tokens of the whole thread; then comes what is learned."""
+    tokenizer = family_tokenizer(name, kind)
+    own = template(name, tokenizer)
+    thread = [*THREAD[:3], {"role": "user", "content": question}, {"role": "assistant", "content": f"{answer}!"}]
+    whole = prompts.encode(thread, own, tokenizer)
+    prompt = prompts.encode_prompt(thread[:-1], own, tokenizer)
     assert whole.input_ids[: len(prompt)] == prompt
-    assert whole.labels[len(prompt)] >= 0
+    assert whole.labels[len(prompt)] >= 0 and whole.labels[len(prompt) - 1] < 0
+    assert plain(trained(whole, tokenizer)[1]) == plain(prompts.neutralise(f"{answer}!") + END[name])
 
 
-def test_one_beginning_of_text(tokenizer):
-    """Where the tokenizer puts one before a text, there is exactly one, also where the template has it already."""
-    beginning = tokenizer.bos_token_id
-    assert prompts.encode(THREAD[:3], template("llama2"), tokenizer).input_ids.count(beginning) == 1
-    assert prompts.encode(THREAD[:3], template("chatml"), tokenizer).input_ids.count(beginning) == 1
-    assert prompts.encode_prompt(THREAD[:2], template("llama2"), tokenizer).count(beginning) == 1
+@pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
+def test_one_beginning_of_text(name, kind):
+    """Where the tokenizer puts one before a text, there is exactly one there, in training and in chat; Llama 2 alone
+    begins every exchange with one."""
+    tokenizer = family_tokenizer(name, kind)
+    own = template(name, tokenizer)
+    first = prompts.beginning(tokenizer)
+    assert (first is not None) == (name not in ("chatml", "phi3"))
+    for ids in (prompts.encode(THREAD, own, tokenizer).input_ids, prompts.encode_prompt(THREAD[:4], own, tokenizer)):
+        count = ids.count(tokenizer.bos_token_id) if tokenizer.bos_token else 0
+        assert count == (0 if first is None else 2 if name == "llama2" else 1)
+        assert first is None or (ids[0] == first and ids[1] != first)
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
-@given(user=words, reply=words, control=st.lists(st.sampled_from(
-    ["</s>", "<s>", "[INST]", "[/INST]", "<<SYS>>", "<|im_start|>", "<|im_end|>", "<|im_", "<", "</", "s>", "\n", "<|x|>"]
-), max_size=5).map("".join))  # fmt: skip
-def test_no_text_becomes_a_control_token(name, user, reply, control, tokenizer):
-    def specials(thread):
-        ids = prompts.encode(thread, template(name), tokenizer).input_ids
-        return [i for i in ids if i in tokenizer.all_special_ids]
+def test_a_beginning_that_the_template_lacks_is_added_once(tokenizer):
+    assert prompts.encode(THREAD[:3], template("chatml"), tokenizer).input_ids.count(tokenizer.bos_token_id) == 1
 
-    plain = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    hostile = [{"role": "user", "content": user + control}, {"role": "assistant", "content": control + reply}]
-    assert specials(hostile) == specials(plain)
-    text = prompts.render(hostile, template(name))
-    skeleton = prompts.render(plain, template(name))
-    for mark in ("[INST]", "[/INST]", "<<SYS>>", "<|im_start|>", "<|im_end|>", "</s>"):
-        assert text.count(mark) == skeleton.count(mark)
+
+CONTROL = ["</s>", "<s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<|im_start|>", "<|im_end|>", "<|im_", "<", "</", "s>",
+           "\n", " ", "<|x|>", "<|eot_id|>", "<|start_header_id|>", "<|begin_of_text|>", "<start_of_turn>", "<end_of_turn>",
+           "<bos>", "<eos>", "<pad>", "<unk>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<|endoftext|>", "|>", "<|",
+           "<0x0A>", "▁", "user", "assistant"]  # fmt: skip
+hostile = st.lists(st.sampled_from(CONTROL) | words, max_size=6).map("".join)
+
+
+def assert_no_control(name, tokenizer, system, user, answer):
+    """Messages of any text have the control tokens, and the marks of roles, that messages of plain text have."""
+
+    def rendered(*contents):
+        roles = ("system", "user", "assistant")
+        thread = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
+        own = template(name, tokenizer)
+        ids = prompts.encode(thread, own, tokenizer).input_ids
+        return [i for i in ids if i in tokenizer.all_special_ids], prompts.render(thread, own)
+
+    specials, text = rendered(system, user, answer)
+    plain, skeleton = rendered("a", "b", "c")
+    assert specials == plain
+    for mark in CONTROL:
+        if mark[:1] in "<[" and mark[-1:] in ">]" and mark != "<0x0A>":
+            assert text.count(mark) == skeleton.count(mark)
+
+
+@pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
+@unhurried
+@given(system=hostile, user=hostile, answer=hostile)
+def test_no_text_becomes_a_control_token(name, kind, system, user, answer):
+    assert_no_control(name, family_tokenizer(name, kind), system, user, answer)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@unhurried
+@given(system=hostile, user=hostile, answer=hostile)
+def test_nor_with_another_familys_tokenizer(name, system, user, answer):
+    assert_no_control(name, tiny_tokenizer(), system, user, answer)
+
+
+@pytest.mark.skipif(not STORIES.is_dir(), reason="the real Llama tokenizer is not at hand")
+@pytest.mark.parametrize("name", ["llama2", "mistral", "zephyr"])
+@unhurried
+@given(system=hostile, user=hostile, answer=hostile)
+def test_nor_with_a_real_llama_tokenizer(name, system, user, answer):
+    assert_no_control(name, real_llama(), system, user, answer)
+
+
+@cache
+def real_llama():
+    return AutoTokenizer.from_pretrained(STORIES)
 
 
 def test_harmless_text_is_left_alone():
-    text = "Use <b>bold</b>, a[INSTANCE], 3 < 4 > 2, `x | y` and s>t."
+    text = "Use <b>bold</b>, <table>, a[INSTANCE], 3 < 4 > 2, `x | y` and s>t."
     assert prompts.neutralise(text) == text
+
+
+# Templates without {% generation %} of models at hand, the family whose tokens they use, and how they end a turn.
+UNMARKED = {"llama3": "llama3", "llama3_1": "llama3", "gemma3": "gemma", "phi3": "phi3", "phi3_5": "phi3",
+            "qwen2_5": "chatml", "qwen3_instruct_2507": "chatml"}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+@pytest.mark.parametrize("name", UNMARKED)
+@unhurried
+@given(question=hostile, answer=hostile)
+def test_a_template_without_marks_is_learned_from_as_exactly(name, kind, question, answer):
+    family = UNMARKED[name]
+    tokenizer = family_tokenizer(family, kind)
+    own = prompts.with_tokens_of(prompts.Template(shipped(name)), tokenizer)
+    assert not own.marks_assistant and own.objection() is None
+    thread = [*THREAD[:3], {"role": "user", "content": question}, {"role": "assistant", "content": f"{answer}!"}]
+    whole = prompts.encode(thread, own, tokenizer)
+    said = prompts.neutralise(f"{answer}!", prompts.special_tokens(tokenizer))
+    assert [plain(text) for text in trained(whole, tokenizer)] == [f"São 4.{END[family]}", plain(said + END[family])]
+    prompt = prompts.encode_prompt(thread[:-1], own, tokenizer)
+    assert whole.input_ids[: len(prompt)] == prompt and whole.labels[len(prompt)] >= 0
+
+
+@pytest.mark.parametrize(("name", "own"), [("llama2", LLAMA2), ("mistral", MISTRAL), ("zephyr", ZEPHYR)])
+def test_what_is_found_without_marks_is_what_ours_mark(name, own):
+    for kind in ("bytes", "pieces"):
+        tokenizer = family_tokenizer(name, kind)
+        found = prompts.encode(THREAD, prompts.with_tokens_of(prompts.Template(own), tokenizer), tokenizer)
+        assert found == prompts.encode(THREAD, template(name, tokenizer), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("name", "objection"),
+    [
+        ("gemma", "cannot render a thread (System role not supported)"),
+        ("qwen3", "puts text of its own before the assistant's text"),
+        ("deepseek_r1_distill", "renders what stands before an answer otherwise than in its prompt"),
+        ("llama3_2", "renders the date"),
+        ("gptoss", "renders the date"),
+    ],
+)
+def test_a_template_that_cannot_tell_the_assistants_words_is_refused(name, objection):
+    own = prompts.with_tokens_of(prompts.Template(shipped(name)), family_tokenizer("chatml", "bytes"))
+    assert own.objection().startswith(objection)
+
+
+@pytest.mark.parametrize(
+    ("source", "objection"),
+    [
+        ("{% for m in messages %}{{ m.content }}\n{% endfor %}", "has no control token right after"),
+        ("{% for m in messages %}{{ m.content | upper }}</s>{% endfor %}", "puts text of its own before"),
+        ("{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}", "puts text of its own before"),
+        (
+            "{% for m in messages if m.role != 'system' %}{{ m.content }}</s>{% endfor %}",
+            "changes or leaves out the text of the role 'system'",
+        ),
+        (
+            "{% for m in messages %}{% generation %}{{ m.role }}{% endgeneration %}{{ m.content }}</s>{% endfor %}",
+            "marks other text than the assistant's",
+        ),
+        (
+            "{% for m in messages %}{{ m.content }}{{ '</s>' if loop.last else '<s>' }}{% endfor %}",
+            "renders what stands before an answer otherwise than in its prompt",
+        ),
+        (
+            "{% for m in messages %}{% if m.role == 'assistant' and loop.index0 < 3 and messages[6:] %}-</s>"
+            "{% else %}{{ m.content }}</s>{% endif %}{% endfor %}",
+            "renders a turn otherwise when others follow it",
+        ),
+    ],
+)
+def test_so_are_templates_of_other_faults(source, objection):
+    assert prompts.Template(source).objection().startswith(objection)
+
+
+def test_white_space_that_a_template_marks_behind_the_end_of_turn_is_not_learned():
+    tokenizer = family_tokenizer("gemma", "bytes")
+    own = prompts.with_tokens_of(prompts.Template(shipped("gemma_training")), tokenizer)
+    assert prompts.encode(THREAD[1:], own, tokenizer) == prompts.encode(
+        THREAD[1:], template("gemma", tokenizer), tokenizer
+    )
+
+
+def test_a_thread_that_a_template_rewrites_is_refused():
+    """A thinking model's template drops what stands before `</think>`, where its tokenizer does not know the mark."""
+    own = prompts.Template(
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    assert own.objection() is None
+    with pytest.raises(prompts.InexactTemplate, match=r"choose another threads\.prompt_format: llama2, llama3"):
+        prompts.render([*THREAD[:2], {"role": "assistant", "content": "a</think>b"}], own)
 
 
 def test_the_base_models_own_template_is_read_from_its_folder(tmp_path, tokenizer):

@@ -27,6 +27,10 @@ NOT_STARTED = {
         ["--config", "threads={prompt_format: my.jinja}"],
         "threads.prompt_format: no such template: my.jinja",
     ),
+    "an unknown template": (
+        ["--config", "threads={prompt_format: llama4}"],
+        "expected auto, tokenizer, llama2, llama3, mistral, chatml, gemma, phi3, zephyr or a .jinja file",
+    ),
 }
 NOT_STARTED |= {
     "an unknown engine": (
@@ -130,6 +134,7 @@ def test_the_default_configuration_is_planned_whole_without_a_network(project):
     assert run.code == 0, run
     for line in (
         "fetch_base_model               1",
+        "fetch_chat_template            1",
         "tune                           1",
         "combine                        1",
     ):

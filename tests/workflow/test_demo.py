@@ -89,6 +89,13 @@ def test_the_summary_and_the_chat(demo):
     assert talk.startswith(once) and talk.endswith(once) and len(talk) > 2 * len(once)
 
 
+def test_the_base_models_own_template_needs_no_base_model(demo):
+    run = demo.build("--config", "threads={prompt_format: auto}", "--", "results/demo/pt/threads/train.jsonl")
+    assert run.jobs == {"fetch_chat_template": 1, "threads": 1}
+    log = (demo.root / "results/demo/logs/pt/threads/train.log").read_text()
+    assert "threads: chat template: the base model's own" in log
+
+
 @pytest.mark.skipif(not REAL.is_file(), reason="the real OASST1 sample is not at hand")
 def test_real_messages_are_all_accounted_for(demo):
     demo.build("--config", f"source={{dataset: {REAL}}}", "--", "results/demo/pt/threads/train.jsonl")

@@ -68,7 +68,8 @@ def test_threads_cut_at_the_maximum_length_are_counted(material):
     done = tune(material, "short", "--max-length", "80")
     assert done.returncode == 0, done.stderr
     data = record(material, "short")["data"]
-    assert data["cut_threads"] == 40 and data["cut_tokens"] > 0
+    assert data["cut_threads"] == 40 and data["cut_tokens"] > data["cut_assistant_tokens"] > 0
+    assert data["threads"] == data["sequences"] == 40 and data["too_long"] == "split"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_threads_cut_at_the_maximum_length_are_counted(material):
             "config/templates/chatml.jinja",
             "no thread has an assistant's word within tuning.max_length",
         ),
-        ([], "plain.jinja", "does not mark the assistant's words"),
+        ([], "plain.jinja", "the chat template has no control token right after the assistant's text"),
         (["--data", "none.jsonl"], "config/templates/chatml.jinja", "none.jsonl: no such file"),
         (["--base-model", "scripts"], "config/templates/chatml.jinja", "no fetched.json in it"),
     ],

@@ -1,0 +1,51 @@
+"""Fetch the chat template that a base model is tuned with, and nothing else of the model: its own where that tells the
+assistant's words exactly, else the one of ours for its family. Also says which tokens its tokenizer reads as control.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from mothertongue import chat_templates, fetching
+from mothertongue.errors import run
+from mothertongue.files import whole_folder, write_json
+from mothertongue.progress import say
+from mothertongue.prompts import CHOICE, end_of_turn
+from mothertongue.references import FORMS, parse
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True, help=FORMS)
+    parser.add_argument(
+        "--prompt-format",
+        choices=("auto", "tokenizer"),
+        default="auto",
+        help="tokenizer: the model's own or none; auto (default): one of ours where its own will not do",
+    )
+    parser.add_argument("--templates", type=Path, required=True, help="folder of our own chat templates (.jinja)")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    reference = parse(arguments.model)
+    with tempfile.TemporaryDirectory() as scratch:
+        resolved = fetching.bring(reference, Path(scratch), weights=False)
+        tokenizer = chat_templates.load_tokenizer(Path(scratch))
+    own = chat_templates.own_template(tokenizer)
+    choice = chat_templates.choose(own, arguments.templates, arguments.prompt_format == "tokenizer")
+    end_of_turn(choice.template, tokenizer)  # refuses a template whose end of turn is no token of this model
+    added = {i: {"content": t.content, "special": t.special} for i, t in tokenizer.added_tokens_decoder.items()}
+    with whole_folder(arguments.output) as folder:
+        (folder / "chat_template.jinja").write_text(choice.template.source, encoding="utf-8")
+        write_json(folder / "tokenizer_config.json", choice.template.tokens | {"added_tokens_decoder": added})
+        write_json(folder / CHOICE, {"template": choice.name, "reason": choice.reason})
+        fetching.write_record(folder, reference, resolved)
+    reason = f" ({choice.reason})" if choice.reason else ""
+    say(f"fetch_chat_template: chat template: {choice.name}{reason} -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,76 @@
+"""Threads as token sequences of a maximum length: what is longer is divided between exchanges, or cut, and counted."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import Any
+
+from mothertongue.prompts import Encoded, Message, Template, encode
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of threads: counts of threads and sequences, and of the tokens that no sequence holds.
+
+    A split thread is in several sequences, a cut one lost tokens; one can be both. `cut_assistant_tokens` are those of
+    the lost tokens that would have been learned.
+    """
+
+    threads: int = 0
+    sequences: int = 0
+    split_threads: int = 0
+    cut_threads: int = 0
+    cut_tokens: int = 0
+    cut_assistant_tokens: int = 0
+    threads_without_target: int = 0
+
+    def __add__(self, other: "Account") -> "Account":
+        return Account(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+
+def fit(
+    threads: Sequence[list[Message]], template: Template, tokenizer: Any, max_length: int, how: str
+) -> tuple[list[Encoded], Account]:
+    """The threads as sequences of at most `max_length` tokens that each teach something, in order, and an account.
+
+    `how` is "split": a thread that is longer is divided between exchanges, each part with as many as fit and the system
+    prompt before them; an exchange that does not fit alone is cut at its end. "cut": the first tokens of each thread.
+    """
+    sequences, account = [], Account()
+    for messages in threads:
+        whole = encode(messages, template, tokenizer)
+        parts = [whole]
+        if len(whole.input_ids) > max_length and how == "split":
+            parts = list(_parts(messages, template, tokenizer, max_length))
+        parts = [part for part in parts if part.targets]
+        kept = [part for part in (part.cut(max_length) for part in parts) if part.targets]
+        lost = sum(len(part.input_ids) for part in parts) - sum(len(part.input_ids) for part in kept)
+        unlearned = sum(part.targets for part in parts) - sum(part.targets for part in kept)
+        account += Account(1, len(kept), len(kept) > 1, lost > 0, lost, unlearned, not kept)
+        sequences += kept
+    return sequences, account
+
+
+def _parts(messages: list[Message], template: Template, tokenizer: Any, max_length: int) -> Iterator[Encoded]:
+    """A thread divided between exchanges; a part is longer than `max_length` where one exchange alone is."""
+    system, exchanges = _exchanges(messages)
+    while exchanges:
+        part, count = encode([*system, *exchanges[0]], template, tokenizer), 1
+        while count < len(exchanges):
+            longer = encode([*system, *chain(*exchanges[: count + 1])], template, tokenizer)
+            if len(longer.input_ids) > max_length:
+                break
+            part, count = longer, count + 1
+        yield part
+        exchanges = exchanges[count:]
+
+
+def _exchanges(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]:
+    """The system prompt (none, or one message), and the exchanges: what users say and what the assistant answers."""
+    first = 1 if messages and messages[0]["role"] == "system" else 0
+    exchanges: list[list[Message]] = []
+    for before, message in zip([None, *messages[first:]], messages[first:], strict=False):
+        if before is None or (message["role"] == "user" and before["role"] == "assistant"):
+            exchanges.append([])
+        exchanges[-1].append(message)
+    return messages[:first], exchanges

@@ -1,0 +1,108 @@
+"""Threads longer than the maximum length are divided between exchanges or cut, and nothing is lost without being counted."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_prompts import template
+from tiny import FAMILIES, family_tokenizer
+
+from mothertongue import prompts, sequences
+
+SYSTEM = {"role": "system", "content": "Seja breve."}
+
+
+def thread(*sizes, system=True):
+    """Exchanges of so many words asked and answered, each word told apart by its number."""
+    messages = [SYSTEM] if system else []
+    for at, (asked, answered) in enumerate(sizes):
+        messages.append({"role": "user", "content": " ".join(f"q{at}.{i}" for i in range(asked + 1))})
+        messages.append({"role": "assistant", "content": " ".join(f"a{at}.{i}" for i in range(answered + 1))})
+    return messages
+
+
+def learned(encoded):
+    return [label for sequence in encoded for label in sequence.labels if label >= 0]
+
+
+def fit(threads, length, how="split", family="chatml", kind="bytes"):
+    tokenizer = family_tokenizer(family, kind)
+    return sequences.fit(threads, template(family, tokenizer), tokenizer, length, how)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=25)
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=6),
+    system=st.booleans(),
+    length=st.integers(16, 400),
+    how=st.sampled_from(["split", "cut"]),
+)
+def test_every_token_that_is_learned_is_in_one_sequence_or_counted(family, kind, sizes, system, length, how):
+    tokenizer = family_tokenizer(family, kind)
+    own = template(family, tokenizer)
+    messages = thread(*sizes, system=system)
+    whole = prompts.encode(messages, own, tokenizer)
+    found, account = sequences.fit([messages], own, tokenizer, length, how)
+    assert all(len(sequence.input_ids) <= length and sequence.targets for sequence in found)
+    assert len(learned(found)) + account.cut_assistant_tokens == whole.targets
+    if not account.cut_tokens:
+        assert learned(found) == [label for label in whole.labels if label >= 0]
+    assert (account.threads, account.sequences) == (1, len(found))
+    assert account.threads_without_target == (not found)
+    assert account.split_threads == (len(found) > 1)
+    if len(whole.input_ids) <= length:
+        assert found == [whole] and account == sequences.Account(threads=1, sequences=1)
+    elif how == "cut":
+        assert found in ([], [whole.cut(length)])
+
+
+def test_each_part_begins_with_the_system_prompt_and_a_question_and_holds_what_fits():
+    tokenizer = family_tokenizer("chatml", "bytes")
+    messages = thread(*[(5, 5)] * 5)
+    exchange = len(prompts.encode(messages[:3], template("chatml"), tokenizer).input_ids)
+    two = len(prompts.encode(messages[:5], template("chatml"), tokenizer).input_ids)
+    found, account = fit([messages], two)
+    assert exchange < two and account == sequences.Account(threads=1, sequences=3, split_threads=1)
+    texts = [tokenizer.decode(sequence.input_ids) for sequence in found]
+    begin = "<|im_start|>system\nSeja breve.<|im_end|>\n<|im_start|>user\n"
+    assert [text.startswith(f"{begin}q{at}.0 ") for text, at in zip(texts, (0, 2, 4), strict=True)] == [True] * 3
+    assert [text.count("<|im_start|>assistant") for text in texts] == [2, 2, 1]
+    assert all(text.endswith("<|im_end|>\n") for text in texts)
+
+
+def test_an_exchange_that_does_not_fit_alone_is_cut_at_its_end_and_counted():
+    messages = thread((1, 1), (1, 100), (1, 1))
+    found, account = fit([messages], 120)
+    assert len(found) == 3 and [len(sequence.input_ids) for sequence in found][1] == 120
+    assert (account.split_threads, account.cut_threads) == (1, 1)
+    assert account.cut_assistant_tokens > 100 and account.cut_tokens == account.cut_assistant_tokens + 1  # its newline
+    note = sequences.summary(account, 321)
+    assert (
+        note
+        == f"tune: 1 threads in 3 sequences, 321 tokens; 1 threads split; 1 cut by {account.cut_tokens} tokens "
+        + (f"({account.cut_assistant_tokens} the assistant's)")
+    )
+
+
+def test_a_question_that_fills_the_length_teaches_nothing_and_is_counted():
+    found, account = fit([thread((100, 2)), thread((1, 1))], 100)
+    assert len(found) == 1
+    assert (account.threads, account.sequences, account.threads_without_target, account.cut_threads) == (2, 1, 1, 1)
+    assert "1 teach nothing within the length" in sequences.summary(account, 1)
+    rest, account = fit([thread((1, 1), (100, 2), (1, 1))], 100)
+    assert len(rest) == 2 and account.threads_without_target == 0 and account.cut_threads == 1
+
+
+def test_a_thread_without_an_answer_is_counted_and_not_called_cut():
+    found, account = fit([thread((1, 1))[:2]], 400)
+    assert found == [] and account == sequences.Account(threads=1, threads_without_target=1)
+
+
+def test_accounts_add_up():
+    threads = [thread((3, 40), (2, 2)), thread((1, 1)), thread((90, 3))]
+    each = [fit([one], 90)[1] for one in threads]
+    assert fit(threads, 90)[1] == sum(each, sequences.Account())
+    assert all(a.threads == b.threads == 1 for a, b in pairwise(each))
