@@ -129,7 +129,20 @@ def _orpo(common: dict[str, Any], arguments: dict[str, Any]) -> Any:
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     class Orpo(ORPOTrainer):
+        read = 0
+
         def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
             return feature
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+            masks = torch.stack([inputs[f"{side}_attention_mask"].sum() for side in ("chosen", "rejected")])
+            if model.training:
+                self.read += int(self.accelerator.gather(masks).sum())
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+        def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+            if "loss" in logs:
+                logs["num_tokens"] = self.read
+            super().log(logs, *args, **kwargs)
 
     return Orpo(args=ORPOConfig(**arguments), **common)

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 from running import Project, copy_project, sample
+from tuning_runs import make_material
 
 
 @pytest.fixture(scope="module")
@@ -25,3 +26,9 @@ def project(tmp_path_factory, tiny_base):
         )
     )
     return project
+
+
+@pytest.fixture(scope="session")
+def material(tmp_path_factory, tiny_base):
+    """What scripts/tune.py reads, by hand: see tuning_runs."""
+    return make_material(tmp_path_factory.mktemp("tune"), tiny_base)

@@ -1,6 +1,5 @@
 """scripts/tune.py by hand, on a tiny model: packing, quantisation, what it refuses."""
 
-import json
 import math
 import re
 import signal
@@ -8,45 +7,21 @@ import subprocess
 import sys
 
 import pytest
-
-from mothertongue.files import write_jsonl
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory, tiny_base):
-    """A fetched tiny base model and forty short threads."""
-    folder = tmp_path_factory.mktemp("tune")
-    subprocess.run(
-        [sys.executable, "scripts/fetch_base_model.py", "--model", tiny_base, "--output", folder / "base"], check=True
-    )
-    threads = [
-        {
-            "messages": [
-                {"role": "user", "content": f"Quanto é {i} + {i}? </s> <|im_end|>"},
-                {"role": "assistant", "content": f"É {2 * i}. " + 5 * "Isso é certo, sem dúvida. "},
-            ]
-        }
-        for i in range(40)
-    ]
-    write_jsonl(folder / "threads.jsonl", threads)
-    return folder
+from tuning_runs import record, stopped, training, tune, weights
 
 
-def tune(material, name, *options, template="config/templates/chatml.jinja"):
-    done = subprocess.run(
-        [sys.executable, "scripts/tune.py", "--data", material / "threads.jsonl", "--base-model", material / "base",
-         "--template", template, "--target", "pt", "--name", "Portuguese", "--lora-rank", "4", "--max-steps", "8",
-         "--learning-rate", "0.01", "--max-length", "256", *options, "--output", material / name],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    return done
-
-
-def record(material, name):
-    return json.loads((material / name / "training.json").read_text())
-
-
-@pytest.mark.parametrize("options", [(), ("--no-packing",), ("--quantization", "nf4"), ("--gradient-checkpointing",)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--no-packing",),
+        ("--quantization", "nf4"),
+        ("--quantization", "int8", "--gradient-checkpointing"),
+        ("--dora", "--rslora", "--lora-plus", "16", "--neftune", "5", "--quantization", "nf4"),
+        ("--lora-targets", "q_proj", "v_proj", "--schedule", "cosine", "--optimizer", "adamw_8bit"),
+        ("--dtype", "float32", "--target-tokens", "500"),
+    ],
+)
 def test_it_learns(material, options):
     name = "adapter" + "".join(options)
     done = tune(material, name, *options)
@@ -108,49 +83,32 @@ def test_a_model_without_safe_weights_is_refused(tmp_path):
 OFTEN = ("--checkpoint-minutes", "0.0001")
 
 
-def weights(material, name):
-    return (material / name / "adapter_model.safetensors").read_bytes()
-
-
-def stopped(material, name, at, how, *options):
-    """Start tuning, and stop it with a signal after a step."""
-    command = [
-        sys.executable, "scripts/tune.py", "--data", material / "threads.jsonl", "--base-model", material / "base",
-        "--template", "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", "--lora-rank", "4",
-        "--max-steps", "60", "--learning-rate", "0.01", "--max-length", "256", "--no-packing", "--lora-dropout", "0.2",
-        *options, "--output", material / name,
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if how and at in line:
-            process.send_signal(how)
-            how = None
-    return process.wait(120), "".join(lines)
+OFTEN = ("--checkpoint-minutes", "0.0001")
 
 
 def test_stopped_at_any_time_it_ends_with_the_same_weights(material):
-    code, _ = stopped(material, "undisturbed", "", None)
+    held_out = ("--validation", material / "held-out-threads.jsonl", "--validation-interval", "0.1", "--patience", "9")
+    code, _ = stopped(material, "undisturbed", "", None, *held_out)
     assert code == 0 and not (material / "undisturbed.checkpoints").exists()
     # By a signal: it saves first.
-    code, said = stopped(material, "resumed", "checkpoint after step 2", signal.SIGTERM, *OFTEN)
+    code, said = stopped(material, "resumed", "checkpoint after step 2", signal.SIGTERM, *OFTEN, *held_out)
     assert code == 1 and not (material / "resumed").exists()
     at = int(re.search(r"stopped after step (\d+) of 60, asked to by SIGTERM; the same command goes on", said)[1])
     # By its time budget; then at once, which leaves it the checkpoint before.
-    code, said = stopped(material, "resumed", "", None, "--time-budget", "0.0001")
-    assert (
-        code == 1
-        and f"going on from step {at}" in said
-        and f"stopped after step {at + 1} of 60, before its time" in said
-    )
-    code, said = stopped(material, "resumed", f"checkpoint after step {at + 3}", signal.SIGKILL, *OFTEN)
+    code, said = stopped(material, "resumed", "", None, "--time-budget", "0.0001", *held_out)
+    assert code == 1 and f"going on from step {at}" in said
+    assert f"stopped after step {at + 1} of 60, before its time" in said
+    code, said = stopped(material, "resumed", f"checkpoint after step {at + 3}", signal.SIGKILL, *OFTEN, *held_out)
     assert code == -signal.SIGKILL
-    code, said = stopped(material, "resumed", "", None)
-    assert code == 0 and "going on from step" in said
+    # The newest checkpoint is damaged: the one before serves.
+    newest = max((material / "resumed.checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    (newest / "optimizer.pt").write_bytes((newest / "optimizer.pt").read_bytes()[:-1])
+    code, said = stopped(material, "resumed", "", None, *held_out)
+    assert code == 0 and f"{newest} is damaged" in said and "going on from step" in said
     assert weights(material, "resumed") == weights(material, "undisturbed")
-    first, second = record(material, "undisturbed")["training"], record(material, "resumed")["training"]
-    assert first["losses"] == second["losses"] and first["tokens"] == second["tokens"]
+    first, second = training(material, "undisturbed"), training(material, "resumed")
+    same = ("losses", "tokens", "validation", "best_step")
+    assert [first[name] for name in same] == [second[name] for name in same]
 
 
 def test_checkpoints_of_other_settings_are_not_gone_on_from(material):

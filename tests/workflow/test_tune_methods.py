@@ -1,0 +1,157 @@
+"""Preferences, several processes, the validation loss, and what goes wrong in training."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from tuning_runs import command, record, training, tune, weights
+
+# What anyone else would write.
+PLAIN = """
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "{adapter}")
+"""
+
+
+@pytest.fixture(scope="module")
+def sft(material):
+    assert tune(material, "sft").returncode == 0
+    return material / "sft"
+
+
+@pytest.mark.parametrize("method", ["dpo", "orpo"])
+def test_preferences_are_learned(material, sft, method):
+    options = ["--method", method, "--validation", material / "held-out-pairs.jsonl", "--validation-interval", "0.5"]
+    options += ["--adapter", sft, "--learning-rate", "0.001"] if method == "dpo" else []
+    done = tune(material, method, *options, data="pairs")
+    assert done.returncode == 0, done.stderr
+    measured = training(material, method)
+    assert measured["losses"][-1] < measured["losses"][0]
+    assert measured["margins"][-1] > measured["margins"][0] + 0.01
+    assert measured["tokens"] > 1000 and len(measured["validation"]) == 2 and "reward margin" in done.stderr
+    assert record(material, method)["data"]["pairs"] == 40
+    assert not (material / method / "ref").exists()
+    subprocess.run([sys.executable, "-c", PLAIN.format(base=material / "base", adapter=material / method)], check=True)
+
+
+def test_dpo_starts_where_the_sft_adapter_ended(material, sft):
+    done = tune(material, "still", "--method", "dpo", "--adapter", sft, "--learning-rate", "1e-12", data="pairs")
+    assert done.returncode == 0, done.stderr
+    assert training(material, "still")["losses"][0] == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_two_processes_learn_what_one_does(material):
+    same = ("--lora-dropout", "0", "--dtype", "float32", "--no-packing")
+    one = tune(material, "one", *same)
+    two = tune(material, "two", *same, "--gpus", "2")
+    assert one.returncode == two.returncode == 0, two.stderr
+    first, second = training(material, "one"), training(material, "two")
+    assert second["processes"] == 2 and first["sequences_a_step"] == second["sequences_a_step"] == 4
+    assert first["losses"] == pytest.approx(second["losses"], rel=1e-4) and first["tokens"] == second["tokens"]
+    assert two.stderr.count("step 8 of 8") == 1  # one of them speaks
+
+
+def test_two_processes_stop_at_one_step_and_go_on(material):
+    options = ("--gpus", "2", "--lora-dropout", "0", "--max-steps", "40", "--checkpoint-minutes", "0.0001")
+    process = subprocess.Popen(command(material, "both", *options), stderr=subprocess.PIPE, text=True)
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "checkpoint after step 3 " in line:
+            process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 1
+    errors = [line for line in said if "error" in line]
+    assert len(errors) == 1 and "asked to by SIGTERM; the same command goes on from there" in errors[0], said
+    assert not any("Traceback" in line for line in said)
+    done = tune(material, "both", *options)
+    assert done.returncode == 0 and "going on from step" in done.stderr
+    assert tune(material, "alone", *options[2:]).returncode == 0
+    losses = training(material, "both")["losses"]
+    assert len(losses) == 40 and losses == pytest.approx(training(material, "alone")["losses"], rel=1e-2)
+
+
+def test_a_step_that_cannot_be_shared_out_is_refused(material):
+    done = tune(material, "uneven", "--gpus", "3", "--batch-size", "4")
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 1 and len(lines) == 1 and "make it a multiple of 3" in lines[0]
+
+
+def test_training_ends_where_the_validation_loss_gets_no_better_and_the_best_is_kept(material):
+    """The held-out threads are of another kind, and a high learning rate soon spoils them."""
+    held_out = material / "other.jsonl"
+    held_out.write_text((material / "held-out-threads.jsonl").read_text().replace("Isso é certo", "Nada sei disso"))
+    options = (
+        "--validation",
+        held_out,
+        "--validation-interval",
+        "0.02",
+        "--learning-rate",
+        "0.1",
+        "--warmup",
+        "0",
+        "--lora-dropout",
+        "0",
+    )
+    done = tune(material, "patient", *options, "--max-steps", "200", "--patience", "3")
+    assert done.returncode == 0, done.stderr
+    measured = training(material, "patient")
+    losses = dict(measured["validation"])
+    assert measured["steps"] < 200 and "training ends here" in done.stderr
+    assert losses[measured["best_step"]] == min(losses.values()) and measured["best_step"] < measured["steps"]
+    # The weights are the best ones: a training that ends there has them too.
+    short = (
+        "--lora-dropout",
+        "0",
+        "--warmup",
+        "0",
+        "--learning-rate",
+        "0.1",
+        "--max-steps",
+        str(measured["best_step"]),
+    )
+    assert tune(material, "short", *short).returncode == 0
+    assert weights(material, "short") == weights(material, "patient")
+
+
+def test_without_validation_threads_it_says_so_and_trains(material):
+    done = tune(material, "unwatched", "--validation", material / "none.jsonl", "--validation-interval", "0.5")
+    assert done.returncode == 0 and "there is no validation data" in done.stderr
+    assert training(material, "unwatched")["validation"] == []
+
+
+def test_a_loss_that_is_no_number_ends_training_with_the_last_good_checkpoint(material):
+    options = ("--learning-rate", "1e30", "--warmup", "0", "--max-grad-norm", "1e30", "--checkpoint-minutes", "0.00001")
+    done = tune(material, "wild", *options, "--max-steps", "50")
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 1 and len(lines) == 1, done.stderr
+    assert "lower tuning.learning_rate" in lines[0] and "Traceback" not in done.stderr
+    assert not (material / "wild").exists()
+
+
+def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material):
+    """The machine is the only part that is pretended: a model that has memory for one sequence."""
+    program = material / "small_machine.py"
+    program.write_text(
+        "import runpy, sys, torch, transformers\n"
+        "forward = transformers.LlamaForCausalLM.forward\n"
+        "def small(self, input_ids=None, **kwargs):\n"
+        "    if input_ids.shape[0] > 1:\n"
+        "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
+        "    return forward(self, input_ids=input_ids, **kwargs)\n"
+        "transformers.LlamaForCausalLM.forward = small\n"
+        "sys.path.insert(0, 'scripts')\n"
+        "runpy.run_path('scripts/tune.py', run_name='__main__')\n"
+    )
+    options = ("--no-packing", "--dtype", "float32", "--lora-dropout", "0")
+    done = subprocess.run(
+        [sys.executable, program, *command(material, "small", *options)[2:]], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "out of memory with 4 sequences at once; going on with 2" in done.stderr
+    assert "out of memory with 2 sequences at once; going on with 1" in done.stderr
+    assert tune(material, "large", *options).returncode == 0
+    small, large = training(material, "small"), training(material, "large")
+    assert small["sequences_a_step"] == large["sequences_a_step"] == 4
+    assert small["losses"] == pytest.approx(large["losses"], rel=1e-4)

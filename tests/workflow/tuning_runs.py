@@ -1,0 +1,71 @@
+"""scripts/tune.py as a user runs it by hand, on a tiny model."""
+
+import json
+import subprocess
+import sys
+
+from mothertongue.files import write_jsonl
+
+
+def message(role, content):
+    return {"role": role, "content": content}
+
+
+def make_material(folder, tiny_base):
+    """A fetched tiny base model, forty short threads, forty pairs of answers, and some of each held out."""
+    subprocess.run(
+        [sys.executable, "scripts/fetch_base_model.py", "--model", tiny_base, "--output", folder / "base"], check=True
+    )
+    questions = [message("user", f"Quanto é {i} + {i}? </s> <|im_end|>") for i in range(46)]
+    answers = [message("assistant", f"É {2 * i}. " + 5 * "Isso é certo, sem dúvida. ") for i in range(46)]
+    threads = [{"messages": [question, answer]} for question, answer in zip(questions, answers, strict=True)]
+    pairs = [
+        {"prompt": [question], "chosen": [answer], "rejected": [message("assistant", "I do not know.")]}
+        for question, answer in zip(questions, answers, strict=True)
+    ]
+    for name, rows in (("threads", threads), ("pairs", pairs)):
+        write_jsonl(folder / f"{name}.jsonl", rows[:40])
+        write_jsonl(folder / f"held-out-{name}.jsonl", rows[40:])
+    write_jsonl(folder / "none.jsonl", [])
+    return folder
+
+
+def command(material, name, *options, data="threads", template="config/templates/chatml.jinja"):
+    """The command; what `options` say is said last, and counts."""
+    return [
+        sys.executable, "scripts/tune.py", "--data", material / f"{data}.jsonl", "--base-model", material / "base",
+        "--template", template, "--target", "pt", "--name", "Portuguese", "--lora-rank", "4", "--max-steps", "8",
+        "--learning-rate", "0.01", "--max-length", "256", "--output", material / name, *options,
+    ]  # fmt: skip
+
+
+def tune(material, name, *options, **kwargs):
+    return subprocess.run(command(material, name, *options, **kwargs), capture_output=True, text=True)
+
+
+def record(material, name):
+    return json.loads((material / name / "training.json").read_text())
+
+
+def training(material, name):
+    return record(material, name)["training"]
+
+
+def weights(material, name):
+    return (material / name / "adapter_model.safetensors").read_bytes()
+
+
+def stopped(material, name, at, how, *options):
+    """Start tuning of sixty steps, and stop it with a signal after a line; what it ended with and said."""
+    process = subprocess.Popen(
+        command(material, name, "--max-steps", "60", "--no-packing", "--lora-dropout", "0.2", *options),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if how and at in line:
+            process.send_signal(how)
+            how = None
+    return process.wait(120), "".join(lines)
