@@ -15,6 +15,7 @@ rule evaluate:
             "progress",
             "prompts",
             "threads_file",
+            "training_plot",
             "trees",
         ),
         after=once_split,
@@ -25,7 +26,7 @@ rule evaluate:
     output:
         metrics="{results}/{lang}/{variant}{stage}evaluation/metrics.json",
         samples="{results}/{lang}/{variant}{stage}evaluation/samples.jsonl",
-        plot="{results}/{lang}/{variant}{stage}evaluation/language.svg",
+        plots=expand("{{results}}/{{lang}}/{{variant}}{{stage}}evaluation/{plot}.svg", plot=("language", "training")),
     log:
         "{results}/logs/{lang}/{variant}{stage}evaluation.log",
     benchmark:

@@ -1,7 +1,8 @@
 """Evaluate an adapter on held-out threads and prompts, beside its base model with and without a system prompt.
 
 Writes metrics.json (bits per byte of the assistant's words in the validation threads; answers in the target language by
-the Language Confusion Benchmark's line-level test), samples.jsonl (every answer) and language.svg (a plot).
+the Language Confusion Benchmark's line-level test), samples.jsonl (every answer), and plots: language.svg, and
+training.svg, the losses of the training.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from mothertongue import gpus
 from mothertongue.errors import run
-from mothertongue.files import whole_file, write_json, write_jsonl
+from mothertongue.files import read_json, whole_file, write_json, write_jsonl
 from mothertongue.progress import Progress, say
 from mothertongue.threads_file import read_threads
 
@@ -38,7 +39,7 @@ def main() -> None:
     threads = read_threads(arguments.threads)
     gpus.claim(arguments.gpus)
 
-    from mothertongue import causal, evaluation, prompts
+    from mothertongue import causal, evaluation, prompts, training_plot
 
     questions = evaluation.questions(arguments.prompts, threads, arguments.count)
 
@@ -76,6 +77,8 @@ def main() -> None:
     write_jsonl(arguments.output / "samples.jsonl", [asdict(answer) for answer in answers])
     with whole_file(arguments.output / "language.svg") as partial:
         evaluation.plot(metrics, arguments.name, partial)
+    with whole_file(arguments.output / "training.svg") as partial:
+        training_plot.plot(read_json(arguments.adapter / "training.json")["training"], arguments.name, partial)
     for line in evaluation.summary(metrics):
         say(f"evaluate: {line}")
 

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from mothertongue.errors import UserError
 from mothertongue.files import read_json
 
 logging.disable_progress_bar()
+# It warns of kernels that are not installed, wherever it is imported.
+getLogger("bitsandbytes").setLevel("ERROR")
 # peft still asks transformers under an older name: nothing that a user can act on.
 warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
