@@ -15,6 +15,7 @@ Conversation trees go in, a LoRA adapter comes out, and every step between is a 
     results/models/templates/{model}/                    fetch_chat_template  how the base model is spoken to
     results/models/base/{model}/                         fetch_base_model
     results/{lang}/adapter/                              tune
+    results/{lang}/variants/{name}/adapter/              tune         the same with the settings of `variants`
     results/{lang}/evaluation/                           evaluate     does it speak the language, beside the base model?
 
 `results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.

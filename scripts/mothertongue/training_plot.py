@@ -1,4 +1,4 @@
-"""The course of a training as a picture: loss and validation loss by step, and reward margins where they were learned."""
+"""The course of a training as a picture: loss and validation loss by step, reward margins where there are some."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
