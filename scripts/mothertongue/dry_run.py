@@ -7,6 +7,8 @@ from pathlib import Path
 
 _DATE = re.compile(r"^\s*\[[^]]+\]$")
 _RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):$")
+# What the wildcards look like that are no single name.
+_WILDCARDS = {"results": ".+", "variant": "(?:variants/[^/]+/)?", "stage": "(?:sft/)?"}
 _FIELD = re.compile(r"^\s+(input|output|wildcards|threads|resources): (.*)$")
 
 
@@ -81,7 +83,7 @@ def _pattern(benchmark: str) -> re.Pattern[str]:
     """What the paths of a rule's benchmarks look like, with its wildcards as groups."""
     parts = re.split(r"{(\w+)}", benchmark)
     groups = [
-        f"(?P<{part}>{'.+' if part == 'results' else '[^/]+'})" if index % 2 else re.escape(part)
+        f"(?P<{part}>{_WILDCARDS.get(part, '[^/]+')})" if index % 2 else re.escape(part)
         for index, part in enumerate(parts)
     ]
     return re.compile("".join(groups))

@@ -26,7 +26,7 @@ from mothertongue.errors import UserError
 from mothertongue.progress import duration
 
 # By what jobs of a rule are alike, the weightiest first: the time follows a shard's size more than its target language.
-_ALIKE = ("source", "shard", "split", "model", "lang")
+_ALIKE = ("source", "shard", "split", "model", "variant", "stage", "lang")
 _CLUSTER_GPUS = 8
 # What an input function answers once a checkpoint has run.
 _UNDECIDED = "<TBD>"

@@ -143,8 +143,9 @@ def test_rules_tell_where_they_run_and_what_their_benchmarks_are():
         ("nl/dataset", "combine", {"lang": "nl"}),
         ("nl/threads/train", "threads", {"lang": "nl", "split": "train"}),
         ("nl/preferences/train", "preferences", {"lang": "nl", "split": "train"}),
-        ("nl/adapter", "tune", {"lang": "nl"}),
-        ("nl/evaluation", "evaluate", {"lang": "nl"}),
+        ("nl/adapter", "tune", {"lang": "nl", "variant": "", "stage": ""}),
+        ("nl/variants/x/sft/adapter", "tune", {"lang": "nl", "variant": "variants/x/", "stage": "sft/"}),
+        ("nl/evaluation", "evaluate", {"lang": "nl", "variant": "", "stage": ""}),
     ],
 )
 def test_benchmarks_belong_to_their_rules(tmp_path, path, rule, wildcards):

@@ -3,9 +3,13 @@
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from tuning_runs import command, record, training, tune, weights
+
+from mothertongue import tuning
+from mothertongue.prompts import Encoded
 
 # What anyone else would write.
 PLAIN = """
@@ -155,3 +159,31 @@ def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material):
     small, large = training(material, "small"), training(material, "large")
     assert small["sequences_a_step"] == large["sequences_a_step"] == 4
     assert small["losses"] == pytest.approx(large["losses"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "accumulation", "processes", "most", "expected"),
+    [
+        (4, 1, 1, None, (4, 1)),
+        (4, 2, 2, None, (4, 1)),
+        (4, 1, 2, None, (2, 1)),
+        (3, 4, 2, None, (3, 2)),
+        (4, 3, 1, 2, (2, 6)),
+        (1, 8, 8, None, (1, 1)),
+    ],
+)
+def test_a_step_has_the_same_sequences_however_they_are_read(batch, accumulation, processes, most, expected):
+    settings = SimpleNamespace(batch_size=batch, accumulation=accumulation, target_tokens=None)
+    plan = tuning.layout(settings, [], processes, most)
+    assert (plan.batch_size, plan.accumulation) == expected
+    assert plan.sequences == batch * accumulation
+
+
+def test_a_step_learns_from_about_so_many_of_the_assistants_tokens():
+    data = [Encoded(list(range(100)), [-100] * 60 + list(range(40))) for _ in range(50)]
+    settings = SimpleNamespace(
+        batch_size=4, accumulation=1, target_tokens=2000, method="sft", packing=True, max_length=500
+    )
+    # A full sequence has 200 of them, a batch 800.
+    assert tuning.layout(settings, data, 1).sequences == 8
+    assert tuning.layout(settings, data, 3).sequences == 9

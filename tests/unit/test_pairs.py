@@ -1,0 +1,63 @@
+"""Preference pairs as tokens: the prompt is shared, each answer ends its turn, nothing is lost without an account."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import FAMILIES, family_tokenizer
+
+from mothertongue import prompts
+from mothertongue.errors import UserError
+from mothertongue.pairs import encode_pairs
+
+words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(lambda t: t.strip())
+
+
+def message(role, content):
+    return {"role": role, "content": content}
+
+
+def row(chosen, rejected, question="Quanto é 2 + 2?"):
+    return {
+        "prompt": [message("system", "Responda em português."), message("user", question)],
+        "chosen": [message("assistant", chosen)],
+        "rejected": [message("assistant", rejected)],
+    }
+
+
+def setting(family, kind="bytes"):
+    tokenizer = family_tokenizer(family, kind)
+    template = prompts.read_template(Path(f"config/templates/{family}.jinja"))
+    return tokenizer, prompts.with_tokens_of(template, tokenizer)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+@pytest.mark.parametrize("family", FAMILIES)
+@given(chosen=words, rejected=words)
+def test_a_pair_is_what_training_on_each_answer_would_read(family, kind, chosen, rejected):
+    tokenizer, template = setting(family, kind)
+    one = row(chosen, rejected)
+    pairs, account = encode_pairs([one], template, tokenizer, 10_000) if chosen.strip() != rejected.strip() else ([], 0)
+    for pair in pairs:
+        for side, answer in ((pair.chosen, "chosen"), (pair.rejected, "rejected")):
+            whole = prompts.encode([*one["prompt"], *one[answer]], template, tokenizer)
+            read = pair.prompt + side
+            assert whole.input_ids[: len(read)] == read  # what follows the end of the turn is left out
+            assert side[-1] == prompts.end_of_turn(template, tokenizer)
+            learned = [label for label in whole.labels if label >= 0]
+            assert side[-len(learned) :] == learned
+
+
+def test_answers_are_cut_and_counted_and_prompts_without_room_left_out():
+    tokenizer, template = setting("chatml")
+    short, long = row("É 4.", "Não sei."), row("É 4. " * 200, "Não sei. " * 200)
+    no_room, same = row("a", "b", question="Diga. " * 400), row("É 4. " * 200 + "a", "É 4. " * 200 + "b")
+    pairs, account = encode_pairs([short, long, no_room, same], template, tokenizer, 200)
+    assert account["pairs"] == len(pairs) == 2
+    assert account["cut_pairs"] == account["too_long_prompts"] == account["same_once_cut"] == 1
+    assert account["cut_tokens"] > 0
+    assert all(len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) <= 200 for pair in pairs)
+    with pytest.raises(UserError, match="raise it"):
+        encode_pairs([no_room], template, tokenizer, 200)
+    assert encode_pairs([], template, tokenizer, 200)[0] == []
