@@ -122,6 +122,7 @@ def main() -> None:
         training_data.tokenize(some, template, tokenizer, settings.method, settings.max_length, arguments.too_long)
         for some in (rows, held_out)
     )
+    training_data.check_some(train, settings.method)
     say(f"tune: chat template: {template.name}")
     say(f"tune: {train}")
     tuning.check(settings, validation.data, arguments.fsdp is not None)

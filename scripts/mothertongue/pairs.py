@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.errors import UserError
 from mothertongue.prompts import Template, encode, encode_prompt
 
 
@@ -31,7 +30,7 @@ def encode_pairs(
     """Preferences (prompt, chosen, rejected: messages) as pairs of at most `max_length` tokens, and an account.
 
     Answers are cut at their end; pairs are left out where the prompt leaves no room, or where the answers are the same
-    once cut. Raises UserError where none is left of some.
+    once cut.
     """
     pairs = []
     account = {"pairs": 0, "cut_pairs": 0, "cut_tokens": 0, "too_long_prompts": 0, "same_once_cut": 0}
@@ -52,8 +51,6 @@ def encode_pairs(
             account["cut_pairs"] += lost > 0
             account["cut_tokens"] += lost
     account["pairs"] = len(pairs)
-    if not pairs and any(account.values()):
-        raise UserError("no preference pair has room for an answer within tuning.max_length; raise it")
     return pairs, account
 
 

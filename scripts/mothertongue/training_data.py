@@ -57,16 +57,18 @@ def template_for(path: Path, tokenizer: Any) -> Template:
 def tokenize(
     rows: Sequence[Row], template: Template, tokenizer: Any, method: str, max_length: int, too_long: str
 ) -> Tokenized:
-    """Rows as sequences of at most `max_length` tokens; longer threads are split or cut, as `too_long` says.
-
-    Raises UserError where none of some teaches anything.
-    """
+    """Rows as sequences of at most `max_length` tokens; longer threads are split or cut, as `too_long` says."""
     if method != "sft":
         return Tokenized(*encode_pairs(rows, template, tokenizer, max_length))
     fitted, account = sequences.fit([row["messages"] for row in rows], template, tokenizer, max_length, too_long)
-    if rows and not fitted:
-        raise UserError("no thread has an assistant's word within tuning.max_length; raise it or check the threads")
     return Tokenized(fitted, asdict(account))
+
+
+def check_some(tokenized: Tokenized, method: str) -> None:
+    """Raise UserError where nothing is left to learn."""
+    if not tokenized.data:
+        what = "thread has an assistant's word" if method == "sft" else "pair has room for an answer"
+        raise UserError(f"no {what} within tuning.max_length; raise it or check the data")
 
 
 def system_prompt(row: Row) -> str:

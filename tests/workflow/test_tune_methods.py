@@ -125,6 +125,12 @@ def test_without_validation_threads_it_says_so_and_trains(material):
     assert training(material, "unwatched")["validation"] == []
 
 
+def test_preferences_without_room_for_an_answer_are_refused(material):
+    done = tune(material, "roomless", "--method", "orpo", "--max-length", "16", data="pairs")
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 1 and len(lines) == 1 and "no pair has room for an answer" in lines[0]
+
+
 def test_a_loss_that_is_no_number_ends_training_with_the_last_good_checkpoint(material):
     options = ("--learning-rate", "1e30", "--warmup", "0", "--max-grad-norm", "1e30", "--checkpoint-minutes", "0.00001")
     done = tune(material, "wild", *options, "--max-steps", "50")
