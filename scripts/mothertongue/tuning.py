@@ -317,6 +317,8 @@ def _optimizer(model: Any, settings: Settings) -> Any:
 def _let_go(model: Any, beginning: Mapping[str, Any]) -> None:
     """Give an adapter its first weights back, and the memory of what was tried."""
     model.zero_grad(set_to_none=True)
+    if "ref" in model.peft_config:
+        model.delete_adapter("ref")  # DPO's frozen copy, of which its next trainer makes another
     set_peft_model_state_dict(model, dict(beginning))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

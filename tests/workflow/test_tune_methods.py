@@ -140,29 +140,34 @@ def test_a_loss_that_is_no_number_ends_training_with_the_last_good_checkpoint(ma
     assert not (material / "wild").exists()
 
 
-def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material):
+@pytest.mark.parametrize("method", ["sft", "dpo"])
+def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material, sft, method):
     """The machine is the only part that is pretended: a model that has memory for one sequence."""
     program = material / "small_machine.py"
     program.write_text(
         "import runpy, sys, torch, transformers\n"
-        "forward = transformers.LlamaForCausalLM.forward\n"
+        f"most = {1 if method == 'sft' else 2}  # of a pair, both answers are read at once\n"
+        "forward = transformers.LlamaModel.forward\n"
         "def small(self, input_ids=None, **kwargs):\n"
-        "    if input_ids.shape[0] > 1:\n"
+        "    if input_ids.shape[0] > most:\n"
         "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
         "    return forward(self, input_ids=input_ids, **kwargs)\n"
-        "transformers.LlamaForCausalLM.forward = small\n"
+        "transformers.LlamaModel.forward = small\n"
         "sys.path.insert(0, 'scripts')\n"
         "runpy.run_path('scripts/tune.py', run_name='__main__')\n"
     )
-    options = ("--no-packing", "--dtype", "float32", "--lora-dropout", "0")
+    options = ["--no-packing", "--dtype", "float32", "--lora-dropout", "0"]
+    options += ["--method", "dpo", "--adapter", sft, "--learning-rate", "0.001"] if method == "dpo" else []
+    data = "threads" if method == "sft" else "pairs"
+    small, large = f"small-{method}", f"large-{method}"
     done = subprocess.run(
-        [sys.executable, program, *command(material, "small", *options)[2:]], capture_output=True, text=True
+        [sys.executable, program, *command(material, small, *options, data=data)[2:]], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "out of memory with 4 sequences at once; going on with 2" in done.stderr
     assert "out of memory with 2 sequences at once; going on with 1" in done.stderr
-    assert tune(material, "large", *options).returncode == 0
-    small, large = training(material, "small"), training(material, "large")
+    assert tune(material, large, *options, data=data).returncode == 0
+    small, large = training(material, small), training(material, large)
     assert small["sequences_a_step"] == large["sequences_a_step"] == 4
     assert small["losses"] == pytest.approx(large["losses"], rel=1e-4)
 
