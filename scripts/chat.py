@@ -1,17 +1,25 @@
-"""Chat with an adapter: one question and its answer, or a conversation.
+"""Chat with an adapter: one question and its answer, a conversation, or a file of prompts.
 
     scripts/chat.py --adapter results/demo/pt/adapter "Como faço um bolo?"
     scripts/chat.py --adapter results/demo/pt/adapter
+    scripts/chat.py --adapter results/demo/pt/adapter --batch prompts.txt --output answers.jsonl
 
-In a conversation, /reset begins a new one and /quit (or the end of input) leaves.
+In a conversation, /reset begins a new one and /quit (or the end of input) leaves. What no longer fits the model's
+window is forgotten, the oldest first.
+
+A batch is a text file, one prompt a line, or a .jsonl file with `prompt` (a text) or `messages` (a list of role and
+content, the last of them a user's) in each line. Each comes out as a line of JSON, in the same order and with all that
+its line had, with `answer` and `ended`: whether the model ended it by itself, not --max-new-tokens.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from mothertongue import arguments as types
+from mothertongue import batch
 from mothertongue.errors import UserError, run
-from mothertongue.progress import say
+from mothertongue.progress import Progress, say
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -20,31 +28,84 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
     parser.add_argument("--base-only", action="store_true", help="answer as the base model does, to compare")
+    parser.add_argument(
+        "--quantization",
+        choices=("nf4", "int8", "none"),
+        default="none",
+        help="load the base model in 4 bits (nf4) or 8 (int8): a quarter or half of the memory (default: none)",
+    )
     parser.add_argument("--system-prompt", help="default: the one of the training; '' for none")
-    parser.add_argument("--max-new-tokens", type=int, default=256, help="longest answer in tokens (default: 256)")
-    return parser.parse_args()
+    parser.add_argument(
+        "--max-new-tokens", type=types.positive, default=256, help="longest answer in tokens (default: 256)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        help="0 takes the likeliest word, always (default); higher draws among more, 0.7 or 1 being usual",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        default=1.0,
+        help="draw only from the likeliest words that together hold this share of the probability (default: 1, all)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, help="of what is drawn: the same seed, the same answers (default: 42)"
+    )
+    parser.add_argument("--batch", type=Path, help="file of prompts to answer, see above")
+    parser.add_argument("--batch-size", type=types.positive, default=16, help="prompts answered at once (default: 16)")
+    parser.add_argument("--output", type=Path, help="file to write a batch's answers to (default: to stdout)")
+    arguments = parser.parse_args()
+    if arguments.batch and arguments.prompt is not None:
+        parser.error("a prompt and --batch are two ways to ask: give one")
+    if arguments.output and not arguments.batch:
+        parser.error("--output is where a batch's answers go: give --batch too")
+    return arguments
 
 
 def main() -> None:
     arguments = parse_arguments()
     if arguments.prompt is not None and not arguments.prompt.strip():
         raise UserError("the prompt is empty")
+    rows = batch.read(arguments.batch) if arguments.batch else []
 
-    from mothertongue.conversation import Conversation
+    from mothertongue.causal import Decoding
+    from mothertongue.conversation import Conversation, Speaker
 
-    conversation = Conversation.load(
-        arguments.adapter, arguments.base_model, arguments.base_only, arguments.system_prompt, arguments.max_new_tokens
+    decoding = Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p)
+    speaker = Speaker.load(
+        arguments.adapter,
+        arguments.base_model,
+        arguments.base_only,
+        arguments.quantization,
+        arguments.system_prompt,
+        decoding,
+        arguments.seed,
     )
-    if arguments.prompt is not None:
-        conversation.answer(arguments.prompt)
-        return
+    if arguments.batch:
+        progress = Progress("chat", len(rows), "answers")
+        answers = speaker.answer_all(batch.conversations(rows), arguments.batch_size, progress.advance)
+        batch.write(batch.with_answers(rows, answers), arguments.output)
+        progress.finish()
+    elif arguments.prompt is not None:
+        Conversation(speaker).answer(arguments.prompt)
+    else:
+        converse(Conversation(speaker))
+
+
+def converse(conversation: "Conversation") -> None:  # noqa: F821  (imported late: it loads torch)
+    """Answer what is typed until /quit or the end of input."""
     say("Type a message; /reset begins a new conversation, /quit leaves.")
     while (line := read_line()) not in (None, "/quit"):
         if line == "/reset":
             conversation.reset()
             say("(a new conversation)")
         elif line:
-            conversation.answer(line)
+            try:
+                conversation.answer(line)
+            except UserError as error:
+                say(f"chat: {error}")
 
 
 def read_line() -> str | None:

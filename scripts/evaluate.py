@@ -47,6 +47,7 @@ def main() -> None:
     tokenizer = causal.load_tokenizer(arguments.adapter)
     template = prompts.with_tokens_of(prompts.read_template(arguments.adapter), tokenizer)
     stop = prompts.end_of_turn(template, tokenizer)
+    decoding = causal.Decoding(arguments.max_new_tokens)
     model = causal.with_adapter(causal.load_base(base), arguments.adapter).eval()
 
     likelihood = evaluation.held_out(model, tokenizer, template, threads)
@@ -57,7 +58,7 @@ def main() -> None:
         chats = [prompts.chat(system, question) for question in questions]
         tokens = [prompts.encode_prompt(messages, template, tokenizer) for messages in chats]
         with causal.adapter_on(model, adapted):
-            texts = causal.generate(model, tokenizer, tokens, stop, arguments.max_new_tokens, advance=progress.advance)
+            texts = causal.generate(model, tokenizer, tokens, stop, decoding, advance=progress.advance)
         answers += evaluation.judge(side, questions, texts, arguments.target)
     progress.finish()
 

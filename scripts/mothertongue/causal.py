@@ -2,14 +2,15 @@
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, TextStreamer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, TextStreamer
 from transformers.utils import logging
 
 from mothertongue.errors import UserError
@@ -20,6 +21,27 @@ logging.disable_progress_bar()
 getLogger("bitsandbytes").setLevel("ERROR")
 # peft still asks transformers under an older name: nothing that a user can act on.
 warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are made: their length in tokens at most, and how each token is chosen.
+
+    A temperature of 0 takes the likeliest token, always (greedy). Above, tokens are drawn from the fewest that hold
+    `top_p` of the probability, the more evenly the higher the temperature. Raises UserError for what cannot be.
+    """
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UserError(f"an answer of {self.max_new_tokens} tokens is none; the maximum must be 1 or more")
+        if not 0 <= self.temperature < float("inf"):
+            raise UserError(f"a temperature of {self.temperature} makes no sense; it is 0 (greedy) or above")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"top-p {self.top_p} is no share of the probability; it is above 0 and at most 1")
 
 
 def device() -> str:
@@ -129,33 +151,48 @@ def base_of(adapter: Path, given: Path | None = None) -> Path:
     )
 
 
+def window(model: Any) -> int | None:
+    """The tokens that a model can read, answer included; None where its configuration does not say."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
 @torch.inference_mode()
 def generate(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[list[int]],
     stop: int,
-    max_new_tokens: int,
+    decoding: Decoding,
     batch_size: int = 16,
     advance: Callable[[int], None] = lambda count: None,
 ) -> list[tuple[str, bool]]:
-    """Greedy answers to tokenized prompts, in order: the text, and whether the model ended it by itself."""
+    """Answers to tokenized prompts, in order: the text, and whether the model ended it by itself.
+
+    Prompts of about the same length are answered together, `batch_size` at once. An answer ends at `stop`, at the
+    tokenizer's end of text, at the decoding's maximum or with the model's window.
+    """
     answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     ends = {stop, tokenizer.eos_token_id}
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
+    limits = [_limit(model, prompt, decoding) for prompt in prompts]
+    waiting = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    while waiting:
+        # Beside others that may go on, an answer would outgrow the window.
+        limit = limits[waiting[0]]
+        batch = [i for i in waiting[:batch_size] if limits[i] == limit]
+        waiting = waiting[len(batch) :]
         width = max(len(prompts[i]) for i in batch)
         ids = torch.full((len(batch), width), tokenizer.pad_token_id)
         mask = torch.zeros_like(ids)
         for row, i in enumerate(batch):
             ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
             mask[row, width - len(prompts[i]) :] = 1
-        output = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            **_greedy(tokenizer, ends, max_new_tokens),
-        )
+        with _plain(model):
+            output = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=limit,
+                **_choice(tokenizer, ends, decoding),
+            )
         for row, i in enumerate(batch):
             tokens = output[row, width:].tolist()
             length = next((at for at, token in enumerate(tokens) if token in ends), None)
@@ -165,16 +202,18 @@ def generate(
 
 
 @torch.inference_mode()
-def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, max_new_tokens: int) -> str:
-    """Answer one tokenized prompt greedily, printing the words to stdout as they come; returns the answer."""
+def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding) -> str:
+    """Answer one tokenized prompt, printing the words to stdout as they come; returns the answer (see `generate`)."""
     ids = torch.tensor([prompt], device=model.device)
     streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    output = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        streamer=streamer,
-        **_greedy(tokenizer, {stop, tokenizer.eos_token_id}, max_new_tokens),
-    )
+    with _plain(model):
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            streamer=streamer,
+            max_new_tokens=_limit(model, prompt, decoding),
+            **_choice(tokenizer, {stop, tokenizer.eos_token_id}, decoding),
+        )
     return tokenizer.decode(output[0, len(prompt) :], skip_special_tokens=True).strip()
 
 
@@ -191,13 +230,36 @@ def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int])
     return torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
 
 
-def _greedy(tokenizer: Any, ends: set[int], max_new_tokens: int) -> dict[str, Any]:
-    return {
-        "max_new_tokens": max_new_tokens,
-        "do_sample": False,
-        "eos_token_id": sorted(ends),
-        "pad_token_id": tokenizer.pad_token_id,
-    }
+def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:
+    """The longest answer to a prompt, in tokens. Raises UserError where the prompt leaves no room in the window."""
+    room = window(model)
+    if room is None:
+        return decoding.max_new_tokens
+    if len(prompt) >= room:
+        raise UserError(f"a prompt of {len(prompt):,} tokens leaves no room for an answer: the model reads {room:,}")
+    return min(decoding.max_new_tokens, room - len(prompt))
+
+
+@contextmanager
+def _plain(model: Any) -> Iterator[None]:
+    """Put aside the model's own generation_config.json: generate would silently add its penalties and sampling."""
+    models = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
+    own = [each.generation_config for each in models]
+    try:
+        for each in models:
+            each.generation_config = GenerationConfig()
+        yield
+    finally:
+        for each, configuration in zip(models, own, strict=True):
+            each.generation_config = configuration
+
+
+def _choice(tokenizer: Any, ends: set[int], decoding: Decoding) -> dict[str, Any]:
+    settings = {"do_sample": False, "eos_token_id": sorted(ends), "pad_token_id": tokenizer.pad_token_id}
+    if decoding.temperature:
+        # top_k 0: transformers' own default keeps 50 tokens only.
+        settings |= {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+    return settings
 
 
 def _place() -> str | int:

@@ -1,25 +1,28 @@
-"""A conversation with an adapter that remembers what was said."""
+"""A model that answers messages, and a conversation with it that remembers what was said."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers.utils import logging
 
 from mothertongue import causal, prompts
+from mothertongue.errors import UserError
 from mothertongue.files import read_json
+from mothertongue.progress import say
 
 
-@dataclass
-class Conversation:
-    """A loaded model and the messages so far."""
+@dataclass(frozen=True)
+class Speaker:
+    """A loaded model, its template, and how it answers; the system prompt stands before what has none of its own."""
 
     model: Any
     tokenizer: Any
     template: prompts.Template
     system_prompt: str
-    max_new_tokens: int
-    messages: list[prompts.Message] = field(default_factory=list)
+    decoding: causal.Decoding
 
     @classmethod
     def load(
@@ -27,32 +30,103 @@ class Conversation:
         adapter: Path,
         base: Path | None,
         base_only: bool,
+        quantization: str,
         system_prompt: str | None,
-        max_new_tokens: int,
-    ) -> "Conversation":
+        decoding: causal.Decoding,
+        seed: int,
+    ) -> "Speaker":
         """Load an adapter on its base model; `system_prompt` None for the one of the training.
 
         Raises UserError where adapter or base model is not to be found.
         """
         logging.set_verbosity_error()
-        model = causal.load_base(causal.base_of(adapter, base))
-        if not base_only:
-            model = causal.with_adapter(model, adapter)
-        if system_prompt is None:
-            system_prompt = read_json(adapter / "training.json")["system_prompt"]
+        folder = causal.base_of(adapter, base)
         tokenizer = causal.load_tokenizer(adapter)
         template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
-        return cls(model.eval(), tokenizer, template, system_prompt, max_new_tokens)
+        if system_prompt is None:
+            system_prompt = read_json(adapter / "training.json")["system_prompt"]
+        model = causal.load_base(folder, quantization)
+        if not base_only:
+            model = causal.with_adapter(model, adapter)
+        torch.manual_seed(seed)
+        return cls(model.eval(), tokenizer, template, system_prompt, decoding)
+
+    @property
+    def stop(self) -> int:
+        """The token that ends an answer."""
+        return prompts.end_of_turn(self.template, self.tokenizer)
+
+    def fit(self, messages: list[prompts.Message]) -> tuple[list[prompts.Message], list[int]]:
+        """The messages without the oldest exchanges that find no room in the model's window, and the prompt's tokens.
+
+        The system prompt stays, and so does the last question. Raises UserError where that alone is too long.
+        """
+        if self.system_prompt and not prompts.system_prompt(messages):
+            messages = [{"role": "system", "content": self.system_prompt}, *messages]
+        window = causal.window(self.model) or float("inf")
+        # No more than half of the window: asked for the longest answer of all, a conversation could not be remembered.
+        room = window - min(self.decoding.max_new_tokens, window // 2)
+        while len(tokens := prompts.encode_prompt(messages, self.template, self.tokenizer)) > room:
+            shorter = _without_oldest_exchange(messages)
+            if shorter == messages:
+                break
+            messages = shorter
+        if len(tokens) >= window:
+            raise UserError(
+                f"it has {len(tokens):,} tokens, and the model reads {window:,}, answer included; shorten it"
+            )
+        return messages, tokens
+
+    def answer_all(
+        self, chats: Sequence[list[prompts.Message]], batch_size: int, advance: Callable[[int], None]
+    ) -> list[tuple[str, bool]]:
+        """Answers to many conversations, in order: the text, and whether the model ended it by itself.
+
+        Raises UserError naming the conversation, counted from 1, that is too long for the model.
+        """
+        tokens = []
+        for number, messages in enumerate(chats, start=1):
+            try:
+                fitting, found = self.fit(messages)
+            except UserError as error:
+                raise UserError(f"prompt {number}: {error}") from None
+            tokens.append(found)
+            _say_dropped(messages, fitting, f"prompt {number}: ")
+        return causal.generate(self.model, self.tokenizer, tokens, self.stop, self.decoding, batch_size, advance)
+
+
+@dataclass
+class Conversation:
+    """A model and the messages so far."""
+
+    speaker: Speaker
+    messages: list[prompts.Message] = field(default_factory=list)
 
     def answer(self, question: str) -> str:
-        """Answer a message, streaming the words to stdout; both are remembered."""
-        self.messages += prompts.chat("" if self.messages else self.system_prompt, question)
-        prompt = prompts.encode_prompt(self.messages, self.template, self.tokenizer)
-        stop = prompts.end_of_turn(self.template, self.tokenizer)
-        text = causal.stream(self.model, self.tokenizer, prompt, stop, self.max_new_tokens)
-        self.messages.append({"role": "assistant", "content": text})
+        """Answer a message, streaming the words to stdout; both are remembered.
+
+        Raises UserError where the message alone is too long; the conversation is then as it was.
+        """
+        speaker = self.speaker
+        asked = [*self.messages, {"role": "user", "content": question}]
+        messages, tokens = speaker.fit(asked)
+        _say_dropped(asked, messages)
+        text = causal.stream(speaker.model, speaker.tokenizer, tokens, speaker.stop, speaker.decoding)
+        self.messages = [*messages, {"role": "assistant", "content": text}]
         return text
 
     def reset(self) -> None:
         """Forget what was said."""
         self.messages = []
+
+
+def _without_oldest_exchange(messages: list[prompts.Message]) -> list[prompts.Message]:
+    """The messages without the first question and what follows it up to the next; the last question stays."""
+    questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
+    return messages if len(questions) < 2 else messages[: questions[0]] + messages[questions[1] :]
+
+
+def _say_dropped(before: list[prompts.Message], after: list[prompts.Message], where: str = "") -> None:
+    count = sum(m["role"] != "system" for m in before) - sum(m["role"] != "system" for m in after)
+    if count:
+        say(f"chat: {where}longer than the model can read: the {count} oldest messages are forgotten")

@@ -1,0 +1,54 @@
+"""A file of prompts is read whole or refused in one line that names the line at fault."""
+
+import pytest
+
+from mothertongue import batch
+from mothertongue.errors import UserError
+
+
+def test_text_is_one_prompt_a_line(tmp_path):
+    (tmp_path / "p.txt").write_text('Olá!\r\n\n {"prompt": 1} \n', encoding="utf-8")
+    assert batch.read(tmp_path / "p.txt") == [{"prompt": "Olá!"}, {"prompt": '{"prompt": 1}'}]
+
+
+def test_json_lines_are_prompts_or_conversations_and_keep_what_else_they_hold(tmp_path):
+    (tmp_path / "p.jsonl").write_text(
+        '{"prompt": "a\\u2028b", "id": 1}\n{"messages": [{"role": "user", "content": "c"}]}', encoding="utf-8"
+    )
+    rows = batch.read(tmp_path / "p.jsonl")
+    assert batch.conversations(rows) == [
+        [{"role": "user", "content": "a\u2028b"}],
+        [{"role": "user", "content": "c"}],
+    ]
+    answered = batch.with_answers(rows, [("d", True), ("e", False)])
+    assert answered[0] == {"prompt": "a\u2028b", "id": 1, "answer": "d", "ended": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("p.txt", "\n \n", "p.txt: no prompts in it"),
+        ("p.jsonl", "", "p.jsonl: no prompts in it"),
+        ("p.jsonl", '{"prompt": "a"}\n{"a\n', "line 2: not JSON"),
+        ("p.jsonl", '{"prompt": "a"}\n\n{"prompt": " "}', "line 3: 'prompt' is not a text, or empty"),
+        ("p.jsonl", '{"prompt": 1}', "line 1: 'prompt' is not a text"),
+        ("p.jsonl", "[]", "line 1: expected an object with either"),
+        ("p.jsonl", '{"prompt": "a", "messages": []}', "line 1: expected an object with either"),
+        ("p.jsonl", '{"messages": []}', "nothing to answer"),
+        ("p.jsonl", '{"messages": [{"role": "user"}]}', "is not a list of role"),
+        ("p.jsonl", '{"messages": [{"role": "assistant", "content": "a"}]}', "nothing to answer"),
+    ],
+)
+def test_what_is_no_prompt_is_refused(tmp_path, name, text, expected):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as refusal:
+        batch.read(tmp_path / name)
+    assert expected in str(refusal.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "latin.txt").write_bytes("Olá".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        batch.read(tmp_path / "latin.txt")
+    with pytest.raises(UserError, match="cannot be read"):
+        batch.read(tmp_path)

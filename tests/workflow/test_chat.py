@@ -1,0 +1,175 @@
+"""scripts/chat.py by hand, on a tiny model: batches, decoding, long conversations, what it refuses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from running import ROOT
+
+from mothertongue import causal, prompts
+from mothertongue.causal import Decoding
+from mothertongue.conversation import Conversation, Speaker
+from mothertongue.errors import UserError
+from mothertongue.files import read_jsonl, write_jsonl
+
+QUESTIONS = ["Olá!", "Quanto é 2 + 2? " * 6, "Como faço um bolo de cenoura?", "E agora?", "Por quê? " * 30]
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory, tiny_base):
+    """An adapter of a tiny base model whose own generation settings would spoil every answer."""
+    folder = tmp_path_factory.mktemp("chat")
+    subprocess.run(
+        [sys.executable, "scripts/fetch_base_model.py", "--model", tiny_base, "--output", folder / "base"],
+        check=True, cwd=ROOT,
+    )  # fmt: skip
+    settings = {"do_sample": True, "temperature": 5.0, "repetition_penalty": 9.0, "top_k": 3, "min_new_tokens": 7}
+    (folder / "base" / "generation_config.json").write_text(json.dumps(settings))
+    thread = [{"role": "user", "content": "Quanto é 1 + 1?"}, {"role": "assistant", "content": "É 2, sem dúvida."}]
+    write_jsonl(folder / "threads.jsonl", [{"messages": thread}] * 8)
+    subprocess.run(
+        [sys.executable, "scripts/tune.py", "--threads", folder / "threads.jsonl", "--base-model", folder / "base",
+         "--template", "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", "--lora-rank", "4",
+         "--max-steps", "4", "--learning-rate", "0.01", "--output", folder / "adapter"],
+        check=True, cwd=ROOT,
+    )  # fmt: skip
+    return folder / "adapter"
+
+
+@pytest.fixture
+def speaker(adapter, monkeypatch):
+    # In float32: bfloat16 rounds a batch otherwise than a single prompt.
+    monkeypatch.setattr(causal, "compute_dtype", lambda: torch.float32)
+    return Speaker.load(adapter, None, False, "none", None, Decoding(12), 42)
+
+
+def chat(adapter, *options, **more):
+    return subprocess.run(
+        [sys.executable, "scripts/chat.py", "--adapter", adapter, "--max-new-tokens", "12", *options],
+        capture_output=True, text=True, **more,
+    )  # fmt: skip
+
+
+def ask(question):
+    return [{"role": "user", "content": question}]
+
+
+def test_answers_in_a_batch_are_those_of_plain_greedy_decoding_one_by_one(speaker):
+    stops = {speaker.stop, speaker.tokenizer.eos_token_id}
+    expected = []
+    for question in QUESTIONS:
+        tokens = prompts.encode_prompt(ask(question), speaker.template, speaker.tokenizer)
+        answer = []
+        while len(answer) < 12 and not stops & set(answer):
+            logits = speaker.model(torch.tensor([tokens + answer])).logits
+            answer.append(int(logits[0, -1].argmax()))
+        ended = bool(stops & set(answer))
+        text = speaker.tokenizer.decode(answer[:-1] if ended else answer, skip_special_tokens=True).strip()
+        expected.append((text, ended))
+    for size in (1, 2, 5):
+        assert speaker.answer_all([ask(q) for q in QUESTIONS], size, lambda count: None) == expected
+    assert len(set(expected)) > 1
+
+
+def test_an_answer_ends_at_the_end_of_turn_or_of_text_and_says_whether_it_did(speaker):
+    chats = [ask(question) for question in QUESTIONS]
+    head = speaker.model.get_output_embeddings()
+    with torch.no_grad():
+        head.weight.zero_()
+    head.bias = torch.nn.Parameter(torch.zeros(len(head.weight)))
+    for token, ended in ((speaker.stop, True), (speaker.tokenizer.eos_token_id, True), (40, False)):
+        with torch.no_grad():
+            head.bias.zero_()[token] = 1
+        answers = speaker.answer_all(chats, 2, lambda count: None)
+        assert [found for _, found in answers] == [ended] * len(chats)
+        assert all((text == "") == ended for text, _ in answers)
+
+
+def test_a_file_of_prompts(adapter, tmp_path):
+    (tmp_path / "prompts.txt").write_text("\n".join([QUESTIONS[2], "", QUESTIONS[0]]) + "\n", encoding="utf-8")
+    done = chat(adapter, "--batch", tmp_path / "prompts.txt")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["prompt"] for row in rows] == [QUESTIONS[2], QUESTIONS[0]]
+    assert all(set(row) == {"prompt", "answer", "ended"} for row in rows)
+    assert "chat: 2 answers in" in done.stderr
+
+    asked = [{"id": 7, "messages": ask(QUESTIONS[2])}, {"prompt": QUESTIONS[0]}]
+    write_jsonl(tmp_path / "prompts.jsonl", asked)
+    done = chat(adapter, "--batch", tmp_path / "prompts.jsonl", "--output", tmp_path / "answers.jsonl")
+    assert done.returncode == 0 and not done.stdout, done.stderr
+    answers = read_jsonl(tmp_path / "answers.jsonl")
+    assert [{k: v for k, v in row.items() if k not in ("answer", "ended")} for row in answers] == asked
+    assert [row["answer"] for row in answers] == [row["answer"] for row in rows]
+
+
+def test_the_same_seed_draws_the_same_answers(adapter, tmp_path):
+    (tmp_path / "prompts.txt").write_text("\n".join(QUESTIONS), encoding="utf-8")
+
+    def drawn(*options):
+        done = chat(adapter, "--batch", tmp_path / "prompts.txt", *options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    warm = ("--temperature", "1.5", "--seed")
+    assert drawn(*warm, "1") == drawn(*warm, "1") != drawn(*warm, "2")
+    assert drawn(*warm, "1", "--top-p", "0.000001") == drawn()
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "int8"])
+def test_a_quantised_base_answers(adapter, quantization):
+    done = chat(adapter, "--quantization", quantization, QUESTIONS[0])
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+def test_a_long_conversation_forgets_its_oldest_exchanges_and_says_so(speaker, capsys):
+    speaker = Speaker(speaker.model, speaker.tokenizer, speaker.template, "Responda.", speaker.decoding)
+    conversation = Conversation(speaker)
+    for number in range(8):
+        conversation.answer(f"{number} " + "Quanto é 2 + 2? " * 18)
+    kept = [message["content"] for message in conversation.messages]
+    assert kept[0] == "Responda." and kept[-2].startswith("7 ") and not any(text.startswith("0 ") for text in kept)
+    said = capsys.readouterr().err.splitlines()
+    assert said and all("longer than the model can read: the 2 oldest messages are forgotten" in line for line in said)
+    before = list(conversation.messages)
+    with pytest.raises(UserError, match="the model reads 1,024"):
+        conversation.answer("muito " * 1000)
+    assert conversation.messages == before
+
+
+def test_an_answer_ends_with_the_models_window(speaker):
+    long = Speaker(speaker.model, speaker.tokenizer, speaker.template, "", Decoding(5000))
+    tokens = prompts.encode_prompt(ask("a " * 480), long.template, long.tokenizer)
+    ((text, _),) = long.answer_all([ask("a " * 480)], 4, lambda count: None)
+    assert len(tokens) + len(long.tokenizer(text)["input_ids"]) <= 1024 + 2
+
+
+def test_what_is_typed_is_a_conversation(adapter):
+    done = chat(adapter, input="Olá!\n/reset\nOlá!\n" + "muito " * 1000 + "\n/quit\n")
+    assert done.returncode == 0, done.stderr
+    first, second = (line for line in done.stdout.splitlines() if line.strip())
+    assert first == second
+    assert "(a new conversation)" in done.stderr and "shorten it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "expected"),
+    [
+        (["--batch", "p.jsonl"], '{"prompt": "a"}\n\n{"prompt": ""}\n', "p.jsonl: line 3: 'prompt' is not a text"),
+        (["--batch", "p.txt"], "a\n" + "muito " * 1000, "prompt 2: it has"),
+        (["--batch", "p.txt", "a"], "a", "give one"),
+        (["--temperature", "-1", "a"], "", "temperature of -1.0"),
+        (["--top-p", "1.1", "a"], "", "top-p 1.1"),
+        (["--adapter", "scripts", "a"], "", "scripts: not an adapter folder"),
+    ],
+)
+def test_what_it_refuses_is_said_in_one_line(adapter, tmp_path, options, text, expected):
+    for name in ("p.txt", "p.jsonl"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    options = [str(tmp_path / option) if option in ("p.txt", "p.jsonl") else option for option in options]
+    done = chat(adapter, *options)
+    assert done.returncode in (1, 2) and not done.stdout
+    assert len([line for line in done.stderr.splitlines() if "error" in line]) == 1 and expected in done.stderr
+    assert "Traceback" not in done.stderr
