@@ -357,6 +357,11 @@ def tuning_options(wildcards):
     return options + ([] if settings["packing"] else ["--no-packing"])
 
 
+def tuning_memory(wildcards, attempt):
+    """Each GPU's process holds the base model while it loads it."""
+    return more_if_tried_again(24000 * max(1, tuning(wildcards)["gpus"]))(wildcards, attempt)
+
+
 def tuning_machine(wildcards, input):
     """The settings that do not change what is learned; taking `input`, they make no adapter stale."""
     settings = tuning(wildcards)

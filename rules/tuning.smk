@@ -105,7 +105,7 @@ rule tune:
         "../envs/tuning.yaml"
     threads: 8
     resources:
-        mem_mb=more_if_tried_again(24000),
+        mem_mb=tuning_memory,
         runtime=720,
         gpu=lambda wildcards: tuning(wildcards)["gpus"],
         disk_mb=4000,
