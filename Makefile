@@ -1,7 +1,8 @@
 # make setup   a virtual environment in .venv with everything pinned
 # make demo    setup, then the whole chain on the bundled sample, offline, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
-# make bench   setup, then translation's speed beside transformers' and the bare engines'; BENCH='--messages 100' for less
+# make bench   setup, then translation's speed beside transformers' and the bare engines', and tuning's beside plain TRL's;
+#              less with BENCH='--messages 100' for translation, BENCH_TUNING='--threads 16 --turns 1' for tuning
 # make format  ruff and snakefmt
 
 PYTHON ?= python3.11
@@ -32,6 +33,7 @@ test-quick: setup
 
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)
+	$(BIN)/python tests/benchmarks/tuning_speed.py $(BENCH_TUNING)
 
 format: setup
 	$(BIN)/ruff check --fix scripts tests

@@ -1,0 +1,77 @@
+"""What makes training fast changes nothing that is trained: the same loss, the same gradients."""
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM
+from trl import SFTConfig, SFTTrainer
+
+from mothertongue import answer_loss, causal, packed_attention
+
+LENGTHS = (40, 9, 200, 77, 130, 64)
+
+
+def trainer(folder, work, packing=True):
+    """SFTTrainer on a tiny model in float32, with its first batch of threads of which the middle is to be learnt."""
+    torch.manual_seed(1)
+    draws = torch.Generator().manual_seed(1)
+    rows = []
+    for length in LENGTHS:
+        ids = torch.randint(4, 500, (length,), generator=draws).tolist()
+        rows.append({"input_ids": ids, "labels": [-100] * (length // 3) + ids[length // 3 :]})
+    made = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        args=SFTConfig(
+            output_dir=str(work), max_length=256, packing=packing, per_device_train_batch_size=len(LENGTHS), bf16=False,
+            use_cpu=True, gradient_checkpointing=False, report_to="none", dataloader_pin_memory=False,
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=causal.load_tokenizer(folder),
+        peft_config=LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
+    )  # fmt: skip
+    return made, next(iter(made.get_train_dataloader()))
+
+
+def learnt(made, batch):
+    """The loss of a batch and its gradients."""
+    made.model.zero_grad()
+    loss = made.compute_loss(made.model, dict(batch))
+    loss.backward()
+    return loss.item(), torch.cat([p.grad.flatten() for p in made.model.parameters() if p.requires_grad])
+
+
+@pytest.mark.parametrize("parts", [("attention",), ("loss",), ("attention", "loss")])
+def test_packed_threads_teach_the_same_as_threads_apart(tiny_base, tmp_path, parts):
+    expected_loss, expected = learnt(*trainer(tiny_base, tmp_path, packing=False))
+    made, batch = trainer(tiny_base, tmp_path)
+    assert batch["input_ids"].shape == (1, sum(LENGTHS))
+    if "attention" in parts:
+        made.model.set_attn_implementation(packed_attention.NAME)
+    if "loss" in parts:
+        assert answer_loss.suits(made.model.get_base_model())
+        answer_loss.install(made.model.get_base_model())
+    loss, gradients = learnt(made, batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert torch.allclose(gradients, expected, rtol=1e-3, atol=1e-6)
+    assert gradients.abs().max() > 1e-3
+
+
+def test_what_is_not_packed_is_attended_to_as_ever(tiny_base):
+    ids = torch.randint(4, 500, (2, 20), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[0, :7] = 0
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
+    with torch.no_grad():
+        expected = model(ids, attention_mask=mask).logits
+        model.set_attn_implementation(packed_attention.NAME)
+        assert torch.equal(model(ids, attention_mask=mask).logits[0, 7:], expected[0, 7:])
+
+
+def test_a_head_that_is_not_plain_keeps_trls_loss(tiny_base):
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    assert not answer_loss.suits(model)  # it is trained
+    model.requires_grad_(False)
+    assert answer_loss.suits(model)
+    model.config.final_logit_softcapping = 30.0
+    assert not answer_loss.suits(model)
