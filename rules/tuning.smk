@@ -67,6 +67,7 @@ rule tune:
     input:
         script="scripts/tune.py",
         library=library(
+            "answer_loss",
             "callbacks",
             "cards",
             "causal",
@@ -76,6 +77,7 @@ rule tune:
             "fetching",
             "files",
             "gpus",
+            "packed_attention",
             "pairs",
             "preferences",
             "preferences_file",

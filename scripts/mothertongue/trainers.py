@@ -8,7 +8,7 @@ from datasets import Dataset, disable_progress_bars
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from mothertongue import causal
+from mothertongue import answer_loss, causal, packed_attention
 from mothertongue.pairs import Pair
 from mothertongue.prompts import Encoded
 
@@ -52,6 +52,7 @@ def build(
     if settings.method == "sft":
         packing = {"packing": settings.packing, "packing_strategy": "bfd", "eval_packing": settings.packing}
         trainer = SFTTrainer(args=SFTConfig(**both, **packing), **common)
+        _quicken(model.get_base_model(), settings.packing)
     elif settings.method == "dpo":
         trainer = _Dpo(args=DPOConfig(**both, beta=settings.beta), **common)
     else:
@@ -96,6 +97,15 @@ def plain_arguments(settings: Any) -> TrainingArguments:
     """What a trainer makes its optimizer from."""
     values = shared(settings)
     return TrainingArguments(output_dir="", **{name: values[name] for name in ("learning_rate", "optim", "use_cpu")})
+
+
+def _quicken(base: Any, packing: bool) -> None:
+    """Compute the same with less work, on a CPU: measured there, where it was 1.7 times the speed; see the modules."""
+    if causal.device() == "cpu":
+        if packing:
+            base.set_attn_implementation(packed_attention.NAME)
+        if answer_loss.suits(base):
+            answer_loss.install(base)
 
 
 def _dataset(method: str, data: Data) -> Dataset:
