@@ -64,7 +64,8 @@ TUNING = {"": config["tuning"]} | {
     for name, settings in config["variants"].items()
 }
 BASE_MODEL = config["tuning"]["base_model"]
-BASE_MODELS = {references.parse(tuning["base_model"]).slug: tuning["base_model"] for tuning in TUNING.values()}
+BASE_MODEL_OWNERS = [("tuning", settings["base_model"]) for settings in TUNING.values()]
+BASE_MODELS = {references.parse(model).slug: model for _, model in BASE_MODEL_OWNERS}
 
 TRANSLATION = config["translation"]
 SETTINGS = routes.engine_settings(TRANSLATION)
@@ -123,7 +124,7 @@ def check_models():
     if TRANSLATION["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in ENGINES):
         raise UserError(f"translation.device is cuda, and the {ENGINES[0]} engine runs on CPUs only; set it to auto")
     slugs = {}
-    for owner, model in [*TRANSLATION_MODELS, *(("tuning", model) for model in BASE_MODELS.values())]:
+    for owner, model in [*TRANSLATION_MODELS, *BASE_MODEL_OWNERS]:
         slug = references.parse(model).slug
         if slugs.setdefault(slug, (owner, model)) != (owner, model):
             raise UserError(f"models {slugs[slug][1]} ({slugs[slug][0]}) and {model} ({owner}) would share a folder")

@@ -58,6 +58,8 @@ def build(
     else:
         trainer = _orpo(common, both | {"beta": settings.beta, "remove_unused_columns": False})
     trainer.remove_callback(PrinterCallback)
+    if both["fp16"]:
+        _widen(model)
     return trainer
 
 
@@ -97,6 +99,13 @@ def plain_arguments(settings: Any) -> TrainingArguments:
     """What a trainer makes its optimizer from."""
     values = shared(settings)
     return TrainingArguments(output_dir="", **{name: values[name] for name in ("learning_rate", "optim", "use_cpu")})
+
+
+def _widen(model: Any) -> None:
+    """Keep what is trained in float32: TRL leaves a quantised model's adapter in bfloat16, which float16 cannot scale."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def _quicken(base: Any, packing: bool) -> None:

@@ -203,8 +203,8 @@ def train(
         keeper.before = checkpoints.newest(work)
     model = trainer.model
     history = trainer.state.log_history
-    best = watch.take_best(model, history)
     keeper.check(trainer.state.global_step, trainer.state.max_steps)
+    best = watch.take_best(model, history)
     outcome = Outcome(
         losses=[entry["loss"] for entry in history if "loss" in entry],
         margins=[entry["rewards/margins"] for entry in history if "rewards/margins" in entry],
@@ -228,6 +228,8 @@ def check(settings: Settings, validation: trainers.Data, sharded: bool) -> None:
         raise UserError("tuning.validation.patience does not work with tuning.fsdp; set one of them to null")
     if settings.dora and sharded and settings.quantization != "none":
         raise UserError("tuning.lora.dora does not work with tuning.fsdp and quantization; leave one of them out")
+    if settings.dtype == "float16" and device() == "cpu":
+        raise UserError("tuning.dtype is float16, which trains on GPUs only; set it to auto")
     if settings.validation_interval and not validation:
         say("tune: there is no validation data: its loss is not followed")
     if settings.quantization != "none" and device() == "cpu":

@@ -50,8 +50,8 @@ SlurmdTimeout=10
 SchedulerParameters=sched_interval=2,bf_interval=2
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=gpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17001 CPUs=8 RealMemory=100000 Gres=gpu:2
-NodeName=gpu2 NodeHostname={host} NodeAddr=127.0.0.1 Port=17002 CPUs=8 RealMemory=100000 Gres=gpu:2
+NodeName=gpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17001 CPUs=16 RealMemory=100000 Gres=gpu:2
+NodeName=gpu2 NodeHostname={host} NodeAddr=127.0.0.1 Port=17002 CPUs=16 RealMemory=100000 Gres=gpu:2
 PartitionName=gpu Nodes=gpu1,gpu2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=gpu1,gpu2 MaxTime=INFINITE State=UP PriorityTier=10
 """
