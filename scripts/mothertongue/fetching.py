@@ -26,6 +26,12 @@ RECORD = "fetched.json"
 WEIGHTS = ["*.safetensors"]
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
+# What to do about what the hub's client raises.
+_REFUSED = {
+    "GatedRepoError": "its licence must be accepted on its page, and HF_TOKEN be set to a token of that account",
+    "RepositoryNotFoundError": "there is no such model, or it is private: check its name, or set HF_TOKEN",
+    "RevisionNotFoundError": "it has no such revision (any more): name another after @, as its page lists them",
+}
 _HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
 
@@ -149,11 +155,20 @@ def _hub_info(reference: Reference) -> Any:
 @contextmanager
 def _hub_errors(reference: Reference) -> Iterator[None]:
     """Turn what the hub client raises into one line that says what to do."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     advice = "; without a network, fetch it elsewhere and name its local folder"
     try:
         yield
+    except (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError) as error:
+        raise UserError(f"cannot fetch '{reference.text}' from the hub: {_REFUSED[type(error).__name__]}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise UserError(f"cannot fetch '{reference.text}' from the hub: {str(error).splitlines()[0]}{advice}") from None
     except Exception as error:  # the hub client's HTTP library has errors of its own

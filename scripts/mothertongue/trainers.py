@@ -102,7 +102,7 @@ def plain_arguments(settings: Any) -> TrainingArguments:
 
 
 def _widen(model: Any) -> None:
-    """Keep what is trained in float32: TRL leaves a quantised model's adapter in bfloat16, which float16 cannot scale."""
+    """Train in float32: TRL leaves a quantised model's adapter in bfloat16, whose gradients float16 cannot scale."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
