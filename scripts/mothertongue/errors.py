@@ -32,13 +32,13 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _end(code: int, message: str = "") -> None:
-    several = "LOCAL_RANK" in os.environ
-    if message and os.environ.get("RANK", "0") == "0":
-        print(f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}", file=sys.stderr)
-    if several:
+    line = f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}" if message else ""
+    if "LOCAL_RANK" in os.environ:
+        if line and os.environ.get("RANK") == "0":
+            print(line, file=sys.stderr)
         # Torch's gloo may wait for ever where its last reference goes: a thread of its own waits for the interpreter.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     if code:
-        sys.exit(code)
+        sys.exit(line or code)

@@ -49,7 +49,7 @@ def test_shards_fan_out_over_all_gpus_and_the_rest_stays_on_the_login_node(site,
     assert devices == {("gpu1", 0), ("gpu1", 1), ("gpu2", 0), ("gpu2", 1)}
     assert sorted(submitted(run.output)) == ["rule_translate/results_pt_en_0", "rule_translate/results_pt_en_1",
         "rule_translate/results_pt_en_2", "rule_translate/results_pt_en_3", "rule_translate/results_pt_pt_0",
-        "rule_tune/results_pt"]  # fmt: skip
+        "rule_tune/results_pt__"]  # fmt: skip
     assert run.jobs == {"fetch": 1, "split": 1, "fetch_translation_model": 1, "fetch_base_model": 1, "translate": 5,
         "combine": 1, "threads": 1, "tune": 1}  # fmt: skip
     # One log a job, which says where it ran.
@@ -173,7 +173,8 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
     assert len(submitted(run.output)) >= 3 and "going on from step" in run.output
     options = next(line for line in run_options(site) if line.startswith("--"))
     subprocess.run(
-        [sys.executable, "scripts/tune.py", "--data", threads, "--base-model", base, "--template",
+        [sys.executable, "scripts/tune.py", "--data", threads, "--validation",
+         site.root / "results/pt/threads/validation.jsonl", "--base-model", base, "--template",
          "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", *options.split(),
          "--gpus", "1", "--output", site.root / "alone"],
         cwd=site.root, env=site.environment(), timeout=LIMIT, check=True,
