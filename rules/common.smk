@@ -65,7 +65,6 @@ TUNING = {"": config["tuning"]} | {
 }
 BASE_MODEL = config["tuning"]["base_model"]
 BASE_MODEL_OWNERS = [("tuning", settings["base_model"]) for settings in TUNING.values()]
-BASE_MODELS = {references.parse(model).slug: model for _, model in BASE_MODEL_OWNERS}
 
 TRANSLATION = config["translation"]
 SETTINGS = routes.engine_settings(TRANSLATION)
@@ -139,6 +138,7 @@ TRANSLATION_MODELS = {
     (engine, pair.model): None for engine, pairs in zip(ENGINES, (PAIRS, FALLBACK_PAIRS)) for pair in pairs.values()
 }
 checked(check_models)
+BASE_MODELS = {references.parse(model).slug: model for _, model in BASE_MODEL_OWNERS}
 TRANSLATION_MODELS = {references.parse(model).slug: (engine, model) for engine, model in TRANSLATION_MODELS}
 # Results folders that have every shard, and those whose split is known to be done.
 SHARDS_THERE, SPLIT = set(), set()

@@ -79,19 +79,12 @@ def test_an_exchange_that_does_not_fit_alone_is_cut_at_its_end_and_counted():
     assert len(found) == 3 and [len(sequence.input_ids) for sequence in found][1] == 120
     assert (account.split_threads, account.cut_threads) == (1, 1)
     assert account.cut_assistant_tokens > 100 and account.cut_tokens == account.cut_assistant_tokens + 1  # its newline
-    note = sequences.summary(account, 321)
-    assert (
-        note
-        == f"tune: 1 threads in 3 sequences, 321 tokens; 1 threads split; 1 cut by {account.cut_tokens} tokens "
-        + (f"({account.cut_assistant_tokens} the assistant's)")
-    )
 
 
 def test_a_question_that_fills_the_length_teaches_nothing_and_is_counted():
     found, account = fit([thread((100, 2)), thread((1, 1))], 100)
     assert len(found) == 1
     assert (account.threads, account.sequences, account.threads_without_target, account.cut_threads) == (2, 1, 1, 1)
-    assert "1 teach nothing within the length" in sequences.summary(account, 1)
     rest, account = fit([thread((1, 1), (100, 2), (1, 1))], 100)
     assert len(rest) == 2 and account.threads_without_target == 0 and account.cut_threads == 1
 
