@@ -30,7 +30,7 @@ def adapter(tmp_path_factory, tiny_base):
     thread = [{"role": "user", "content": "Quanto é 1 + 1?"}, {"role": "assistant", "content": "É 2, sem dúvida."}]
     write_jsonl(folder / "threads.jsonl", [{"messages": thread}] * 8)
     subprocess.run(
-        [sys.executable, "scripts/tune.py", "--threads", folder / "threads.jsonl", "--base-model", folder / "base",
+        [sys.executable, "scripts/tune.py", "--data", folder / "threads.jsonl", "--base-model", folder / "base",
          "--template", "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", "--lora-rank", "4",
          "--max-steps", "4", "--learning-rate", "0.01", "--output", folder / "adapter"],
         check=True, cwd=ROOT,

@@ -83,6 +83,27 @@ def test_a_changed_lora_rank_tunes_again(project):
     assert project.build().jobs == {"tune": 1, "evaluate": 1}
 
 
+def test_what_changes_no_weight_tunes_nothing(project):
+    project.configure(tuning={"checkpoint_minutes": 3, "report_to": "tensorboard", "gpus": 0})
+    assert project.build().jobs == {}
+
+
+def test_a_variant_is_built_beside_the_adapter_and_alone(project):
+    """With DPO, whose SFT adapter and preferences are made for it; the language's own adapter stays."""
+    before = project.bytes("results/demo/pt/adapter/**/*")
+    variant, own = (
+        "results/demo/pt/variants/likes/evaluation/metrics.json",
+        {"preferences": 2, "tune": 2, "evaluate": 1},
+    )
+    project.configure(variants={"likes": {"method": "dpo", "lora": {"rank": 2}, "max_steps": 2}})
+    assert project.build(variant).jobs == own
+    assert project.build(variant, *CHAIN).jobs == {}
+    assert project.bytes("results/demo/pt/adapter/**/*") == before
+    # What only DPO reads leaves the SFT adapter before it as it is.
+    project.configure(variants={"likes": {"method": "dpo", "lora": {"rank": 2}, "max_steps": 2, "dpo": {"beta": 0.2}}})
+    assert project.build(variant, *CHAIN).jobs == {"tune": 1, "evaluate": 1}
+
+
 def test_a_changed_system_prompt_makes_new_threads(project):
     project.configure(threads={"system_prompt": "Responda sempre em português."})
     assert project.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
