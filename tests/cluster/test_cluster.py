@@ -51,7 +51,7 @@ def test_shards_fan_out_over_all_gpus_and_the_rest_stays_on_the_login_node(site,
         "rule_translate/results_pt_en_2", "rule_translate/results_pt_en_3", "rule_translate/results_pt_pt_0",
         "rule_tune/results_pt__"]  # fmt: skip
     assert run.jobs == {"fetch": 1, "split": 1, "fetch_translation_model": 1, "fetch_base_model": 1, "translate": 5,
-        "combine": 1, "threads": 1, "tune": 1}  # fmt: skip
+        "combine": 1, "threads": 2, "tune": 1}  # fmt: skip
     # One log a job, which says where it ran.
     logs = {path.stem: path.read_text() for path in site.root.glob("results/logs/pt/translated/en/*.log")}
     assert len(logs) == 4 and len({re.search(r"runs on (.*)", log)[1] for log in logs.values()}) == 4
