@@ -168,7 +168,7 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
     # What one job gets done before its minute is over decides how much is too much for two.
     enough = start(100_000, "--preemptible-retries=0").wait()
     assert enough.code != 0
-    run = start(round(2.4 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))).succeed()
+    run = start(round(2.3 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))).succeed()
     assert run.jobs == {"tune": 1}
     assert len(submitted(run.output)) >= 3 and "going on from step" in run.output
     options = next(line for line in run_options(site) if line.startswith("--"))
