@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from tuning_runs import command, record, training, tune, weights
+from tuning_runs import ALONE, command, record, training, tune, weights
 
 from mothertongue import tuning
 from mothertongue.prompts import Encoded
@@ -46,6 +46,24 @@ def test_dpo_starts_where_the_sft_adapter_ended(material, sft):
     assert training(material, "still")["losses"][0] == pytest.approx(0.6931, abs=1e-3)
 
 
+@pytest.mark.parametrize("method", ["dpo", "orpo"])
+def test_stopped_it_ends_with_the_same_weights_in_preferences_too(material, sft, method):
+    options = ["--method", method, "--max-steps", "30", "--learning-rate", "0.001", "--lora-plus", "4"]
+    options += ["--adapter", sft] if method == "dpo" else []
+    often = [*options, "--checkpoint-minutes", "0.0001"]
+    process = subprocess.Popen(
+        command(material, f"{method}-again", *often, data="pairs"), stderr=subprocess.PIPE, text=True, env=ALONE
+    )
+    for line in process.stderr:
+        if "checkpoint after step 3 " in line:
+            process.send_signal(signal.SIGTERM)
+    assert process.wait(120) == 1
+    for name in ("again", "once"):
+        done = tune(material, f"{method}-{name}", *options, data="pairs")
+        assert done.returncode == 0 and ("going on from step" in done.stderr) == (name == "again"), done.stderr
+    assert weights(material, f"{method}-again") == weights(material, f"{method}-once")
+
+
 def test_two_processes_learn_what_one_does(material):
     same = ("--lora-dropout", "0", "--dtype", "float32", "--no-packing")
     one = tune(material, "one", *same)
@@ -59,7 +77,7 @@ def test_two_processes_learn_what_one_does(material):
 
 def test_two_processes_stop_at_one_step_and_go_on(material):
     options = ("--gpus", "2", "--lora-dropout", "0", "--max-steps", "40", "--checkpoint-minutes", "0.0001")
-    process = subprocess.Popen(command(material, "both", *options), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(material, "both", *options), stderr=subprocess.PIPE, text=True, env=ALONE)
     said = []
     for line in process.stderr:
         said.append(line)
@@ -161,7 +179,10 @@ def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material, sft, 
     data = "threads" if method == "sft" else "pairs"
     small, large = f"small-{method}", f"large-{method}"
     done = subprocess.run(
-        [sys.executable, program, *command(material, small, *options, data=data)[2:]], capture_output=True, text=True
+        [sys.executable, program, *command(material, small, *options, data=data)[2:]],
+        capture_output=True,
+        text=True,
+        env=ALONE,
     )
     assert done.returncode == 0, done.stderr
     assert "out of memory with 4 sequences at once; going on with 2" in done.stderr

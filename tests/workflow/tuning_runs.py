@@ -1,10 +1,14 @@
 """scripts/tune.py as a user runs it by hand, on a tiny model."""
 
 import json
+import os
 import subprocess
 import sys
 
 from mothertongue.files import write_jsonl
+
+# One thread each: so small a model gains nothing by more, and they would wait for one another where others compute.
+ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def message(role, content):
@@ -40,7 +44,7 @@ def command(material, name, *options, data="threads", template="config/templates
 
 
 def tune(material, name, *options, **kwargs):
-    return subprocess.run(command(material, name, *options, **kwargs), capture_output=True, text=True)
+    return subprocess.run(command(material, name, *options, **kwargs), capture_output=True, text=True, env=ALONE)
 
 
 def record(material, name):
@@ -61,6 +65,7 @@ def stopped(material, name, at, how, *options):
         command(material, name, "--max-steps", "60", "--no-packing", "--lora-dropout", "0.2", *options),
         stderr=subprocess.PIPE,
         text=True,
+        env=ALONE,
     )
     lines = []
     for line in process.stderr:
