@@ -55,6 +55,7 @@ rule help:
 include: "rules/source.smk"
 include: "rules/translation.smk"
 include: "rules/dataset.smk"
+include: "rules/adapters.smk"
 include: "rules/tuning.smk"
 include: "rules/evaluation.smk"
 include: "rules/unknown_language.smk"

@@ -176,8 +176,18 @@ def check_tuning():
     if template.endswith(".jinja") and not Path(template).is_file():
         raise UserError(f"threads.prompt_format: no such template: {template}")
     for folder, settings in TUNING.items():
+        name, gpus = ".".join(Path(folder).parts) or "tuning", settings["gpus"]
         if settings["fsdp"] and not Path(settings["fsdp"]).is_file():
-            raise UserError(f"{folder or 'tuning'}: no such accelerate configuration: {settings['fsdp']}")
+            raise UserError(f"{name}.fsdp: no such accelerate configuration: {settings['fsdp']}")
+        if settings["fsdp"] and gpus < 2:
+            raise UserError(f"{name}.fsdp shares a model out among several GPUs; set {name}.gpus, or fsdp to null")
+        if gpus > 1 and not settings["target_tokens"] and settings["batch_size"] * settings["accumulation"] % gpus:
+            raise UserError(
+                f"{name}: a step of batch_size x accumulation sequences cannot be shared out among {gpus} GPUs; make it"
+                f" a multiple of {gpus}"
+            )
+        if settings["validation"]["patience"] and not settings["validation"]["interval"]:
+            raise UserError(f"{name}.validation.patience needs an interval; set {name}.validation.interval")
 
 
 checked(check_tuning)
@@ -293,85 +303,6 @@ def dataset_of_all_messages(wildcards):
     """The dataset, refused where the scope leaves out the replies that are not in a thread."""
     checked(check_scope)
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
-
-
-def find_variant(folder):
-    if folder not in TUNING:
-        known = ", ".join(config["variants"]) or "none"
-        raise UserError(f"variants: there is no variant '{Path(folder).name}'; the configuration has: {known}")
-    return TUNING[folder]
-
-
-def tuning(wildcards):
-    """The settings of an adapter, with what its method changes in them."""
-    settings = checked(find_variant, wildcards.variant)
-    method = "sft" if wildcards.stage else settings["method"]
-    return settings | {"beta": 0.1} | settings.get(method, {}) | {"method": method}
-
-
-def training_data(wildcards, split="train"):
-    """The threads, or the preferences, that an adapter is tuned on."""
-    kind = "threads" if tuning(wildcards)["method"] == "sft" else "preferences"
-    return f"{wildcards.results}/{wildcards.lang}/{kind}/{split}.jsonl"
-
-
-def validation_data(wildcards):
-    """What the validation loss is taken on; none where it is not followed."""
-    return [training_data(wildcards, "validation")] if tuning(wildcards)["validation"]["interval"] else []
-
-
-def adapter_before(wildcards):
-    """The SFT adapter that DPO goes on from."""
-    if tuning(wildcards)["method"] != "dpo":
-        return []
-    return [f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}sft/adapter"]
-
-
-def base_model(wildcards):
-    return model_folder(tuning(wildcards)["base_model"], "base").format(**wildcards)
-
-
-def template(wildcards):
-    return prompt_template(tuning(wildcards)["base_model"]).format(**wildcards)
-
-
-def tuning_options(wildcards):
-    """The tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
-    settings = tuning(wildcards)
-    lora = {f"lora_{name}": value for name, value in settings["lora"].items() if name not in ("rslora", "dora")}
-    names = """method quantization dtype neftune epochs max_steps learning_rate schedule warmup optimizer weight_decay
-        max_grad_norm beta batch_size accumulation target_tokens max_length too_long seed"""
-    values = lora | {name: settings[name] for name in names.split()}
-    values["validation_interval"], values["patience"] = (
-        settings["validation"]["interval"],
-        settings["validation"]["patience"],
-    )
-    targets = values.pop("lora_targets")
-    # 2 and 2.0 are one value: jobs are compared by the text.
-    plain = {name: int(v) if isinstance(v, float) and v % 1 == 0 else v for name, v in values.items() if v is not None}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in plain.items()]
-    options += ["--lora-targets", *([targets] if isinstance(targets, str) else targets)]
-    flags = settings["lora"] | {"gradient_checkpointing": settings["gradient_checkpointing"]}
-    options += [
-        f"--{name.replace('_', '-')}" for name in ("rslora", "dora", "gradient_checkpointing") if flags.get(name)
-    ]
-    return options + ([] if settings["packing"] else ["--no-packing"])
-
-
-def tuning_memory(wildcards, attempt):
-    """Each GPU's process holds the base model while it loads it."""
-    return more_if_tried_again(24000 * max(1, tuning(wildcards)["gpus"]))(wildcards, attempt)
-
-
-def tuning_machine(wildcards, input):
-    """The settings that do not change what is learned; taking `input`, they make no adapter stale."""
-    settings = tuning(wildcards)
-    options = [f"--checkpoint-minutes={settings['checkpoint_minutes']}"]
-    options += [f"--fsdp={settings['fsdp']}"] if settings["fsdp"] else []
-    if settings["report_to"] == "tensorboard":
-        folder = f"{wildcards.results}/logs/{wildcards.lang}/{wildcards.variant}{wildcards.stage}adapter.tensorboard"
-        options.append(f"--tensorboard={folder}")
-    return options
 
 
 def evaluation_prompts(wildcards):

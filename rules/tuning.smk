@@ -68,6 +68,7 @@ rule tune:
         script="scripts/tune.py",
         library=library(
             "answer_loss",
+            "arguments",
             "callbacks",
             "cards",
             "causal",

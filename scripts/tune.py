@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mothertongue import cards, distributed, fetching, gpus
+from mothertongue.arguments import positive
 from mothertongue.errors import run
 from mothertongue.files import folder_checksums, sha256, whole_folder, write_json
 from mothertongue.progress import say
@@ -46,18 +47,18 @@ def parse_arguments() -> argparse.Namespace:
     model.add_argument(
         "--dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto", help="what is computed in"
     )
-    model.add_argument("--lora-rank", type=int, default=64, help="rank of the adapter's matrices")
+    model.add_argument("--lora-rank", type=positive, default=64, help="rank of the adapter's matrices")
     model.add_argument("--lora-alpha", type=int, default=16, help="scale of the adapter: alpha / rank")
     model.add_argument("--lora-dropout", type=float, default=0.1, help="dropout before the adapter")
     model.add_argument("--lora-targets", nargs="+", default=["all-linear"], help="names of the layers that adapt")
     model.add_argument("--rslora", action="store_true", help="scale by alpha / sqrt(rank): for high ranks")
     model.add_argument("--dora", action="store_true", help="learn the weights' magnitudes apart: better, and slower")
     model.add_argument("--lora-plus", type=float, help="so many times the learning rate for the B matrices; 16, say")
-    model.add_argument("--neftune", type=float, help="noise on the embeddings: NEFTune's alpha; 5, say")
+    model.add_argument("--neftune", type=float, help="sft: noise on the embeddings, NEFTune's alpha; 5, say")
 
     course = parser.add_argument_group("the course of training")
     course.add_argument("--epochs", type=float, default=2, help="passes over the data")
-    course.add_argument("--max-steps", type=int, help="stop after so many steps, whatever --epochs says")
+    course.add_argument("--max-steps", type=positive, help="stop after so many steps, whatever --epochs says")
     course.add_argument("--learning-rate", type=float, default=2e-4, help="after warm-up")
     course.add_argument(
         "--schedule", choices=("constant_with_warmup", "cosine", "linear"), default="constant_with_warmup",
@@ -71,10 +72,10 @@ def parse_arguments() -> argparse.Namespace:
     course.add_argument("--weight-decay", type=float, default=0.001, help="of the optimizer")
     course.add_argument("--max-grad-norm", type=float, default=0.3, help="larger gradients are scaled down to it")
     course.add_argument("--beta", type=float, default=0.1, help="dpo: how near to stay; orpo: weight of the odds ratio")
-    course.add_argument("--batch-size", type=int, default=4, help="sequences read at once, by all GPUs together")
-    course.add_argument("--accumulation", type=int, default=1, help="batches a step")
-    course.add_argument("--target-tokens", type=int, help="assistant's tokens a step: sets --accumulation")
-    course.add_argument("--max-length", type=int, default=1024, help="tokens of a sequence")
+    course.add_argument("--batch-size", type=positive, default=4, help="sequences read at once by a process")
+    course.add_argument("--accumulation", type=positive, default=1, help="batches a step")
+    course.add_argument("--target-tokens", type=positive, help="assistant's tokens a step: sets --accumulation")
+    course.add_argument("--max-length", type=positive, default=1024, help="tokens of a sequence")
     course.add_argument(
         "--too-long",
         choices=("split", "cut"),
@@ -86,11 +87,13 @@ def parse_arguments() -> argparse.Namespace:
     course.add_argument(
         "--validation-interval", type=float, help="share of the steps from one validation loss to the next"
     )
-    course.add_argument("--patience", type=int, help="end after so many validation losses without a new best; keep it")
+    course.add_argument(
+        "--patience", type=positive, help="end after so many validation losses without a new best; keep it"
+    )
     course.add_argument("--seed", type=int, default=42, help="of weights, order and dropout")
 
     machine = parser.add_argument_group("the machine")
-    gpus.add_argument(machine)
+    gpus.add_argument(machine, default=1)
     machine.add_argument("--fsdp", type=Path, help="share the model out among the GPUs, as an accelerate config says")
     machine.add_argument("--tensorboard", type=Path, help="folder to write TensorBoard's logs to")
     machine.add_argument("--checkpoint-minutes", type=float, default=10, help="minutes from one checkpoint to the next")
@@ -107,7 +110,7 @@ def main() -> None:
     arguments = parse_arguments()
     if not distributed.launched():
         gpus.claim(arguments.gpus)
-        if (arguments.gpus or 0) > 1:
+        if arguments.gpus > 1:
             sys.exit(distributed.launch(arguments.gpus))
     base = fetching.base_entry(arguments.base_model, arguments.output)
 
@@ -125,9 +128,10 @@ def main() -> None:
     training_data.check_some(train, settings.method)
     say(f"tune: chat template: {template.name}")
     say(f"tune: {train}")
-    tuning.check(settings, validation.data, arguments.fsdp is not None)
+    tuning.check(settings, train.data, validation.data, arguments.fsdp is not None)
 
     model = causal.load_base(arguments.base_model, settings.quantization, settings.dtype, arguments.fsdp is not None)
+    tuning.check_model(model, settings)
     if arguments.adapter:
         model = causal.with_adapter(model, arguments.adapter, trainable=True)
     else:

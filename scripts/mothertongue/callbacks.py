@@ -52,10 +52,10 @@ class Finite(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Raise UserError for a value that is not finite."""
         # float16 leaves out the steps whose gradients are too large, and goes on.
-        names = ("loss",) if args.fp16 else ("loss", "grad_norm")
+        names = ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm")
         for name in names:
             if logs and not math.isfinite(float(logs.get(name, 0.0))):
-                what = {"loss": "loss", "grad_norm": "norm of the gradients"}[name]
+                what = {"loss": "loss", "eval_loss": "validation loss", "grad_norm": "norm of the gradients"}[name]
                 raise UserError(
                     f"the {what} was {logs[name]} at step {state.global_step}; lower tuning.learning_rate, or set "
                     "tuning.dtype to bfloat16 or float32; the last checkpoint before it is kept"
@@ -106,8 +106,8 @@ def validation_losses(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, f
 
 
 def best_step(losses: Sequence[tuple[int, float]]) -> int:
-    """The step with the lowest loss, the first of several."""
-    return min(losses, key=lambda entry: (entry[1], entry[0]))[0]
+    """The step with the lowest loss, the first of several; what is no number is never the lowest."""
+    return min(losses, key=lambda entry: (math.isnan(entry[1]), entry[1], entry[0]))[0]
 
 
 def _unwrapped(model: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, TextStreamer
 from transformers.utils import logging
 
-from mothertongue.errors import UserError
+from mothertongue.errors import OwnError, UserError
 from mothertongue.files import read_json
 
 logging.disable_progress_bar()
@@ -85,6 +85,8 @@ def load_base(folder: Path, quantization: str = "none", dtype: str = "auto", sha
     them apart. Safetensors only, no remote code. Raises UserError where it cannot be loaded.
     """
     compute = as_dtype(dtype)
+    if device() == "cuda":
+        torch.cuda.set_device(_place())
     settings = None
     if quantization == "nf4":
         settings = BitsAndBytesConfig(
@@ -102,11 +104,12 @@ def load_base(folder: Path, quantization: str = "none", dtype: str = "auto", sha
             dtype=compute,
             quantization_config=settings,
             use_safetensors=True,
-            attn_implementation="sdpa",
             device_map=None if sharded else {"": _place()},
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from None
+    except (torch.OutOfMemoryError, MemoryError):
+        raise OwnError(f"{folder}: out of memory while it is loaded; set tuning.quantization to nf4") from None
     if quantization == "nf4":
         _keep_gradients(model)
     return model
@@ -260,6 +263,17 @@ def _choice(tokenizer: Any, ends: set[int], decoding: Decoding) -> dict[str, Any
         # top_k 0: transformers' own default keeps 50 tokens only.
         settings |= {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
     return settings
+
+
+def full_width_gb(model: Any) -> tuple[float, float]:
+    """How much of a quantised model is in 16 bits or more, beside the embeddings, and how much it is in all, in GB."""
+    wide = total = 0
+    embeddings = {id(part.weight) for part in (model.get_input_embeddings(), model.get_output_embeddings()) if part}
+    for parameter in model.parameters():
+        size = parameter.numel() * parameter.element_size()
+        total += size
+        wide += size if parameter.is_floating_point() and id(parameter) not in embeddings else 0
+    return wide / 1e9, total / 1e9
 
 
 def _place() -> str | int:

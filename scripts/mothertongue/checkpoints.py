@@ -83,10 +83,8 @@ class Keeper(TrainerCallback):
 
     def __init__(self, minutes: float, budget: float | None, started: float, before: Checkpoint | None) -> None:
         self.interval = 60 * minutes
-        self.before = before
         self.began = self.saved = time.monotonic()
-        self.seconds_before = before.seconds if before else 0.0
-        self.tokens = self.tokens_before = before.tokens if before else 0
+        self.go_on_from(before)
         self.deadline = None
         if budget is not None:
             reserve = min(max(60 * budget * _RESERVE, _LEAST), _MOST)
@@ -100,6 +98,12 @@ class Keeper(TrainerCallback):
     def seconds(self) -> float:
         """How long training has taken, earlier runs included."""
         return self.seconds_before + time.monotonic() - self.began
+
+    def go_on_from(self, before: Checkpoint | None) -> None:
+        """Take over what a checkpoint has behind it; None for a new beginning."""
+        self.before = before
+        self.seconds_before = before.seconds if before else 0.0
+        self.tokens = self.tokens_before = before.tokens if before else 0
 
     def listen(self, signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
         """Stop at the end of a step when a signal comes; a second one ends the program at once."""

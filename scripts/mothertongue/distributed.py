@@ -14,7 +14,9 @@ from typing import Any
 
 import yaml
 
+from mothertongue import gpus
 from mothertongue.errors import UserError
+from mothertongue.progress import say
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
@@ -37,8 +39,14 @@ def launched() -> bool:
 def launch(processes: int) -> int:
     """Run this very command in so many processes; returns the exit code, 0 where all of them ended well.
 
+    Raises UserError where there are GPUs, and fewer.
+
     SIGTERM and SIGINT are handed on to them and not answered here: they stop when they have saved their work.
     """
+    seen = gpus.visible()
+    if 0 < len(seen) < processes:
+        raise UserError(f"tuning.gpus is {processes}, and this machine has {len(seen)} free for it; lower it")
+
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -61,6 +69,9 @@ def launch(processes: int) -> int:
     try:
         elastic_launch(config, sys.executable)(*sys.argv)
     except ChildFailedError as error:
+        for rank, failure in sorted(error.failures.items()):
+            if failure.exitcode < 0:
+                say(f"tune: process {rank} was ended by {signal.Signals(-failure.exitcode).name}")
         return max(failure.exitcode for failure in error.failures.values()) or 1
     return 0
 

@@ -13,6 +13,10 @@ class UserError(Exception):
     """The input, the configuration or the machine is at fault: one line says what, where, and what to do."""
 
 
+class OwnError(UserError):
+    """A UserError of one of several processes that train together, which the others do not meet."""
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with its traceback.
 
@@ -21,7 +25,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        _end(1, str(error))
+        _end(1, str(error), isinstance(error, OwnError))
     except KeyboardInterrupt:
         _end(130)
     except Exception as error:
@@ -31,10 +35,12 @@ def run(main: Callable[[], None]) -> None:
     _end(0)
 
 
-def _end(code: int, message: str = "") -> None:
-    line = f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}" if message else ""
+def _end(code: int, message: str = "", own: bool = False) -> None:
+    rank = os.environ.get("RANK", "0")
+    process = f"process {rank}: " if own and "LOCAL_RANK" in os.environ else ""
+    line = f"{Path(sys.argv[0]).name}: error: {process}{' '.join(message.split())}" if message else ""
     if "LOCAL_RANK" in os.environ:
-        if line and os.environ.get("RANK") == "0":
+        if line and (own or rank == "0"):
             print(line, file=sys.stderr)
         # Torch's gloo may wait for ever where its last reference goes: a thread of its own waits for the interpreter.
         sys.stdout.flush()

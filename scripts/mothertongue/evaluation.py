@@ -80,12 +80,12 @@ def held_out(model: Any, tokenizer: Any, template: Template, threads: Sequence[M
 
     None for both where there are no threads. Threads longer than the model's window are cut to it, bytes in proportion.
     """
-    window = model.config.max_position_embeddings
+    window = causal.window(model)
     nats, size = {"base": 0.0, "adapter": 0.0}, 0.0
     progress = Progress("evaluate", len(threads), "held-out threads")
     for thread in threads:
         whole = encode(thread["messages"], template, tokenizer)
-        encoded = whole.cut(window)
+        encoded = whole.cut(window) if window else whole
         size += assistant_bytes(thread) * encoded.targets / whole.targets
         for side in nats:
             with causal.adapter_on(model, side == "adapter"):

@@ -43,10 +43,11 @@ def claim(count: int | None) -> None:
     say(f"runs on {socket.gethostname()}, GPUs {', '.join(taken) or 'none'}")
 
 
-def add_argument(parser: Any) -> None:
+def add_argument(parser: Any, default: int | None = None) -> None:
     """Add the argument that `claim` takes to an argparse parser or group."""
+    otherwise = "" if default else " (default: see all)"
     parser.add_argument(
-        "--gpus", type=int, help="take so many free GPUs of this machine, wait for them (default: see all)"
+        "--gpus", type=int, default=default, help=f"take so many free GPUs of this machine, wait for them{otherwise}"
     )
 
 

@@ -1,9 +1,11 @@
 """Tuning: a LoRA adapter trained by TRL, with the loss on the assistant's words only, or on preferences."""
 
 import errno
+import gc
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import sys
@@ -20,14 +22,16 @@ from safetensors import SafetensorError
 from transformers import Trainer, set_seed
 from transformers.integrations import is_tensorboard_available
 
-from mothertongue import checkpoints, distributed, trainers
+from mothertongue import causal, checkpoints, distributed, trainers
 from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
 from mothertongue.causal import device
-from mothertongue.errors import UserError
+from mothertongue.errors import OwnError, UserError
 from mothertongue.progress import say
 from mothertongue.prompts import Template
 
 ALL_LINEAR = "all-linear"
+# What sees and hears in models that read more than text: no thread would teach it anything.
+_OTHER_SENSES = re.compile(r".*\b(?:vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\b.*")
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,13 @@ def with_lora(model: Any, settings: Settings) -> Any:
     """The model with a new LoRA adapter. Raises UserError where it has no such layers."""
     set_seed(settings.seed)
     targets = settings.lora_targets
+    others = [name for name, _ in model.named_modules() if _OTHER_SENSES.fullmatch(name)]
     lora = LoraConfig(
         r=settings.lora_rank,
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
         target_modules=ALL_LINEAR if targets == [ALL_LINEAR] else targets,
+        exclude_modules=_OTHER_SENSES.pattern if others else None,
         use_rslora=settings.rslora,
         use_dora=settings.dora,
         task_type="CAUSAL_LM",
@@ -123,7 +129,8 @@ def with_lora(model: Any, settings: Settings) -> Any:
     try:
         return get_peft_model(model, lora)
     except ValueError as error:
-        raise UserError(f"tuning.lora.targets {', '.join(targets)}: {error}") from None
+        advice = "; set tuning.lora.dropout to 0" if "dropout" in str(error) else ""
+        raise UserError(f"tuning.lora.targets {', '.join(targets)}: {error}{advice}") from None
 
 
 def layout(settings: Settings, data: trainers.Data, processes: int, most: int | None = None) -> Layout:
@@ -175,7 +182,8 @@ def train(
         machine = {
             "output_dir": str(work),
             "per_device_train_batch_size": plan.batch_size,
-            "per_device_eval_batch_size": plan.batch_size,
+            # The validation loss is a mean over batches: one sequence each, it is the same on every machine.
+            "per_device_eval_batch_size": 1,
             "gradient_accumulation_steps": plan.accumulation,
             "report_to": "none",
         }
@@ -192,15 +200,17 @@ def train(
             if not _out_of_memory(error):
                 raise
         if plan.batch_size == 1 or plan.processes > 1:
-            raise UserError(
+            raise OwnError(
                 f"out of memory with {plan.batch_size} sequences of {settings.max_length} tokens at once; lower "
                 "tuning.max_length or batch_size, or set tuning.gradient_checkpointing or quantization: nf4"
             )
         most = plan.batch_size // 2
         say(f"tune: warning: out of memory with {plan.batch_size} sequences at once; going on with {most}")
+        if hook := getattr(trainer, "neftune_hook_handle", None):
+            hook.remove()
         del trainer
         _let_go(model, beginning)
-        keeper.before = checkpoints.newest(work)
+        keeper.go_on_from(checkpoints.newest(work))
     model = trainer.model
     history = trainer.state.log_history
     keeper.check(trainer.state.global_step, trainer.state.max_steps)
@@ -220,20 +230,36 @@ def train(
     return trainer, outcome
 
 
-def check(settings: Settings, validation: trainers.Data, sharded: bool) -> None:
+def check(settings: Settings, data: trainers.Data, validation: trainers.Data, sharded: bool) -> None:
     """Say what of the settings has no effect here. Raises UserError for those that do not go together."""
+    layout(settings, data, distributed.world_size())
+    if any(name.split(".")[-1] == "lm_head" for name in settings.lora_targets):
+        raise UserError("tuning.lora.targets: lm_head cannot be trained; leave it out")
+    if sharded and distributed.world_size() == 1:
+        raise UserError("tuning.fsdp shares a model out among several GPUs; set tuning.gpus, or fsdp to null")
+    if settings.lora_plus and sharded:
+        raise UserError("tuning.lora.plus does not work with tuning.fsdp; set one of them to null")
     if settings.patience and not settings.validation_interval:
         raise UserError("tuning.validation.patience needs an interval; set tuning.validation.interval")
     if settings.patience and sharded:
         raise UserError("tuning.validation.patience does not work with tuning.fsdp; set one of them to null")
-    if settings.dora and sharded and settings.quantization != "none":
-        raise UserError("tuning.lora.dora does not work with tuning.fsdp and quantization; leave one of them out")
     if settings.dtype == "float16" and device() == "cpu":
         raise UserError("tuning.dtype is float16, which trains on GPUs only; set it to auto")
     if settings.validation_interval and not validation:
         say("tune: there is no validation data: its loss is not followed")
     if settings.quantization != "none" and device() == "cpu":
         say(f"tune: {settings.quantization} on a CPU: less memory, and slower than quantization none")
+
+
+def check_model(model: Any, settings: Settings) -> None:
+    """Say what of a loaded model is not quantised. Raises UserError where it cannot read as much as is asked for."""
+    window = causal.window(model)
+    if window and settings.max_length > window:
+        raise UserError(f"tuning.max_length is {settings.max_length:,}, and the base model reads {window:,}; lower it")
+    if settings.quantization != "none":
+        wide, total = causal.full_width_gb(model)
+        if wide > total / 2:
+            say(f"tune: warning: {wide:.1f} of the model's {total:.1f} GB cannot be quantised (experts are no layers)")
 
 
 def machine_arguments(fsdp: Path | None, tensorboard: Path | None) -> dict[str, Any]:
@@ -301,7 +327,7 @@ def _run(trainer: Trainer, keeper: checkpoints.Keeper, work: Path) -> None:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         if not full and shutil.disk_usage(work).free > 2**20:
             raise
-        raise UserError(
+        raise OwnError(
             f"{work}: no space left for a checkpoint; make room, and the same command goes on from the one before"
         ) from None
 
@@ -319,6 +345,7 @@ def _optimizer(model: Any, settings: Settings) -> Any:
 def _let_go(model: Any, beginning: Mapping[str, Any]) -> None:
     """Give an adapter its first weights back, and the memory of what was tried."""
     model.zero_grad(set_to_none=True)
+    gc.collect()
     if "ref" in model.peft_config:
         model.delete_adapter("ref")  # DPO's frozen copy, of which its next trainer makes another
     set_peft_model_state_dict(model, dict(beginning))
@@ -327,5 +354,11 @@ def _let_go(model: Any, beginning: Mapping[str, Any]) -> None:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    words = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+    words = (
+        "out of memory",
+        "cublas_status_alloc_failed",
+        "can't allocate memory",
+        "cannot allocate memory",
+        "not enough memory",
+    )
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error).lower() for w in words)

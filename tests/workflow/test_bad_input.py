@@ -18,6 +18,18 @@ NOT_STARTED = {
         "configuration: tuning.max_steps: 'soon' is not of type",
     ),
     "a missing file": (["--config", "source={dataset: none.jsonl}"], "source.dataset: no such file: none.jsonl"),
+    "GPUs that a step cannot be shared out among": (
+        ["--config", "tuning={gpus: 8}"],
+        "cannot be shared out among 8 GPUs; make it a multiple of 8",
+    ),
+    "patience without a look": (
+        ["--config", "variants={slow: {validation: {interval: null, patience: 2}}}"],
+        "variants.slow.validation.patience needs an interval",
+    ),
+    "a variant's name that leads elsewhere": (
+        ["--config", "variants={..: {seed: 1}}"],
+        "configuration: variants: '..'",
+    ),
     "no dataset": (["--config", "source={dataset: oops}"], "source.dataset 'oops': no such file, and not a hub id"),
     "a bad reference": (
         ["--config", "tuning={base_model: ./nowhere}"],

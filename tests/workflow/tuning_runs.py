@@ -31,6 +31,8 @@ def make_material(folder, tiny_base):
         write_jsonl(folder / f"{name}.jsonl", rows[:40])
         write_jsonl(folder / f"held-out-{name}.jsonl", rows[40:])
     write_jsonl(folder / "none.jsonl", [])
+    uneven = [{"messages": [questions[i], message("assistant", "Sim. " * (1 + 3 * i))]} for i in range(9)]
+    write_jsonl(folder / "uneven.jsonl", uneven)
     return folder
 
 

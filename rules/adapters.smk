@@ -1,0 +1,87 @@
+"""The helpers of the rules that make adapters: settings, variants, and what an adapter is made of."""
+
+# The settings that an SFT adapter does not depend on.
+NOT_SFT = {"method", "dpo", "orpo", "gpus", "fsdp", "checkpoint_minutes", "report_to"}
+
+
+def find_variant(folder):
+    if folder not in TUNING:
+        known = ", ".join(config["variants"]) or "none"
+        raise UserError(f"variants: there is no variant '{Path(folder).name}'; the configuration has: {known}")
+    return TUNING[folder]
+
+
+def tuning(wildcards):
+    """The settings of an adapter, with what its method changes in them."""
+    settings = checked(find_variant, wildcards.variant)
+    method = "sft" if wildcards.stage else settings["method"]
+    return settings | {"beta": 0.1} | settings.get(method, {}) | {"method": method}
+
+
+def training_data(wildcards, split="train"):
+    """The threads, or the preferences, that an adapter is tuned on."""
+    kind = "threads" if tuning(wildcards)["method"] == "sft" else "preferences"
+    return f"{wildcards.results}/{wildcards.lang}/{kind}/{split}.jsonl"
+
+
+def validation_data(wildcards):
+    """What the validation loss is taken on; none where it is not followed."""
+    return [training_data(wildcards, "validation")] if tuning(wildcards)["validation"]["interval"] else []
+
+
+def adapter_before(wildcards):
+    """The SFT adapter that DPO goes on from."""
+    if tuning(wildcards)["method"] != "dpo":
+        return []
+    # A variant that learns what the language's own adapter did goes on from that.
+    own, settings = TUNING[""], TUNING[wildcards.variant]
+    same = own["method"] == "sft" and all(own[key] == settings[key] for key in own if key not in NOT_SFT)
+    folder = f"{wildcards.results}/{wildcards.lang}"
+    return [f"{folder}/adapter" if same else f"{folder}/{wildcards.variant}sft/adapter"]
+
+
+def base_model(wildcards):
+    return model_folder(tuning(wildcards)["base_model"], "base").format(**wildcards)
+
+
+def template(wildcards):
+    return prompt_template(tuning(wildcards)["base_model"]).format(**wildcards)
+
+
+def tuning_options(wildcards):
+    """The tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
+    settings = tuning(wildcards)
+    lora = {f"lora_{name}": value for name, value in settings["lora"].items() if name not in ("rslora", "dora")}
+    names = """method quantization dtype neftune epochs max_steps learning_rate schedule warmup optimizer weight_decay
+        max_grad_norm beta batch_size accumulation target_tokens max_length too_long seed"""
+    values = lora | {name: settings[name] for name in names.split()}
+    values["validation_interval"], values["patience"] = (
+        settings["validation"]["interval"],
+        settings["validation"]["patience"],
+    )
+    targets = values.pop("lora_targets")
+    # 2 and 2.0 are one value: jobs are compared by the text.
+    plain = {name: int(v) if isinstance(v, float) and v % 1 == 0 else v for name, v in values.items() if v is not None}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in plain.items()]
+    options += ["--lora-targets", *([targets] if isinstance(targets, str) else targets)]
+    flags = settings["lora"] | {"gradient_checkpointing": settings["gradient_checkpointing"]}
+    options += [
+        f"--{name.replace('_', '-')}" for name in ("rslora", "dora", "gradient_checkpointing") if flags.get(name)
+    ]
+    return options + ([] if settings["packing"] else ["--no-packing"])
+
+
+def tuning_memory(wildcards, attempt):
+    """Each GPU's process holds the base model while it loads it."""
+    return more_if_tried_again(24000 * max(1, tuning(wildcards)["gpus"]))(wildcards, attempt)
+
+
+def tuning_machine(wildcards, input):
+    """The settings that do not change what is learned; taking `input`, they make no adapter stale."""
+    settings = tuning(wildcards)
+    options = [f"--checkpoint-minutes={settings['checkpoint_minutes']}"]
+    options += [f"--fsdp={settings['fsdp']}"] if settings["fsdp"] else []
+    if settings["report_to"] == "tensorboard":
+        folder = f"{wildcards.results}/logs/{wildcards.lang}/{wildcards.variant}{wildcards.stage}adapter.tensorboard"
+        options.append(f"--tensorboard={folder}")
+    return options
