@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Read when the hub's client is imported, which may be while tests are collected.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# How long an example takes says nothing where others compute beside it.
+settings.register_profile("calm", deadline=None)
+settings.load_profile("calm")
 
 ROOT = Path(__file__).parent.parent
 

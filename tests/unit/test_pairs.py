@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tiny import FAMILIES, family_tokenizer
 
@@ -33,6 +33,7 @@ def setting(family, kind="bytes"):
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 @pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=25)
 @given(chosen=words, rejected=words)
 def test_a_pair_is_what_training_on_each_answer_would_read(family, kind, chosen, rejected):
     tokenizer, template = setting(family, kind)
