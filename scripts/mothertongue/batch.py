@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.errors import UserError
-from mothertongue.files import write_jsonl
+from mothertongue.files import read_lines, write_jsonl
 
 _ROLES = ("system", "user", "assistant")
 
@@ -17,12 +17,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     A .jsonl file has one or the other a line, and whatever else is to stand beside the answer; any other file is text,
     one prompt a line. Empty lines are skipped. Raises UserError naming the line that is no prompt, and for no prompts.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start:,})") from None
+    lines = read_lines(path)
     parse = _parse if path.suffix == ".jsonl" else lambda line: {"prompt": line.strip()}
     rows = []
     for number, line in enumerate(lines, start=1):

@@ -42,10 +42,8 @@ def find(folder: Path, made_of: Mapping[str, Any]) -> Checkpoint | None:
     that says what differs; so are damaged ones. All processes that train together call it, and get the same.
     """
     made_of = json.loads(json.dumps(made_of))
-    if distributed.rank() > 0:
-        distributed.wait_for_all()
-        return newest(folder)
-    _prepare(folder, made_of)
+    if distributed.rank() == 0:
+        _prepare(folder, made_of)
     distributed.wait_for_all()
     return newest(folder)
 

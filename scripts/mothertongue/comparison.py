@@ -21,7 +21,7 @@ from typing import Any
 from mothertongue import engines, fetching, machine, references
 from mothertongue.engine import Pair
 from mothertongue.errors import UserError
-from mothertongue.files import whole_folder
+from mothertongue.files import read_lines, whole_folder
 from mothertongue.languages import UNSPACED
 from mothertongue.licences import is_noncommercial
 from mothertongue.progress import say
@@ -219,12 +219,7 @@ def _language(path: Path, code: str | None, option: str, known: Collection[str])
 
 
 def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start:,})") from None
+    lines = read_lines(path)
     return lines if lines[-1] else lines[:-1]
 
 
