@@ -1,0 +1,36 @@
+"""The sides that an evaluation compares: which model answers, with what before the question, and how it is drawn.
+
+A side has one colour and one hatch in every picture; they differ in lightness too, for print without colours.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side: `model` is base, sft or adapter; `examples` and `system_prompt` say what stands before the question."""
+
+    name: str
+    label: str
+    model: str
+    system_prompt: bool
+    examples: bool
+    colour: str
+    hatch: str
+
+
+SIDES = (
+    Side("base", "base model", "base", False, False, "#d9d9d9", ""),
+    Side("base_system_prompt", "base + system prompt", "base", True, False, "#d9d9d9", "///"),
+    Side("base_few_shot", "base + examples", "base", False, True, "#d9d9d9", "..."),
+    Side("sft", "SFT adapter", "sft", False, False, "#e0a458", ""),
+    Side("sft_system_prompt", "SFT adapter + system prompt", "sft", True, False, "#e0a458", "///"),
+    Side("adapter", "adapter", "adapter", False, False, "#1f6f8b", ""),
+    Side("adapter_system_prompt", "adapter + system prompt", "adapter", True, False, "#1f6f8b", "///"),
+)
+BY_NAME = {side.name: side for side in SIDES}
+
+
+def of_models(models: tuple[str, ...]) -> list[Side]:
+    """The sides of the models at hand, in order."""
+    return [side for side in SIDES if side.model in models]
