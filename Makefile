@@ -23,7 +23,7 @@ setup: .venv/installed
 
 demo: setup
 	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json
-	@$(BIN)/python scripts/summary.py $(DEMO)
+	@$(BIN)/python scripts/show.py $(DEMO)
 
 test: setup
 	$(BIN)/python -m pytest

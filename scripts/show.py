@@ -1,9 +1,9 @@
-"""Summarise a finished build: messages by status, objections, two of them before and after, evaluation, how to chat."""
+"""Show a finished build in the terminal: messages by status, objections, two of them before and after, evaluation, how to chat."""
 
 import argparse
 from pathlib import Path
 
-from mothertongue import summary
+from mothertongue import closing
 from mothertongue.errors import UserError, run
 from mothertongue.files import read_json, read_jsonl
 from mothertongue.messages import TRANSLATED, read
@@ -30,13 +30,13 @@ def main() -> None:
     rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
     samples = read_jsonl(folder / "evaluation" / "samples.jsonl")
     sections = [
-        summary.messages(accounting),
-        summary.quality(quality),
-        summary.before_and_after(rows),
-        summary.training(training),
-        summary.evaluation(metrics),
-        summary.answers(samples),
-        summary.next_steps(folder, samples),
+        closing.messages(accounting),
+        closing.quality(quality),
+        closing.before_and_after(rows),
+        closing.training(training),
+        closing.evaluation(metrics),
+        closing.answers(samples),
+        closing.next_steps(folder, samples),
     ]
     print("\n\n".join(sections))
 
