@@ -1,4 +1,7 @@
-"""Show a finished build in the terminal: messages by status, objections, two of them before and after, evaluation, how to chat."""
+"""Show a finished build in the terminal.
+
+Messages by status, objections, two of them before and after, the evaluation, and how to chat.
+"""
 
 import argparse
 from pathlib import Path

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles")
+PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
 ADAPTER = "results/demo/pt/adapter"
 METRICS = "results/demo/pt/evaluation/metrics.json"
 CHAIN = (ADAPTER, METRICS)
