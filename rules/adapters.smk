@@ -129,7 +129,7 @@ def changed_settings(wildcards):
 def built(wildcards):
     """The evaluations that are there when Snakemake starts, and what the table says beside them.
 
-    They are named by paths that no rule makes: the table is of what stands, and asking for it builds nothing else.
+    Their paths are of a form that nothing here makes. The table is of what stands: asking for it builds nothing else.
     """
     folders = ("", "sft", "variants/*", "variants/*/sft")
     languages = [Path(wildcards.results, lang) for lang in LANGUAGES]
