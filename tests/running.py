@@ -127,6 +127,13 @@ def processes(pattern: str, folder: Path) -> list[int]:
     return found
 
 
+def program(name: str, *arguments: str | Path) -> str:
+    """What one of scripts/ writes to stderr, run in the project's root; it must end well."""
+    done = subprocess.run([sys.executable, f"scripts/{name}.py", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 def copy_project(root: Path) -> None:
     """The project's own files in another folder."""
     for part in PARTS:

@@ -8,13 +8,13 @@ from mothertongue.measured import Measured, find
 from mothertongue.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report_data import Json, Run
 
-KINDS = {"native": "written in the language", "translated": "translated", "all": "all"}
+KINDS = {"native": "native", "translated": "translated", "all": "all"}
 TEXTS = {"native": "native", "translated": "translated", "english": "English"}
-# By name: what it is called, how it is written, and which direction is better.
+# By name: what it is called, and whether it is a share.
 MEASURES = {
     "ended": ("ended by itself", "share"),
     "repetition": ("repetition", "share"),
-    "chrf": ("chrF to the reference", "number"),
+    "chrf": ("chrF", "number"),
 }
 PLOT_TITLES = {
     "language": "Answers in the language, by side",
@@ -53,7 +53,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         thread_outcomes=outcomes(run.threads, "messages"),
         sides=[side for side in sides.SIDES if side.name in (run.metrics or {}).get("answers", {})],
         answered_by=[side for side in sides.SIDES if any(side.name in asked.answers for asked in run.prompts)],
-        models=[(model, label) for model, label in sides_models().items() if model in models_of(run.metrics)],
+        models=models_of(run.metrics),
         kinds={kind: label for kind, label in KINDS.items() if any_side(run.metrics, kind)},
         texts=TEXTS,
         measures=MEASURES,
@@ -90,15 +90,11 @@ def any_side(metrics: Json | None, kind: str) -> bool:
     return any(kind in answers for answers in (metrics or {}).get("answers", {}).values())
 
 
-def models_of(metrics: Json | None) -> list[str]:
-    """The models whose bits per byte were measured."""
+def models_of(metrics: Json | None) -> list[sides.Side]:
+    """The plain sides of the models whose bits per byte were measured."""
     losses = (metrics or {}).get("bits_per_byte", {})
-    return [model for model, texts in losses.items() if isinstance(texts, Mapping)]
-
-
-def sides_models() -> dict[str, str]:
-    """The models that sides have, with the label of their plain side."""
-    return {side.model: side.label for side in sides.SIDES if not side.system_prompt and not side.examples}
+    measured = [side for side in sides.SIDES if isinstance(losses.get(side.model), Mapping)]
+    return [side for side in measured if not side.system_prompt and not side.examples]
 
 
 def by_source(accounting: Json) -> list[tuple[str, dict[str, int]]]:

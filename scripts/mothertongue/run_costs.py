@@ -47,6 +47,11 @@ class Step:
         """The peak memory of the job that took most."""
         return max((job.memory_mb for job in self.jobs if job.memory_mb is not None), default=None)
 
+    def lacks(self, measure: str) -> bool:
+        """Whether a measure of jobs is known of some of them, and not of all."""
+        values = [getattr(job, measure) for job in self.jobs]
+        return None in values and any(value is not None for value in values)
+
     @property
     def gpus(self) -> int:
         """The GPUs of the job that had most."""
