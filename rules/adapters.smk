@@ -123,7 +123,7 @@ def changed_settings(wildcards):
     """The settings that differ from config/config.yaml's, those of a variant as the tuning's."""
     find_variant(wildcards.variant)
     settings = config | {"tuning": TUNING[wildcards.variant], "variants": {}}
-    return json.dumps(configuration.differences(settings, DEFAULTS))
+    return json.dumps(configuration.differences(settings, DEFAULTS), sort_keys=True)
 
 
 def built(wildcards):

@@ -62,7 +62,7 @@ rule report:
             --languages {input.languages:q} \
             --source {input.source:q} \
             --source-name {params.source:q} \
-            --source-licence {params.licence:q} \
+            --source-licence={params.licence:q} \
             --models {input.models:q} \
             --base-model {input.base_model:q} \
             --dataset {wildcards.results:q}/{wildcards.lang:q}/dataset \
@@ -72,7 +72,7 @@ rule report:
             --evaluation {wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \
             --settings {params.settings:q} \
             --results {wildcards.results:q} \
-            --folder {params.folder:q} \
+            --folder={params.folder:q} \
             --template {input.page[0]:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
