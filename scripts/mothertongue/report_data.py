@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +109,16 @@ def read_source(record: Path, name: str, licence: str) -> Source:
 
 
 def read_models(folders: Iterable[Path], base: Path, quality: Json) -> list[Model]:
-    """The translation models and the base model by their fetched.json, with the messages that each had a part in."""
+    """The translation models, with the messages that each had a part in, the most used first; then the base model."""
     used = quality["total"]["model"]
-    models = []
-    for role, folder in [*(("translation model", folder) for folder in folders), ("base model", base)]:
-        record = read_if_there(folder / "fetched.json") or {}
-        reference, revision = record.get("reference", folder.name), record.get("revision")
-        parts = [count for models_of, count in used.items() if _takes_part(reference, revision, models_of)]
-        weights = {name: sum_ for name, sum_ in record.get("files", {}).items() if name.endswith(_WEIGHTS)}
-        messages = sum(parts) if role == "translation model" else None
-        models.append(Model(role, reference, revision, record.get("licence"), weights, messages))
-    return models
+    translators = []
+    for folder in folders:
+        model = _read_model("translation model", folder)
+        own = {model.name, f"{model.name}@{model.revision}"}
+        # A message that came through English names two: a@1+b@2.
+        messages = sum(count for names, count in used.items() if own & set(names.split("+")))
+        translators.append(replace(model, messages=messages))
+    return [*sorted(translators, key=lambda model: (-model.messages, model.name)), _read_model("base model", base)]
 
 
 def pivots(quality: Json) -> list[str]:
@@ -161,6 +160,8 @@ def read_examples(rows: Iterable[Json], quality: Json) -> dict[str, list[Example
     return {source: drawn[source] for source in quality["by_source"] if source in drawn}
 
 
-def _takes_part(reference: str, revision: str | None, models: str) -> bool:
-    """Whether a model is one of those that a message names: `a@1`, or `a@1+b@2` through English."""
-    return f"{reference}@{revision}" in models.split("+") or f"{reference}" in models.split("+")
+def _read_model(role: str, folder: Path) -> Model:
+    """A model by the record of its fetching."""
+    record = read_if_there(folder / "fetched.json") or {}
+    weights = {name: checksum for name, checksum in record.get("files", {}).items() if name.endswith(_WEIGHTS)}
+    return Model(role, record.get("reference", folder.name), record.get("revision"), record.get("licence"), weights)

@@ -16,6 +16,9 @@ MEASURES = {
     "repetition": ("repetition", "share"),
     "chrf": ("chrF", "number"),
 }
+# More than so many are in a list that opens.
+FEW_MODELS = 4
+FEW_LANGUAGES = 12
 PLOT_TITLES = {
     "language": "Answers in the language, by side",
     "bits_per_byte": "Bits per byte of held-out text, by model",
@@ -53,6 +56,10 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         thread_outcomes=outcomes(run.threads, "messages"),
         sides=[side for side in sides.SIDES if side.name in (run.metrics or {}).get("answers", {})],
         answered_by=[side for side in sides.SIDES if any(side.name in asked.answers for asked in run.prompts)],
+        translators=[model for model in run.models if model.messages is not None],
+        bases=[model for model in run.models if model.messages is None],
+        few_models=FEW_MODELS,
+        few_languages=FEW_LANGUAGES,
         models=models_of(run.metrics),
         kinds={kind: label for kind, label in KINDS.items() if any_side(run.metrics, kind)},
         texts=TEXTS,
