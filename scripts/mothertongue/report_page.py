@@ -64,6 +64,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         kinds={kind: label for kind, label in KINDS.items() if any_side(run.metrics, kind)},
         texts=TEXTS,
         measures=MEASURES,
+        left_out=left_out(run.metrics),
         find=lambda *path: find(run.metrics, *path),
         plot_titles=PLOT_TITLES,
         steps=[(STEPS[step.name], step) for step in run.steps if step.jobs],
@@ -95,6 +96,12 @@ def main_kind(metrics: Json | None) -> str:
 def any_side(metrics: Json | None, kind: str) -> bool:
     """Whether any side answered prompts of a kind."""
     return any(kind in answers for answers in (metrics or {}).get("answers", {}).values())
+
+
+def left_out(metrics: Json | None) -> dict[str, int]:
+    """How many prompts were not asked, by why."""
+    kinds = (metrics or {}).get("prompts", {}).values()
+    return {why: sum(kind.get(why, 0) for kind in kinds) for why in ("seen_in_training", "too_long")}
 
 
 def models_of(metrics: Json | None) -> list[sides.Side]:

@@ -61,8 +61,8 @@ def metrics(lang, native=True, known=True):
         "lang": lang,
         "models": list(MODELS),
         "prompts": {
-            "native": {"count": 12 if native else 0, "from": {}, "removed": 2},
-            "translated": {"count": 12, "from": {"messages": 12}, "removed": 0},
+            "native": {"count": 12 if native else 0, "from": {}, "seen_in_training": 2, "too_long": 0},
+            "translated": {"count": 12, "from": {"messages": 12}, "seen_in_training": 0, "too_long": 1},
         },
         "answers": {side: {kind: answers(side, n) for kind, n in kinds.items()} for side in values},
         "bits_per_byte": {
