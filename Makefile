@@ -1,5 +1,5 @@
 # make setup   a virtual environment in .venv with everything pinned
-# make demo    setup, then the whole chain on the bundled sample, offline, and a summary
+# make demo    setup, then the whole chain on the bundled sample, offline, its report, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
 # make bench   setup, then translation's speed beside transformers' and the bare engines', and tuning's beside plain TRL's;
 #              less with BENCH='--messages 100' for translation, BENCH_TUNING='--threads 16 --turns 1' for tuning
@@ -22,8 +22,8 @@ setup: .venv/installed
 	touch $@
 
 demo: setup
-	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json
-	@$(BIN)/python scripts/summary.py $(DEMO)
+	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json $(DEMO)/report.html
+	@$(BIN)/python scripts/show.py $(DEMO)
 
 test: setup
 	$(BIN)/python -m pytest

@@ -17,6 +17,8 @@ Conversation trees go in, a LoRA adapter comes out, and every step between is a 
     results/{lang}/adapter/                              tune
     results/{lang}/variants/{name}/adapter/              tune         the same with the settings of `variants`
     results/{lang}/evaluation/                           evaluate     does it speak the language, beside the base model?
+    results/{lang}/report.html                           report       all of it on one page
+    results/summary.html                                 summary      every language that is built, in one table
 
 `results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.
 """
@@ -33,6 +35,10 @@ configfile: "config/config.yaml"
 if globals().get("DEMO"):
 
     configfile: "config/demo.yaml"
+
+
+# What `snakemake --report` says first.
+report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
@@ -58,4 +64,5 @@ include: "rules/dataset.smk"
 include: "rules/adapters.smk"
 include: "rules/tuning.smk"
 include: "rules/evaluation.smk"
+include: "rules/report.smk"
 include: "rules/unknown_language.smk"

@@ -1,4 +1,4 @@
-"""The helpers of the rules that make adapters: settings, variants, and what an adapter is made of."""
+"""The helpers of the rules that make adapters, and pages of them: settings, variants, what an adapter is made of."""
 
 # The settings that an SFT adapter does not depend on.
 NOT_SFT = {"method", "dpo", "orpo", "gpus", "fsdp", "checkpoint_minutes", "report_to"}
@@ -97,3 +97,54 @@ def evaluation_options(wildcards):
     names = {"prompts": "count", "threads": "thread-count"}
     settings = {key: value for key, value in config["evaluation"].items() if key != "harness"}
     return [f"--{names.get(key, key).replace('_', '-')}={value}" for key, value in settings.items()]
+
+
+def models_into(wildcards):
+    """The folders of the translation models that a language's dataset is made with."""
+    steps = []
+    for source in SHARDS:
+        kind = routes.find_route(source, wildcards.lang, PAIRS).kind
+        through_english = [(source, ENGLISH), (ENGLISH, wildcards.lang)]
+        steps += through_english if kind == "pivot" else [(source, wildcards.lang)]
+    models = [
+        pairs[step].model for step in steps if step in PAIRS for pairs in (PAIRS, FALLBACK_PAIRS) if step in pairs
+    ]
+    return list(dict.fromkeys(model_folder(model, "translation").format(**wildcards) for model in models))
+
+
+def preference_accounts(wildcards):
+    """The accounts of the preferences, where the adapter is tuned on them."""
+    if tuning(wildcards)["method"] == "sft":
+        return []
+    return expand("{results}/{lang}/preferences/{split}.accounting.json", split=SPLITS, **wildcards)
+
+
+def changed_settings(wildcards):
+    """The settings that differ from config/config.yaml's, those of a variant as the tuning's."""
+    find_variant(wildcards.variant)
+    settings = config | {"tuning": TUNING[wildcards.variant], "variants": {}}
+    return json.dumps(configuration.differences(settings, DEFAULTS), sort_keys=True)
+
+
+def built(wildcards):
+    """The evaluations that are there when Snakemake starts, and what the table says beside them.
+
+    Their paths are of a form that nothing here makes. The table is of what stands: asking for it builds nothing else.
+    """
+    folders = ("", "sft", "variants/*", "variants/*/sft")
+    languages = [Path(wildcards.results, lang) for lang in LANGUAGES]
+    found = [
+        (language, evaluation.parents[1])
+        for language in languages
+        for folder in folders
+        for evaluation in sorted(language.glob(str(Path(folder, "evaluation/metrics.json"))))
+    ]
+    beside = [own / name for _, own in found for name in ("adapter/training.json", "report.html")]
+    beside += [
+        lang / name for lang, _ in found for name in ("dataset/accounting.json", "threads/train.accounting.json")
+    ]
+    path = os.path.relpath if Path(wildcards.results).is_absolute() else os.path.abspath
+    return {
+        "metrics": [path(own / "evaluation/metrics.json") for _, own in found],
+        "beside": sorted({path(file) for file in beside if file.is_file()}),
+    }

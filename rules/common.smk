@@ -1,6 +1,7 @@
 """Validation of the configuration, and the helpers that give rules their paths and values."""
 
 import functools
+import json
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ sys.path.append(str(Path("scripts").resolve()))
 from mothertongue import configuration, engines, licences, references, routes, slurm_jobs, source_files
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
+from mothertongue.messages import SPLITS
 from mothertongue.routes import ENGLISH
 
 os.environ |= {
@@ -33,6 +35,7 @@ def checked(check, *arguments):
 
 
 SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
+DEFAULTS = configuration.read(Path("config/config.yaml"))
 config |= configuration.coerce(config, SCHEMA)
 checked(configuration.check, config, SCHEMA)
 

@@ -25,13 +25,23 @@ rule combine:
     output:
         train="{results}/{lang}/dataset/train.parquet",
         validation="{results}/{lang}/dataset/validation.parquet",
-        card="{results}/{lang}/dataset/README.md",
+        card=report(
+            "{results}/{lang}/dataset/README.md",
+            category="{lang}",
+            caption="../report/captions/card.rst",
+            labels={"of": "dataset", "shows": "card"},
+        ),
         accounting="{results}/{lang}/dataset/accounting.json",
         quality="{results}/{lang}/dataset/quality.json",
-        plots=expand(
-            "{{results}}/{{lang}}/dataset/quality/{plot}.svg",
-            plot=("statuses", "reasons", "length_ratios", "languages", "scores"),
-        ),
+        plots=[
+            report(
+                f"{{results}}/{{lang}}/dataset/quality/{plot}.svg",
+                category="{lang}",
+                caption="../report/captions/quality.rst",
+                labels={"of": "translations", "shows": plot.replace("_", " ")},
+            )
+            for plot in ("statuses", "reasons", "length_ratios", "languages", "scores")
+        ],
     log:
         "{results}/logs/{lang}/dataset.log",
     benchmark:

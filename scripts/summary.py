@@ -1,44 +1,42 @@
-"""Summarise a finished build: messages by status, objections, two of them before and after, evaluation, how to chat."""
+"""Write the table of all adapters: one page for a browser, a line for each that was evaluated, with links to reports.
+
+scripts/summary.py --metrics results/*/evaluation/metrics.json --results results --output results/summary.html
+"""
 
 import argparse
 from pathlib import Path
 
-from mothertongue import summary
-from mothertongue.errors import UserError, run
-from mothertongue.files import read_json, read_jsonl
-from mothertongue.messages import TRANSLATED, read
+from mothertongue import summary_page
+from mothertongue.errors import run
+from mothertongue.files import whole_file
+from mothertongue.languages import read_languages
+from mothertongue.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a target language's folder, such as results/demo/pt")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="metrics.json of each evaluation")
+    parser.add_argument("--results", type=Path, required=True, help="folder that the languages' folders are in")
+    parser.add_argument(
+        "--languages",
+        type=Path,
+        default=Path("config/languages.tsv"),
+        help="the languages' names (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--template", type=Path, default=Path("report/summary.html"), help="the page's template (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
     return parser.parse_args()
 
 
 def main() -> None:
-    folder = parse_arguments().folder
-    wanted = [
-        folder / "dataset" / "accounting.json",
-        folder / "dataset" / "quality.json",
-        folder / "evaluation" / "metrics.json",
-        folder / "adapter" / "training.json",
-    ]
-    for path in wanted:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; build it first with snakemake")
-    accounting, quality, metrics, training = (read_json(path) for path in wanted)
-    rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
-    samples = read_jsonl(folder / "evaluation" / "samples.jsonl")
-    sections = [
-        summary.messages(accounting),
-        summary.quality(quality),
-        summary.before_and_after(rows),
-        summary.training(training),
-        summary.evaluation(metrics),
-        summary.answers(samples),
-        summary.next_steps(folder, samples),
-    ]
-    print("\n\n".join(sections))
+    arguments = parse_arguments()
+    rows = [summary_page.read(path, arguments.results) for path in arguments.metrics]
+    page = summary_page.render(rows, read_languages(arguments.languages), arguments.template)
+    with whole_file(arguments.output) as partial:
+        partial.write_text(page, encoding="utf-8")
+    say(f"summary: {len(rows)} adapters -> {arguments.output}")
 
 
 if __name__ == "__main__":

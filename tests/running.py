@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles")
+PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
 ADAPTER = "results/demo/pt/adapter"
 METRICS = "results/demo/pt/evaluation/metrics.json"
 CHAIN = (ADAPTER, METRICS)
@@ -125,6 +125,13 @@ def processes(pattern: str, folder: Path) -> list[int]:
             if here and "python" in Path(arguments[0]).name and any(re.search(pattern, a) for a in arguments[1:3]):
                 found.append(int(entry.name))
     return found
+
+
+def program(name: str, *arguments: str | Path) -> str:
+    """What one of scripts/ writes to stderr, run in the project's root; it must end well."""
+    done = subprocess.run([sys.executable, f"scripts/{name}.py", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
 
 def copy_project(root: Path) -> None:

@@ -79,6 +79,18 @@ def lay_over(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str
     return {**defaults, **values, **{key: lay_over(defaults[key], value) for key, value in both.items()}}
 
 
+def differences(config: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """The values of a configuration that are not the defaults', by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict) and default:
+            found |= differences(value, default, f"{where}{key}.")
+        elif value != default:
+            found[f"{where}{key}"] = value
+    return found
+
+
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Every problem, one line each; unknown keys first, since a misspelt key also leaves its own missing."""
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_order)

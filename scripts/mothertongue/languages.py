@@ -12,6 +12,8 @@ UNSPACED = frozenset({"zh", "zh-Hant", "ja", "th", "lo", "km", "my"})
 # The letters (ranges, for a regular expression) that words of another script follow without a space. Hangul too: its
 # particles do.
 UNSPACED_LETTERS = "\\u0e00-\\u109f\\u1780-\\u17ff\\u3040-\\ud7af\\uf900-\\ufaff"
+# Written from right to left.
+RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "ur"})
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ def find(code: str, languages: dict[str, Language]) -> Language:
     raise UserError(
         f"unknown target language '{code}'{nearest_language(code, languages)}; config/languages.tsv lists all"
     )
+
+
+def direction(code: str) -> str:
+    """`rtl` for a language that is written from right to left, else `ltr`: HTML's dir."""
+    return "rtl" if code in RIGHT_TO_LEFT else "ltr"
 
 
 def nearest_language(code: str, languages: dict[str, Language]) -> str:

@@ -16,7 +16,7 @@ from running import Project, copy_project, sample
 from tiny_translation import PROMPT, save_chat_model, save_marian
 
 RULES = {"fetch", "split", "fetch_translation_model", "pivot", "translate", "combine", "fetch_chat_template", "threads",
-    "fetch_base_model", "tune", "evaluate"}  # fmt: skip
+    "fetch_base_model", "tune", "evaluate", "report"}  # fmt: skip
 
 
 @dataclass
@@ -73,11 +73,11 @@ def project(tmp_path_factory):
 
 
 def test_every_rule_runs_in_its_own_environment(project):
-    prepared = project.build("--conda-create-envs-only", "results/pt/evaluation/metrics.json")
+    prepared = project.build("--conda-create-envs-only", "results/pt/report.html")
     assert prepared.jobs == {}
     # A chat model stands beside OPUS-MT here: the smaller environment of translation is not asked for.
     assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {"translation"}
-    run = project.build("results/pt/evaluation/metrics.json")
+    run = project.build("results/pt/report.html")
     assert set(run.jobs) == RULES
     assert set(re.findall(r"Activating conda environment: (\S+)", run.output)) == {
         str(path.relative_to(project.root)) for path in project.environments.values()

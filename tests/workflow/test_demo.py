@@ -1,4 +1,4 @@
-"""The demo itself with its real models, cut to two steps; the summary; the chat. And real OASST1 data where it is at hand."""
+"""The demo itself with its real models, cut to two steps; what the terminal shows; the chat. And real OASST1 data where it is at hand."""
 
 import json
 import subprocess
@@ -112,15 +112,15 @@ def test_no_prompt_of_the_evaluation_is_in_the_training_threads(demo):
     assert prompts["native"]["from"] == {"config/prompts/pt.txt": 1} and prompts["translated"]["count"] == 0
 
 
-def test_the_summary_and_the_chat(demo):
-    summary = program(demo, "summary", "results/demo/pt")
+def test_what_the_terminal_shows_and_the_chat(demo):
+    shown = program(demo, "show", "results/demo/pt")
     for part in (
         "Messages: ",
         "Before (-) and after (+)",
         "Evaluation, with 95% intervals",
         "scripts/chat.py --adapter",
     ):
-        assert part in summary
+        assert part in shown
     short = ["--adapter", ADAPTER, "--max-new-tokens", "8"]
     once = program(demo, "chat", *short, "Olá, tudo bem?")
     assert once.strip()

@@ -67,10 +67,12 @@ def answers(samples: Sequence[Mapping[str, Any]], sides: Sequence[str] = ("base"
 
 
 def next_steps(folder: Path, samples: Sequence[Mapping[str, Any]]) -> str:
-    """The commands to chat."""
+    """Where the report is, and the commands to chat."""
+    report = folder / "report.html"
+    lines = [f"Everything on one page, for a browser:\n  {report}\n"] if report.is_file() else []
     question = shlex.quote(samples[0]["prompt"])
     chat = f".venv/bin/python scripts/chat.py --adapter {folder / 'adapter'}"
-    return f"Chat with it:\n  {chat}\n  {chat} {question}"
+    return "\n".join([*lines, f"Chat with it:\n  {chat}\n  {chat} {question}"])
 
 
 def _paragraph(text: str, label: str) -> str:

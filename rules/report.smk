@@ -1,0 +1,115 @@
+"""The pages that people read: the report of an adapter, and the table of all that were built."""
+
+
+rule report:
+    input:
+        script="scripts/report.py",
+        library=library(
+            "errors",
+            "examples",
+            "files",
+            "languages",
+            "licences",
+            "measured",
+            "message_flow",
+            "messages",
+            "pages",
+            "progress",
+            "report_data",
+            "report_page",
+            "run_costs",
+            "sides",
+        ),
+        page=expand("report/{file}", file=("report.html", "page.html", "macros.html", "style.css")),
+        languages="config/languages.tsv",
+        after=once_split,
+        source=rules.fetch.output.record,
+        models=models_into,
+        base_model=base_model,
+        dataset=rules.combine.output,
+        threads=expand(rules.threads.output.accounting, split=SPLITS, allow_missing=True),
+        preferences=preference_accounts,
+        adapter=rules.tune.output.adapter,
+        evaluation=rules.evaluate.output,
+    output:
+        report(
+            "{results}/{lang}/{variant}{stage}report.html",
+            category="{lang}",
+            caption="../report/captions/report.rst",
+            labels={"of": "{variant}{stage}adapter", "shows": "everything on one page"},
+        ),
+    log:
+        "{results}/logs/{lang}/{variant}{stage}report.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}{stage}report.jsonl"
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+        disk_mb=5,
+    params:
+        source=configuration.dataset_name(config),
+        licence=config["source"]["licence"],
+        settings=changed_settings,
+        folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",
+    shell:
+        r"""
+        python {input.script} \
+            --target {wildcards.lang:q} \
+            --languages {input.languages:q} \
+            --source {input.source:q} \
+            --source-name {params.source:q} \
+            --source-licence={params.licence:q} \
+            --models {input.models:q} \
+            --base-model {input.base_model:q} \
+            --dataset {wildcards.results:q}/{wildcards.lang:q}/dataset \
+            --threads {input.threads:q} \
+            --preferences {input.preferences:q} \
+            --adapter {input.adapter:q} \
+            --evaluation {wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \
+            --settings {params.settings:q} \
+            --results {wildcards.results:q} \
+            --folder={params.folder:q} \
+            --template {input.page[0]:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule summary:
+    input:
+        unpack(built),
+        script="scripts/summary.py",
+        library=library("errors", "files", "languages", "measured", "pages", "progress", "sides", "summary_page"),
+        page=expand("report/{file}", file=("summary.html", "page.html", "macros.html", "style.css")),
+        languages="config/languages.tsv",
+    output:
+        report(
+            "{results}/summary.html",
+            category="all languages",
+            caption="../report/captions/summary.rst",
+            labels={"of": "all adapters", "shows": "one table"},
+        ),
+    log:
+        "{results}/logs/summary.log",
+    benchmark:
+        "{results}/benchmarks/summary.jsonl"
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+        disk_mb=1,
+    shell:
+        r"""
+        python {input.script} \
+            --metrics {input.metrics:q} \
+            --results {wildcards.results:q} \
+            --languages {input.languages:q} \
+            --template {input.page[0]:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """

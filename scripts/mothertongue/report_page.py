@@ -1,0 +1,155 @@
+"""The report of an adapter as a page: the numbers of a run put in the order that they are read in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mothertongue import message_flow, pages, run_costs, sides
+from mothertongue.measured import Measured, find
+from mothertongue.messages import ROUTES, SPLITS, STATUSES
+from mothertongue.report_data import Json, Run
+
+KINDS = {"native": "native", "translated": "translated", "all": "all"}
+TEXTS = {"native": "native", "translated": "translated", "english": "English"}
+# By name: what it is called, and whether it is a share.
+MEASURES = {
+    "ended": ("ended by itself", "share"),
+    "repetition": ("repetition", "share"),
+    "chrf": ("chrF", "number"),
+}
+# More than so many are in a list that opens.
+FEW_MODELS = 4
+FEW_LANGUAGES = 12
+PLOT_TITLES = {
+    "language": "Answers in the language, by side",
+    "bits_per_byte": "Bits per byte of held-out text, by model",
+    "training": "Losses while training",
+}
+STEPS = {
+    "fetch": "fetch the dataset",
+    "split": "split it into shards",
+    "fetch_translation_model": "fetch translation models",
+    "pivot": "translate into English, shared by all languages",
+    "translate": "translate",
+    "combine": "combine the dataset",
+    "threads": "extract threads",
+    "preferences": "extract preferences",
+    "fetch_chat_template": "fetch the chat template",
+    "fetch_base_model": "fetch the base model",
+    "tune": "tune",
+    "evaluate": "evaluate",
+}
+
+
+def render(run: Run, names: Mapping[str, str], template: Path) -> str:
+    """The page of a run, by its template; `names` are the languages' by code."""
+    flow = message_flow.make(run.accounting, run.routed, run.threads)
+    return pages.render(
+        template,
+        run=run,
+        names=names,
+        kind=main_kind(run.metrics),
+        headline=headline(run.metrics),
+        picture_of_flow=message_flow.svg(flow, f"The flow of {run.name} messages; the table below has its numbers"),
+        by_source=by_source(run.accounting),
+        columns=used_columns(run.accounting),
+        route_labels=message_flow.ROUTE_LABELS,
+        thread_outcomes=outcomes(run.threads, "messages"),
+        sides=[side for side in sides.SIDES if side.name in (run.metrics or {}).get("answers", {})],
+        answered_by=[side for side in sides.SIDES if any(side.name in asked.answers for asked in run.prompts)],
+        translators=[model for model in run.models if model.messages is not None],
+        bases=[model for model in run.models if model.messages is None],
+        few_models=FEW_MODELS,
+        few_languages=FEW_LANGUAGES,
+        models=models_of(run.metrics),
+        kinds={kind: label for kind, label in KINDS.items() if any_side(run.metrics, kind)},
+        texts=TEXTS,
+        measures=MEASURES,
+        left_out=left_out(run.metrics),
+        find=lambda *path: find(run.metrics, *path),
+        plot_titles=PLOT_TITLES,
+        steps=[(STEPS[step.name], step) for step in run.steps if step.jobs],
+        total=run_costs.total(run.steps),
+        licences=licences(run),
+        splits=SPLITS,
+    )
+
+
+def headline(metrics: Json | None) -> dict[str, Measured | None]:
+    """The numbers of the box at the top, base model and adapter: answers in the language, and bits per byte."""
+    kind = main_kind(metrics)
+    text = "native" if find(metrics, "bits_per_byte", "adapter", "native") else "translated"
+    return {
+        f"{side} {name}": find(metrics, *path)
+        for side in ("base", "base_system_prompt", "adapter")
+        for name, path in {
+            "language": ("answers", side, kind, "in_language"),
+            "bits": ("bits_per_byte", side, text),
+        }.items()
+    }
+
+
+def main_kind(metrics: Json | None) -> str:
+    """The prompts that count most: those that people wrote in the language, where there are some; else all."""
+    return "native" if any_side(metrics, "native") else "all"
+
+
+def any_side(metrics: Json | None, kind: str) -> bool:
+    """Whether any side answered prompts of a kind."""
+    return any(kind in answers for answers in (metrics or {}).get("answers", {}).values())
+
+
+def left_out(metrics: Json | None) -> dict[str, int]:
+    """How many prompts were not asked, by why."""
+    kinds = (metrics or {}).get("prompts", {}).values()
+    return {why: sum(kind.get(why, 0) for kind in kinds) for why in ("seen_in_training", "too_long")}
+
+
+def models_of(metrics: Json | None) -> list[sides.Side]:
+    """The plain sides of the models whose bits per byte were measured."""
+    losses = (metrics or {}).get("bits_per_byte", {})
+    measured = [side for side in sides.SIDES if isinstance(losses.get(side.model), Mapping)]
+    return [side for side in measured if not side.system_prompt and not side.examples]
+
+
+def by_source(accounting: Json) -> list[tuple[str, dict[str, int]]]:
+    """The counts of each source language, both splits together, the one with the most messages first; then of all."""
+    languages: dict[str, dict[str, int]] = {}
+    for split in SPLITS:
+        for language, entry in accounting[split].items():
+            counts = languages.setdefault(language, {})
+            for key, number in _flat(entry).items():
+                counts[key] = counts.get(key, 0) + number
+    ordered = sorted(languages.items(), key=lambda item: (-item[1]["messages"], item[0]))
+    return [*ordered, ("all", _flat(accounting["total"]))]
+
+
+def used_columns(accounting: Json) -> dict[str, list[str]]:
+    """The routes and statuses that any message has."""
+    total = accounting["total"]
+    return {
+        "route": [route for route in ROUTES if total["route"][route]],
+        "status": [status for status in STATUSES if total["status"][status]],
+    }
+
+
+def outcomes(accounts: Mapping[str, Json], key: str) -> list[tuple[str, list[int]]]:
+    """What became of messages (or others that accounts count), by split, the most frequent first."""
+    names = {name for account in accounts.values() for name in account[key]}
+    rows = [(name, [accounts[split][key].get(name, 0) for split in SPLITS if split in accounts]) for name in names]
+    return sorted(rows, key=lambda row: (-sum(row[1]), row[0]))
+
+
+def licences(run: Run) -> dict[str, list[str]]:
+    """Everything that the run was made of, by what its licence says of commercial use."""
+    parts = [run.source, *run.models]
+    return {
+        "noncommercial": [part.name for part in parts if part.noncommercial],
+        "unstated": [part.name for part in parts if not part.licence],
+    }
+
+
+def _flat(entry: Json) -> dict[str, int]:
+    counts = {key: entry[key] for key in ("messages", "excluded", "out")}
+    for kind in ("route", "status"):
+        counts |= {f"{kind} {name}": number for name, number in entry[kind].items()}
+    return counts

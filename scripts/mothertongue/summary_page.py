@@ -1,0 +1,74 @@
+"""The table of all adapters that were evaluated, as a page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mothertongue import pages, sides
+from mothertongue.errors import UserError
+from mothertongue.files import read_json
+from mothertongue.languages import Language
+from mothertongue.measured import Measured, find
+
+SIDES = ("base", "base_system_prompt", "adapter")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One adapter. `folder` is its own within the language's; `report` the page's address, if there is one.
+
+    `messages` are those of the dataset, `threads` those of the training split, `in_language` is by side.
+    """
+
+    lang: str
+    folder: str
+    base_model: str | None
+    method: str | None
+    messages: int | None
+    threads: int | None
+    bits: Mapping[str, Measured | None]
+    in_language: Mapping[str, Measured | None]
+    report: str | None
+
+
+def read(metrics: Path, results: Path) -> Row:
+    """The line of an evaluation, by its metrics.json and the files around it.
+
+    Raises UserError where it does not stand below `results`.
+    """
+    try:
+        lang, *inner = metrics.resolve().relative_to(results.resolve()).parts[:-2]
+    except ValueError:
+        raise UserError(f"{metrics}: not in {results}/{{lang}}/evaluation; give the results folder it is in") from None
+    language, own = results / lang, results / lang / Path(*inner)
+    measured = read_json(metrics)
+    training = _read(own / "adapter" / "training.json")
+    accounting = _read(language / "dataset" / "accounting.json")
+    report = own / "report.html"
+    return Row(
+        lang=lang,
+        folder="/".join(inner),
+        base_model=training.get("base_model", {}).get("reference"),
+        method=training.get("settings", {}).get("method"),
+        messages=accounting.get("total", {}).get("out"),
+        threads=_read(language / "threads" / "train.accounting.json").get("threads"),
+        bits={model: _first(measured, "bits_per_byte", model) for model in ("base", "adapter")},
+        in_language={side: find(measured, "answers", side, "all", "in_language") for side in SIDES},
+        report=str(report.relative_to(results)) if report.is_file() else None,
+    )
+
+
+def render(rows: Sequence[Row], languages: Mapping[str, Language], template: Path) -> str:
+    """The page, by its template."""
+    names = {code: language.name for code, language in languages.items()}
+    labels = [sides.BY_NAME[side] for side in SIDES]
+    return pages.render(template, rows=rows, names=names, sides=labels)
+
+
+def _first(metrics: Mapping, *path: str) -> Measured | None:
+    """The number of native text, else of translated text."""
+    return find(metrics, *path, "native") or find(metrics, *path, "translated")
+
+
+def _read(path: Path) -> Mapping:
+    return read_json(path) if path.is_file() else {}

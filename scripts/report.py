@@ -1,0 +1,91 @@
+"""Write the report of an adapter: one page for a browser, whole in one file, that asks nothing of a network.
+
+It says what was built from what, what became of every message, how good the translations are, how the training went,
+how the adapter compares with its baselines, what it took, and which licences follow from it. A number that no file of
+the run has reads "not measured".
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from mothertongue import report_data, report_page, run_costs
+from mothertongue.errors import run
+from mothertongue.files import read_json, whole_file
+from mothertongue.languages import find, read_languages
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--target", required=True, help="code of the target language")
+    parser.add_argument(
+        "--languages",
+        type=Path,
+        default=Path("config/languages.tsv"),
+        help="the languages' names (default: %(default)s)",
+    )
+    parser.add_argument("--source", type=Path, required=True, help="fetched.json that scripts/fetch.py wrote")
+    parser.add_argument("--source-name", required=True, help="name of the source dataset")
+    parser.add_argument("--source-licence", default="", help="licence of the source dataset")
+    parser.add_argument("--models", type=Path, nargs="*", default=[], help="folders of the translation models")
+    parser.add_argument("--base-model", type=Path, required=True, help="folder of the base model")
+    parser.add_argument("--dataset", type=Path, required=True, help="folder that scripts/combine.py wrote")
+    parser.add_argument(
+        "--threads", type=Path, nargs="*", default=[], help="accounting files that scripts/threads.py wrote"
+    )
+    parser.add_argument(
+        "--preferences", type=Path, nargs="*", default=[], help="accounting files that scripts/preferences.py wrote"
+    )
+    parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
+    parser.add_argument("--evaluation", type=Path, required=True, help="folder that scripts/evaluate.py wrote")
+    parser.add_argument("--prompts", type=int, default=10, help="prompts whose answers are shown (default: 10)")
+    parser.add_argument(
+        "--settings", type=json.loads, default={}, help="settings that differ from the defaults, as a JSON object"
+    )
+    parser.add_argument("--results", type=Path, help="folder with the run's benchmarks/ and logs/ (default: no costs)")
+    parser.add_argument("--folder", default="", help="a variant's folder within the language's, such as variants/x/")
+    parser.add_argument(
+        "--template", type=Path, default=Path("report/report.html"), help="the page's template (default: %(default)s)"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    languages = read_languages(arguments.languages)
+    accounting = read_json(arguments.dataset / "accounting.json")
+    quality = read_json(arguments.dataset / "quality.json")
+    rows = report_data.read_dataset(arguments.dataset)
+    models = [*arguments.models, arguments.base_model]
+    steps = run_costs.read(arguments.results, arguments.target, arguments.folder, models, report_data.pivots(quality))
+    page = report_page.render(
+        report_data.Run(
+            lang=arguments.target,
+            name=find(arguments.target, languages).name,
+            source=report_data.read_source(arguments.source, arguments.source_name, arguments.source_licence),
+            models=report_data.read_models(arguments.models, arguments.base_model, quality),
+            settings=arguments.settings,
+            accounting=accounting,
+            quality=quality,
+            routed=report_data.routed(rows, accounting),
+            examples=report_data.read_examples(rows, quality),
+            threads=report_data.read_accounts(arguments.threads),
+            preferences=report_data.read_accounts(arguments.preferences),
+            training=report_data.read_if_there(arguments.adapter / "training.json"),
+            metrics=report_data.read_if_there(arguments.evaluation / "metrics.json"),
+            prompts=report_data.read_prompts(arguments.evaluation / "samples.jsonl", arguments.prompts),
+            plots=report_data.read_plots(arguments.evaluation),
+            steps=steps,
+        ),
+        {code: language.name for code, language in languages.items()},
+        arguments.template,
+    )
+    with whole_file(arguments.output) as partial:
+        partial.write_text(page, encoding="utf-8")
+    say(f"report: {len(page.encode()) / 1000:,.0f} kB -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)

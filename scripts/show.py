@@ -1,0 +1,48 @@
+"""Show a finished build in the terminal.
+
+Messages by status, objections, two of them before and after, the evaluation, and how to chat.
+"""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import closing
+from mothertongue.errors import UserError, run
+from mothertongue.files import read_json, read_jsonl
+from mothertongue.messages import TRANSLATED, read
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="a target language's folder, such as results/demo/pt")
+    return parser.parse_args()
+
+
+def main() -> None:
+    folder = parse_arguments().folder
+    wanted = [
+        folder / "dataset" / "accounting.json",
+        folder / "dataset" / "quality.json",
+        folder / "evaluation" / "metrics.json",
+        folder / "adapter" / "training.json",
+    ]
+    for path in wanted:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; build it first with snakemake")
+    accounting, quality, metrics, training = (read_json(path) for path in wanted)
+    rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
+    samples = read_jsonl(folder / "evaluation" / "samples.jsonl")
+    sections = [
+        closing.messages(accounting),
+        closing.quality(quality),
+        closing.before_and_after(rows),
+        closing.training(training),
+        closing.evaluation(metrics),
+        closing.answers(samples),
+        closing.next_steps(folder, samples),
+    ]
+    print("\n\n".join(sections))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,44 @@
+"""A real Chromium without a window, cut off from every network."""
+
+import shutil
+
+import pytest
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if not CHROMIUM:
+        pytest.skip("no Chromium is installed; on Debian: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Opens a file at a width; fails where the page asks for anything but itself, or says anything on the console."""
+    contexts = []
+
+    def open_(path, width=1280):
+        asked, said = [], []
+        context = chromium.new_context(viewport={"width": width, "height": 900}, offline=True)
+        contexts.append((context, asked, said))
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path.as_uri())
+        assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+        return page
+
+    yield open_
+    for context, asked, said in contexts:
+        assert not said and not [url for url in asked if not url.startswith(("data:", "file:"))]
+        context.close()

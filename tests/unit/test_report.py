@@ -1,0 +1,210 @@
+"""The report and the table of all adapters: what they say of runs whose numbers can be had by hand."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+from report_runs import SVG, metrics, report, write_run
+from running import program
+
+from mothertongue import configuration, message_flow, run_costs
+from mothertongue.languages import direction
+from mothertongue.measured import NOT_MEASURED, find
+
+
+class Texts(HTMLParser):
+    """The words of a page, by the section that they are in."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.section, self.words = "header", {}
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "section":
+            self.section = dict(attributes)["id"]
+
+    def handle_data(self, text):
+        self.words[self.section] = " ".join([self.words.get(self.section, ""), *text.split()]).strip()
+
+
+def texts(page):
+    return Texts(page).words
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    write_run(folder, "pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    return report(results, "pt", results / "pt/report.html")
+
+
+def test_the_headline_has_the_three_numbers(page):
+    said = texts(page)["header"]
+    assert "Answers in Portuguese 30% → 69%" in said and "on 12 held-out prompts written in the language" in said
+    assert "Bits per byte of Portuguese 1.75 → 1.58" in said
+    assert "Messages that came through 64 of 77" in said and "1 flagged, 3 failed, 9 excluded" in said
+
+
+def test_what_it_was_built_from(page):
+    said = texts(page)["made-of"]
+    for part in ("owner/data sha256:0123abcd", "owner/en-xx, revision 1a2b3c ; 51 messages", "owner/ru-en", "6 messages",
+                 "owner/base, revision abc", "tuning.lora.rank 16", "sha256:3b95", "sha256:feed", "LoRA of rank 16, SFT, 3 steps"):  # fmt: skip
+        assert part in said, part
+
+
+def test_the_flow_adds_up_in_picture_and_table(page):
+    said = texts(page)["messages"]
+    labels = re.findall(r'<tspan class="count">([\d,]+)</tspan><tspan[^>]*>([^<]+)<', page)
+    assert [(int(count), label) for count, label in labels] == [
+        (77, "messages"), (12, "native"), (47, "direct"), (6, "through English"), (3, "no route"), (9, "excluded"),
+        (12, "native"), (50, "translated"), (2, "copied"), (1, "flagged"), (3, "failed"),
+        (67, "in the dataset"), (1, "left out"),
+        (44, "in 20 training threads"), (4, "in 2 validation threads"), (19, "in no thread"),
+    ]  # fmt: skip
+    assert (
+        "English 47 0 0 47 0 0 44 2 1 0 46" in said
+        and "French 9 9" in said
+        and "all 77 9 12 47 6 3 50 2 1 3 67" in said
+    )
+
+
+def test_bands_of_the_picture_leave_no_message_behind():
+    total = {"messages": 5, "excluded": 1, "status": {"translated": 3, "flagged": 1}, "out": 3}
+    routed = {("direct", "translated"): 3, ("direct", "flagged"): 1}
+    flow = message_flow.make({"total": total}, routed, {"train": {"threads": 1, "messages": {"in a thread": 2}}})
+    for node in flow.nodes:
+        into = sum(count for (_, end), count in flow.links.items() if end == node.name)
+        out = sum(count for (start, _), count in flow.links.items() if start == node.name)
+        assert into in (0, flow.count(node)) and out in (0, flow.count(node)), node
+    assert flow.links["status flagged", "dropped"] == 1 and flow.links["dataset", "no thread"] == 1
+    assert (
+        message_flow.svg(message_flow.make({"total": total | {"excluded": 0, "status": {}, "out": 0}}, {}, {}), "")
+        == ""
+    )
+
+
+def test_quality_and_examples(page):
+    said = texts(page)["translations"]
+    assert "English 47 1 0 repetition 1 100.0%" in said and "Spanish 3 0 3 no route 3 – – –" in said
+    assert (
+        "good How do I bake a carrot cake" in said and "failed : no route ¿Cómo hago una tarta? no translation" in said
+    )
+
+
+def test_the_evaluation_has_every_side_with_its_interval(page):
+    said = texts(page)["evaluation"]
+    assert "base + examples 56% 41–71 56% 41–71 56% 41–71 40% 20–60 12% 7–17 18.3 14.2–22.4" in said
+    assert (
+        "native (12) translated (12) all (24)" in said
+        and "Left out: 2 prompts because the training data holds them, 1 because" in said
+    )
+    assert "base model 1.750 1.650–1.850" in said and "adapter 1.580 1.480–1.680" in said
+    pictures = [
+        base64.b64decode(picture).decode() for picture in re.findall(r"data:image/svg\+xml;base64,([^\"]+)", page)
+    ]
+    assert sorted(pictures) == sorted(SVG.format(plot) for plot in ("language", "bits_per_byte", "training"))
+
+
+def test_native_prompts_come_first_and_every_side_answers(page):
+    said = texts(page)["answers"]
+    assert said.index("(native)") < said.index("(translated)")
+    assert said.count("base + system prompt") == 2 and said.count("reference") == 2
+
+
+def test_time_memory_and_gpu_hours(page):
+    said = texts(page)["costs"]
+    # Two jobs of two GPUs, for 0.5 and 1.5 hours; the training's CPU time and memory are not in its benchmark.
+    assert "translate 2 2 h 0 min 3 min 20 s 2 4.00 2.0 GB" in said
+    assert "tune 1 1 min 26 s not measured 0 0 not measured" in said
+    assert "all 3 2 h 1 min ≥ 3 min 20 s 4.00 ≥ 2.0 GB" in said
+
+
+def test_licences_that_forbid_commercial_use_are_flagged(page):
+    said = texts(page)["licences"]
+    assert "No commercial use: owner/en-xx forbids it" in said and "Not stated: owner/base" in said
+    assert "owner/en-xx cc-by-nc-4.0 forbidden" in said and "owner/ru-en apache-2.0 not forbidden" in said
+
+
+def test_the_same_run_gives_the_same_bytes_and_nothing_from_elsewhere(results, page, tmp_path):
+    assert report(results, "pt", tmp_path / "again.html") == page
+    assert not re.search(r"""(src|href)=["'](?!data:|#)|url\((?!#)|@import|<script|<link""", page)
+
+
+def test_what_is_missing_is_not_measured(tmp_path):
+    write_run(tmp_path, "pt", evaluated=False, benchmarks=False)
+    (tmp_path / "pt/adapter/training.json").unlink()
+    said = texts(report(tmp_path, "pt", tmp_path / "report.html", "--threads"))
+    assert said["header"].count(NOT_MEASURED) == 3  # two numbers, and the sentence that says so
+    for section in ("made-of", "messages", "training", "evaluation", "answers", "costs"):
+        assert NOT_MEASURED in said[section], section
+
+
+def test_no_native_prompts_and_a_language_that_cannot_be_told(tmp_path):
+    write_run(tmp_path, "pt", native=False, known=False)
+    said = texts(report(tmp_path, "pt", tmp_path / "report.html"))
+    assert f"Answers in Portuguese {NOT_MEASURED}" in said["header"]
+    assert "Bits per byte of Portuguese 1.83 → 1.60" in said["header"]
+    assert "native (" not in said["evaluation"].split("Held-out text")[0].split("sense.")[1]
+    assert f"base model {NOT_MEASURED} {NOT_MEASURED} 40% 20–60" in said["evaluation"]
+
+
+def test_a_missing_file_is_named_in_one_line(tmp_path):
+    write_run(tmp_path, "pt")
+    (tmp_path / "pt/dataset/quality.json").unlink()
+    with pytest.raises(AssertionError, match=r"report.py: error: .*quality.json: no such file"):
+        report(tmp_path, "pt", tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_the_table_of_all_adapters(results, tmp_path):
+    write_run(results, "ar", known=False)
+    folders = [results / "pt", results / "ar"]
+    output = results / "summary.html"
+    program(
+        "summary",
+        "--metrics",
+        *(own / "evaluation/metrics.json" for own in folders),
+        "--results",
+        results,
+        "--output",
+        output,
+    )
+    page = output.read_text(encoding="utf-8")
+    said = " ".join(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL).split())
+    numbers = "1.750 1.650–1.850 1.580 1.480–1.680"
+    assert f"Portuguese owner/base SFT 67 20 {numbers} 30% 15–45 43% 28–58 69% 54–84" in said
+    assert f"Arabic owner/base SFT 67 20 {numbers} {NOT_MEASURED} {NOT_MEASURED} {NOT_MEASURED}" in said
+    assert re.findall(r'href="([^"]+)"', page) == ["pt/report.html"] * (results / "pt/report.html").is_file()
+    with pytest.raises(AssertionError, match="give the results folder it is in"):
+        program("summary", "--metrics", output, "--results", tmp_path, "--output", tmp_path / "summary.html")
+
+
+def test_numbers_of_the_old_form_are_no_numbers():
+    assert find({"bits_per_byte": {"base": 1.7}}, "bits_per_byte", "base", "native") is None
+    assert find(metrics("pt"), "answers", "base", "all", "chrf").number(1) == "18.3 (14.2–22.4)"
+    assert find({"a": {"value": 0.5}}, "a").share() == "50%"
+
+
+def test_a_half_written_benchmark_has_no_jobs(tmp_path):
+    file = tmp_path / "benchmarks/pt/dataset.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"s": 3.0, "cpu_')
+    steps = {step.name: step for step in run_costs.read(tmp_path, "pt", "", [], [])}
+    assert steps["combine"].jobs == () and steps["combine"].seconds is None
+
+
+def test_settings_that_differ_are_told_by_their_dotted_keys():
+    defaults = {"a": {"b": 1, "c": {"d": 2}}, "variants": {}, "e": [1]}
+    config = {"a": {"b": 1, "c": {"d": 3}}, "variants": {"x": {"y": 1}}, "e": [1]}
+    assert configuration.differences(config, defaults) == {"a.c.d": 3, "variants": {"x": {"y": 1}}}
+
+
+def test_directions():
+    assert [direction(code) for code in ("ar", "he", "fa", "ur", "ps", "pt", "ja")] == ["rtl"] * 5 + ["ltr"] * 2

@@ -1,0 +1,75 @@
+"""The pages as the real Snakemake builds them: what makes them stale, what asking for them runs, and its own report."""
+
+import html
+import json
+import re
+
+import pytest
+
+REPORT = "results/demo/pt/report.html"
+SUMMARY = "results/demo/summary.html"
+
+
+@pytest.fixture(scope="module")
+def built(project):
+    """The report of an adapter of a tiny model, and how it was run."""
+    return project, project.build(REPORT)
+
+
+def test_the_report_says_what_the_files_say(built):
+    project, run = built
+    assert run.jobs["report"] == run.jobs["evaluate"] == 1
+    page = html.unescape((project.root / REPORT).read_text(encoding="utf-8"))
+    total = project.accounting()["total"]
+    assert re.search(rf'<tspan class="count">{total["messages"]}</tspan><tspan[^>]*>messages<', page)
+    source = json.loads((project.root / "results/demo/source/fetched.json").read_text())
+    assert all(checksum in page for checksum in source["resolved"].values())
+    assert "tuning.lora.rank" in page and "A chat model that learned Portuguese" in page
+    # Times come from the run's own benchmarks.
+    for step in ("fetch the dataset", "translate", "tune", "evaluate"):
+        assert f'<th scope="row">{step}</th>' in page
+    assert page.count("data:image/svg+xml") >= 2
+
+
+def test_only_what_it_shows_makes_it_stale(built):
+    project, _ = built
+    assert project.build(REPORT).jobs == {}
+    benchmark = project.root / "results/demo/benchmarks/pt/adapter.jsonl"
+    benchmark.write_text(benchmark.read_text() * 2)
+    assert project.build(REPORT).jobs == {}
+    style = project.root / "report/style.css"
+    style.write_text(style.read_text() + "h1 { color: #222; }\n")
+    assert project.build(REPORT).jobs == {"report": 1}
+
+
+def test_the_table_of_all_is_of_what_stands_and_builds_nothing_else(built):
+    project, _ = built
+    # The evaluation is stale for this configuration, and there is none of Dutch: neither is the table's concern.
+    assert project.build("--config", "evaluation={prompts: 1}", "--", SUMMARY).jobs == {"summary": 1}
+    page = (project.root / SUMMARY).read_text(encoding="utf-8")
+    assert page.count('<tr><th scope="row">') == 1 and 'href="pt/report.html"' in page
+    assert project.build(SUMMARY).jobs == {}
+    metrics = project.root / "results/demo/pt/evaluation/metrics.json"
+    kept = metrics.read_text()
+    metrics.write_text(kept.replace("{", '{"note": "", ', 1))
+    assert project.build(SUMMARY).jobs == {"summary": 1}
+    metrics.write_text(kept)
+
+
+def test_a_variant_has_a_report_and_an_unknown_one_a_line(built):
+    project, _ = built
+    variant = ("--config", "variants={odds: {method: orpo}}", "--", "results/demo/pt/variants/odds/report.html")
+    run = project.run("-n", *variant)
+    assert run.code == 0 and "pt/preferences/train.accounting.json" in run.output, run
+    run = project.run("-n", "results/demo/pt/variants/none/report.html")
+    assert run.code != 0 and "there is no variant 'none'" in run.output, run
+
+
+def test_snakemakes_own_report_has_the_pages_and_their_captions(built):
+    project, _ = built
+    run = project.run("--report", "workflow.html", "--", REPORT)
+    assert run.code == 0, run
+    page = (project.root / "workflow.html").read_text(encoding="utf-8")
+    for part in ("teaches a chat model a new language", "everything on one page", "and an account of every message",
+                 "as the quality checks see them", "length ratios"):  # fmt: skip
+        assert part in page, part
