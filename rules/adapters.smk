@@ -95,7 +95,7 @@ def tuning_machine(wildcards, input):
 def evaluation_options(wildcards):
     """The evaluation's settings as arguments of scripts/evaluate.py."""
     names = {"prompts": "count", "threads": "thread-count"}
-    settings = {key: value for key, value in config["evaluation"].items() if key != "harness"}
+    settings = {key: value for key, value in config["evaluation"].items() if not key.startswith("harness")}
     return [f"--{names.get(key, key).replace('_', '-')}={value}" for key, value in settings.items()]
 
 
@@ -148,3 +148,20 @@ def built(wildcards):
         "metrics": [path(own / "evaluation/metrics.json") for _, own in found],
         "beside": sorted({path(file) for file in beside if file.is_file()}),
     }
+
+
+def check_harness():
+    if not config["evaluation"]["harness"]:
+        raise UserError("evaluation.harness names no task; set it to a list such as [belebele_nld_Latn]")
+
+
+def harness_tasks(wildcards):
+    """The harness's tasks; those in files of the user's make the results stale when they are edited."""
+    checked(check_harness)
+    return [task for task in config["evaluation"]["harness"] if task.endswith((".yaml", ".yml"))]
+
+
+def harness_results(wildcards):
+    """What the report shows of the harness, where its tasks are named."""
+    folder = "{results}/{lang}/{variant}{stage}evaluation".format(**wildcards)
+    return [f"{folder}/harness.json"] if config["evaluation"]["harness"] else []

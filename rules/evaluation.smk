@@ -39,10 +39,19 @@ rule evaluate:
     output:
         metrics="{results}/{lang}/{variant}{stage}evaluation/metrics.json",
         samples="{results}/{lang}/{variant}{stage}evaluation/samples.jsonl",
-        plots=expand(
-            "{{results}}/{{lang}}/{{variant}}{{stage}}evaluation/{plot}.svg",
-            plot=("language", "bits_per_byte", "training"),
-        ),
+        plots=[
+            report(
+                f"{{results}}/{{lang}}/{{variant}}{{stage}}evaluation/{plot}.svg",
+                category="{lang}",
+                caption="../report/captions/evaluation.rst",
+                labels={"of": "{variant}{stage}adapter", "shows": shows},
+            )
+            for plot, shows in {
+                "language": "answers in the language",
+                "bits_per_byte": "held-out replies",
+                "training": "losses of the training",
+            }.items()
+        ],
     log:
         "{results}/logs/{lang}/{variant}{stage}evaluation.log",
     benchmark:
@@ -80,4 +89,64 @@ rule evaluate:
             {params.options:q} \
             --gpus {resources.gpu} \
             --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+# Not by default: its tasks come from the hub when it runs.
+rule harness:
+    input:
+        script="scripts/harness.py",
+        library=library(
+            "answers",
+            "arguments",
+            "causal",
+            "errors",
+            "evaluation",
+            "files",
+            "gpus",
+            "harness",
+            "held_out",
+            "intervals",
+            "language_id",
+            "languages",
+            "messages",
+            "progress",
+            "prompts",
+            "sides",
+            "trees",
+        ),
+        tasks=harness_tasks,
+        after=once_split,
+        adapter=rules.tune.output.adapter,
+        base_model=base_model,
+    output:
+        "{results}/{lang}/{variant}{stage}evaluation/harness.json",
+    log:
+        "{results}/logs/{lang}/{variant}{stage}harness.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}{stage}harness.jsonl"
+    conda:
+        "../envs/harness.yaml"
+    threads: 8
+    resources:
+        mem_mb=more_if_tried_again(24000),
+        runtime=more_if_tried_again(240),
+        gpu=lambda wildcards: min(1, tuning(wildcards)["gpus"]),
+        disk_mb=1000,
+    params:
+        tasks=config["evaluation"]["harness"],
+        limit=["--limit", config["evaluation"]["harness_limit"]] if config["evaluation"]["harness_limit"] else [],
+        quantization=config["evaluation"]["quantization"],
+        seed=config["evaluation"]["seed"],
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 python {input.script} \
+            --adapter {input.adapter:q} \
+            --base-model {input.base_model:q} \
+            --quantization {params.quantization} \
+            --tasks {params.tasks:q} \
+            {params.limit} \
+            --seed {params.seed} \
+            --gpus {resources.gpu} \
+            --output {output:q} 2>&1 | tee {log:q}
         """

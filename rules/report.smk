@@ -31,6 +31,7 @@ rule report:
         preferences=preference_accounts,
         adapter=rules.tune.output.adapter,
         evaluation=rules.evaluate.output,
+        harness=harness_results,
     output:
         report(
             "{results}/{lang}/{variant}{stage}report.html",

@@ -75,6 +75,7 @@ def main() -> None:
             preferences=report_data.read_accounts(arguments.preferences),
             training=report_data.read_if_there(arguments.adapter / "training.json"),
             metrics=report_data.read_if_there(arguments.evaluation / "metrics.json"),
+            harness=report_data.read_if_there(arguments.evaluation / "harness.json"),
             prompts=report_data.read_prompts(arguments.evaluation / "samples.jsonl", arguments.prompts),
             plots=report_data.read_plots(arguments.evaluation),
             steps=steps,

@@ -82,6 +82,7 @@ class Run:
     preferences: Mapping[str, Json]
     training: Json | None
     metrics: Json | None
+    harness: Json | None
     prompts: Sequence[Answered]
     plots: Mapping[str, str]
     steps: Sequence[Step]

@@ -3,6 +3,7 @@
 `--sdm conda` runs for real; the `conda` is a stand-in that makes virtual environments, which takes a few minutes.
 """
 
+import json
 import os
 import re
 import sys
@@ -76,12 +77,34 @@ def test_every_rule_runs_in_its_own_environment(project):
     prepared = project.build("--conda-create-envs-only", "results/pt/report.html")
     assert prepared.jobs == {}
     # A chat model stands beside OPUS-MT here: the smaller environment of translation is not asked for.
-    assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {"translation"}
+    assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {"harness", "translation"}
     run = project.build("results/pt/report.html")
     assert set(run.jobs) == RULES
     assert set(re.findall(r"Activating conda environment: (\S+)", run.output)) == {
         str(path.relative_to(project.root)) for path in project.environments.values()
     }
+
+
+def test_the_harness_measures_base_and_adapter_by_a_task_of_the_users(project):
+    """Its own package `evaluate` is not hidden by the script of that name; no other environment has the harness."""
+    rows = [{"question": question, "answer": at % 2} for at, question in enumerate(["Sim?", "Não?", "Talvez?"])]
+    (project.root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {
+        "task": "mine", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(project.root / "rows.jsonl")}},
+        "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "P: {{question}} R:",
+        "doc_to_choice": ["Sim", "Não"], "doc_to_target": "{{answer}}", "metric_list": [{"metric": "acc"}],
+    }  # fmt: skip
+    (project.root / "mine_task.yaml").write_text(yaml.safe_dump(task))
+    project.configure(evaluation={"harness": ["mine_task.yaml"]})
+    assert project.build("results/pt/evaluation/harness.json").jobs == {"harness": 1}
+    found = json.loads((project.root / "results/pt/evaluation/harness.json").read_text())
+    assert found["tasks"]["mine"]["n"] == 3
+    assert all(0 <= found["tasks"]["mine"][model]["acc"]["value"] <= 1 for model in ("base", "adapter"))
+    assert project.build("results/pt/report.html").jobs == {"report": 1}
+    assert "lm-evaluation-harness" in (project.root / "results/pt/report.html").read_text(encoding="utf-8")
+    project.configure(evaluation={"harness": ["no_such_task"]})
+    run = project.run("results/pt/evaluation/harness.json")
+    assert run.code != 0 and "error: evaluation.harness: there is no task 'no_such_task'" in run.output
 
 
 def test_the_engines_without_torch_run_in_the_small_environment(project):

@@ -1,0 +1,54 @@
+"""Measure an adapter and its base model by tasks of EleutherAI's lm-evaluation-harness, whose data come from the hub.
+
+A task is one of the harness's own (belebele_nld_Latn, say) or a YAML file of yours in its format. Prompts are the
+tasks' own, without a chat template, so that figures compare with published ones.
+"""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import gpus
+from mothertongue.arguments import positive
+from mothertongue.errors import run
+from mothertongue.files import write_json
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
+    parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
+    parser.add_argument(
+        "--quantization",
+        choices=("auto", "nf4", "int8", "none"),
+        default="auto",
+        help="of the base model; auto: as the adapter was trained (default)",
+    )
+    parser.add_argument("--tasks", nargs="+", required=True, help="names of tasks, or YAML files")
+    parser.add_argument("--limit", type=positive, help="examples of each task at most (default: all)")
+    parser.add_argument("--batch-size", type=positive, default=8, help="examples read at once (default: 8)")
+    parser.add_argument(
+        "--seed", type=int, default=42, help="draws the examples that are shown, where a task shows some"
+    )
+    gpus.add_argument(parser)
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    gpus.claim(arguments.gpus)
+
+    from mothertongue import evaluation, harness
+
+    tasks = harness.find_tasks(arguments.tasks)
+    evaluated = evaluation.load(arguments.adapter, None, arguments.base_model, arguments.quantization)
+    results = harness.measure(evaluated, tasks, arguments.limit, arguments.batch_size, arguments.seed)
+    settings = {"limit": arguments.limit, "seed": arguments.seed, "harness": harness.version()}
+    write_json(arguments.output, {"tasks": results, "settings": settings | evaluation.computed_in(evaluated)})
+    for line in harness.told(results):
+        say(f"harness: {line}")
+
+
+if __name__ == "__main__":
+    run(main)
