@@ -17,6 +17,7 @@ Conversation trees go in, a LoRA adapter comes out, and every step between is a 
     results/{lang}/adapter/                              tune
     results/{lang}/variants/{name}/adapter/              tune         the same with the settings of `variants`
     results/{lang}/evaluation/                           evaluate     does it speak the language, beside the base model?
+    results/{lang}/published/{kind}.json                 publish      dataset, threads or adapter on the hub
 
 `results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.
 """
@@ -58,4 +59,5 @@ include: "rules/dataset.smk"
 include: "rules/adapters.smk"
 include: "rules/tuning.smk"
 include: "rules/evaluation.smk"
+include: "rules/publication.smk"
 include: "rules/unknown_language.smk"

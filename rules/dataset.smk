@@ -8,20 +8,26 @@ rule combine:
             "cards",
             "code_blocks",
             "dataset",
+            "dataset_card",
             "errors",
+            "fetching",
             "files",
             "language_id",
             "languages",
+            "licences",
             "messages",
             "progress",
             "protect",
             "quality_plots",
             "quality_report",
+            "references",
             "segments",
+            "source_files",
         ),
         shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=SHARD_NAMES),
         after=once_split,
         counts="{results}/source/counts.json",
+        models=translators,
     output:
         train="{results}/{lang}/dataset/train.parquet",
         validation="{results}/{lang}/dataset/validation.parquet",
@@ -55,6 +61,7 @@ rule combine:
         python {input.script} \
             --shards {input.shards:q} \
             --counts {input.counts:q} \
+            --models {input.models:q} \
             --target {wildcards.lang:q} \
             --name {params.name:q} \
             --source {params.source:q} \

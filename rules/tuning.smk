@@ -67,6 +67,7 @@ rule tune:
     input:
         script="scripts/tune.py",
         library=library(
+            "adapter_card",
             "answer_loss",
             "arguments",
             "callbacks",
@@ -75,9 +76,11 @@ rule tune:
             "checkpoints",
             "distributed",
             "errors",
+            "evaluation_tables",
             "fetching",
             "files",
             "gpus",
+            "licences",
             "packed_attention",
             "pairs",
             "preferences",
@@ -86,6 +89,7 @@ rule tune:
             "prompts",
             "references",
             "sequences",
+            "sides",
             "threads_file",
             "trainers",
             "training_data",

@@ -235,7 +235,7 @@ class Handler(BaseHTTPRequestHandler):
         if path not in commit.files:
             return self.refuse(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit.sha})
         file = commit.files[path]
-        content = self.spoiled.wrong if self.spoiled and self.spoiled.wrong else file.content
+        content = file.content
         headers = {"X-Repo-Commit": commit.sha, "ETag": f'"{file.oid}"', "Accept-Ranges": "bytes"}
         if file.lfs:
             headers |= {"X-Linked-Etag": f'"{file.oid}"', "X-Linked-Size": str(len(file.content))}
@@ -331,6 +331,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(status, json.dumps({"error": message}).encode(), told)
 
     def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        body = (self.spoiled and self.spoiled.wrong) or body
         self.send_response(status)
         for name, value in (headers | {"Content-Length": str(len(body))}).items():
             self.send_header(name, value)

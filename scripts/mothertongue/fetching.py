@@ -103,6 +103,13 @@ def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
+def add_licence(folder: Path, licence: str) -> None:
+    """Record the licence that models without a word about it have, where there is one."""
+    record = read_record(folder)
+    record["licence"] = record["licence"] or licence or None
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """What `fetch` recorded. Raises UserError where the folder was not made by it."""
     if not (folder / RECORD).is_file():
@@ -236,10 +243,10 @@ def _fetching(reference: Reference) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it came from."""
+    """An error and those that it was raised from."""
     while error:
         yield error
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
 
 
 def _kinds(error: BaseException) -> set[str]:

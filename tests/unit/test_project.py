@@ -63,7 +63,7 @@ def dry_run_inputs(engine):
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "-n", "--forceall", "--nolock",
          "--config", f"translation={{engine: {engine}, {ENGINES[engine]}}}", "threads={prompt_format: auto}",
-         "--", "results/demo/pt/evaluation/metrics.json", "results/demo/pt/preferences/train.jsonl"],
+         "publication={namespace: me}", "--", "results/demo/pt/published/adapter.json", "results/demo/pt/preferences/train.jsonl"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     inputs = defaultdict(set)
@@ -81,7 +81,7 @@ def test_rules_list_their_script_and_the_modules_it_imports(engine):
     inputs = dry_run_inputs(engine)
     data = {"split", "translate", "combine", "threads", "preferences"}
     fetches = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model"}
-    assert data | fetches | {"tune", "evaluate"} <= set(inputs)
+    assert data | fetches | {"tune", "evaluate", "publish"} <= set(inputs)
     for rule, files in inputs.items():
         script = Path(f"scripts/{rule}.py")
         assert str(script) in files
