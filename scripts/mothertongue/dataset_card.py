@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue import cards, licences, source_files
+from mothertongue import cards, licences
+from mothertongue.source_files import is_hub_id
 
 _LOCAL = (
     "from datasets import load_dataset",
@@ -36,8 +37,7 @@ def dataset_card(
         "task_categories": ["text-generation"],
         "tags": ["conversational", "machine-translated", "mothertongue"],
         "size_categories": [cards.size_category(total["out"])],
-        # A local file is on no hub.
-        "source_datasets": [] if source_files.local_files([source]) else [source],
+        "source_datasets": [source] if is_hub_id(source) else [],
         "configs": [
             {
                 "config_name": "default",

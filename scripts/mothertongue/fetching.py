@@ -52,19 +52,22 @@ class Resolved:
     licence: str | None
 
 
-def fetch(reference: Reference, folder: Path) -> None:
-    """Bring a model's files into `folder` as they are, and record them."""
-    write_record(folder, reference, bring(reference, folder))
+def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
+    """Bring a model's files into `folder` as they are, and record them; `kept` as for `bring`."""
+    write_record(folder, reference, bring(reference, folder, kept=kept))
 
 
-def bring(reference: Reference, folder: Path, pickle: bool = False, weights: bool = True) -> Resolved:
+def bring(
+    reference: Reference, folder: Path, pickle: bool = False, weights: bool = True, kept: Path | None = None
+) -> Resolved:
     """Bring a model's files into `folder`: downloaded, linked (local folder) or copied (package).
 
     `pickle` allows pytorch_model.bin from the hub where a model has no safetensors, as NLLB and many OPUS-MT models.
-    Without `weights` only the small files are downloaded, and nothing is copied.
+    Without `weights` only the small files are downloaded, and nothing is copied. `kept` is a folder on the same disk
+    in which a download that is interrupted keeps the files that have come, for the next try.
     """
     if reference.kind == "hub":
-        return _download(reference, folder, pickle, weights)
+        return _download(reference, folder, pickle, weights, kept)
     source = locate(reference)
     for path in sorted(source.iterdir()) if source.is_dir() else [source]:
         if path.is_file() and path.name != RECORD:
@@ -178,29 +181,26 @@ def hub_errors(what: str, kind: str = "model", advice: str = ADVICE) -> Iterator
 
 def download(
     repository: str, info: Any, folder: Path, kind: str, patterns: list[str], left_out: list[str] | None = None
-) -> None:
-    """Download the files of a repository at the commit of `info` that match, and check each against the hub's checksum.
+) -> list[str]:
+    """Download the files of a repository at the commit of `info` that match; their names.
 
-    A file that is in the folder already is not downloaded again. Raises UserError where a checksum differs.
+    A file that is in the folder already is not downloaded again. Raises UserError where one does not have the checksum
+    that the hub has of it.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import filter_repo_objects
 
-    patiently(
-        lambda: snapshot_download(
-            repository,
-            repo_type=kind,
-            revision=info.sha,
-            local_dir=folder,
-            allow_patterns=patterns,
-            ignore_patterns=left_out,
-        )
-    )
+    chosen = {"allow_patterns": patterns, "ignore_patterns": left_out}
+    place = {"repo_type": kind, "revision": info.sha, "local_dir": folder}
+    patiently(lambda: snapshot_download(repository, **place, **chosen))
     recorded = {file.rfilename: file for file in info.siblings or []}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if not name.startswith(".cache/") and checksum(path, recorded[name].lfs) != hub_checksum(recorded[name]):
-            path.unlink()
+    names = list(filter_repo_objects(recorded, **chosen))
+    for name in names:
+        path, file = folder / name, recorded[name]
+        if not path.is_file() or checksum(path, file.lfs) != hub_checksum(file):
+            path.unlink(missing_ok=True)
             raise UserError(f"{repository}: {name} came with another checksum than the hub has of it; fetch it again")
+    return names
 
 
 def hub_checksum(file: Any) -> str:
@@ -216,16 +216,20 @@ def checksum(path: Path, large: Any) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def _download(reference: Reference, folder: Path, pickle: bool, weights: bool) -> Resolved:
+def _download(reference: Reference, folder: Path, pickle: bool, weights: bool, kept: Path | None) -> Resolved:
     """Download a hub model at the commit that its revision names now."""
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
     pickled = ["pytorch_model*.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
     repository, _ = reference.hub_id
     patterns = [*WEIGHTS, *SMALL_FILES, *pickled] if weights else SMALL_FILES
+    place = kept or folder
     with hub_errors(_fetching(reference)):
-        download(repository, info, folder, "model", patterns, HUB_LEFT_OUT)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
+        names = download(repository, info, place, "model", patterns, HUB_LEFT_OUT)
+    if kept:
+        for name in names:
+            (kept / name).replace(folder / name)
+    shutil.rmtree(kept or folder / ".cache", ignore_errors=True)
     return Resolved(info.sha, _card_licence(info.card_data))
 
 

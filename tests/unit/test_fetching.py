@@ -44,7 +44,7 @@ def refusal(done, folder):
     lines = [line for line in done.stderr.splitlines() if "it/s]" not in line and line]
     assert len([line for line in lines if "error:" in line]) == 1 and "error:" in lines[-1], done.stderr
     assert "Traceback" not in done.stderr, done.stderr
-    assert not (folder / "out").exists() and not list(folder.glob(".out*"))
+    assert not (folder / "out").exists() and not list(folder.glob(".out.partial"))
     return lines[-1]
 
 
@@ -127,6 +127,20 @@ def test_a_file_with_a_wrong_checksum_is_refused(hub, fetch, tiny_base, tmp_path
     hub.trouble(f"GET .*/{name}", wrong=bytes(len(repo.head.files[name].content)))
     line = refusal(fetch(*BASE, "owner/tiny"), tmp_path)
     assert f"owner/tiny: {name} came with another checksum than the hub has of it; fetch it again" in line
+
+
+def test_an_interrupted_download_goes_on_with_the_files_that_have_come(hub, fetch, tiny_base, tmp_path):
+    repo = hub.add_folder("model", "owner/tiny", tiny_base)
+    hub.trouble("GET .*model.safetensors", status=503, headers={"Retry-After": "0"}, times=5)
+    assert "503" in refusal(fetch(*BASE, "owner/tiny"), tmp_path)
+    asked = len(hub.asked("GET .*tokenizer.json"))
+    # Of a newer commit only what has changed is to come.
+    repo.put({"config.json": repo.head.files["config.json"].content + b"\n"})
+    done = fetch(*BASE, "owner/tiny")
+    assert done.returncode == 0, done.stderr
+    assert len(hub.asked("GET .*tokenizer.json")) == asked == 1 and len(hub.asked("GET .*/config.json")) == 2
+    assert json.loads((tmp_path / "out" / "fetched.json").read_text())["revision"] == repo.head.sha
+    assert not list(tmp_path.glob(".out*"))
 
 
 def test_a_hub_that_stays_busy_is_given_up(hub, fetch, tmp_path):

@@ -94,7 +94,7 @@ def test_what_was_published_comes_back_and_loads_as_its_card_says(published, hub
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 3
     rows = {
-        "dataset": "assert len(dataset['train']) > 100 and len(dataset['validation']) > 0",
+        "dataset": "assert len(dataset['train']) > 50 and len(dataset['validation']) > 0",
         "threads": "assert threads['train'][0]['messages'][1]['role'] == 'user'",
         "adapter": "assert model.peft_config['default'].r == 4",
     }
@@ -122,10 +122,12 @@ def test_the_same_again_makes_no_commit_and_a_changed_file_one(published, hub, o
     forced = run(published, outputs, "--forcerun", "publish", "--", *JSONS)
     assert forced.code == 0 and forced.jobs == {"publish": 3} and commits(hub) == before, forced
     assert "me/tiny-pt: nothing has changed, no commit" in forced.output
-    with (published.root / "results/demo/pt/threads/train.jsonl").open("a") as file:
-        file.write('{"thread_id": "own", "message_tree_id": "own", "lang": "pt", "messages": [], "text": ""}\n')
+    threads = published.root / "results/demo/pt/threads/train.jsonl"
+    content = threads.read_text()
+    threads.write_text(content + '{"thread_id": "own", "message_tree_id": "own", "messages": [], "text": ""}\n')
     changed = run(published, outputs, "--", JSONS[1])
     assert changed.jobs == {"publish": 1} and commits(hub) == before | {"threads": before["threads"] + 1}
+    threads.write_text(content)
 
 
 def test_a_namespace_and_a_token_are_asked_for_first(published, outputs, monkeypatch):
