@@ -15,6 +15,11 @@ _ANSWERS = (
 )
 _KINDS = ("native", "translated", "english")
 
+_FILES = (
+    "Every answer is in [evaluation/samples.jsonl](evaluation/samples.jsonl), every number with its settings in "
+    "[evaluation/metrics.json](evaluation/metrics.json)."
+)
+
 Metrics = Mapping[str, Any]
 
 
@@ -50,9 +55,7 @@ def tables(metrics: Metrics) -> list[str]:
             f"| {model} | " + " | ".join(_interval(_entry(kinds, kind), "{:.3f}") for kind in _KINDS) + " |"
             for model, kinds in (bits or {"adapter": {}}).items()
         ),
-        "",
-        "Every answer is in [evaluation/samples.jsonl](evaluation/samples.jsonl), every number with its settings in "
-        "[evaluation/metrics.json](evaluation/metrics.json).",
+        *(["", _FILES] if metrics else []),
     ]
 
 
