@@ -12,6 +12,7 @@ rule combine:
             "errors",
             "fetching",
             "files",
+            "hub",
             "language_id",
             "languages",
             "licences",

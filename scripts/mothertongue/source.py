@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mothertongue import fetching
+from mothertongue import hub
 from mothertongue.errors import UserError
 from mothertongue.files import sha256
 from mothertongue.messages import (
@@ -37,12 +37,12 @@ def download(dataset: str, revision: str | None, folder: Path) -> tuple[dict[str
     from datasets import load_dataset_builder
     from huggingface_hub import HfApi
 
-    with fetching.hub_errors(f"fetch the dataset '{dataset}' from the hub", "dataset", _ADVICE):
+    with hub.errors(f"fetch the dataset '{dataset}' from the hub", "dataset", _ADVICE):
         api = HfApi()
-        info = fetching.patiently(lambda: api.dataset_info(dataset, revision=revision, files_metadata=True))
+        info = hub.patiently(lambda: api.dataset_info(dataset, revision=revision, files_metadata=True))
         cache = str(folder / ".cache" / "datasets")
         try:
-            builder = fetching.patiently(lambda: load_dataset_builder(dataset, revision=info.sha, cache_dir=cache))
+            builder = hub.patiently(lambda: load_dataset_builder(dataset, revision=info.sha, cache_dir=cache))
         except ValueError as error:  # of no known form
             raise UserError(f"{dataset}: its files are not understood ({str(error).splitlines()[0]})") from None
         files = {
@@ -53,7 +53,7 @@ def download(dataset: str, revision: str | None, folder: Path) -> tuple[dict[str
         if "train" not in files:
             raise UserError(f"{dataset}: no train split (it has {', '.join(files)})")
         names = [name for split in SPLITS for name in files.get(split, [])]
-        fetching.download(dataset, info, folder, "dataset", names)
+        hub.download(dataset, info, folder, "dataset", names)
     try:
         tables = {split: _read_files([folder / name for name in files[split]]) for split in SPLITS if split in files}
     except UserError as error:
