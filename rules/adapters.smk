@@ -29,6 +29,11 @@ def validation_data(wildcards):
     return [training_data(wildcards, "validation")] if tuning(wildcards)["validation"]["interval"] else []
 
 
+def preferences_seen(wildcards):
+    """The preferences that an adapter has learned from, whose questions are no held-out prompts."""
+    return [] if tuning(wildcards)["method"] == "sft" else [training_data(wildcards)]
+
+
 def adapter_before(wildcards):
     """The SFT adapter that DPO goes on from."""
     if tuning(wildcards)["method"] != "dpo":
@@ -85,3 +90,10 @@ def tuning_machine(wildcards, input):
         folder = f"{wildcards.results}/logs/{wildcards.lang}/{wildcards.variant}{wildcards.stage}adapter.tensorboard"
         options.append(f"--tensorboard={folder}")
     return options
+
+
+def evaluation_options(wildcards):
+    """The evaluation's settings as arguments of scripts/evaluate.py."""
+    names = {"prompts": "count", "threads": "thread-count"}
+    settings = {key: value for key, value in config["evaluation"].items() if key != "harness"}
+    return [f"--{names.get(key, key).replace('_', '-')}={value}" for key, value in settings.items()]

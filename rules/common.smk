@@ -316,6 +316,11 @@ def dataset_of_all_messages(wildcards):
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
 
 
+def given(option, files):
+    """An option and its file, where there is one."""
+    return [option, *files] if files else []
+
+
 def evaluation_prompts(wildcards):
     """The held-out prompts of the language; where there are none, the validation threads' own questions serve."""
     path = f"config/prompts/{wildcards.lang}.txt"

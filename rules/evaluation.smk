@@ -5,28 +5,44 @@ rule evaluate:
     input:
         script="scripts/evaluate.py",
         library=library(
+            "answers",
+            "arguments",
             "causal",
             "errors",
             "evaluation",
+            "evaluation_plots",
             "files",
             "gpus",
+            "held_out",
+            "intervals",
             "language_id",
             "languages",
+            "likelihood",
+            "messages",
+            "metrics",
             "progress",
             "prompts",
+            "sides",
             "threads_file",
             "training_plot",
             "trees",
         ),
         after=once_split,
         adapter=rules.tune.output.adapter,
+        sft_adapter=adapter_before,
         base_model=base_model,
         threads="{results}/{lang}/threads/validation.jsonl",
+        dataset="{results}/{lang}/dataset/validation.parquet",
+        train_threads="{results}/{lang}/threads/train.jsonl",
+        train_preferences=preferences_seen,
         prompts=evaluation_prompts,
     output:
         metrics="{results}/{lang}/{variant}{stage}evaluation/metrics.json",
         samples="{results}/{lang}/{variant}{stage}evaluation/samples.jsonl",
-        plots=expand("{{results}}/{{lang}}/{{variant}}{{stage}}evaluation/{plot}.svg", plot=("language", "training")),
+        plots=expand(
+            "{{results}}/{{lang}}/{{variant}}{{stage}}evaluation/{plot}.svg",
+            plot=("language", "bits_per_byte", "training"),
+        ),
     log:
         "{results}/logs/{lang}/{variant}{stage}evaluation.log",
     benchmark:
@@ -41,23 +57,27 @@ rule evaluate:
         disk_mb=10,
     params:
         name=language_name,
-        prompts=lambda wildcards, input: ["--prompts", *input.prompts] if input.prompts else [],
-        prompts_count=config["evaluation"]["prompts"],
-        max_new_tokens=config["evaluation"]["max_new_tokens"],
         system_prompt=system_prompt,
+        sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
+        train_preferences=lambda wildcards, input: given("--train-preferences", input.train_preferences),
+        prompts=lambda wildcards, input: given("--prompts", input.prompts),
+        options=evaluation_options,
         folder=lambda wildcards, output: str(Path(output.metrics).parent),
     shell:
         r"""
         python {input.script} \
             --adapter {input.adapter:q} \
+            {params.sft_adapter:q} \
             --base-model {input.base_model:q} \
             --threads {input.threads:q} \
+            --dataset {input.dataset:q} \
+            --train-threads {input.train_threads:q} \
+            {params.train_preferences:q} \
             {params.prompts:q} \
-            --count {params.prompts_count} \
             --target {wildcards.lang:q} \
             --name {params.name:q} \
             --system-prompt {params.system_prompt:q} \
-            --max-new-tokens {params.max_new_tokens} \
+            {params.options:q} \
             --gpus {resources.gpu} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """

@@ -119,8 +119,8 @@ rule tune:
         disk_mb=4000,
     params:
         name=language_name,
-        validation=lambda wildcards, input: ["--validation", *input.validation] if input.validation else [],
-        adapter=lambda wildcards, input: ["--adapter", *input.adapter] if input.adapter else [],
+        validation=lambda wildcards, input: given("--validation", input.validation),
+        adapter=lambda wildcards, input: given("--adapter", input.adapter),
         options=tuning_options,
         machine=tuning_machine,
     shell:

@@ -1,34 +1,53 @@
-"""Evaluate an adapter on held-out threads and prompts, beside its base model with and without a system prompt.
+"""Evaluate an adapter on held-out threads and prompts, beside its base model with and without prompting.
 
-Writes metrics.json (bits per byte of the assistant's words in the validation threads; answers in the target language by
-the Language Confusion Benchmark's line-level test), samples.jsonl (every answer), and plots: language.svg, and
-training.svg, the losses of the training.
+Writes metrics.json, with intervals: answers in the language (the Language Confusion Benchmark's line-level test), those
+that end by themselves, repetition, chrF to the best-ranked reply; bits per byte of the assistant's words in held-out
+threads, English ones too. samples.jsonl has every answer; the plots are language.svg, bits_per_byte.svg, training.svg.
 """
 
 import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import gpus
+from mothertongue import gpus, held_out
+from mothertongue.arguments import positive
 from mothertongue.errors import run
-from mothertongue.files import read_json, whole_file, write_json, write_jsonl
-from mothertongue.progress import Progress, say
+from mothertongue.files import read_json, read_jsonl, read_lines, whole_file, write_json, write_jsonl
+from mothertongue.intervals import Bootstrap
+from mothertongue.messages import TRANSLATED, read
+from mothertongue.progress import say
+from mothertongue.sides import of_models
 from mothertongue.threads_file import read_threads
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
+    parser.add_argument("--sft-adapter", type=Path, help="the adapter that a DPO adapter goes on from, to compare with")
     parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
-    parser.add_argument("--threads", type=Path, required=True, help="validation threads that scripts/threads.py wrote")
     parser.add_argument(
-        "--prompts", type=Path, help="text file, one prompt a line (default: the first questions of the threads)"
+        "--quantization",
+        choices=("auto", "nf4", "int8", "none"),
+        default="auto",
+        help="of the base model; auto: as the adapter was trained (default)",
     )
-    parser.add_argument("--count", type=int, default=12, help="prompts to answer at most (default: 12)")
+    parser.add_argument("--threads", type=Path, required=True, help="validation threads that scripts/threads.py wrote")
+    parser.add_argument("--dataset", type=Path, required=True, help="validation split that scripts/combine.py wrote")
+    parser.add_argument(
+        "--train-threads", type=Path, required=True, help="training threads: examples for the base model come from them"
+    )
+    parser.add_argument("--train-preferences", type=Path, help="training preferences, where the adapter has seen some")
+    parser.add_argument("--prompts", type=Path, help="text file, a prompt in the target language a line")
+    parser.add_argument("--count", type=positive, default=100, help="prompts each side answers (default: 100)")
+    parser.add_argument(
+        "--thread-count", type=positive, default=200, help="held-out threads of a kind to read at most (default: 200)"
+    )
+    parser.add_argument("--examples", type=int, default=3, help="exchanges shown to the base model (default: 3)")
     parser.add_argument("--target", required=True, help="code of the target language")
-    parser.add_argument("--name", required=True, help="English name of the target language, for the plot")
+    parser.add_argument("--name", required=True, help="English name of the target language, for the plots")
     parser.add_argument("--system-prompt", default="", help="given to the sides that have one; empty for none")
-    parser.add_argument("--max-new-tokens", type=int, default=100, help="longest answer in tokens (default: 100)")
+    parser.add_argument("--max-new-tokens", type=positive, default=100, help="longest answer in tokens (default: 100)")
+    parser.add_argument("--seed", type=int, default=42, help="draws prompts, threads, examples and intervals")
     gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     return parser.parse_args()
@@ -36,51 +55,53 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    threads = read_threads(arguments.threads)
+    threads, dataset = read_threads(arguments.threads), read(arguments.dataset, TRANSLATED)
+    train = read_threads(arguments.train_threads)
+    preferences = read_jsonl(arguments.train_preferences) if arguments.train_preferences else []
+    lines = read_lines(arguments.prompts) if arguments.prompts else []
     gpus.claim(arguments.gpus)
 
-    from mothertongue import causal, evaluation, prompts, training_plot
+    from mothertongue import answers, evaluation, evaluation_plots, likelihood, metrics, training_plot
 
-    questions = evaluation.questions(arguments.prompts, threads, arguments.count)
+    evaluated = evaluation.load(arguments.adapter, arguments.sft_adapter, arguments.base_model, arguments.quantization)
+    seed, bootstrap = arguments.seed, Bootstrap(seed=arguments.seed)
+    by_kind = held_out.by_kind(threads, dataset) | {held_out.ENGLISH: held_out.english_threads(dataset)}
+    examples = held_out.examples(train, arguments.examples, seed)
+    asking = evaluation.Asking(evaluated.tokenizer, evaluated.template, arguments.system_prompt, examples)
+    asking, sides = evaluation.with_room(asking, of_models(evaluated.models), evaluated.window)
+    found = held_out.candidates(by_kind, lines, str(arguments.prompts))
+    fitting = evaluation.that_fit(found, asking, sides, evaluated.window, arguments.max_new_tokens)
+    chosen = held_out.choose(found, fitting, held_out.texts_of(train, preferences), arguments.count, seed)
+    say(f"evaluate: {held_out.told(chosen.account)}")
 
-    base = causal.base_of(arguments.adapter, arguments.base_model)
-    tokenizer = causal.load_tokenizer(arguments.adapter)
-    template = prompts.with_tokens_of(prompts.read_template(arguments.adapter), tokenizer)
-    stop = prompts.end_of_turn(template, tokenizer)
-    decoding = causal.Decoding(arguments.max_new_tokens)
-    model = causal.with_adapter(causal.load_base(base), arguments.adapter).eval()
-
-    likelihood = evaluation.held_out(model, tokenizer, template, threads)
-    progress = Progress("evaluate", len(evaluation.SIDES) * len(questions), "answers")
-    answers = []
-    for side, adapted, prompted in evaluation.SIDES:
-        system = arguments.system_prompt if prompted else ""
-        chats = [prompts.chat(system, question) for question in questions]
-        tokens = [prompts.encode_prompt(messages, template, tokenizer) for messages in chats]
-        with causal.adapter_on(model, adapted):
-            texts = causal.generate(model, tokenizer, tokens, stop, decoding, advance=progress.advance)
-        answers += evaluation.judge(side, questions, texts, arguments.target)
-    progress.finish()
-
-    metrics = {
+    read_out = {kind: held_out.sample(some, arguments.thread_count, seed) for kind, some in by_kind.items()}
+    bits = likelihood.bits_per_byte(evaluated, read_out, bootstrap)
+    replies = evaluation.ask(evaluated, asking, sides, chosen.prompts, arguments.max_new_tokens, arguments.target)
+    measured = {
         "lang": arguments.target,
-        "bits_per_byte": likelihood,
-        "language": evaluation.language_shares(answers),
+        "models": evaluated.models,
+        "prompts": chosen.account,
+        "answers": answers.measure(replies, bootstrap),
+        "bits_per_byte": bits,
         "settings": {
-            "prompts": len(questions),
-            "prompts_from": arguments.prompts.name if arguments.prompts else "validation threads",
+            "prompts": arguments.count,
+            "threads": arguments.thread_count,
+            "examples": [example["thread_id"] for example in asking.examples],
             "system_prompt": arguments.system_prompt,
             "max_new_tokens": arguments.max_new_tokens,
             "decoding": "greedy",
-        },
+        }
+        | evaluation.computed_in(evaluated)
+        | asdict(bootstrap),
     }
-    write_json(arguments.output / "metrics.json", metrics)
-    write_jsonl(arguments.output / "samples.jsonl", [asdict(answer) for answer in answers])
-    with whole_file(arguments.output / "language.svg") as partial:
-        evaluation.plot(metrics, arguments.name, partial)
+    write_json(arguments.output / "metrics.json", measured)
+    write_jsonl(arguments.output / "samples.jsonl", [asdict(answer) for answer in replies])
+    for plot in evaluation_plots.PLOTS:
+        with whole_file(arguments.output / f"{plot}.svg") as partial:
+            evaluation_plots.draw(plot, measured, arguments.name, partial)
     with whole_file(arguments.output / "training.svg") as partial:
         training_plot.plot(read_json(arguments.adapter / "training.json")["training"], arguments.name, partial)
-    for line in evaluation.summary(metrics):
+    for line in metrics.lines(measured):
         say(f"evaluate: {line}")
 
 

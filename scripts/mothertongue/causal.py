@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -130,9 +130,29 @@ def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
         raise UserError(f"{adapter}: cannot be loaded on this base model: {error}") from None
 
 
-def adapter_on(model: Any, on: bool) -> AbstractContextManager[None]:
-    """A context in which an adapted model answers with its adapter, or as its base model."""
-    return nullcontext() if on else model.disable_adapter()
+def add_adapter(model: Any, adapter: Path, name: str) -> None:
+    """Load a second adapter beside the first, to answer as (see `speaking_as`). Raises UserError where it is none."""
+    if not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter}: not an adapter folder (adapter_config.json is missing)")
+    try:
+        model.load_adapter(adapter, adapter_name=name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{adapter}: cannot be loaded on this base model: {error}") from None
+
+
+@contextmanager
+def speaking_as(model: Any, name: str) -> Iterator[None]:
+    """A context in which an adapted model answers as its `base`, with its `adapter`, or with one added by name."""
+    if name == "base":
+        with model.disable_adapter():
+            yield
+        return
+    own = model.active_adapter
+    model.set_adapter("default" if name == "adapter" else name)
+    try:
+        yield
+    finally:
+        model.set_adapter(own)
 
 
 def base_of(adapter: Path, given: Path | None = None) -> Path:

@@ -164,10 +164,10 @@ def system_prompt(messages: list[Message]) -> str:
     return messages[0]["content"] if messages and messages[0]["role"] == "system" else ""
 
 
-def chat(system: str, question: str) -> list[Message]:
-    """A conversation that begins with a question; `system` empty for no system prompt."""
+def chat(system: str, question: str, examples: Iterable[Message] = ()) -> list[Message]:
+    """A conversation that asks a question, after earlier turns for examples; `system` empty for no system prompt."""
     before = [{"role": "system", "content": system}] if system else []
-    return [*before, {"role": "user", "content": question}]
+    return [*before, *examples, {"role": "user", "content": question}]
 
 
 def special_tokens(tokenizer: Any) -> list[str]:

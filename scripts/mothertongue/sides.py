@@ -20,13 +20,13 @@ class Side:
 
 
 SIDES = (
-    Side("base", "base model", "base", False, False, "#d9d9d9", ""),
-    Side("base_system_prompt", "base + system prompt", "base", True, False, "#d9d9d9", "///"),
-    Side("base_few_shot", "base + examples", "base", False, True, "#d9d9d9", "..."),
+    Side("base", "base model", "base", False, False, "#e3e3e3", ""),
+    Side("base_system_prompt", "base + system prompt", "base", True, False, "#e3e3e3", "///"),
+    Side("base_few_shot", "base + examples", "base", False, True, "#e3e3e3", "..."),
     Side("sft", "SFT adapter", "sft", False, False, "#e0a458", ""),
     Side("sft_system_prompt", "SFT adapter + system prompt", "sft", True, False, "#e0a458", "///"),
-    Side("adapter", "adapter", "adapter", False, False, "#1f6f8b", ""),
-    Side("adapter_system_prompt", "adapter + system prompt", "adapter", True, False, "#1f6f8b", "///"),
+    Side("adapter", "adapter", "adapter", False, False, "#4c9bb8", ""),
+    Side("adapter_system_prompt", "adapter + system prompt", "adapter", True, False, "#4c9bb8", "///"),
 )
 BY_NAME = {side.name: side for side in SIDES}
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mothertongue import metrics
+
 _WIDTH = 100
 
 
@@ -49,17 +51,9 @@ def training(record: Mapping[str, Any]) -> str:
     )
 
 
-def evaluation(metrics: Mapping[str, Any]) -> str:
+def evaluation(found: Mapping[str, Any]) -> str:
     """The numbers of the evaluation."""
-    losses = metrics["bits_per_byte"]
-    lines = [f"Evaluation: bits per byte on held-out replies: base {losses['base']}, adapter {losses['adapter']}"]
-    for side, share in metrics["language"].items():
-        name = side.replace("_system_prompt", " + system prompt")
-        passed = (
-            "not measurable:" if share["in_language"] is None else f"{share['in_language']:>3} of {share['answers']}"
-        )
-        lines.append(f"  {passed} answers in the language: {name}")
-    return "\n".join(lines)
+    return "\n".join(["Evaluation, with 95% intervals", *(f"  {line}" for line in metrics.lines(found))])
 
 
 def answers(samples: Sequence[Mapping[str, Any]], sides: Sequence[str] = ("base", "adapter")) -> str:

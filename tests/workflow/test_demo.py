@@ -20,7 +20,7 @@ def demo(project):
     mine.write_text(
         "source: {dataset: messages.jsonl, validation: 0.15}\n"
         "tuning: {max_steps: 2}\n"
-        "evaluation: {prompts: 2, max_new_tokens: 8}\n"
+        "evaluation: {prompts: 4, threads: 6, max_new_tokens: 8}\n"
     )
     project.build(*CHAIN)
     return project
@@ -68,17 +68,60 @@ def test_the_adapter_is_what_peft_loads(demo):
     assert (folder / "chat_template.jinja").is_file()
 
 
-def test_the_evaluation_compares_four_sides(demo):
-    metrics = json.loads((demo.root / "results/demo/pt/evaluation/metrics.json").read_text())
-    assert set(metrics["language"]) == {"base", "base_system_prompt", "adapter", "adapter_system_prompt"}
-    assert all(side["answers"] == 2 for side in metrics["language"].values())
-    assert 0 < metrics["bits_per_byte"]["adapter"] < 5
-    assert (demo.root / "results/demo/pt/evaluation/language.svg").read_text().startswith("<?xml")
+def test_the_evaluation_compares_the_adapter_with_its_base_prompted_and_not(demo):
+    folder = demo.root / "results/demo/pt/evaluation"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    sides = ["base", "base_system_prompt", "base_few_shot", "adapter", "adapter_system_prompt"]
+    assert list(metrics["answers"]) == sides
+    count = sum(kind["count"] for kind in metrics["prompts"].values())
+    samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
+    asked = [[sample["prompt"] for sample in samples if sample["side"] == side] for side in sides]
+    assert count == 4 and all(prompts == asked[0] and len(prompts) == count for prompts in asked)
+    for side in sides:
+        everything = metrics["answers"][side]["all"]
+        assert everything["in_language"]["n"] == everything["ended"]["n"] == everything["repetition"]["n"] == count
+    for model in ("base", "adapter"):
+        translated = metrics["bits_per_byte"][model]["translated"]
+        assert 0 < translated["low"] <= translated["value"] <= translated["high"] < 5
+        assert 0 < metrics["bits_per_byte"][model]["english"]["value"] < 5
+    assert "% of the answers" in (folder / "language.svg").read_text()
+
+
+def test_no_prompt_of_the_evaluation_is_in_the_training_threads(demo):
+    """A question of the held-out threads that is smuggled into training is not asked."""
+    from mothertongue.held_out import normalise
+
+    folder = demo.root / "results/demo/pt"
+    samples = [json.loads(line) for line in (folder / "evaluation/samples.jsonl").open(encoding="utf-8")]
+    train = folder / "threads/train.jsonl"
+    said = {
+        normalise(turn["content"])
+        for line in train.open(encoding="utf-8")
+        for turn in json.loads(line)["messages"]
+        if turn["role"] == "user"
+    }
+    assert not said & {normalise(sample["prompt"]) for sample in samples}
+    rows = [json.loads(line) for line in (folder / "threads/validation.jsonl").open(encoding="utf-8")]
+    smuggled = demo.root / "smuggled.jsonl"
+    smuggled.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ["--adapter", ADAPTER, "--train-threads", smuggled, "--output", demo.root / "again"]
+    arguments += ["--threads", folder / "threads/validation.jsonl", "--dataset", folder / "dataset/validation.parquet"]
+    arguments += ["--prompts", "config/prompts/pt.txt", "--target", "pt", "--name", "Portuguese"]
+    arguments += ["--count", "1", "--thread-count", "1", "--max-new-tokens", "2"]
+    program(demo, "evaluate", *arguments)
+    prompts = json.loads((demo.root / "again/metrics.json").read_text())["prompts"]
+    assert sum(kind["seen_in_training"] for kind in prompts.values()) == len(rows)
+    assert prompts["native"]["from"] == {"config/prompts/pt.txt": 1} and prompts["translated"]["count"] == 0
 
 
 def test_the_summary_and_the_chat(demo):
     summary = program(demo, "summary", "results/demo/pt")
-    for part in ("Messages: ", "Before (-) and after (+)", "Evaluation: bits per byte", "scripts/chat.py --adapter"):
+    for part in (
+        "Messages: ",
+        "Before (-) and after (+)",
+        "Evaluation, with 95% intervals",
+        "scripts/chat.py --adapter",
+    ):
         assert part in summary
     short = ["--adapter", ADAPTER, "--max-new-tokens", "8"]
     once = program(demo, "chat", *short, "Olá, tudo bem?")

@@ -99,6 +99,10 @@ def test_a_variant_is_built_beside_the_adapter_and_alone(project):
     assert project.build(variant).jobs == own
     assert project.build(variant, *CHAIN).jobs == {}
     assert project.bytes("results/demo/pt/adapter/**/*") == before
+    # The evaluation of DPO has the SFT adapter beside it.
+    metrics = json.loads((project.root / variant).read_text())
+    assert metrics["models"] == list(metrics["bits_per_byte"]) == ["base", "sft", "adapter"]
+    assert {"sft", "sft_system_prompt", "adapter"} < set(metrics["answers"])
     # What only DPO reads leaves the SFT adapter before it as it is.
     project.configure(variants={"likes": {"method": "dpo", "lora": {"rank": 2}, "max_steps": 2, "dpo": {"beta": 0.2}}})
     assert project.build(variant, *CHAIN).jobs == {"tune": 1, "evaluate": 1}

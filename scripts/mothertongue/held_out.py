@@ -1,0 +1,170 @@
+"""What an evaluation asks and reads: prompts and threads that no training has seen, native and translated apart.
+
+A native message was written in the target language by a person. Translated prompts share their style with translated
+training data; only native ones tell how the adapter does with people.
+"""
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mothertongue import trees
+from mothertongue.errors import UserError
+
+NATIVE, TRANSLATED, ENGLISH = "native", "translated", "english"
+KINDS = (NATIVE, TRANSLATED)
+# Examples for the base model: an exchange of more characters than this says more than it shows.
+_LONGEST_EXAMPLE = 800
+
+Thread = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question; `origin` is its file or message id, `reference` the best-ranked reply where there is one."""
+
+    kind: str
+    text: str
+    origin: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The prompts of all kinds, and the account by kind: how many, from where, and how many training had seen."""
+
+    prompts: list[Prompt]
+    account: dict[str, dict[str, Any]]
+
+
+def normalise(text: str) -> str:
+    """The letters and digits of a text, without case, accents' composition, punctuation and spacing."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(character for character in folded if character.isalnum())
+
+
+def by_kind(threads: Iterable[Thread], dataset: pa.Table) -> dict[str, list[Thread]]:
+    """Threads by kind: native where every message of it is, as the dataset that they are made from has it."""
+    statuses = dict(zip(dataset["message_id"].to_pylist(), dataset["status"].to_pylist(), strict=True))
+    kinds: dict[str, list[Thread]] = {kind: [] for kind in KINDS}
+    for thread in threads:
+        ids = [message["message_id"] for message in thread["messages"] if message["role"] != "system"]
+        native = all(statuses.get(id_) == NATIVE for id_ in ids)
+        kinds[NATIVE if native else TRANSLATED].append(thread)
+    return kinds
+
+
+def candidates(threads: Mapping[str, Sequence[Thread]], lines: Sequence[str], file: str) -> list[Prompt]:
+    """Every prompt there is: the first questions of the held-out threads, and the lines of a file, which are native."""
+    found = [_question(kind, thread) for kind in KINDS for thread in threads[kind]]
+    return found + [Prompt(NATIVE, line.strip(), file) for line in lines if line.strip()]
+
+
+def texts_of(threads: Iterable[Thread], preferences: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What users say in training: in its threads, and in the prompts of its preferences."""
+    conversations = [thread["messages"] for thread in threads] + [pair["prompt"] for pair in preferences]
+    return [turn["content"] for turns in conversations for turn in turns if turn["role"] == "user"]
+
+
+def choose(found: Sequence[Prompt], fitting: Sequence[Prompt], seen: Iterable[str], count: int, seed: int) -> Chosen:
+    """At most `count` of the prompts that fit, half of them native where there are as many, none seen in training.
+
+    `seen` are the texts of training: a prompt is removed where one of them has the same letters and digits. Native
+    prompts are taken from messages and file in turn; messages in an order that the seed draws.
+    Raises UserError where no prompt is left.
+    """
+    taboo = {normalise(text) for text in seen}
+    account: dict[str, dict[str, Any]] = {}
+    left: dict[str, list[Prompt]] = {}
+    for kind in KINDS:
+        of_kind = [prompt for prompt in found if prompt.kind == kind]
+        unseen = [prompt for prompt in of_kind if normalise(prompt.text) not in taboo]
+        short = [prompt for prompt in unseen if prompt in fitting]
+        left[kind] = _in_turn(_distinct(short), seed)
+        counts = {"found": len(of_kind), "seen_in_training": len(of_kind) - len(unseen)}
+        account[kind] = {"count": 0, "from": {}} | counts | {"too_long": len(unseen) - len(short)}
+    native = min(len(left[NATIVE]), max(-(-count // 2), count - len(left[TRANSLATED])))
+    chosen = left[NATIVE][:native] + left[TRANSLATED][: count - native]
+    for prompt in chosen:
+        entry = account[prompt.kind]
+        origin = prompt.origin if prompt.reference is None else "messages"
+        entry["count"] += 1
+        entry["from"][origin] = entry["from"].get(origin, 0) + 1
+    if not chosen:
+        raise UserError(
+            "no prompts to evaluate on: there are no validation threads (raise source.validation) and no prompts of the"
+            " language in config/prompts/, or training has seen them all, or the model has no room for them"
+        )
+    return Chosen(chosen, account)
+
+
+def told(account: Mapping[str, Mapping[str, Any]]) -> str:
+    """The account in words."""
+    parts = []
+    for kind, counts in account.items():
+        removed = {"training had seen": counts["seen_in_training"], "too long for the model": counts["too_long"]}
+        without = ", ".join(f"{count:,} {why}" for why, count in removed.items() if count)
+        parts.append(f"{counts['count']:,} {kind} of {counts['found']:,} found{f' ({without})' if without else ''}")
+    return "prompts: " + ", ".join(parts)
+
+
+def sample(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
+    """At most `count` threads, in their order, as the seed draws them."""
+    drawn = sorted(threads, key=lambda thread: _draw(thread["thread_id"], seed))[:count]
+    names = {thread["thread_id"] for thread in drawn}
+    return [thread for thread in threads if thread["thread_id"] in names]
+
+
+def examples(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
+    """Short threads of the training data, cut to their first exchange, to show the base model what is wanted."""
+    exchanges = []
+    for thread in threads:
+        turns = [message for message in thread["messages"] if message["role"] != "system"][:2]
+        if sum(len(message["content"]) for message in turns) <= _LONGEST_EXAMPLE:
+            exchanges.append({"thread_id": thread["thread_id"], "messages": turns})
+    return sorted(exchanges, key=lambda thread: _draw(thread["thread_id"], seed))[:count]
+
+
+def english_threads(dataset: pa.Table) -> list[Thread]:
+    """The best threads of a dataset's messages that were translated from English, as they were, without system prompt.
+
+    None where English is the target language itself.
+    """
+    english = dataset.filter(pc.and_(pc.equal(dataset["source_lang"], "en"), pc.not_equal(dataset["lang"], "en")))
+    original = english.set_column(english.schema.get_field_index("text"), "text", english["source_text"])
+    messages = [replace(message, status=NATIVE) for message in trees.from_table(original)]
+    return [
+        {"thread_id": thread[-1].id, "messages": [message.turn for message in thread]}
+        for thread in trees.select(messages).threads
+    ]
+
+
+def _question(kind: str, thread: Thread) -> Prompt:
+    turns = [message for message in thread["messages"] if message["role"] != "system"]
+    return Prompt(kind, turns[0]["content"], turns[0]["message_id"], turns[1]["content"])
+
+
+def _distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The first prompt of each text."""
+    first: dict[str, Prompt] = {}
+    for prompt in prompts:
+        first.setdefault(normalise(prompt.text), prompt)
+    return list(first.values())
+
+
+def _in_turn(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
+    """Messages, as the seed draws them, and lines of a file, in its order, one of each in turn."""
+    messages = sorted((p for p in prompts if p.reference is not None), key=lambda p: _draw(p.origin, seed))
+    lines = [prompt for prompt in prompts if prompt.reference is None]
+    return [prompt for pair in zip_longest(messages, lines) for prompt in pair if prompt]
+
+
+def _draw(name: str, seed: int) -> bytes:
+    """A number that looks drawn, the same for the same name and seed on every machine."""
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()

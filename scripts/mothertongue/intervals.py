@@ -1,0 +1,44 @@
+"""Means and ratios with confidence intervals, by the percentile bootstrap (Efron & Tibshirani, 1993, chapter 13)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made: so many resamples of the items, the share of them that the interval holds, the seed."""
+
+    resamples: int = 2000
+    confidence: float = 0.95
+    seed: int = 42
+
+
+def mean(values: Sequence[float], bootstrap: Bootstrap, digits: int = 4) -> dict[str, Any] | None:
+    """The mean of the values with its interval: `value`, `low`, `high`, and `n` values; None where there are none.
+
+    One value has no interval (`low` and `high` are None); values that are all the same have one without width.
+    """
+    return ratio(values, [1.0] * len(values), bootstrap, digits)
+
+
+def ratio(
+    parts: Sequence[float], wholes: Sequence[float], bootstrap: Bootstrap, digits: int = 4
+) -> dict[str, Any] | None:
+    """The sum of the parts over the sum of the wholes with its interval, as `mean` has it.
+
+    The pairs are what is drawn again, so that an interval says what other items would have given.
+    """
+    if not parts:
+        return None
+    import numpy as np
+
+    above, below = np.asarray(parts, dtype=float), np.asarray(wholes, dtype=float)
+    drawn = np.random.default_rng(bootstrap.seed).integers(len(above), size=(bootstrap.resamples, len(above)))
+    ratios = above[drawn].sum(axis=1) / below[drawn].sum(axis=1)
+    outside = (1 - bootstrap.confidence) / 2
+    low, high = np.quantile(ratios, [outside, 1 - outside]) if len(above) > 1 else (None, None)
+    bounds = {
+        name: None if bound is None else round(float(bound), digits) for name, bound in (("low", low), ("high", high))
+    }
+    return {"value": round(float(above.sum() / below.sum()), digits)} | bounds | {"n": len(above)}

@@ -1,0 +1,46 @@
+"""Held-out likelihood: bits per UTF-8 byte of the assistant's words, which compare across tokenizers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mothertongue import causal
+from mothertongue.evaluation import Evaluated
+from mothertongue.intervals import Bootstrap, ratio
+from mothertongue.progress import Progress
+from mothertongue.prompts import encode
+
+Thread = Mapping[str, Any]
+
+
+def bits_per_byte(
+    evaluated: Evaluated, kinds: Mapping[str, Sequence[Thread]], bootstrap: Bootstrap
+) -> dict[str, dict[str, Any]]:
+    """By model and kind of threads, bits per byte of the assistant's words, end of turn included; None without threads.
+
+    Threads longer than the model's window are cut to it, bytes in proportion.
+    """
+    progress = Progress("evaluate", sum(map(len, kinds.values())), "held-out threads")
+    measured: dict[str, dict[str, Any]] = {name: {} for name in evaluated.models}
+    for kind, threads in kinds.items():
+        sizes: list[float] = []
+        bits: dict[str, list[float]] = {name: [] for name in evaluated.models}
+        for thread in threads:
+            whole = encode(thread["messages"], evaluated.template, evaluated.tokenizer)
+            encoded = whole.cut(evaluated.window) if evaluated.window else whole
+            sizes.append(assistant_bytes(thread) * encoded.targets / whole.targets)
+            for name in evaluated.models:
+                with causal.speaking_as(evaluated.model, name):
+                    nats = causal.negative_log_likelihood(evaluated.model, encoded.input_ids, encoded.labels)
+                bits[name].append(nats / math.log(2))
+            progress.advance()
+        for name in evaluated.models:
+            found = ratio(bits[name], sizes, bootstrap) if sum(sizes) else None
+            measured[name][kind] = found and found | {"bytes": round(sum(sizes))}
+    progress.finish()
+    return measured
+
+
+def assistant_bytes(thread: Thread) -> int:
+    """The UTF-8 bytes of a thread's assistant messages."""
+    return sum(len(message["content"].encode()) for message in thread["messages"] if message["role"] == "assistant")

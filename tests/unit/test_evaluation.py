@@ -1,0 +1,191 @@
+"""What an evaluation asks, measures and draws; the models themselves answer in the workflow tests."""
+
+import json
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mothertongue import answers, evaluation_plots, held_out, metrics
+from mothertongue.errors import UserError
+from mothertongue.held_out import NATIVE, TRANSLATED, Prompt
+from mothertongue.intervals import Bootstrap, mean, ratio
+from mothertongue.messages import TRANSLATED as TRANSLATED_SCHEMA
+from mothertongue.sides import SIDES, of_models
+
+values = st.lists(st.floats(0, 1), min_size=2, max_size=40)
+
+
+@given(values)
+def test_an_interval_holds_the_mean_and_lies_within_the_values(found):
+    estimate = mean(found, Bootstrap(resamples=200))
+    assert estimate["n"] == len(found)
+    assert min(found) - 1e-4 <= estimate["low"] <= estimate["high"] <= max(found) + 1e-4
+    assert estimate["value"] == pytest.approx(sum(found) / len(found), abs=1e-4)
+
+
+def test_intervals_cover_as_often_as_they_say():
+    """Of means of 60 draws of a coin, nine in ten 90% intervals hold the coin's own mean, within what chance allows."""
+    import random
+
+    draw = random.Random(1)
+    coins = [[float(draw.random() < 0.6) for _ in range(60)] for _ in range(200)]
+    held = [e["low"] <= 0.6 <= e["high"] for coin in coins if (e := mean(coin, Bootstrap(500, 0.9)))]
+    assert 0.82 <= sum(held) / len(held) <= 0.97
+
+
+def test_an_interval_is_the_same_for_the_same_seed_and_none_of_one_value():
+    found = [i * i / 900 for i in range(30)]
+    assert mean(found, Bootstrap(seed=1)) == mean(found, Bootstrap(seed=1)) != mean(found, Bootstrap(seed=2))
+    assert mean([0.3], Bootstrap()) == {"value": 0.3, "low": None, "high": None, "n": 1}
+    assert mean([], Bootstrap()) is None
+    assert ratio([2, 4], [1, 2], Bootstrap()) == {"value": 2.0, "low": 2.0, "high": 2.0, "n": 2}
+
+
+def thread(name, *contents, system="Be kind."):
+    turns = [
+        {"role": ("user", "assistant")[at % 2], "content": content, "message_id": f"{name}{at}"}
+        for at, content in enumerate(contents)
+    ]
+    return {
+        "thread_id": turns[-1]["message_id"],
+        "messages": [{"role": "system", "content": system, "message_id": None}, *turns],
+    }
+
+
+def choose(found, seen=(), count=100, fitting=None, seed=1):
+    return held_out.choose(found, found if fitting is None else fitting, seen, count, seed)
+
+
+def test_a_prompt_that_training_has_seen_in_any_spelling_is_removed():
+    found = [Prompt(NATIVE, text, "file") for text in ("Como faço um bolo?", "Quem és tu?", "E hoje?")]
+    chosen = choose(found, seen=["  COMO fac\u0327o um: bolo ", "outra"])
+    assert [prompt.text for prompt in chosen.prompts] == ["Quem és tu?", "E hoje?"]
+    assert chosen.account[NATIVE] == {"count": 2, "from": {"file": 2}, "found": 3, "seen_in_training": 1, "too_long": 0}
+    with pytest.raises(UserError, match="training has seen them all"):
+        choose(found, seen=[prompt.text for prompt in found])
+
+
+def test_what_users_say_in_threads_and_preferences_counts_as_seen():
+    pair = {"prompt": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}], "chosen": []}
+    assert held_out.texts_of([thread("x", "a", "b")], [pair]) == ["a", "c"]
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40))
+def test_half_are_native_and_what_one_kind_lacks_the_other_gives(native, translated, count):
+    found = [Prompt(NATIVE, f"n{i}", f"id{i}", "r") for i in range(native)]
+    found += [Prompt(TRANSLATED, f"t{i}", f"id{i}", "r") for i in range(translated)]
+    if not found:
+        return
+    account = choose(found, count=count).account
+    of = {kind: account[kind]["count"] for kind in (NATIVE, TRANSLATED)}
+    assert sum(of.values()) == min(count, native + translated)
+    assert of[NATIVE] >= min(native, count // 2) and of[TRANSLATED] >= min(translated, count // 2)
+
+
+def test_prompts_and_threads_are_drawn_by_the_seed_alone():
+    found = [Prompt(TRANSLATED, f"t{i}", f"id{i}", "r") for i in range(20)]
+    some = choose(found, count=5).prompts
+    assert some == choose(found[::-1], count=5).prompts != choose(found, count=5, seed=2).prompts
+    threads = [thread(f"x{i}", "a", "b") for i in range(20)]
+    kept = held_out.sample(threads, 5, 1)
+    assert len(kept) == 5 and kept == [one for one in threads if one in kept] != held_out.sample(threads, 5, 2)
+
+
+def test_native_threads_are_those_whose_every_message_is():
+    dataset = pa.table({"message_id": ["a0", "a1", "b0", "b1"], "status": ["native", "native", "native", "translated"]})
+    kinds = held_out.by_kind([thread("a", "q", "r"), thread("b", "q", "r")], dataset)
+    assert {kind: [one["thread_id"] for one in some] for kind, some in kinds.items()} == {
+        NATIVE: ["a1"],
+        TRANSLATED: ["b1"],
+    }
+    (first, second), (line,) = (
+        held_out.candidates(kinds, [], "f"),
+        held_out.candidates({NATIVE: [], TRANSLATED: []}, ["", " x "], "f"),
+    )
+    assert (first.kind, first.text, first.origin, first.reference) == (
+        NATIVE,
+        "q",
+        "a0",
+        "r",
+    ) and second.kind == TRANSLATED
+    assert (line.text, line.kind, line.reference) == ("x", NATIVE, None)
+
+
+def test_english_threads_are_as_they_were_before_translation():
+    row = dict.fromkeys(TRANSLATED_SCHEMA.names) | {"message_tree_id": "t", "lang": "pt", "source_lang": "en"}
+    rows = [
+        row | {"message_id": "a", "role": "prompter", "source_text": "Hi?", "text": "Oi?", "status": "translated"},
+        row | {"message_id": "b", "parent_id": "a", "role": "assistant", "source_text": "Yes.", "status": "failed"},
+        row | {"message_id": "c", "role": "prompter", "source_text": "Que?", "source_lang": "es", "status": "native"},
+    ]  # fmt: skip
+    (english,) = held_out.english_threads(pa.Table.from_pylist(rows, TRANSLATED_SCHEMA))
+    assert english["messages"] == [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yes."}]
+    same = pa.Table.from_pylist([one | {"lang": "en"} for one in rows], TRANSLATED_SCHEMA)
+    assert held_out.english_threads(same) == []
+
+
+def test_examples_are_short_first_exchanges():
+    threads = [thread("a", "q", "r", "s", "t"), thread("b", "q" * 900, "r")]
+    (example,) = held_out.examples(threads, 3, 1)
+    assert [turn["content"] for turn in example["messages"]] == ["q", "r"]
+
+
+def test_answers_are_judged():
+    prompts = [Prompt(NATIVE, "Como?", "f"), Prompt(TRANSLATED, "Quem?", "id", "A casa é muito bonita hoje.")]
+    texts = [("a b c d a b c d a b c d", False), ("A casa é muito bonita hoje.", True)]
+    looping, good = answers.judge("base", prompts, texts, "pt")
+    assert looping.repetition == pytest.approx(5 / 9, abs=1e-4) and looping.chrf is None and not looping.ended
+    assert good.repetition == 0 and good.chrf == 100 and good.in_language is True and good.ended
+    assert answers.repetition("你好吗你好吗你好吗", "zh") == pytest.approx(0.5, abs=1e-4)
+    measured = answers.measure([looping, good], Bootstrap())["base"]
+    assert list(measured) == ["all", NATIVE, TRANSLATED]
+    assert measured["all"]["ended"]["value"] == 0.5 and measured["all"]["chrf"]["n"] == 1
+    (unknown,) = answers.judge("base", prompts[:1], [("nl", True)], "zu")
+    assert answers.measure([unknown], Bootstrap())["base"]["all"]["in_language"] is None
+
+
+def estimate(value, n=12):
+    return {"value": value, "low": value * 0.9, "high": min(1.0, value * 1.1), "n": n}
+
+
+@pytest.fixture
+def found():
+    sides = [side.name for side in of_models(("base", "sft", "adapter"))]
+    shares = {"in_language": estimate(0.75), "ended": estimate(0.5), "repetition": estimate(0.2), "chrf": None}
+    bits = {
+        "native": None,
+        "translated": estimate(0.9) | {"bytes": 10},
+        "english": {**estimate(0.8, 1), "low": None, "high": None},
+    }
+    return {
+        "prompts": {NATIVE: {"count": 12}, TRANSLATED: {"count": 0}},
+        "answers": {side: {"all": shares, NATIVE: shares} for side in sides},
+        "bits_per_byte": dict.fromkeys(("base", "sft", "adapter"), bits),
+    }
+
+
+def test_metrics_are_told_in_words(found):
+    told = "\n".join(metrics.lines(found))
+    assert "bits per byte, SFT adapter: translated 0.900 (0.810 to 0.990, n 12), english 0.800 (n 1)" in told
+    assert "answers in the language, adapter + system prompt: 75% (68% to 82%, n 12)" in told
+
+
+@pytest.mark.parametrize("plot", evaluation_plots.PLOTS)
+def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
+    for name in ("a", "b"):
+        evaluation_plots.draw(plot, found, "Portuguese", tmp_path / name)
+    text = (tmp_path / "a").read_text()
+    assert text == (tmp_path / "b").read_text()
+    assert "n = 12" in text and ("bits a byte" in text or "% of the answers" in text) and "95% intervals" in text
+    sides = [side.label for side in SIDES if plot == "language" or side.name == side.model]
+    assert all(label in text for label in sides)
+
+
+def test_plots_of_a_language_that_cannot_be_identified_say_so(found, tmp_path):
+    unknown = json.loads(json.dumps(found))
+    for side in unknown["answers"].values():
+        side[NATIVE]["in_language"] = None
+    evaluation_plots.draw("language", unknown, "Zulu", tmp_path / "a")
+    assert "not measurable" in (tmp_path / "a").read_text()
