@@ -122,6 +122,8 @@ def card_errors(text: str, kind: str) -> list[str]:
         errors.append('"license_name" is required where "license" is other, in lower case without spaces')
     errors += [f'"{key}" is required' for key in ("language", "license", "tags") if not header.get(key)]
     errors += [f'"language" is not a code: {code}' for code in header.get("language", []) if not 2 <= len(code) <= 3]
+    if kind == "model" and isinstance(licences, list):
+        errors.append('"license" of a model is one')
     if kind == "dataset":
         errors += [
             f'"size_categories": {size}' for size in header.get("size_categories", ["none"]) if size not in SIZES

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 from hub_repos import card_errors, card_header
+from huggingface_hub import ModelCard
 from published import METRICS, RECORD
 
 from mothertongue import licences
@@ -76,6 +77,12 @@ def test_the_adapters_card_has_what_was_measured():
     assert {m["type"]: m["value"] for m in native["metrics"]} == {
         "in_language": 0.75, "ended": 1.0, "repetition": 0.125, "bits_per_byte": 1.5,
     }  # fmt: skip
+    # The hub's own reader understands the numbers.
+    results = ModelCard(card).data.eval_results
+    assert {(result.metric_type, result.metric_value) for result in results} >= {
+        ("in_language", 0.75),
+        ("bits_per_byte", 0.9),
+    }
     assert [m["value"] for m in english["metrics"]] == [0.9] and native["dataset"]["type"] == "me/oasst1_nl"
     assert "| base model | 25% (0% to 50%) | 50% (25% to 75%) | 0.500 (0.250 to 0.750) | not measured |" in card
     assert "| adapter | 1.500 (1.250 to 1.750) | not measured | 0.900 (0.800 to 1.000) |" in card

@@ -109,6 +109,7 @@ def test_the_cards_name_sources_and_licences(published, hub):
     assert headers["dataset"]["source_datasets"] == ["owner/trees"]
     assert headers["threads"]["source_datasets"] == ["me/trees_pt"]
     assert headers["adapter"]["base_model"] == "me/tiny" and headers["adapter"]["license"] == "llama2"
+    assert headers["adapter"]["model-index"][0]["results"] and "| adapter + system prompt |" in cards["adapter"]
     assert headers["adapter"]["datasets"] == ["me/trees_pt", "owner/trees"]
     assert "enpt" in cards["dataset"] and ": not stated" in cards["dataset"]
     assert {"evaluation/metrics.json", "evaluation/samples.jsonl"} <= set(hub.repos[REPOS["adapter"]].head.files)
