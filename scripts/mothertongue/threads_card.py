@@ -18,7 +18,7 @@ def threads_card(
     title = f"Threads of {dataset_header['pretty_name']}"
     header = {
         "language": dataset_header["language"],
-        "license": dataset_header["license"],
+        "license": dataset_header.get("license"),
         "license_name": dataset_header.get("license_name"),
         "pretty_name": title,
         "task_categories": ["text-generation"],
