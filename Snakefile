@@ -19,6 +19,7 @@ Conversation trees go in, a LoRA adapter comes out, and every step between is a 
     results/{lang}/evaluation/                           evaluate     does it speak the language, beside the base model?
     results/{lang}/report.html                           report       all of it on one page
     results/summary.html                                 summary      every language that is built, in one table
+    results/{lang}/published/{kind}.json                 publish      dataset, threads or adapter on the hub
 
 `results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.
 """
@@ -65,4 +66,6 @@ include: "rules/adapters.smk"
 include: "rules/tuning.smk"
 include: "rules/evaluation.smk"
 include: "rules/report.smk"
+include: "rules/repositories.smk"
+include: "rules/publication.smk"
 include: "rules/unknown_language.smk"

@@ -12,7 +12,7 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue import configuration, engines, licences, references, routes, slurm_jobs, source_files
+from mothertongue import configuration, engines, licences, publication, references, routes, slurm_jobs, source_files
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
 from mothertongue.messages import SPLITS
@@ -82,7 +82,7 @@ TRANSLATION_ENVIRONMENT = min(engines.find(engine).ENVIRONMENT for engine in ENG
 
 def engine_modules(*names):
     """The library modules that fetch models for engines and run them."""
-    shared = ["engine", "engines/__init__", "errors", "fetching", "files", "progress", "references", "tables"]
+    shared = ["engine", "engines/__init__", "errors", "fetching", "files", "hub", "progress", "references", "tables"]
     return list(dict.fromkeys([*(module for name in names for module in engines.modules(name)), *shared]))
 
 
@@ -285,6 +285,17 @@ def fallback_model(wildcards):
     return (
         [model_folder(pair.model, "translation").format(**wildcards)] if pair and translation_model(wildcards) else []
     )
+
+
+def translators(wildcards):
+    """The folders of all models that translate into a language, on the way through English too."""
+    models = []
+    for source in SHARDS:
+        kind = routes.find_route(source, wildcards.lang, PAIRS, engines.find(ENGINES[0]).ROUTE).kind
+        steps = [(source, ENGLISH), (ENGLISH, wildcards.lang)] if kind == "pivot" else [(source, wildcards.lang)]
+        for step in steps:
+            models += [pairs[step].model for pairs in (PAIRS, FALLBACK_PAIRS) if step in PAIRS and step in pairs]
+    return [model_folder(model, "translation").format(**wildcards) for model in dict.fromkeys(models)]
 
 
 def shard_to_translate(wildcards):

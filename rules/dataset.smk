@@ -8,20 +8,27 @@ rule combine:
             "cards",
             "code_blocks",
             "dataset",
+            "dataset_card",
             "errors",
+            "fetching",
             "files",
+            "hub",
             "language_id",
             "languages",
+            "licences",
             "messages",
             "progress",
             "protect",
             "quality_plots",
             "quality_report",
+            "references",
             "segments",
+            "source_files",
         ),
         shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=SHARD_NAMES),
         after=once_split,
         counts="{results}/source/counts.json",
+        models=translators,
     output:
         train="{results}/{lang}/dataset/train.parquet",
         validation="{results}/{lang}/dataset/validation.parquet",
@@ -65,6 +72,7 @@ rule combine:
         python {input.script} \
             --shards {input.shards:q} \
             --counts {input.counts:q} \
+            --models {input.models:q} \
             --target {wildcards.lang:q} \
             --name {params.name:q} \
             --source {params.source:q} \

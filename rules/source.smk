@@ -4,7 +4,7 @@
 rule fetch:
     input:
         script="scripts/fetch.py",
-        library=library("errors", "files", "messages", "progress", "source", "source_files"),
+        library=library("errors", "files", "hub", "messages", "progress", "source", "source_files"),
         files=list(SOURCE_FILES.values()),
     output:
         messages="{results}/source/messages.parquet",

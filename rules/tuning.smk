@@ -4,7 +4,7 @@
 rule fetch_chat_template:
     input:
         script="scripts/fetch_chat_template.py",
-        library=library("chat_templates", "errors", "fetching", "files", "progress", "prompts", "references"),
+        library=library("chat_templates", "errors", "fetching", "files", "hub", "progress", "prompts", "references"),
         files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
         templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
     output:
@@ -37,7 +37,7 @@ rule fetch_chat_template:
 rule fetch_base_model:
     input:
         script="scripts/fetch_base_model.py",
-        library=library("causal_models", "errors", "fetching", "files", "progress", "references"),
+        library=library("causal_models", "errors", "fetching", "files", "hub", "progress", "references"),
         files=lambda wildcards: local_model_files(BASE_MODELS[wildcards.model]),
     output:
         model=directory("{results}/models/base/{model}"),
@@ -67,6 +67,7 @@ rule tune:
     input:
         script="scripts/tune.py",
         library=library(
+            "adapter_card",
             "answer_loss",
             "arguments",
             "callbacks",
@@ -75,9 +76,12 @@ rule tune:
             "checkpoints",
             "distributed",
             "errors",
+            "evaluation_tables",
             "fetching",
             "files",
             "gpus",
+            "hub",
+            "licences",
             "packed_attention",
             "pairs",
             "preferences",
@@ -86,6 +90,7 @@ rule tune:
             "prompts",
             "references",
             "sequences",
+            "sides",
             "threads_file",
             "trainers",
             "training_data",

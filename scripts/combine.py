@@ -7,7 +7,8 @@ are by source language: quality.json and its plots in quality/.
 import argparse
 from pathlib import Path
 
-from mothertongue import cards, dataset, quality_plots, quality_report
+from mothertongue import dataset, fetching, quality_plots, quality_report
+from mothertongue.dataset_card import dataset_card
 from mothertongue.errors import run
 from mothertongue.files import read_json, whole_file, write_json
 from mothertongue.messages import TRANSLATED, read, write
@@ -22,6 +23,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="English name of the target language, for the card and plots")
     parser.add_argument("--source", required=True, help="name of the source dataset, for the card")
     parser.add_argument("--licence", default="other", help="licence of the source dataset, for the card")
+    parser.add_argument(
+        "--models", type=Path, nargs="*", default=[], help="fetched models that translated, for their licences"
+    )
     parser.add_argument(
         "--on-flagged",
         choices=("keep", "drop"),
@@ -41,7 +45,7 @@ def main() -> None:
     progress = Progress("combine", sum(map(len, shards)), "messages judged")
     quality = quality_report.report(shards, arguments.target, progress.advance)
     progress.finish()
-    card = cards.dataset_card(
+    card = dataset_card(
         arguments.target,
         arguments.name,
         arguments.source,
@@ -49,6 +53,7 @@ def main() -> None:
         accounting,
         dataset.models_used(splits),
         quality,
+        {fetching.identity(folder): fetching.read_record(folder)["licence"] for folder in arguments.models},
     )
     for split, table in splits.items():
         with whole_file(arguments.output / f"{split}.parquet") as partial:

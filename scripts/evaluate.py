@@ -61,25 +61,25 @@ def main() -> None:
     lines = read_lines(arguments.prompts) if arguments.prompts else []
     gpus.claim(arguments.gpus)
 
-    from mothertongue import answers, evaluation, evaluation_plots, likelihood, metrics, training_plot
+    from mothertongue import answers, evaluated, evaluation, evaluation_plots, likelihood, metrics, training_plot
 
-    evaluated = evaluation.load(arguments.adapter, arguments.sft_adapter, arguments.base_model, arguments.quantization)
+    models = evaluated.load(arguments.adapter, arguments.sft_adapter, arguments.base_model, arguments.quantization)
     seed, bootstrap = arguments.seed, Bootstrap(seed=arguments.seed)
     by_kind = held_out.by_kind(threads, dataset) | {held_out.ENGLISH: held_out.english_threads(dataset)}
     examples = held_out.examples(train, arguments.examples, seed)
-    asking = evaluation.Asking(evaluated.tokenizer, evaluated.template, arguments.system_prompt, examples)
-    asking, sides = evaluation.with_room(asking, of_models(evaluated.models), evaluated.window)
+    asking = evaluation.Asking(models.tokenizer, models.template, arguments.system_prompt, examples)
+    asking, sides = evaluation.with_room(asking, of_models(models.models), models.window)
     found = held_out.candidates(by_kind, lines, str(arguments.prompts))
-    fitting = evaluation.that_fit(found, asking, sides, evaluated.window, arguments.max_new_tokens)
+    fitting = evaluation.that_fit(found, asking, sides, models.window, arguments.max_new_tokens)
     chosen = held_out.choose(found, fitting, held_out.texts_of(train, preferences), arguments.count, seed)
     say(f"evaluate: {held_out.told(chosen.account)}")
 
     read_out = {kind: held_out.sample(some, arguments.thread_count, seed) for kind, some in by_kind.items()}
-    bits = likelihood.bits_per_byte(evaluated, read_out, bootstrap)
-    replies = evaluation.ask(evaluated, asking, sides, chosen.prompts, arguments.max_new_tokens, arguments.target)
+    bits = likelihood.bits_per_byte(models, read_out, bootstrap)
+    replies = evaluation.ask(models, asking, sides, chosen.prompts, arguments.max_new_tokens, arguments.target)
     measured = {
         "lang": arguments.target,
-        "models": evaluated.models,
+        "models": models.models,
         "prompts": chosen.account,
         "answers": answers.measure(replies, bootstrap),
         "bits_per_byte": bits,
@@ -91,7 +91,7 @@ def main() -> None:
             "max_new_tokens": arguments.max_new_tokens,
             "decoding": "greedy",
         }
-        | evaluation.computed_in(evaluated)
+        | evaluated.computed_in(models)
         | asdict(bootstrap),
     }
     write_json(arguments.output / "metrics.json", measured)

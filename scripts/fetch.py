@@ -6,6 +6,7 @@ scripts/fetch.py --dataset train=a.jsonl.gz validation=b.jsonl.gz --output messa
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from mothertongue import source, source_files
@@ -50,7 +51,8 @@ def main() -> None:
         tables = {split: source.read_file(path) for split, path in files.items()}
         resolved = {str(path): f"sha256:{sha256(path)}" for path in files.values()}
     else:
-        tables, resolved = source.download(arguments.dataset[0], arguments.revision)
+        with tempfile.TemporaryDirectory() as scratch:
+            tables, resolved = source.download(arguments.dataset[0], arguments.revision, Path(scratch))
     messages = source.combine_splits(tables, arguments.validation)
     with whole_file(arguments.output) as partial:
         write(messages, partial)

@@ -1,4 +1,7 @@
-"""Fetch a base model into a folder (safetensors, tokenizer, chat template), with a record of what was resolved."""
+"""Fetch a base model into a folder (safetensors, tokenizer, chat template), with a record of what was resolved.
+
+An interrupted download keeps the files that have come in a hidden folder beside it, and goes on from there.
+"""
 
 import argparse
 from pathlib import Path
@@ -11,7 +14,7 @@ from mothertongue.references import FORMS, parse
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help=FORMS)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
@@ -19,8 +22,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    kept = arguments.output.with_name(f".{arguments.output.name}.download")
     with whole_folder(arguments.output) as folder:
-        causal_models.fetch(parse(arguments.model), folder)
+        causal_models.fetch(parse(arguments.model), folder, kept)
     say(f"fetch_base_model: {fetching.identity(arguments.output)} -> {arguments.output}")
 
 

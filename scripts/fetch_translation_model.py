@@ -29,6 +29,7 @@ def main() -> None:
         licences.check(fetching.licence(reference) or engine.UNMARKED_LICENCE, arguments.model)
     with whole_folder(arguments.output) as folder:
         engine.fetch(reference, folder)
+        fetching.add_licence(folder, engine.UNMARKED_LICENCE)
     say(f"fetch_translation_model: {fetching.identity(arguments.output)} -> {arguments.output}")
 
 

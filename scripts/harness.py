@@ -39,13 +39,13 @@ def main() -> None:
     arguments = parse_arguments()
     gpus.claim(arguments.gpus)
 
-    from mothertongue import evaluation, harness
+    from mothertongue import evaluated, harness
 
     tasks = harness.find_tasks(arguments.tasks)
-    evaluated = evaluation.load(arguments.adapter, None, arguments.base_model, arguments.quantization)
-    results = harness.measure(evaluated, tasks, arguments.limit, arguments.batch_size, arguments.seed)
+    models = evaluated.load(arguments.adapter, None, arguments.base_model, arguments.quantization)
+    results = harness.measure(models, tasks, arguments.limit, arguments.batch_size, arguments.seed)
     settings = {"limit": arguments.limit, "seed": arguments.seed, "harness": harness.version()}
-    write_json(arguments.output, {"tasks": results, "settings": settings | evaluation.computed_in(evaluated)})
+    write_json(arguments.output, {"tasks": results, "settings": settings | evaluated.computed_in(models)})
     for line in harness.told(results):
         say(f"harness: {line}")
 

@@ -12,7 +12,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import cards, distributed, fetching, gpus
+from mothertongue import distributed, fetching, gpus
+from mothertongue.adapter_card import adapter_card
 from mothertongue.arguments import positive
 from mothertongue.errors import run
 from mothertongue.files import folder_checksums, sha256, whole_folder, write_json
@@ -167,7 +168,7 @@ def main() -> None:
         origin = (base["hub_id"], base["revision"]) if base["hub_id"] else (str(arguments.base_model), None)
         tuning.save(trainer, tokenizer, template, folder, weights, *origin)
         write_json(folder / "training.json", record)
-        card = cards.adapter_card(arguments.target, arguments.name, record, template.name)
+        card = adapter_card(arguments.target, arguments.name, record, template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(work)
     say(

@@ -8,8 +8,8 @@ from mothertongue.errors import UserError
 from mothertongue.references import Reference
 
 
-def fetch(reference: Reference, folder: Path) -> None:
-    """Fetch a model into `folder` as safetensors, with its tokenizer and chat template.
+def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
+    """Fetch a model into `folder` as safetensors, with its tokenizer and chat template; `kept` as for fetching.bring.
 
     Raises UserError where it has no weights in safetensors or GGUF, or transformers cannot load the GGUF.
     """
@@ -19,7 +19,7 @@ def fetch(reference: Reference, folder: Path) -> None:
             _convert(next(Path(scratch).glob("*.gguf")), folder)
         fetching.write_record(folder, reference, resolved)
     else:
-        fetching.fetch(reference, folder)
+        fetching.fetch(reference, folder, kept)
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"'{reference.text}': no weights in safetensors or GGUF; other formats are not loaded")
 

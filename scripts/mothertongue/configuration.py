@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from mothertongue.errors import UserError
+from mothertongue.source_files import local_files
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -105,8 +106,9 @@ def dataset_arguments(config: Mapping[str, Any]) -> list[str]:
 
 
 def dataset_name(config: Mapping[str, Any]) -> str:
-    """The source dataset's name for cards."""
-    return ", ".join(argument.partition("=")[2] or argument for argument in dataset_arguments(config))
+    """The source dataset's name for cards: its id on the hub, or the names of its files."""
+    arguments = dataset_arguments(config)
+    return ", ".join(path.name for path in local_files(arguments).values()) or arguments[0]
 
 
 def _order(error: ValidationError) -> tuple[bool, list[str]]:

@@ -1,16 +1,15 @@
-"""Evaluation: what each side is asked, and what it answers.
+"""What each side of an evaluation is asked, and what it answers.
 
 A gain is credible beside the base model, plain, with a system prompt, and with examples before the question.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from mothertongue import causal, prompts
 from mothertongue.answers import Answer, judge
-from mothertongue.files import read_json
+from mothertongue.evaluated import Evaluated
 from mothertongue.held_out import Prompt
 from mothertongue.progress import Progress
 from mothertongue.prompts import Template
@@ -18,39 +17,6 @@ from mothertongue.sides import Side
 
 # The examples may take this share of the model's window.
 _EXAMPLES_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """The models that are compared, as one (see `causal.speaking_as`), with the adapter's tokenizer and template."""
-
-    model: Any
-    models: Sequence[str]
-    tokenizer: Any
-    template: Template
-    quantization: str
-
-    @property
-    def window(self) -> int | None:
-        """The tokens that the model can read."""
-        return causal.window(self.model)
-
-
-def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quantization: str) -> Evaluated:
-    """Load an adapter on its base model, and the SFT adapter that it goes on from where there is one.
-
-    The base model is quantised as the adapter was trained where `quantization` is auto.
-    """
-    base = causal.base_of(adapter, base_model)
-    if quantization == "auto":
-        quantization = read_json(adapter / "training.json")["settings"]["quantization"]
-    tokenizer = causal.load_tokenizer(adapter)
-    template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
-    model = causal.with_adapter(causal.load_base(base, quantization), adapter)
-    if sft_adapter:
-        causal.add_adapter(model, sft_adapter, "sft")
-    models = ("base", "sft", "adapter") if sft_adapter else ("base", "adapter")
-    return Evaluated(model.eval(), models, tokenizer, template, quantization)
 
 
 @dataclass(frozen=True)
@@ -107,9 +73,3 @@ def ask(
         found += judge(side.name, questions, texts, lang)
     progress.finish()
     return found
-
-
-def computed_in(evaluated: Evaluated) -> dict[str, str]:
-    """The numbers and the device that the models computed with."""
-    dtype = str(causal.compute_dtype()).removeprefix("torch.")
-    return {"quantization": evaluated.quantization, "dtype": dtype, "device": causal.device()}

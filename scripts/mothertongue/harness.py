@@ -15,7 +15,7 @@ import yaml
 
 from mothertongue import causal
 from mothertongue.errors import UserError
-from mothertongue.evaluation import Evaluated
+from mothertongue.evaluated import Evaluated
 
 _STDERR = "_stderr"
 

@@ -1,10 +1,37 @@
-"""Licences of models: those that forbid commercial use must be asked for."""
+"""Licences: models that forbid commercial use must be asked for, and what cards say of them."""
 
 import re
+from collections.abc import Iterable, Mapping
 
 from mothertongue.errors import UserError
 
 _NONCOMMERCIAL = re.compile(r"(^|[^a-z])nc([^a-z]|$)|non-?commercial", re.IGNORECASE)
+
+# The hub's names of licences that models and datasets have; any other is given as a name of its own.
+_HUB_IDS = """
+    afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bigscience-bloom-rail-1.0 bigscience-openrail-m bsd bsd-2-clause
+    bsd-3-clause bsl-1.0 cc cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0
+    cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0
+    cc-by-sa-4.0 cc0-1.0 cdla-permissive-1.0 cdla-permissive-2.0 cdla-sharing-1.0 creativeml-openrail-m ecl-2.0
+    epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 gemma gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 llama2 llama3
+    llama3.1 llama3.2 llama3.3 llama4 mit mpl-2.0 ms-pl odbl odc-by openrail openrail++ osl-3.0 pddl postgresql
+    unlicense unknown wtfpl zlib
+"""
+
+
+def header(found: Iterable[str | None]) -> dict[str, str | list[str]]:
+    """The licences of what something is made from, as `license` of a card's header; nothing where none is known."""
+    names = list(dict.fromkeys(name.lower() for licence in found if licence for name in licence.split(", ")))
+    strange = [name for name in names if name not in _HUB_IDS.split()]
+    if strange:
+        return {"license": "other", "license_name": re.sub(r"[^a-z0-9.-]+", "-", "-and-".join(names)).strip("-")}
+    return {"license": names[0] if len(names) == 1 else names} if names else {}
+
+
+def warning(found: Mapping[str, str | None]) -> list[str]:
+    """Lines of a card that say which of the licences, by what they are of, forbid commercial use."""
+    names = [name for name, licence in found.items() if is_noncommercial(licence)]
+    return ["", f"**Not for commercial use**: the licence of {', '.join(names)} forbids it."] if names else []
 
 
 def is_noncommercial(licence: str | None) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mothertongue import causal
-from mothertongue.evaluation import Evaluated
+from mothertongue.evaluated import Evaluated
 from mothertongue.intervals import Bootstrap, ratio
 from mothertongue.progress import Progress
 from mothertongue.prompts import encode

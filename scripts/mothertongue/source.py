@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mothertongue import hub
 from mothertongue.errors import UserError
+from mothertongue.files import sha256
 from mothertongue.messages import (
     MESSAGES,
     OASST,
@@ -23,28 +25,40 @@ from mothertongue.messages import (
 )
 from mothertongue.source_files import SUFFIXES
 
+_ADVICE = "; without a network, fetch it elsewhere and name its files"
 _MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError, UnicodeEncodeError)
 
 
-def download(dataset: str, revision: str | None) -> tuple[dict[str, pa.Table], list[str]]:
-    """The splits of a dataset on the hub, and the files that they were resolved to (with their commit).
+def download(dataset: str, revision: str | None, folder: Path) -> tuple[dict[str, pa.Table], dict[str, str]]:
+    """The splits of a dataset on the hub, and its files (with their commit) by checksum.
 
-    Raises UserError where it cannot be had or is not in the OASST schema."""
-    from datasets import load_dataset
+    `folder` is where the files go. Raises UserError where it cannot be had or is not in the OASST schema.
+    """
+    from datasets import load_dataset_builder
+    from huggingface_hub import HfApi
 
+    with hub.errors(f"fetch the dataset '{dataset}' from the hub", "dataset", _ADVICE):
+        api = HfApi()
+        info = hub.patiently(lambda: api.dataset_info(dataset, revision=revision, files_metadata=True))
+        cache = str(folder / ".cache" / "datasets")
+        try:
+            builder = hub.patiently(lambda: load_dataset_builder(dataset, revision=info.sha, cache_dir=cache))
+        except ValueError as error:  # of no known form
+            raise UserError(f"{dataset}: its files are not understood ({str(error).splitlines()[0]})") from None
+        files = {
+            # hf://datasets/owner/name@commit/path
+            str(split): [url.partition("@")[2].partition("/")[2] for url in urls]
+            for split, urls in builder.config.data_files.items()
+        }
+        if "train" not in files:
+            raise UserError(f"{dataset}: no train split (it has {', '.join(files)})")
+        names = [name for split in SPLITS for name in files.get(split, [])]
+        hub.download(dataset, info, folder, "dataset", names)
     try:
-        splits = load_dataset(dataset, revision=revision)
-    except Exception as error:  # the hub's clients raise errors of many kinds, all of them about the connection or id
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"cannot fetch the dataset '{dataset}' from the hub: {reason}") from None
-    tables = {
-        split: conform(splits[split].data.table, OASST, f"{dataset}, {split}") for split in SPLITS if split in splits
-    }
-    if "train" not in tables:
-        raise UserError(f"{dataset}: no train split (it has {', '.join(splits)})")
-    for split, table in tables.items():
-        check(table, range(1, len(table) + 1), f"{dataset}, {split}", "row")
-    return tables, sorted(splits["train"].info.download_checksums or [f"{dataset}@{revision}"])
+        tables = {split: _read_files([folder / name for name in files[split]]) for split in SPLITS if split in files}
+    except UserError as error:
+        raise UserError(str(error).replace(f"{folder}/", f"{dataset}: ")) from None
+    return tables, {f"hf://datasets/{dataset}@{info.sha}/{name}": f"sha256:{sha256(folder / name)}" for name in names}
 
 
 def read_file(path: Path) -> pa.Table:
@@ -129,6 +143,10 @@ def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) ->
         if message in first:
             raise UserError(f"{where}: {unit} {line}: message_id {message} was used before, in {unit} {first[message]}")
         first[message] = line
+
+
+def _read_files(paths: list[Path]) -> pa.Table:
+    return pa.concat_tables(read_file(path) for path in paths)
 
 
 def _read_jsonl(path: Path) -> tuple[pa.Table, list[int]]:

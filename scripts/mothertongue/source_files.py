@@ -10,6 +10,11 @@ _SPLITS = ("train", "validation")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of a dataset's id on the hub."""
+    return bool(_HUB_ID.fullmatch(name)) and not name.endswith(SUFFIXES)
+
+
 def local_files(dataset: list[str]) -> dict[str, Path]:
     """The files by split of a dataset given as FILE or as train=FILE validation=FILE; none for a hub id.
 
@@ -19,7 +24,7 @@ def local_files(dataset: list[str]) -> dict[str, Path]:
         path = Path(dataset[0]).expanduser()
         if path.exists() or dataset[0].endswith(SUFFIXES):
             return {"train": path}
-        if not _HUB_ID.fullmatch(dataset[0]):
+        if not is_hub_id(dataset[0]):
             raise UserError(f"source.dataset '{dataset[0]}': no such file, and not a hub id (owner/name)")
         return {}
     files = dict(item.partition("=")[::2] for item in dataset)

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 import standin_conda
 import yaml
+from hub import Hub
 from running import Project, copy_project, sample
 from tiny_translation import PROMPT, save_chat_model, save_marian
 
 RULES = {"fetch", "split", "fetch_translation_model", "pivot", "translate", "combine", "fetch_chat_template", "threads",
-    "fetch_base_model", "tune", "evaluate", "report"}  # fmt: skip
+    "fetch_base_model", "tune", "evaluate", "report", "publish"}  # fmt: skip
 
 
 @dataclass
@@ -67,19 +68,31 @@ def project(tmp_path_factory):
                     "max_steps": 1, "max_length": 64, "batch_size": 1, "lora": {"rank": 2}, "gradient_checkpointing": False,
                 },
                 "evaluation": {"prompts": 1, "max_new_tokens": 4},
+                "publication": {"namespace": "me"},
             }
         )
     )  # fmt: skip
     return project
 
 
-def test_every_rule_runs_in_its_own_environment(project):
-    prepared = project.build("--conda-create-envs-only", "results/pt/report.html")
+@pytest.fixture
+def hub(project, monkeypatch):
+    """Where it is published."""
+    with Hub() as hub:
+        hub.tokens["hf_test"] = "me"
+        for name, value in hub.environment(project.root / "home", "hf_test").items():
+            monkeypatch.setenv(name, value)
+        yield hub
+
+
+def test_every_rule_runs_in_its_own_environment(project, hub):
+    targets = "results/pt/report.html", "results/pt/published/adapter.json"
+    prepared = project.build("--conda-create-envs-only", *targets)
     assert prepared.jobs == {}
     # A chat model stands beside OPUS-MT here: the smaller environment of translation is not asked for.
     assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {"harness", "translation"}
-    run = project.build("results/pt/report.html")
-    assert set(run.jobs) == RULES
+    run = project.build(*targets)
+    assert set(run.jobs) == RULES and ("model", "me/SmolLM2-135M-Instruct.Q4_1-pt") in hub.repos
     assert set(re.findall(r"Activating conda environment: (\S+)", run.output)) == {
         str(path.relative_to(project.root)) for path in project.environments.values()
     }
@@ -118,7 +131,9 @@ def test_the_engines_without_torch_run_in_the_small_environment(project):
     assert "ctranslate2" in packages and not packages & {"torch", "transformers", "pandas", "snakemake"}
 
 
-@pytest.mark.parametrize("name", ["conversion", "data", "evaluation", "generation", "translation", "tuning"])
+@pytest.mark.parametrize(
+    "name", ["conversion", "data", "evaluation", "generation", "publication", "translation", "tuning"]
+)
 def test_an_environment_has_what_its_file_pins_and_no_snakemake(project, name):
     folder = project.environments[name]
     text = Path(f"envs/{name}.yaml").read_text() + "".join(p.read_text() for p in Path("envs").glob(f"{name}.*.sh"))

@@ -13,7 +13,8 @@ from oasst import row, write
 from test_trees import trees as tree_messages
 from translators import translator, way
 
-from mothertongue import cards, dataset, quality_report, shards, source, trees
+from mothertongue import dataset, quality_report, shards, source, trees
+from mothertongue.dataset_card import dataset_card
 from mothertongue.errors import UserError
 from mothertongue.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.messages import write as write_table
@@ -103,7 +104,7 @@ def test_the_account_adds_up(translated, counts):
     assert total["excluded_because"] == accounting["train"]["de"]["excluded_because"] == {"language": 1, "scope": 0}
     assert total["out"] == splits["train"].num_rows == 6
     quality = quality_report.report(translated, "pt")
-    card = cards.dataset_card("pt", "Portuguese", "sample", "cc0-1.0", accounting, dataset.models_used(splits), quality)
+    card = dataset_card("pt", "Portuguese", "sample.jsonl", "cc0-1.0", accounting, {"m@1": 2}, quality, {})
     assert "7 messages in, 6 in the dataset.\nLeft out were 1 in other source languages." in card
     assert "- objections (messages): empty 1, no route 1" in card
 

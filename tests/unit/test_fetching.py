@@ -1,71 +1,202 @@
-"""What the hub refuses is said in one line that tells what to do; the hub's client is the real one."""
+"""The fetch programs against a hub on loopback, through the hub's real client: what is resolved, resumed, tried again, refused."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import time
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+from hub import Hub
+from tiny_translation import save_marian
 
-COMMIT = "0123456789012345678901234567890123456789"
+from mothertongue import source
 
-
-class Hub(BaseHTTPRequestHandler):
-    """It knows a gated model, and an open one at its main revision."""
-
-    def do_GET(self):
-        parts = self.path.split("?")[0].strip("/").split("/")
-        name, revision = "/".join(parts[2:4]), parts[5] if len(parts) > 5 else "main"
-        if name not in ("owner/open", "owner/gated"):
-            self.refuse(401, "RepoNotFound")
-        elif revision != "main":
-            self.refuse(404, "RevisionNotFound")
-        elif name == "owner/gated":
-            self.refuse(403, "GatedRepo")
-        else:
-            self.answer(200, {"id": name, "sha": COMMIT, "siblings": []})
-
-    do_HEAD = do_GET
-
-    def refuse(self, code, error):
-        self.answer(code, {"error": error}, {"X-Error-Code": error, "X-Error-Message": error})
-
-    def answer(self, code, content, headers=None):
-        body = json.dumps(content).encode()
-        self.send_response(code)
-        for key, value in ({"Content-Type": "application/json", "Content-Length": len(body)} | (headers or {})).items():
-            self.send_header(key, str(value))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
+SAMPLE = Path("config/demo/messages.jsonl")
+BASE = ("fetch_base_model.py", "--model")
+DATASET = ("fetch.py", "--dataset")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def hub():
-    server = HTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with Hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def fetch(hub, tmp_path):
+    """Run a fetch program against the hub; what it ended with."""
+
+    def run(program, *arguments, token=None):
+        command = [sys.executable, f"scripts/{program}", *arguments, "--output", tmp_path / "out"]
+        environment = os.environ | hub.environment(tmp_path / "home", token)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+def refusal(done, folder):
+    """The one line of a program that was refused and left nothing."""
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "it/s]" not in line and line]
+    assert len([line for line in lines if "error:" in line]) == 1 and "error:" in lines[-1], done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    assert not (folder / "out").exists() and not list(folder.glob(".out.partial"))
+    return lines[-1]
+
+
+def split_sample(tmp_path):
+    """The sample as two Parquet files of the hub's layout, and as a table."""
+    table, files = source.read_file(SAMPLE), {}
+    trees = table["message_tree_id"].to_pylist()
+    first = trees.index(trees[300])
+    for split, part in (("train", table.slice(0, first)), ("validation", table.slice(first))):
+        name = f"data/{split}-00000-of-00001-abc.parquet"
+        pq.write_table(part, tmp_path / "part.parquet")
+        files[name] = (tmp_path / "part.parquet").read_bytes()
+    return table, files
 
 
 @pytest.mark.parametrize(
-    ("model", "expected"),
+    ("program", "name", "expected"),
     [
-        ("owner/gated", "licence must be accepted on its page, and HF_TOKEN be set"),
-        ("owner/none", "there is no such model, or it is private"),
-        ("owner/open@old", "it has no such revision (any more): name another after @"),
+        (BASE, "owner/gated", "licence must be accepted on its page, and HF_TOKEN be set"),
+        (BASE, "owner/private", "there is no such model, or it is private: check its name, or set HF_TOKEN"),
+        (BASE, "owner/open@old", "it has no such revision (any more): name another"),
+        (BASE, "owner/open", "no weights in safetensors or GGUF"),
+        (DATASET, "owner/none", "there is no such dataset, or it is private"),
+        (DATASET, "owner/strange", "No (supported) data files found"),
+        (DATASET, "owner/spoilt", "owner/spoilt: data/train.jsonl: column 'message_id' is missing"),
     ],
 )
-def test_what_the_hub_refuses_is_said_in_one_line(hub, tmp_path, model, expected):
-    done = subprocess.run(
-        [sys.executable, "scripts/fetch_base_model.py", "--model", model, "--output", tmp_path / "model"],
-        env=os.environ | {"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")},
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == 1 and len(lines) == 1 and expected in lines[0], done.stderr
-    assert model in lines[0] and not (tmp_path / "model").exists()
+def test_what_the_hub_refuses_is_said_in_one_line(hub, fetch, tmp_path, program, name, expected):
+    hub.add("model", "owner/gated", {"config.json": b"{}"}, gated=True)
+    hub.add("model", "owner/private", {"config.json": b"{}"}, private=True)
+    hub.add("model", "owner/open", {"config.json": b"{}"})
+    hub.add("dataset", "owner/strange", {"data.xyz": b"?"})
+    hub.add("dataset", "owner/spoilt", {"data/train.jsonl": b'{"text": "a"}\n'})
+    done = fetch(*program, name)
+    line = refusal(done, tmp_path)
+    assert expected in line and name.partition("@")[0] in line
+
+
+def test_a_token_that_the_hub_does_not_know_is_said_and_not_shown(hub, fetch, tmp_path):
+    hub.add("model", "owner/open", {"config.json": b"{}"})
+    done = fetch(*BASE, "owner/open", token="hf_wrong")
+    assert "the hub does not accept the token in HF_TOKEN" in refusal(done, tmp_path)
+    assert "hf_wrong" not in done.stdout + done.stderr
+
+
+def test_a_base_model_comes_whole_whatever_goes_wrong_on_the_way(hub, fetch, tiny_base, tmp_path):
+    """The hub is busy at every step and breaks off a file; the branch moves on meanwhile."""
+    repo = hub.add_folder("model", "owner/tiny", tiny_base)
+    hub.tokens["hf_reader"] = "reader"
+    large = bytes(range(256)) * 100_000
+    card = b"---\nlicense: llama2\n---\n"
+    commit = repo.put({"README.md": card, "original/weights.bin": b"not this", "more.safetensors": large})
+    hub.trouble("GET /api/models/owner/tiny", status=503)
+    hub.trouble("GET .*/tree/", status=429, headers={"Retry-After": "1"})
+    hub.trouble("HEAD .*tokenizer.json", status=500)
+    hub.trouble("GET .*config.json", status=502, headers={"Retry-After": "2"})
+    hub.trouble("GET .*more.safetensors", cut=True)
+    started = time.monotonic()
+    done = fetch(*BASE, "owner/tiny", token="hf_reader")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started > 4  # what Retry-After asked for
+    record = json.loads((tmp_path / "out" / "fetched.json").read_text())
+    assert record["revision"] == commit.sha and record["licence"] == "llama2"
+    assert (tmp_path / "out" / "more.safetensors").read_bytes() == large
+    assert record["files"]["more.safetensors"] == hashlib.sha256(large).hexdigest()
+    # What had come is not sent again; the client keeps what it has by ten megabytes.
+    assert len(hub.asked("GET .*more.safetensors")) == 2 and hub.asked("GET .*more.safetensors bytes=10485760-$")
+    assert not hub.asked("GET .*original")
+    assert not list(tmp_path.glob(".out*"))
+    # The commit that was pinned is had although the branch went on.
+    repo.put({"config.json": b"{}"})
+    again = fetch(*BASE, f"owner/tiny@{commit.sha}", token="hf_reader")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "out" / "fetched.json").read_text())["files"] == record["files"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_with_a_wrong_checksum_is_refused(hub, fetch, tiny_base, tmp_path, name):
+    repo = hub.add_folder("model", "owner/tiny", tiny_base)
+    hub.trouble(f"GET .*/{name}", wrong=bytes(len(repo.head.files[name].content)))
+    line = refusal(fetch(*BASE, "owner/tiny"), tmp_path)
+    assert f"owner/tiny: {name} came with another checksum than the hub has of it; fetch it again" in line
+
+
+def test_an_interrupted_download_goes_on_with_the_files_that_have_come(hub, fetch, tiny_base, tmp_path):
+    repo = hub.add_folder("model", "owner/tiny", tiny_base)
+    hub.trouble("GET .*model.safetensors", status=503, headers={"Retry-After": "0"}, times=5)
+    assert "503" in refusal(fetch(*BASE, "owner/tiny"), tmp_path)
+    asked = len(hub.asked("GET .*tokenizer.json"))
+    # Of a newer commit only what has changed is to come.
+    repo.put({"config.json": repo.head.files["config.json"].content + b"\n"})
+    done = fetch(*BASE, "owner/tiny")
+    assert done.returncode == 0, done.stderr
+    assert len(hub.asked("GET .*tokenizer.json")) == asked == 1 and len(hub.asked("GET .*/config.json")) == 2
+    assert json.loads((tmp_path / "out" / "fetched.json").read_text())["revision"] == repo.head.sha
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_a_hub_that_stays_busy_is_given_up(hub, fetch, tmp_path):
+    hub.add("model", "owner/open", {"config.json": b"{}"})
+    hub.trouble("GET /api/models", status=503, headers={"Retry-After": "0"}, times=9)
+    started = time.monotonic()
+    line = refusal(fetch(*BASE, "owner/open"), tmp_path)
+    assert "503" in line and "without a network, fetch it elsewhere" in line
+    assert len(hub.asked("GET /api/models")) == 5 and time.monotonic() - started < 60
+
+
+def test_a_translation_model_is_converted_from_what_the_hub_has(hub, fetch, tmp_path):
+    (tmp_path / "marian").mkdir()
+    save_marian(tmp_path / "marian")
+    repo = hub.add_folder("model", "owner/en-pt", tmp_path / "marian")
+    repo.put({"README.md": b"---\nlicense: cc-by-4.0\n---\n"})
+    hub.trouble("GET /api/models/owner/en-pt", status=429, headers={"Retry-After": "0"})
+    done = fetch("fetch_translation_model.py", "--engine", "opus-mt", "--model", "owner/en-pt")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out" / "fetched.json").read_text())
+    assert record["revision"] == repo.head.sha and record["licence"] == "cc-by-4.0"
+    assert (tmp_path / "out" / "model.bin").is_file()
+
+
+def test_a_chat_template_needs_no_weights(hub, fetch, tiny_base, tmp_path):
+    repo = hub.add_folder("model", "owner/tiny", tiny_base)
+    done = fetch("fetch_chat_template.py", "--templates", "config/templates", "--model", "owner/tiny")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "fetched.json").read_text())["revision"] == repo.head.sha
+    assert not hub.asked("GET .*safetensors")
+
+
+def test_a_dataset_is_what_the_hub_has(hub, fetch, tmp_path):
+    table, files = split_sample(tmp_path)
+    repo = hub.add("dataset", "owner/trees", files | {"other.jsonl.gz": b"an export that is no split"})
+    old = repo.head.sha
+    repo.put({"data/train-00000-of-00001-abc.parquet": b"another day"})
+    hub.trouble("GET /api/datasets/owner/trees/revision", status=500, times=2)
+    hub.trouble("GET .*/train-", cut=True)
+    hub.trouble("GET .*/validation-", status=503)
+    done = fetch(*DATASET, "owner/trees", "--revision", old, "--record", tmp_path / "fetched.json")
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(tmp_path / "out")
+    assert rows.select(table.column_names).equals(table)
+    assert {"train", "validation"} == set(rows["split"].to_pylist())
+    record = json.loads((tmp_path / "fetched.json").read_text())
+    assert record["resolved"] == {
+        f"hf://datasets/owner/trees@{old}/{name}": f"sha256:{hashlib.sha256(content).hexdigest()}"
+        for name, content in files.items()
+    }
+    assert not hub.asked("GET .*resolve.*other")
+
+
+def test_a_datasets_file_with_a_wrong_checksum_is_refused(hub, fetch, tmp_path):
+    _, files = split_sample(tmp_path)
+    hub.add("dataset", "owner/trees", files)
+    name = "data/validation-00000-of-00001-abc.parquet"
+    hub.trouble(f"GET .*/{name}", wrong=files[name][:-9] + b"not yours")
+    assert f"{name} came with another checksum" in refusal(fetch(*DATASET, "owner/trees"), tmp_path)

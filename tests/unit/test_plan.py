@@ -126,7 +126,7 @@ def test_what_waits_for_the_checkpoint_is_said():
 def test_rules_tell_where_they_run_and_what_their_benchmarks_are():
     assert {name for name, rule in RULES.items() if rule.local} == {
         "fetch", "split", "fetch_translation_model", "fetch_chat_template", "fetch_base_model", "combine", "threads",
-        "preferences", "report", "summary",
+        "preferences", "report", "summary", "publish",
     }  # fmt: skip
     assert {name for name, rule in RULES.items() if not rule.benchmark} == {"help", "unknown_language"}
 
@@ -146,6 +146,7 @@ def test_rules_tell_where_they_run_and_what_their_benchmarks_are():
         ("nl/adapter", "tune", {"lang": "nl", "variant": "", "stage": ""}),
         ("nl/variants/x/sft/adapter", "tune", {"lang": "nl", "variant": "variants/x/", "stage": "sft/"}),
         ("nl/evaluation", "evaluate", {"lang": "nl", "variant": "", "stage": ""}),
+        ("nl/published/threads", "publish", {"lang": "nl", "variant": "", "kind": "threads"}),
     ],
 )
 def test_benchmarks_belong_to_their_rules(tmp_path, path, rule, wildcards):

@@ -63,7 +63,9 @@ def dry_run_inputs(engine):
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "-n", "--forceall", "--nolock",
          "--config", f"translation={{engine: {engine}, {ENGINES[engine]}}}", "threads={prompt_format: auto}",
-         "--", "results/demo/pt/report.html", "results/demo/pt/preferences/train.jsonl", "results/demo/summary.html"],
+         "evaluation={harness: [a]}", "publication={namespace: me}",
+         "--", "results/demo/pt/report.html", "results/demo/pt/preferences/train.jsonl", "results/demo/summary.html",
+         "results/demo/pt/published/adapter.json"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     inputs = defaultdict(set)
@@ -81,7 +83,7 @@ def test_rules_list_their_script_and_the_modules_it_imports(engine):
     inputs = dry_run_inputs(engine)
     data = {"split", "translate", "combine", "threads", "preferences"}
     fetches = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model"}
-    assert data | fetches | {"tune", "evaluate", "report", "summary"} <= set(inputs)
+    assert data | fetches | {"tune", "evaluate", "harness", "report", "summary", "publish"} <= set(inputs)
     for rule, files in inputs.items():
         script = Path(f"scripts/{rule}.py")
         assert str(script) in files

@@ -138,18 +138,3 @@ def test_the_program_says_one_line_and_writes_nothing(tmp_path):
     assert done.returncode == 1
     assert done.stderr == f"fetch.py: error: {path}: line 1: unknown role 'user' (expected prompter or assistant)\n"
     assert not list(tmp_path.glob("out/*"))
-
-
-def test_a_dataset_is_loaded_as_the_hub_has_it(tmp_path, monkeypatch):
-    """The hub's loader on a dataset folder of the hub's layout: data/{split}-*.parquet."""
-    table = source.read_file(SAMPLE)
-    folder = tmp_path / "owner" / "name" / "data"
-    folder.mkdir(parents=True)
-    pq.write_table(table.slice(0, 300), folder / "train-00000-of-00001.parquet")
-    pq.write_table(table.slice(300), folder / "validation-00000-of-00001.parquet")
-    monkeypatch.chdir(tmp_path)
-    tables, resolved = source.download("owner/name", None)
-    assert resolved
-    assert tables["train"].equals(table.slice(0, 300)) and tables["validation"].equals(table.slice(300))
-    with pytest.raises(UserError, match="cannot fetch the dataset 'owner/none' from the hub"):
-        source.download("owner/none", "0" * 40)

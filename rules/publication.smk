@@ -1,0 +1,58 @@
+"""Publication: a dataset, its threads and adapters on the hub, with what shows what they are worth."""
+
+
+rule publish:
+    input:
+        script="scripts/publish.py",
+        library=library(
+            "adapter_card",
+            "cards",
+            "dataset_card",
+            "errors",
+            "evaluation_tables",
+            "files",
+            "hub",
+            "licences",
+            "progress",
+            "publication",
+            "published_files",
+            "sides",
+            "source_files",
+            "threads_card",
+        ),
+        after=once_split,
+        published=what_is_published,
+        dataset_card="{results}/{lang}/dataset/README.md",
+    output:
+        "{results}/{lang}/{variant}published/{kind}.json",
+    log:
+        "{results}/logs/{lang}/{variant}published/{kind}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}published/{kind}.jsonl"
+    wildcard_constraints:
+        kind="dataset|threads|adapter",
+    localrule: True
+    conda:
+        "../envs/publication.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        disk_mb=10,
+    params:
+        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.kind}",
+        repository=published_repository,
+        name=language_name,
+        beside=published_beside,
+        visibility=[] if PUBLICATION["private"] else ["--public"],
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 python {input.script} {wildcards.kind} \
+            --folder {params.folder:q} \
+            --repo {params.repository:q} \
+            --target {wildcards.lang:q} \
+            --name {params.name:q} \
+            {params.beside:q} \
+            {params.visibility:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """

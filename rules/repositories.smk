@@ -1,0 +1,48 @@
+"""The helpers of publication: what goes into which repository of the hub."""
+
+PUBLICATION = config["publication"]
+SOURCE_NAME = publication.short_name(configuration.dataset_name(config).split(", ")[0])
+
+
+def check_publication(wildcards):
+    """Refuse what cannot be published before anything is built for it."""
+    if wildcards.variant and wildcards.kind != "adapter":
+        raise UserError(f"{wildcards.variant}published: a variant has an adapter of its own, and no {wildcards.kind}")
+    find_variant(wildcards.variant)
+    publication.check_namespace(PUBLICATION["namespace"])
+    if workflow.executor_plugin and not workflow.dryrun:
+        publication.check_token()
+
+
+def what_is_published(wildcards):
+    """The files that are published; of an adapter its evaluation too."""
+    checked(check_publication, wildcards)
+    produced = {
+        "dataset": rules.combine.output,
+        "threads": expand(list(rules.threads.output), split=("train", "validation"), allow_missing=True),
+        "adapter": [*rules.tune.output, *rules.evaluate.output],
+    }
+    return [path.format(**wildcards, stage="") for path in produced[wildcards.kind]]
+
+
+def published_dataset(wildcards):
+    """Where the dataset goes."""
+    return f"{PUBLICATION['namespace']}/{publication.repository_name(SOURCE_NAME)}_{wildcards.lang}"
+
+
+def published_repository(wildcards):
+    """Where it goes."""
+    if wildcards.kind == "adapter":
+        bases = {Path(folder).name: settings["base_model"] for folder, settings in TUNING.items()}
+        name = publication.adapter_names(bases, wildcards.lang)[Path(wildcards.variant).name]
+        return f"{PUBLICATION['namespace']}/{name}"
+    return published_dataset(wildcards) + ("_threads" if wildcards.kind == "threads" else "")
+
+
+def published_beside(wildcards):
+    """What threads and an adapter say of the dataset that they are made from, and an adapter's evaluation."""
+    folder = f"{wildcards.results}/{wildcards.lang}"
+    options = [f"--dataset-card={folder}/dataset/README.md", f"--dataset-repo={published_dataset(wildcards)}"]
+    if wildcards.kind == "adapter":
+        options.append(f"--evaluation={folder}/{wildcards.variant}evaluation")
+    return [] if wildcards.kind == "dataset" else options

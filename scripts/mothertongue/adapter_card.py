@@ -1,0 +1,139 @@
+"""The card of an adapter, from what its training.json records and, where there is one, from its evaluation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mothertongue import cards, licences
+from mothertongue.evaluation_tables import metrics_index, tables
+
+_METHODS = {
+    "sft": "SFT, loss on the assistant's words only",
+    "dpo": "DPO on preferences, from an SFT adapter",
+    "orpo": "ORPO on preferences",
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where an adapter is published, and its evaluation.
+
+    `datasets` are ids on the hub: what it was tuned on, which has `licences`, then what that was made from.
+    """
+
+    repository: str
+    datasets: list[str]
+    licences: list[str]
+    metrics: Mapping[str, Any]
+
+
+def adapter_card(
+    lang: str, name: str, record: Mapping[str, Any], template: str, published: Published | None = None
+) -> str:
+    """The card of an adapter from what training.json records; `published` makes it the fuller one of the hub."""
+    base, training, settings, data = record["base_model"], record["training"], record["settings"], record["data"]
+    losses, method = training["losses"], settings["method"]
+    read = f"{data['threads']:,} threads" if method == "sft" else f"{data['pairs']:,} preference pairs"
+    model = base_name(base)
+    header = {
+        "language": [lang],
+        "base_model": base["hub_id"],
+        **licences.header([base["licence"]]),
+        "datasets": published.datasets if published else [],
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["lora", "trl", method, "mothertongue"],
+        "model-index": metrics_index(published.repository, published.datasets, published.metrics) if published else [],
+    }
+    return "\n".join(
+        [
+            *cards.header(header),
+            "",
+            f"# A {name} adapter for {model}",
+            "",
+            f"A LoRA adapter that teaches {model} (revision {base['revision']}) to answer in {name}, made by "
+            f"Mothertongue from {read}.",
+            "",
+            *_loading(base, published),
+            "",
+            f"Prompts are rendered in the chat template beside this file ({template}), with this system prompt:",
+            "",
+            f"> {record['system_prompt'] or '(none)'}",
+            "",
+            *([*tables(published.metrics), ""] if published else []),
+            "## Training",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| method | {_METHODS[method]}, with LoRA |",
+            f"| base model | trained on in {settings['quantization']} quantization |"
+            if settings["quantization"] != "none"
+            else "| base model | trained on as it is, without quantization |",
+            f"| LoRA | rank {settings['lora_rank']}, alpha {settings['lora_alpha']}, dropout "
+            f"{settings['lora_dropout']}, layers: {', '.join(settings['lora_targets'])}{_kinds(settings)} |",
+            f"| steps | {training['steps']} of {training['sequences_a_step']} sequences of up to "
+            f"{settings['max_length']} tokens |",
+            f"| learning rate | {settings['learning_rate']}, {settings['schedule'].replace('_', ' ')} |",
+            f"| loss | {losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last{_validation(training)} |",
+            f"| speed | {training['tokens_per_second']:,} tokens/s on {record['device']} |",
+            f"| memory | {training['peak_memory_mb']:,} MB at the peak |",
+            "| data | "
+            + ", ".join(f"{key.replace('_', ' ')}: {n:,}" for key, n in data.items() if isinstance(n, int))
+            + " |",
+            "",
+            "Settings, losses and checksums are in training.json.",
+            "",
+            *([*_licences(model, base["licence"], published), ""] if published else []),
+        ]
+    )
+
+
+def base_name(base: Mapping[str, Any]) -> str:
+    """What a card calls a base model: its id on the hub, its package, or the name of its local folder or file."""
+    reference = base["reference"]
+    return reference if base["hub_id"] or reference.startswith("package:") else Path(reference).name
+
+
+def _loading(base: Mapping[str, Any], published: Published | None) -> list[str]:
+    """How to load the adapter. A base model that is not on the hub has to be at hand."""
+    where = f'"{published.repository}"' if published else "ADAPTER_FOLDER"
+    if base["hub_id"] or not published:
+        code = ("from peft import AutoPeftModelForCausalLM", f"AutoPeftModelForCausalLM.from_pretrained({where})")
+        return cards.python(code[0], "", f"model = {code[1]}")
+    return [
+        "The base model is not on the hub: `BASE_MODEL` is the folder that it was fetched to.",
+        "",
+        *cards.python(
+            "from peft import PeftModel",
+            "from transformers import AutoModelForCausalLM",
+            "",
+            f"model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE_MODEL), {where})",
+        ),
+    ]
+
+
+def _licences(model: str, licence: str | None, published: Published) -> list[str]:
+    """What the adapter is made from, and under which licences."""
+    data = {published.datasets[0]: ", ".join(published.licences)}
+    return [
+        "## Licences",
+        "",
+        f"- base model {model}: {licence or 'not stated'}",
+        *(f"- data {name}: {found}" for name, found in data.items()),
+        *licences.warning({model: licence} | data),
+    ]
+
+
+def _kinds(settings: Mapping[str, Any]) -> str:
+    """The variants of LoRA that were used."""
+    names = {"rslora": "rsLoRA", "dora": "DoRA", "lora_plus": "LoRA+", "neftune": "NEFTune"}
+    return "".join(f", {name}" for key, name in names.items() if settings[key])
+
+
+def _validation(training: Mapping[str, Any]) -> str:
+    losses = dict(training["validation"])
+    if not losses:
+        return ""
+    step = training["best_step"] or max(losses)
+    return f"; validation loss {losses[step]:.3f} after step {step}, whose weights these are"

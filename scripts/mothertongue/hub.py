@@ -1,0 +1,129 @@
+"""The model hub: asked again where it is busy, its refusals in one line, its files checked when they have come."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mothertongue.errors import UserError
+from mothertongue.files import sha256
+from mothertongue.progress import say
+
+T = TypeVar("T")
+# What to do about what the hub's client raises, and about the answers that it has no error of its own for.
+_REFUSED = {
+    "GatedRepoError": "its licence must be accepted on its page, and HF_TOKEN be set to a token of that account",
+    "RepositoryNotFoundError": "there is no such {kind}, or it is private: check its name, or set HF_TOKEN",
+    "RevisionNotFoundError": "it has no such revision (any more): name another, as its page lists them",
+    401: "the hub does not accept the token in HF_TOKEN: it is wrong, or has expired",
+    403: "the token in HF_TOKEN does not allow it",
+}
+# Answers of a busy hub, and how often it is asked in all.
+_BUSY = (408, 429, 500, 502, 503, 504)
+_TRIES = 5
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """What `ask` gives; asked again where the hub is busy or a connection broke, after as long as the hub says."""
+    for tries in range(1, _TRIES):
+        try:
+            return ask()
+        except Exception as error:  # the hub client's HTTP library has errors of its own
+            chain = list(_chain(error))
+            status = next((found for found in map(_status, chain) if found), None)
+            broken = any("TransportError" in _kinds(link) and "ConnectError" not in _kinds(link) for link in chain)
+            if status not in _BUSY and (status or not broken):
+                raise
+            wait = next((seconds for seconds in map(_retry_after, chain) if seconds is not None), 2 ** (tries - 1))
+            say(f"the hub {f'answers {status}' if status else 'broke off'}; it is asked again in {wait} s")
+        time.sleep(wait)
+    return ask()
+
+
+@contextmanager
+def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
+    """Turn what the hub client raises into one line that says what cannot be done, why, and what to do.
+
+    `advice` ends it where the hub cannot be reached or has failed.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the hub client's HTTP library has errors of its own
+        chain = list(_chain(error))
+        refusals = [_REFUSED.get(type(link).__name__) or _REFUSED.get(_status(link)) for link in chain]
+        if refusal := next(filter(None, refusals), None):
+            raise UserError(f"cannot {what}: {refusal.format(kind=kind)}") from None
+        known = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError)
+        if not isinstance(error, known) and not any("TransportError" in _kinds(link) for link in chain):
+            raise
+        raise UserError(f"cannot {what}: {_first_line(error)}{advice}") from None
+
+
+def download(
+    repository: str, info: Any, folder: Path, kind: str, patterns: list[str], left_out: list[str] | None = None
+) -> list[str]:
+    """Download the files of a repository at the commit of `info` that match; their names.
+
+    A file that is in the folder already is not downloaded again. Raises UserError where one does not have the checksum
+    that the hub has of it.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import filter_repo_objects
+
+    chosen = {"allow_patterns": patterns, "ignore_patterns": left_out}
+    place = {"repo_type": kind, "revision": info.sha, "local_dir": folder}
+    patiently(lambda: snapshot_download(repository, **place, **chosen))
+    recorded = {file.rfilename: file for file in info.siblings or []}
+    names = list(filter_repo_objects(recorded, **chosen))
+    for name in names:
+        path, file = folder / name, recorded[name]
+        if not path.is_file() or checksum(path, file.lfs) != recorded_checksum(file):
+            path.unlink(missing_ok=True)
+            raise UserError(f"{repository}: {name} came with another checksum than the hub has of it; fetch it again")
+    return names
+
+
+def recorded_checksum(file: Any) -> str:
+    """The hub's checksum of a file: SHA-256 of a large one, git's object id of any other."""
+    return file.lfs.sha256 if file.lfs else file.blob_id
+
+
+def checksum(path: Path, large: Any) -> str:
+    """The checksum of a local file to compare with the hub's; `large` says which of the two it has."""
+    if large:
+        return sha256(path)
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised from."""
+    while error:
+        yield error
+        error = error.__cause__
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """The names of an error's classes."""
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _retry_after(error: BaseException) -> int | None:
+    """The seconds that the hub wants to be left alone; None where it does not say."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    value = headers.get("Retry-After", "")
+    return int(value) if value.isdigit() else None
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

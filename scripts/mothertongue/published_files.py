@@ -1,0 +1,97 @@
+"""What is published of a dataset, its threads and an adapter: the folder's files, with a card for the hub."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mothertongue import cards
+from mothertongue.adapter_card import Published, adapter_card, base_name
+from mothertongue.dataset_card import on_hub
+from mothertongue.errors import UserError
+from mothertongue.files import read_json
+from mothertongue.publication import Files, files_of
+from mothertongue.threads_card import threads_card
+
+
+@dataclass(frozen=True)
+class Material:
+    """What publication reads, and where it goes.
+
+    `dataset_card` is the card of the dataset that threads and adapters were made from, `dataset` where that is
+    published; `evaluation` is an adapter's, where there is one.
+    """
+
+    folder: Path
+    repository: str
+    lang: str
+    name: str
+    dataset: str
+    dataset_card: Path
+    evaluation: Path | None = None
+
+
+def dataset_files(material: Material, scratch: Path) -> Files:
+    """The dataset's folder."""
+    card = on_hub(_read(material.folder / "README.md"), material.repository)
+    return files_of(material.folder) | _written(scratch, {"README.md": card})
+
+
+def threads_files(material: Material, scratch: Path) -> Files:
+    """The threads of both splits and their accounts."""
+    accounting = {split: read_json(material.folder / f"{split}.accounting.json") for split in ("train", "validation")}
+    header = cards.read_header(_read(material.dataset_card))
+    card = threads_card(material.name, material.repository, material.dataset, header, accounting)
+    return files_of(material.folder) | _written(scratch, {"README.md": card})
+
+
+def adapter_files(material: Material, scratch: Path) -> Files:
+    """The adapter's folder and its evaluation. Where this machine keeps its base model is nobody's business."""
+    config, record = (read_json(material.folder / name) for name in ("adapter_config.json", "training.json"))
+    base, header = record["base_model"], cards.read_header(_read(material.dataset_card))
+    evaluation = files_of(material.evaluation) if material.evaluation else {}
+    metrics = read_json(evaluation["metrics.json"]) if "metrics.json" in evaluation else {}
+    licences = header.get("license", "other")
+    published = Published(
+        material.repository,
+        [material.dataset, *header.get("source_datasets", [])],
+        licences if isinstance(licences, list) else [header.get("license_name") or licences],
+        metrics,
+    )
+    if not base["hub_id"]:
+        config["base_model_name_or_path"] = base_name(base)
+    shown = {key: value for key, value in base.items() if key != "folder"} | {"reference": base_name(base)}
+    changed = {
+        "README.md": adapter_card(material.lang, material.name, record, "chat_template.jinja", published),
+        "adapter_config.json": _json(config),
+        "training.json": _json(record | {"base_model": shown}),
+    }
+    beside = {f"evaluation/{name}": path for name, path in evaluation.items()}
+    return files_of(material.folder) | beside | _written(scratch, changed)
+
+
+PREPARE: dict[str, Callable[[Material, Path], Files]] = {
+    "dataset": dataset_files,
+    "threads": threads_files,
+    "adapter": adapter_files,
+}
+# What each is on the hub.
+KINDS = {"dataset": "dataset", "threads": "dataset", "adapter": "model"}
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; build it first")
+    return path.read_text(encoding="utf-8")
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _written(scratch: Path, texts: dict[str, str]) -> Files:
+    """Files that are published in the place of the folder's."""
+    for name, text in texts.items():
+        (scratch / name).write_text(text, encoding="utf-8")
+    return {name: scratch / name for name in texts}

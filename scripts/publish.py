@@ -1,0 +1,59 @@
+"""Publish a dataset, its threads or an adapter on the hub, with a card: only what changed, in one commit.
+
+scripts/publish.py dataset --folder results/nl/dataset --repo me/oasst1_nl --target nl --name Dutch
+scripts/publish.py ... --dry-run     prints what would go, without token and network
+
+The token is read from HF_TOKEN in the environment.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from mothertongue import publication
+from mothertongue.errors import run
+from mothertongue.files import write_json
+from mothertongue.published_files import KINDS, PREPARE, Material
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=PREPARE, help="what is published")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the dataset, the threads or the adapter")
+    parser.add_argument("--repo", required=True, help="where it goes: owner/name")
+    parser.add_argument("--target", required=True, help="code of the target language, for the card")
+    parser.add_argument("--name", required=True, help="English name of the target language, for the card")
+    parser.add_argument("--dataset-repo", default="", help="where the dataset is published (threads, adapter)")
+    parser.add_argument("--dataset-card", type=Path, help="the dataset's README.md (threads, adapter)")
+    parser.add_argument("--evaluation", type=Path, help="folder of an adapter's evaluation, which goes with it")
+    parser.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
+    parser.add_argument("--dry-run", action="store_true", help="print what would go; ask neither token nor network")
+    parser.add_argument("--output", type=Path, help="JSON file to write: repository, commit and checksums")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    token = "" if arguments.dry_run else publication.check_token()
+    kind, private = KINDS[arguments.what], not arguments.public
+    material = Material(
+        arguments.folder,
+        arguments.repo,
+        arguments.target,
+        arguments.name,
+        arguments.dataset_repo or arguments.repo,
+        arguments.dataset_card or arguments.folder / "README.md",
+        arguments.evaluation,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        files = PREPARE[arguments.what](material, Path(scratch))
+        print(publication.plan(arguments.repo, kind, private, files), flush=True)
+        if arguments.dry_run:
+            return
+        record = publication.push(arguments.repo, kind, private, files, token)
+    if arguments.output:
+        write_json(arguments.output, record)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,163 @@
+"""scripts/publish.py by hand, against a hub on loopback through the hub's real client."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from hub import Hub
+from published import write_adapter
+
+from mothertongue.publication import adapter_names, repository_name, short_name
+
+TOKEN = "hf_RecognisableSecretOfTheTest"
+PUBLISHED = {
+    "README.md", "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.model",
+    "training.json", "evaluation/metrics.json", "evaluation/samples.jsonl", "evaluation/language.svg",
+}  # fmt: skip
+
+
+@pytest.fixture
+def hub():
+    with Hub() as hub:
+        hub.tokens[TOKEN] = "me"
+        yield hub
+
+
+class Publisher:
+    """An adapter's folder, and the program that publishes it."""
+
+    def __init__(self, hub, folder):
+        self.hub, self.folder = hub, write_adapter(folder)
+
+    def command(self, *options):
+        return [
+            sys.executable, "scripts/publish.py", "adapter", "--folder", self.folder / "adapter", "--evaluation",
+            self.folder / "evaluation", "--dataset-card", self.folder / "dataset/README.md", "--dataset-repo",
+            "me/oasst1_nl", "--repo", "me/tiny-nl", "--target", "nl", "--name", "Dutch",
+            "--output", self.folder / "adapter.json", *options,
+        ]  # fmt: skip
+
+    def environment(self, token=TOKEN):
+        return os.environ | self.hub.environment(self.folder / "home", token)
+
+    def run(self, *options, token=TOKEN):
+        done = subprocess.run(
+            self.command(*options), env=self.environment(token), capture_output=True, text=True, timeout=120
+        )
+        assert TOKEN not in done.stdout + done.stderr
+        return done
+
+    def succeed(self, *options):
+        done = self.run(*options)
+        assert done.returncode == 0, done.stderr
+        return json.loads((self.folder / "adapter.json").read_text())
+
+    def fail(self, *options, token=TOKEN):
+        done = self.run(*options, token=token)
+        lines = [line for line in done.stderr.splitlines() if "error:" in line]
+        assert done.returncode == 1 and len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
+        assert not (self.folder / "adapter.json").exists()
+        return lines[0]
+
+    @property
+    def repo(self):
+        return self.hub.repos["model", "me/tiny-nl"]
+
+
+@pytest.fixture
+def publisher(hub, tmp_path):
+    return Publisher(hub, tmp_path)
+
+
+def test_only_what_changed_is_committed_and_what_is_gone_is_deleted(hub, publisher):
+    first = publisher.succeed()
+    repo, commits = publisher.repo, len(publisher.repo.commits)
+    assert set(repo.head.files) - {".gitattributes"} == PUBLISHED == set(first["files"])
+    assert repo.private and first["private"] and first["commit"] == repo.head.sha
+    assert first["url"] == f"{hub.url}/me/tiny-nl" and first["type"] == "model"
+    assert "folder" not in json.loads(repo.head.files["training.json"].content)["base_model"]
+    for name, checksum in first["files"].items():
+        assert repo.head.files[name].sha256 == checksum
+
+    assert publisher.succeed() == first and len(repo.commits) == commits
+    (publisher.folder / "adapter/adapter_model.safetensors").write_text("new weights")
+    (publisher.folder / "evaluation/language.svg").unlink()
+    uploads = len(hub.asked("PUT"))
+    second = publisher.succeed()
+    assert len(repo.commits) == commits + 1 and second["commit"] == repo.head.sha != first["commit"]
+    assert repo.head.files["adapter_model.safetensors"].content == b"new weights"
+    assert "evaluation/language.svg" not in repo.head.files and len(hub.asked("PUT")) == uploads + 1
+    assert repo.head.summary == "1 files of 8 from Mothertongue"
+
+
+def test_an_interrupted_upload_goes_on(hub, publisher):
+    hub.trouble("PUT /lfs", after=1, wait=True)
+    process = subprocess.Popen(publisher.command(), env=publisher.environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while (len(hub.asked("PUT")) < 2 or not hub.stored) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(hub.stored) == 1 and len(publisher.repo.commits) == 1
+    publisher.succeed()
+    assert len(hub.asked("PUT")) == 3 and len(hub.stored) == 2
+    assert set(publisher.repo.head.files) - {".gitattributes"} == PUBLISHED
+
+
+def test_a_busy_hub_is_asked_again(hub, publisher):
+    for request in ("GET /api/models", "POST .*create", "POST .*preupload", "POST .*batch", "PUT", "POST .*commit"):
+        hub.trouble(request, status=503, headers={"Retry-After": "0"})
+    publisher.succeed()
+    # The answer to a commit is lost: what it held is there, and is not committed again.
+    (publisher.folder / "evaluation/language.svg").write_text("<svg></svg>")
+    hub.trouble("POST .*/commit/", cut=True)
+    publisher.succeed()
+    assert [commit.summary for commit in publisher.repo.commits][1:] == [
+        "9 files of 9 from Mothertongue", "1 files of 9 from Mothertongue",
+    ]  # fmt: skip
+
+
+def test_a_repository_stays_as_visible_as_it_is(hub, publisher):
+    hub.add("model", "me/tiny-nl", {"old.txt": b"?"})
+    done = publisher.run()
+    assert done.returncode == 0 and not publisher.repo.private and "old.txt" not in publisher.repo.head.files
+    assert "me/tiny-nl is public and stays so: publication.private (private) counts where a repository is new" in (
+        done.stdout + done.stderr
+    )
+    assert publisher.succeed("--public")["private"] is False
+
+
+def test_a_dry_run_asks_nobody(hub, publisher):
+    done = publisher.run("--dry-run", token="")
+    assert done.returncode == 0, done.stderr
+    assert "model me/tiny-nl (private where it is new): 9 files, " in done.stdout
+    assert "7,000  adapter_model.safetensors" in done.stdout
+    assert "checkpoint" not in done.stdout and ".log" not in done.stdout
+    assert not hub.log and not (publisher.folder / "adapter.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "token", "expected"),
+    [
+        ((), "", "HF_TOKEN is not set"),
+        ((), "hf_unknown", "the hub does not accept the token in HF_TOKEN"),
+        (("--repo", "others/tiny-nl"), TOKEN, "the token in HF_TOKEN does not allow it"),
+        (("--folder", "results"), TOKEN, "no such file"),
+    ],
+)
+def test_what_cannot_be_published_is_said_in_one_line(publisher, options, token, expected):
+    assert expected in publisher.fail(*options, token=token)
+
+
+def test_names_are_what_the_hub_takes_and_no_two_adapters_share_one():
+    assert short_name("OpenAssistant/oasst1") == "oasst1" and short_name("/data/my trees.jsonl.gz") == "my trees"
+    assert short_name("owner/Base-7B@abc") == "Base-7B" and short_name("package:a/B.Q4_1.gguf") == "B.Q4_1"
+    assert repository_name("my trees--x", "nl") == "my-trees-x-nl"
+    bases = {"": "a/Base", "qwen": "b/Qwen@1", "dpo": "a/Base", "one": "c/Same", "two": "d/Same"}
+    assert adapter_names(bases, "nl") == {
+        "": "Base-nl", "qwen": "Qwen-nl", "dpo": "Base-nl-dpo", "one": "Same-nl-one", "two": "Same-nl-two",
+    }  # fmt: skip

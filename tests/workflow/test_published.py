@@ -1,0 +1,163 @@
+"""Fetched from a hub and published on it by the real Snakemake, loaded again from there; and the token is nowhere."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from hub import Hub
+from hub_repos import card_header
+
+TOKEN, WRONG = "hf_RecognisableSecretOfTheTest", "hf_RecognisableButUnknown"
+KINDS = ("dataset", "threads", "adapter")
+JSONS = [f"results/demo/pt/published/{kind}.json" for kind in KINDS]
+REPOS = {
+    "dataset": ("dataset", "me/trees_pt"),
+    "threads": ("dataset", "me/trees_pt_threads"),
+    "adapter": ("model", "me/tiny-pt"),
+}
+DOWNLOAD = """
+import sys
+from huggingface_hub import snapshot_download
+snapshot_download(sys.argv[2], repo_type=sys.argv[1], revision=sys.argv[3], local_dir=sys.argv[4])
+"""
+
+
+@pytest.fixture(scope="module")
+def hub():
+    with Hub() as hub:
+        hub.tokens[TOKEN] = "me"
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """All that was printed."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def published(project, hub, tiny_base, outputs):
+    """A dataset and a private base model from the hub, and what was made of them on it."""
+    card = b"---\nlicense: llama2\nlanguage: [en]\ntags: [x]\n---\n"
+    hub.add("dataset", "owner/trees", {"data/train.jsonl": (project.root / "messages.jsonl").read_bytes()})
+    hub.add_folder("model", "me/tiny", tiny_base).put({"README.md": card})
+    hub.repos["model", "me/tiny"].private = True
+    project.configure(
+        source={"dataset": "owner/trees", "revision": "main", "licence": "apache-2.0"},
+        tuning={"base_model": "me/tiny"},
+        publication={"namespace": "me"},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in hub.environment(project.root / "home", TOKEN).items():
+            patch.setenv(name, value)
+        outputs.append(project.build("--verbose", "--printshellcmds", "--", *JSONS).output)
+        yield project
+
+
+def run(project, outputs, *arguments):
+    run = project.run("--verbose", "--printshellcmds", *arguments)
+    outputs.append(run.output)
+    return run
+
+
+def commits(hub):
+    return {kind: len(hub.repos[key].commits) for kind, key in REPOS.items()}
+
+
+def python(project, code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=project.root,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_published_comes_back_and_loads_as_its_card_says(published, hub, kind, tmp_path):
+    record = json.loads((published.root / f"results/demo/pt/published/{kind}.json").read_text())
+    key, folder = REPOS[kind], tmp_path / kind
+    assert hub.repos[key].private and (record["type"], record["repo"]) == key
+    done = python(published, DOWNLOAD, *key, record["commit"], folder)
+    assert done.returncode == 0, done.stderr
+    for name, checksum in record["files"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == checksum
+    assert not list(folder.rglob(".snakemake*"))
+
+    text = (folder / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 3
+    rows = {
+        "dataset": "assert len(dataset['train']) > 50 and len(dataset['validation']) > 0",
+        "threads": "assert threads['train'][0]['messages'][1]['role'] == 'user'",
+        "adapter": "assert model.peft_config['default'].r == 4",
+    }
+    done = python(published, code + rows[kind])
+    assert done.returncode == 0, code + done.stderr
+
+
+def test_the_cards_name_sources_and_licences(published, hub):
+    cards = {kind: hub.repos[key].head.files["README.md"].content.decode() for kind, key in REPOS.items()}
+    headers = {kind: card_header(card) for kind, card in cards.items()}
+    assert headers["dataset"]["license"] == headers["threads"]["license"] == "apache-2.0"
+    assert headers["dataset"]["source_datasets"] == ["owner/trees"]
+    assert headers["threads"]["source_datasets"] == ["me/trees_pt"]
+    assert headers["adapter"]["base_model"] == "me/tiny" and headers["adapter"]["license"] == "llama2"
+    assert headers["adapter"]["model-index"][0]["results"] and "| adapter + system prompt |" in cards["adapter"]
+    assert headers["adapter"]["datasets"] == ["me/trees_pt", "owner/trees"]
+    assert "enpt" in cards["dataset"] and ": not stated" in cards["dataset"]
+    assert {"evaluation/metrics.json", "evaluation/samples.jsonl"} <= set(hub.repos[REPOS["adapter"]].head.files)
+    assert hub.asked("GET .*me/tiny/resolve") and str(published.root) not in "".join(cards.values())
+
+
+def test_the_same_again_makes_no_commit_and_a_changed_file_one(published, hub, outputs):
+    before = commits(hub)
+    again = run(published, outputs, "--", *JSONS)
+    assert again.jobs == {} and "Nothing to be done" in again.output
+    forced = run(published, outputs, "--forcerun", "publish", "--", *JSONS)
+    assert forced.code == 0 and forced.jobs == {"publish": 3} and commits(hub) == before, forced
+    assert "me/tiny-pt: nothing has changed, no commit" in forced.output
+    threads = published.root / "results/demo/pt/threads/train.jsonl"
+    content = threads.read_text()
+    threads.write_text(content + '{"thread_id": "own", "message_tree_id": "own", "messages": [], "text": ""}\n')
+    changed = run(published, outputs, "--", JSONS[1])
+    assert changed.jobs == {"publish": 1} and commits(hub) == before | {"threads": before["threads"] + 1}
+    threads.write_text(content)
+
+
+def test_a_namespace_and_a_token_are_asked_for_first(published, outputs, monkeypatch):
+    nowhere = run(published, outputs, "-n", "--config", "publication={namespace: null}", "--", JSONS[0])
+    assert nowhere.code == 1 and "error: publication.namespace is null: set it to your name" in nowhere.output
+    monkeypatch.setenv("HF_TOKEN", "")
+    assert run(published, outputs, "-n", "--forcerun", "publish", "--", *JSONS).code == 0
+    tokenless = run(published, outputs, "--forcerun", "publish", "--", JSONS[0])
+    assert tokenless.code == 1 and "error: HF_TOKEN is not set" in tokenless.output and not tokenless.jobs
+
+
+def test_the_token_is_nowhere_whatever_fails(published, hub, outputs, monkeypatch):
+    target = ("--forcerun", "publish", "--", JSONS[2])
+    hub.trouble("GET /api/models/me/tiny-pt", status=500, headers={"Retry-After": "0"}, times=5)
+    busy = run(published, outputs, *target)
+    assert busy.code and "publish.py: error: cannot publish to me/tiny-pt on the hub: " in busy.output
+    hub.trouble("GET /api/models/me/tiny-pt", wrong=b"{}")
+    crashed = run(published, outputs, *target)
+    assert crashed.code and "KeyError" in crashed.output
+    monkeypatch.setenv("HF_DEBUG", "1")
+    monkeypatch.setenv("HF_TOKEN", WRONG)
+    refused = run(published, outputs, *target)
+    assert refused.code and "the hub does not accept the token in HF_TOKEN" in refused.output
+    fetched = run(published, outputs, "--forcerun", "fetch_base_model", "--", "results/demo/models/base/me--tiny")
+    assert fetched.code and "the hub does not accept the token in HF_TOKEN" in fetched.output
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert run(published, outputs, *target).code == 0
+    assert len(outputs) > 5 and hub.asked("POST .*commit")
+    for secret in (TOKEN, WRONG):
+        assert not [text for text in outputs if secret in text]
+        found = [path for path in published.root.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+        assert not found
