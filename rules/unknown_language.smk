@@ -9,4 +9,4 @@ rule unknown_language:
         "{results}/{unknown}/{file}",
     wildcard_constraints:
         unknown=rf"(?!(?:source|models|pivot|logs|benchmarks|{'|'.join(map(re.escape, LANGUAGES))})/)[^/]+",
-        file="(?:dataset|threads|preferences|adapter|translated|evaluation|report|published).*",
+        file="(?:dataset|threads|preferences|adapter|translated|evaluation|report|published|export).*",

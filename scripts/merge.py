@@ -1,0 +1,49 @@
+"""Fold an adapter into its base model: a model of its own, for every program that loads safetensors.
+
+Weights are read and written one at a time, in the base model's own numbers. Beside them stand tokenizer and chat
+template, a model card, and fetched.json, which says what the model is made of and has a checksum of every file.
+"""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import fetching, merged_model
+from mothertongue.errors import run
+from mothertongue.files import read_json, whole_folder
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
+    parser.add_argument("--base-model", type=Path, required=True, help="folder of its base model, as it was fetched")
+    parser.add_argument(
+        "--merge-base",
+        choices=("full", "dequantized"),
+        default="full",
+        help="of an adapter that is trained in nf4: the base model's own weights (default), or those 4-bit ones",
+    )
+    parser.add_argument("--name", required=True, help="English name of the language, for the card")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    record, base = read_json(arguments.adapter / "training.json"), fetching.read_record(arguments.base_model)
+    merged_model.check(record, arguments.merge_base)
+
+    from mothertongue import merging
+
+    with whole_folder(arguments.output) as folder:
+        merging.merge(
+            arguments.adapter, arguments.base_model, arguments.merge_base, record["settings"]["dtype"], folder
+        )
+        card = merged_model.card(record, arguments.name, arguments.merge_base)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        merged_model.write_record(folder, record, base, arguments.merge_base)
+    say(f"merge: {merged_model.described(record, arguments.merge_base)} -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,84 @@
+"""What is said of a merged model: its card, and the record of what it is made of."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mothertongue import cards, licences
+from mothertongue.adapter_card import base_name
+from mothertongue.errors import UserError
+from mothertongue.fetching import RECORD
+from mothertongue.files import folder_checksums
+
+_WEIGHTS = {
+    "full": "The adapter is folded into the weights of the base model as they were fetched.",
+    "dequantized": "The adapter is folded into the base model's weights as its training saw them: in nf4, and back.",
+}
+
+
+def check(record: Mapping[str, Any], merge_base: str) -> None:
+    """Raise UserError where the choice of weights to merge into means nothing for an adapter."""
+    quantization = record["settings"]["quantization"]
+    if merge_base == "dequantized" and quantization != "nf4":
+        raise UserError(
+            f"export.merge_base is dequantized, and the adapter was trained with quantization {quantization}, not nf4;"
+            " set it to full"
+        )
+
+
+def described(record: Mapping[str, Any], merge_base: str) -> str:
+    """The merged model in a few words."""
+    base = record["base_model"]
+    return f"{base_name(base)}@{base['revision']} ({merge_base}) with the {record['lang']} adapter"
+
+
+def card(record: Mapping[str, Any], name: str, merge_base: str) -> str:
+    """The card of the merged model."""
+    base, model = record["base_model"], base_name(record["base_model"])
+    header = {
+        "language": [record["lang"]],
+        "base_model": base["hub_id"],
+        "base_model_relation": "finetune" if base["hub_id"] else None,
+        **licences.header([base["licence"]]),
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["mothertongue", record["settings"]["method"]],
+    }
+    return "\n".join(
+        [
+            *cards.header(header),
+            "",
+            f"# {model}, answering in {name}",
+            "",
+            f"{model} (revision {base['revision']}) with a LoRA adapter, made by Mothertongue, that teaches it to "
+            f"answer in {name}. {_WEIGHTS[merge_base]}",
+            "",
+            *cards.python(
+                "from transformers import AutoModelForCausalLM, AutoTokenizer",
+                "",
+                "model = AutoModelForCausalLM.from_pretrained(FOLDER)",
+                "tokenizer = AutoTokenizer.from_pretrained(FOLDER)",
+            ),
+            "",
+            "It was trained with this system prompt:",
+            "",
+            f"> {record['system_prompt'] or '(none)'}",
+            "",
+            "fetched.json has the checksum of every file.",
+            "",
+        ]
+    )
+
+
+def write_record(folder: Path, record: Mapping[str, Any], base: Mapping[str, Any], merge_base: str) -> None:
+    """Write `fetched.json` for the files that are in the folder now, as a fetched model has it."""
+    content = {
+        "reference": f"{base_name(record['base_model'])} with the {record['lang']} adapter",
+        "kind": "merged",
+        "revision": base["revision"],
+        "licence": base["licence"],
+        "merge_base": merge_base,
+        "files": folder_checksums(folder),
+    }
+    (folder / RECORD).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

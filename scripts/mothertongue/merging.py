@@ -1,0 +1,76 @@
+"""An adapter folded into its base model: a model of its own, written shard by shard in the base model's own numbers."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mothertongue import causal
+from mothertongue.errors import UserError
+from mothertongue.lora import read_lora
+from mothertongue.progress import Progress
+from mothertongue.weight_files import weights_of
+
+FULL, DEQUANTIZED = "full", "dequantized"
+# Of an adapter that is trained on 4 bits: the weights as they were fetched, or as training saw them.
+MERGE_BASES = (FULL, DEQUANTIZED)
+# What belongs to the tokenizer comes from the adapter, with the template that it was trained in.
+_FROM_ADAPTER = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json")
+_FROM_BASE = ("config.json", "generation_config.json", "*.safetensors.index.json", "tokenizer.model")
+_MARK = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
+
+
+def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) -> None:
+    """Write the merged model into a folder, with configuration, tokenizer and chat template.
+
+    `dtype` is what the adapter was trained in. Raises UserError, before anything is written, where adapter and base
+    model do not belong together.
+    """
+    lora, files = read_lora(adapter), list(weights_of(base))
+    there = {name for file in files for name in file.entries}
+    missing = [module for module in lora.changes if f"{module}.weight" not in there]
+    if missing or not files:
+        raise UserError(f"{base}: has no weight '{(missing or ['any'])[0]}.weight' to merge the adapter {adapter} into")
+    quantised = {f"{module}.weight" for module in _linear(base)} & there if merge_base == DEQUANTIZED else set()
+    changed = {f"{module}.weight" for module in lora.changes}
+
+    def change(name: str, weight: torch.Tensor) -> torch.Tensor:
+        weight = _through_nf4(weight.to(causal.as_dtype(dtype))) if name in quantised else weight
+        return lora.fold(name.removesuffix(".weight"), weight) if name in changed else weight
+
+    for source, patterns in ((base, _FROM_BASE), (adapter, _FROM_ADAPTER)):
+        for path in (path for pattern in patterns for path in sorted(source.glob(pattern))):
+            shutil.copyfile(path, folder / path.name)
+    template = folder / "chat_template.jinja"
+    template.write_text(without_marks(template.read_text(encoding="utf-8")), encoding="utf-8")
+    progress = Progress("merge", len(there), "weights")
+    for file in files:
+        file.rewrite(folder / file.path.name, changed | quantised, change, progress.advance)
+    progress.finish()
+
+
+def without_marks(template: str) -> str:
+    """A chat template without the marks of the assistant's words, which only training reads: the text is the same."""
+    return _MARK.sub(lambda m: f"{{%{m[1]} {'endif' if m[2] else 'if true'} {m[3]}%}}", template)
+
+
+def _linear(base: Path) -> list[str]:
+    """The layers that are quantised when a model is loaded in 4 bits: the linear ones but the last, by name."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
+    last = model.get_output_embeddings()
+    linear = ((name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
+    return [name for name, module in linear if module is not last]
+
+
+def _through_nf4(weight: torch.Tensor) -> torch.Tensor:
+    """A weight as training on 4 bits sees it: quantised as `causal.load_base` does, and back."""
+    from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+    on_device = weight.to(causal.device())
+    packed, state = quantize_4bit(on_device, quant_type="nf4", compress_statistics=True)
+    return dequantize_4bit(packed, state).cpu()
