@@ -1,6 +1,9 @@
 """The helpers of export: which adapter is exported, and what does not go with it."""
 
 EXPORT = config["export"]
+QUANTIZATIONS = [
+    name for name in SCHEMA["properties"]["export"]["properties"]["gguf"]["items"]["enum"] if name != "f16"
+]
 
 
 def exported_adapter(wildcards):
@@ -27,3 +30,30 @@ def check_merge_base(wildcards):
 def merge_base(wildcards):
     """The weights that the adapter is merged into."""
     return checked(check_merge_base, wildcards)
+
+
+def check_adapter_alone(wildcards):
+    if find_variant(wildcards.variant)["lora"].get("dora"):
+        raise UserError(
+            "export/adapter.gguf: llama.cpp lays no DoRA adapter over a model (tuning.lora.dora); export the merged"
+            " model instead: export/gguf/q8_0.gguf"
+        )
+
+
+def converted_folder(wildcards):
+    """What becomes a GGUF file: the merged model, or the adapter alone."""
+    if wildcards.converted == "adapter":
+        checked(check_adapter_alone, wildcards)
+        return exported_adapter(wildcards)
+    return rules.merge.output.merged.format(**wildcards)
+
+
+def converted_over(wildcards):
+    """The base model that an adapter alone is laid over."""
+    return [exported_base_model(wildcards)] if wildcards.converted == "adapter" else []
+
+
+def exported_name(wildcards):
+    """What the model is called inside a GGUF file."""
+    model = find_variant(wildcards.variant)["base_model"].partition("@")[0]
+    return f"{Path(model).name.removesuffix('.gguf')}-{wildcards.lang}"

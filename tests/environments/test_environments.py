@@ -90,7 +90,12 @@ def test_every_rule_runs_in_its_own_environment(project, hub):
     prepared = project.build("--conda-create-envs-only", *targets)
     assert prepared.jobs == {}
     # A chat model stands beside OPUS-MT here: the smaller environment of translation is not asked for.
-    assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {"harness", "translation"}
+    assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {
+        "harness",
+        "translation",
+        "gguf",
+        "llama_cpp",
+    }
     run = project.build(*targets)
     assert set(run.jobs) == RULES and ("model", "me/SmolLM2-135M-Instruct.Q4_1-pt") in hub.repos
     assert set(re.findall(r"Activating conda environment: (\S+)", run.output)) == {

@@ -16,6 +16,7 @@ SCRIPTS = sorted(Path("scripts").glob("*.py"))
 LIBRARY = Path("scripts/mothertongue")
 SAMPLE = Path("config/demo/messages.jsonl")
 RULES = "\n".join(path.read_text() for path in sorted(Path("rules").glob("*.smk")))
+EXPORTS = {"merge", "perplexity", "convert_to_gguf", "quantize", "gguf_perplexity", "write_modelfile"}
 # Rules that load the engine of the configuration, which no import names.
 WITH_ENGINE = {"fetch_translation_model", "pivot", "translate"}
 ENGINES = {
@@ -65,7 +66,8 @@ def dry_run_inputs(engine):
          "--config", f"translation={{engine: {engine}, {ENGINES[engine]}}}", "threads={prompt_format: auto}",
          "evaluation={harness: [a]}", "publication={namespace: me}",
          "--", "results/demo/pt/report.html", "results/demo/pt/preferences/train.jsonl", "results/demo/summary.html",
-         "results/demo/pt/published/adapter.json"],
+         "results/demo/pt/published/adapter.json", "results/demo/pt/export/gguf/Modelfile",
+         "results/demo/pt/export/perplexity/q8_0.json", "results/demo/pt/export/adapter.gguf"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     inputs = defaultdict(set)
@@ -83,7 +85,7 @@ def test_rules_list_their_script_and_the_modules_it_imports(engine):
     inputs = dry_run_inputs(engine)
     data = {"split", "translate", "combine", "threads", "preferences"}
     fetches = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model"}
-    assert data | fetches | {"tune", "evaluate", "harness", "report", "summary", "publish"} <= set(inputs)
+    assert data | fetches | {"tune", "evaluate", "harness", "report", "summary", "publish"} | EXPORTS <= set(inputs)
     for rule, files in inputs.items():
         script = Path(f"scripts/{rule}.py")
         assert str(script) in files

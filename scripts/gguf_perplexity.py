@@ -1,0 +1,30 @@
+"""Measure what a GGUF file has lost: its perplexity by llama.cpp's code, on the tokens of scripts/perplexity.py."""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import gguf_perplexity
+from mothertongue.arguments import positive
+from mothertongue.errors import run
+from mothertongue.files import read_jsonl, write_json
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="GGUF file")
+    parser.add_argument("--tokens", type=Path, required=True, help="held-out threads as tokens")
+    parser.add_argument("--threads", type=positive, default=2, help="threads to compute with (default: 2)")
+    parser.add_argument("--output", type=Path, required=True, help="file to write the perplexity to")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    found = gguf_perplexity.measure(arguments.model, read_jsonl(arguments.tokens), arguments.threads)
+    write_json(arguments.output, {"perplexity": found})
+    say(f"gguf_perplexity: {arguments.model}: {found:.3f}" if found else "gguf_perplexity: no held-out threads")
+
+
+if __name__ == "__main__":
+    run(main)

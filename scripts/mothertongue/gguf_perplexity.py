@@ -1,0 +1,61 @@
+"""Perplexity of a GGUF file, computed by llama.cpp's code on tokens that are given."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mothertongue.errors import UserError
+from mothertongue.progress import Progress
+
+Thread = Mapping[str, Sequence[int]]
+
+
+def measure(path: Path, threads: Sequence[Thread], cores: int) -> float | None:
+    """The perplexity of the labelled tokens, given all before them; None without threads.
+
+    Raises UserError where the file cannot be loaded.
+    """
+    from ik_llama_cpp._internals import IkContext, IkModel
+
+    if not threads:
+        return None
+    longest = max(len(thread["input_ids"]) for thread in threads)
+    try:
+        model = IkModel(str(path))
+        context = IkContext(model, n_ctx=longest, n_threads=cores, flash_attn=False)
+    except RuntimeError as error:
+        raise UserError(f"{path}: llama.cpp cannot load it: {error}") from None
+    progress = Progress("gguf_perplexity", len(threads), "held-out threads")
+    nats, tokens = 0.0, 0
+    for thread in threads:
+        found = _losses(context, model.n_vocab, thread)
+        nats, tokens = nats + sum(found), tokens + len(found)
+        progress.advance()
+    progress.finish()
+    return math.exp(nats / tokens)
+
+
+def _losses(context: Any, entries: int, thread: Thread) -> list[float]:
+    """-ln p of each labelled token of a thread."""
+    from ik_llama_cpp import _ctypes_api as llama
+    from ik_llama_cpp._internals import make_batch
+
+    ids, labels = thread["input_ids"], thread["labels"]
+    # The token at i is predicted from the position before it.
+    asked = [i - 1 for i, label in enumerate(labels) if label >= 0 and i > 0]
+    batch = make_batch(ids, logits_last=False)
+    for position in asked:
+        batch.logits[position] = 1
+    context.kv_cache_clear()
+    if context.decode(batch):
+        raise UserError(f"llama.cpp cannot read a thread of {len(ids):,} tokens with this model")
+    losses = []
+    for position in asked:
+        logits = np.ctypeslib.as_array(context.get_logits(position), (entries,)).astype(np.float64)
+        highest = logits.max()
+        losses.append(float(highest + np.log(np.exp(logits - highest).sum()) - logits[labels[position + 1]]))
+    llama.llama_batch_free(batch)
+    return losses

@@ -1,0 +1,39 @@
+"""GGUF files with fewer bits a weight, made by llama.cpp's own program, which ik-llama-cpp-python ships."""
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+from mothertongue.errors import UserError
+
+# What llama.cpp can quantise is a row of blocks; rows of K-quants are longer ones.
+_BLOCK, _K_BLOCK = 32, 256
+
+
+def check_shapes(path: Path, quantization: str) -> int:
+    """How many of the weights fall back to another quantisation, since their rows are not of K-quants' blocks.
+
+    Raises UserError where rows are of no blocks at all.
+    """
+    from gguf import GGUFReader
+
+    # The first dimension is a row's length; vectors stay as they are.
+    rows = Counter(int(tensor.shape[0]) for tensor in GGUFReader(path).tensors if len(tensor.shape) > 1)
+    odd = [length for length in rows if length % _BLOCK]
+    if odd:
+        raise UserError(
+            f"{path}: rows of {odd[0]} weights cannot be quantised to {quantization}: llama.cpp takes multiples of"
+            f" {_BLOCK}; use f16"
+        )
+    return sum(count for length, count in rows.items() if length % _K_BLOCK) if "_k" in quantization else 0
+
+
+def quantize(source: Path, quantization: str, threads: int, output: Path) -> None:
+    """Write a GGUF file in float16 with fewer bits. Raises UserError where the program refuses."""
+    from ik_llama_cpp.quantize import find_quantize_bin
+
+    command = [find_quantize_bin(), source, output, quantization.upper(), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["nothing"]
+        raise UserError(f"{source}: cannot be quantised to {quantization}; llama-quantize says: {said[-1]}")

@@ -1,0 +1,36 @@
+"""Write a GGUF file in float16 with fewer bits a weight: q8_0, q4_k_m, and llama.cpp's other quantisations.
+
+A model whose rows llama.cpp cannot divide into blocks is refused; where only K-quants cannot, those weights fall back
+to another quantisation, and the file is larger than the name promises.
+"""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import gguf_quantization
+from mothertongue.arguments import positive
+from mothertongue.errors import run
+from mothertongue.files import whole_file
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="GGUF file in float16")
+    parser.add_argument("--quantization", required=True, help="such as q4_k_m")
+    parser.add_argument("--threads", type=positive, default=2, help="threads to compute with (default: 2)")
+    parser.add_argument("--output", type=Path, required=True, help="file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    fallen_back = gguf_quantization.check_shapes(arguments.model, arguments.quantization)
+    with whole_file(arguments.output) as partial:
+        gguf_quantization.quantize(arguments.model, arguments.quantization, arguments.threads, partial)
+    note = f" ({fallen_back} weights in a larger quantisation: their rows do not fit)" if fallen_back else ""
+    say(f"quantize: {arguments.output.stat().st_size / 1e6:,.0f} MB{note} -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)

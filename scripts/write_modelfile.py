@@ -1,0 +1,35 @@
+"""Write the Modelfile of `ollama create`: the GGUF file beside it, the chat template, the system prompt."""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import prompts
+from mothertongue.errors import run
+from mothertongue.files import read_json, whole_file
+from mothertongue.modelfile import modelfile
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
+    parser.add_argument("--gguf", required=True, help="name of the GGUF file beside the Modelfile")
+    parser.add_argument("--output", type=Path, required=True, help="file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+
+    from mothertongue.causal import load_tokenizer
+
+    tokenizer = load_tokenizer(arguments.adapter)
+    template = prompts.with_tokens_of(prompts.read_template(arguments.adapter), tokenizer)
+    system_prompt = read_json(arguments.adapter / "training.json")["system_prompt"]
+    with whole_file(arguments.output) as partial:
+        partial.write_text(modelfile(arguments.gguf, template, tokenizer, system_prompt), encoding="utf-8")
+    say(f"write_modelfile: {arguments.gguf} -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)
