@@ -17,7 +17,9 @@ rule merge:
             "lora",
             "merged_model",
             "merging",
+            "plain_templates",
             "progress",
+            "prompts",
             "references",
             "sides",
             "weight_files",
@@ -67,6 +69,7 @@ rule perplexity:
             "lora",
             "merging",
             "perplexity",
+            "plain_templates",
             "progress",
             "prompts",
             "references",
@@ -211,7 +214,7 @@ rule gguf_perplexity:
 rule write_modelfile:
     input:
         script="scripts/write_modelfile.py",
-        library=library("causal", "errors", "files", "modelfile", "progress", "prompts"),
+        library=library("causal", "errors", "files", "modelfile", "plain_templates", "progress", "prompts"),
         after=once_split,
         adapter=exported_adapter,
         model=f"{{results}}/{{lang}}/{{variant}}export/gguf/{EXPORT['gguf'][0]}.gguf",
@@ -237,4 +240,45 @@ rule write_modelfile:
             --adapter {input.adapter:q} \
             --gguf {params.gguf:q} \
             --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule other_trainers:
+    input:
+        script="scripts/other_trainers.py",
+        library=library("errors", "files", "other_trainers", "plain_templates", "progress", "prompts"),
+        after=once_split,
+        threads=expand(list(rules.threads.output), split=SPLITS, allow_missing=True),
+        template=exported_template,
+    output:
+        axolotl="{results}/{lang}/{variant}export/axolotl.yaml",
+        unsloth="{results}/{lang}/{variant}export/unsloth_train.py",
+        llama_factory="{results}/{lang}/{variant}export/dataset_info.json",
+    log:
+        "{results}/logs/{lang}/{variant}export/other_trainers.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/other_trainers.jsonl"
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+        disk_mb=10,
+    params:
+        settings=exported_settings,
+        base_model=named_base_model,
+        train=lambda wildcards: seen_from_export(wildcards, "threads/train.jsonl"),
+        validation=lambda wildcards: seen_from_export(wildcards, "threads/validation.jsonl"),
+        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
+    shell:
+        r"""
+        python {input.script} \
+            --settings {params.settings:q} \
+            {params.base_model:q} \
+            --train {params.train:q} \
+            --validation {params.validation:q} \
+            --template {input.template:q} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
         """

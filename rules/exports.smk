@@ -57,3 +57,41 @@ def exported_name(wildcards):
     """What the model is called inside a GGUF file."""
     model = find_variant(wildcards.variant)["base_model"].partition("@")[0]
     return f"{Path(model).name.removesuffix('.gguf')}-{wildcards.lang}"
+
+
+def seen_from_export(wildcards, path):
+    """The path of a language's file as it is named in the export's folder."""
+    folder = f"{wildcards.results}/{wildcards.lang}"
+    return os.path.relpath(f"{folder}/{path}", f"{folder}/{wildcards.variant}export")
+
+
+def check_for_other_trainers(wildcards):
+    method = find_variant(wildcards.variant)["method"]
+    if method != "sft":
+        raise UserError(
+            f"export: axolotl.yaml, unsloth_train.py and dataset_info.json are of sft, and tuning.method is {method}"
+        )
+
+
+def exported_template(wildcards):
+    """The chat template that the adapter is tuned with."""
+    checked(check_for_other_trainers, wildcards)
+    return prompt_template(find_variant(wildcards.variant)["base_model"]).format(**wildcards)
+
+
+def exported_settings(wildcards):
+    """The settings that other trainers are given."""
+    unused = {"base_model", "dpo", "orpo", "gpus", "fsdp", "checkpoint_minutes", "report_to"}
+    settings = find_variant(wildcards.variant)
+    return json.dumps({key: value for key, value in settings.items() if key not in unused}, sort_keys=True)
+
+
+def named_base_model(wildcards):
+    """The base model as another program finds it: by its id on the hub, or where it was fetched to."""
+    reference = references.parse(find_variant(wildcards.variant)["base_model"])
+    if reference.kind == "hub":
+        repository, revision = reference.hub_id
+        return ["--base-model", repository, *(["--revision", revision] if revision else [])]
+    folder = exported_base_model(wildcards)
+    export = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export"
+    return ["--base-model", os.path.relpath(folder, export)]

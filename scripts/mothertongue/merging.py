@@ -1,6 +1,5 @@
 """An adapter folded into its base model: a model of its own, written shard by shard in the base model's own numbers."""
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from mothertongue import causal
 from mothertongue.errors import UserError
 from mothertongue.lora import read_lora
+from mothertongue.plain_templates import without_marks
 from mothertongue.progress import Progress
 from mothertongue.weight_files import weights_of
 
@@ -19,7 +19,6 @@ MERGE_BASES = (FULL, DEQUANTIZED)
 # What belongs to the tokenizer comes from the adapter, with the template that it was trained in.
 _FROM_ADAPTER = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json")
 _FROM_BASE = ("config.json", "generation_config.json", "*.safetensors.index.json", "tokenizer.model")
-_MARK = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 
 
 def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) -> None:
@@ -49,11 +48,6 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     for file in files:
         file.rewrite(folder / file.path.name, changed | quantised, change, progress.advance)
     progress.finish()
-
-
-def without_marks(template: str) -> str:
-    """A chat template without the marks of the assistant's words, which only training reads: the text is the same."""
-    return _MARK.sub(lambda m: f"{{%{m[1]} {'endif' if m[2] else 'if true'} {m[3]}%}}", template)
 
 
 def _linear(base: Path) -> list[str]:

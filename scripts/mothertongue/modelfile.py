@@ -3,9 +3,8 @@
 from typing import Any
 
 from mothertongue import prompts
+from mothertongue.plain_templates import exchange
 from mothertongue.prompts import Template
-
-_SYSTEM, _USER, _ANSWER = "(the system prompt)", "(a question)", "(an answer)"
 
 
 def modelfile(gguf: str, template: Template, tokenizer: Any, system_prompt: str) -> str:
@@ -29,20 +28,9 @@ def ollama_template(template: Template, begins: bool) -> str | None:
     `begins`: whether the runner itself puts the beginning-of-text token first. None where the template does not render
     every exchange alike.
     """
-    exchange = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}]
-    turns = [*exchange, exchange[0]]
-    beginning = template.tokens.get("bos_token", "") if begins else ""
-    text = prompts.render([{"role": "system", "content": _SYSTEM}, *turns], template, prompt=True)
-    plain = prompts.render(turns, template, prompt=True)
-    before_system, _, rest = text.removeprefix(beginning).partition(_SYSTEM)
-    after_system, _, rest = rest.partition(_USER)
-    before_user, _, plain_rest = plain.removeprefix(beginning).partition(_USER)
-    after_user, _, between = rest.partition(_ANSWER)
-    between, _, last = between.partition(_USER)
-    if rest != plain_rest or not between.endswith(before_user) or after_user.rstrip(" ") != last.rstrip(" "):
-        return None
-    after_answer = between.removesuffix(before_user)
-    return (
-        f"{{{{ if .System }}}}{before_system}{{{{ .System }}}}{after_system}{{{{ else }}}}{before_user}{{{{ end }}}}"
-        f"{{{{ .Prompt }}}}{last}{{{{ .Response }}}}{after_answer}"
+    found = exchange(template, template.tokens.get("bos_token", "") if begins else "")
+    return found and (
+        f"{{{{ if .System }}}}{found.before_system}{{{{ .System }}}}{found.after_system}"
+        f"{{{{ else }}}}{found.before_question}{{{{ end }}}}"
+        f"{{{{ .Prompt }}}}{found.before_answer}{{{{ .Response }}}}{found.after_answer}"
     )
