@@ -269,6 +269,7 @@ rule other_trainers:
     params:
         settings=exported_settings,
         base_model=named_base_model,
+        revision=base_model_revision,
         train=lambda wildcards: seen_from_export(wildcards, "threads/train.jsonl"),
         validation=lambda wildcards: seen_from_export(wildcards, "threads/validation.jsonl"),
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
@@ -276,9 +277,66 @@ rule other_trainers:
         r"""
         python {input.script} \
             --settings {params.settings:q} \
-            {params.base_model:q} \
+            --base-model {params.base_model:q} \
+            {params.revision:q} \
             --train {params.train:q} \
             --validation {params.validation:q} \
             --template {input.template:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+rule export_card:
+    input:
+        script="scripts/export_card.py",
+        library=library(
+            "adapter_card",
+            "cards",
+            "errors",
+            "evaluation_tables",
+            "export_card",
+            "fetching",
+            "files",
+            "hub",
+            "licences",
+            "progress",
+            "references",
+            "sides",
+        ),
+        after=once_split,
+        adapter=exported_adapter,
+        merged=rules.merge.output.merged,
+        modelfile=rules.write_modelfile.output[0],
+        gguf=gguf_files,
+        perplexities=gguf_perplexities,
+        models=rules.perplexity.output.models,
+        beside=for_other_trainers,
+    output:
+        "{results}/{lang}/{variant}export/README.md",
+    log:
+        "{results}/logs/{lang}/{variant}export/README.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/README.jsonl"
+    localrule: True
+    conda:
+        "../envs/publication.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        disk_mb=10,
+    params:
+        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
+        gguf=gguf_names,
+        base_model=named_base_model,
+        name=language_name,
+    shell:
+        r"""
+        python {input.script} \
+            --adapter {input.adapter:q} \
+            --folder {params.folder:q} \
+            --gguf {params.gguf:q} \
+            --base-model {params.base_model:q} \
+            --name {params.name:q} \
+            --output {output:q} 2>&1 | tee {log:q}
         """

@@ -90,8 +90,35 @@ def named_base_model(wildcards):
     """The base model as another program finds it: by its id on the hub, or where it was fetched to."""
     reference = references.parse(find_variant(wildcards.variant)["base_model"])
     if reference.kind == "hub":
-        repository, revision = reference.hub_id
-        return ["--base-model", repository, *(["--revision", revision] if revision else [])]
-    folder = exported_base_model(wildcards)
+        return reference.hub_id[0]
     export = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export"
-    return ["--base-model", os.path.relpath(folder, export)]
+    return os.path.relpath(exported_base_model(wildcards), export)
+
+
+def base_model_revision(wildcards):
+    """The commit, tag or branch of a base model on the hub, where one is named."""
+    reference = references.parse(find_variant(wildcards.variant)["base_model"])
+    revision = reference.hub_id[1] if reference.kind == "hub" else None
+    return ["--revision", revision] if revision else []
+
+
+def gguf_names(wildcards):
+    """The GGUF files of the card: those of the configuration, and the adapter alone where llama.cpp takes it."""
+    alone = [] if find_variant(wildcards.variant)["lora"].get("dora") else ["adapter.gguf"]
+    return [*(f"gguf/{quantization}.gguf" for quantization in EXPORT["gguf"]), *alone]
+
+
+def gguf_files(wildcards):
+    checked(find_variant, wildcards.variant)
+    return [f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export/{name}" for name in gguf_names(wildcards)]
+
+
+def gguf_perplexities(wildcards):
+    return expand(
+        "{results}/{lang}/{variant}export/perplexity/{quantization}.json", quantization=EXPORT["gguf"], **wildcards
+    )
+
+
+def for_other_trainers(wildcards):
+    """The files for other trainers, which are of sft alone."""
+    return rules.other_trainers.output if find_variant(wildcards.variant)["method"] == "sft" else []

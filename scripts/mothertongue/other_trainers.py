@@ -68,6 +68,8 @@ def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "sequence_len": settings["max_length"],
         "excess_length_strategy": "truncate",
         "sample_packing": settings["packing"],
+        # Threads packed together see one another without it.
+        "attn_implementation": "flash_attention_2" if settings["packing"] else None,
         "num_epochs": settings["epochs"],
         "max_steps": settings["max_steps"],
         "learning_rate": settings["learning_rate"],
@@ -126,7 +128,7 @@ def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange) ->
         "max_steps": settings["max_steps"] or -1,
         "learning_rate": settings["learning_rate"],
         "lr_scheduler_type": settings["schedule"],
-        "warmup_ratio": settings["warmup"],
+        "warmup_steps": settings["warmup"],  # below 1: a share of all
         "optim": _OPTIMIZERS[settings["optimizer"]],
         "weight_decay": settings["weight_decay"],
         "max_grad_norm": settings["max_grad_norm"],
@@ -154,7 +156,7 @@ def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange) ->
             "from trl import SFTConfig, SFTTrainer",
             "",
             f"model, tokenizer = FastLanguageModel.from_pretrained({_arguments(model)})",
-            f"model = FastLanguageModel.get_peft_model(model, {_arguments(options)})",
+            f"model = FastLanguageModel.get_peft_model(model, **dict({_arguments(options)}))",
             f"tokenizer.chat_template = {material.template!r}",
             f'threads = load_dataset("json", data_files={{"train": {material.train!r}}}, split="train")',
             "threads = threads.map(",

@@ -1,0 +1,40 @@
+"""Write the card of an adapter's exports: sizes, perplexities, checksums, and how to run each in one line."""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import export_card
+from mothertongue.errors import run
+from mothertongue.fetching import read_record
+from mothertongue.files import read_json, whole_file
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the exports")
+    parser.add_argument("--gguf", nargs="+", required=True, help="the GGUF files in it, such as gguf/q4_k_m.gguf")
+    parser.add_argument("--base-model", required=True, help="id on the hub, or folder, as the card is to name it")
+    parser.add_argument("--name", required=True, help="English name of the language")
+    parser.add_argument("--output", type=Path, required=True, help="file to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    folder, merged = arguments.folder, arguments.folder / "merged"
+    measured, merge_base = read_json(folder / "perplexity/models.json"), read_record(merged)["merge_base"]
+    found = {path.stem: read_json(path)["perplexity"] for path in (folder / "perplexity").glob("*.json")}
+    weights = sorted(f"merged/{path.name}" for path in merged.glob("*.safetensors"))
+    perplexities = found | {Path(name).stem: measured["perplexity"][f"merged, {merge_base}"] for name in weights}
+    files = export_card.exported(folder, [*weights, *arguments.gguf], perplexities)
+    record = read_json(arguments.adapter / "training.json")
+    with whole_file(arguments.output) as partial:
+        text = export_card.card(record, arguments.name, arguments.base_model, merge_base, files, measured)
+        partial.write_text(text, encoding="utf-8")
+    say(f"export_card: {len(files)} files -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)
