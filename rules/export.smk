@@ -248,7 +248,7 @@ rule other_trainers:
         script="scripts/other_trainers.py",
         library=library("errors", "files", "other_trainers", "plain_templates", "progress", "prompts"),
         after=once_split,
-        threads=expand(list(rules.threads.output), split=SPLITS, allow_missing=True),
+        threads=expand("{{results}}/{{lang}}/threads/{split}.jsonl", split=SPLITS),
         template=exported_template,
     output:
         axolotl="{results}/{lang}/{variant}export/axolotl.yaml",

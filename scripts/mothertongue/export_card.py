@@ -62,8 +62,8 @@ def card(
             "",
             *_table(["file", "size", "perplexity", "beside the adapter", "SHA-256"], rows),
             "",
-            f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out threads,"
-            " lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers. "
+            f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
+            " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers. "
             f"`merged/` has the {merged_as} weights of the base model:",
             "",
             *_table(["model", "perplexity", "beside the adapter"], forms),
@@ -87,9 +87,8 @@ def _commands(record: Mapping[str, Any], name: str, base_model: str, files: Sequ
     quantised = next(file for file in files if file.startswith("gguf/"))
     rank = next((rank for rank in _VLLM_RANKS if rank >= record["settings"]["lora_rank"]), None)
     lora = f"vllm serve {base_model} --enable-lora --max-lora-rank {rank} --lora-modules {name}=../adapter"
-    alone = (
-        "llama-server -m BASE_MODEL.gguf --lora adapter.gguf --jinja --chat-template-file merged/chat_template.jinja"
-    )
+    template = "--jinja --chat-template-file merged/chat_template.jinja"
+    alone = f"llama-server -m BASE_MODEL.gguf --lora adapter.gguf {template}"
     commands = {
         "vLLM, the adapter": lora if rank and not record["settings"]["dora"] else None,
         "vLLM, the merged model": f"vllm serve merged --served-model-name {name}",
