@@ -25,11 +25,15 @@ demo: setup
 	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json $(DEMO)/report.html
 	@$(BIN)/python scripts/show.py $(DEMO)
 
+# Side by side where nothing is timed and no cluster is started; each file in one process.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/environments --ignore tests/cluster
+	$(BIN)/python -m pytest tests/environments tests/cluster
 
 test-quick: setup
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit
 
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)
