@@ -1,6 +1,6 @@
 """How fast a base model of a given size tunes on this machine, and what all of OASST1 would take: a Llama with random weights.
 
-    python tests/benchmarks/tuning_at_size.py [--size 7B] [--quantization none nf4] [results/benchmarks/tuning_7B.json]
+    python tests/benchmarks/tuning_at_size.py [results/benchmarks/tuning_7B.json] [--size 7B] [--quantization none nf4]
 
 scripts/tune.py runs with the configuration's defaults (LoRA of rank 64, batches of 4 packed sequences of 1,024 tokens,
 gradient checkpointing) for a few steps on OASST1 threads. `peak_share` is 6 x parameters x tokens/s, what training costs by
