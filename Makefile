@@ -2,6 +2,7 @@
 # make demo    setup, then the whole chain on the bundled sample, offline, its report, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
 # make bench   setup, then translation's speed beside transformers' and the bare engines', and tuning's beside plain TRL's;
+#              a model of 7B parameters too where there is a GPU;
 #              less with BENCH='--messages 100' for translation, BENCH_TUNING='--threads 16 --turns 1' for tuning
 # make format  ruff and snakefmt
 
@@ -25,15 +26,20 @@ demo: setup
 	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json $(DEMO)/report.html
 	@$(BIN)/python scripts/show.py $(DEMO)
 
+# Side by side where nothing is timed and no cluster is started; each file in one process.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/environments --ignore tests/cluster
+	$(BIN)/python -m pytest tests/environments tests/cluster
 
 test-quick: setup
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit
 
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)
 	$(BIN)/python tests/benchmarks/tuning_speed.py $(BENCH_TUNING)
+	! command -v nvidia-smi >/dev/null || $(BIN)/python tests/benchmarks/tuning_at_size.py
 
 format: setup
 	$(BIN)/ruff check --fix scripts tests

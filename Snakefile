@@ -20,6 +20,9 @@ Conversation trees go in, a LoRA adapter comes out, and every step between is a 
     results/{lang}/report.html                           report       all of it on one page
     results/summary.html                                 summary      every language that is built, in one table
     results/{lang}/published/{kind}.json                 publish      dataset, threads or adapter on the hub
+    results/{lang}/export/merged/                        merge        the adapter folded into its base model
+    results/{lang}/export/gguf/{quantization}.gguf       quantize     the same for llama.cpp and Ollama
+    results/{lang}/export/README.md                      export_card  all exports, measured, and how to run each
 
 `results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.
 """

@@ -85,7 +85,7 @@ rule combine:
 rule threads:
     input:
         script="scripts/threads.py",
-        library=library("errors", "files", "messages", "progress", "prompts", "threads_file", "trees"),
+        library=library("errors", "files", "messages", "progress", "prompts", "threads_file", "trees", "turns"),
         after=once_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",
         template=prompt_template(BASE_MODEL),
@@ -122,7 +122,7 @@ rule threads:
 rule preferences:
     input:
         script="scripts/preferences.py",
-        library=library("errors", "files", "messages", "preferences", "preferences_file", "progress", "trees"),
+        library=library("errors", "files", "messages", "preferences", "preferences_file", "progress", "trees", "turns"),
         # Before `after`, which can wait for split: a scope without preferences is refused before anything runs.
         dataset=dataset_of_all_messages,
         after=once_split,

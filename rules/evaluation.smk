@@ -27,6 +27,7 @@ rule evaluate:
             "threads_file",
             "training_plot",
             "trees",
+            "turns",
         ),
         after=once_split,
         adapter=rules.tune.output.adapter,

@@ -96,6 +96,7 @@ rule tune:
             "training_data",
             "trees",
             "tuning",
+            "turns",
         ),
         after=once_split,
         data=training_data,

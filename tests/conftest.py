@@ -8,6 +8,8 @@ from hypothesis import settings
 
 # Read when the hub's client is imported, which may be while tests are collected.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Threads that wait must not spin: tests run side by side, on as many cores as each of them would take.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # How long an example takes says nothing where others compute beside it.
 settings.register_profile("calm", deadline=None)

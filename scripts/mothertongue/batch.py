@@ -7,8 +7,7 @@ from typing import Any
 
 from mothertongue.errors import UserError
 from mothertongue.files import read_lines, write_jsonl
-
-_ROLES = ("system", "user", "assistant")
+from mothertongue.turns import EXPECTED, are_turns
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -64,10 +63,8 @@ def _parse(line: str) -> dict[str, Any]:
             raise ValueError("'prompt' is not a text, or empty")
         return row
     messages = row["messages"]
-    if not isinstance(messages, list) or not all(
-        isinstance(m, dict) and m.get("role") in _ROLES and isinstance(m.get("content"), str) for m in messages
-    ):
-        raise ValueError("'messages' is not a list of role (system, user, assistant) and content")
+    if not are_turns(messages):
+        raise ValueError(f"'messages' is not {EXPECTED}")
     if not messages or messages[-1]["role"] != "user":
         raise ValueError("the last of 'messages' is not a user's: there is nothing to answer")
     return row

@@ -63,8 +63,8 @@ def card(
             *_table(["file", "size", "perplexity", "beside the adapter", "SHA-256"], rows),
             "",
             f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
-            " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers. "
-            f"`merged/` has the {merged_as} weights of the base model:",
+            " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers."
+            f" `merged/` has the {merged_as} weights of the base model:",
             "",
             *_table(["model", "perplexity", "beside the adapter"], forms),
             "",

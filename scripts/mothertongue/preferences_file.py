@@ -6,6 +6,7 @@ from typing import Any
 from mothertongue.errors import UserError
 from mothertongue.files import read_jsonl
 from mothertongue.preferences import Pair
+from mothertongue.turns import EXPECTED, are_turns
 
 Row = dict[str, Any]
 
@@ -30,22 +31,6 @@ def read_preferences(path: Path) -> list[Row]:
     for number, row in enumerate(rows, start=1):
         for part, last in (("prompt", "user"), ("chosen", "assistant"), ("rejected", "assistant")):
             turns = row.get(part) if isinstance(row, dict) else None
-            if not _is_conversation(turns) or turns[-1]["role"] != last:
-                raise UserError(
-                    f"{path}: line {number}: '{part}' is not a list of role (system, user, assistant) and content"
-                    f" that ends with the {last}"
-                )
+            if not are_turns(turns) or not turns or turns[-1]["role"] != last:
+                raise UserError(f"{path}: line {number}: '{part}' is not {EXPECTED} that ends with the {last}")
     return rows
-
-
-def _is_conversation(turns: Any) -> bool:
-    return (
-        isinstance(turns, list)
-        and len(turns) > 0
-        and all(
-            isinstance(turn, dict)
-            and turn.get("role") in ("system", "user", "assistant")
-            and isinstance(turn.get("content"), str)
-            for turn in turns
-        )
-    )

@@ -7,6 +7,7 @@ from mothertongue.errors import UserError
 from mothertongue.files import read_jsonl
 from mothertongue.prompts import InexactTemplate, Template, render
 from mothertongue.trees import Message
+from mothertongue.turns import EXPECTED, are_turns
 
 Row = dict[str, Any]
 
@@ -42,13 +43,6 @@ def read_threads(path: Path) -> list[Row]:
     rows = read_jsonl(path)
     for number, row in enumerate(rows, start=1):
         messages = row.get("messages") if isinstance(row, dict) else None
-        if not isinstance(messages, list) or not all(
-            isinstance(m, dict)
-            and m.get("role") in ("system", "user", "assistant")
-            and isinstance(m.get("content"), str)
-            for m in messages
-        ):
-            raise UserError(
-                f"{path}: line {number}: 'messages' is not a list of role (system, user, assistant) and content"
-            )
+        if not are_turns(messages):
+            raise UserError(f"{path}: line {number}: 'messages' is not {EXPECTED}")
     return rows

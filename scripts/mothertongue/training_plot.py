@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mothertongue.sides import BY_NAME
+
 # The running mean is over this share of the steps.
 _WINDOW = 0.05
 
@@ -21,7 +23,7 @@ def plot(training: Mapping[str, Any], name: str, path: Path) -> None:
     axes = axes if margins else [axes]
     steps = range(1, training["steps"] + 1)
     unit = "nats a token" if not margins else "nats"
-    _curve(axes[0], steps, training["losses"], "#1f6f8b", "training")
+    _curve(axes[0], steps, training["losses"], BY_NAME["adapter"].colour, "training")
     if training["validation"]:
         at, losses = zip(*training["validation"], strict=True)
         axes[0].plot(at, losses, "o--", color="black", markersize=4, linewidth=1, label="validation")
@@ -32,6 +34,7 @@ def plot(training: Mapping[str, Any], name: str, path: Path) -> None:
         _curve(axes[1], steps, margins, "#8b5a1f", "training")
         axes[1].set(xlabel="step", ylabel="chosen - rejected", title="Reward margin")
     for part in axes:
+        part.xaxis.get_major_locator().set_params(integer=True)
         part.legend(frameon=False)
         part.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="svg", metadata={"Date": None})
