@@ -47,7 +47,7 @@ def card(
     model, lang = base_name(record["base_model"]), record["lang"]
     tuned = measured["perplexity"]["adapter"]
     forms = [
-        [name if name == "adapter" else f"{name} weights of the base model", *_lost(value, tuned)]
+        [name if name == "adapter" else f"{name} weights", *_lost(value, tuned)]
         for name, value in measured["perplexity"].items()
     ]
     rows = [
@@ -64,7 +64,7 @@ def card(
             "",
             f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
             " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers."
-            f" `merged/` has the {merged_as} weights of the base model:",
+            f" `merged/` is made of the base model's {merged_as} weights:",
             "",
             *_table(["model", "perplexity", "beside the adapter"], forms),
             "",

@@ -1,5 +1,6 @@
 """Perplexity of a GGUF file, computed by llama.cpp's code on tokens that are given."""
 
+import ctypes
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,22 +13,30 @@ from mothertongue.progress import Progress
 
 Thread = Mapping[str, Sequence[int]]
 
+# What llama.cpp has said: hundreds of lines, of which only an error's matter.
+_said: list[str] = []
+_listener = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
+    lambda level, text, data: _said.append(text.decode(errors="replace").strip())
+)
+
 
 def measure(path: Path, threads: Sequence[Thread], cores: int) -> float | None:
     """The perplexity of the labelled tokens, given all before them; None without threads.
 
     Raises UserError where the file cannot be loaded.
     """
+    from ik_llama_cpp import _ctypes_api as llama
     from ik_llama_cpp._internals import IkContext, IkModel
 
     if not threads:
         return None
+    llama._lib.llama_log_set(_listener, None)
     longest = max(len(thread["input_ids"]) for thread in threads)
     try:
         model = IkModel(str(path))
         context = IkContext(model, n_ctx=longest, n_threads=cores, flash_attn=False)
-    except RuntimeError as error:
-        raise UserError(f"{path}: llama.cpp cannot load it: {error}") from None
+    except RuntimeError:
+        raise UserError(f"{path}: llama.cpp cannot load it: {'; '.join(filter(None, _said[-3:]))}") from None
     progress = Progress("gguf_perplexity", len(threads), "held-out threads")
     nats, tokens = 0.0, 0
     for thread in threads:

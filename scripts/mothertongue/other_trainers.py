@@ -42,9 +42,6 @@ def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
     lora, validation = settings["lora"], settings["validation"]["interval"]
     linear = lora["targets"] == "all-linear"
     template = {"chat_template": "jinja", "chat_template_jinja": material.template}
-    threads = {"ds_type": "json", "type": "chat_template", "field_messages": "messages"}
-    learned = {"roles_to_train": ["assistant"], "train_on_eos": "turn"}
-    mapped = {"message_property_mappings": {"role": "role", "content": "content"}}
     values = {
         "base_model": material.base_model,
         "revision_of_model": material.revision,
@@ -61,10 +58,8 @@ def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "loraplus_lr_ratio": lora.get("plus"),
         "neftune_noise_alpha": settings["neftune"],
         **template,
-        "datasets": [{"path": material.train, **threads, **mapped, **learned}],
-        "test_datasets": [{"path": material.validation, "split": "train", **threads, **mapped, **learned}]
-        if validation
-        else None,
+        "datasets": [_axolotl_data(material.train)],
+        "test_datasets": [_axolotl_data(material.validation) | {"split": "train"}] if validation else None,
         "sequence_len": settings["max_length"],
         "excess_length_strategy": "truncate",
         "sample_packing": settings["packing"],
@@ -88,6 +83,19 @@ def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "output_dir": "axolotl-adapter",
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _axolotl_data(path: str) -> dict[str, Any]:
+    """Threads, of which the assistant's turns are learned, with their ends."""
+    return {
+        "path": path,
+        "ds_type": "json",
+        "type": "chat_template",
+        "field_messages": "messages",
+        "message_property_mappings": {"role": "role", "content": "content"},
+        "roles_to_train": ["assistant"],
+        "train_on_eos": "turn",
+    }
 
 
 def llama_factory(material: Material) -> dict[str, Any]:

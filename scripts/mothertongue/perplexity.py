@@ -48,7 +48,7 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
         f"merged, {at_hand}": measure(f"merged, {at_hand}", causal.load_base(merged).eval(), threads),
     }
     for other in set(merging.MERGE_BASES) - {at_hand} if settings["quantization"] == "nf4" else ():
-        with tempfile.TemporaryDirectory(dir=merged.parent) as scratch:
+        with tempfile.TemporaryDirectory(dir=merged.parent, prefix=".merged-") as scratch:
             merging.merge(adapter, base, other, settings["dtype"], Path(scratch))
             name = f"merged, {other}"
             found[name] = measure(name, causal.load_base(Path(scratch)).eval(), threads)

@@ -144,6 +144,10 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
         assert done.returncode == 1 and not list(tmp_path.glob("*"))
         return done.stderr.strip().splitlines()[-1]
 
+    (exported / "no.gguf").write_bytes(b"GGUF but not really")
+    write_jsonl(exported / "some.jsonl", [{"input_ids": [1, 2], "labels": [1, 2]}])
+    options = ("--model", exported / "no.gguf", "--tokens", exported / "some.jsonl", "--output", tmp_path / "a.json")
+    assert "no.gguf: llama.cpp cannot load it: " in refused("gguf_perplexity", *options)
     said = refused("convert_to_gguf", "--folder", tiny_base, "--output", tmp_path / "tiny.gguf")
     assert re.match(
         r"convert_to_gguf.py: error: .*: llama.cpp's converter cannot make a GGUF file of it; it says: ", said

@@ -1,0 +1,28 @@
+"""Which weights llama.cpp can quantise is known before it begins."""
+
+import gguf
+import numpy as np
+import pytest
+
+from mothertongue.errors import UserError
+from mothertongue.gguf_quantization import check_shapes
+
+
+def written(path, *lengths):
+    """A GGUF file with a matrix of four rows of each length, and a vector, which is never quantised."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tensor("vector", np.zeros(7, dtype=np.float32))
+    for length in lengths:
+        writer.add_tensor(f"matrix.{length}", np.zeros((4, length), dtype=np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_rows_that_k_quants_do_not_take_are_counted_and_those_that_nothing_takes_refused(tmp_path):
+    path = written(tmp_path / "a.gguf", 256, 512, 64, 576)
+    assert (check_shapes(path, "q4_k_m"), check_shapes(path, "q8_0")) == (2, 0)
+    with pytest.raises(UserError, match=r"rows of 40 weights cannot be quantised to q8_0: .* multiples of 32; use f16"):
+        check_shapes(written(tmp_path / "b.gguf", 256, 40), "q8_0")
