@@ -1,6 +1,7 @@
 """What an evaluation asks, measures and draws; the models themselves answer in the workflow tests."""
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -130,6 +131,23 @@ def test_examples_are_short_first_exchanges():
     threads = [thread("a", "q", "r", "s", "t"), thread("b", "q" * 900, "r")]
     (example,) = held_out.examples(threads, 3, 1)
     assert [turn["content"] for turn in example["messages"]] == ["q", "r"]
+
+
+def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
+    """Counted, they would make n too large, and an interval of a few threads no number."""
+    from peft import LoraConfig, get_peft_model
+
+    from mothertongue import causal, likelihood, prompts
+    from mothertongue.evaluated import Evaluated
+
+    tokenizer = causal.load_tokenizer(tiny_base)
+    template = prompts.with_tokens_of(prompts.read_template(Path("config/templates/chatml.jinja")), tokenizer)
+    model = get_peft_model(causal.load_base(tiny_base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
+    models = Evaluated(model, ["base", "adapter"], tokenizer, template, "none")
+    long, cut, short = thread("a", "?" * 2000, "r"), thread("b", "q", "r " * 2000), thread("c", "q", "r")
+    found = likelihood.bits_per_byte(models, {NATIVE: [long, cut, short], "english": [long]}, Bootstrap())["base"]
+    assert found[NATIVE]["n"] == 2 and found[NATIVE]["low"] > 0 and 1 < found[NATIVE]["bytes"] < 4000
+    assert found["english"] is None
 
 
 def test_answers_are_judged():
