@@ -84,8 +84,8 @@ def test_the_adapters_card_has_what_was_measured():
         ("bits_per_byte", 0.9),
     }
     assert [m["value"] for m in english["metrics"]] == [0.9] and native["dataset"]["type"] == "me/oasst1_nl"
-    assert "| base model | 25% (0% to 50%) | 50% (25% to 75%) | 0.500 (0.250 to 0.750) | not measured |" in card
-    assert "| adapter | 1.500 (1.250 to 1.750) | not measured | 0.900 (0.800 to 1.000) |" in card
+    assert "| base model | 25% (0–50) | 50% (25–75) | 0.500 (0.250–0.750) | not measured |" in card
+    assert "| adapter | 1.500 (1.250–1.750) | not measured | 0.900 (0.800–1.000) |" in card
     assert "12 native, 0 translated. In brackets: 95% intervals" in card
     assert "base model owner/tiny: llama2" in card and "data me/oasst1_nl: apache-2.0" in card
 

@@ -186,8 +186,8 @@ def found():
 
 def test_metrics_are_told_in_words(found):
     told = "\n".join(metrics.lines(found))
-    assert "bits per byte, SFT adapter: translated 0.900 (0.810 to 0.990, n 12), english 0.800 (n 1)" in told
-    assert "answers in the language, adapter + system prompt: 75% (68% to 82%, n 12)" in told
+    assert "bits per byte, SFT adapter: translated 0.900 (0.810–0.990, n 12), english 0.800 (n 1)" in told
+    assert "answers in the language, adapter + system prompt: 75% (68–82, n 12)" in told
 
 
 @pytest.mark.parametrize("plot", evaluation_plots.PLOTS)
