@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mothertongue import message_flow, pages, run_costs, sides
+from mothertongue.languages import UNSPACED
 from mothertongue.measured import Measured, find
 from mothertongue.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report_data import Json, Run
@@ -37,6 +38,7 @@ STEPS = {
     "fetch_base_model": "fetch the base model",
     "tune": "tune",
     "evaluate": "evaluate",
+    "harness": "measure by the harness’s tasks",
 }
 
 
@@ -64,6 +66,8 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         kinds={kind: label for kind, label in KINDS.items() if any_side(run.metrics, kind)},
         texts=TEXTS,
         measures=MEASURES,
+        # What a line, and a repeated sequence, are measured in.
+        units="letters" if run.lang in UNSPACED else "words",
         left_out=left_out(run.metrics),
         find=lambda *path: find(run.metrics, *path),
         plot_titles=PLOT_TITLES,
