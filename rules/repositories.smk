@@ -34,8 +34,8 @@ def published_repository(wildcards):
     """Where it goes."""
     if wildcards.kind == "adapter":
         bases = {Path(folder).name: settings["base_model"] for folder, settings in TUNING.items()}
-        name = publication.adapter_names(bases, wildcards.lang)[Path(wildcards.variant).name]
-        return f"{PUBLICATION['namespace']}/{name}"
+        names = checked(publication.adapter_names, bases, wildcards.lang)
+        return f"{PUBLICATION['namespace']}/{names[Path(wildcards.variant).name]}"
     return published_dataset(wildcards) + ("_threads" if wildcards.kind == "threads" else "")
 
 

@@ -39,7 +39,7 @@ def adapter_card(
     header = {
         "language": [lang],
         "base_model": base["hub_id"],
-        **licences.header([base["licence"]]),
+        **licences.header([base["licence"], *_forbidding(published)], one=True),
         "datasets": published.datasets if published else [],
         "library_name": "peft",
         "pipeline_tag": "text-generation",
@@ -115,7 +115,7 @@ def _loading(base: Mapping[str, Any], published: Published | None) -> list[str]:
 
 def _licences(model: str, licence: str | None, published: Published) -> list[str]:
     """What the adapter is made from, and under which licences."""
-    data = {published.datasets[0]: ", ".join(published.licences)}
+    data = {published.datasets[0]: ", ".join(published.licences) or "not stated"}
     return [
         "## Licences",
         "",
@@ -123,6 +123,11 @@ def _licences(model: str, licence: str | None, published: Published) -> list[str
         *(f"- data {name}: {found}" for name, found in data.items()),
         *licences.warning({model: licence} | data),
     ]
+
+
+def _forbidding(published: Published | None) -> list[str]:
+    """The licences of the data that forbid commercial use, which the adapter inherits."""
+    return list(filter(licences.is_noncommercial, published.licences)) if published else []
 
 
 def _kinds(settings: Mapping[str, Any]) -> str:

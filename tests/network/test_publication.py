@@ -9,8 +9,11 @@ import time
 
 import pytest
 from hub import Hub
+from hypothesis import given
+from hypothesis import strategies as st
 from published import write_adapter
 
+from mothertongue.errors import UserError
 from mothertongue.publication import adapter_names, repository_name, short_name
 
 TOKEN = "hf_RecognisableSecretOfTheTest"
@@ -124,6 +127,7 @@ def test_a_busy_hub_is_asked_again(hub, publisher):
 def test_a_repository_stays_as_visible_as_it_is(hub, publisher):
     hub.add("model", "me/tiny-nl", {"old.txt": b"?"})
     done = publisher.run()
+    assert "me/tiny-nl: not in what is published, and deleted there: old.txt" in done.stderr
     assert done.returncode == 0 and not publisher.repo.private and "old.txt" not in publisher.repo.head.files
     assert "me/tiny-nl is public and stays so: publication.private (private) counts where a repository is new" in (
         done.stdout + done.stderr
@@ -161,3 +165,20 @@ def test_names_are_what_the_hub_takes_and_no_two_adapters_share_one():
     assert adapter_names(bases, "nl") == {
         "": "Base-nl", "qwen": "Qwen-nl", "dpo": "Base-nl-dpo", "one": "Same-nl-one", "two": "Same-nl-two",
     }  # fmt: skip
+    assert adapter_names({"": "a/base", "x": "b/Base"}, "nl") == {"": "base-nl", "x": "Base-nl-x"}
+    with pytest.raises(UserError, match="a--b and a-b would share Base-nl-a-b; rename a-b"):
+        adapter_names({"": "a/Base", "a--b": "a/Base", "a-b": "a/Base"}, "nl")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["", "a", "b", "a-b", "a--b", "A"]), st.sampled_from(["o/B", "p/b", "q/b-nl", "x" * 96])
+    )
+)
+def test_adapters_have_repositories_of_their_own_or_are_refused(bases):
+    try:
+        names = adapter_names(bases, "nl")
+    except UserError:
+        return
+    assert len({name.lower() for name in names.values()}) == len(bases)
+    assert all(len(name) <= 96 for name in names.values())

@@ -96,6 +96,18 @@ def test_what_was_not_measured_is_said(metrics):
     assert "model-index" not in card_header(card) and card.count("not measured") > 4
 
 
+def test_an_adapter_inherits_what_forbids_commercial_use_of_its_data():
+    for found, name in ((["apache-2.0"], None), (["apache-2.0", "cc-by-nc-4.0"], "llama2-and-cc-by-nc-4.0")):
+        published = Published("me/tiny-nl", ["me/oasst1_nl"], found, {})
+        card = adapter_card("nl", "Dutch", RECORD, "chat_template.jinja", published)
+        header = card_header(card)
+        assert header["license"] == ("other" if name else "llama2") and header.get("license_name") == name
+        assert not card_errors(card, "model")
+        assert ("**Not for commercial use**: the licence of me/oasst1_nl forbids it." in card) == bool(name)
+    unknown = adapter_card("nl", "Dutch", RECORD, "chat_template.jinja", Published("me/t", ["me/d"], [], {}))
+    assert "- data me/d: not stated" in unknown
+
+
 def test_a_base_model_that_is_not_on_the_hub_is_named_without_its_folder():
     card = adapter({}, {"hub_id": None, "reference": "/home/me/models/own-7b", "licence": "cc-by-nc-4.0"})
     assert "/home/me" not in card and "base_model" not in card_header(card)
