@@ -5,10 +5,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from report_runs import SVG, metrics, report, write_run
+from report_runs import SVG, TRAINING, metrics, report, write_run
 from running import program
 
-from mothertongue import configuration, message_flow, run_costs
+from mothertongue import closing, configuration, message_flow, run_costs
 from mothertongue.languages import direction
 from mothertongue.measured import NOT_MEASURED, find
 
@@ -216,6 +216,11 @@ def test_what_is_written_without_spaces_is_counted_in_letters(tmp_path):
     write_run(tmp_path, "ja")
     said = texts(report(tmp_path, "ja", tmp_path / "report.html"))["evaluation"]
     assert "every line of five letters or more" in said and "sequences of four letters" in said
+
+
+def test_the_terminal_says_what_training_read():
+    assert closing.training(TRAINING).startswith("Training: 20 threads, 3 steps, loss 3.70 -> 2.50, ")
+    assert "Training: 7 preference pairs," in closing.training(TRAINING | {"data": {"pairs": 7}})
 
 
 def test_settings_that_differ_are_told_by_their_dotted_keys():
