@@ -37,7 +37,7 @@ def adapter_card(
     read = f"{data['threads']:,} threads" if method == "sft" else f"{data['pairs']:,} preference pairs"
     model = base_name(base)
     header = {
-        "language": [lang],
+        **cards.languages(lang),
         "base_model": base["hub_id"],
         **licences.header([base["licence"], *_forbidding(published)], one=True),
         "datasets": published.datasets if published else [],

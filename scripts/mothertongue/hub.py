@@ -48,7 +48,12 @@ def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
 
     `advice` ends it where the hub cannot be reached or has failed.
     """
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         yield
@@ -59,6 +64,10 @@ def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
         refusals = [_REFUSED.get(type(link).__name__) or _REFUSED.get(_status(link)) for link in chain]
         if refusal := next(filter(None, refusals), None):
             raise UserError(f"cannot {what}: {refusal.format(kind=kind)}") from None
+        # A name or a card that the hub does not take: every line says why.
+        refused_card = type(error) is ValueError and any(isinstance(link, HfHubHTTPError) for link in chain)
+        if refused_card or isinstance(error, HFValidationError):
+            raise UserError(f"cannot {what}: {error}") from None
         known = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError)
         if not isinstance(error, known) and not any("TransportError" in _kinds(link) for link in chain):
             raise

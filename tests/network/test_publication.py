@@ -157,6 +157,18 @@ def test_what_cannot_be_published_is_said_in_one_line(publisher, options, token,
     assert expected in publisher.fail(*options, token=token)
 
 
+def test_a_card_that_the_hub_does_not_take_is_said_in_one_line(publisher):
+    assert '"language" is not a code: dutch' in publisher.fail("--target", "dutch")
+    assert "cannot publish to me/a b on the hub: " in publisher.fail("--repo", "me/a b")
+
+
+def test_a_base_model_without_a_known_licence_can_be_published(publisher):
+    record = publisher.folder / "adapter/training.json"
+    record.write_text(record.read_text().replace('"llama2"', "null"))
+    publisher.succeed()
+    assert b"license: unknown" in publisher.repo.head.files["README.md"].content
+
+
 def test_names_are_what_the_hub_takes_and_no_two_adapters_share_one():
     assert short_name("OpenAssistant/oasst1") == "oasst1" and short_name("/data/my trees.jsonl.gz") == "my trees"
     assert short_name("owner/Base-7B@abc") == "Base-7B" and short_name("package:a/B.Q4_1.gguf") == "B.Q4_1"

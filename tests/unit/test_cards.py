@@ -47,7 +47,16 @@ def test_a_datasets_licences_are_those_of_its_sources():
     assert header["license"] == ["apache-2.0", "cc-by-nc-4.0"] and "source_datasets" not in header
     assert "**Not for commercial use**: the licence of f/nllb@1 forbids it." in card
     assert card_header(dataset(licence="My own"))["license_name"] == "my-own"
-    assert licences.header([None, ""]) == {}
+    assert licences.header([None, ""]) == {"license": "unknown"}
+
+
+def test_a_languages_code_is_one_that_the_hub_takes():
+    card = dataset_card("zh-Hant", "Chinese (Traditional)", "a/b", "mit", ACCOUNTING, {}, {"total": QUALITY}, {})
+    assert not card_errors(card, "dataset")
+    assert card_header(card)["language"] == ["zh"] and card_header(card)["language_bcp47"] == ["zh-Hant"]
+    counts = {"train": {"threads": 1, "trees": {}, "messages": {}}}
+    threads = threads_card("Chinese", "me/t", "me/d", card_header(card), counts)
+    assert card_header(threads)["language_bcp47"] == ["zh-Hant"]
 
 
 def test_the_datasets_card_on_the_hub_loads_from_there():
