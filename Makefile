@@ -2,6 +2,7 @@
 # make demo    setup, then the whole chain on the bundled sample, offline, its report, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
 # make bench   setup, then translation's speed beside transformers' and the bare engines', and tuning's beside plain TRL's;
+#              a model of 7B parameters too where there is a GPU;
 #              less with BENCH='--messages 100' for translation, BENCH_TUNING='--threads 16 --turns 1' for tuning
 # make format  ruff and snakefmt
 
@@ -38,6 +39,7 @@ test-quick: setup
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)
 	$(BIN)/python tests/benchmarks/tuning_speed.py $(BENCH_TUNING)
+	! command -v nvidia-smi >/dev/null || $(BIN)/python tests/benchmarks/tuning_at_size.py
 
 format: setup
 	$(BIN)/ruff check --fix scripts tests

@@ -34,6 +34,7 @@ def plot(training: Mapping[str, Any], name: str, path: Path) -> None:
         _curve(axes[1], steps, margins, "#8b5a1f", "training")
         axes[1].set(xlabel="step", ylabel="chosen - rejected", title="Reward margin")
     for part in axes:
+        part.xaxis.get_major_locator().set_params(integer=True)
         part.legend(frameon=False)
         part.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="svg", metadata={"Date": None})
