@@ -52,8 +52,8 @@ def adapter_card(
             "",
             f"# A {name} adapter for {model}",
             "",
-            f"A LoRA adapter that teaches {model} (revision {base['revision']}) to answer in {name}, made by "
-            f"Mothertongue from {read}.",
+            f"A LoRA adapter for {model} (revision {base['revision']}), tuned by Mothertongue on {read} to answer in "
+            f"{name}.",
             "",
             *_loading(base, published),
             "",

@@ -201,6 +201,13 @@ def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
     assert all(label in text for label in sides)
 
 
+def test_shares_are_drawn_on_an_axis_of_all_answers(found):
+    for side in found["answers"].values():
+        side[NATIVE] = side[NATIVE] | {"in_language": {"value": 0.0, "low": 0.0, "high": 0.0, "n": 12}}
+    (panel,) = evaluation_plots.answers_in_language(found, "Portuguese").axes
+    assert panel.get_xlim()[0] == 0 and panel.get_xlim()[1] > 100 and max(panel.get_xticks()) == 100
+
+
 def test_plots_of_a_language_that_cannot_be_identified_say_so(found, tmp_path):
     unknown = json.loads(json.dumps(found))
     for side in unknown["answers"].values():
