@@ -9,7 +9,7 @@ from mothertongue.measured import Measured, find
 from mothertongue.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report_data import Json, Run
 
-KINDS = {"native": "native", "translated": "translated", "all": "all"}
+KINDS = ("native", "translated", "all")
 TEXTS = {"native": "native", "translated": "translated", "english": "English"}
 # By name: what it is called, and whether it is a share.
 MEASURES = {
@@ -63,7 +63,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         few_models=FEW_MODELS,
         few_languages=FEW_LANGUAGES,
         models=models_of(run.metrics),
-        kinds={kind: label for kind, label in KINDS.items() if any_side(run.metrics, kind)},
+        kinds=[kind for kind in KINDS if any_side(run.metrics, kind)],
         texts=TEXTS,
         measures=MEASURES,
         # What a line, and a repeated sequence, are measured in.

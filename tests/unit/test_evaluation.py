@@ -1,6 +1,8 @@
 """What an evaluation asks, measures and draws; the models themselves answer in the workflow tests."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -148,6 +150,12 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     found = likelihood.bits_per_byte(models, {NATIVE: [long, cut, short], "english": [long]}, Bootstrap())["base"]
     assert found[NATIVE]["n"] == 2 and found[NATIVE]["low"] > 0 and 1 < found[NATIVE]["bytes"] < 4000
     assert found["english"] is None
+
+
+@pytest.mark.parametrize("option", ["--examples=-1", "--seed=-1"])
+def test_numbers_below_zero_are_refused_in_one_line(option):
+    done = subprocess.run([sys.executable, "scripts/evaluate.py", option], capture_output=True, text=True)
+    assert done.returncode == 2 and "-1 is below 0" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_answers_are_judged():
