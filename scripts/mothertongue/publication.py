@@ -60,10 +60,13 @@ def check_namespace(namespace: str | None) -> None:
 
 
 def check_token() -> str:
-    """The token of the environment. Raises UserError where there is none."""
+    """The token of the environment. Raises UserError where there is none, or what cannot be one."""
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token:
         raise UserError("HF_TOKEN is not set: publishing needs a token of the hub there, with the right to write")
+    # Sent all the same, it would stand in the error of the client's HTTP library.
+    if not re.fullmatch(r"[!-~]+", token):
+        raise UserError("HF_TOKEN is no token: there is a space, a line break or a strange letter in it; set it again")
     return token
 
 
