@@ -74,7 +74,7 @@ def dataset_card(
             "",
             "## Licences",
             "",
-            f"- {source}: {licence}",
+            f"- {source}: {licence or 'not stated'}",
             *(f"- {model}: {found or 'not stated'}" for model, found in used.items()),
             *licences.warning(used),
             "",

@@ -47,6 +47,7 @@ def test_a_datasets_licences_are_those_of_its_sources():
     assert header["license"] == ["apache-2.0", "cc-by-nc-4.0"] and "source_datasets" not in header
     assert "**Not for commercial use**: the licence of f/nllb@1 forbids it." in card
     assert card_header(dataset(licence="My own"))["license_name"] == "my-own"
+    assert "- OpenAssistant/oasst1: not stated" in dataset(licence="")
     assert licences.header([None, ""]) == {"license": "unknown"}
 
 
