@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import write_adapter
 
+from mothertongue import hub as client
 from mothertongue.errors import UserError
 from mothertongue.publication import adapter_names, repository_name, short_name
 
@@ -122,6 +123,19 @@ def test_a_busy_hub_is_asked_again(hub, publisher):
     assert [commit.summary for commit in publisher.repo.commits][1:] == [
         "9 files of 9 from Mothertongue", "1 files of 9 from Mothertongue",
     ]  # fmt: skip
+
+
+def test_an_upload_that_the_hub_refuses_is_said_in_one_line(hub, publisher):
+    hub.trouble("PUT /lfs", status=400, times=9)
+    line = publisher.fail()
+    assert "Error while uploading" in line and "400" in line and "publish again later" in line
+
+
+def test_what_signs_an_upload_is_not_said():
+    address = "https://store.example/path/file"
+    with pytest.raises(UserError) as found, client.errors("publish", "model"):
+        raise OSError(f"Server error '503' for url '{address}?X-Amz-Signature=abc&x=y'\nsecond")
+    assert str(found.value) == f"cannot publish: Server error '503' for url '{address}'"
 
 
 def test_a_repository_stays_as_visible_as_it_is(hub, publisher):
