@@ -27,7 +27,8 @@ def what_is_published(wildcards):
 
 def published_dataset(wildcards):
     """Where the dataset goes."""
-    return f"{PUBLICATION['namespace']}/{publication.repository_name(SOURCE_NAME)}_{wildcards.lang}"
+    name = publication.repository_name(SOURCE_NAME) or "messages"
+    return f"{PUBLICATION['namespace']}/{name}_{wildcards.lang}"
 
 
 def published_repository(wildcards):
