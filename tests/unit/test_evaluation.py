@@ -152,6 +152,31 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     assert found["english"] is None
 
 
+def test_fewer_prompts_at_once_where_the_memory_runs_out(tiny_base, monkeypatch):
+    import torch
+
+    from mothertongue import causal
+
+    model, tokenizer = causal.load_base(tiny_base), causal.load_tokenizer(tiny_base)
+    prompts = [tokenizer(text)["input_ids"] for text in ("a", "b c", "d e f", "g", "h i", "j")]
+    whole = causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4))
+    generate, sizes = model.generate, []
+
+    def tight(**values):
+        sizes.append(len(values["input_ids"]))
+        if sizes[-1] > room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return generate(**values)
+
+    monkeypatch.setattr(model, "generate", tight)
+    room = 2
+    assert causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4), batch_size=5) == whole
+    assert sizes == [5, 2, 2, 2]
+    room = 0
+    with pytest.raises(UserError, match="out of memory for one prompt of 2 tokens"):
+        causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4))
+
+
 @pytest.mark.parametrize("option", ["--examples=-1", "--seed=-1"])
 def test_numbers_below_zero_are_refused_in_one_line(option):
     done = subprocess.run([sys.executable, "scripts/evaluate.py", option], capture_output=True, text=True)
