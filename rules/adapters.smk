@@ -99,19 +99,6 @@ def evaluation_options(wildcards):
     return [f"--{names.get(key, key).replace('_', '-')}={value}" for key, value in settings.items()]
 
 
-def models_into(wildcards):
-    """The folders of the translation models that a language's dataset is made with."""
-    steps = []
-    for source in SHARDS:
-        kind = routes.find_route(source, wildcards.lang, PAIRS).kind
-        through_english = [(source, ENGLISH), (ENGLISH, wildcards.lang)]
-        steps += through_english if kind == "pivot" else [(source, wildcards.lang)]
-    models = [
-        pairs[step].model for step in steps if step in PAIRS for pairs in (PAIRS, FALLBACK_PAIRS) if step in pairs
-    ]
-    return list(dict.fromkeys(model_folder(model, "translation").format(**wildcards) for model in models))
-
-
 def preference_accounts(wildcards):
     """The accounts of the preferences, where the adapter is tuned on them."""
     if tuning(wildcards)["method"] == "sft":

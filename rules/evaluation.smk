@@ -19,6 +19,7 @@ rule evaluate:
             "language_id",
             "languages",
             "likelihood",
+            "measured",
             "messages",
             "metrics",
             "progress",

@@ -13,6 +13,7 @@ rule publish:
             "files",
             "hub",
             "licences",
+            "measured",
             "progress",
             "publication",
             "published_files",

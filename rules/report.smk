@@ -24,12 +24,13 @@ rule report:
         languages="config/languages.tsv",
         after=once_split,
         source=rules.fetch.output.record,
-        models=models_into,
+        models=translators,
         base_model=base_model,
         dataset=rules.combine.output,
         threads=expand(rules.threads.output.accounting, split=SPLITS, allow_missing=True),
         preferences=preference_accounts,
         adapter=rules.tune.output.adapter,
+        sft_adapter=adapter_before,
         evaluation=rules.evaluate.output,
         harness=harness_results,
     output:
@@ -54,6 +55,7 @@ rule report:
     params:
         source=configuration.dataset_name(config),
         licence=config["source"]["licence"],
+        sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
         settings=changed_settings,
         folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",
     shell:
@@ -70,6 +72,7 @@ rule report:
             --threads {input.threads:q} \
             --preferences {input.preferences:q} \
             --adapter {input.adapter:q} \
+            {params.sft_adapter:q} \
             --evaluation {wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \
             --settings {params.settings:q} \
             --results {wildcards.results:q} \

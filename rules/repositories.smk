@@ -27,15 +27,16 @@ def what_is_published(wildcards):
 
 def published_dataset(wildcards):
     """Where the dataset goes."""
-    return f"{PUBLICATION['namespace']}/{publication.repository_name(SOURCE_NAME)}_{wildcards.lang}"
+    name = publication.repository_name(SOURCE_NAME) or "messages"
+    return f"{PUBLICATION['namespace']}/{name}_{wildcards.lang}"
 
 
 def published_repository(wildcards):
     """Where it goes."""
     if wildcards.kind == "adapter":
         bases = {Path(folder).name: settings["base_model"] for folder, settings in TUNING.items()}
-        name = publication.adapter_names(bases, wildcards.lang)[Path(wildcards.variant).name]
-        return f"{PUBLICATION['namespace']}/{name}"
+        names = checked(publication.adapter_names, bases, wildcards.lang)
+        return f"{PUBLICATION['namespace']}/{names[Path(wildcards.variant).name]}"
     return published_dataset(wildcards) + ("_threads" if wildcards.kind == "threads" else "")
 
 

@@ -82,6 +82,7 @@ rule tune:
             "gpus",
             "hub",
             "licences",
+            "measured",
             "packed_attention",
             "pairs",
             "preferences",

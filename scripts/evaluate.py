@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mothertongue import gpus, held_out
-from mothertongue.arguments import positive
+from mothertongue.arguments import natural, positive
 from mothertongue.errors import run
 from mothertongue.files import read_json, read_jsonl, read_lines, whole_file, write_json, write_jsonl
 from mothertongue.intervals import Bootstrap
@@ -42,12 +42,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--thread-count", type=positive, default=200, help="held-out threads of a kind to read at most (default: 200)"
     )
-    parser.add_argument("--examples", type=int, default=3, help="exchanges shown to the base model (default: 3)")
+    parser.add_argument("--examples", type=natural, default=3, help="exchanges shown to the base model (default: 3)")
     parser.add_argument("--target", required=True, help="code of the target language")
     parser.add_argument("--name", required=True, help="English name of the target language, for the plots")
     parser.add_argument("--system-prompt", default="", help="given to the sides that have one; empty for none")
     parser.add_argument("--max-new-tokens", type=positive, default=100, help="longest answer in tokens (default: 100)")
-    parser.add_argument("--seed", type=int, default=42, help="draws prompts, threads, examples and intervals")
+    parser.add_argument("--seed", type=natural, default=42, help="draws prompts, threads, examples and intervals")
     gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     return parser.parse_args()

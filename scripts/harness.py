@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from mothertongue import gpus
-from mothertongue.arguments import positive
+from mothertongue.arguments import natural, positive
 from mothertongue.errors import run
 from mothertongue.files import write_json
 from mothertongue.progress import say
@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=positive, help="examples of each task at most (default: all)")
     parser.add_argument("--batch-size", type=positive, default=8, help="examples read at once (default: 8)")
     parser.add_argument(
-        "--seed", type=int, default=42, help="draws the examples that are shown, where a task shows some"
+        "--seed", type=natural, default=42, help="draws the examples that are shown, where a task shows some"
     )
     gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")

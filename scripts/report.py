@@ -38,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
         "--preferences", type=Path, nargs="*", default=[], help="accounting files that scripts/preferences.py wrote"
     )
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
+    parser.add_argument("--sft-adapter", type=Path, help="the adapter that a DPO adapter goes on from: its costs count")
     parser.add_argument("--evaluation", type=Path, required=True, help="folder that scripts/evaluate.py wrote")
     parser.add_argument("--prompts", type=int, default=10, help="prompts whose answers are shown (default: 10)")
     parser.add_argument(
@@ -59,7 +60,9 @@ def main() -> None:
     quality = read_json(arguments.dataset / "quality.json")
     rows = report_data.read_dataset(arguments.dataset)
     models = [*arguments.models, arguments.base_model]
-    steps = run_costs.read(arguments.results, arguments.target, arguments.folder, models, report_data.pivots(quality))
+    adapters = [path for path in (arguments.sft_adapter, arguments.adapter) if path]
+    pivots = report_data.pivots(quality)
+    steps = run_costs.read(arguments.results, arguments.target, arguments.folder, models, adapters, pivots)
     page = report_page.render(
         report_data.Run(
             lang=arguments.target,

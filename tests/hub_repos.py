@@ -19,6 +19,7 @@ LICENCES = (
     "llama2",
     "llama3",
     "gemma",
+    "unknown",
     "other",
 )
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M")

@@ -37,9 +37,9 @@ def adapter_card(
     read = f"{data['threads']:,} threads" if method == "sft" else f"{data['pairs']:,} preference pairs"
     model = base_name(base)
     header = {
-        "language": [lang],
+        **cards.languages(lang),
         "base_model": base["hub_id"],
-        **licences.header([base["licence"]]),
+        **licences.header([base["licence"], *_forbidding(published)], one=True),
         "datasets": published.datasets if published else [],
         "library_name": "peft",
         "pipeline_tag": "text-generation",
@@ -52,14 +52,14 @@ def adapter_card(
             "",
             f"# A {name} adapter for {model}",
             "",
-            f"A LoRA adapter that teaches {model} (revision {base['revision']}) to answer in {name}, made by "
-            f"Mothertongue from {read}.",
+            f"A LoRA adapter for {model} (revision {base['revision']}), tuned by Mothertongue on {read} to answer in "
+            f"{name}.",
             "",
             *_loading(base, published),
             "",
             f"Prompts are rendered in the chat template beside this file ({template}), with this system prompt:",
             "",
-            f"> {record['system_prompt'] or '(none)'}",
+            *(f"> {line}" for line in (record["system_prompt"] or "(none)").splitlines()),
             "",
             *([*tables(published.metrics), ""] if published else []),
             "## Training",
@@ -115,7 +115,7 @@ def _loading(base: Mapping[str, Any], published: Published | None) -> list[str]:
 
 def _licences(model: str, licence: str | None, published: Published) -> list[str]:
     """What the adapter is made from, and under which licences."""
-    data = {published.datasets[0]: ", ".join(published.licences)}
+    data = {published.datasets[0]: ", ".join(published.licences) or "not stated"}
     return [
         "## Licences",
         "",
@@ -123,6 +123,11 @@ def _licences(model: str, licence: str | None, published: Published) -> list[str
         *(f"- data {name}: {found}" for name, found in data.items()),
         *licences.warning({model: licence} | data),
     ]
+
+
+def _forbidding(published: Published | None) -> list[str]:
+    """The licences of the data that forbid commercial use, which the adapter inherits."""
+    return list(filter(licences.is_noncommercial, published.licences)) if published else []
 
 
 def _kinds(settings: Mapping[str, Any]) -> str:

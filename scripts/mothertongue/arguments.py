@@ -8,6 +8,11 @@ def positive(text: str) -> int:
     return _at_least(1, text)
 
 
+def natural(text: str) -> int:
+    """A whole number, zero or above."""
+    return _at_least(0, text)
+
+
 def batch(text: str) -> int:
     """A number of tokens that a batch can have."""
     return _at_least(64, text)

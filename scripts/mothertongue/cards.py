@@ -17,6 +17,11 @@ def header(values: Mapping[str, Any]) -> list[str]:
     return ["---", *text.splitlines(), "---"]
 
 
+def languages(lang: str) -> dict[str, list[str]]:
+    """A language in a header: the hub takes codes of two or three letters, and longer ones beside them."""
+    return {"language": [lang.partition("-")[0]], "language_bcp47": [lang] if "-" in lang else []}
+
+
 def read_header(text: str) -> dict[str, Any]:
     """The values of a card's header; none where it has no header, or one that is not YAML."""
     found = _HEADER.match(text)

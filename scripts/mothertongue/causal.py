@@ -191,8 +191,9 @@ def generate(
 ) -> list[tuple[str, bool]]:
     """Answers to tokenized prompts, in order: the text, and whether the model ended it by itself.
 
-    Prompts of about the same length are answered together, `batch_size` at once. An answer ends at `stop`, at the
-    tokenizer's end of text, at the decoding's maximum or with the model's window.
+    Prompts of about the same length are answered together, `batch_size` at once, half as many where the memory runs
+    out. An answer ends at `stop`, at the tokenizer's end of text, at the decoding's maximum or with the model's window.
+    Raises UserError where one prompt alone is too much for the memory.
     """
     answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
     ends = {stop, tokenizer.eos_token_id}
@@ -202,20 +203,29 @@ def generate(
         # Beside others that may go on, an answer would outgrow the window.
         limit = limits[waiting[0]]
         batch = [i for i in waiting[:batch_size] if limits[i] == limit]
-        waiting = waiting[len(batch) :]
         width = max(len(prompts[i]) for i in batch)
         ids = torch.full((len(batch), width), tokenizer.pad_token_id)
         mask = torch.zeros_like(ids)
         for row, i in enumerate(batch):
             ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
             mask[row, width - len(prompts[i]) :] = 1
-        with _plain(model):
-            output = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                max_new_tokens=limit,
-                **_choice(tokenizer, ends, decoding),
-            )
+        try:
+            with _plain(model):
+                output = model.generate(
+                    input_ids=ids.to(model.device),
+                    attention_mask=mask.to(model.device),
+                    max_new_tokens=limit,
+                    **_choice(tokenizer, ends, decoding),
+                )
+        except torch.OutOfMemoryError:
+            if len(batch) == 1:
+                raise UserError(
+                    f"out of memory for one prompt of {width:,} tokens; load the model with the quantization nf4"
+                ) from None
+            batch_size = len(batch) // 2
+            torch.cuda.empty_cache()
+            continue
+        waiting = waiting[len(batch) :]
         for row, i in enumerate(batch):
             tokens = output[row, width:].tolist()
             length = next((at for at, token in enumerate(tokens) if token in ends), None)

@@ -43,10 +43,10 @@ def before_and_after(rows: Sequence[Mapping[str, Any]], count: int = 2) -> str:
 
 def training(record: Mapping[str, Any]) -> str:
     """Losses and speed of the tuning."""
-    measured = record["training"]
+    measured, data = record["training"], record["data"]
+    read = f"{data['threads']:,} threads" if "threads" in data else f"{data['pairs']:,} preference pairs"
     return (
-        f"Training: {record['data']['threads']:,} threads, {measured['steps']} steps, "
-        f"loss {measured['losses'][0]:.2f} -> "
+        f"Training: {read}, {measured['steps']} steps, loss {measured['losses'][0]:.2f} -> "
         f"{measured['losses'][-1]:.2f}, {measured['tokens_per_second']:,.0f} tokens/s, {measured['seconds']:.0f} s"
     )
 

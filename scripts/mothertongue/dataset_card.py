@@ -31,7 +31,7 @@ def dataset_card(
     total = accounting["total"]
     used = {model: model_licences.get(model) for models_of_one in models for model in models_of_one.split("+")}
     header = {
-        "language": [lang],
+        **cards.languages(lang),
         **licences.header([licence, *used.values()]),
         "pretty_name": f"{source} in {name}",
         "task_categories": ["text-generation"],
@@ -74,7 +74,7 @@ def dataset_card(
             "",
             "## Licences",
             "",
-            f"- {source}: {licence}",
+            f"- {source}: {licence or 'not stated'}",
             *(f"- {model}: {found or 'not stated'}" for model, found in used.items()),
             *licences.warning(used),
             "",

@@ -19,7 +19,7 @@ def answers_in_language(metrics: Mapping[str, Any], name: str) -> Any:
         f"{_KINDS[kind]} prompts": [metrics["answers"][side.name][kind]["in_language"] for side in sides]
         for kind in kinds
     }
-    return _bars(title, panels, sides, "% of the answers", lambda value: f"{100 * value:.0f}", 100)
+    return _bars(title, panels, sides, "% of the answers", lambda value: f"{100 * value:.0f}", 100, largest=1)
 
 
 def bits_per_byte(metrics: Mapping[str, Any], name: str) -> Any:
@@ -54,8 +54,12 @@ def _bars(
     unit: str,
     form: Callable[[float], str],
     scale: float,
+    largest: float = 0,
 ) -> Any:
-    """Horizontal bars, a side a row, a panel for each kind; whiskers are the intervals, figures the values."""
+    """Horizontal bars, a side a row, a panel for each kind; whiskers are the intervals, figures the values.
+
+    The axis goes as far as the values do, and `largest`.
+    """
     from matplotlib.figure import Figure
 
     columns = max(1, len(panels))
@@ -64,13 +68,13 @@ def _bars(
     axes = list(figure.subplots(1, columns, sharey=True, squeeze=False)[0])
     if not panels:
         axes[0].text(0.5, 0.5, "nothing to measure", ha="center", va="center", transform=axes[0].transAxes)
-    largest = max((_end(found) for figures in panels.values() for found in figures if found), default=1)
+    largest = max([largest, *(_end(found) for figures in panels.values() for found in figures if found)])
     for panel, (heading, figures) in zip(axes, panels.items(), strict=False):
         measured = next((found["n"] for found in figures if found), None)
         panel.set_title(heading + (f"  (n = {measured:,})" if measured else ""), loc="left", size=10)
         panel.set_xlabel(unit)
-        panel.set_xlim(0, scale * max(largest, 0.01) * 1.22)
-        panel.set_xticks([tick for tick in panel.get_xticks() if tick <= scale * max(largest, 1)])
+        panel.set_xlim(0, scale * (largest or 1) * 1.22)
+        panel.set_xticks([tick for tick in panel.get_xticks() if tick <= scale * (largest or 1)])
         for row, (side, found) in enumerate(zip(sides, figures, strict=True)):
             if found is None:
                 panel.annotate("not measurable", (0, row), xytext=(4, 0), textcoords="offset points", va="center")

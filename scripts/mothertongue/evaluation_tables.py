@@ -1,18 +1,18 @@
 """An evaluation's numbers as tables of a card, and as the hub's model-index."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from mothertongue.measured import NOT_MEASURED, Measured, find
 from mothertongue.sides import BY_NAME
 
-NOT_MEASURED = "not measured"
-# Of answers: the name in metrics.json, in a table, and the unit's format.
-_ANSWERS = (
-    ("in_language", "in the language", "{:.0%}"),
-    ("ended", "end by themselves", "{:.0%}"),
-    ("repetition", "repetition", "{:.3f}"),
-    ("chrf", "chrF", "{:.1f}"),
-)
+# Of answers, by their name in metrics.json: the name in a table, and the digits of a number; None for a share.
+_ANSWERS = {
+    "in_language": ("in the language", None),
+    "ended": ("end by themselves", None),
+    "repetition": ("repetition", 3),
+    "chrf": ("chrF", 1),
+}
 _KINDS = ("native", "translated", "english")
 
 _FILES = (
@@ -33,27 +33,26 @@ def tables(metrics: Metrics) -> list[str]:
     return [
         "## Evaluation",
         "",
-        f"Held-out prompts that every side answered: {asked}. In brackets: {confidence} of the mean. "
-        "Repetition is the share of four-word sequences that were said before, chrF the likeness to a reference reply "
-        "(of 100).",
+        f"Held-out prompts that every side answered: {asked}. In brackets: {confidence} of the mean. An answer is in "
+        "the language where every line of five words or more is, by lid.176. Repetition is the share of sequences of "
+        "four words (of four letters where words are written without spaces) that were said before, chrF the likeness "
+        "to a reference reply (of 100).",
         "",
-        "| side | " + " | ".join(label for _, label, _ in _ANSWERS) + " |",
-        "|---|" + "---:|" * len(_ANSWERS),
-        *(
-            f"| {BY_NAME[side].label if side in BY_NAME else side} | "
-            + " | ".join(_interval(kinds.get("all", {}).get(key), form) for key, _, form in _ANSWERS)
-            + " |"
-            for side, kinds in answers.items()
+        *_table(
+            ["side", *(label for label, _ in _ANSWERS.values())],
+            {
+                _label(side): [
+                    _told(find(answers, side, "all", name), digits) for name, (_, digits) in _ANSWERS.items()
+                ]
+                for side in answers or ["adapter"]
+            },
         ),
-        *([] if answers else ["| adapter | " + " | ".join(NOT_MEASURED for _ in _ANSWERS) + " |"]),
         "",
         "Bits per byte of held-out replies, lower is better:",
         "",
-        "| model | " + " | ".join(_KINDS) + " |",
-        "|---|" + "---:|" * len(_KINDS),
-        *(
-            f"| {model} | " + " | ".join(_interval(_entry(kinds, kind), "{:.3f}") for kind in _KINDS) + " |"
-            for model, kinds in (bits or {"adapter": {}}).items()
+        *_table(
+            ["model", *_KINDS],
+            {_label(model): [_told(find(bits, model, kind), 3) for kind in _KINDS] for model in bits or ["adapter"]},
         ),
         *(["", _FILES] if metrics else []),
     ]
@@ -61,24 +60,17 @@ def tables(metrics: Metrics) -> list[str]:
 
 def metrics_index(repository: str, datasets: list[str], metrics: Metrics) -> list[dict[str, Any]]:
     """The numbers of the adapter as the hub's model-index; none where nothing was measured."""
-    results = [_result(datasets, kind, values) for kind, values in _by_kind(metrics) if values]
+    results = [_result(datasets, kind, values) for kind in _KINDS if (values := _of_adapter(metrics, kind))]
     return [{"name": repository.partition("/")[2], "results": results}] if results else []
 
 
-def _by_kind(metrics: Metrics) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """What was measured of the adapter on each kind of held-out data."""
-    answers, bits = (_section(metrics, key).get("adapter", {}) for key in ("answers", "bits_per_byte"))
-    for kind in _KINDS:
-        found = {(key, label): _entry(answers.get(kind, {}), key) for key, label, _ in _ANSWERS}
-        found["bits_per_byte", "bits per byte"] = _entry(bits, kind)
-        yield (
-            kind,
-            [
-                {"type": key, "value": entry["value"], "name": label}
-                for (key, label), entry in found.items()
-                if entry and entry["value"] is not None
-            ],
-        )
+def _of_adapter(metrics: Metrics, kind: str) -> list[dict[str, Any]]:
+    """What was measured of the adapter on a kind of held-out data."""
+    found = {(name, label): find(metrics, "answers", "adapter", kind, name) for name, (label, _) in _ANSWERS.items()}
+    found["bits_per_byte", "bits per byte"] = find(metrics, "bits_per_byte", "adapter", kind)
+    return [
+        {"type": name, "value": measured.value, "name": label} for (name, label), measured in found.items() if measured
+    ]
 
 
 def _result(datasets: list[str], kind: str, values: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,16 +84,16 @@ def _section(metrics: Metrics, name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _entry(kinds: Any, name: str) -> dict[str, Any] | None:
-    """One measurement; None where it was not made."""
-    found = kinds.get(name) if isinstance(kinds, Mapping) else None
-    return found if isinstance(found, Mapping) and "value" in found else None
+def _table(columns: list[str], rows: Mapping[str, list[str]]) -> list[str]:
+    lines = [f"| {' | '.join([name, *cells])} |" for name, cells in rows.items()]
+    return [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1), *lines]
 
 
-def _interval(entry: Mapping[str, Any] | None, form: str) -> str:
-    """A value with its interval."""
-    if not entry or entry.get("value") is None:
+def _label(side: str) -> str:
+    return BY_NAME[side].label if side in BY_NAME else side
+
+
+def _told(measured: Measured | None, digits: int | None) -> str:
+    if measured is None:
         return NOT_MEASURED
-    low, high = entry.get("low"), entry.get("high")
-    interval = f" ({form.format(low)} to {form.format(high)})" if low is not None and high is not None else ""
-    return form.format(entry["value"]) + interval
+    return measured.share() if digits is None else measured.number(digits)

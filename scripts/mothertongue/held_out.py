@@ -79,13 +79,13 @@ def choose(found: Sequence[Prompt], fitting: Sequence[Prompt], seen: Iterable[st
     prompts are taken from messages and file in turn; messages in an order that the seed draws.
     Raises UserError where no prompt is left.
     """
-    taboo = {normalise(text) for text in seen}
+    taboo, room = {normalise(text) for text in seen}, set(fitting)
     account: dict[str, dict[str, Any]] = {}
     left: dict[str, list[Prompt]] = {}
     for kind in KINDS:
         of_kind = [prompt for prompt in found if prompt.kind == kind]
         unseen = [prompt for prompt in of_kind if normalise(prompt.text) not in taboo]
-        short = [prompt for prompt in unseen if prompt in fitting]
+        short = [prompt for prompt in unseen if prompt in room]
         left[kind] = _in_turn(_distinct(short), seed)
         counts = {"found": len(of_kind), "seen_in_training": len(of_kind) - len(unseen)}
         account[kind] = {"count": 0, "from": {}} | counts | {"too_long": len(unseen) - len(short)}

@@ -1,6 +1,7 @@
 """The model hub: asked again where it is busy, its refusals in one line, its files checked when they have come."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from mothertongue.files import sha256
 from mothertongue.progress import say
 
 T = TypeVar("T")
+_QUERY = re.compile(r"(?<=\w)\?[^\s'\"]*=[^\s'\"]*")
 # What to do about what the hub's client raises, and about the answers that it has no error of its own for.
 _REFUSED = {
     "GatedRepoError": "its licence must be accepted on its page, and HF_TOKEN be set to a token of that account",
@@ -48,7 +50,12 @@ def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
 
     `advice` ends it where the hub cannot be reached or has failed.
     """
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         yield
@@ -59,10 +66,15 @@ def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
         refusals = [_REFUSED.get(type(link).__name__) or _REFUSED.get(_status(link)) for link in chain]
         if refusal := next(filter(None, refusals), None):
             raise UserError(f"cannot {what}: {refusal.format(kind=kind)}") from None
+        answered = any(isinstance(link, HfHubHTTPError) for link in chain)
+        # A name or a card that the hub does not take: every line says why.
+        if isinstance(error, HFValidationError) or (type(error) is ValueError and answered):
+            raise UserError(f"cannot {what}: {error}") from None
         known = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError)
-        if not isinstance(error, known) and not any("TransportError" in _kinds(link) for link in chain):
-            raise
-        raise UserError(f"cannot {what}: {_first_line(error)}{advice}") from None
+        if isinstance(error, known) or answered or any("TransportError" in _kinds(link) for link in chain):
+            reasons = dict.fromkeys(map(_first_line, chain if type(error) is RuntimeError else [error]))
+            raise UserError(f"cannot {what}: {' '.join(reasons)}{advice}") from None
+        raise
 
 
 def download(
@@ -126,4 +138,6 @@ def _retry_after(error: BaseException) -> int | None:
 
 
 def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """What an error says first. The query of an address is left out: it may sign an upload."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return _QUERY.sub("", line)

@@ -19,13 +19,16 @@ _HUB_IDS = """
 """
 
 
-def header(found: Iterable[str | None]) -> dict[str, str | list[str]]:
-    """The licences of what something is made from, as `license` of a card's header; nothing where none is known."""
+def header(found: Iterable[str | None], one: bool = False) -> dict[str, str | list[str]]:
+    """The licences of what something is made from, as `license` of a card's header; unknown where none is stated.
+
+    `one` is for a model, of which the hub takes one licence: several become one that has a name of its own.
+    """
     names = list(dict.fromkeys(name.lower() for licence in found if licence for name in licence.split(", ")))
     strange = [name for name in names if name not in _HUB_IDS.split()]
-    if strange:
+    if strange or (one and len(names) > 1):
         return {"license": "other", "license_name": re.sub(r"[^a-z0-9.-]+", "-", "-and-".join(names)).strip("-")}
-    return {"license": names[0] if len(names) == 1 else names} if names else {}
+    return {"license": names[0] if len(names) == 1 else names or "unknown"}
 
 
 def warning(found: Mapping[str, str | None]) -> list[str]:

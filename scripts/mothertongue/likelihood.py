@@ -18,7 +18,7 @@ def bits_per_byte(
 ) -> dict[str, dict[str, Any]]:
     """By model and kind of threads, bits per byte of the assistant's words, end of turn included; None without threads.
 
-    Threads longer than the model's window are cut to it, bytes in proportion.
+    Threads longer than the model's window are cut to it, bytes in proportion; one whose question fills it is left out.
     """
     progress = Progress("evaluate", sum(map(len, kinds.values())), "held-out threads")
     measured: dict[str, dict[str, Any]] = {name: {} for name in evaluated.models}
@@ -28,14 +28,16 @@ def bits_per_byte(
         for thread in threads:
             whole = encode(thread["messages"], evaluated.template, evaluated.tokenizer)
             encoded = whole.cut(evaluated.window) if evaluated.window else whole
-            sizes.append(assistant_bytes(thread) * encoded.targets / whole.targets)
-            for name in evaluated.models:
-                with causal.speaking_as(evaluated.model, name):
-                    nats = causal.negative_log_likelihood(evaluated.model, encoded.input_ids, encoded.labels)
-                bits[name].append(nats / math.log(2))
+            size = assistant_bytes(thread) * encoded.targets / whole.targets
+            if size:
+                sizes.append(size)
+                for name in evaluated.models:
+                    with causal.speaking_as(evaluated.model, name):
+                        nats = causal.negative_log_likelihood(evaluated.model, encoded.input_ids, encoded.labels)
+                    bits[name].append(nats / math.log(2))
             progress.advance()
         for name in evaluated.models:
-            found = ratio(bits[name], sizes, bootstrap) if sum(sizes) else None
+            found = ratio(bits[name], sizes, bootstrap)
             measured[name][kind] = found and found | {"bytes": round(sum(sizes))}
     progress.finish()
     return measured

@@ -16,18 +16,21 @@ class Measured:
     high: float | None
     n: int | None
 
-    def share(self) -> str:
-        """As a percentage with its interval: `83% (62-100)`."""
-        return f"{100 * self.value:.0f}%{self._interval(100, 0)}"
+    def share(self, sized: bool = False) -> str:
+        """As a percentage with its interval: `83% (62–100)`; `sized` adds n, as in `83% (62–100, n 24)`."""
+        return self._told(100, 0, "%", sized)
 
-    def number(self, digits: int) -> str:
-        """As a number with its interval."""
-        return f"{self.value:.{digits}f}{self._interval(1, digits)}"
+    def number(self, digits: int, sized: bool = False) -> str:
+        """As a number with its interval, and n where it is asked for."""
+        return self._told(1, digits, "", sized)
 
-    def _interval(self, factor: float, digits: int) -> str:
-        if self.low is None or self.high is None:
-            return ""
-        return f" ({factor * self.low:.{digits}f}–{factor * self.high:.{digits}f})"
+    def _told(self, factor: float, digits: int, unit: str, sized: bool) -> str:
+        beside = []
+        if self.low is not None and self.high is not None:
+            beside.append(f"{factor * self.low:.{digits}f}–{factor * self.high:.{digits}f}")
+        if sized and self.n is not None:
+            beside.append(f"n {self.n:,}")
+        return f"{factor * self.value:.{digits}f}{unit}" + (f" ({', '.join(beside)})" if beside else "")
 
 
 def find(metrics: Any, *path: str) -> Measured | None:

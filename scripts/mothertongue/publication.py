@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ Files = dict[str, Path]
 _LEFT_OUT = re.compile(r"(\..*|checkpoint-\d+|.*\.checkpoints|.*\.tensorboard|.*tfevents.*|.*\.log|logs|runs|ref)")
 # The hub makes it, and needs it.
 _HUBS_OWN = ".gitattributes"
+_ADVICE = "; publish again later: what has been sent is not sent again"
+# Characters that a repository's name cannot have.
 _REFUSED = re.compile(r"[^A-Za-z0-9._-]+|-{2,}|\.{2,}")
 
 
@@ -33,11 +36,21 @@ def short_name(source: str) -> str:
 def adapter_names(base_models: Mapping[str, str], lang: str) -> dict[str, str]:
     """The repository's name of each variant's adapter ("" is the language's own), by the base models of all.
 
-    A variant is named after its base model too, and after itself where another adapter has the same.
+    A variant is named after its base model too, and after itself where another adapter has the same. Raises UserError
+    where two would have one repository: the hub does not tell capitals from small letters.
     """
-    bases = {variant: short_name(model) for variant, model in base_models.items()}
-    alone = {variant: not variant or list(bases.values()).count(base) == 1 for variant, base in bases.items()}
-    return {variant: repository_name(base, lang, "" if alone[variant] else variant) for variant, base in bases.items()}
+    plain = {variant: repository_name(short_name(model), lang) for variant, model in base_models.items()}
+    taken = [name.lower() for name in plain.values()]
+    names: dict[str, str] = {}
+    for variant, name in plain.items():
+        shared = variant and taken.count(name.lower()) > 1
+        names[variant] = repository_name(short_name(base_models[variant]), lang, variant) if shared else name
+    for one, other in combinations(names, 2):
+        if names[one].lower() == names[other].lower():
+            raise UserError(
+                f"variants: {one or 'the own adapter'} and {other} would share {names[one]}; rename {other}"
+            )
+    return names
 
 
 def check_namespace(namespace: str | None) -> None:
@@ -47,10 +60,13 @@ def check_namespace(namespace: str | None) -> None:
 
 
 def check_token() -> str:
-    """The token of the environment. Raises UserError where there is none."""
+    """The token of the environment. Raises UserError where there is none, or what cannot be one."""
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token:
         raise UserError("HF_TOKEN is not set: publishing needs a token of the hub there, with the right to write")
+    # Sent all the same, it would stand in the error of the client's HTTP library.
+    if not re.fullmatch(r"[!-~]+", token):
+        raise UserError("HF_TOKEN is no token: there is a space, a line break or a strange letter in it; set it again")
     return token
 
 
@@ -84,7 +100,7 @@ def push(repository: str, kind: str, private: bool, files: Files, token: str) ->
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with hub.errors(f"publish to {repository} on the hub", kind):
+    with hub.errors(f"publish to {repository} on the hub", kind, _ADVICE):
         there = hub.patiently(lambda: _find_or_create(api, repository, kind, private))
         commit = hub.patiently(lambda: _commit(api, repository, kind, files))
     if there.private != private:
@@ -120,7 +136,10 @@ def _commit(api: Any, repository: str, kind: str, files: Files) -> str:
     there = {file.rfilename: file for file in info.siblings if file.rfilename != _HUBS_OWN}
     changed = [name for name, path in files.items() if name not in there or _differs(path, there[name])]
     operations = [CommitOperationAdd(name, files[name]) for name in changed]
-    operations += [CommitOperationDelete(name) for name in there if name not in files]
+    gone = [name for name in there if name not in files]
+    operations += [CommitOperationDelete(name) for name in gone]
+    if gone:
+        say(f"{repository}: not in what is published, and deleted there: {', '.join(gone)}")
     if not operations:
         return info.sha
     # Named after what it was compared with, a commit is refused where another came between.

@@ -52,11 +52,11 @@ def adapter_files(material: Material, scratch: Path) -> Files:
     base, header = record["base_model"], cards.read_header(_read(material.dataset_card))
     evaluation = files_of(material.evaluation) if material.evaluation else {}
     metrics = read_json(evaluation["metrics.json"]) if "metrics.json" in evaluation else {}
-    licences = header.get("license", "other")
+    licences = header.get("license_name") or header.get("license") or []
     published = Published(
         material.repository,
         [material.dataset, *header.get("source_datasets", [])],
-        licences if isinstance(licences, list) else [header.get("license_name") or licences],
+        licences if isinstance(licences, list) else [licences],
         metrics,
     )
     if not base["hub_id"]:

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mothertongue import message_flow, pages, run_costs, sides
+from mothertongue.languages import UNSPACED
 from mothertongue.measured import Measured, find
 from mothertongue.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report_data import Json, Run
 
-KINDS = {"native": "native", "translated": "translated", "all": "all"}
+KINDS = ("native", "translated", "all")
 TEXTS = {"native": "native", "translated": "translated", "english": "English"}
 # By name: what it is called, and whether it is a share.
 MEASURES = {
@@ -37,6 +38,7 @@ STEPS = {
     "fetch_base_model": "fetch the base model",
     "tune": "tune",
     "evaluate": "evaluate",
+    "harness": "measure by the harness’s tasks",
 }
 
 
@@ -61,9 +63,11 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         few_models=FEW_MODELS,
         few_languages=FEW_LANGUAGES,
         models=models_of(run.metrics),
-        kinds={kind: label for kind, label in KINDS.items() if any_side(run.metrics, kind)},
+        kinds=[kind for kind in KINDS if any_side(run.metrics, kind)],
         texts=TEXTS,
         measures=MEASURES,
+        # What a line, and a repeated sequence, are measured in.
+        units="letters" if run.lang in UNSPACED else "words",
         left_out=left_out(run.metrics),
         find=lambda *path: find(run.metrics, *path),
         plot_titles=PLOT_TITLES,

@@ -66,16 +66,23 @@ class Step:
         return sum(job.gpus * (job.seconds or 0) for job in on_gpus) / 3600
 
 
-def read(results: Path | None, lang: str, folder: str, models: Iterable[Path], pivots: Iterable[str]) -> list[Step]:
+def read(
+    results: Path | None,
+    lang: str,
+    folder: str,
+    models: Iterable[Path],
+    adapters: Iterable[Path],
+    pivots: Iterable[str],
+) -> list[Step]:
     """The steps that made an adapter and its evaluation, in order; those without a benchmark have no jobs.
 
     `folder` is the adapter's own within the language's (`variants/x/`, or empty), `models` are those that were fetched,
-    `pivots` the source languages that went through English.
+    `adapters` those that were tuned, `pivots` the source languages that went through English.
     """
     if results is None:
         return []
-    models = sorted(path.relative_to(results) for path in models if path.is_relative_to(results))
-    of_kind = {kind: [str(path) for path in models if path.parts[1] == kind] for kind in ("translation", "base")}
+    fetched = sorted(_within(results, models))
+    of_kind = {kind: [path for path in fetched if path.split("/")[1] == kind] for kind in ("translation", "base")}
     patterns = {
         "fetch": ["source/messages"],
         "split": ["source/shards"],
@@ -87,8 +94,9 @@ def read(results: Path | None, lang: str, folder: str, models: Iterable[Path], p
         "preferences": [f"{lang}/preferences/*"],
         "fetch_chat_template": [path.replace("/base/", "/templates/") for path in of_kind["base"]],
         "fetch_base_model": of_kind["base"],
-        "tune": [f"{lang}/{folder}sft/adapter", f"{lang}/{folder}adapter"],
+        "tune": _within(results, adapters),
         "evaluate": [f"{lang}/{folder}evaluation"],
+        "harness": [f"{lang}/{folder}harness"],
     }
     return [Step(name, tuple(_jobs(results, paths))) for name, paths in patterns.items()]
 
@@ -96,6 +104,11 @@ def read(results: Path | None, lang: str, folder: str, models: Iterable[Path], p
 def total(steps: Iterable[Step]) -> Step:
     """All steps as one."""
     return Step("total", tuple(job for step in steps for job in step.jobs))
+
+
+def _within(results: Path, paths: Iterable[Path]) -> list[str]:
+    """Paths as they are below the results; those that are elsewhere are not of the run."""
+    return [path.relative_to(results).as_posix() for path in paths if path.is_relative_to(results)]
 
 
 def _jobs(results: Path, patterns: Iterable[str]) -> list[Job]:

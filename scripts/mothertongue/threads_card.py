@@ -15,9 +15,10 @@ def threads_card(
     language and licence are taken; `accounting` has what scripts/threads.py counted, by split.
     """
     threads = {split: counts["threads"] for split, counts in accounting.items()}
-    title = f"Threads of {dataset_header['pretty_name']}"
+    title = f"Threads of {dataset_header.get('pretty_name', dataset)}"
     header = {
-        "language": dataset_header["language"],
+        "language": dataset_header.get("language"),
+        "language_bcp47": dataset_header.get("language_bcp47"),
         "license": dataset_header.get("license"),
         "license_name": dataset_header.get("license_name"),
         "pretty_name": title,

@@ -92,7 +92,7 @@ def test_the_table_of_all_languages(reports, open_page, width):
     assert page.evaluate("document.documentElement.scrollWidth") == width and page.evaluate(OUTSIDE) == []
     assert page.locator("tbody tr").count() == 2
     page.get_by_role("link", name="Portuguese").click()
-    assert page.locator("h1").inner_text() == "A chat model that learned Portuguese"
+    assert page.locator("h1").inner_text() == "A chat model tuned to answer in Portuguese"
     page.go_back()
     # There is no page of Hebrew to go to.
     assert page.get_by_role("link").count() == 1

@@ -9,8 +9,12 @@ import time
 
 import pytest
 from hub import Hub
+from hypothesis import given
+from hypothesis import strategies as st
 from published import write_adapter
 
+from mothertongue import hub as client
+from mothertongue.errors import UserError
 from mothertongue.publication import adapter_names, repository_name, short_name
 
 TOKEN = "hf_RecognisableSecretOfTheTest"
@@ -121,9 +125,23 @@ def test_a_busy_hub_is_asked_again(hub, publisher):
     ]  # fmt: skip
 
 
+def test_an_upload_that_the_hub_refuses_is_said_in_one_line(hub, publisher):
+    hub.trouble("PUT /lfs", status=400, times=9)
+    line = publisher.fail()
+    assert "Error while uploading" in line and "400" in line and "publish again later" in line
+
+
+def test_what_signs_an_upload_is_not_said():
+    address = "https://store.example/path/file"
+    with pytest.raises(UserError) as found, client.errors("publish", "model"):
+        raise OSError(f"Server error '503' for url '{address}?X-Amz-Signature=abc&x=y'\nsecond")
+    assert str(found.value) == f"cannot publish: Server error '503' for url '{address}'"
+
+
 def test_a_repository_stays_as_visible_as_it_is(hub, publisher):
     hub.add("model", "me/tiny-nl", {"old.txt": b"?"})
     done = publisher.run()
+    assert "me/tiny-nl: not in what is published, and deleted there: old.txt" in done.stderr
     assert done.returncode == 0 and not publisher.repo.private and "old.txt" not in publisher.repo.head.files
     assert "me/tiny-nl is public and stays so: publication.private (private) counts where a repository is new" in (
         done.stdout + done.stderr
@@ -144,13 +162,28 @@ def test_a_dry_run_asks_nobody(hub, publisher):
     ("options", "token", "expected"),
     [
         ((), "", "HF_TOKEN is not set"),
+        ((), "hf_one\nhf_two", "HF_TOKEN is no token"),
+        ((), "hf_clé", "HF_TOKEN is no token"),
         ((), "hf_unknown", "the hub does not accept the token in HF_TOKEN"),
         (("--repo", "others/tiny-nl"), TOKEN, "the token in HF_TOKEN does not allow it"),
         (("--folder", "results"), TOKEN, "no such file"),
     ],
 )
 def test_what_cannot_be_published_is_said_in_one_line(publisher, options, token, expected):
-    assert expected in publisher.fail(*options, token=token)
+    line = publisher.fail(*options, token=token)
+    assert expected in line and not (token and token[-6:] in line)
+
+
+def test_a_card_that_the_hub_does_not_take_is_said_in_one_line(publisher):
+    assert '"language" is not a code: dutch' in publisher.fail("--target", "dutch")
+    assert "cannot publish to me/a b on the hub: " in publisher.fail("--repo", "me/a b")
+
+
+def test_a_base_model_without_a_known_licence_can_be_published(publisher):
+    record = publisher.folder / "adapter/training.json"
+    record.write_text(record.read_text().replace('"llama2"', "null"))
+    publisher.succeed()
+    assert b"license: unknown" in publisher.repo.head.files["README.md"].content
 
 
 def test_names_are_what_the_hub_takes_and_no_two_adapters_share_one():
@@ -161,3 +194,20 @@ def test_names_are_what_the_hub_takes_and_no_two_adapters_share_one():
     assert adapter_names(bases, "nl") == {
         "": "Base-nl", "qwen": "Qwen-nl", "dpo": "Base-nl-dpo", "one": "Same-nl-one", "two": "Same-nl-two",
     }  # fmt: skip
+    assert adapter_names({"": "a/base", "x": "b/Base"}, "nl") == {"": "base-nl", "x": "Base-nl-x"}
+    with pytest.raises(UserError, match="a--b and a-b would share Base-nl-a-b; rename a-b"):
+        adapter_names({"": "a/Base", "a--b": "a/Base", "a-b": "a/Base"}, "nl")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["", "a", "b", "a-b", "a--b", "A"]), st.sampled_from(["o/B", "p/b", "q/b-nl", "x" * 96])
+    )
+)
+def test_adapters_have_repositories_of_their_own_or_are_refused(bases):
+    try:
+        names = adapter_names(bases, "nl")
+    except UserError:
+        return
+    assert len({name.lower() for name in names.values()}) == len(bases)
+    assert all(len(name) <= 96 for name in names.values())

@@ -47,7 +47,17 @@ def test_a_datasets_licences_are_those_of_its_sources():
     assert header["license"] == ["apache-2.0", "cc-by-nc-4.0"] and "source_datasets" not in header
     assert "**Not for commercial use**: the licence of f/nllb@1 forbids it." in card
     assert card_header(dataset(licence="My own"))["license_name"] == "my-own"
-    assert licences.header([None, ""]) == {}
+    assert "- OpenAssistant/oasst1: not stated" in dataset(licence="")
+    assert licences.header([None, ""]) == {"license": "unknown"}
+
+
+def test_a_languages_code_is_one_that_the_hub_takes():
+    card = dataset_card("zh-Hant", "Chinese (Traditional)", "a/b", "mit", ACCOUNTING, {}, {"total": QUALITY}, {})
+    assert not card_errors(card, "dataset")
+    assert card_header(card)["language"] == ["zh"] and card_header(card)["language_bcp47"] == ["zh-Hant"]
+    counts = {"train": {"threads": 1, "trees": {}, "messages": {}}}
+    threads = threads_card("Chinese", "me/t", "me/d", card_header(card), counts)
+    assert card_header(threads)["language_bcp47"] == ["zh-Hant"]
 
 
 def test_the_datasets_card_on_the_hub_loads_from_there():
@@ -84,8 +94,8 @@ def test_the_adapters_card_has_what_was_measured():
         ("bits_per_byte", 0.9),
     }
     assert [m["value"] for m in english["metrics"]] == [0.9] and native["dataset"]["type"] == "me/oasst1_nl"
-    assert "| base model | 25% (0% to 50%) | 50% (25% to 75%) | 0.500 (0.250 to 0.750) | not measured |" in card
-    assert "| adapter | 1.500 (1.250 to 1.750) | not measured | 0.900 (0.800 to 1.000) |" in card
+    assert "| base model | 25% (0–50) | 50% (25–75) | 0.500 (0.250–0.750) | not measured |" in card
+    assert "| adapter | 1.500 (1.250–1.750) | not measured | 0.900 (0.800–1.000) |" in card
     assert "12 native, 0 translated. In brackets: 95% intervals" in card
     assert "base model owner/tiny: llama2" in card and "data me/oasst1_nl: apache-2.0" in card
 
@@ -94,6 +104,18 @@ def test_the_adapters_card_has_what_was_measured():
 def test_what_was_not_measured_is_said(metrics):
     card = adapter(metrics)
     assert "model-index" not in card_header(card) and card.count("not measured") > 4
+
+
+def test_an_adapter_inherits_what_forbids_commercial_use_of_its_data():
+    for found, name in ((["apache-2.0"], None), (["apache-2.0", "cc-by-nc-4.0"], "llama2-and-cc-by-nc-4.0")):
+        published = Published("me/tiny-nl", ["me/oasst1_nl"], found, {})
+        card = adapter_card("nl", "Dutch", RECORD, "chat_template.jinja", published)
+        header = card_header(card)
+        assert header["license"] == ("other" if name else "llama2") and header.get("license_name") == name
+        assert not card_errors(card, "model")
+        assert ("**Not for commercial use**: the licence of me/oasst1_nl forbids it." in card) == bool(name)
+    unknown = adapter_card("nl", "Dutch", RECORD, "chat_template.jinja", Published("me/t", ["me/d"], [], {}))
+    assert "- data me/d: not stated" in unknown
 
 
 def test_a_base_model_that_is_not_on_the_hub_is_named_without_its_folder():

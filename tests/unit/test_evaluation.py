@@ -1,6 +1,9 @@
 """What an evaluation asks, measures and draws; the models themselves answer in the workflow tests."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -132,6 +135,54 @@ def test_examples_are_short_first_exchanges():
     assert [turn["content"] for turn in example["messages"]] == ["q", "r"]
 
 
+def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
+    """Counted, they would make n too large, and an interval of a few threads no number."""
+    from peft import LoraConfig, get_peft_model
+
+    from mothertongue import causal, likelihood, prompts
+    from mothertongue.evaluated import Evaluated
+
+    tokenizer = causal.load_tokenizer(tiny_base)
+    template = prompts.with_tokens_of(prompts.read_template(Path("config/templates/chatml.jinja")), tokenizer)
+    model = get_peft_model(causal.load_base(tiny_base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
+    models = Evaluated(model, ["base", "adapter"], tokenizer, template, "none")
+    long, cut, short = thread("a", "?" * 2000, "r"), thread("b", "q", "r " * 2000), thread("c", "q", "r")
+    found = likelihood.bits_per_byte(models, {NATIVE: [long, cut, short], "english": [long]}, Bootstrap())["base"]
+    assert found[NATIVE]["n"] == 2 and found[NATIVE]["low"] > 0 and 1 < found[NATIVE]["bytes"] < 4000
+    assert found["english"] is None
+
+
+def test_fewer_prompts_at_once_where_the_memory_runs_out(tiny_base, monkeypatch):
+    import torch
+
+    from mothertongue import causal
+
+    model, tokenizer = causal.load_base(tiny_base), causal.load_tokenizer(tiny_base)
+    prompts = [tokenizer(text)["input_ids"] for text in ("a", "b c", "d e f", "g", "h i", "j")]
+    whole = causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4))
+    generate, sizes = model.generate, []
+
+    def tight(**values):
+        sizes.append(len(values["input_ids"]))
+        if sizes[-1] > room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return generate(**values)
+
+    monkeypatch.setattr(model, "generate", tight)
+    room = 2
+    assert causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4), batch_size=5) == whole
+    assert sizes == [5, 2, 2, 2]
+    room = 0
+    with pytest.raises(UserError, match="out of memory for one prompt of 2 tokens"):
+        causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4))
+
+
+@pytest.mark.parametrize("option", ["--examples=-1", "--seed=-1"])
+def test_numbers_below_zero_are_refused_in_one_line(option):
+    done = subprocess.run([sys.executable, "scripts/evaluate.py", option], capture_output=True, text=True)
+    assert done.returncode == 2 and "-1 is below 0" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_answers_are_judged():
     prompts = [Prompt(NATIVE, "Como?", "f"), Prompt(TRANSLATED, "Quem?", "id", "A casa é muito bonita hoje.")]
     texts = [("a b c d a b c d a b c d", False), ("A casa é muito bonita hoje.", True)]
@@ -168,8 +219,8 @@ def found():
 
 def test_metrics_are_told_in_words(found):
     told = "\n".join(metrics.lines(found))
-    assert "bits per byte, SFT adapter: translated 0.900 (0.810 to 0.990, n 12), english 0.800 (n 1)" in told
-    assert "answers in the language, adapter + system prompt: 75% (68% to 82%, n 12)" in told
+    assert "bits per byte, SFT adapter: translated 0.900 (0.810–0.990, n 12), english 0.800 (n 1)" in told
+    assert "answers in the language, adapter + system prompt: 75% (68–82, n 12)" in told
 
 
 @pytest.mark.parametrize("plot", evaluation_plots.PLOTS)
@@ -181,6 +232,13 @@ def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
     assert "n = 12" in text and ("bits a byte" in text or "% of the answers" in text) and "95% intervals" in text
     sides = [side.label for side in SIDES if plot == "language" or side.name == side.model]
     assert all(label in text for label in sides)
+
+
+def test_shares_are_drawn_on_an_axis_of_all_answers(found):
+    for side in found["answers"].values():
+        side[NATIVE] = side[NATIVE] | {"in_language": {"value": 0.0, "low": 0.0, "high": 0.0, "n": 12}}
+    (panel,) = evaluation_plots.answers_in_language(found, "Portuguese").axes
+    assert panel.get_xlim()[0] == 0 and panel.get_xlim()[1] > 100 and max(panel.get_xticks()) == 100
 
 
 def test_plots_of_a_language_that_cannot_be_identified_say_so(found, tmp_path):

@@ -5,10 +5,10 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from report_runs import SVG, metrics, report, write_run
+from report_runs import SVG, TRAINING, metrics, report, write_run
 from running import program
 
-from mothertongue import configuration, message_flow, run_costs
+from mothertongue import closing, configuration, message_flow, run_costs
 from mothertongue.languages import direction
 from mothertongue.measured import NOT_MEASURED, find
 
@@ -149,7 +149,7 @@ def test_what_is_missing_is_not_measured(tmp_path):
 def test_no_native_prompts_and_a_language_that_cannot_be_told(tmp_path):
     write_run(tmp_path, "pt", native=False, known=False)
     said = texts(report(tmp_path, "pt", tmp_path / "report.html"))
-    assert f"Answers in Portuguese {NOT_MEASURED}" in said["header"]
+    assert f"Answers in Portuguese {NOT_MEASURED} lid.176, by which answers are judged, does not know" in said["header"]
     assert "Bits per byte of Portuguese 1.83 → 1.60" in said["header"]
     assert "native (" not in said["evaluation"].split("Held-out text")[0].split("sense.")[1]
     assert f"base model {NOT_MEASURED} {NOT_MEASURED} 40% 20–60" in said["evaluation"]
@@ -196,8 +196,31 @@ def test_a_half_written_benchmark_has_no_jobs(tmp_path):
     file = tmp_path / "benchmarks/pt/dataset.jsonl"
     file.parent.mkdir(parents=True)
     file.write_text('{"s": 3.0, "cpu_')
-    steps = {step.name: step for step in run_costs.read(tmp_path, "pt", "", [], [])}
+    steps = {step.name: step for step in run_costs.read(tmp_path, "pt", "", [], [], [])}
     assert steps["combine"].jobs == () and steps["combine"].seconds is None
+
+
+def test_the_costs_are_of_the_adapters_that_it_was_made_with(tmp_path):
+    write_run(tmp_path, "pt")
+    (tmp_path / "benchmarks/pt/variants/dpo").mkdir(parents=True)
+    for name in ("variants/dpo/adapter", "variants/other", "sft/adapter"):
+        path = tmp_path / f"benchmarks/pt/{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"s": 10.0}\n')
+    adapters = [tmp_path / "pt/adapter", tmp_path / "pt/variants/dpo/adapter", tmp_path.parent / "elsewhere"]
+    steps = {step.name: step for step in run_costs.read(tmp_path, "pt", "variants/dpo/", [], adapters, [])}
+    assert [job.seconds for job in steps["tune"].jobs] == [86.0, 10.0]
+
+
+def test_what_is_written_without_spaces_is_counted_in_letters(tmp_path):
+    write_run(tmp_path, "ja")
+    said = texts(report(tmp_path, "ja", tmp_path / "report.html"))["evaluation"]
+    assert "every line of five letters or more" in said and "sequences of four letters" in said
+
+
+def test_the_terminal_says_what_training_read():
+    assert closing.training(TRAINING).startswith("Training: 20 threads, 3 steps, loss 3.70 -> 2.50, ")
+    assert "Training: 7 preference pairs," in closing.training(TRAINING | {"data": {"pairs": 7}})
 
 
 def test_settings_that_differ_are_told_by_their_dotted_keys():

@@ -24,7 +24,7 @@ def test_the_report_says_what_the_files_say(built):
     assert re.search(rf'<tspan class="count">{total["messages"]}</tspan><tspan[^>]*>messages<', page)
     source = json.loads((project.root / "results/demo/source/fetched.json").read_text())
     assert all(checksum in page for checksum in source["resolved"].values())
-    assert "tuning.lora.rank" in page and "A chat model that learned Portuguese" in page
+    assert "tuning.lora.rank" in page and "A chat model tuned to answer in Portuguese" in page
     # Times come from the run's own benchmarks.
     for step in ("fetch the dataset", "translate", "tune", "evaluate"):
         assert f'<th scope="row">{step}</th>' in page
