@@ -44,9 +44,9 @@ class Chosen:
 
 
 def normalise(text: str) -> str:
-    """The letters and digits of a text, without case, accents' composition, punctuation and spacing."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(character for character in folded if character.isalnum())
+    """The letters (vowel signs too) and digits of a text, composed, without case, punctuation and spacing."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(character for character in folded if unicodedata.category(character)[0] in "LMN")
 
 
 def by_kind(threads: Iterable[Thread], dataset: pa.Table) -> dict[str, list[Thread]]:

@@ -70,6 +70,13 @@ def test_a_prompt_that_training_has_seen_in_any_spelling_is_removed():
         choose(found, seen=[prompt.text for prompt in found])
 
 
+def test_texts_that_differ_in_their_vowels_are_two():
+    assert held_out.normalise("ทำ!") == held_out.normalise("ทำ") != held_out.normalise("ทา")
+    assert held_out.normalise("कि") != held_out.normalise("की") and held_out.normalise("STRASSE") == held_out.normalise(
+        "Straße"
+    )
+
+
 def test_what_users_say_in_threads_and_preferences_counts_as_seen():
     pair = {"prompt": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}], "chosen": []}
     assert held_out.texts_of([thread("x", "a", "b")], [pair]) == ["a", "c"]
