@@ -20,6 +20,8 @@ MEASURES = {
 # More than so many are in a list that opens.
 FEW_MODELS = 4
 FEW_LANGUAGES = 12
+# Of fewer native prompts or threads a number says too little to head the page.
+ENOUGH = 10
 PLOT_TITLES = {
     "language": "Answers in the language, by side",
     "bits_per_byte": "Bits per byte of held-out text, by model",
@@ -50,6 +52,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         run=run,
         names=names,
         kind=main_kind(run.metrics),
+        text=main_text(run.metrics),
         headline=headline(run.metrics),
         picture_of_flow=message_flow.svg(flow, f"The flow of {run.name} messages; the table below has its numbers"),
         by_source=by_source(run.accounting),
@@ -80,8 +83,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
 
 def headline(metrics: Json | None) -> dict[str, Measured | None]:
     """The numbers of the box at the top, base model and adapter: answers in the language, and bits per byte."""
-    kind = main_kind(metrics)
-    text = "native" if find(metrics, "bits_per_byte", "adapter", "native") else "translated"
+    kind, text = main_kind(metrics), main_text(metrics)
     return {
         f"{side} {name}": find(metrics, *path)
         for side in ("base", "base_system_prompt", "adapter")
@@ -93,8 +95,18 @@ def headline(metrics: Json | None) -> dict[str, Measured | None]:
 
 
 def main_kind(metrics: Json | None) -> str:
-    """The prompts that count most: those that people wrote in the language, where there are some; else all."""
-    return "native" if any_side(metrics, "native") else "all"
+    """The prompts that count most: those that people wrote in the language, where there are enough; else all."""
+    return "native" if _enough(find(metrics, "answers", "adapter", "native", "ended")) else "all"
+
+
+def main_text(metrics: Json | None) -> str:
+    """The held-out replies that count most: native ones, where there are enough or no others; else translated ones."""
+    native, translated = (find(metrics, "bits_per_byte", "adapter", kind) for kind in ("native", "translated"))
+    return "native" if _enough(native) or not translated else "translated"
+
+
+def _enough(found: Measured | None) -> bool:
+    return found is not None and found.n is not None and found.n >= ENOUGH
 
 
 def any_side(metrics: Json | None, kind: str) -> bool:

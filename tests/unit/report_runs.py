@@ -67,7 +67,7 @@ def metrics(lang, native=True, known=True):
         "answers": {side: {kind: answers(side, n) for kind, n in kinds.items()} for side in values},
         "bits_per_byte": {
             model: {
-                "native": measured(numbers[0], 0.1, 7, 9) if native else None,
+                "native": measured(numbers[0], 0.1, 17, 9) if native else None,
                 "translated": measured(numbers[1], 0.1, 8, 9),
                 "english": measured(numbers[2], 0.1, 9, 9),
             }

@@ -8,7 +8,7 @@ import pytest
 from report_runs import SVG, TRAINING, metrics, report, write_run
 from running import program
 
-from mothertongue import closing, configuration, message_flow, run_costs
+from mothertongue import closing, configuration, message_flow, report_page, run_costs
 from mothertongue.languages import direction
 from mothertongue.measured import NOT_MEASURED, find
 
@@ -50,6 +50,22 @@ def test_the_headline_has_the_three_numbers(page):
     assert "Answers in Portuguese 30% → 69%" in said and "on 12 held-out prompts written in the language" in said
     assert "Bits per byte of Portuguese 1.75 → 1.58" in said
     assert "Messages that came through 64 of 77" in said and "1 flagged, 3 failed, 9 excluded" in said
+
+
+def test_few_native_prompts_and_threads_do_not_head_the_page():
+    def bits(native, translated):
+        kinds = {"native": native, "translated": translated}
+        found = {kind: {"value": 1.5, "low": None, "high": None, "n": n} if n else None for kind, n in kinds.items()}
+        return {"bits_per_byte": {"adapter": found}, "answers": {"adapter": {"native": {"ended": found["native"]}}}}
+
+    assert [report_page.main_text(bits(*ns)) for ns in ((10, 9), (9, 3), (1, 0), (0, 5))] == [
+        "native",
+        "translated",
+        "native",
+        "translated",
+    ]
+    assert [report_page.main_kind(bits(n, 9)) for n in (10, 9, 0)] == ["native", "all", "all"]
+    assert report_page.main_kind(None) == "all"
 
 
 def test_what_it_was_built_from(page):
