@@ -15,7 +15,6 @@ sys.path.append(str(Path("scripts").resolve()))
 from mothertongue import configuration, engines, licences, publication, references, routes, slurm_jobs, source_files
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
-from mothertongue.messages import SPLITS
 from mothertongue.routes import ENGLISH
 
 os.environ |= {
@@ -39,6 +38,7 @@ DEFAULTS = configuration.read(Path("config/config.yaml"))
 config |= configuration.coerce(config, SCHEMA)
 checked(configuration.check, config, SCHEMA)
 
+SPLITS = ("train", "validation")
 LANGUAGES = read_languages(Path("config/languages.tsv"))
 SHARDS = {language: config["source"]["shards"].get(language, 1) for language in config["source"]["languages"]}
 SHARD_NAMES = [f"{language}/{shard}" for language, count in SHARDS.items() for shard in range(count)]
@@ -49,7 +49,7 @@ wildcard_constraints:
     lang="|".join(map(re.escape, LANGUAGES)),
     source="[a-z]+",
     shard=r"\d+",
-    split="train|validation",
+    split="|".join(SPLITS),
     model="[^/]+",
     # The adapter's own folder: none, or one of the variants'; and within it that of the SFT adapter which DPO goes on from.
     variant="(variants/[^/]+/)?",

@@ -8,10 +8,10 @@ Span = tuple[int, int]
 _FENCE = re.compile(r"[ \t>]*(?:[-*+][ \t]+|\d+[.)][ \t]+)?(?P<fence>`{3,}(?=[^`]*$)|~{3,4}(?!~))")
 _NAMED_FENCE = re.compile(r"[ \t>]*`{3,}\w[^`]*$")
 # A fence that opens at the end of a line of prose: "Here it is: ```python".
-_LATE_FENCE = re.compile(r"(?:[^`]++|`[^`]++`(?!`))*+(?P<fence>`{3,})[\w+#.-]*[ \t]*$")
+_LATE_FENCE = re.compile(r"(?>(?:[^`]++|`[^`]++`(?!`))*)(?P<fence>`{3,})[\w+#.-]*[ \t]*$")
 
 # What a cell of a spreadsheet computes, its brackets balanced down to the third pair.
-CELL = r"=(?<![\w=<>!]=)[A-Z]{2,}\((?:[^()\n]|\((?:[^()\n]|\([^()\n]*+\))*+\))*+\)"
+CELL = r"=(?<![\w=<>!]=)[A-Z]{2,}\((?>(?:[^()\n]|\((?>(?:[^()\n]|\([^()\n]*+\))*)\))*)\)"
 _WORD = re.compile(r"[^\W\d_]{2}")
 # Signs of code in a line, once strings, addresses and comments are taken out of it.
 _LITERAL = re.compile(CELL + r"|\"[^\"]*+\"|(?<!\w)'[^']*+'|\$[^$]*+\$|\w{2,10}://\S+|(?:#|//)[ ].*")

@@ -2,6 +2,8 @@
 
 Code, links, formulas, markup and emoji mean the same in every language, and translation models damage them. The time is
 linear in the text: each pattern stops where it could itself begin again, or looks its end up in a table made once.
+Groups that repeat without going back are atomic, (?>(...)*): Python before 3.11.5 takes possessive ones wrongly (its
+issue 106052).
 """
 
 import re
@@ -24,7 +26,7 @@ _PICTOGRAPH = (
     "[\u203c\u2049\u2139\u2190-\u21ff\u231a-\u23ff\u25a0-\u27bf\u2934\u2935\u2b00-\u2bff\u3030"
     "\U0001f000-\U0001faff][\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*+"
 )
-_EMOJI = rf"(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTOGRAPH}(?:\u200d{_PICTOGRAPH})*+)++"
+_EMOJI = rf"(?>(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTOGRAPH}(?>(?:\u200d{_PICTOGRAPH})*))+)"
 # Control characters, private code points, halves of a pair: models drop them, tokenizers refuse some.
 _NO_TEXT = "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ue000-\uf8ff\ufffc-\uffff\U000f0000-\U0010ffff]"
 # Symbols that small models do not know, and the characters of the word around them: of no script that has no spaces.
@@ -42,15 +44,15 @@ _LATIN = re.compile(r"ca|cs|da|de|en|eo|es|et|eu|fi|fr|gl|hr|hu|id|it|lt|lv|nb|n
 _FOREIGN = f"\u0400-\u1cff\u2c80-\u2dff\u3005{UNSPACED_LETTERS}\ufb1d-\ufdff\ufe70-\ufefc"
 _HOST = rf"(?:{_W}|[.:@%-](?={_W}))"
 # Less the sentence's punctuation; and prose may follow a host at once.
-_URL_REST = rf"(?:/(?=[{UNSPACED_LETTERS}])|(?:\({_URL_CHARACTER}*+\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»؟،؛۔।]))"
+_URL_REST = rf"(?:/(?=[{UNSPACED_LETTERS}])|(?:\((?>{_URL_CHARACTER}*)\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»؟،؛۔।]))"
 _DOMAIN = rf"\.(?:com|org|net|edu|gov|info|io)(?!{_W})"
 _FOLDER = r"[^\s<>:\"|?*,;\\]+"
-_ARGUMENTS = r"(?:\((?:[^(),\s]|,[ ]?|\([^()\s]*+\))*+\))"
+_ARGUMENTS = r"(?:\((?>(?:[^(),\s]|,[ ]?|\([^()\s]*+\))*)\))"
 _RANGE, _SUM = (rf"[ \u00a0]?[{signs}][ \u00a0]?" for signs in ("-/", "+*×÷=^<>≈≤≥≠−"))
 _IN_BRACKETS = rf"\([0-9][0-9.,]*+(?:(?:{_RANGE}|{_SUM})[0-9.,]++)?\)"
 _NUMBER = rf"(?:[0-9][0-9.,:]*|{_IN_BRACKETS})%?"
 # Something more than "2-3" or "1/2", which prose has.
-_SUM_GOES_ON = rf"%?(?:{_RANGE}{_NUMBER}){{0,4}}+{_SUM}{_NUMBER}(?:(?:{_RANGE}|{_SUM}){_NUMBER})*(?<![.,:])"
+_SUM_GOES_ON = rf"%?(?>(?:{_RANGE}{_NUMBER}){{0,4}}){_SUM}{_NUMBER}(?:(?:{_RANGE}|{_SUM}){_NUMBER})*(?<![.,:])"
 
 
 def _has(mark: str) -> Need:
@@ -74,12 +76,12 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
         (
             _has("\\"),  # formulas, then commands
             r"(?P<paired>\\begin\{[A-Za-z]+\*?\})",
-            rf"\\\[(?<!\\\\\[)(?P<escaped>(?:{_INSIDE}|\$|\\[^\[\]\r\n]|\\(?=[\r\n]))++)\\\]",
-            rf"\\\((?<!\\\\\()(?P<escaped>(?:{_INSIDE}|\$|\\[^()\r\n])++)\\\)",
-            rf"\\(?<!{_W}\\)(?<!\\\\)[A-Za-z]++\*?(?:\{{(?:[^{{}}\s]|\{{[^{{}}\s]*+\}})*+\}})*+",
+            rf"\\\[(?<!\\\\\[)(?P<escaped>(?>(?:{_INSIDE}|\$|\\[^\[\]\r\n]|\\(?=[\r\n]))+))\\\]",
+            rf"\\\((?<!\\\\\()(?P<escaped>(?>(?:{_INSIDE}|\$|\\[^()\r\n])+))\\\)",
+            rf"\\(?<!{_W}\\)(?<!\\\\)[A-Za-z]++\*?(?>(?:\{{(?>(?:[^{{}}\s]|\{{[^{{}}\s]*+\}})*)\}})*)",
         ),
         # What Markdown escapes: names with underscores, marks, amounts.
-        (_has("\\_"), r"(?a:\w(?<![\w\\].)\w*+(?:\\_\w++)++)"),
+        (_has("\\_"), r"(?a:\w(?<![\w\\].)\w*+(?>(?:\\_\w++)+))"),
         (_has("\\"), r"\\[*_|#~<>]", r"\\\$(?:[0-9][0-9.,]*(?<![.,]))?"),
         (_has("~~"), r"~~(?<!~~~)(?!~)"),
         (
@@ -92,32 +94,32 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
         (_has("{"), r"\{\{[^{}\n]{1,60}\}\}|\{%[^{}\n]{1,60}%\}|\{[A-Za-z_][\w.]{0,40}\}"),
         (
             _has("$"),  # formulas, then variables
-            rf"\$\$(?<![\\$]\$\$)(?!\$)(?P<dollars>(?:{_INSIDE}|\\.?|\$(?!\$))++)\$\$(?!\$)",
-            rf"\$(?<!{_W}\$)(?<![\\$]\$)(?![\s$])(?P<dollars>(?:[^$\\\r\n]|\\[^\r\n])++)\$(?<!\s\$)(?:(?!{_W}|\$)|(?=(?:th|s)\b))",
+            rf"\$\$(?<![\\$]\$\$)(?!\$)(?P<dollars>(?>(?:{_INSIDE}|\\.?|\$(?!\$))+))\$\$(?!\$)",
+            rf"\$(?<!{_W}\$)(?<![\\$]\$)(?![\s$])(?P<dollars>(?>(?:[^$\\\r\n]|\\[^\r\n])+))\$(?<!\s\$)(?:(?!{_W}|\$)|(?=(?:th|s)\b))",
             rf"\$(?<!{_W}\$)(?:[A-Z_][A-Z0-9_]++(?!{_W}|\$)|\{{\w+\}})",
         ),
         (
             _has("<"),  # strings of chat formats; elements of code, comments, tags. "<insert a name here>" is prose
             r"<</?SYS>>|<[|｜][^|｜<>\s]{1,40}[|｜]>",
             r"(?P<paired><(?:pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>)",
-            r"<!--(?:(?!<!--|-->)[\s\S])*+-->|<![A-Za-z][^<>]*+>|<\?(?:(?!<\?|\?>)[\s\S])*+\?>",
+            r"<!--(?>(?:(?!<!--|-->)[\s\S])*)-->|<![A-Za-z][^<>]*+>|<\?(?>(?:(?!<\?|\?>)[\s\S])*)\?>",
             r"</?[A-Za-z](?:[\w:.-]*+(?:[ ](?:checked|disabled))?[ ]*+/?>|[^\s<>']++>|(?=[^<>\n]*?(?:\w=|://))[^<>\n]*+>)",
-            r"<[A-Za-z][\w:.-]*+(?:\s++[\w:@.-]++=(?:\"[^\"<>]*+\"|'[^'<>]*+'))++\s*+/?>",
+            r"<[A-Za-z][\w:.-]*+(?>(?:\s++[\w:@.-]++=(?:\"[^\"<>]*+\"|'[^'<>]*+'))+)\s*+/?>",
         ),
         (_has("&"), r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6});"),
         (
             _has("["),  # strings of chat formats; the target of a link, a reference, a footnote
             r"\[/?(?:INST|IMG|[A-Z]+_[A-Z_]+)\]",
-            r"\((?<=\]\()[^()\s]*+(?:\([^()\s]*+\)[^()\s]*+)*+(?:[ \t]++\"[^\"\n]*+\")?\)",
+            r"\((?<=\]\()[^()\s]*+(?>(?:\([^()\s]*+\)[^()\s]*+)*)(?:[ \t]++\"[^\"\n]*+\")?\)",
             r"\[(?<=\]\[)[^\[\]\n]*+\]",
             r"\[\^[^\[\]\s]{1,40}\]",
         ),
         # Addresses: of pages, of people, of folders on another machine.
-        (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://{_HOST}*+{_URL_REST}(?<!//)"),
-        (_has("www."), rf"www\.(?<!{_W}www\.)(?:{_W}|-)++\.(?={_W}){_HOST}*+{_URL_REST}"),
+        (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://(?>{_HOST}*){_URL_REST}(?<!//)"),
+        (_has("www."), rf"www\.(?<!{_W}www\.)(?>(?:{_W}|-)+)\.(?={_W})(?>{_HOST}*){_URL_REST}"),
         (
             _has("@"),
-            r"(?a:[\w.+%-](?<![\w.+%-].)[\w.+%-]*+@(?:[\w-]+(?:\.[\w-]+)++|[\w-]++(?=:[\w.~-]*/))"
+            r"(?a:[\w.+%-](?<![\w.+%-].)[\w.+%-]*+@(?:[\w-]+(?>(?:\.[\w-]+)+)|[\w-]++(?=:[\w.~-]*/))"
             r"(?::[\w.~-]*/[\w./~-]*)?(?<!\.))",
         ),
         (
@@ -132,9 +134,9 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             rf"[A-Za-z](?<!{_W}.):\\(?:{_FOLDER}(?:[ ](?=[A-Z0-9(]){_FOLDER}){{0,3}}\\)*[^\s<>:\"|?*,;]+(?<![.)'])",
         ),
         (_has("--"), rf"--(?<![^\s(\"'\[{UNSPACED_LETTERS}]--)(?a:[a-z][\w-]*+)(?:=[^\s,;)]+|(?![^\n-]*\w--))"),
-        (_has("_"), rf"(?a:[A-Za-z](?<![\w.].)(?=[\w.]*[A-Za-z0-9]__?[A-Za-z0-9])\w*+(?:\.\w++)*+){_ARGUMENTS}?"),
-        (_has("()"), r"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.\w++)*+)\(\)"),
-        (re.compile(r"\.\w+\(").search, rf"(?a:[A-Za-z_](?<![\w.].)\w*+(?:\.[A-Za-z_]\w*+)++){_ARGUMENTS}"),
+        (_has("_"), rf"(?a:[A-Za-z](?<![\w.].)(?=[\w.]*[A-Za-z0-9]__?[A-Za-z0-9])\w*+(?>(?:\.\w++)*)){_ARGUMENTS}?"),
+        (_has("()"), r"(?a:[A-Za-z_](?<![\w.].)\w*+(?>(?:\.\w++)*))\(\)"),
+        (re.compile(r"\.\w+\(").search, rf"(?a:[A-Za-z_](?<![\w.].)\w*+(?>(?:\.[A-Za-z_]\w*+)+)){_ARGUMENTS}"),
         (
             re.compile(r"[A-Z](?<=[a-z].)[a-z]").search,
             rf"[a-z](?<!{_W}.)(?<!\..)[a-z]+(?:[A-Z][a-z0-9]+)+(?!{_W}){_ARGUMENTS}?",
@@ -153,9 +155,9 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
 
 _FOREIGN_LETTER = re.compile(f"[{_FOREIGN}]")
 _FOREIGN_WORD = rf"[^\W{_FOREIGN}]*+[{_FOREIGN}][\w{_FOREIGN}]*+"
-_FOREIGN_WORDS = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}(?:[ ,.!?'-]{{1,2}}{_FOREIGN_WORD})*+")
+_FOREIGN_WORDS = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}(?>(?:[ ,.!?'-]{{1,2}}{_FOREIGN_WORD})*)")
 _NUMBER_BEFORE = r"(?<=[0-9])[0-9.,]*+(?<=[0-9])[ ]"
-_NEAR_AFTER = rf"(?:(?![,;:!?.]|[A-Za-z]{{1,15}}://){_NEAR})*+"
+_NEAR_AFTER = rf"(?>(?:(?![,;:!?.]|[A-Za-z]{{1,15}}://){_NEAR})*)"
 _SYMBOLS, _SYMBOLS_AND_GREEK = (
     re.compile(rf"{_NEAR}(?<!{_NEAR}.)(?:(?<=[{symbol}])|(?:{_NUMBER_BEFORE})?{_NEAR}*[{symbol}]){_NEAR_AFTER}")
     for symbol in (_SYMBOL, _SYMBOL + _GREEK)

@@ -22,12 +22,12 @@ Range = tuple[int, int, list[Span]]  # where a segment starts and ends, and the 
 
 # What a line begins with: quote marks, headings, list markers, check boxes, footnotes.
 _MARKERS = re.compile(
-    r"[ \t\u00a0\u3000\u200b\ufeff]*+(?:>[ \t]?|[-=]>[ \t]*|#{1,6}[ \t]+|[-*+–—][ \t]+|\(?\d{1,4}[.)]{1,2}[ \t]+"
+    r"[ \t\u00a0\u3000\u200b\ufeff]*+(?>(?:>[ \t]?|[-=]>[ \t]*|#{1,6}[ \t]+|[-*+–—][ \t]+|\(?\d{1,4}[.)]{1,2}[ \t]+"
     r"|\(?[A-Za-z]\)[ \t]+|(?:[A-Za-z]|[IVXivx]{1,5})\.[ \t]+(?![A-Za-z]\.)|\*\*\d{1,4}[.)]\*\*[ \t]+|\[[ xX]\][ \t]+"
     r"|\[\^?\w+\]:[ \t]+"
     # Without a space: bullets, a dash before a capital letter, what is counted in brackets, circles or Chinese.
     r"|[•·‣][ \t]*|[-–—](?=[A-ZÀ-ÞА-Я¿¡])|\(?\d{1,4}\)(?=[^\W\d_])|（\d{1,4}）|[①-⒛][ \t]*"
-    r"|(?:\d{1,4}|[一二三四五六七八九十]{1,3})[、．）][ \t]*|[ \t]+)*+"
+    r"|(?:\d{1,4}|[一二三四五六七八九十]{1,3})[、．）][ \t]*|[ \t]+)*)"
 )
 _CLOSING_HASHES = re.compile(r"[ \t]#+$")
 # A bold name before what is said of it ("**Flour:** two cups", "**Flour** - two cups"), or a bold line.

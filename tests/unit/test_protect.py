@@ -1,6 +1,7 @@
 """What is code, markup or data stays; prose beside it is translated."""
 
 import re
+from pathlib import Path
 
 import pytest
 from translators import translated
@@ -262,3 +263,10 @@ def test_no_script_is_foreign_in_its_own_language():
 )
 def test_prose_of_scripts_without_spaces_touches_what_is_kept(text, expected):
     assert kept(text) == expected
+
+
+def test_no_pattern_repeats_a_group_possessively():
+    """Python before 3.11.5, which Debian 12 has, matches such patterns wrongly."""
+    for path in Path("scripts").rglob("*.py"):
+        found = re.search(r"(?<!\\)\)(?:[*+?]|\{+[0-9,]+\}+)\+", path.read_text(encoding="utf-8"))
+        assert not found, f"{path}: {found}"
