@@ -98,7 +98,11 @@ def test_rules_list_their_script_and_the_modules_it_imports(engine):
     for rule, files in inputs.items():
         script = Path(f"scripts/{rule}.py")
         assert str(script) in files
-        listed = {f.removeprefix("scripts/mothertongue/").removesuffix(".py") for f in files if f.startswith("scripts/mothertongue/")}
+        listed = {
+            f.removeprefix("scripts/mothertongue/").removesuffix(".py")
+            for f in files
+            if f.startswith("scripts/mothertongue/")
+        }
         needed = closure(script)
         if rule in WITH_ENGINE:
             module = f"engines/{engine.replace('-', '_')}"
