@@ -1,12 +1,16 @@
 """What went wrong, said in one line."""
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 # What the hub's client raises where it is switched off, as it is in all steps but those that fetch.
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
+# Seconds in which the first of several processes meets what another has met.
+_PATIENCE = 60
 
 
 class UserError(Exception):
@@ -35,12 +39,23 @@ def run(main: Callable[[], None]) -> None:
     _end(0)
 
 
+def _leave_it_to_the_first(code: int) -> None:
+    """Wait for the launcher to end this process, as it does once the first has said the line and ended.
+
+    Where this one ended before, the launcher would end the first, and nobody would have said it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
+    time.sleep(_PATIENCE)
+
+
 def _end(code: int, message: str = "", own: bool = False) -> None:
     rank = os.environ.get("RANK", "0")
     process = f"process {rank}: " if own and "LOCAL_RANK" in os.environ else ""
     line = f"{Path(sys.argv[0]).name}: error: {process}{' '.join(message.split())}" if message else ""
     if "LOCAL_RANK" in os.environ:
-        if line and (own or rank == "0"):
+        if line and not own and rank != "0":
+            _leave_it_to_the_first(code)
+        if line:
             print(line, file=sys.stderr)
         # Torch's gloo may wait for ever where its last reference goes: a thread of its own waits for the interpreter.
         sys.stdout.flush()

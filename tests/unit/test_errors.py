@@ -1,7 +1,9 @@
 """What ends a program is said in one line, or is a bug with its traceback."""
 
+import os
 import subprocess
 import sys
+import time
 
 ASKING = """
 import sys
@@ -30,3 +32,22 @@ def test_a_step_that_asks_the_network_fails_at_once_with_one_line():
 def test_a_bug_has_its_traceback():
     code, lines = ended("1 / 0")
     assert code == 1 and lines[0].startswith("Traceback") and lines[-1].startswith("ZeroDivisionError")
+
+
+def test_of_several_processes_the_first_says_the_line_whichever_ends_first():
+    """The launcher ends all of them once one has ended: the others wait for that, and say nothing."""
+    code = "import sys; sys.path.insert(0, 'scripts')\nfrom mothertongue.errors import UserError, run\n"
+    code += "def main():\n    print('met', flush=True)\n    raise UserError('no data')\nrun(main)"
+
+    def start(rank):
+        environment = os.environ | {"RANK": rank, "LOCAL_RANK": rank}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes)
+
+    second, first = start("1"), start("0")
+    assert first.communicate(timeout=60) == ("met\n", "-c: error: no data\n") and first.returncode == 1
+    assert second.stdout.readline() == "met\n"
+    time.sleep(0.5)
+    assert second.poll() is None
+    second.terminate()
+    assert second.communicate(timeout=60) == ("", "") and second.returncode == 1
