@@ -1,6 +1,7 @@
 """Every test runs in the project's root."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import settings
 
 # Read when the hub's client is imported, which may be while tests are collected.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# A shell in whose background the tests run has them ignore Ctrl-C, and with them the programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Threads that wait must not spin: tests run side by side, on as many cores as each of them would take.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
