@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mothertongue import gpus, held_out
-from mothertongue.arguments import natural, positive
+from mothertongue.arguments import add_quantization, natural, positive
 from mothertongue.errors import run
 from mothertongue.files import read_json, read_jsonl, read_lines, whole_file, write_json, write_jsonl
 from mothertongue.intervals import Bootstrap
@@ -25,12 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--sft-adapter", type=Path, help="the adapter that a DPO adapter goes on from, to compare with")
     parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
-    parser.add_argument(
-        "--quantization",
-        choices=("auto", "nf4", "int8", "none"),
-        default="auto",
-        help="of the base model; auto: as the adapter was trained (default)",
-    )
+    add_quantization(parser)
     parser.add_argument("--threads", type=Path, required=True, help="validation threads that scripts/threads.py wrote")
     parser.add_argument("--dataset", type=Path, required=True, help="validation split that scripts/combine.py wrote")
     parser.add_argument(

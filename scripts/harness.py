@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from mothertongue import gpus
-from mothertongue.arguments import natural, positive
+from mothertongue.arguments import add_quantization, natural, positive
 from mothertongue.errors import run
 from mothertongue.files import write_json
 from mothertongue.progress import say
@@ -18,12 +18,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
-    parser.add_argument(
-        "--quantization",
-        choices=("auto", "nf4", "int8", "none"),
-        default="auto",
-        help="of the base model; auto: as the adapter was trained (default)",
-    )
+    add_quantization(parser)
     parser.add_argument("--tasks", nargs="+", required=True, help="names of tasks, or YAML files")
     parser.add_argument("--limit", type=positive, help="examples of each task at most (default: all)")
     parser.add_argument("--batch-size", type=positive, default=8, help="examples read at once (default: 8)")

@@ -27,12 +27,13 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path) -> list[Encoded]:
 def measure(name: str, model: Any, threads: Sequence[Encoded]) -> float | None:
     """The perplexity of a model; None where there are no threads."""
     progress = Progress(f"perplexity: {name}", len(threads), "held-out threads")
-    nats, window = 0.0, causal.window(model)
-    for thread in (thread.cut(window) if window else thread for thread in threads):
+    nats, tokens, window = 0.0, 0, causal.window(model)
+    for whole in threads:
+        thread = whole.cut(window) if window else whole
         nats += causal.negative_log_likelihood(model, thread.input_ids, thread.labels)
+        tokens += thread.targets
         progress.advance()
     progress.finish()
-    tokens = sum((thread.cut(window) if window else thread).targets for thread in threads)
     return math.exp(nats / tokens) if tokens else None
 
 
