@@ -14,6 +14,7 @@ rule merge:
             "files",
             "hub",
             "licences",
+            "linear_layers",
             "lora",
             "measured",
             "merged_model",
@@ -67,8 +68,10 @@ rule perplexity:
             "files",
             "gpus",
             "hub",
+            "linear_layers",
             "lora",
             "merging",
+            "packed_format",
             "perplexity",
             "plain_templates",
             "progress",
@@ -97,7 +100,7 @@ rule perplexity:
     resources:
         mem_mb=more_if_tried_again(24000),
         runtime=more_if_tried_again(60),
-        gpu=lambda wildcards: min(1, checked(find_variant, wildcards.variant)["gpus"]),
+        gpu=on_its_gpu,
         disk_mb=15000,
     params:
         most=config["evaluation"]["threads"],
@@ -150,11 +153,44 @@ rule convert_to_gguf:
         """
 
 
+rule check_shapes:
+    input:
+        script="scripts/check_shapes.py",
+        library=library("errors", "files", "gguf_quantization", "linear_layers", "packed_format", "progress"),
+        base_model=exported_base_model,
+    output:
+        "{results}/{lang}/{variant}export/shapes/{form}.json",
+    log:
+        "{results}/logs/{lang}/{variant}export/shapes/{form}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/shapes/{form}.jsonl"
+    wildcard_constraints:
+        form="|".join([*QUANTIZATIONS, *PACKED]),
+    # Before all work that would be for nothing.
+    priority: 10
+    localrule: True
+    conda:
+        "../envs/tuning.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+        disk_mb=10,
+    shell:
+        r"""
+        python {input.script} \
+            --base-model {input.base_model:q} \
+            --form {wildcards.form:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
 rule quantize:
     input:
         script="scripts/quantize.py",
         library=library("arguments", "errors", "files", "gguf_quantization", "progress"),
         after=once_split,
+        shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
         model="{results}/{lang}/{variant}export/gguf/f16.gguf",
     output:
         "{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
@@ -209,6 +245,123 @@ rule gguf_perplexity:
             --model {input.model:q} \
             --tokens {input.tokens:q} \
             --threads {threads} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule calibrate:
+    input:
+        script="scripts/calibrate.py",
+        library=library(
+            "adapter_card",
+            "arguments",
+            "calibration",
+            "cards",
+            "causal",
+            "errors",
+            "evaluation_tables",
+            "fetching",
+            "files",
+            "gpus",
+            "hub",
+            "licences",
+            "linear_layers",
+            "measured",
+            "merged_model",
+            "packed_format",
+            "progress",
+            "prompts",
+            "references",
+            "sides",
+            "threads_file",
+            "trees",
+            "turns",
+        ),
+        after=once_split,
+        shapes="{results}/{lang}/{variant}export/shapes/{form}.json",
+        adapter=exported_adapter,
+        merged=rules.merge.output.merged,
+        threads="{results}/{lang}/threads/train.jsonl",
+    output:
+        model=directory("{results}/{lang}/{variant}export/{form}"),
+    log:
+        "{results}/logs/{lang}/{variant}export/{form}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/{form}.jsonl"
+    wildcard_constraints:
+        form="|".join(PACKED),
+    conda:
+        "../envs/auto_round.yaml"
+    threads: 8
+    resources:
+        mem_mb=more_if_tried_again(32000),
+        runtime=more_if_tried_again(720),
+        gpu=on_its_gpu,
+        disk_mb=15000,
+    params:
+        name=language_name,
+        calibration=lambda wildcards: [f"--{name}={value}" for name, value in EXPORT["calibration"].items()],
+    shell:
+        r"""
+        python {input.script} \
+            --model {input.merged:q} \
+            --adapter {input.adapter:q} \
+            --threads {input.threads:q} \
+            --form {wildcards.form:q} \
+            {params.calibration:q} \
+            --name {params.name:q} \
+            --gpus {resources.gpu} \
+            --output {output.model:q} 2>&1 | tee {log:q}
+        """
+
+
+rule calibrated_perplexity:
+    input:
+        script="scripts/calibrated_perplexity.py",
+        library=library(
+            "causal",
+            "errors",
+            "evaluated",
+            "fetching",
+            "files",
+            "gpus",
+            "hub",
+            "linear_layers",
+            "lora",
+            "merging",
+            "packed_format",
+            "perplexity",
+            "plain_templates",
+            "progress",
+            "prompts",
+            "references",
+            "weight_files",
+        ),
+        after=once_split,
+        model="{results}/{lang}/{variant}export/{form}",
+        tokens=rules.perplexity.output.tokens,
+    output:
+        "{results}/{lang}/{variant}export/perplexity/{form}.json",
+    log:
+        "{results}/logs/{lang}/{variant}export/perplexity/{form}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/perplexity/{form}.jsonl"
+    wildcard_constraints:
+        form="|".join(PACKED),
+    conda:
+        "../envs/tuning.yaml"
+    threads: 8
+    resources:
+        mem_mb=more_if_tried_again(24000),
+        runtime=more_if_tried_again(60),
+        gpu=on_its_gpu,
+        disk_mb=10,
+    shell:
+        r"""
+        python {input.script} \
+            --model {input.model:q} \
+            --tokens {input.tokens:q} \
+            --gpus {resources.gpu} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -311,7 +464,10 @@ rule export_card:
         merged=rules.merge.output.merged,
         modelfile=rules.write_modelfile.output[0],
         gguf=gguf_files,
-        perplexities=gguf_perplexities,
+        packed=expand("{{results}}/{{lang}}/{{variant}}export/{form}", form=EXPORT["packed"]),
+        perplexities=expand(
+            "{{results}}/{{lang}}/{{variant}}export/perplexity/{form}.json", form=EXPORT["gguf"] + EXPORT["packed"]
+        ),
         models=rules.perplexity.output.models,
         beside=for_other_trainers,
     output:
@@ -331,6 +487,7 @@ rule export_card:
     params:
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
         gguf=gguf_names,
+        packed=given("--packed", EXPORT["packed"]),
         base_model=named_base_model,
         name=language_name,
     shell:
@@ -339,6 +496,7 @@ rule export_card:
             --adapter {input.adapter:q} \
             --folder {params.folder:q} \
             --gguf {params.gguf:q} \
+            {params.packed:q} \
             --base-model {params.base_model:q} \
             --name {params.name:q} \
             --output {output:q} 2>&1 | tee {log:q}

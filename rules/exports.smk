@@ -4,6 +4,12 @@ EXPORT = config["export"]
 QUANTIZATIONS = [
     name for name in SCHEMA["properties"]["export"]["properties"]["gguf"]["items"]["enum"] if name != "f16"
 ]
+PACKED = SCHEMA["properties"]["export"]["properties"]["packed"]["items"]["enum"]
+
+
+def on_its_gpu(wildcards):
+    """One GPU, where the adapter is tuned on any."""
+    return min(1, checked(find_variant, wildcards.variant)["gpus"])
 
 
 def exported_adapter(wildcards):
@@ -111,12 +117,6 @@ def gguf_names(wildcards):
 def gguf_files(wildcards):
     checked(find_variant, wildcards.variant)
     return [f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export/{name}" for name in gguf_names(wildcards)]
-
-
-def gguf_perplexities(wildcards):
-    return expand(
-        "{results}/{lang}/{variant}export/perplexity/{quantization}.json", quantization=EXPORT["gguf"], **wildcards
-    )
 
 
 def for_other_trainers(wildcards):

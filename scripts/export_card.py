@@ -15,6 +15,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--folder", type=Path, required=True, help="folder of the exports")
     parser.add_argument("--gguf", nargs="+", required=True, help="the GGUF files in it, such as gguf/q4_k_m.gguf")
+    parser.add_argument("--packed", nargs="*", default=[], help="the folders of packed weights in it: gptq, awq")
     parser.add_argument("--base-model", required=True, help="id on the hub, or folder, as the card is to name it")
     parser.add_argument("--name", required=True, help="English name of the language")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
@@ -23,15 +24,20 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    folder, merged = arguments.folder, arguments.folder / "merged"
-    measured, merge_base = read_json(folder / "perplexity/models.json"), read_record(merged)["merge_base"]
-    found = {path.stem: read_json(path)["perplexity"] for path in (folder / "perplexity").glob("*.json")}
-    weights = sorted(f"merged/{path.name}" for path in merged.glob("*.safetensors"))
-    perplexities = found | {Path(name).stem: measured["perplexity"][f"merged, {merge_base}"] for name in weights}
-    files = export_card.exported(folder, [*weights, *arguments.gguf], perplexities)
+    folder = arguments.folder
+    measured, merge_base = read_json(folder / "perplexity/models.json"), read_record(folder / "merged")["merge_base"]
+
+    def lost(form: str) -> float | None:
+        return read_json(folder / f"perplexity/{form}.json")["perplexity"]
+
+    files = dict.fromkeys(export_card.weights(folder, "merged"), measured["perplexity"][f"merged, {merge_base}"])
+    files |= {name: lost(Path(name).stem) if name.startswith("gguf/") else None for name in arguments.gguf}
+    for form in arguments.packed:
+        files |= dict.fromkeys(export_card.weights(folder, form), lost(form))
     record = read_json(arguments.adapter / "training.json")
     with whole_file(arguments.output) as partial:
-        text = export_card.card(record, arguments.name, arguments.base_model, merge_base, files, measured)
+        exported = export_card.exported(folder, files)
+        text = export_card.card(record, arguments.name, arguments.base_model, merge_base, exported, measured)
         partial.write_text(text, encoding="utf-8")
     say(f"export_card: {len(files)} files -> {arguments.output}")
 

@@ -37,6 +37,11 @@ def python(*lines: str) -> list[str]:
     return ["```python", *lines, "```"]
 
 
+def shell(*lines: str) -> list[str]:
+    """Commands as they stand in a card."""
+    return ["```sh", *lines, "```"]
+
+
 def size_category(rows: int) -> str:
     """The hub's name for a dataset's size."""
     return next((name for limit, name in _SIZES if rows < limit), "n>1M")

@@ -10,11 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig, TextStreamer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    TextStreamer,
+)
 from transformers.utils import logging
 
 from mothertongue.errors import OwnError, UserError
 from mothertongue.files import read_json
+
+# The files of a tokenizer and its chat template.
+TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json")
 
 logging.disable_progress_bar()
 # It warns of kernels that are not installed, wherever it is imported.
@@ -113,6 +123,18 @@ def load_base(folder: Path, quantization: str = "none", dtype: str = "auto", sha
     if quantization == "nf4":
         _keep_gradients(model)
     return model
+
+
+def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
+    """The model of a folder's configuration with other weights, unquantised. Raises UserError where they do not fit."""
+    config = AutoConfig.from_pretrained(folder)
+    del config.quantization_config
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            None, config=config, state_dict=weights, dtype=compute_dtype(), device_map={"": _place()}
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from None
 
 
 def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:

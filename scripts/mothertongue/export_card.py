@@ -8,6 +8,7 @@ from typing import Any
 from mothertongue.adapter_card import base_name
 from mothertongue.files import sha256
 
+PACKED = ("gptq", "awq")
 # The ranks that vLLM takes as --max-lora-rank.
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -22,11 +23,16 @@ class Exported:
     perplexity: float | None
 
 
-def exported(folder: Path, names: Iterable[str], perplexities: Mapping[str, float | None]) -> list[Exported]:
-    """The files of a folder by name. A perplexity is known by the file's name without folder and ending."""
+def weights(folder: Path, model: str) -> list[str]:
+    """The weight files of a model in the export's folder, by name."""
+    return sorted(f"{model}/{path.name}" for path in (folder / model).glob("*.safetensors"))
+
+
+def exported(folder: Path, perplexities: Mapping[str, float | None]) -> list[Exported]:
+    """The files of a folder, from the perplexity of each by its name."""
     return [
-        Exported(name, path.stat().st_size / 1e6, sha256(path), perplexities.get(path.stem))
-        for name in names
+        Exported(name, path.stat().st_size / 1e6, sha256(path), perplexity)
+        for name, perplexity in perplexities.items()
         if (path := folder / name)
     ]
 
@@ -63,7 +69,8 @@ def card(
             *_table(["file", "size", "perplexity", "beside the adapter", "SHA-256"], rows),
             "",
             f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
-            " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers."
+            " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers,"
+            " what is packed as gptq or awq unpacked to 16 bits."
             f" `merged/` is made of the base model's {merged_as} weights:",
             "",
             *_table(["model", "perplexity", "beside the adapter"], forms),
@@ -92,6 +99,11 @@ def _commands(record: Mapping[str, Any], name: str, base_model: str, files: Sequ
     commands = {
         "vLLM, the adapter": lora if rank and not record["settings"]["dora"] else None,
         "vLLM, the merged model": f"vllm serve merged --served-model-name {name}",
+        **{
+            f"vLLM, {form.upper()}": f"vllm serve {form} --served-model-name {name}"
+            for form in PACKED
+            if any(file.startswith(f"{form}/") for file in files)
+        },
         "Ollama": f"ollama create {name} -f gguf/Modelfile && ollama run {name}",
         "llama.cpp": f"llama-server -m {quantised} --jinja",
         "llama.cpp, the adapter over a GGUF file of the base model": alone if "adapter.gguf" in files else None,

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,12 @@ def folder_checksums(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file below `folder`, by its relative path, in order."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): sha256(path) for path in files}
+
+
+def copy_files(source: Path, patterns: Iterable[str], target: Path) -> None:
+    """Copy what matches in one folder into another, readable as new files are."""
+    for path in (path for pattern in patterns for path in sorted(source.glob(pattern))):
+        shutil.copyfile(path, target / path.name)
 
 
 def _partial(path: Path) -> Path:

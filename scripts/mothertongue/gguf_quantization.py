@@ -2,6 +2,7 @@
 
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from mothertongue.errors import UserError
@@ -11,18 +12,23 @@ _BLOCK, _K_BLOCK = 32, 256
 
 
 def check_shapes(path: Path, quantization: str) -> int:
-    """How many of the weights fall back to another quantisation, since their rows are not of K-quants' blocks.
-
-    Raises UserError where rows are of no blocks at all.
-    """
+    """What `check_rows` says of a GGUF file."""
     from gguf import GGUFReader
 
     # The first dimension is a row's length; vectors stay as they are.
     rows = Counter(int(tensor.shape[0]) for tensor in GGUFReader(path).tensors if len(tensor.shape) > 1)
+    return check_rows(rows, quantization, path)
+
+
+def check_rows(rows: Mapping[int, int], quantization: str, model: Path) -> int:
+    """How many matrices fall back to another quantisation, since their rows are not of K-quants' blocks.
+
+    `rows` has the number of matrices by the length of their rows. Raises UserError where rows are of no blocks at all.
+    """
     odd = [length for length in rows if length % _BLOCK]
     if odd:
         raise UserError(
-            f"{path}: rows of {odd[0]} weights cannot be quantised to {quantization}: llama.cpp takes multiples of"
+            f"{model}: rows of {odd[0]} weights cannot be quantised to {quantization}: llama.cpp takes multiples of"
             f" {_BLOCK}; use f16"
         )
     return sum(count for length, count in rows.items() if length % _K_BLOCK) if "_k" in quantization else 0

@@ -15,6 +15,16 @@ _WEIGHTS = {
     "full": "The adapter is folded into the weights of the base model as they were fetched.",
     "dequantized": "The adapter is folded into the base model's weights as its training saw them: in nf4, and back.",
 }
+_PACKED = (
+    "The weights of its linear layers are then rounded to 4 bits by AutoRound, on the threads that the adapter was"
+    " trained with, and packed in the format of {}."
+)
+_IN_PYTHON = cards.python(
+    "from transformers import AutoModelForCausalLM, AutoTokenizer",
+    "",
+    "model = AutoModelForCausalLM.from_pretrained(FOLDER)",
+    "tokenizer = AutoTokenizer.from_pretrained(FOLDER)",
+)
 
 
 def check(record: Mapping[str, Any], merge_base: str) -> None:
@@ -33,8 +43,9 @@ def described(record: Mapping[str, Any], merge_base: str) -> str:
     return f"{base_name(base)}@{base['revision']} ({merge_base}) with the {record['lang']} adapter"
 
 
-def card(record: Mapping[str, Any], name: str, merge_base: str) -> str:
-    """The card of the merged model."""
+def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None = None) -> str:
+    """The card of the merged model, or of what it is packed into: gptq or awq."""
+    packed = [_PACKED.format(form.upper())] if form else []
     base, model = record["base_model"], base_name(record["base_model"])
     header = {
         "language": [record["lang"]],
@@ -52,14 +63,9 @@ def card(record: Mapping[str, Any], name: str, merge_base: str) -> str:
             f"# {model}, answering in {name}",
             "",
             f"{model} (revision {base['revision']}) with a LoRA adapter, made by Mothertongue, that teaches it to "
-            f"answer in {name}. {_WEIGHTS[merge_base]}",
+            f"answer in {name}. {' '.join([_WEIGHTS[merge_base], *packed])}",
             "",
-            *cards.python(
-                "from transformers import AutoModelForCausalLM, AutoTokenizer",
-                "",
-                "model = AutoModelForCausalLM.from_pretrained(FOLDER)",
-                "tokenizer = AutoTokenizer.from_pretrained(FOLDER)",
-            ),
+            *(cards.shell("vllm serve FOLDER") if form else _IN_PYTHON),
             "",
             "It was trained with this system prompt:",
             "",
@@ -71,11 +77,13 @@ def card(record: Mapping[str, Any], name: str, merge_base: str) -> str:
     )
 
 
-def write_record(folder: Path, record: Mapping[str, Any], base: Mapping[str, Any], merge_base: str) -> None:
+def write_record(
+    folder: Path, record: Mapping[str, Any], base: Mapping[str, Any], merge_base: str, form: str | None = None
+) -> None:
     """Write `fetched.json` for the files that are in the folder now, as a fetched model has it."""
     content = {
         "reference": f"{base_name(record['base_model'])} with the {record['lang']} adapter",
-        "kind": "merged",
+        "kind": form or "merged",
         "revision": base["revision"],
         "licence": base["licence"],
         "merge_base": merge_base,

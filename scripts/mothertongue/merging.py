@@ -1,13 +1,13 @@
 """An adapter folded into its base model: a model of its own, written shard by shard in the base model's own numbers."""
 
-import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mothertongue import causal
 from mothertongue.errors import UserError
+from mothertongue.files import copy_files
+from mothertongue.linear_layers import linear_layers
 from mothertongue.lora import read_lora
 from mothertongue.plain_templates import without_marks
 from mothertongue.progress import Progress
@@ -17,7 +17,6 @@ FULL, DEQUANTIZED = "full", "dequantized"
 # Of an adapter that is trained on 4 bits: the weights as they were fetched, or as training saw them.
 MERGE_BASES = (FULL, DEQUANTIZED)
 # What belongs to the tokenizer comes from the adapter, with the template that it was trained in.
-_FROM_ADAPTER = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json")
 _FROM_BASE = ("config.json", "generation_config.json", "*.safetensors.index.json", "tokenizer.model")
 
 
@@ -32,33 +31,22 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     missing = [module for module in lora.changes if f"{module}.weight" not in there]
     if missing or not files:
         raise UserError(f"{base}: has no weight '{(missing or ['any'])[0]}.weight' to merge the adapter {adapter} into")
-    quantised = {f"{module}.weight" for module in _linear(base)} & there if merge_base == DEQUANTIZED else set()
+    linear = linear_layers(base) if merge_base == DEQUANTIZED else []
+    quantised = {f"{layer.name}.weight" for layer in linear} & there
     changed = {f"{module}.weight" for module in lora.changes}
 
     def change(name: str, weight: torch.Tensor) -> torch.Tensor:
         weight = _through_nf4(weight.to(causal.as_dtype(dtype))) if name in quantised else weight
         return lora.fold(name.removesuffix(".weight"), weight) if name in changed else weight
 
-    for source, patterns in ((base, _FROM_BASE), (adapter, _FROM_ADAPTER)):
-        for path in (path for pattern in patterns for path in sorted(source.glob(pattern))):
-            shutil.copyfile(path, folder / path.name)
+    copy_files(base, _FROM_BASE, folder)
+    copy_files(adapter, causal.TOKENIZER_FILES, folder)
     template = folder / "chat_template.jinja"
     template.write_text(without_marks(template.read_text(encoding="utf-8")), encoding="utf-8")
     progress = Progress("merge", len(there), "weights")
     for file in files:
         file.rewrite(folder / file.path.name, changed | quantised, change, progress.advance)
     progress.finish()
-
-
-def _linear(base: Path) -> list[str]:
-    """The layers that are quantised when a model is loaded in 4 bits: the linear ones but the last, by name."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
-    last = model.get_output_embeddings()
-    linear = ((name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
-    return [name for name, module in linear if module is not last]
 
 
 def _through_nf4(weight: torch.Tensor) -> torch.Tensor:

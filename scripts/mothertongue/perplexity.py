@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue import causal, evaluated, merging, prompts
+from mothertongue import causal, evaluated, merging, packed_format, prompts
 from mothertongue.fetching import RECORD
 from mothertongue.files import read_json
 from mothertongue.progress import Progress
@@ -54,3 +54,8 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
             name = f"merged, {other}"
             found[name] = measure(name, causal.load_base(Path(scratch)).eval(), threads)
     return found
+
+
+def of_packed(folder: Path, threads: Sequence[Encoded]) -> float | None:
+    """The perplexity of a model in GPTQ's or AWQ's format, computed in 16 bits."""
+    return measure(folder.name, causal.load_weights(folder, packed_format.unpacked(folder)).eval(), threads)

@@ -1,0 +1,57 @@
+"""Write a merged model with weights of 4 bits, in the format of GPTQ or AWQ, for servers with GPUs such as vLLM.
+
+Which way each weight is rounded is chosen by AutoRound, so that the model computes on the language's own threads what
+it did before. Beside the weights stand tokenizer and chat template, a model card, and fetched.json, which says what the
+model is made of and has a checksum of every file.
+"""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import fetching, gpus, merged_model
+from mothertongue.arguments import natural, positive
+from mothertongue.errors import run
+from mothertongue.files import read_json, whole_folder
+from mothertongue.progress import say
+from mothertongue.threads_file import read_threads
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="folder that scripts/merge.py wrote")
+    parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that is merged in it")
+    parser.add_argument("--threads", type=Path, required=True, help="training threads that scripts/threads.py wrote")
+    parser.add_argument("--form", choices=("gptq", "awq"), required=True, help="format to write")
+    parser.add_argument("--sequences", type=positive, default=128, help="pieces of threads to read (default: 128)")
+    parser.add_argument("--length", type=positive, default=2048, help="tokens of a piece (default: 2048)")
+    parser.add_argument(
+        "--steps",
+        type=natural,
+        default=200,
+        help="how often the rounding of a layer is improved (default: 200); 0 rounds to the nearest",
+    )
+    parser.add_argument("--name", required=True, help="English name of the language, for the card")
+    gpus.add_argument(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    threads, merged = read_threads(arguments.threads), fetching.read_record(arguments.model)
+    record = read_json(arguments.adapter / "training.json")
+    gpus.claim(arguments.gpus)
+
+    from mothertongue import calibration
+
+    pieces = calibration.windows(threads, arguments.adapter, arguments.sequences, arguments.length)
+    with whole_folder(arguments.output) as folder:
+        size = calibration.pack(arguments.model, arguments.form, pieces, arguments.steps, folder)
+        card = merged_model.card(record, arguments.name, merged["merge_base"], arguments.form)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        merged_model.write_record(folder, record, merged, merged["merge_base"], arguments.form)
+    say(f"calibrate: {arguments.form}, groups of {size}, {len(pieces)} x {len(pieces[0])} tokens -> {arguments.output}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,38 @@
+"""Measure what a model in the format of GPTQ or AWQ has lost: its perplexity, on the tokens of scripts/perplexity.py.
+
+The packed weights are read by the formats' own description and computed with in 16 bits.
+"""
+
+import argparse
+from pathlib import Path
+
+from mothertongue import gpus
+from mothertongue.errors import run
+from mothertongue.files import read_jsonl, write_json
+from mothertongue.progress import say
+from mothertongue.prompts import Encoded
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="folder that scripts/calibrate.py wrote")
+    parser.add_argument("--tokens", type=Path, required=True, help="held-out threads as tokens")
+    gpus.add_argument(parser)
+    parser.add_argument("--output", type=Path, required=True, help="file to write the perplexity to")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    threads = [Encoded(**row) for row in read_jsonl(arguments.tokens)]
+    gpus.claim(arguments.gpus)
+
+    from mothertongue import perplexity
+
+    found = perplexity.of_packed(arguments.model, threads)
+    write_json(arguments.output, {"perplexity": found})
+    say(f"calibrated_perplexity: {found:.3f}" if found else "calibrated_perplexity: no held-out threads")
+
+
+if __name__ == "__main__":
+    run(main)

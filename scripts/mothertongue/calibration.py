@@ -1,0 +1,83 @@
+"""4-bit weights that do least harm to a language: rounded by AutoRound, which sees the language's own threads.
+
+AutoRound is Cheng et al., "Optimize Weight Rounding via Signed Gradient Descent for the Quantization of LLMs" (2023).
+"""
+
+import os
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mothertongue import causal, packed_format, prompts
+from mothertongue.errors import OwnError, UserError
+from mothertongue.files import copy_files
+from mothertongue.linear_layers import linear_layers
+
+# What AutoRound writes; all else is the merged model's own.
+_WEIGHTS = ("config.json", "quant*_config.json", "*.safetensors", "*.safetensors.index.json")
+_OWN = ("generation_config.json", *causal.TOKENIZER_FILES)
+# What AutoRound calls the formats.
+_FORMATS = {"gptq": "auto_gptq", "awq": "auto_awq"}
+# GPTQ's common form knows no zero point of its own, AWQ's has one a group.
+_SYMMETRIC = {"gptq": True, "awq": False}
+
+
+def windows(threads: Sequence[dict[str, Any]], adapter: Path, count: int, length: int) -> list[list[int]]:
+    """At most `count` pieces of `length` tokens, of threads drawn by chance and put one behind the other.
+
+    The threads are in the template that the adapter was trained in. Of too few tokens for one piece all are one; raises
+    UserError where there are none.
+    """
+    tokenizer = causal.load_tokenizer(adapter)
+    template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
+    tokens: list[int] = []
+    for thread in random.Random(1).sample(threads, len(threads)):
+        if len(tokens) >= count * length:
+            break
+        tokens += prompts.encode(thread["messages"], template, tokenizer).input_ids
+    if not tokens:
+        raise UserError("there are no threads to calibrate on")
+    length = min(length, len(tokens))
+    return [tokens[i : i + length] for i in range(0, min(count * length, len(tokens)) - length + 1, length)]
+
+
+def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, folder: Path) -> int:
+    """Write a model with weights of 4 bits in a format, and all that the model's folder has beside its weights.
+
+    `steps` is how often the rounding of each block of layers is improved; 0 rounds to the nearest, with the scales that
+    suit `pieces` best. Returns the number of weights that share a scale. Raises UserError where the format cannot hold
+    the model's shapes.
+    """
+    size = packed_format.group_size(linear_layers(model), form, model)
+    scheme = {"bits": 4, "group_size": size, "sym": _SYMMETRIC[form], "data_type": "int"}
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        # Set before it is imported: its news of every layer is too much, and its files would lie in the working folder.
+        os.environ |= {"AR_LOG_LEVEL": "ERROR", "AR_WORK_SPACE": f"{scratch}/work"}
+        from auto_round import AutoRound
+        from transformers import AutoModelForCausalLM
+
+        data = [torch.tensor([piece]) for piece in pieces]
+        try:
+            rounding = AutoRound(
+                AutoModelForCausalLM.from_pretrained(model, dtype="auto", use_safetensors=True),
+                tokenizer=causal.load_tokenizer(model),
+                scheme=scheme,
+                dataset=[{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in data],
+                seqlen=len(pieces[0]),
+                nsamples=len(pieces),
+                batch_size=min(8, len(pieces)),
+                iters=steps,
+                device_map=causal.device(),
+                trust_remote_code=False,
+            )
+            _, written = rounding.quantize_and_save(f"{scratch}/packed", format=_FORMATS[form])
+        except (torch.OutOfMemoryError, MemoryError):
+            raise OwnError(f"{model}: out of memory; set export.calibration.length to half of it") from None
+        (packed,) = [written] if isinstance(written, str) else written
+        copy_files(Path(packed), _WEIGHTS, folder)
+    copy_files(model, _OWN, folder)
+    return size

@@ -1,0 +1,87 @@
+"""GPTQ's and AWQ's formats: 4-bit weights packed into 32 bits, and what they stand for.
+
+The layouts are those of AutoGPTQ (a matrix's inputs packed downwards, zero points one too low, a group an input) and of
+AutoAWQ's `gemm` (outputs packed sideways in the order 0 2 4 6 1 3 5 7); other programs read nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from mothertongue.errors import UserError
+from mothertongue.files import read_json
+from mothertongue.linear_layers import LinearLayer
+
+FORMS = ("gptq", "awq")
+# The weights that share a scale: 128 is what most models are packed with; smaller divides more models.
+_GROUPS = (128, 64, 32)
+_BITS = 4
+_PACK = 32 // _BITS
+# Where AWQ's packing has put the outputs 0, 1, 2, ...
+_AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
+
+
+def group_size(layers: Sequence[LinearLayer], form: str, model: Path) -> int:
+    """The weights that share a scale. Raises UserError where a layer cannot be divided into groups and packed."""
+    odd = next((layer for layer in layers if layer.inputs % _GROUPS[-1] or layer.outputs % _PACK), None)
+    if odd:
+        raise UserError(
+            f"{model}: {odd.name}, {odd.outputs} rows of {odd.inputs} weights, cannot be packed as {form}, which takes"
+            f" {_PACK} rows at once, in multiples of {_GROUPS[-1]} weights; export gguf/q8_0 or the merged model"
+        )
+    return next(size for size in _GROUPS if not any(layer.inputs % size for layer in layers))
+
+
+def unpacked(folder: Path) -> dict[str, torch.Tensor]:
+    """A packed model's weights by name, the packed ones as the numbers that they stand for, in 16 bits.
+
+    Raises UserError where the model is packed in neither format.
+    """
+    settings = read_json(folder / "config.json").get("quantization_config", {})
+    form = settings.get("quant_method")
+    if form not in FORMS or settings.get("bits") != _BITS or settings.get("version", "gemm") != "gemm":
+        raise UserError(f"{folder}: not packed in {_BITS} bits as {' or '.join(FORMS)}")
+    files = map(load_file, sorted(folder.glob("*.safetensors")))
+    tensors = {name: tensor for file in files for name, tensor in file.items()}
+    unpack = unpack_gptq if form == "gptq" else unpack_awq
+    layers: dict[str, dict[str, torch.Tensor]] = {}
+    for name in [name for name in tensors if name.rpartition(".")[2] in ("qweight", "qzeros", "scales", "g_idx")]:
+        layer, _, part = name.rpartition(".")
+        layers.setdefault(layer, {})[part] = tensors.pop(name)
+    return tensors | {f"{layer}.weight": unpack(parts).to(parts["scales"].dtype) for layer, parts in layers.items()}
+
+
+def unpack_gptq(parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """A weight, outputs x inputs: `qweight` is inputs/8 x outputs, `qzeros` groups x outputs/8.
+
+    `g_idx` has the group of each input.
+    """
+    codes = _nibbles(parts["qweight"].t()).t()
+    zeros = _nibbles(parts["qzeros"]) + 1
+    group = parts["g_idx"].long() if "g_idx" in parts else _groups(codes, zeros)
+    return ((codes - zeros[group]) * parts["scales"].float()[group]).t().contiguous()
+
+
+def unpack_awq(parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """A weight, outputs x inputs: `qweight` is inputs x outputs/8, `qzeros` groups x outputs/8."""
+    codes, zeros = (_in_order(_nibbles(parts[name])) for name in ("qweight", "qzeros"))
+    group = _groups(codes, zeros)
+    return ((codes - zeros[group]) * parts["scales"].float()[group]).t().contiguous()
+
+
+def _nibbles(packed: torch.Tensor) -> torch.Tensor:
+    """Each number's eight values of 4 bits, lowest first, beside each other."""
+    shifts = torch.arange(0, 32, _BITS, dtype=torch.int32, device=packed.device)
+    return (packed.unsqueeze(2) >> shifts & 15).flatten(1)
+
+
+def _in_order(nibbles: torch.Tensor) -> torch.Tensor:
+    """The outputs in the order in which AWQ's packing took them."""
+    return nibbles.unflatten(1, (-1, _PACK))[:, :, list(_AWQ_ORDER)].flatten(1)
+
+
+def _groups(codes: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
+    """The group of each input, which lie in order."""
+    return torch.arange(len(codes), device=codes.device) // (len(codes) // len(zeros))
