@@ -93,7 +93,7 @@ def family_tokenizer(family, kind):
     )
 
 
-def save_tiny_model(folder: Path) -> None:
+def save_tiny_model(folder: Path, hidden_size: int = 64) -> None:
     """Write a Llama of random weights and about 100,000 parameters, with the tokenizer, as the hub would have it."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -102,7 +102,7 @@ def save_tiny_model(folder: Path) -> None:
     torch.manual_seed(1)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
+        hidden_size=hidden_size,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,

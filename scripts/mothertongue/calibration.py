@@ -72,6 +72,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
                 batch_size=min(8, len(pieces)),
                 iters=steps,
                 device_map=causal.device(),
+                enable_torch_compile=False,  # wants a compiler, which nodes of a cluster may lack
                 trust_remote_code=False,
             )
             _, written = rounding.quantize_and_save(f"{scratch}/packed", format=_FORMATS[form])

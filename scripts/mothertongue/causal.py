@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -129,12 +130,17 @@ def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
     """The model of a folder's configuration with other weights, unquantised. Raises UserError where they do not fit."""
     config = AutoConfig.from_pretrained(folder)
     del config.quantization_config
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            None, config=config, state_dict=weights, dtype=compute_dtype(), device_map={"": _place()}
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from None
+    model, account = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
+        None,
+        config=config,
+        state_dict=weights,
+        dtype=compute_dtype(),
+        device_map={"": _place()},
+        output_loading_info=True,
+    )
+    if missing := sorted(account["missing_keys"]):
+        raise UserError(f"{folder}: damaged, or of no causal language model: {missing[0]} is missing")
+    return model
 
 
 def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:

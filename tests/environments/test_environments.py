@@ -95,6 +95,7 @@ def test_every_rule_runs_in_its_own_environment(project, hub):
         "translation",
         "gguf",
         "llama_cpp",
+        "auto_round",
     }
     run = project.build(*targets)
     assert set(run.jobs) == RULES and ("model", "me/SmolLM2-135M-Instruct.Q4_1-pt") in hub.repos

@@ -19,6 +19,9 @@ RULES = "\n".join(path.read_text() for path in sorted(Path("rules").glob("*.smk"
 EXPORTS = {
     "merge",
     "perplexity",
+    "check_shapes",
+    "calibrate",
+    "calibrated_perplexity",
     "convert_to_gguf",
     "quantize",
     "gguf_perplexity",

@@ -3,6 +3,7 @@
 import json
 
 from running import ADAPTER
+from tiny import save_tiny_model
 
 EXPORT = "results/demo/pt/export"
 
@@ -20,6 +21,33 @@ def test_an_adapter_tuned_on_four_bits_is_merged_and_both_merges_are_measured(pr
     project.configure(export={"merge_base": "dequantized"})
     assert project.build(f"{EXPORT}/perplexity/models.json").jobs == {"merge": 1, "perplexity": 1}
     assert project.build(f"{EXPORT}/merged", ADAPTER).jobs == {}
+
+
+def test_four_bits_are_calibrated_on_the_threads_and_measured(project):
+    project.configure(export={"merge_base": "full", "calibration": {"sequences": 4, "length": 64, "steps": 0}})
+    forms = ("gptq", "awq")
+    run = project.build(*(f"{EXPORT}/perplexity/{form}.json" for form in forms))
+    assert (run.jobs["check_shapes"], run.jobs["calibrate"], run.jobs["calibrated_perplexity"]) == (2, 2, 2)
+    whole = json.loads((project.root / EXPORT / "perplexity/models.json").read_text())["perplexity"]
+    for form in forms:
+        found = json.loads((project.root / EXPORT / f"perplexity/{form}.json").read_text())["perplexity"]
+        assert abs(found / whole["merged, full"] - 1) < 0.1
+        record = json.loads((project.root / EXPORT / form / "fetched.json").read_text())
+        assert record["kind"] == form and {"model.safetensors", "tokenizer.json", "README.md"} < set(record["files"])
+    assert not (project.root / "ar_work_space").exists()
+    project.configure(export={"calibration": {"sequences": 2, "length": 64, "steps": 0}})
+    assert project.build(f"{EXPORT}/gptq", f"{EXPORT}/merged").jobs == {"calibrate": 1}
+
+
+def test_shapes_that_no_format_takes_are_refused_before_the_work(project):
+    save_tiny_model(project.root / "odd", hidden_size=40)
+    project.configure(variants={"odd": {"base_model": "odd"}})
+    for target, said in {
+        "awq": "40 rows of 40 weights, cannot be packed as awq, which takes 8 rows at once, in multiples of 32 weights",
+        "gguf/q4_k_m.gguf": "rows of 40 weights cannot be quantised to q4_k_m: llama.cpp takes multiples of 32; use f16",
+    }.items():
+        run = project.run(f"results/demo/pt/variants/odd/export/{target}")
+        assert run.code != 0 and said in run.output and "tune" not in run.jobs and "merge" not in run.jobs
 
 
 def test_what_does_not_go_together_is_refused_before_anything_runs(project):

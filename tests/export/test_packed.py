@@ -1,0 +1,101 @@
+"""Tiny random models of the families that users have, packed by AutoRound: the weights are nearly what they were.
+
+That other programs load such files is tested with a model of words, by vLLM (tests/environments).
+"""
+
+import random
+import shutil
+from itertools import chain
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import save_tiny_model, tiny_tokenizer
+from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config
+
+from mothertongue import calibration, causal, packed_format, prompts
+from mothertongue.errors import UserError
+from mothertongue.files import read_json
+
+FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
+SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 16}
+PIECES = [[random.Random(piece).randrange(5, 500) for _ in range(64)] for piece in range(8)]
+
+
+@pytest.mark.parametrize("form", packed_format.FORMS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_packed_model_computes_nearly_what_it_did(tmp_path, family, form):
+    tokenizer, folder, output = tiny_tokenizer(), tmp_path / "model", tmp_path / form
+    output.mkdir()
+    torch.manual_seed(3)
+    config = FAMILIES[family](vocab_size=len(tokenizer), num_key_value_heads=2, initializer_range=0.1, **SIZES)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    assert calibration.pack(folder, form, PIECES, 0, output) == 64
+    packed = causal.load_weights(output, packed_format.unpacked(output)).eval()
+    before, after = (dict(one.named_parameters()) for one in (model, packed))
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        # Rounded to the nearest of 16 numbers, normal weights in groups of 64 are 0.1 off.
+        bound = 0.16 if ".layers." in name and weight.dim() > 1 else 0.01
+        assert (after[name] - weight).norm() <= bound * weight.norm(), name
+    settings = read_json(output / "config.json")["quantization_config"]
+    assert (settings["quant_method"], settings["bits"], settings["group_size"]) == (form, 4, 64)
+    assert not [path for path in output.iterdir() if path.is_dir()] and (output / "tokenizer.json").is_file()
+    assert (output / "model.safetensors").stat().st_size < 0.75 * (folder / "model.safetensors").stat().st_size
+
+
+def test_rounding_steps_bring_the_model_nearer_to_what_it_was(tmp_path, adapter):
+    def loss(steps):
+        output = tmp_path / str(steps)
+        output.mkdir()
+        calibration.pack(adapter / "base", "gptq", PIECES, steps, output)
+        return distance(causal.load_weights(output, packed_format.unpacked(output)).eval())
+
+    base = causal.load_base(adapter / "base", dtype="float32").eval()
+
+    @torch.inference_mode()
+    def distance(model):
+        ids = torch.tensor(PIECES)
+        return float((model(input_ids=ids).logits.float() - base(input_ids=ids).logits).pow(2).mean())
+
+    assert loss(60) < 0.9 * loss(0)
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    """A folder with the tokenizer and template of an adapter, and a tiny base model beside them."""
+    folder = tmp_path_factory.mktemp("adapter")
+    save_tiny_model(folder / "base")
+    tiny_tokenizer().save_pretrained(folder)
+    shutil.copy("config/templates/chatml.jinja", folder / "chat_template.jinja")
+    return folder
+
+
+THREAD = st.lists(st.text("abcdefgh ", min_size=1, max_size=60), min_size=2, max_size=4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(THREAD, min_size=1, max_size=6), st.integers(1, 5), st.sampled_from([8, 32, 200]))
+def test_pieces_are_whole_and_of_the_threads_tokens(adapter, texts, count, length):
+    threads = [
+        {"messages": [{"role": "user" if i % 2 == 0 else "assistant", "content": t} for i, t in enumerate(thread)]}
+        for thread in texts
+    ]
+    tokenizer = causal.load_tokenizer(adapter)
+    template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
+    whole = [prompts.encode(thread["messages"], template, tokenizer).input_ids for thread in threads]
+    pieces = calibration.windows(threads, adapter, count, length)
+    total = sum(map(len, whole))
+    assert len(pieces) == max(1, min(count, total // length))
+    assert {len(piece) for piece in pieces} == {min(length, total)}
+    if len(threads) == 1:
+        assert list(chain(*pieces)) == whole[0][: sum(map(len, pieces))]
+    assert pieces == calibration.windows(threads, adapter, count, length)
+
+
+def test_without_threads_it_is_refused(adapter):
+    with pytest.raises(UserError, match="there are no threads to calibrate on"):
+        calibration.windows([], adapter, 1, 32)

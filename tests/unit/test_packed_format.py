@@ -1,0 +1,85 @@
+"""GPTQ's and AWQ's formats as their own programs describe them, and the shapes that they take."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mothertongue import packed_format
+from mothertongue.errors import UserError
+from mothertongue.files import write_json
+from mothertongue.linear_layers import LinearLayer
+
+MODEL = Path("model")
+# AutoAWQ's: the output at place i of eight goes into the four bits at 4 * AWQ[i].
+AWQ = [0, 4, 1, 5, 2, 6, 3, 7]
+
+
+def packed(values, places):
+    """Eight values of four bits in one signed number of 32."""
+    number = sum(int(value) << 4 * place for value, place in zip(values, places, strict=True))
+    return number - 2**32 if number >= 2**31 else number
+
+
+@st.composite
+def weights(draw):
+    """Codes (inputs x outputs), zero points and scales (groups x outputs)."""
+    groups, size, outputs = draw(st.integers(1, 3)), draw(st.sampled_from([8, 16])), 8 * draw(st.integers(1, 2))
+    torch.manual_seed(draw(st.integers(0, 9999)))
+    codes = torch.randint(0, 16, (groups * size, outputs))
+    return codes, torch.randint(1, 16, (groups, outputs)), torch.rand(groups, outputs).half()
+
+
+def meant(codes, zeros, scales):
+    """A weight, outputs x inputs, one number after the other."""
+    size = len(codes) // len(zeros)
+    rows = [
+        [float(scales[i // size, o]) * (int(codes[i, o]) - int(zeros[i // size, o])) for i in range(len(codes))]
+        for o in range(codes.shape[1])
+    ]
+    return torch.tensor(rows)
+
+
+@given(weights())
+def test_gptq_packs_inputs_downwards_and_zero_points_one_too_low(drawn):
+    codes, zeros, scales = drawn
+    inputs, outputs = codes.shape
+    plain = range(8)
+    qweight = [[packed(codes[8 * i : 8 * i + 8, o], plain) for o in range(outputs)] for i in range(inputs // 8)]
+    qzeros = [[packed(row[8 * o : 8 * o + 8] - 1, plain) for o in range(outputs // 8)] for row in zeros]
+    parts = {"qweight": torch.tensor(qweight).int(), "qzeros": torch.tensor(qzeros).int(), "scales": scales}
+    assert torch.allclose(packed_format.unpack_gptq(parts), meant(*drawn))
+    # With the groups said of each input, the inputs may lie in any order.
+    order = torch.randperm(inputs)
+    said = order // (inputs // len(zeros))
+    expected = torch.stack([(codes[i] - zeros[said[i]]) * scales[said[i]].float() for i in range(inputs)], dim=1)
+    assert torch.allclose(packed_format.unpack_gptq(parts | {"g_idx": said.int()}), expected)
+
+
+@given(weights())
+def test_awq_packs_outputs_sideways_in_an_order_of_its_own(drawn):
+    codes, zeros, scales = drawn
+    qweight, qzeros = (
+        [[packed(row[8 * o : 8 * o + 8], AWQ) for o in range(len(row) // 8)] for row in rows] for rows in (codes, zeros)
+    )
+    parts = {"qweight": torch.tensor(qweight).int(), "qzeros": torch.tensor(qzeros).int(), "scales": scales}
+    assert torch.allclose(packed_format.unpack_awq(parts), meant(*drawn))
+
+
+def test_the_largest_group_that_divides_every_row_is_taken():
+    def size(*rows):
+        return packed_format.group_size([LinearLayer("a", inputs, outputs) for inputs, outputs in rows], "awq", MODEL)
+
+    assert (size((4096, 11008), (11008, 4096)), size((576, 1536), (1536, 576)), size((96, 8))) == (128, 64, 32)
+    for inputs, outputs in ((48, 64), (64, 12)):
+        with pytest.raises(UserError, match=rf"^model: a, {outputs} rows of {inputs} weights, cannot be packed as awq"):
+            size((64, 64), (inputs, outputs))
+
+
+def test_what_is_packed_in_neither_format_is_refused(tmp_path):
+    for settings in ({}, {"quant_method": "gptq", "bits": 8}, {"quant_method": "awq", "bits": 4, "version": "gemv"}):
+        write_json(tmp_path / "config.json", {"quantization_config": settings})
+        with pytest.raises(UserError, match="not packed in 4 bits as gptq or awq"):
+            packed_format.unpacked(tmp_path)
