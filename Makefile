@@ -30,8 +30,8 @@ demo: setup
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/environments --ignore tests/cluster
-	$(BIN)/python -m pytest tests/environments tests/cluster
+	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/cluster
+	$(BIN)/python -m pytest tests/cluster
 
 test-quick: setup
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit

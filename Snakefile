@@ -22,6 +22,7 @@ Conversation trees go in, a LoRA adapter comes out, and every step between is a 
     results/{lang}/published/{kind}.json                 publish      dataset, threads or adapter on the hub
     results/{lang}/export/merged/                        merge        the adapter folded into its base model
     results/{lang}/export/gguf/{quantization}.gguf       quantize     the same for llama.cpp and Ollama
+    results/{lang}/export/{gptq,awq}/                    calibrate    the same in 4 bits for servers with GPUs
     results/{lang}/export/README.md                      export_card  all exports, measured, and how to run each
 
 `results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.

