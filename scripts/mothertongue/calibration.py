@@ -14,7 +14,7 @@ import torch
 
 from mothertongue import causal, packed_format, prompts
 from mothertongue.errors import OwnError, UserError
-from mothertongue.files import copy_files
+from mothertongue.files import copy_files, read_json, write_json
 from mothertongue.linear_layers import linear_layers
 
 # What AutoRound writes; all else is the merged model's own.
@@ -81,4 +81,12 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
         (packed,) = [written] if isinstance(written, str) else written
         copy_files(Path(packed), _WEIGHTS, folder)
     copy_files(model, _OWN, folder)
+    _keep_dtype(model, folder)
     return size
+
+
+def _keep_dtype(model: Path, folder: Path) -> None:
+    """Name bfloat16 as what to compute in where it is the model's own: AutoRound names float16, too narrow for Gemma."""
+    own, config = read_json(model / "config.json"), read_json(folder / "config.json")
+    if "bfloat16" in (own.get("dtype"), own.get("torch_dtype")):
+        write_json(folder / "config.json", config | {"dtype": "bfloat16", "torch_dtype": "bfloat16"})
