@@ -86,7 +86,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
 
 
 def _keep_dtype(model: Path, folder: Path) -> None:
-    """Name bfloat16 as what to compute in where it is the model's own: AutoRound names float16, too narrow for Gemma."""
+    """Name bfloat16 as what to compute in where it is the model's own: AutoRound says float16, too narrow for Gemma."""
     own, config = read_json(model / "config.json"), read_json(folder / "config.json")
     if "bfloat16" in (own.get("dtype"), own.get("torch_dtype")):
         write_json(folder / "config.json", config | {"dtype": "bfloat16", "torch_dtype": "bfloat16"})
