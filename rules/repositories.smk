@@ -17,10 +17,11 @@ def check_publication(wildcards):
 def what_is_published(wildcards):
     """The files that are published; of an adapter its evaluation too."""
     checked(check_publication, wildcards)
+    harness = rules.harness.output if config["evaluation"]["harness"] else []
     produced = {
         "dataset": rules.combine.output,
         "threads": expand(list(rules.threads.output), split=("train", "validation"), allow_missing=True),
-        "adapter": [*rules.tune.output, *rules.evaluate.output],
+        "adapter": [*rules.tune.output, *rules.evaluate.output, *harness],
     }
     return [path.format(**wildcards, stage="") for path in produced[wildcards.kind]]
 

@@ -280,13 +280,21 @@ def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: D
 
 @torch.inference_mode()
 def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int]) -> float:
-    """The sum over the labelled tokens of -ln p(token | what stands before it), in nats."""
+    """The sum over the labelled tokens of -ln p(token | what stands before it), in nats.
+
+    Raises UserError where the thread is too much for the memory.
+    """
     # The token at i is predicted from the position before it; the vocabulary is only computed there.
     positions = [i - 1 for i, label in enumerate(labels) if label >= 0 and i > 0]
     if not positions:
         return 0.0
     ids = torch.tensor([input_ids], device=model.device)
-    logits = model(input_ids=ids, logits_to_keep=torch.tensor(positions, device=model.device)).logits[0].float()
+    try:
+        logits = model(input_ids=ids, logits_to_keep=torch.tensor(positions, device=model.device)).logits[0].float()
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"out of memory for one thread of {len(input_ids):,} tokens; load the model with the quantization nf4"
+        ) from None
     targets = torch.tensor([labels[i + 1] for i in positions], device=model.device)
     return torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
 

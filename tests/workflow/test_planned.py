@@ -120,3 +120,10 @@ def test_native_shards_and_firefox_models_ask_for_no_gpu(fresh):
         "-n", "--forceall", "results/nl/dataset/train.parquet", "--config", f"translation={values}"
     ).output
     assert "gpu=0" in output and "gpu=1" not in output
+
+
+def test_an_adapter_goes_to_the_hub_with_the_harness_results_where_tasks_are_named(fresh):
+    command = ["-n", "results/nl/published/adapter.json", "--config", "publication={namespace: me}"]
+    for tasks in ("[belebele_nld_Latn]", "[]"):
+        output = fresh.build(*command, f"evaluation={{harness: {tasks}}}").output
+        assert bool(re.search(r"^harness +1$", output, re.MULTILINE)) == (tasks != "[]")
