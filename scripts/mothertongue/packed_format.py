@@ -25,6 +25,8 @@ _AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
 
 def group_size(layers: Sequence[LinearLayer], form: str, model: Path) -> int:
     """The weights that share a scale. Raises UserError where a layer cannot be divided into groups and packed."""
+    if not layers:
+        raise UserError(f"{model}: has no linear layers that can be packed as {form}; export the merged model")
     odd = next((layer for layer in layers if layer.inputs % _GROUPS[-1] or layer.outputs % _PACK), None)
     if odd:
         raise UserError(

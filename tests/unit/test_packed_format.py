@@ -76,6 +76,8 @@ def test_the_largest_group_that_divides_every_row_is_taken():
     for inputs, outputs in ((48, 64), (64, 12)):
         with pytest.raises(UserError, match=rf"^model: a, {outputs} rows of {inputs} weights, cannot be packed as awq"):
             size((64, 64), (inputs, outputs))
+    with pytest.raises(UserError, match="model: has no linear layers that can be packed as awq"):
+        size()
 
 
 def test_what_is_packed_in_neither_format_is_refused(tmp_path):
