@@ -36,9 +36,7 @@ def main() -> None:
     from mothertongue import merging
 
     with whole_folder(arguments.output) as folder:
-        merging.merge(
-            arguments.adapter, arguments.base_model, arguments.merge_base, record["settings"]["dtype"], folder
-        )
+        merging.merge(arguments.adapter, arguments.base_model, arguments.merge_base, merging.trained_in(record), folder)
         card = merged_model.card(record, arguments.name, arguments.merge_base)
         (folder / "README.md").write_text(card, encoding="utf-8")
         merged_model.write_record(folder, record, base, arguments.merge_base)

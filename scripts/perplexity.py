@@ -36,7 +36,7 @@ def main() -> None:
 
     from mothertongue import perplexity
 
-    encoded = perplexity.encode(threads, arguments.adapter)
+    encoded = perplexity.encode(threads, arguments.adapter, arguments.base_model)
     write_jsonl(arguments.tokens, [asdict(thread) for thread in encoded])
     found = perplexity.of_models(arguments.adapter, arguments.base_model, arguments.merged, encoded)
     tokens = sum(thread.targets for thread in encoded)

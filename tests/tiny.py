@@ -93,7 +93,7 @@ def family_tokenizer(family, kind):
     )
 
 
-def save_tiny_model(folder: Path, hidden_size: int = 64) -> None:
+def save_tiny_model(folder: Path, hidden_size: int = 64, initializer_range: float = 0.02) -> None:
     """Write a Llama of random weights and about 100,000 parameters, with the tokenizer, as the hub would have it."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -103,6 +103,7 @@ def save_tiny_model(folder: Path, hidden_size: int = 64) -> None:
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,
+        initializer_range=initializer_range,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mothertongue import cards, licences
 from mothertongue.evaluation_tables import metrics_index, tables
+from mothertongue.fetching import base_name
 
 _METHODS = {
     "sft": "SFT, loss on the assistant's words only",
@@ -87,12 +87,6 @@ def adapter_card(
             *([*_licences(model, base["licence"], published), ""] if published else []),
         ]
     )
-
-
-def base_name(base: Mapping[str, Any]) -> str:
-    """What a card calls a base model: its id on the hub, its package, or the name of its local folder or file."""
-    reference = base["reference"]
-    return reference if base["hub_id"] or reference.startswith("package:") else Path(reference).name
 
 
 def _loading(base: Mapping[str, Any], published: Published | None) -> list[str]:

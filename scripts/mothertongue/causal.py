@@ -22,10 +22,12 @@ from transformers import (
 from transformers.utils import logging
 
 from mothertongue.errors import OwnError, UserError
-from mothertongue.files import read_json
+from mothertongue.files import read_json, write_json
 
 # The files of a tokenizer and its chat template.
 TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json")
+# What a tokenizer's saved settings say of the process that saved it.
+_OF_THE_PROCESS = {"backend", "is_local", "local_files_only"}
 
 logging.disable_progress_bar()
 # It warns of kernels that are not installed, wherever it is imported.
@@ -89,11 +91,28 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_base(folder: Path, quantization: str = "none", dtype: str = "auto", sharded: bool = False) -> Any:
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer so that programs with transformers 4 load it, too.
+
+    transformers 5 names the class of many TokenizersBackend, which 4 does not know, and both know under the older name;
+    and it notes how this process had found it.
+    """
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = {key: value for key, value in read_json(path).items() if key not in _OF_THE_PROCESS}
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    write_json(path, settings)
+
+
+def load_base(
+    folder: Path, quantization: str = "none", dtype: str = "auto", sharded: bool = False, spread: bool = False
+) -> Any:
     """A base model in the dtype to compute in, or quantised: `nf4` (4 bits, double quantisation) or `int8`.
 
     `sharded` leaves it where it is loaded, for FSDP to share it out; the 4-bit weights are then stored as FSDP can take
-    them apart. Safetensors only, no remote code. Raises UserError where it cannot be loaded.
+    them apart. `spread` lays on the CPU what the GPU does not hold, which is slow. Safetensors only, no remote code.
+    Raises UserError where it cannot be loaded.
     """
     compute = as_dtype(dtype)
     if device() == "cuda":
@@ -115,12 +134,14 @@ def load_base(folder: Path, quantization: str = "none", dtype: str = "auto", sha
             dtype=compute,
             quantization_config=settings,
             use_safetensors=True,
-            device_map=None if sharded else {"": _place()},
+            device_map=None if sharded else "auto" if spread else {"": _place()},
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from None
     except (torch.OutOfMemoryError, MemoryError):
-        raise OwnError(f"{folder}: out of memory while it is loaded; set tuning.quantization to nf4") from None
+        raise OwnError(
+            f"{folder}: out of memory while it is loaded; take a larger machine, or set tuning.quantization to nf4"
+        ) from None
     if quantization == "nf4":
         _keep_gradients(model)
     return model
@@ -135,7 +156,7 @@ def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
         config=config,
         state_dict=weights,
         dtype=compute_dtype(),
-        device_map={"": _place()},
+        device_map="auto",
         output_loading_info=True,
     )
     if missing := sorted(account["missing_keys"]):
@@ -205,6 +226,11 @@ def base_of(adapter: Path, given: Path | None = None) -> Path:
 def window(model: Any) -> int | None:
     """The tokens that a model can read, answer included; None where its configuration does not say."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
+def window_of(folder: Path) -> int | None:
+    """The same of a model that is not loaded."""
+    return getattr(AutoConfig.from_pretrained(folder).get_text_config(), "max_position_embeddings", None)
 
 
 @torch.inference_mode()

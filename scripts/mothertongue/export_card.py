@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue.adapter_card import base_name
-from mothertongue.files import sha256
+from mothertongue.fetching import RECORD, base_name
+from mothertongue.files import read_json, sha256
 
-PACKED = ("gptq", "awq")
 # The ranks that vLLM takes as --max-lora-rank.
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -29,11 +28,19 @@ def weights(folder: Path, model: str) -> list[str]:
 
 
 def exported(folder: Path, perplexities: Mapping[str, float | None]) -> list[Exported]:
-    """The files of a folder, from the perplexity of each by its name."""
+    """The files of a folder, from the perplexity of each by its name.
+
+    Checksums that stand in a model's fetched.json are not computed again.
+    """
+    models = {path.parent.name: read_json(path)["files"] for path in folder.glob(f"*/{RECORD}")}
     return [
-        Exported(name, path.stat().st_size / 1e6, sha256(path), perplexity)
+        Exported(
+            name,
+            (folder / name).stat().st_size / 1e6,
+            models.get(Path(name).parent.name, {}).get(Path(name).name) or sha256(folder / name),
+            perplexity,
+        )
         for name, perplexity in perplexities.items()
-        if (path := folder / name)
     ]
 
 
@@ -79,6 +86,11 @@ def card(
             "",
             *_commands(record, f"{lang}-chat", base_model, [file.name for file in files]),
             "",
+            "The adapter was trained with this system prompt, which Ollama's Modelfile brings along; other programs"
+            " want it as a conversation's first message:",
+            "",
+            f"> {record['system_prompt'] or '(none)'}",
+            "",
         ]
     )
 
@@ -91,24 +103,23 @@ def _lost(perplexity: float | None, tuned: float | None) -> list[str]:
 
 def _commands(record: Mapping[str, Any], name: str, base_model: str, files: Sequence[str]) -> list[str]:
     """One line a program."""
-    quantised = next(file for file in files if file.startswith("gguf/"))
+    models = dict.fromkeys(Path(file).parent.name for file in files if file.endswith(".safetensors"))
+    commands = {f"vLLM, `{model}/`": f"vllm serve {model} --served-model-name {name}" for model in models}
     rank = next((rank for rank in _VLLM_RANKS if rank >= record["settings"]["lora_rank"]), None)
-    lora = f"vllm serve {base_model} --enable-lora --max-lora-rank {rank} --lora-modules {name}=../adapter"
-    template = "--jinja --chat-template-file merged/chat_template.jinja"
-    alone = f"llama-server -m BASE_MODEL.gguf --lora adapter.gguf {template}"
-    commands = {
-        "vLLM, the adapter": lora if rank and not record["settings"]["dora"] else None,
-        "vLLM, the merged model": f"vllm serve merged --served-model-name {name}",
-        **{
-            f"vLLM, {form.upper()}": f"vllm serve {form} --served-model-name {name}"
-            for form in PACKED
-            if any(file.startswith(f"{form}/") for file in files)
-        },
-        "Ollama": f"ollama create {name} -f gguf/Modelfile && ollama run {name}",
-        "llama.cpp": f"llama-server -m {quantised} --jinja",
-        "llama.cpp, the adapter over a GGUF file of the base model": alone if "adapter.gguf" in files else None,
-    }
-    return _table(["program", "command"], [[of, f"`{line}`"] for of, line in commands.items() if line])
+    if rank and not record["settings"]["dora"]:
+        revision = f"--revision {record['base_model']['revision']} " if record["base_model"]["hub_id"] else ""
+        # vLLM would take the template of the base model, and end answers where that does.
+        spoken = "--chat-template merged/chat_template.jinja --generation-config merged"
+        lora = f"--enable-lora --max-lora-rank {rank} --lora-modules {name}=../adapter"
+        commands["vLLM, the adapter"] = f"vllm serve {base_model} {revision}{lora} {spoken}"
+    commands["Ollama"] = f"ollama create {name} -f gguf/Modelfile && ollama run {name}"
+    commands["llama.cpp"] = f"llama-server -m {next(file for file in files if file.startswith('gguf/'))} --jinja"
+    if "adapter.gguf" in files:
+        commands["llama.cpp, the adapter over a GGUF file of the base model"] = (
+            "llama-server -m BASE_MODEL.gguf --lora adapter.gguf --jinja"
+            " --chat-template-file merged/chat_template.jinja"
+        )
+    return _table(["program", "command"], [[program, f"`{line}`"] for program, line in commands.items()])
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
@@ -120,6 +121,12 @@ def base_entry(folder: Path, adapter: Path) -> dict[str, Any]:
         "hub_id": hub_id,
         "folder": os.path.relpath(folder.resolve(), adapter.resolve()),
     }
+
+
+def base_name(base: Mapping[str, Any]) -> str:
+    """What an adapter's base model is called: its id on the hub, its package, or its local folder or file by name."""
+    reference = base["reference"]
+    return reference if base["hub_id"] or reference.startswith("package:") else Path(reference).name
 
 
 def identity(folder: Path) -> str:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import cards, licences
-from mothertongue.adapter_card import base_name
 from mothertongue.errors import UserError
-from mothertongue.fetching import RECORD
+from mothertongue.fetching import RECORD, base_name
 from mothertongue.files import folder_checksums
 
 _WEIGHTS = {

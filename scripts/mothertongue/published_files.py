@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import cards
-from mothertongue.adapter_card import Published, adapter_card, base_name
+from mothertongue.adapter_card import Published, adapter_card
 from mothertongue.dataset_card import on_hub
 from mothertongue.errors import UserError
+from mothertongue.fetching import base_name
 from mothertongue.files import read_json
 from mothertongue.publication import Files, files_of
 from mothertongue.threads_card import threads_card

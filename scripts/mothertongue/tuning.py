@@ -288,7 +288,7 @@ def save(
     config.base_model_name_or_path, config.revision, config.inference_mode = base, revision, True
     model.save_pretrained(folder, selected_adapters=["default"], state_dict=weights)
     tokenizer.chat_template = template.source
-    tokenizer.save_pretrained(folder)
+    causal.save_tokenizer(tokenizer, folder)
     # A set in memory, it is written in no order: sorted, the same settings give the same bytes.
     path = folder / "adapter_config.json"
     written = json.loads(path.read_text(encoding="utf-8"))
@@ -300,7 +300,8 @@ def save(
 def record(settings: Settings, outcome: Outcome) -> dict[str, Any]:
     """The settings and measurements, for training.json."""
     measured = asdict(outcome) | {"tokens_per_second": round(outcome.tokens_per_second, 1)}
-    return {"settings": asdict(settings), "device": device(), "training": measured}
+    dtype = str(causal.as_dtype(settings.dtype)).removeprefix("torch.")
+    return {"settings": asdict(settings), "device": device(), "dtype": dtype, "training": measured}
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, Mistral
 
 from mothertongue import causal, merging
 from mothertongue.errors import UserError
-from mothertongue.files import write_json
+from mothertongue.files import read_json, write_json
 
 FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -43,7 +44,7 @@ def save_adapter(folder, base, quantization="none", dtype="float32", **options):
             parameter.data *= 1.5
     adapted.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
-    (folder / "chat_template.jinja").write_text("{%- generation -%} {{ messages }} {% endgeneration %}")
+    shutil.copy("config/templates/chatml.jinja", folder / "chat_template.jinja")
     return folder
 
 
@@ -56,6 +57,7 @@ def logits(model):
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["lora", "rslora", "dora"])
 def test_the_merged_model_computes_what_peft_computes(tmp_path, family, options):
     base = save_base(tmp_path / "base", family)
+    known = read_json(base / "config.json").get("eos_token_id")
     adapter = save_adapter(tmp_path / "adapter", base, **options)
     (tmp_path / "merged").mkdir()
     merging.merge(adapter, base, merging.FULL, "float32", tmp_path / "merged")
@@ -64,7 +66,11 @@ def test_the_merged_model_computes_what_peft_computes(tmp_path, family, options)
     assert torch.allclose(found, wanted, atol=1e-4)
     assert not torch.allclose(logits(causal.load_base(base, dtype="float32")), wanted, atol=0.1)
     assert len(list((tmp_path / "merged").glob("*.safetensors"))) == len(list(base.glob("*.safetensors"))) > 1
-    assert (tmp_path / "merged/chat_template.jinja").read_text() == "{%- if true -%} {{ messages }} {% endif %}"
+    template = (tmp_path / "merged/chat_template.jinja").read_text()
+    assert "generation -%}" in (adapter / "chat_template.jinja").read_text() and "generation -%}" not in template
+    # Training ended turns with ChatML's token, which the base model does not know as an end.
+    ends = read_json(tmp_path / "merged/generation_config.json")["eos_token_id"]
+    assert ends == [tiny_tokenizer().convert_tokens_to_ids("<|im_end|>"), *([known] if known is not None else [])]
 
 
 def test_the_dequantised_merge_is_what_an_nf4_adapter_was_trained_on(tmp_path):

@@ -9,17 +9,23 @@ EXPORT = "results/demo/pt/export"
 
 
 def test_an_adapter_tuned_on_four_bits_is_merged_and_both_merges_are_measured(project):
-    project.configure(tuning={"quantization": "nf4"})
+    # Of larger random weights, that what becomes of them tells.
+    save_tiny_model(project.root / "sharp", initializer_range=0.2)
+    project.configure(tuning={"quantization": "nf4", "base_model": "sharp"})
     project.build(f"{EXPORT}/perplexity/models.json")
     found = json.loads((project.root / EXPORT / "perplexity/models.json").read_text())["perplexity"]
     assert set(found) == {"adapter", "merged, full", "merged, dequantized"}
-    assert abs(found["merged, dequantized"] / found["adapter"] - 1) < 0.01
+    # That the dequantised merge computes what was trained is tested with the weights (tests/unit/test_merging.py).
+    assert all(abs(value / found["adapter"] - 1) < 0.02 for value in found.values())
     record = json.loads((project.root / EXPORT / "merged/fetched.json").read_text())
     assert record["merge_base"] == "full" and "model.safetensors" in record["files"]
     card = (project.root / EXPORT / "merged/README.md").read_text(encoding="utf-8")
     assert "answering in Portuguese" in card and str(project.root) not in card
+    full = project.bytes(f"{EXPORT}/merged/model.safetensors")
     project.configure(export={"merge_base": "dequantized"})
     assert project.build(f"{EXPORT}/perplexity/models.json").jobs == {"merge": 1, "perplexity": 1}
+    assert project.bytes(f"{EXPORT}/merged/model.safetensors") != full
+    assert not list((project.root / EXPORT).glob(".*"))
     assert project.build(f"{EXPORT}/merged", ADAPTER).jobs == {}
 
 
@@ -31,7 +37,7 @@ def test_four_bits_are_calibrated_on_the_threads_and_measured(project):
     whole = json.loads((project.root / EXPORT / "perplexity/models.json").read_text())["perplexity"]
     for form in forms:
         found = json.loads((project.root / EXPORT / f"perplexity/{form}.json").read_text())["perplexity"]
-        assert abs(found / whole["merged, full"] - 1) < 0.1
+        assert 0.001 < abs(found / whole["merged, full"] - 1) < 0.2
         record = json.loads((project.root / EXPORT / form / "fetched.json").read_text())
         assert record["kind"] == form and {"model.safetensors", "tokenizer.json", "README.md"} < set(record["files"])
     assert not (project.root / "ar_work_space").exists()

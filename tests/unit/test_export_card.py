@@ -1,0 +1,54 @@
+"""The card of the exports: every file with its numbers, and commands that speak as the adapter was trained."""
+
+import pytest
+
+from mothertongue import export_card
+from mothertongue.files import sha256, write_json
+
+RECORD = {
+    "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False},
+    "base_model": {"reference": "a/b", "revision": "c0ffee", "hub_id": "a/b", "folder": "../models/base/a--b"},
+}  # fmt: skip
+MEASURED = {"threads": 2, "tokens": 1000, "perplexity": {"adapter": 10.0, "merged, full": 10.1}}
+LORA = (
+    "vllm serve a/b --revision c0ffee --enable-lora --max-lora-rank 32 --lora-modules nl-chat=../adapter"
+    " --chat-template merged/chat_template.jinja --generation-config merged"
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An export's folder; of the packed model's file the checksum is known."""
+    for name in ("merged/model.safetensors", "awq/model.safetensors", "gguf/q8_0.gguf", "adapter.gguf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    write_json(tmp_path / "awq/fetched.json", {"files": {"model.safetensors": "known"}})
+    return tmp_path
+
+
+def card(folder, record=RECORD):
+    files = dict.fromkeys(export_card.weights(folder, "merged"), 10.1) | {"gguf/q8_0.gguf": 10.2, "adapter.gguf": None}
+    files |= dict.fromkeys(export_card.weights(folder, "awq"), 12.0)
+    return export_card.card(record, "Dutch", "a/b", "full", export_card.exported(folder, files), MEASURED)
+
+
+def test_every_file_has_its_size_perplexity_and_checksum(folder):
+    text = card(folder)
+    checksum = sha256(folder / "gguf/q8_0.gguf")
+    assert f"| `gguf/q8_0.gguf` | 0 MB | 10.200 | x 1.020 | `{checksum}` |" in text
+    assert "| `awq/model.safetensors` | 0 MB | 12.000 | x 1.200 | `known` |" in text
+    assert "| `adapter.gguf` | 0 MB | not measured | not measured |" in text
+
+
+def test_the_commands_speak_as_the_adapter_was_trained(folder):
+    text = card(folder)
+    assert f"| vLLM, the adapter | `{LORA}` |" in text and "> Antwoord in het Nederlands." in text
+    assert "| vLLM, `merged/` | `vllm serve merged --served-model-name nl-chat` |" in text
+    assert "| vLLM, `awq/` | `vllm serve awq --served-model-name nl-chat` |" in text
+    local = RECORD | {"base_model": RECORD["base_model"] | {"hub_id": None}}
+    assert LORA.replace(" --revision c0ffee", "") in card(folder, local)
+
+
+@pytest.mark.parametrize("settings", [{"lora_rank": 24, "dora": True}, {"lora_rank": 600, "dora": False}])
+def test_an_adapter_that_vllm_does_not_take_has_no_command_there(folder, settings):
+    assert "--enable-lora" not in card(folder, RECORD | {"settings": settings})
