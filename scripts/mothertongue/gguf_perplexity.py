@@ -23,7 +23,7 @@ _listener = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_
 def measure(path: Path, threads: Sequence[Thread], cores: int) -> float | None:
     """The perplexity of the labelled tokens, given all before them; None without threads.
 
-    Raises UserError where the file cannot be loaded.
+    Raises UserError where the file cannot be loaded, or computes what is no number.
     """
     from ik_llama_cpp import _ctypes_api as llama
     from ik_llama_cpp._internals import IkContext, IkModel
@@ -44,7 +44,17 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> float | None:
         nats, tokens = nats + sum(found), tokens + len(found)
         progress.advance()
     progress.finish()
-    return math.exp(nats / tokens)
+    # A ruined file has logits that are no numbers, or such losses that their perplexity is none.
+    try:
+        found = math.exp(nats / tokens)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
+        raise UserError(
+            f"{path}: computes no numbers that have a perplexity: it is damaged, or too coarse for this model; delete"
+            " it and make it anew, or take another quantisation"
+        )
+    return found
 
 
 def _losses(context: Any, entries: int, thread: Thread) -> list[float]:

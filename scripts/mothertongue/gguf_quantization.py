@@ -1,22 +1,28 @@
 """GGUF files with fewer bits a weight, made by llama.cpp's own program, which ik-llama-cpp-python ships."""
 
-import subprocess
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from mothertongue import child_program
 from mothertongue.errors import UserError
 
 # What llama.cpp can quantise is a row of blocks; rows of K-quants are longer ones.
 _BLOCK, _K_BLOCK = 32, 256
+_TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 
 
 def check_shapes(path: Path, quantization: str) -> int:
-    """What `check_rows` says of a GGUF file."""
+    """What `check_rows` says of a GGUF file. Raises UserError where it is none."""
     from gguf import GGUFReader
 
+    try:
+        tensors = GGUFReader(path).tensors
+    except (ValueError, IndexError):
+        raise UserError(f"{path}: not a GGUF file, or a damaged one; delete it and make it anew") from None
     # The first dimension is a row's length; vectors stay as they are.
-    rows = Counter(int(tensor.shape[0]) for tensor in GGUFReader(path).tensors if len(tensor.shape) > 1)
+    rows = Counter(int(tensor.shape[0]) for tensor in tensors if len(tensor.shape) > 1)
     return check_rows(rows, quantization, path)
 
 
@@ -39,7 +45,12 @@ def quantize(source: Path, quantization: str, threads: int, output: Path) -> Non
     from ik_llama_cpp.quantize import find_quantize_bin
 
     command = [find_quantize_bin(), source, output, quantization.upper(), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or ["nothing"]
-        raise UserError(f"{source}: cannot be quantised to {quantization}; llama-quantize says: {said[-1]}")
+    if said := child_program.run(command, quantized, "quantize", "tensors"):
+        why = "; ".join(said[-2:])
+        raise UserError(f"{source}: cannot be quantised to {quantization}; llama-quantize says: {why}")
+
+
+def quantized(line: str) -> tuple[int, int] | None:
+    """Which tensor it is, of how many, by a line of llama-quantize."""
+    found = _TENSOR.match(line)
+    return (int(found[1]), int(found[2])) if found else None

