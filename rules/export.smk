@@ -25,6 +25,7 @@ rule merge:
             "references",
             "sides",
             "weight_files",
+            "weight_names",
         ),
         after=once_split,
         adapter=exported_adapter,
@@ -81,6 +82,7 @@ rule perplexity:
             "trees",
             "turns",
             "weight_files",
+            "weight_names",
         ),
         after=once_split,
         adapter=exported_adapter,
@@ -156,7 +158,9 @@ rule convert_to_gguf:
 rule check_shapes:
     input:
         script="scripts/check_shapes.py",
-        library=library("errors", "files", "gguf_quantization", "linear_layers", "packed_format", "progress"),
+        library=library(
+            "errors", "files", "gguf_quantization", "linear_layers", "packed_format", "progress", "weight_names"
+        ),
         base_model=exported_base_model,
     output:
         "{results}/{lang}/{variant}export/shapes/{form}.json",
@@ -276,6 +280,7 @@ rule calibrate:
             "threads_file",
             "trees",
             "turns",
+            "weight_names",
         ),
         after=once_split,
         shapes="{results}/{lang}/{variant}export/shapes/{form}.json",
@@ -336,6 +341,7 @@ rule calibrated_perplexity:
             "prompts",
             "references",
             "weight_files",
+            "weight_names",
         ),
         after=once_split,
         model="{results}/{lang}/{variant}export/{form}",
