@@ -37,7 +37,7 @@ def packed_layers(folder: Path, form: str) -> Sequence[LinearLayer]:
     Raises UserError for models of kinds that cannot be packed.
     """
     model = skeleton(folder)
-    if model.config.get_text_config() is not model.config:
+    if _takes_more_than_text(model):
         raise UserError(
             f"{folder}: takes more than text, and such a model cannot be packed as {form}; export the merged model"
         )
@@ -45,8 +45,10 @@ def packed_layers(folder: Path, form: str) -> Sequence[LinearLayer]:
 
 
 def row_lengths(folder: Path) -> Counter[int]:
-    """How many of a model's matrices, embeddings included, have rows of each length."""
-    return Counter(weight.shape[-1] for weight in skeleton(folder).parameters() if weight.dim() > 1)
+    """How many of a model's matrices, embeddings included, have rows of each length; of its text's part alone."""
+    model = skeleton(folder)
+    text = model.get_decoder() if _takes_more_than_text(model) else model
+    return Counter(weight.shape[-1] for weight in text.parameters() if weight.dim() > 1)
 
 
 def skeleton(folder: Path) -> Any:
@@ -60,6 +62,10 @@ def skeleton(folder: Path) -> Any:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{folder}: no causal language model that transformers knows: {reason}") from None
+
+
+def _takes_more_than_text(model: Any) -> bool:
+    return model.config.get_text_config() is not model.config
 
 
 def _experts(model: Any, folder: Path, form: str) -> list[LinearLayer]:

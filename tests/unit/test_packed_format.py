@@ -112,3 +112,12 @@ def test_the_layers_of_experts_are_packed_too(tmp_path):
     )
     layers = linear_layers.packed_layers(tmp_path, "gptq")
     assert packed_format.group_size(layers, "gptq", MODEL) == 32
+
+
+def test_of_a_model_that_also_sees_the_rows_of_its_text_are_told(tmp_path):
+    """Its vision tower's patches, rows of 14 numbers, are in no GGUF file of the language model."""
+    text = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
+    text |= {"model_type": "gemma3_text", "num_key_value_heads": 4, "head_dim": 16, "vocab_size": 99}
+    vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    Gemma3Config(text_config=text, vision_config=vision).save_pretrained(tmp_path)
+    assert linear_layers.row_lengths(tmp_path) == {64: 7, 128: 1}
