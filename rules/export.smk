@@ -21,6 +21,7 @@ rule merge:
             "prompts",
             "references",
             "weight_files",
+            "weight_names",
         ),
         after=once_split,
         adapter=exported_adapter,
@@ -77,6 +78,7 @@ rule perplexity:
             "trees",
             "turns",
             "weight_files",
+            "weight_names",
         ),
         after=once_split,
         adapter=exported_adapter,
@@ -153,7 +155,7 @@ rule check_shapes:
     input:
         script="scripts/check_shapes.py",
         library=library(
-            "child_program", "errors", "files", "gguf_quantization", "linear_layers", "packed_format", "progress"
+            "errors", "files", "gguf_quantization", "linear_layers", "packed_format", "progress", "weight_names"
         ),
         base_model=exported_base_model,
     output:
@@ -270,6 +272,7 @@ rule calibrate:
             "threads_file",
             "trees",
             "turns",
+            "weight_names",
         ),
         after=once_split,
         shapes="{results}/{lang}/{variant}export/shapes/{form}.json",
@@ -330,6 +333,7 @@ rule calibrated_perplexity:
             "prompts",
             "references",
             "weight_files",
+            "weight_names",
         ),
         after=once_split,
         model="{results}/{lang}/{variant}export/{form}",

@@ -26,7 +26,7 @@ def main() -> None:
     from mothertongue import linear_layers, packed_format
 
     if arguments.form in packed_format.FORMS:
-        layers = linear_layers.linear_layers(arguments.base_model)
+        layers = linear_layers.packed_layers(arguments.base_model, arguments.form)
         size = packed_format.group_size(layers, arguments.form, arguments.base_model)
         found, said = {"group_size": size}, f"groups of {size} weights share a scale"
     else:

@@ -15,7 +15,7 @@ import torch
 from mothertongue import causal, packed_format, prompts
 from mothertongue.errors import OwnError, UserError
 from mothertongue.files import copy_files, read_json, write_json
-from mothertongue.linear_layers import linear_layers
+from mothertongue.linear_layers import packed_layers
 
 # What AutoRound writes; all else is the merged model's own.
 _WEIGHTS = ("config.json", "quant*_config.json", "*.safetensors", "*.safetensors.index.json")
@@ -49,10 +49,10 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
     """Write a model with weights of 4 bits in a format, and all that the model's folder has beside its weights.
 
     `steps` is how often the rounding of each block of layers is improved; 0 rounds to the nearest, with the scales that
-    suit `pieces` best. Returns the number of weights that share a scale. Raises UserError where the format cannot hold
-    the model's shapes.
+    suit `pieces` best. Returns the number of weights that share a scale. Raises UserError where the model cannot be
+    packed.
     """
-    size = packed_format.group_size(linear_layers(model), form, model)
+    size = packed_format.group_size(packed_layers(model, form), form, model)
     scheme = {"bits": 4, "group_size": size, "sym": _SYMMETRIC[form], "data_type": "int"}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         # Set before it is imported: its news of every layer is too much, and its files would lie in the working folder.

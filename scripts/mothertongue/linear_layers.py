@@ -8,6 +8,12 @@ from typing import Any
 
 import torch
 
+from mothertongue.errors import UserError
+from mothertongue.weight_names import places
+
+# As AutoRound names an expert's layers, by the parameter that transformers has them in.
+_EXPERTS = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
+
 
 @dataclass(frozen=True)
 class LinearLayer:
@@ -18,22 +24,62 @@ class LinearLayer:
     outputs: int
 
 
-def linear_layers(folder: Path) -> Sequence[LinearLayer]:
-    """The linear layers of a model folder but the last, which gives the words and stays in 16 bits."""
-    model = _skeleton(folder)
+def linear_layers(model: Any) -> Sequence[LinearLayer]:
+    """The linear layers of a model but the last, which gives the words and stays in 16 bits."""
     last = model.get_output_embeddings()
     linear = ((name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
     return [LinearLayer(name, module.in_features, module.out_features) for name, module in linear if module is not last]
 
 
+def packed_layers(folder: Path, form: str) -> Sequence[LinearLayer]:
+    """What packing a model folder changes: its linear layers, and its experts', which transformers has in stacks.
+
+    Raises UserError for models of kinds that cannot be packed.
+    """
+    model = skeleton(folder)
+    if _takes_more_than_text(model):
+        raise UserError(
+            f"{folder}: takes more than text, and such a model cannot be packed as {form}; export the merged model"
+        )
+    return [*linear_layers(model), *_experts(model, folder, form)]
+
+
 def row_lengths(folder: Path) -> Counter[int]:
-    """How many of a model's matrices, embeddings included, have rows of each length."""
-    return Counter(weight.shape[-1] for weight in _skeleton(folder).parameters() if weight.dim() > 1)
+    """How many of a model's matrices, embeddings included, have rows of each length; of its text's part alone."""
+    model = skeleton(folder)
+    text = model.get_decoder() if _takes_more_than_text(model) else model
+    return Counter(weight.shape[-1] for weight in text.parameters() if weight.dim() > 1)
 
 
-def _skeleton(folder: Path) -> Any:
-    """The model without its numbers."""
+def skeleton(folder: Path) -> Any:
+    """The model of a folder without its numbers. Raises UserError where transformers does not know it."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{folder}: no causal language model that transformers knows: {reason}") from None
+
+
+def _takes_more_than_text(model: Any) -> bool:
+    return model.config.get_text_config() is not model.config
+
+
+def _experts(model: Any, folder: Path, form: str) -> list[LinearLayer]:
+    """The layers of a mixture's experts. Raises UserError where transformers would not find them again when packed."""
+    found = []
+    for name, weight in model.named_parameters():
+        module, _, parameter = name.rpartition(".")
+        if weight.dim() != 3 or isinstance(model.get_submodule(module), torch.nn.Conv1d):
+            continue
+        packed = {f"{module}.0.{part}.weight": weight.shape[1:] for part in _EXPERTS.get(parameter, ())}
+        if not packed or any(place.parameter != name for place in places(model, packed).values()):
+            raise UserError(
+                f"{folder}: transformers does not load the experts of a {model.config.model_type} model packed as"
+                f" {form}; export the merged model or GGUF files"
+            )
+        found.append(LinearLayer(name, weight.shape[2], weight.shape[1]))
+    return found

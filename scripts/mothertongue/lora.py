@@ -1,9 +1,11 @@
 """A LoRA adapter's weights, and a base weight with them folded in: LoRA, rsLoRA and DoRA."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,36 +16,41 @@ from mothertongue.weight_files import open_weights
 _PREFIX = "base_model.model."
 _PARTS = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_magnitude_vector": "magnitude"}
 # What an adapter can hold beside the matrices; none is made by scripts/tune.py.
-_OTHERS = ("modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication", "target_parameters", "lora_bias")
+_OTHERS = ("modules_to_save", "layer_replication", "lora_bias")
+# Where PEFT changes several parameters of one module, it wraps the module once for each.
+_WRAPPED = ".base_layer"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is learned for one weight: B·A to add, and in DoRA the length of each of its rows."""
+    """What is learned for one parameter: B·A to add, times a scale, and in DoRA the length of each of its rows.
 
+    Of a stack of experts, A has `rank` rows for one after the other, and B their columns in turn.
+    """
+
+    rank: int
+    scale: float
     a: torch.Tensor
     b: torch.Tensor
     magnitude: torch.Tensor | None = None
 
-
-@dataclass(frozen=True)
-class Lora:
-    """An adapter: its changes by the name of the module that they belong to, and the scale of B·A."""
-
-    changes: Mapping[str, Change]
-    scale: float
-
-    def fold(self, module: str, weight: torch.Tensor) -> torch.Tensor:
-        """A module's weight with its change, computed and given in 32 bits."""
-        change = self.changes[module]
-        folded = weight.float() + self.scale * (change.b.float() @ change.a.float())
-        if change.magnitude is None:
+    def fold(self, weight: torch.Tensor, expert: int = 0, row: int = 0) -> torch.Tensor:
+        """A weight with its change, computed and given in 32 bits; of an expert it may be rows from `row` on."""
+        if weight.dim() == 3:
+            return torch.stack([self.fold(one, expert) for expert, one in enumerate(weight)])
+        a = self.a.unflatten(0, (-1, self.rank))[expert]
+        b = self.b.unflatten(1, (self.rank, -1))[row : row + len(weight), :, expert]
+        folded = weight.float() + self.scale * (b.float() @ a.float())
+        if self.magnitude is None:
             return folded
-        return folded * (change.magnitude.float() / torch.linalg.vector_norm(folded, dim=1)).unsqueeze(1)
+        return folded * (self.magnitude.float() / torch.linalg.vector_norm(folded, dim=1)).unsqueeze(1)
 
 
-def read_lora(adapter: Path) -> Lora:
-    """Read an adapter folder. Raises UserError where it is none, or of a kind that cannot be folded in."""
+def read_lora(adapter: Path, parameters: Sequence[str]) -> dict[str, Change]:
+    """The changes of an adapter folder by the parameter that each belongs to, of all that the base model has, in order.
+
+    Raises UserError where the folder is no adapter, or of a kind that cannot be folded in.
+    """
     config = read_json(adapter / "adapter_config.json")
     strange = [name for name in _OTHERS if config.get(name)]
     if config.get("bias", "none") != "none":
@@ -59,6 +66,29 @@ def read_lora(adapter: Path) -> Lora:
             raise UserError(f"{adapter}: '{name}' is no part of a LoRA adapter that can be merged")
         module = name.removeprefix(_PREFIX).removesuffix(ending)
         parts.setdefault(module, {})[_PARTS[ending]] = file.read(name)
-    rank = config["r"]
-    scale = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank)
-    return Lora({module: Change(**found) for module, found in parts.items()}, scale)
+    changes = {}
+    for module, found in parts.items():
+        parameter = _parameter(module, config.get("target_parameters") or [], parameters)
+        changes[parameter] = Change(*_rank_and_scale(config, parameter), **found)
+    return changes
+
+
+def _parameter(module: str, targets: Sequence[str], parameters: Sequence[str]) -> str:
+    """The parameter that a module's change belongs to: its weight, or the one that PEFT has wrapped there."""
+    plain = module.replace(_WRAPPED, "")
+    own = [name for name in parameters if name.rpartition(".")[0] == plain]
+    wrapped = [name for name in own if any(f".{name}".endswith(f".{target}") for target in targets)]
+    # The first is the innermost.
+    return wrapped[-1 - module.count(_WRAPPED)] if wrapped else f"{module}.weight"
+
+
+def _rank_and_scale(config: dict[str, Any], parameter: str) -> tuple[int, float]:
+    """A parameter's rank and the scale of its B·A, where the adapter's configuration may have patterns of names for."""
+
+    def of(kind: str, default: int) -> int:
+        patterns: dict[str, int] = config.get(kind) or {}
+        return next((patterns[one] for one in patterns if re.match(rf"(.*\.)?({one})$", name)), default)
+
+    name = parameter.removesuffix(".weight")
+    rank, alpha = of("rank_pattern", config["r"]), of("alpha_pattern", config["lora_alpha"])
+    return rank, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -1,6 +1,8 @@
 """An adapter folded into its base model: a model of its own, written shard by shard in the base model's own numbers."""
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,24 @@ import torch
 from mothertongue import causal, prompts
 from mothertongue.errors import UserError
 from mothertongue.files import copy_files, read_json, write_json
-from mothertongue.linear_layers import linear_layers
-from mothertongue.lora import read_lora
+from mothertongue.linear_layers import linear_layers, skeleton
+from mothertongue.lora import Change, read_lora
 from mothertongue.plain_templates import without_marks
 from mothertongue.progress import Progress
 from mothertongue.weight_files import weights_of
+from mothertongue.weight_names import Place, places
 
 FULL, DEQUANTIZED = "full", "dequantized"
 # Of an adapter that is trained on 4 bits: the weights as they were fetched, or as training saw them.
 MERGE_BASES = (FULL, DEQUANTIZED)
 # What belongs to the tokenizer comes from the adapter, with the template that it was trained in.
-_FROM_BASE = ("config.json", "generation_config.json", "*.safetensors.index.json", "tokenizer.model")
+_FROM_BASE = (
+    "config.json",
+    "generation_config.json",
+    "*processor_config.json",
+    "*.safetensors.index.json",
+    "tokenizer.model",
+)
 
 
 def trained_in(record: Mapping[str, Any]) -> str:
@@ -33,25 +42,30 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     `dtype` is what the adapter was trained in. Raises UserError, before anything is written, where adapter and base
     model do not belong together.
     """
-    lora, files = read_lora(adapter), list(weights_of(base))
-    there = {name for file in files for name in file.entries}
-    missing = [module for module in lora.changes if f"{module}.weight" not in there]
-    if missing or not files:
-        raise UserError(f"{base}: has no weight '{(missing or ['any'])[0]}.weight' to merge the adapter {adapter} into")
-    linear = linear_layers(base) if merge_base == DEQUANTIZED else []
-    quantised = {f"{layer.name}.weight" for layer in linear} & there
-    changed = {f"{module}.weight" for module in lora.changes}
+    model, files = skeleton(base), list(weights_of(base))
+    shapes = {name: entry.shape for file in files for name, entry in file.entries.items()}
+    found = places(model, shapes)
+    parameters = dict(model.named_parameters())
+    changes = read_lora(adapter, list(parameters))
+    if unfit := _unfit(changes, parameters, found, shapes):
+        raise UserError(f"{base}: has no weight '{unfit}' that the adapter {adapter} can be merged into")
+    linear = {f"{layer.name}.weight" for layer in linear_layers(model)} if merge_base == DEQUANTIZED else set()
+    quantised = {name for name, place in found.items() if place.parameter in linear}
+    changed = {name for name, place in found.items() if place.parameter in changes}
 
     def change(name: str, weight: torch.Tensor) -> torch.Tensor:
         weight = _through_nf4(weight.to(causal.as_dtype(dtype))) if name in quantised else weight
-        return lora.fold(name.removesuffix(".weight"), weight) if name in changed else weight
+        if name not in changed:
+            return weight
+        place = found[name]
+        return changes[place.parameter].fold(weight, place.expert, place.row)
 
     copy_files(base, _FROM_BASE, folder)
     copy_files(adapter, causal.TOKENIZER_FILES, folder)
     template = folder / "chat_template.jinja"
     template.write_text(without_marks(template.read_text(encoding="utf-8")), encoding="utf-8")
     _stop_at_the_end_of_turn(adapter, folder)
-    progress = Progress("merge", len(there), "weights")
+    progress = Progress("merge", len(shapes), "weights")
     for file in files:
         file.rewrite(folder / file.path.name, changed | quantised, change, progress.advance)
     progress.finish()
@@ -66,6 +80,24 @@ def _stop_at_the_end_of_turn(adapter: Path, folder: Path) -> None:
     known = settings.get("eos_token_id") or read_json(folder / "config.json").get("eos_token_id") or []
     known = known if isinstance(known, list) else [known]
     write_json(path, settings | {"eos_token_id": [stop, *(token for token in known if token != stop)]})
+
+
+def _unfit(
+    changes: Mapping[str, Change],
+    parameters: Mapping[str, torch.Tensor],
+    found: Mapping[str, Place],
+    shapes: Mapping[str, Sequence[int]],
+) -> str | None:
+    """A parameter that an adapter changes and that the model has not, in this shape, or its files have not in full."""
+    sizes: Counter[str] = Counter()
+    for name, place in found.items():
+        sizes[place.parameter] += math.prod(shapes[name])
+    for name, change in changes.items():
+        weight = parameters.get(name)
+        shape = (len(change.b), change.a.shape[1])
+        if weight is None or weight.shape[-2:] != shape or weight.numel() != sizes[name]:
+            return name
+    return None if changes else "any"
 
 
 def _through_nf4(weight: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import torch
 
 from mothertongue.errors import UserError
+from mothertongue.files import read_json
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 _METADATA = "__metadata__"
@@ -79,8 +80,17 @@ def open_weights(path: Path) -> WeightFile:
 
 
 def weights_of(folder: Path) -> Iterator[WeightFile]:
-    """The weight files of a model folder, in order."""
-    return map(open_weights, sorted(folder.glob("*.safetensors")))
+    """The weight files of a model folder, in order: those that transformers loads, whatever else lies beside them."""
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if single.is_file():
+        paths = [single]
+    elif index.is_file():
+        paths = [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
+    else:
+        paths = sorted(folder.glob("*.safetensors"))
+    if missing := next((path for path in paths if not path.is_file()), None):
+        raise UserError(f"{missing}: not there, and {index.name} names it; fetch the model again")
+    return map(open_weights, paths)
 
 
 def _tensor(content: bytearray, entry: Entry, where: str) -> torch.Tensor:

@@ -5,6 +5,7 @@ That other programs load such files is tested with a model of words, by vLLM (te
 
 import random
 import shutil
+from functools import partial
 from itertools import chain
 
 import pytest
@@ -12,13 +13,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import save_tiny_model, tiny_tokenizer
-from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3MoeConfig
 
 from mothertongue import calibration, causal, packed_format, prompts
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 
-FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
+FAMILIES = {
+    "llama": LlamaConfig,
+    "mistral": MistralConfig,
+    "qwen": Qwen2Config,
+    "gemma": GemmaConfig,
+    "qwen_moe": partial(Qwen3MoeConfig, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=64),
+}
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 16}
 PIECES = [[random.Random(piece).randrange(5, 500) for _ in range(64)] for piece in range(8)]
 

@@ -9,8 +9,18 @@ import sys
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
 from tiny import tiny_tokenizer
-from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3Config,
+    GemmaConfig,
+    LlamaConfig,
+    MistralConfig,
+    MixtralConfig,
+    Qwen2Config,
+    Qwen3MoeConfig,
+)
 
 from mothertongue import causal, merging
 from mothertongue.errors import UserError
@@ -18,16 +28,20 @@ from mothertongue.files import read_json, write_json
 
 FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+MORE = SIZES | {"vocab_size": 600, "num_key_value_heads": 2, "head_dim": 16, "initializer_range": 0.1}
 TOKENS = torch.arange(40).reshape(2, 20)
 
 
 def save_base(folder, family="llama", dtype=torch.float32, **sizes):
     """A fetched model of random weights, in several files."""
-    torch.manual_seed(3)
     size = SIZES | sizes
     config = FAMILIES[family](vocab_size=600, num_key_value_heads=2, head_dim=size["hidden_size"] // 4, **size)
-    model = AutoModelForCausalLM.from_config(config).to(dtype)
-    model.save_pretrained(folder, max_shard_size="200KB" if size == SIZES else "100MB")
+    return save(folder, config, dtype, "200KB" if size == SIZES else "100MB")
+
+
+def save(folder, config, dtype=torch.float32, shard="200KB", **options):
+    torch.manual_seed(3)
+    AutoModelForCausalLM.from_config(config).to(dtype).save_pretrained(folder, max_shard_size=shard, **options)
     tiny_tokenizer().save_pretrained(folder)
     return folder
 
@@ -35,7 +49,9 @@ def save_base(folder, family="llama", dtype=torch.float32, **sizes):
 def save_adapter(folder, base, quantization="none", dtype="float32", **options):
     """An adapter of random weights: what training would make, without training."""
     model = causal.load_base(base, quantization, dtype)
-    adapted = get_peft_model(model, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM", **options))
+    adapted = get_peft_model(
+        model, LoraConfig(**{"r": 8} | options, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
     torch.manual_seed(4)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
@@ -73,8 +89,48 @@ def test_the_merged_model_computes_what_peft_computes(tmp_path, family, options)
     assert ends == [tiny_tokenizer().convert_tokens_to_ids("<|im_end|>"), *([known] if known is not None else [])]
 
 
-def test_the_dequantised_merge_is_what_an_nf4_adapter_was_trained_on(tmp_path):
-    base = save_base(tmp_path / "base")
+OTHER_NAMES = {
+    "mixtral": MixtralConfig(num_local_experts=4, **MORE),
+    "qwen3_moe": Qwen3MoeConfig(num_experts=12, num_experts_per_tok=2, moe_intermediate_size=32, **MORE),
+    "gemma3": Gemma3Config(
+        text_config=MORE | {"model_type": "gemma3_text"},
+        vision_config={"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2},
+        image_token_index=599,
+    ),
+}
+
+
+@pytest.mark.parametrize("family", OTHER_NAMES)
+@pytest.mark.parametrize(
+    ("options", "original"),
+    [({}, True), ({"use_rslora": True, "r": 4, "lora_alpha": 16}, True), ({}, False)],
+    ids=["lora", "rslora", "named as in transformers"],
+)
+def test_weights_that_transformers_renames_or_stacks_are_merged_under_their_names_in_the_files(
+    tmp_path, family, options, original
+):
+    """Of mixtures the experts are trained too, with ranks of their own."""
+    base = save(tmp_path / "base", OTHER_NAMES[family], save_original_format=original)
+    adapter = save_adapter(tmp_path / "adapter", base, **options)
+    (tmp_path / "merged").mkdir()
+    merging.merge(adapter, base, merging.FULL, "float32", tmp_path / "merged")
+    wanted = causal.with_adapter(causal.load_base(base, dtype="float32"), adapter).merge_and_unload().state_dict()
+    found = causal.load_base(tmp_path / "merged", dtype="float32").state_dict()
+    plain = causal.load_base(base, dtype="float32").state_dict()
+    assert found.keys() == wanted.keys()
+    assert all(torch.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
+    changed = {
+        name.split(".")[-2 if name.endswith(".weight") else -1] for name in wanted if not plain[name].equal(found[name])
+    }
+    assert changed >= (
+        {"q_proj", "down_proj"} if family == "gemma3" else {"q_proj", "gate", "gate_up_proj", "down_proj"}
+    )
+
+
+@pytest.mark.parametrize("family", ["llama", *OTHER_NAMES])
+def test_the_dequantised_merge_is_what_an_nf4_adapter_was_trained_on(tmp_path, family):
+    base = tmp_path / "base"
+    save(base, OTHER_NAMES[family]) if family in OTHER_NAMES else save_base(base)
     adapter = save_adapter(tmp_path / "adapter", base, "nf4")
     wanted = logits(causal.with_adapter(causal.load_base(base, "nf4", "float32"), adapter))
     far = {}
@@ -93,7 +149,8 @@ def test_merging_never_holds_the_model(tmp_path):
     size = sum(path.stat().st_size for path in base.glob("*.safetensors")) / 2**20
     program = (
         "import re, sys; sys.path.insert(0, 'scripts')\n"
-        "from pathlib import Path; from mothertongue import merging\n"
+        "from pathlib import Path; from mothertongue import linear_layers, merging\n"
+        "linear_layers.skeleton(Path(sys.argv[2]))  # transformers' code of the family is no part of it\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024\n"
         "before = peak(); merging.merge(*map(Path, sys.argv[1:3]), 'full', 'float32', Path(sys.argv[3]))\n"
         "print(peak() - before)"
@@ -106,11 +163,25 @@ def test_merging_never_holds_the_model(tmp_path):
     assert size > 300 and int(done.stdout) < 0.7 * size
 
 
+def test_only_the_weights_that_transformers_loads_are_merged(tmp_path):
+    """Mistral's repositories have all weights a second time, in one file and by names of their own."""
+    base = save_base(tmp_path / "base")
+    save_file({"tok_embeddings.weight": torch.ones(2)}, base / "consolidated.safetensors")
+    (tmp_path / "merged").mkdir()
+    merging.merge(save_adapter(tmp_path / "adapter", base), base, merging.FULL, "float32", tmp_path / "merged")
+    names = {path.name for path in base.glob("model-*.safetensors")}
+    assert len(names) > 1 and {path.name for path in (tmp_path / "merged").glob("*.safetensors")} == names
+    next(base.glob("model-*.safetensors")).unlink()
+    with pytest.raises(UserError, match=r"not there, and model\.safetensors\.index\.json names it"):
+        merging.merge(tmp_path / "adapter", base, merging.FULL, "float32", tmp_path / "merged")
+
+
 def test_what_cannot_be_merged_is_refused_in_one_line(tmp_path):
     base = save_base(tmp_path / "base")
     adapter = save_adapter(tmp_path / "adapter", base)
+    (tmp_path / "empty").mkdir()
+    shutil.copy(base / "config.json", tmp_path / "empty")
     with pytest.raises(UserError, match=re.escape("has no weight 'model.layers.0.mlp.down_proj.weight'")):
-        (tmp_path / "empty").mkdir()
         merging.merge(adapter, tmp_path / "empty", merging.FULL, "float32", tmp_path / "empty")
     config = json.loads((adapter / "adapter_config.json").read_text())
     write_json(adapter / "adapter_config.json", config | {"bias": "all", "modules_to_save": ["lm_head"]})

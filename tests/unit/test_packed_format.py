@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import Gemma3Config, MixtralConfig, Qwen3MoeConfig
 
-from mothertongue import packed_format
+from mothertongue import linear_layers, packed_format
 from mothertongue.errors import UserError
 from mothertongue.files import write_json
 from mothertongue.linear_layers import LinearLayer
@@ -85,3 +86,38 @@ def test_what_is_packed_in_neither_format_is_refused(tmp_path):
         write_json(tmp_path / "config.json", {"quantization_config": settings})
         with pytest.raises(UserError, match="not packed in 4 bits as gptq or awq"):
             packed_format.unpacked(tmp_path)
+
+
+def test_models_of_kinds_that_cannot_be_packed_are_refused_by_their_configuration(tmp_path):
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
+    sizes |= {"num_key_value_heads": 2, "vocab_size": 99}
+    text = sizes | {"head_dim": 16, "model_type": "gemma3_text"}
+    refused = {
+        "does not load the experts of a mixtral model packed as awq": MixtralConfig(num_local_experts=2, **sizes),
+        "takes more than text, and such a model cannot be packed as awq": Gemma3Config(text_config=text),
+    }
+    for said, config in refused.items():
+        config.save_pretrained(tmp_path)
+        with pytest.raises(UserError, match=said):
+            linear_layers.packed_layers(tmp_path, "awq")
+    write_json(tmp_path / "config.json", {"model_type": "of_tomorrow", "auto_map": {"AutoConfig": "new.Config"}})
+    with pytest.raises(UserError, match="no causal language model that transformers knows"):
+        linear_layers.packed_layers(tmp_path, "awq")
+
+
+def test_the_layers_of_experts_are_packed_too(tmp_path):
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
+    Qwen3MoeConfig(num_experts=2, moe_intermediate_size=32, head_dim=16, vocab_size=99, **sizes).save_pretrained(
+        tmp_path
+    )
+    layers = linear_layers.packed_layers(tmp_path, "gptq")
+    assert packed_format.group_size(layers, "gptq", MODEL) == 32
+
+
+def test_of_a_model_that_also_sees_the_rows_of_its_text_are_told(tmp_path):
+    """Its vision tower's patches, rows of 14 numbers, are in no GGUF file of the language model."""
+    text = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
+    text |= {"model_type": "gemma3_text", "num_key_value_heads": 4, "head_dim": 16, "vocab_size": 99}
+    vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    Gemma3Config(text_config=text, vision_config=vision).save_pretrained(tmp_path)
+    assert linear_layers.row_lengths(tmp_path) == {64: 7, 128: 1}
