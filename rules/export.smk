@@ -399,14 +399,26 @@ rule write_modelfile:
 rule other_trainers:
     input:
         script="scripts/other_trainers.py",
-        library=library("errors", "files", "other_trainers", "plain_templates", "progress", "prompts"),
+        library=library(
+            "errors",
+            "files",
+            "other_trainers",
+            "plain_templates",
+            "progress",
+            "prompts",
+            "threads_file",
+            "trees",
+            "turns",
+        ),
         after=once_split,
-        threads=expand("{{results}}/{{lang}}/threads/{split}.jsonl", split=SPLITS),
+        train="{results}/{lang}/threads/train.jsonl",
+        validation="{results}/{lang}/threads/validation.jsonl",
         template=exported_template,
     output:
         axolotl="{results}/{lang}/{variant}export/axolotl.yaml",
         unsloth="{results}/{lang}/{variant}export/unsloth_train.py",
         llama_factory="{results}/{lang}/{variant}export/dataset_info.json",
+        threads=expand("{{results}}/{{lang}}/{{variant}}export/threads/{split}.jsonl", split=SPLITS),
     log:
         "{results}/logs/{lang}/{variant}export/other_trainers.log",
     benchmark:
@@ -423,8 +435,6 @@ rule other_trainers:
         settings=exported_settings,
         base_model=named_base_model,
         revision=base_model_revision,
-        train=lambda wildcards: seen_from_export(wildcards, "threads/train.jsonl"),
-        validation=lambda wildcards: seen_from_export(wildcards, "threads/validation.jsonl"),
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
     shell:
         r"""
@@ -432,8 +442,8 @@ rule other_trainers:
             --settings {params.settings:q} \
             --base-model {params.base_model:q} \
             {params.revision:q} \
-            --train {params.train:q} \
-            --validation {params.validation:q} \
+            --train {input.train:q} \
+            --validation {input.validation:q} \
             --template {input.template:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """

@@ -73,12 +73,6 @@ def exported_name(wildcards):
     return f"{Path(model).name.removesuffix('.gguf')}-{wildcards.lang}"
 
 
-def seen_from_export(wildcards, path):
-    """The path of a language's file as it is named in the export's folder."""
-    folder = f"{wildcards.results}/{wildcards.lang}"
-    return os.path.relpath(f"{folder}/{path}", f"{folder}/{wildcards.variant}export")
-
-
 def check_for_other_trainers(wildcards):
     method = find_variant(wildcards.variant)["method"]
     if method != "sft":
@@ -95,7 +89,7 @@ def exported_template(wildcards):
 
 def exported_settings(wildcards):
     """The settings that other trainers are given."""
-    unused = {"base_model", "dpo", "orpo", "gpus", "fsdp", "checkpoint_minutes", "report_to"}
+    unused = {"base_model", "dpo", "orpo", "fsdp", "checkpoint_minutes", "report_to"}
     settings = find_variant(wildcards.variant)
     return json.dumps({key: value for key, value in settings.items() if key not in unused}, sort_keys=True)
 

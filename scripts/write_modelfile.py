@@ -6,7 +6,7 @@ from pathlib import Path
 from mothertongue import prompts
 from mothertongue.errors import run
 from mothertongue.files import read_json, whole_file
-from mothertongue.modelfile import modelfile
+from mothertongue.modelfile import UNTRANSLATED, for_ollama, modelfile
 from mothertongue.progress import say
 
 
@@ -26,8 +26,12 @@ def main() -> None:
     tokenizer = load_tokenizer(arguments.adapter)
     template = prompts.with_tokens_of(prompts.read_template(arguments.adapter), tokenizer)
     system_prompt = read_json(arguments.adapter / "training.json")["system_prompt"]
+    translated, system_prompt = for_ollama(template, tokenizer, system_prompt)
+    end = tokenizer.convert_ids_to_tokens(prompts.end_of_turn(template, tokenizer))
     with whole_file(arguments.output) as partial:
-        partial.write_text(modelfile(arguments.gguf, template, tokenizer, system_prompt), encoding="utf-8")
+        partial.write_text(modelfile(arguments.gguf, translated, end, system_prompt), encoding="utf-8")
+    if translated is None:
+        say(f"write_modelfile: {UNTRANSLATED}")
     say(f"write_modelfile: {arguments.gguf} -> {arguments.output}")
 
 

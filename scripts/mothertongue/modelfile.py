@@ -1,20 +1,37 @@
 """An Ollama Modelfile: the GGUF file, the chat template in Ollama's language, where a turn ends, the system prompt."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from mothertongue import prompts
-from mothertongue.plain_templates import exchange
+from mothertongue.errors import UserError
+from mothertongue.plain_templates import Exchange, exchange
 from mothertongue.prompts import Template
 
+# What Ollama does without a TEMPLATE, which no user would expect.
+UNTRANSLATED = (
+    "the chat template cannot be written in Ollama's language, and Ollama does not run the one in the GGUF file:"
+    " without a TEMPLATE line it takes one of its own that looks like it, or no chat format; write that line yourself"
+)
+# Three quotes end a text where a line does.
+_ENDS = re.compile(r'"""\s*[\r\n]')
 
-def modelfile(gguf: str, template: Template, tokenizer: Any, system_prompt: str) -> str:
-    """The Modelfile of a GGUF file beside it."""
-    end = tokenizer.convert_ids_to_tokens(prompts.end_of_turn(template, tokenizer))
-    translated = ollama_template(template, prompts.beginning(tokenizer) is not None)
+
+def modelfile(gguf: str, template: str | None, end: str, system_prompt: str) -> str:
+    """The Modelfile of a GGUF file beside it; `template` is in Ollama's language, `end` the token that ends a turn.
+
+    Raises UserError for a system prompt that cannot stand in it.
+    """
+    if _ENDS.search(system_prompt):
+        raise UserError(
+            'threads.system_prompt has a line that ends in """, where Ollama takes the prompt to end; write the quotes'
+            " otherwise"
+        )
     return "\n".join(
         [
             f"FROM ./{gguf}",
-            f'TEMPLATE """{translated}"""' if translated else "# Ollama takes the chat template that is in the file.",
+            f"# {UNTRANSLATED}" if template is None else f'TEMPLATE """{template}"""',
             f'PARAMETER stop "{end}"',
             *([f'SYSTEM """{system_prompt}"""'] if system_prompt else []),
             "",
@@ -22,15 +39,29 @@ def modelfile(gguf: str, template: Template, tokenizer: Any, system_prompt: str)
     )
 
 
-def ollama_template(template: Template, begins: bool) -> str | None:
-    """A chat template in Ollama's language: one exchange, with the system prompt where there is one.
+def for_ollama(template: Template, tokenizer: Any, system_prompt: str) -> tuple[str | None, str]:
+    """A chat template in Ollama's language, None where it cannot be written in it, and the system prompt for it.
 
-    `begins`: whether the runner itself puts the beginning-of-text token first. None where the template does not render
-    every exchange alike.
+    That is the one given, else the one that the template gives by itself.
     """
+    # The runner itself puts the beginning-of-text token first, where the tokenizer does.
+    begins = prompts.beginning(tokenizer) is not None
     found = exchange(template, template.tokens.get("bos_token", "") if begins else "")
-    return found and (
-        f"{{{{ if .System }}}}{found.before_system}{{{{ .System }}}}{found.after_system}"
-        f"{{{{ else }}}}{found.before_question}{{{{ end }}}}"
-        f"{{{{ .Prompt }}}}{found.before_answer}{{{{ .Response }}}}{found.after_answer}"
+    system = system_prompt or (found.own_system if found else "")
+    # Ollama renders each exchange alone: what is to stand before the first only must come with the system prompt.
+    suits = found and (system or found.opening == found.before_question)
+    return _translated(found) if found and suits else None, system
+
+
+def _translated(parts: Exchange) -> str | None:
+    text = (
+        f"{{{{ if .System }}}}{parts.before_system}{{{{ .System }}}}{parts.after_system}"
+        f"{{{{ else }}}}{parts.before_question}{{{{ end }}}}"
+        f"{{{{ .Prompt }}}}{parts.before_answer}{{{{ .Response }}}}{parts.after_answer}"
     )
+    return None if _ENDS.search(text) or _actions(vars(parts).values()) else text
+
+
+def _actions(texts: Iterable[str]) -> bool:
+    """Whether Ollama would take a text for a command of its language."""
+    return any("{{" in text for text in texts)

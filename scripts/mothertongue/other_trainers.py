@@ -1,12 +1,14 @@
 """The same training for other programs: Axolotl's configuration, a script for Unsloth, LLaMA-Factory's dataset_info.
 
-All of them name the data by its place relative to the folder that they stand in, and are to be run from there.
+All of them name the data by its place relative to the folder that they stand in, and are to be run from there. What of
+the settings has no counterpart is said at the head of each file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mothertongue import prompts
 from mothertongue.errors import UserError
 from mothertongue.plain_templates import Exchange
 
@@ -16,6 +18,12 @@ _OPTIMIZERS = {
     "adamw_8bit": "adamw_bnb_8bit",
     "paged_adamw": "paged_adamw_32bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
+}
+_AXOLOTL_DTYPES = {
+    "auto": {"bf16": "auto"},
+    "bfloat16": {"bf16": True},
+    "float16": {"bf16": False, "fp16": True},
+    "float32": {"bf16": False, "fp16": False},
 }
 _PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -37,9 +45,59 @@ def check(settings: Mapping[str, Any]) -> None:
         raise UserError(f"the files for other trainers are of sft, and tuning.method is {settings['method']}")
 
 
+def plain_thread(row: Mapping[str, Any], control: Iterable[str]) -> dict[str, Any]:
+    """A line of the threads file with the texts that our own training reads: what looks like a control token is text.
+
+    See prompts.neutralise for `control`.
+    """
+    messages = []
+    for message in row["messages"]:
+        text = prompts.neutralise(message["content"], control)
+        content = text.strip() if message["role"] == "assistant" else text
+        messages.append({"role": message["role"], "content": content})
+    return {"thread_id": row["thread_id"], "messages": messages}
+
+
+def unlike_axolotl(settings: Mapping[str, Any]) -> list[str]:
+    """The settings that Axolotl is not given, and Unsloth neither, a line each."""
+    notes = []
+    if settings["too_long"] == "split":
+        notes.append("too_long: a thread that is longer than max_length is cut there, not split")
+    if settings["target_tokens"]:
+        notes.append(
+            f"target_tokens ({settings['target_tokens']:,}): a step has batch_size x accumulation sequences instead,"
+            " whatever is learned of them"
+        )
+    if settings["gpus"] > 1:
+        notes.append(f"gpus ({settings['gpus']}): on another number of GPUs a step has another number of sequences")
+    return notes
+
+
+def unlike_unsloth(settings: Mapping[str, Any]) -> list[str]:
+    """The settings that Unsloth is not given, a line each."""
+    notes = unlike_axolotl(settings)
+    if settings["packing"]:
+        notes.append(
+            "packing: a sequence has one thread, so that a step learns less; Unsloth would learn the system prompts of"
+            " packed threads"
+        )
+    if settings["lora"].get("plus"):
+        notes.append(f"lora.plus ({settings['lora']['plus']}): all matrices have the same learning rate")
+    if settings["lora"]["targets"] == "all-linear":
+        notes.append("lora.targets: the linear layers by the names of Llama, Mistral, Qwen and Gemma")
+    return notes
+
+
+def as_comment(notes: Iterable[str]) -> list[str]:
+    """Lines of YAML or Python that say what is otherwise than in Mothertongue's own training."""
+    lines = [f"# - tuning.{note}" for note in notes]
+    return ["# Otherwise than in Mothertongue's own training:", *lines] if lines else []
+
+
 def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
     """Axolotl's configuration; what is not set is left out."""
     lora, validation = settings["lora"], settings["validation"]["interval"]
+    patience = settings["validation"]["patience"] if validation else None
     linear = lora["targets"] == "all-linear"
     template = {"chat_template": "jinja", "chat_template_jinja": material.template}
     values = {
@@ -77,7 +135,11 @@ def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "gradient_accumulation_steps": settings["accumulation"],
         "gradient_checkpointing": settings["gradient_checkpointing"],
         "eval_steps": validation,
-        "bf16": "auto",
+        # The best is kept, as it was saved: after each validation.
+        "save_steps": validation if patience else None,
+        "early_stopping_patience": patience,
+        "load_best_model_at_end": True if patience else None,
+        **_AXOLOTL_DTYPES[settings["dtype"]],
         "train_on_inputs": False,
         "seed": settings["seed"],
         "output_dir": "axolotl-adapter",
@@ -115,10 +177,31 @@ def llama_factory(material: Material) -> dict[str, Any]:
     return {name: {"file_name": file} | form for name, file in files.items()}
 
 
-def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange) -> str:
-    """A script that trains the same adapter with Unsloth."""
-    lora = settings["lora"]
-    options = {
+class _Code(str):
+    """An expression of Python among values."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange | None) -> str:
+    """A script that trains the same adapter with Unsloth, or says why it cannot: see plain_templates.any_exchange."""
+    if not parts or not parts.before_question or not parts.before_answer.strip():
+        why = "unsloth_train.py: Unsloth cannot tell the assistant's words in this chat template; use axolotl.yaml"
+        return f'"""No training by Unsloth: see below."""\n\nraise SystemExit({why!r})\n'
+    lora, validation, dtype = settings["lora"], settings["validation"]["interval"], settings["dtype"]
+    patience = settings["validation"]["patience"] if validation else None
+    model = {
+        "model_name": material.base_model,
+        "revision": material.revision,
+        "max_seq_length": settings["max_length"],
+        "dtype": None if dtype == "auto" else _Code(f"torch.{dtype}"),
+        "load_in_4bit": settings["quantization"] == "nf4",
+        "load_in_8bit": settings["quantization"] == "int8",
+    }
+    adapter = {
         "r": lora["rank"],
         "target_modules": _PROJECTIONS if lora["targets"] == "all-linear" else lora["targets"],
         "lora_alpha": lora["alpha"],
@@ -132,47 +215,66 @@ def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange) ->
         "output_dir": "unsloth-adapter",
         "dataset_text_field": "text",
         "max_length": settings["max_length"],
+        "packing": False,
         "num_train_epochs": settings["epochs"],
         "max_steps": settings["max_steps"] or -1,
         "learning_rate": settings["learning_rate"],
         "lr_scheduler_type": settings["schedule"],
-        "warmup_steps": settings["warmup"],  # below 1: a share of all
+        "warmup_steps": _Code(f"math.ceil({settings['warmup']!r} * steps)"),
         "optim": _OPTIMIZERS[settings["optimizer"]],
         "weight_decay": settings["weight_decay"],
         "max_grad_norm": settings["max_grad_norm"],
         "per_device_train_batch_size": settings["batch_size"],
+        "per_device_eval_batch_size": settings["batch_size"] if validation else None,
         "gradient_accumulation_steps": settings["accumulation"],
+        "eval_strategy": "steps" if validation else "no",
+        "eval_steps": validation,
+        "save_strategy": "steps" if patience else "no",
+        "save_steps": validation if patience else None,
+        "load_best_model_at_end": True if patience else None,
         "neftune_noise_alpha": settings["neftune"],
+        "bf16": True if dtype == "bfloat16" else None,
+        "fp16": True if dtype == "float16" else None,
         "seed": settings["seed"],
         "report_to": "none",
     }
-    model = {
-        "model_name": material.base_model,
-        "revision": material.revision,
-        "max_seq_length": settings["max_length"],
-        "load_in_4bit": settings["quantization"] == "nf4",
-        "load_in_8bit": settings["quantization"] == "int8",
+    trainer = {
+        "model": _Code("model"),
+        "processing_class": _Code("tokenizer"),
+        "train_dataset": _Code('threads["train"]'),
+        "eval_dataset": _Code('threads["validation"]') if validation else None,
+        "args": _Code("arguments"),
+        "callbacks": [_Code(f"EarlyStoppingCallback({patience})")] if patience else None,
     }
+    files = {"train": material.train} | ({"validation": material.validation} if validation else {})
+    batches = f"math.ceil(len(threads['train']) / {settings['batch_size']})"
+    steps = f"math.ceil({settings['epochs']} * math.ceil({batches} / {settings['accumulation']}))"
     return "\n".join(
         [
             '"""The training of the adapter by Unsloth; run it from the folder that it stands in."""',
+            *as_comment(unlike_unsloth(settings)),
             "",
             "from unsloth import FastLanguageModel  # first: it changes what the others import",
             "from unsloth.chat_templates import train_on_responses_only",
             "",
+            "import math",
+            "",
+            *(["import torch"] if dtype != "auto" else []),
             "from datasets import load_dataset",
+            *(["from transformers import EarlyStoppingCallback"] if patience else []),
             "from trl import SFTConfig, SFTTrainer",
             "",
             f"model, tokenizer = FastLanguageModel.from_pretrained({_arguments(model)})",
-            f"model = FastLanguageModel.get_peft_model(model, **dict({_arguments(options)}))",
+            f"model = FastLanguageModel.get_peft_model(model, **dict({_arguments(adapter)}))",
             f"tokenizer.chat_template = {material.template!r}",
-            f'threads = load_dataset("json", data_files={{"train": {material.train!r}}}, split="train")',
+            f'threads = load_dataset("json", data_files={files!r})',
             "threads = threads.map(",
             '    lambda row: {"text": tokenizer.apply_chat_template(row["messages"], tokenize=False)},',
-            "    remove_columns=threads.column_names,",
+            '    remove_columns=threads["train"].column_names,',
             ")",
+            f"steps = {settings['max_steps'] or steps}",
             f"arguments = SFTConfig({_arguments(training)})",
-            "trainer = SFTTrainer(model=model, processing_class=tokenizer, train_dataset=threads, args=arguments)",
+            f"trainer = SFTTrainer({_arguments(trainer)})",
             "trainer = train_on_responses_only(",
             f"    trainer, instruction_part={parts.before_question!r}, response_part={parts.before_answer!r}",
             ")",

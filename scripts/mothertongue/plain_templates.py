@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from mothertongue import prompts
-from mothertongue.prompts import Template
+from mothertongue.prompts import InexactTemplate, Message, Template
 
 _FIRST = re.compile(r"<[^<>\s]+>")
 _MARK = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
@@ -13,13 +13,24 @@ _SYSTEM, _USER, _ANSWER = "(the system prompt)", "(a question)", "(an answer)"
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a template puts around the texts of an exchange: the system prompt where there is one, question, answer."""
+    """What a template puts around the texts of an exchange: the system prompt where there is one, question, answer.
+
+    `opening` stands before the first question where there is no system prompt, `before_question` before the others.
+    """
 
     before_system: str
     after_system: str
+    opening: str
     before_question: str
     before_answer: str
     after_answer: str
+
+    @property
+    def own_system(self) -> str:
+        """The system prompt that the template gives a conversation without one; empty for none."""
+        own = self.opening.removeprefix(self.before_system).removesuffix(self.after_system)
+        said = self.before_system + own + self.after_system
+        return own if said == self.opening != self.before_question else ""
 
 
 def without_marks(template: str) -> str:
@@ -28,26 +39,56 @@ def without_marks(template: str) -> str:
 
 
 def exchange(template: Template, beginning: str = "") -> Exchange | None:
-    """A template taken apart; None where it does not render every exchange alike.
+    """A template taken apart; None where it does not render every exchange alike, or has no system prompt.
 
     `beginning` is what stands before the first exchange alone, and is no part of it: a beginning-of-text token.
     """
-    turns = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}]
-    turns.append(turns[0])
-    text = prompts.render([{"role": "system", "content": _SYSTEM}, *turns], template, prompt=True)
-    plain = prompts.render(turns, template, prompt=True)
-    before_system, _, rest = text.removeprefix(beginning).partition(_SYSTEM)
-    after_system, _, rest = rest.partition(_USER)
-    before_question, _, plain_rest = plain.removeprefix(beginning).partition(_USER)
-    before_answer, _, between = rest.partition(_ANSWER)
-    between, _, last = between.partition(_USER)
-    if rest != plain_rest or not between.endswith(before_question) or before_answer.rstrip(" ") != last.rstrip(" "):
+    system, question, answer = (
+        {"role": role, "content": text} for role, text in (("system", _SYSTEM), ("user", _USER), ("assistant", _ANSWER))
+    )
+
+    def parts(messages: list[Message], texts: list[str], prompt: bool = True) -> list[str] | None:
+        return _around(prompts.render(messages, template, prompt=prompt).removeprefix(beginning), texts)
+
+    try:
+        whole = parts([system, question, answer, question], [_SYSTEM, _USER, _ANSWER, _USER])
+        plain = parts([question, answer, question], [_USER, _ANSWER, _USER])
+        # Some templates put thoughts before an answer that no question follows.
+        ended = parts([system, question, answer], [_SYSTEM, _USER, _ANSWER])
+        if not whole or not plain or not ended or whole[2:] != plain[1:] or whole[:3] != ended[:3]:
+            return None
+        before_system, after_system, before_answer, between, last = whole
+        opening = before_question = plain[0]
+        if not between.endswith(opening):
+            # The first exchange alone begins otherwise: with the template's own system prompt.
+            done = parts([question, answer], [_USER, _ANSWER], prompt=False) or [between]
+            before_question = between.removeprefix(done[-1])
+    except InexactTemplate:
         return None
-    return Exchange(before_system, after_system, before_question, last, between.removesuffix(before_question))
+    if not between.endswith(before_question) or before_answer.rstrip(" ") != last.rstrip(" "):
+        return None
+    after_answer = between.removesuffix(before_question)
+    return Exchange(before_system, after_system, opening, before_question, last, after_answer)
 
 
 def any_exchange(template: Template) -> Exchange | None:
     """The same where the beginning-of-text token is not known: the first token may be one."""
-    text = prompts.render([{"role": "user", "content": _USER}], template, prompt=True)
-    first = _FIRST.match(text)
-    return exchange(template) or (exchange(template, first[0]) if first else None)
+    found = exchange(template)
+    if found:
+        return found
+    try:
+        first = _FIRST.match(prompts.render([{"role": "user", "content": _USER}], template, prompt=True))
+    except InexactTemplate:
+        return None
+    return exchange(template, first[0]) if first else None
+
+
+def _around(text: str, texts: list[str]) -> list[str] | None:
+    """What stands before, between and behind texts in a text; None where one is missing."""
+    parts = []
+    for each in texts:
+        before, found, text = text.partition(each)
+        if not found:
+            return None
+        parts.append(before)
+    return [*parts, text]

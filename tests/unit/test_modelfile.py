@@ -4,19 +4,38 @@ import re
 from pathlib import Path
 
 import pytest
+from test_prompts import MISTRAL, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
-from mothertongue import prompts
-from mothertongue.modelfile import ollama_template
+from mothertongue import chat_templates, prompts
+from mothertongue.errors import UserError
+from mothertongue.modelfile import UNTRANSLATED, for_ollama, modelfile
 
 QUESTION, ANSWER, SYSTEM = "Olá!", "Bom dia.", "Responda em português."
+TEMPLATES = Path("config/templates")
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+OURS = {name: (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8") for name in FAMILIES}
+# Base models' own templates, and the family that each is of.
+OWN = {"smollm2": (SMOLLM2, "chatml"), "qwen2_5": (shipped("qwen2_5"), "chatml"), "llama3_1": (shipped("llama3_1"), "llama3"),
+       "gemma": (shipped("gemma"), "gemma"), "mistral": (MISTRAL, "mistral"), "zephyr": (ZEPHYR, "zephyr")}  # fmt: skip
+OWN |= {f"our {name}": (source, name) for name, source in OURS.items()}
+
+
+def template_of(source, tokenizer):
+    """The template as training takes it: with the system prompt in the first question where it has no place for one."""
+    return chat_templates.choose(prompts.with_tokens_of(prompts.Template(source), tokenizer), TEMPLATES).template
 
 
 def rendered(template, system, question, answer):
     """What Ollama makes of an exchange: all up to .Response where it is to answer."""
     said = re.sub(
         r"\{\{ if .System \}\}(.*?)\{\{ else \}\}(.*?)\{\{ end \}\}",
-        r"\1" if system else r"\2",
+        lambda match: match[1] if system else match[2],
         template,
         flags=re.DOTALL,
     )
@@ -25,14 +44,63 @@ def rendered(template, system, question, answer):
     return before if answer is None else before + answer + after
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def values(text):
+    """The commands of a Modelfile as Ollama's parser reads them: a text in quotes ends at the first line that may end it."""
+    commands, lines = {}, iter(text.split("\n"))
+    for line in lines:
+        name, _, value = line.partition(" ")
+        while value.startswith('"""') and not (len(value.strip()) >= 6 and value.strip().endswith('"""')):
+            value += "\n" + next(lines)
+        commands[name] = value.strip().removeprefix('"""').removesuffix('"""')
+    return commands
+
+
+@pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("system", [SYSTEM, ""], ids=["system", "plain"])
-def test_it_renders_what_the_template_renders(family, system):
+def test_it_renders_what_the_template_renders(name, system):
+    source, family = OWN[name]
     tokenizer = family_tokenizer(family, "bytes")
-    template = prompts.with_tokens_of(prompts.read_template(Path(f"config/templates/{family}.jinja")), tokenizer)
-    begins = prompts.beginning(tokenizer) is not None
-    translated = ollama_template(template, begins)
-    first = rendered(translated, system, QUESTION, ANSWER) + rendered(translated, "", "E agora?", None)
+    template = template_of(source, tokenizer)
+    translated, given = for_ollama(template, tokenizer, system)
+    if name == "llama3_1" and not system:
+        # It opens a conversation with a date where there is no system prompt, which Ollama cannot tell from later turns.
+        assert translated is None
+        return
+    first = rendered(translated, given, QUESTION, ANSWER) + rendered(translated, "", "E agora?", None)
     messages = [*prompts.chat(system, QUESTION), {"role": "assistant", "content": ANSWER}]
     wanted = prompts.render([*messages, *prompts.chat("", "E agora?")], template, prompt=True)
+    begins = prompts.beginning(tokenizer) is not None
     assert first.replace(" ", "") == wanted.removeprefix(tokenizer.bos_token if begins else "").replace(" ", "")
+
+
+def test_the_system_prompt_is_the_templates_own_where_none_is_set():
+    tokenizer = family_tokenizer("chatml", "bytes")
+    for source, own in ((SMOLLM2, "You are a helpful AI assistant named SmolLM"), (shipped("qwen2_5"), "You are Qwen")):
+        template = prompts.with_tokens_of(prompts.Template(source), tokenizer)
+        assert for_ollama(template, tokenizer, "")[1].startswith(own)
+        assert for_ollama(template, tokenizer, SYSTEM)[1] == SYSTEM
+
+
+@pytest.mark.parametrize(
+    "source",
+    [shipped("qwen3"), shipped("deepseek_r1_distill"), shipped("gemma"), "{{ messages[0].content }}", "{{ nothing.at.all }}",
+     OURS["chatml"].replace("message['role'] + '\\n'", "message['role'] + '{{\\n'")],
+    ids=["thinks", "thinks, and drops it", "no system role", "one turn", "broken", "Ollama's own signs"],
+)  # fmt: skip
+def test_what_cannot_be_translated_is_said_and_not_left_to_ollama(source):
+    tokenizer = family_tokenizer("chatml", "bytes")
+    template = prompts.with_tokens_of(prompts.Template(source), tokenizer)
+    assert for_ollama(template, tokenizer, SYSTEM) == (None, SYSTEM)
+    assert modelfile("a.gguf", None, "<|im_end|>", SYSTEM).splitlines()[1] == f"# {UNTRANSLATED}"
+
+
+@pytest.mark.parametrize("said", ['Diz "olá"', 'Diz """olá""" sempre', '"Olá"', 'Um\n"dois"', '"', "É isso?\n"])
+def test_quotes_of_a_system_prompt_come_through(said):
+    read = values(modelfile("a.gguf", "{{ .Prompt }}\n", "</s>", said))
+    assert read["SYSTEM"] == said and read["TEMPLATE"] == "{{ .Prompt }}\n" and read["FROM"] == "./a.gguf"
+
+
+def test_quotes_that_would_end_the_system_prompt_are_refused():
+    assert values(f'SYSTEM """{SYSTEM}"""\nmais"""')["SYSTEM"] == SYSTEM
+    with pytest.raises(UserError, match=r"threads\.system_prompt has a line that ends in"):
+        modelfile("a.gguf", "{{ .Prompt }}", "</s>", f'{SYSTEM}""" \nmais')

@@ -1,63 +1,161 @@
-"""What other trainers are given: the configuration's values under their names, the threads where they are."""
+"""What other trainers are given: the configuration's values under their names, and threads that are text alone."""
 
 import ast
 import json
+import math
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from test_modelfile import OURS, OWN
+from test_prompts import shipped
+from tiny import FAMILIES
 
 TUNING = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]
 
 
-def written(folder, template="config/templates/llama3.jinja", **settings):
-    done = subprocess.run(
+def written(folder, template="config/templates/llama3.jinja", said="Olá!", **settings):
+    for split in ("train", "validation"):
+        turns = [("system", "Responda."), ("user", said), ("assistant", f" {said}\n")]
+        messages = [{"role": role, "content": text, "message_id": role} for role, text in turns]
+        row = {"thread_id": "a", "messages": messages, "text": said}
+        (folder / f"{split}.jsonl").write_text(json.dumps(row) + "\n")
+    return subprocess.run(
         [sys.executable, "scripts/other_trainers.py", "--settings", json.dumps(TUNING | settings),
-         "--base-model", "owner/model", "--revision", "abc", "--train", "../threads/train.jsonl",
-         "--validation", "../threads/validation.jsonl", "--template", template, "--output", folder],
+         "--base-model", "owner/model", "--revision", "abc", "--train", folder / "train.jsonl",
+         "--validation", folder / "validation.jsonl", "--template", template, "--output", folder / "export"],
         capture_output=True, text=True,
     )  # fmt: skip
-    return done
 
 
-@pytest.mark.parametrize("family", ["llama2", "llama3", "mistral", "chatml", "gemma", "phi3", "zephyr"])
+def axolotl_of(folder):
+    return yaml.safe_load((folder / "export/axolotl.yaml").read_text())
+
+
+def calls(folder):
+    """The keyword arguments of each call in Unsloth's script, as Python has them."""
+    return {
+        ast.unparse(node.func): {k.arg: ast.unparse(k.value) for k in node.keywords}
+        for node in ast.walk(ast.parse((folder / "export/unsloth_train.py").read_text()))
+        if isinstance(node, ast.Call)
+    }
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "smollm2", "qwen2_5"])
 def test_each_has_the_settings_and_the_threads(tmp_path, family):
-    done = written(tmp_path, f"config/templates/{family}.jinja")
+    template = tmp_path / "template.jinja"
+    template.write_text(OURS.get(family) or OWN[family][0])
+    done = written(tmp_path, template)
     assert done.returncode == 0, done.stderr
-    axolotl = yaml.safe_load((tmp_path / "axolotl.yaml").read_text())
+    axolotl = axolotl_of(tmp_path)
     assert (axolotl["base_model"], axolotl["revision_of_model"], axolotl["adapter"]) == ("owner/model", "abc", "qlora")
     assert axolotl["lora_r"] == TUNING["lora"]["rank"] and axolotl["learning_rate"] == TUNING["learning_rate"]
     assert axolotl["lora_target_linear"] is True and "lora_target_modules" not in axolotl
-    assert axolotl["datasets"][0]["path"] == "../threads/train.jsonl"
+    assert axolotl["datasets"][0]["path"] == "threads/train.jsonl" and axolotl["bf16"] == "auto"
     assert "generation" not in axolotl["chat_template_jinja"].replace("add_generation_prompt", "")
-    info = json.loads((tmp_path / "dataset_info.json").read_text())
-    assert info["mothertongue_train"]["file_name"] == "../threads/train.jsonl"
+    info = json.loads((tmp_path / "export/dataset_info.json").read_text())
+    assert info["mothertongue_validation"]["file_name"] == "threads/validation.jsonl"
     assert info["mothertongue_train"]["tags"]["assistant_tag"] == "assistant"
-    script = ast.parse((tmp_path / "unsloth_train.py").read_text())
-    given = {
-        keyword.arg: ast.literal_eval(keyword.value)
-        for node in ast.walk(script)
-        if isinstance(node, ast.Call)
-        for keyword in node.keywords
-        if isinstance(keyword.value, ast.Constant | ast.List)
-    }
-    assert (given["r"], given["lora_alpha"], given["load_in_4bit"]) == (64, 16, True)
-    assert given["response_part"] and given["instruction_part"] != given["response_part"]
+    given = calls(tmp_path)
+    assert (given["dict"]["r"], given["dict"]["lora_alpha"]) == ("64", "16")
+    assert given["FastLanguageModel.from_pretrained"]["load_in_4bit"] == "True"
+    files = {split: f"threads/{split}.jsonl" for split in ("train", "validation")}
+    assert ast.literal_eval(given["load_dataset"]["data_files"]) == files
+    parts = given["train_on_responses_only"]
+    question, answer = (ast.literal_eval(parts[f"{name}_part"]) for name in ("instruction", "response"))
+    assert question.strip() and answer.strip() and question not in answer
+    if template.read_text().count("im_start"):
+        assert question == "<|im_start|>user\n" and answer.endswith("<|im_start|>assistant\n")
+
+
+def test_what_looks_like_a_control_token_is_text_in_the_threads(tmp_path):
+    tokens = {"added_tokens_decoder": {"5": {"content": "<own>", "special": True}}}
+    folder = tmp_path / "template"
+    folder.mkdir()
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokens | {"chat_template": OURS["chatml"]}))
+    assert written(tmp_path, folder, said="[INST] <|im_end|> <own> <b>").returncode == 0
+    for split in ("train", "validation"):
+        (line,) = (tmp_path / f"export/threads/{split}.jsonl").read_text().splitlines()
+        assert json.loads(line)["messages"] == [
+            {"role": "system", "content": "Responda."},
+            {"role": "user", "content": "[ INST] < |im_end|> < own> <b>"},
+            {"role": "assistant", "content": "[ INST] < |im_end|> < own> <b>"},
+        ]
+
+
+def test_what_unsloth_cannot_tell_stops_its_script_alone(tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text(shipped("qwen3"))
+    assert written(tmp_path, template).returncode == 0
+    assert axolotl_of(tmp_path)["chat_template_jinja"] == shipped("qwen3")
+    script = subprocess.run([sys.executable, tmp_path / "export/unsloth_train.py"], capture_output=True, text=True)
+    assert script.returncode == 1 and script.stderr.startswith("unsloth_train.py: Unsloth cannot tell")
+
+
+def test_each_says_what_it_does_otherwise(tmp_path):
+    lora = TUNING["lora"] | {"plus": 16}
+    assert written(tmp_path, lora=lora, target_tokens=5000, gpus=2).returncode == 0
+    for file, notes in {
+        "axolotl.yaml": {"too_long", "target_tokens", "gpus"},
+        "unsloth_train.py": {"too_long", "target_tokens", "gpus", "packing", "lora.plus", "lora.targets"},
+    }.items():
+        text = (tmp_path / "export" / file).read_text()
+        assert set(re.findall(r"^# - tuning\.([a-z_.]+)", text, re.MULTILINE)) == notes
+    assert axolotl_of(tmp_path)["loraplus_lr_ratio"] == 16
+    assert (
+        written(tmp_path, too_long="cut", packing=False, lora=TUNING["lora"] | {"targets": ["q_proj"]}).returncode == 0
+    )
+    assert not any("# - " in (tmp_path / "export" / file).read_text() for file in ("axolotl.yaml", "unsloth_train.py"))
+
+
+def test_validation_patience_and_dtype_come_through(tmp_path):
+    assert written(tmp_path, validation={"interval": 0.25, "patience": 3}, dtype="bfloat16").returncode == 0
+    axolotl, given = axolotl_of(tmp_path), calls(tmp_path)
+    assert (axolotl["eval_steps"], axolotl["save_steps"], axolotl["early_stopping_patience"]) == (0.25, 0.25, 3)
+    assert axolotl["bf16"] is True and axolotl["load_best_model_at_end"] is True
+    config, trainer = given["SFTConfig"], given["SFTTrainer"]
+    assert (config["eval_steps"], config["save_steps"], config["bf16"]) == ("0.25", "0.25", "True")
+    assert config["load_best_model_at_end"] == "True" and trainer["callbacks"] == "[EarlyStoppingCallback(3)]"
+    assert given["FastLanguageModel.from_pretrained"]["dtype"] == "torch.bfloat16"
+    assert written(tmp_path, validation={"interval": None, "patience": 3}, dtype="float16").returncode == 0
+    axolotl, given = axolotl_of(tmp_path), calls(tmp_path)
+    assert not {"test_datasets", "eval_steps", "early_stopping_patience"} & set(axolotl)
+    assert (axolotl["bf16"], axolotl["fp16"], given["SFTConfig"]["fp16"]) == (False, True, "True")
+    assert not {"eval_dataset", "callbacks"} & set(given["SFTTrainer"])
+    assert "validation" not in given["load_dataset"]["data_files"]
+
+
+def test_warmup_is_a_number_of_steps(tmp_path):
+    """transformers 4 takes a share for so many steps, and 5 knows no warmup_ratio."""
+    for settings, count, steps in (
+        ({"epochs": 1.5, "batch_size": 3, "accumulation": 2}, 31, 9),
+        ({"max_steps": 70}, 31, 70),
+    ):
+        assert written(tmp_path, **settings).returncode == 0
+        line = next(
+            x for x in (tmp_path / "export/unsloth_train.py").read_text().splitlines() if x.startswith("steps = ")
+        )
+        names = {"math": math, "threads": {"train": range(count)}}
+        exec(line, names)
+        assert names["steps"] == steps and eval(calls(tmp_path)["SFTConfig"]["warmup_steps"], names) == math.ceil(
+            0.03 * steps
+        )
 
 
 def test_dora_and_chosen_layers_come_through(tmp_path):
     lora = TUNING["lora"] | {"dora": True, "rslora": True, "targets": ["q_proj"]}
     assert written(tmp_path, lora=lora, quantization="none").returncode == 0
-    axolotl = yaml.safe_load((tmp_path / "axolotl.yaml").read_text())
+    axolotl = axolotl_of(tmp_path)
     assert axolotl["adapter"] == "lora" and axolotl["lora_target_modules"] == ["q_proj"]
     assert axolotl["peft_use_dora"] and axolotl["peft_use_rslora"] and not axolotl["load_in_4bit"]
-    script = (tmp_path / "unsloth_train.py").read_text()
+    script = (tmp_path / "export/unsloth_train.py").read_text()
     assert "use_dora=True" in script and "target_modules=['q_proj']" in script
 
 
 def test_preferences_are_refused(tmp_path):
     done = written(tmp_path, method="dpo")
     assert done.returncode == 1 and "are of sft, and tuning.method is dpo" in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "export").exists()
