@@ -9,6 +9,7 @@ PACKED = SCHEMA["properties"]["export"]["properties"]["packed"]["items"]["enum"]
 EXPORTED = {
     "": ["merged", *PACKED, "adapter.gguf", "axolotl.yaml", "unsloth_train.py", "dataset_info.json", "README.md"],
     "gguf/": ["f16.gguf", *(f"{name}.gguf" for name in QUANTIZATIONS), "Modelfile"],
+    "threads/": [f"{split}.jsonl" for split in SPLITS],
     "perplexity/": ["models.json", "tokens.jsonl", *(f"{form}.json" for form in ("f16", *QUANTIZATIONS, *PACKED))],
     "shapes/": [f"{form}.json" for form in (*QUANTIZATIONS, *PACKED)],
 }

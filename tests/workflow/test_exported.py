@@ -15,7 +15,7 @@ def test_an_adapter_tuned_on_four_bits_is_merged_and_both_merges_are_measured(pr
     project.build(f"{EXPORT}/perplexity/models.json")
     found = json.loads((project.root / EXPORT / "perplexity/models.json").read_text())["perplexity"]
     assert set(found) == {"adapter", "merged, full", "merged, dequantized"}
-    # That the dequantised merge computes what was trained is tested with the weights (tests/unit/test_merging.py).
+    # That the dequantised merge computes what was trained is tested with the weights (tests/export/test_merging.py).
     assert all(abs(value / found["adapter"] - 1) < 0.02 for value in found.values())
     record = json.loads((project.root / EXPORT / "merged/fetched.json").read_text())
     assert record["merge_base"] == "full" and "model.safetensors" in record["files"]

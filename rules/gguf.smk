@@ -1,0 +1,132 @@
+"""Export for llama.cpp and Ollama: GGUF files of the merged model and of the adapter alone."""
+
+
+rule convert_to_gguf:
+    input:
+        script="scripts/convert_to_gguf.py",
+        library=library("child_program", "errors", "files", "gguf_conversion", "progress"),
+        after=once_split,
+        folder=converted_folder,
+        base_model=converted_over,
+    output:
+        "{results}/{lang}/{variant}export/{converted}.gguf",
+    log:
+        "{results}/logs/{lang}/{variant}export/{converted}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/{converted}.jsonl"
+    wildcard_constraints:
+        converted="gguf/f16|adapter",
+    conda:
+        "../envs/gguf.yaml"
+    threads: 2
+    resources:
+        mem_mb=more_if_tried_again(16000),
+        runtime=more_if_tried_again(60),
+        disk_mb=15000,
+    params:
+        name=exported_name,
+        base_model=lambda wildcards, input: given("--base-model", input.base_model),
+    shell:
+        r"""
+        python {input.script} \
+            --folder {input.folder:q} \
+            {params.base_model:q} \
+            --name {params.name:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule quantize:
+    input:
+        script="scripts/quantize.py",
+        library=library("arguments", "child_program", "errors", "files", "gguf_quantization", "progress"),
+        after=once_split,
+        shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
+        model="{results}/{lang}/{variant}export/gguf/f16.gguf",
+    output:
+        "{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
+    log:
+        "{results}/logs/{lang}/{variant}export/gguf/{quantization}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/gguf/{quantization}.jsonl"
+    wildcard_constraints:
+        quantization="|".join(QUANTIZATIONS),
+    conda:
+        "../envs/llama_cpp.yaml"
+    threads: 8
+    resources:
+        mem_mb=more_if_tried_again(8000),
+        runtime=more_if_tried_again(60),
+        disk_mb=8000,
+    shell:
+        r"""
+        python {input.script} \
+            --model {input.model:q} \
+            --quantization {wildcards.quantization:q} \
+            --threads {threads} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule gguf_perplexity:
+    input:
+        script="scripts/gguf_perplexity.py",
+        library=library("arguments", "errors", "files", "gguf_perplexity", "progress"),
+        after=once_split,
+        model="{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
+        tokens=rules.perplexity.output.tokens,
+    output:
+        "{results}/{lang}/{variant}export/perplexity/{quantization}.json",
+    log:
+        "{results}/logs/{lang}/{variant}export/perplexity/{quantization}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/perplexity/{quantization}.jsonl"
+    wildcard_constraints:
+        quantization="|".join(["f16", *QUANTIZATIONS]),
+    conda:
+        "../envs/llama_cpp.yaml"
+    threads: 8
+    resources:
+        mem_mb=more_if_tried_again(16000),
+        runtime=more_if_tried_again(240),
+        disk_mb=10,
+    shell:
+        r"""
+        python {input.script} \
+            --model {input.model:q} \
+            --tokens {input.tokens:q} \
+            --threads {threads} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule write_modelfile:
+    input:
+        script="scripts/write_modelfile.py",
+        library=library("causal", "errors", "files", "modelfile", "plain_templates", "progress", "prompts"),
+        after=once_split,
+        adapter=exported_adapter,
+        model=f"{{results}}/{{lang}}/{{variant}}export/gguf/{EXPORT['gguf'][0]}.gguf",
+    output:
+        "{results}/{lang}/{variant}export/gguf/Modelfile",
+    log:
+        "{results}/logs/{lang}/{variant}export/gguf/Modelfile.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/gguf/Modelfile.jsonl"
+    localrule: True
+    conda:
+        "../envs/tuning.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+        disk_mb=10,
+    params:
+        gguf=f"{EXPORT['gguf'][0]}.gguf",
+    shell:
+        r"""
+        python {input.script} \
+            --adapter {input.adapter:q} \
+            --gguf {params.gguf:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
