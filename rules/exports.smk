@@ -113,7 +113,8 @@ def base_model_revision(wildcards):
 
 def gguf_names(wildcards):
     """The GGUF files of the card: those of the configuration, and the adapter alone where llama.cpp takes it."""
-    alone = [] if find_variant(wildcards.variant)["lora"].get("dora") else ["adapter.gguf"]
+    taken = EXPORT["adapter_gguf"] and not find_variant(wildcards.variant)["lora"].get("dora")
+    alone = ["adapter.gguf"] if taken else []
     return [*(f"gguf/{quantization}.gguf" for quantization in EXPORT["gguf"]), *alone]
 
 

@@ -57,7 +57,7 @@ def plain_lora(config: dict[str, Any], adapter: Path) -> dict[str, Any]:
     if strange := [name for name in _SCALES_OF_THEIR_OWN if config.get(name)]:
         raise UserError(
             f"{adapter}: llama.cpp has one scale for all matrices of an adapter, and this one has {', '.join(strange)};"
-            " merge it into its base model and convert that"
+            " export gguf/q8_0 of the merged model, and set export.adapter_gguf to false"
         )
     if not config.get("use_rslora"):
         return config
