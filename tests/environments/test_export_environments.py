@@ -1,23 +1,24 @@
-"""The programs of export in the environments of envs/gguf.yaml and envs/llama_cpp.yaml: what they need is there.
+"""The programs of export in the environments of envs/gguf.yaml, llama_cpp.yaml and auto_round.yaml: what they need is there.
 
 A tiny Llama with a real tokenizer goes through all of them; most of the two minutes go into the installation.
 """
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
 import standin_conda
 
-from mothertongue.files import write_jsonl
+from mothertongue.files import read_json, write_json, write_jsonl
 
 
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory):
     folder = tmp_path_factory.mktemp("environments")
     conda = standin_conda.install(folder / "conda") / "conda"
-    for name in ("gguf", "llama_cpp"):
+    for name in ("gguf", "llama_cpp", "auto_round"):
         command = [conda, "env", "create", "--file", f"envs/{name}.yaml", "--prefix", folder / name]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -49,3 +50,15 @@ def test_a_model_is_converted_quantised_and_measured(environments, tmp_path):
     program("llama_cpp", "gguf_perplexity", "--model", small, "--tokens", tmp_path / "tokens.jsonl", "--output", found)
     assert json.loads(found.read_text())["perplexity"] == pytest.approx(len(tokenizer), rel=0.5)
     assert small.stat().st_size < 0.6 * full.stat().st_size
+    # The merged model stands for the adapter, too: its tokenizer, a template, a record.
+    shutil.copy("config/templates/chatml.jinja", tmp_path / "model/chat_template.jinja")
+    base = {"reference": "tiny", "revision": "1", "licence": None, "hub_id": None}
+    record = {"lang": "pt", "system_prompt": "", "settings": {"method": "sft"}, "base_model": base}
+    write_json(tmp_path / "model/training.json", record)
+    write_json(tmp_path / "model/fetched.json", base | {"kind": "merged", "merge_base": "full"})
+    thread = [{"role": "user", "content": "Sim?"}, {"role": "assistant", "content": "Não, talvez amanhã."}]
+    write_jsonl(tmp_path / "threads.jsonl", [{"messages": thread}] * 9)
+    given = ("--model", tmp_path / "model", "--adapter", tmp_path / "model", "--threads", tmp_path / "threads.jsonl")
+    how = ("--form", "awq", "--length", "32", "--steps", "1", "--name", "Portuguese", "--output", tmp_path / "awq")
+    program("auto_round", "calibrate", *given, *how)
+    assert read_json(tmp_path / "awq/config.json")["quantization_config"]["quant_method"] == "awq"
