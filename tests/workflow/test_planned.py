@@ -30,9 +30,9 @@ def fresh(tmp_path_factory):
 
 
 def timed(project, *arguments):
-    """A run, and the seconds of a processor that the fastest of three took: other work goes on beside it."""
+    """A run, and the seconds of a processor that the faster of two took: other work goes on beside it."""
     seconds = []
-    for _ in range(3):
+    for _ in range(2):
         before = os.times()
         run = project.build(*arguments)
         after = os.times()
