@@ -32,8 +32,7 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, count: int, length
     The threads are in the template that the adapter was trained in. Of too few tokens for one piece all are one; raises
     UserError where there are none.
     """
-    tokenizer = causal.load_tokenizer(adapter)
-    template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
+    tokenizer, template = causal.load_tokenizer_and_template(adapter)
     tokens: list[int] = []
     for thread in random.Random(1).sample(threads, len(threads)):
         if len(tokens) >= count * length:

@@ -21,8 +21,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from mothertongue import prompts
 from mothertongue.errors import OwnError, UserError
 from mothertongue.files import read_json, write_json
+from mothertongue.prompts import Template
 
 # The files of a tokenizer and its chat template.
 TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json")
@@ -89,6 +91,12 @@ def load_tokenizer(folder: Path) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def load_tokenizer_and_template(folder: Path) -> tuple[Any, Template]:
+    """An adapter's tokenizer, and the chat template that it was trained in. Raises UserError as `load_tokenizer`."""
+    tokenizer = load_tokenizer(folder)
+    return tokenizer, prompts.with_tokens_of(prompts.read_template(folder), tokenizer)
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:
@@ -225,12 +233,16 @@ def base_of(adapter: Path, given: Path | None = None) -> Path:
 
 def window(model: Any) -> int | None:
     """The tokens that a model can read, answer included; None where its configuration does not say."""
-    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return _window(model.config)
 
 
 def window_of(folder: Path) -> int | None:
     """The same of a model that is not loaded."""
-    return getattr(AutoConfig.from_pretrained(folder).get_text_config(), "max_position_embeddings", None)
+    return _window(AutoConfig.from_pretrained(folder))
+
+
+def _window(config: Any) -> int | None:
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run(command: Sequence[str | Path], reached: Reached, task: str, unit: str) -> list[str]:
-    """Run a program to its end, and say its progress. None, or where it failed its last lines, the last of all why.
+    """Run a program to its end, and say its progress. Its last lines where it failed, the last of them why; else none.
 
     Only what it writes to stderr is heard.
     """

@@ -41,8 +41,7 @@ class Speaker:
         """
         logging.set_verbosity_error()
         folder = causal.base_of(adapter, base)
-        tokenizer = causal.load_tokenizer(adapter)
-        template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
+        tokenizer, template = causal.load_tokenizer_and_template(adapter)
         if system_prompt is None:
             system_prompt = read_json(adapter / "training.json")["system_prompt"]
         model = causal.load_base(folder, quantization)

@@ -73,8 +73,8 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
 
 def _stop_at_the_end_of_turn(adapter: Path, folder: Path) -> None:
     """Let answers end where the adapter has learned to end them; the base model may know another end alone."""
-    tokenizer = causal.load_tokenizer(adapter)
-    stop = prompts.end_of_turn(prompts.with_tokens_of(prompts.read_template(adapter), tokenizer), tokenizer)
+    tokenizer, template = causal.load_tokenizer_and_template(adapter)
+    stop = prompts.end_of_turn(template, tokenizer)
     path = folder / "generation_config.json"
     settings = read_json(path) if path.is_file() else {}
     known = settings.get("eos_token_id") or read_json(folder / "config.json").get("eos_token_id") or []

@@ -23,8 +23,7 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list
 
     Those without an assistant's word are left out.
     """
-    tokenizer = causal.load_tokenizer(adapter)
-    template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
+    tokenizer, template = causal.load_tokenizer_and_template(adapter)
     longest = min(_LONGEST, causal.window_of(base) or _LONGEST)
     encoded = [prompts.encode(thread["messages"], template, tokenizer).cut(longest) for thread in threads]
     return [one for one in encoded if one.targets]
