@@ -190,7 +190,10 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
     write_json(exported / "patterned/adapter_config.json", config)
     options = ("--base-model", exported / "base", "--output", tmp_path / "a.gguf")
     said = refused("convert_to_gguf", "--folder", exported / "patterned", *options)
-    assert "one scale for all matrices of an adapter, and this one has alpha_pattern; merge it" in said
+    assert (
+        "one scale for all matrices of an adapter, and this one has alpha_pattern; export gguf/q8_0 of the merged model"
+        in said
+    )
 
 
 def test_the_modelfile_has_template_stop_and_system_prompt(exported):
