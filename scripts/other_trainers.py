@@ -39,6 +39,8 @@ def main() -> None:
     for split, path in files.items():
         rows = [other_trainers.plain_thread(row, template.control) for row in read_threads(path)]
         write_jsonl(arguments.output / "threads" / f"{split}.jsonl", rows)
+        if split == "validation" and not rows:
+            settings = other_trainers.unvalidated(settings)
     names = (f"threads/{split}.jsonl" for split in files)
     material = Material(arguments.base_model, arguments.revision, *names, without_marks(template.source))
     with whole_file(arguments.output / "axolotl.yaml") as partial:

@@ -58,6 +58,11 @@ def plain_thread(row: Mapping[str, Any], control: Iterable[str]) -> dict[str, An
     return {"thread_id": row["thread_id"], "messages": messages}
 
 
+def unvalidated(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without validation: other trainers do not load a file of no threads."""
+    return {**settings, "validation": {**settings["validation"], "interval": None}}
+
+
 def unlike_axolotl(settings: Mapping[str, Any]) -> list[str]:
     """The settings that Axolotl is not given, and Unsloth neither, a line each."""
     notes = []

@@ -67,37 +67,20 @@ def exported(tmp_path_factory):
         "base_model": {"reference": "random", "revision": "1", "licence": None, "hub_id": None, "folder": "../base"},
     }  # fmt: skip
     write_json(adapter / "training.json", record)
-    threads = [
+    rows = [
         {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": f"Não sei. {question}"}]}
         for question in questions()
     ]
-    write_jsonl(folder / "threads.jsonl", threads)
-    program("merge", "--adapter", adapter, "--base-model", base, "--name", "Portuguese", "--output", folder / "merged")
-    options = (
-        "--threads",
-        folder / "threads.jsonl",
-        "--tokens",
-        folder / "tokens.jsonl",
-        "--merged",
-        folder / "merged",
-    )
-    program("perplexity", "--adapter", adapter, "--base-model", base, *options, "--output", folder / "merged.json")
+    write_jsonl(folder / "threads.jsonl", rows)
+    model = ("--adapter", adapter, "--base-model", base)
+    program("merge", *model, "--name", "Portuguese", "--output", folder / "merged")
+    threads, tokens = ("--threads", folder / "threads.jsonl"), ("--tokens", folder / "tokens.jsonl")
+    program("perplexity", *model, *threads, *tokens, "--merged", folder / "merged", "--output", folder / "merged.json")
+    few = ("--length", "64", "--steps", "0", "--name", "Portuguese")
     for form in FORMS:
-        options = ("--adapter", adapter, "--threads", folder / "threads.jsonl", "--length", "64", "--steps", "0")
-        program(
-            "calibrate",
-            "--model",
-            folder / "merged",
-            *options,
-            "--form",
-            form,
-            "--name",
-            "Portuguese",
-            "--output",
-            folder / form,
-        )
-        options = ("--tokens", folder / "tokens.jsonl", "--output", folder / f"{form}.json")
-        program("calibrated_perplexity", "--model", folder / form, *options)
+        made = ("--model", folder / "merged", "--adapter", adapter, "--form", form, "--output", folder / form)
+        program("calibrate", *made, *threads, *few)
+        program("calibrated_perplexity", "--model", folder / form, *tokens, "--output", folder / f"{form}.json")
     return folder
 
 
@@ -129,6 +112,8 @@ def found(vllm, exported):
     }  # fmt: skip
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     settings = plain | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    # It leaves its sockets behind.
+    settings["VLLM_RPC_BASE_PATH"] = str(exported)
     done = subprocess.run(
         [vllm, HERE / "in_vllm.py"], input=json.dumps(asked), capture_output=True, text=True, env=settings, timeout=600
     )

@@ -17,12 +17,12 @@ from tiny import FAMILIES
 TUNING = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]
 
 
-def written(folder, template="config/templates/llama3.jinja", said="Olá!", **settings):
+def written(folder, template="config/templates/llama3.jinja", said="Olá!", held_out=1, **settings):
     for split in ("train", "validation"):
         turns = [("system", "Responda."), ("user", said), ("assistant", f" {said}\n")]
         messages = [{"role": role, "content": text, "message_id": role} for role, text in turns]
         row = {"thread_id": "a", "messages": messages, "text": said}
-        (folder / f"{split}.jsonl").write_text(json.dumps(row) + "\n")
+        (folder / f"{split}.jsonl").write_text((json.dumps(row) + "\n") * (held_out if split == "validation" else 1))
     return subprocess.run(
         [sys.executable, "scripts/other_trainers.py", "--settings", json.dumps(TUNING | settings),
          "--base-model", "owner/model", "--revision", "abc", "--train", folder / "train.jsonl",
@@ -120,7 +120,12 @@ def test_validation_patience_and_dtype_come_through(tmp_path):
     assert (config["eval_steps"], config["save_steps"], config["bf16"]) == ("0.25", "0.25", "True")
     assert config["load_best_model_at_end"] == "True" and trainer["callbacks"] == "[EarlyStoppingCallback(3)]"
     assert given["FastLanguageModel.from_pretrained"]["dtype"] == "torch.bfloat16"
-    assert written(tmp_path, validation={"interval": None, "patience": 3}, dtype="float16").returncode == 0
+
+
+@pytest.mark.parametrize("held_out, interval", [(1, None), (0, 0.25)])
+def test_without_validation_none_is_asked_for(tmp_path, held_out, interval):
+    validation = {"interval": interval, "patience": 3}
+    assert written(tmp_path, held_out=held_out, validation=validation, dtype="float16").returncode == 0
     axolotl, given = axolotl_of(tmp_path), calls(tmp_path)
     assert not {"test_datasets", "eval_steps", "early_stopping_patience"} & set(axolotl)
     assert (axolotl["bf16"], axolotl["fp16"], given["SFTConfig"]["fp16"]) == (False, True, "True")
