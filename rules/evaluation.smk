@@ -26,6 +26,7 @@ rule evaluate:
             "prompts",
             "sides",
             "threads_file",
+            "tokenizer_files",
             "training_plot",
             "trees",
             "turns",
@@ -99,7 +100,18 @@ rule evaluate:
 rule harness:
     input:
         script="scripts/harness.py",
-        library=library("arguments", "causal", "errors", "evaluated", "files", "gpus", "harness", "progress", "prompts"),
+        library=library(
+            "arguments",
+            "causal",
+            "errors",
+            "evaluated",
+            "files",
+            "gpus",
+            "harness",
+            "progress",
+            "prompts",
+            "tokenizer_files",
+        ),
         tasks=harness_tasks,
         after=once_split,
         adapter=rules.tune.output.adapter,

@@ -93,6 +93,7 @@ rule tune:
             "sequences",
             "sides",
             "threads_file",
+            "tokenizer_files",
             "trainers",
             "training_data",
             "trees",

@@ -115,12 +115,12 @@ def main() -> None:
             sys.exit(distributed.launch(arguments.gpus))
     base = fetching.base_entry(arguments.base_model, arguments.output)
 
-    from mothertongue import causal, checkpoints, training_data, tuning
+    from mothertongue import causal, checkpoints, tokenizer_files, training_data, tuning
 
     rows = training_data.read_some(arguments.method, arguments.data)
     held_out = training_data.read(arguments.method, arguments.validation) if arguments.validation else []
     settings = tuning.Settings(**{name: getattr(arguments, name) for name in tuning.Settings.__annotations__})
-    tokenizer = causal.load_tokenizer(arguments.base_model)
+    tokenizer = tokenizer_files.load(arguments.base_model)
     template = training_data.template_for(arguments.template, tokenizer)
     train, validation = (
         training_data.tokenize(some, template, tokenizer, settings.method, settings.max_length, arguments.too_long)

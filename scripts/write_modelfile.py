@@ -21,9 +21,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
 
-    from mothertongue.causal import load_tokenizer_and_template
+    from mothertongue import tokenizer_files
 
-    tokenizer, template = load_tokenizer_and_template(arguments.adapter)
+    tokenizer, template = tokenizer_files.load_with_template(arguments.adapter)
     system_prompt = read_json(arguments.adapter / "training.json")["system_prompt"]
     translated, system_prompt = for_ollama(template, tokenizer, system_prompt)
     end = tokenizer.convert_ids_to_tokens(prompts.end_of_turn(template, tokenizer))

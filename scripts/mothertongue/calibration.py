@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, packed_format, prompts
+from mothertongue import causal, packed_format, prompts, tokenizer_files
 from mothertongue.errors import OwnError, UserError
 from mothertongue.files import copy_files, read_json, write_json
 from mothertongue.linear_layers import packed_layers
 
 # What AutoRound writes; all else is the merged model's own.
 _WEIGHTS = ("config.json", "quant*_config.json", "*.safetensors", "*.safetensors.index.json")
-_OWN = ("generation_config.json", *causal.TOKENIZER_FILES)
+_OWN = ("generation_config.json", *tokenizer_files.FILES)
 # What AutoRound calls the formats.
 _FORMATS = {"gptq": "auto_gptq", "awq": "auto_awq"}
 # GPTQ's common form knows no zero point of its own, AWQ's has one a group.
@@ -32,7 +32,7 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, count: int, length
     The threads are in the template that the adapter was trained in. Of too few tokens for one piece all are one; raises
     UserError where there are none.
     """
-    tokenizer, template = causal.load_tokenizer_and_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter)
     tokens: list[int] = []
     for thread in random.Random(1).sample(threads, len(threads)):
         if len(tokens) >= count * length:
@@ -63,7 +63,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
         try:
             rounding = AutoRound(
                 AutoModelForCausalLM.from_pretrained(model, dtype="auto", use_safetensors=True),
-                tokenizer=causal.load_tokenizer(model),
+                tokenizer=tokenizer_files.load(model),
                 scheme=scheme,
                 dataset=[{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in data],
                 seqlen=len(pieces[0]),

@@ -14,22 +14,14 @@ from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     GenerationConfig,
     TextStreamer,
 )
 from transformers.utils import logging
 
-from mothertongue import prompts
 from mothertongue.errors import OwnError, UserError
-from mothertongue.files import read_json, write_json
-from mothertongue.prompts import Template
-
-# The files of a tokenizer and its chat template.
-TOKENIZER_FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json")
-# What a tokenizer's saved settings say of the process that saved it.
-_OF_THE_PROCESS = {"backend", "is_local", "local_files_only"}
+from mothertongue.files import read_json
 
 logging.disable_progress_bar()
 # It warns of kernels that are not installed, wherever it is imported.
@@ -78,39 +70,6 @@ def compute_dtype() -> torch.dtype:
 def as_dtype(name: str) -> torch.dtype:
     """A dtype by its name; `auto` for the one that the processor computes in best."""
     return compute_dtype() if name == "auto" else getattr(torch, name)
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder, with a padding token. Raises UserError where it cannot align tokens and text."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
-    if not tokenizer.is_fast:
-        raise UserError(f"{folder}: its tokenizer has no fast version (tokenizer.json), which loss masking needs")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def load_tokenizer_and_template(folder: Path) -> tuple[Any, Template]:
-    """An adapter's tokenizer, and the chat template that it was trained in. Raises UserError as `load_tokenizer`."""
-    tokenizer = load_tokenizer(folder)
-    return tokenizer, prompts.with_tokens_of(prompts.read_template(folder), tokenizer)
-
-
-def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Write a tokenizer so that programs with transformers 4 load it, too.
-
-    transformers 5 names the class of many TokenizersBackend, which 4 does not know, and both know under the older name;
-    and it notes how this process had found it.
-    """
-    tokenizer.save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    settings = {key: value for key, value in read_json(path).items() if key not in _OF_THE_PROCESS}
-    if settings.get("tokenizer_class") == "TokenizersBackend":
-        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    write_json(path, settings)
 
 
 def load_base(

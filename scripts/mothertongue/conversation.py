@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from mothertongue import causal, prompts
+from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 from mothertongue.progress import say
@@ -41,7 +41,7 @@ class Speaker:
         """
         logging.set_verbosity_error()
         folder = causal.base_of(adapter, base)
-        tokenizer, template = causal.load_tokenizer_and_template(adapter)
+        tokenizer, template = tokenizer_files.load_with_template(adapter)
         if system_prompt is None:
             system_prompt = read_json(adapter / "training.json")["system_prompt"]
         model = causal.load_base(folder, quantization)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue import causal
+from mothertongue import causal, tokenizer_files
 from mothertongue.files import read_json
 from mothertongue.prompts import Template
 
@@ -34,7 +34,7 @@ def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quant
     base = causal.base_of(adapter, base_model)
     if quantization == "auto":
         quantization = read_json(adapter / "training.json")["settings"]["quantization"]
-    tokenizer, template = causal.load_tokenizer_and_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter)
     model = causal.with_adapter(causal.load_base(base, quantization), adapter)
     if sft_adapter:
         causal.add_adapter(model, sft_adapter, "sft")

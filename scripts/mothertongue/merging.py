@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, prompts
+from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.errors import UserError
 from mothertongue.files import copy_files, read_json, write_json
 from mothertongue.linear_layers import linear_layers, skeleton
@@ -61,20 +61,18 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
         return changes[place.parameter].fold(weight, place.expert, place.row)
 
     copy_files(base, _FROM_BASE, folder)
-    copy_files(adapter, causal.TOKENIZER_FILES, folder)
-    template = folder / "chat_template.jinja"
-    template.write_text(without_marks(template.read_text(encoding="utf-8")), encoding="utf-8")
-    _stop_at_the_end_of_turn(adapter, folder)
+    tokenizer, template = tokenizer_files.load_with_template(adapter)
+    tokenizer_files.save(tokenizer, folder)
+    (folder / "chat_template.jinja").write_text(without_marks(template.source), encoding="utf-8")
+    _stop_at(prompts.end_of_turn(template, tokenizer), folder)
     progress = Progress("merge", len(shapes), "weights")
     for file in files:
         file.rewrite(folder / file.path.name, changed | quantised, change, progress.advance)
     progress.finish()
 
 
-def _stop_at_the_end_of_turn(adapter: Path, folder: Path) -> None:
-    """Let answers end where the adapter has learned to end them; the base model may know another end alone."""
-    tokenizer, template = causal.load_tokenizer_and_template(adapter)
-    stop = prompts.end_of_turn(template, tokenizer)
+def _stop_at(stop: int, folder: Path) -> None:
+    """Let answers end at the token that the adapter has learned to end them with; the base model may know another."""
     path = folder / "generation_config.json"
     settings = read_json(path) if path.is_file() else {}
     known = settings.get("eos_token_id") or read_json(folder / "config.json").get("eos_token_id") or []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue import causal, evaluated, merging, packed_format, prompts
+from mothertongue import causal, evaluated, merging, packed_format, prompts, tokenizer_files
 from mothertongue.errors import UserError
 from mothertongue.fetching import RECORD
 from mothertongue.files import read_json, scratch_folder
@@ -23,7 +23,7 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list
 
     Those without an assistant's word are left out.
     """
-    tokenizer, template = causal.load_tokenizer_and_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter)
     longest = min(_LONGEST, causal.window_of(base) or _LONGEST)
     encoded = [prompts.encode(thread["messages"], template, tokenizer).cut(longest) for thread in threads]
     return [one for one in encoded if one.targets]

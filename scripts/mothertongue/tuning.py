@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from transformers import Trainer, set_seed
 from transformers.integrations import is_tensorboard_available
 
-from mothertongue import causal, checkpoints, distributed, trainers
+from mothertongue import causal, checkpoints, distributed, tokenizer_files, trainers
 from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
 from mothertongue.causal import device
 from mothertongue.errors import OwnError, UserError
@@ -288,7 +288,7 @@ def save(
     config.base_model_name_or_path, config.revision, config.inference_mode = base, revision, True
     model.save_pretrained(folder, selected_adapters=["default"], state_dict=weights)
     tokenizer.chat_template = template.source
-    causal.save_tokenizer(tokenizer, folder)
+    tokenizer_files.save(tokenizer, folder)
     # A set in memory, it is written in no order: sorted, the same settings give the same bytes.
     path = folder / "adapter_config.json"
     written = json.loads(path.read_text(encoding="utf-8"))

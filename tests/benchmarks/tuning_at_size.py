@@ -98,9 +98,9 @@ def save_model(tokenizer: Path, folder: Path, size: tuple[int, int, int, int]) -
 
 def tokens_of_a_thread(tokenizer: Path, threads: Path) -> float:
     """The mean number of tokens of a thread."""
-    from mothertongue import causal, prompts
+    from mothertongue import prompts, tokenizer_files
 
-    words = causal.load_tokenizer(tokenizer)
+    words = tokenizer_files.load(tokenizer)
     template = prompts.with_tokens_of(prompts.read_template(TEMPLATE), words)
     return mean(len(prompts.encode(row["messages"], template, words)) for row in read_jsonl(threads))
 

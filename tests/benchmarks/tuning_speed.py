@@ -112,9 +112,9 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
 
 def assistant_tokens(base: Path, template: Path, threads: Path, length: int) -> int:
     """The tokens of answers within the first `length` of each thread."""
-    from mothertongue import causal, prompts
+    from mothertongue import prompts, tokenizer_files
 
-    tokenizer = causal.load_tokenizer(base)
+    tokenizer = tokenizer_files.load(base)
     known = prompts.with_tokens_of(prompts.read_template(template), tokenizer)
     encoded = [prompts.encode(row["messages"], known, tokenizer) for row in read_jsonl(threads)]
     return sum(thread.cut(length).targets for thread in encoded)

@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from running import program
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from mothertongue import causal, prompts
+from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.files import read_json, read_jsonl, write_json, write_jsonl
 from mothertongue.references import locate, parse
 
@@ -93,7 +93,7 @@ def conversations():
 
 
 def said_by_peft(folder):
-    tokenizer = causal.load_tokenizer(folder / "adapter")
+    tokenizer = tokenizer_files.load(folder / "adapter")
     template = prompts.with_tokens_of(prompts.read_template(folder / "adapter"), tokenizer)
     model = causal.with_adapter(causal.load_base(folder / "base", dtype="float32"), folder / "adapter").eval()
     tokens = [prompts.encode_prompt(one, template, tokenizer) for one in conversations()]

@@ -15,7 +15,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from running import program
 
-from mothertongue import causal, prompts
+from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.files import read_json, write_json, write_jsonl
 
 NAMES = ("f16", "q8_0", "q4_k_m")
@@ -72,7 +72,7 @@ def questions():
 
 
 def conversations(adapter):
-    tokenizer = causal.load_tokenizer(adapter)
+    tokenizer = tokenizer_files.load(adapter)
     template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
     asked = [prompts.chat("Responda em português.", question) for question in questions()]
     return tokenizer, template, asked

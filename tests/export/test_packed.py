@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny import save_tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3MoeConfig
 
-from mothertongue import calibration, causal, packed_format, prompts
+from mothertongue import calibration, causal, packed_format, prompts, tokenizer_files
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 
@@ -94,7 +94,7 @@ def test_pieces_are_whole_and_of_the_threads_tokens(adapter, texts, count, lengt
         {"messages": [{"role": "user" if i % 2 == 0 else "assistant", "content": t} for i, t in enumerate(thread)]}
         for thread in texts
     ]
-    tokenizer = causal.load_tokenizer(adapter)
+    tokenizer = tokenizer_files.load(adapter)
     template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
     whole = [prompts.encode(thread["messages"], template, tokenizer).input_ids for thread in threads]
     pieces = calibration.windows(threads, adapter, count, length)

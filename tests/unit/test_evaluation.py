@@ -146,10 +146,10 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     """Counted, they would make n too large, and an interval of a few threads no number."""
     from peft import LoraConfig, get_peft_model
 
-    from mothertongue import causal, likelihood, prompts
+    from mothertongue import causal, likelihood, prompts, tokenizer_files
     from mothertongue.evaluated import Evaluated
 
-    tokenizer = causal.load_tokenizer(tiny_base)
+    tokenizer = tokenizer_files.load(tiny_base)
     template = prompts.with_tokens_of(prompts.read_template(Path("config/templates/chatml.jinja")), tokenizer)
     model = get_peft_model(causal.load_base(tiny_base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
     models = Evaluated(model, ["base", "adapter"], tokenizer, template, "none")
@@ -162,9 +162,9 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
 def test_fewer_prompts_at_once_where_the_memory_runs_out(tiny_base, monkeypatch):
     import torch
 
-    from mothertongue import causal
+    from mothertongue import causal, tokenizer_files
 
-    model, tokenizer = causal.load_base(tiny_base), causal.load_tokenizer(tiny_base)
+    model, tokenizer = causal.load_base(tiny_base), tokenizer_files.load(tiny_base)
     prompts = [tokenizer(text)["input_ids"] for text in ("a", "b c", "d e f", "g", "h i", "j")]
     whole = causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4))
     generate, sizes = model.generate, []

@@ -7,7 +7,7 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
-from mothertongue import answer_loss, causal, packed_attention
+from mothertongue import answer_loss, packed_attention, tokenizer_files
 
 LENGTHS = (40, 9, 200, 77, 130, 64)
 
@@ -27,7 +27,7 @@ def trainer(folder, work, packing=True):
             use_cpu=True, gradient_checkpointing=False, report_to="none", dataloader_pin_memory=False,
         ),
         train_dataset=Dataset.from_list(rows),
-        processing_class=causal.load_tokenizer(folder),
+        processing_class=tokenizer_files.load(folder),
         peft_config=LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"),
     )  # fmt: skip
     return made, next(iter(made.get_train_dataloader()))
