@@ -37,7 +37,17 @@ rule fetch_chat_template:
 rule fetch_base_model:
     input:
         script="scripts/fetch_base_model.py",
-        library=library("causal_models", "errors", "fetching", "files", "hub", "progress", "references"),
+        library=library(
+            "causal_models",
+            "errors",
+            "fetching",
+            "files",
+            "hub",
+            "progress",
+            "prompts",
+            "references",
+            "tokenizer_files",
+        ),
         files=lambda wildcards: local_model_files(BASE_MODELS[wildcards.model]),
     output:
         model=directory("{results}/models/base/{model}"),

@@ -1,5 +1,5 @@
 """Small SentencePiece tokenizers with the control tokens of chat models, as the hub has them: Gemma's in the model
-itself, ChatML's laid on top of a Llama's or Mistral's."""
+itself, ChatML's laid on top of a Llama's or Mistral's. And models of random weights that are merged with them."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ FAMILIES = {
     "chatml": (
         {},
         ["<unk>", "<s>", "</s>"],
-        {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "<|im_end|>", "legacy": True},
+        {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "<|im_end|>"},
     ),
 }
 _ADDED = {"gemma": [], "chatml": ["<|im_end|>", "<|im_start|>"]}
 
 
-def save_pieces(folder: Path, family: str) -> int:
-    """Write tokenizer.model and tokenizer_config.json; returns the number of tokens."""
+def save_pieces(folder: Path, family: str, **more: bool) -> int:
+    """Write tokenizer.model and tokenizer_config.json, with more settings; returns the number of tokens."""
     import sentencepiece
 
     from mothertongue.files import write_json
@@ -41,5 +41,45 @@ def save_pieces(folder: Path, family: str) -> int:
     added = {str(number): {"content": token} | form for number, token in numbered.items()}
     others = [token for token in numbered.values() if "turn" in token or "im_" in token]
     common = {"unk_token": "<unk>", "add_bos_token": True, "add_eos_token": False, "additional_special_tokens": others}
-    write_json(folder / "tokenizer_config.json", settings | common | {"added_tokens_decoder": added})
+    write_json(folder / "tokenizer_config.json", settings | common | more | {"added_tokens_decoder": added})
     return ENTRIES + len(_ADDED[family])
+
+
+MESSAGES = [
+    {"role": "system", "content": "Responda em português."},
+    {"role": "user", "content": "Olá! O que é isto?\n\n  def f(x):\n\treturn x"},
+    {"role": "assistant", "content": "Não sei. 42 é a resposta, ação!"},
+    {"role": "user", "content": "Obrigado 🙂"},
+    {"role": "assistant", "content": "De nada."},
+]
+
+
+def save_merged(folder: Path, family: str) -> list[int]:
+    """Write a base model, an adapter and both merged, as base/, adapter/, merged/; returns MESSAGES' tokens in training.
+
+    The base model is as the hub has it, by transformers 4.
+    """
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
+
+    from mothertongue import causal, merging, prompts, tokenizer_files
+    from mothertongue.causal_models import with_older_names
+    from mothertongue.files import read_json, write_json
+
+    base, adapter, merged = (folder / name for name in ("base", "adapter", "merged"))
+    base.mkdir()
+    merged.mkdir()
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"num_key_value_heads": 2, "head_dim": 16, "vocab_size": save_pieces(base, family, legacy=True)}
+    scaling = {"rope_type": "linear", "factor": 4.0, "rope_theta": 500_000.0}
+    model = {"gemma": Gemma2Config, "chatml": LlamaConfig}[family](**sizes, rope_parameters=scaling)
+    AutoModelForCausalLM.from_config(model).save_pretrained(base)
+    config = with_older_names(read_json(base / "config.json"))
+    write_json(base / "config.json", {name: value for name, value in config.items() if name != "rope_parameters"})
+    lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    get_peft_model(causal.load_base(base, dtype="float32"), lora).save_pretrained(adapter)
+    template, tokenizer = prompts.read_template(Path(f"config/templates/{family}.jinja")), tokenizer_files.load(base)
+    tokenizer.chat_template = template.source
+    tokenizer_files.save(tokenizer, adapter)
+    merging.merge(adapter, base, merging.FULL, "float32", merged)
+    return prompts.encode(MESSAGES, prompts.with_tokens_of(template, tokenizer), tokenizer).input_ids

@@ -80,12 +80,17 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
         (packed,) = [written] if isinstance(written, str) else written
         copy_files(Path(packed), _WEIGHTS, folder)
     copy_files(model, _OWN, folder)
-    _keep_dtype(model, folder)
+    _describe(model, folder)
     return size
 
 
-def _keep_dtype(model: Path, folder: Path) -> None:
-    """Name bfloat16 as what to compute in where it is the model's own: AutoRound says float16, too narrow for Gemma."""
-    own, config = read_json(model / "config.json"), read_json(folder / "config.json")
-    if "bfloat16" in (own.get("dtype"), own.get("torch_dtype")):
-        write_json(folder / "config.json", config | {"dtype": "bfloat16", "torch_dtype": "bfloat16"})
+def _describe(model: Path, folder: Path) -> None:
+    """Write the merged model's own configuration, with what AutoRound says of the weights that it has packed.
+
+    AutoRound's own has the positions' base frequency (RoPE) as transformers 5 alone reads it, others would compute with
+    another; and it names float16 to compute in, which is too narrow for Gemma, where bfloat16 is the model's own.
+    """
+    own, packed = read_json(model / "config.json"), read_json(folder / "config.json")
+    dtype = "bfloat16" if "bfloat16" in (own.get("dtype"), own.get("torch_dtype")) else packed["dtype"]
+    weights = {"quantization_config": packed["quantization_config"], "dtype": dtype, "torch_dtype": dtype}
+    write_json(folder / "config.json", own | weights)

@@ -1,10 +1,13 @@
 """Fetching causal language models: safetensors as they are, GGUF files dequantised, which training needs."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mothertongue import fetching
 from mothertongue.errors import UserError
+from mothertongue.files import read_json, write_json
 from mothertongue.references import Reference
 
 
@@ -33,6 +36,8 @@ def _convert(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
+    from mothertongue import tokenizer_files
+
     logging.disable_progress_bar()
     dequantised = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
     try:
@@ -41,4 +46,17 @@ def _convert(file: Path, folder: Path) -> None:
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         raise UserError(f"{file.name}: cannot be loaded as a GGUF model: {error}") from None
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    tokenizer_files.save(tokenizer, folder)
+    path = folder / "config.json"
+    write_json(path, with_older_names(read_json(path)))
+
+
+def with_older_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's configuration as transformers 5 writes it, with the base frequency of its positions (RoPE) and their
+    scaling under the names of transformers 4 as well, which would compute with others."""
+    rope = config.get("rope_parameters") or {}
+    scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
+    older: dict[str, Any] = {"rope_theta": rope["rope_theta"]} if "rope_theta" in rope else {}
+    if older and scaling.get("rope_type", "default") != "default":
+        older["rope_scaling"] = scaling
+    return {**config, **older}

@@ -37,11 +37,12 @@ def load_with_template(folder: Path) -> tuple[Any, Template]:
 
 
 def save(tokenizer: Any, folder: Path) -> None:
-    """Write a tokenizer, with its chat template, so that transformers 4 and llama.cpp's converter read it, too.
+    """Write a tokenizer, with its chat template, so that it reads as it did, here and in transformers 4 and llama.cpp.
 
-    transformers 5 names the class of many TokenizersBackend, which 4 does not know, and both know under the older name;
-    it has special tokens of no role under a name that is a dictionary's in 4; it leaves added tokens to tokenizer.json,
-    which the converter does not read where there is a tokenizer.model; and it notes how this process had found it.
+    transformers 5 forgets whether a Llama's tokenizer puts a space after control tokens (`legacy`). It names the class
+    of many TokenizersBackend, which 4 does not know, and both know under the older name. Special tokens of no role have
+    a name that is a dictionary's in 4. Added tokens are left to tokenizer.json, which llama.cpp's converter does not
+    read where there is a tokenizer.model. And it notes how this process had found the tokenizer.
     """
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
@@ -50,6 +51,8 @@ def save(tokenizer: Any, folder: Path) -> None:
         settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     if isinstance(settings.get("extra_special_tokens"), list):
         settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    if hasattr(tokenizer, "legacy"):
+        settings["legacy"] = tokenizer.legacy
     added = {
         str(number): {name: getattr(token, name) for name in _OF_A_TOKEN}
         for number, token in sorted(tokenizer.added_tokens_decoder.items())
