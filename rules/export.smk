@@ -332,7 +332,7 @@ rule other_trainers:
 rule export_card:
     input:
         script="scripts/export_card.py",
-        library=library("errors", "export_card", "fetching", "files", "hub", "progress", "references"),
+        library=library("cards", "errors", "export_card", "fetching", "files", "hub", "progress", "references"),
         after=once_split,
         adapter=exported_adapter,
         merged=rules.merge.output.merged,

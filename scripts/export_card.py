@@ -37,7 +37,7 @@ def main() -> None:
     record = read_json(arguments.adapter / "training.json")
     with whole_file(arguments.output) as partial:
         exported = export_card.exported(folder, files)
-        text = export_card.card(record, arguments.name, arguments.base_model, merge_base, exported, measured)
+        text = export_card.card(folder, record, arguments.name, arguments.base_model, merge_base, exported, measured)
         partial.write_text(text, encoding="utf-8")
     say(f"export_card: {len(files)} files -> {arguments.output}")
 

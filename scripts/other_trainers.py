@@ -14,7 +14,7 @@ from mothertongue import other_trainers, prompts
 from mothertongue.errors import run
 from mothertongue.files import whole_file, write_json, write_jsonl
 from mothertongue.other_trainers import Material
-from mothertongue.plain_templates import any_exchange, without_marks
+from mothertongue.plain_templates import any_exchange, literal_end, without_marks
 from mothertongue.progress import say
 from mothertongue.threads_file import read_threads
 
@@ -42,7 +42,9 @@ def main() -> None:
         if split == "validation" and not rows:
             settings = other_trainers.unvalidated(settings)
     names = (f"threads/{split}.jsonl" for split in files)
-    material = Material(arguments.base_model, arguments.revision, *names, without_marks(template.source))
+    material = Material(
+        arguments.base_model, arguments.revision, *names, without_marks(template.source), literal_end(template)
+    )
     with whole_file(arguments.output / "axolotl.yaml") as partial:
         notes = other_trainers.as_comment(other_trainers.unlike_axolotl(settings))
         content = yaml.safe_dump(other_trainers.axolotl(settings, material), sort_keys=False, allow_unicode=True)

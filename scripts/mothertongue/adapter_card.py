@@ -59,7 +59,7 @@ def adapter_card(
             "",
             f"Prompts are rendered in the chat template beside this file ({template}), with this system prompt:",
             "",
-            *(f"> {line}" for line in (record["system_prompt"] or "(none)").splitlines()),
+            *cards.quoted(record["system_prompt"]),
             "",
             *([*tables(published.metrics), ""] if published else []),
             "## Training",

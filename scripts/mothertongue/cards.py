@@ -42,6 +42,11 @@ def shell(*lines: str) -> list[str]:
     return ["```sh", *lines, "```"]
 
 
+def quoted(system_prompt: str) -> list[str]:
+    """A system prompt as it stands in a card, however many lines it has."""
+    return [f"> {line}".rstrip() for line in system_prompt.splitlines()] or ["> (none)"]
+
+
 def size_category(rows: int) -> str:
     """The hub's name for a dataset's size."""
     return next((name for limit, name in _SIZES if rows < limit), "n>1M")

@@ -5,11 +5,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mothertongue import cards
 from mothertongue.fetching import RECORD, base_name
 from mothertongue.files import read_json, sha256
 
 # The ranks that vLLM takes as --max-lora-rank.
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+# What other trainers are given, and how each is run.
+_TRAINERS = {
+    "axolotl.yaml": ("Axolotl", "axolotl train axolotl.yaml"),
+    "unsloth_train.py": ("Unsloth", "python unsloth_train.py"),
+    "dataset_info.json": (
+        "LLaMA-Factory, the threads alone: the settings are yours",
+        "llamafactory-cli train --dataset_dir . --dataset mothertongue_train",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ def exported(folder: Path, perplexities: Mapping[str, float | None]) -> list[Exp
 
 
 def card(
+    folder: Path,
     record: Mapping[str, Any],
     language: str,
     base_model: str,
@@ -52,7 +63,7 @@ def card(
     files: Sequence[Exported],
     measured: Mapping[str, Any],
 ) -> str:
-    """The card from what training.json records.
+    """The card of a folder of exports from what training.json records.
 
     `base_model` is how it is named from here, `merged_as` the weights that the adapter is merged into, `measured` what
     scripts/perplexity.py wrote.
@@ -84,13 +95,14 @@ def card(
             "",
             "## How to run each, from this folder",
             "",
-            *_commands(record, f"{lang}-chat", base_model, [file.name for file in files]),
+            *_commands(folder, record, f"{lang}-chat", base_model, [file.name for file in files]),
             "",
             "The adapter was trained with this system prompt, which Ollama's Modelfile brings along; other programs"
             " want it as a conversation's first message:",
             "",
-            f"> {record['system_prompt'] or '(none)'}",
+            *cards.quoted(record["system_prompt"]),
             "",
+            *_training(folder, record),
         ]
     )
 
@@ -101,7 +113,7 @@ def _lost(perplexity: float | None, tuned: float | None) -> list[str]:
     return [f"{perplexity:.3f}", f"x {perplexity / tuned:.3f}"]
 
 
-def _commands(record: Mapping[str, Any], name: str, base_model: str, files: Sequence[str]) -> list[str]:
+def _commands(folder: Path, record: Mapping[str, Any], name: str, base_model: str, files: Sequence[str]) -> list[str]:
     """One line a program."""
     models = dict.fromkeys(Path(file).parent.name for file in files if file.endswith(".safetensors"))
     commands = {f"vLLM, `{model}/`": f"vllm serve {model} --served-model-name {name}" for model in models}
@@ -112,14 +124,38 @@ def _commands(record: Mapping[str, Any], name: str, base_model: str, files: Sequ
         spoken = "--chat-template merged/chat_template.jinja --generation-config merged"
         lora = f"--enable-lora --max-lora-rank {rank} --lora-modules {name}=../adapter"
         commands["vLLM, the adapter"] = f"vllm serve {base_model} {revision}{lora} {spoken}"
-    commands["Ollama"] = f"ollama create {name} -f gguf/Modelfile && ollama run {name}"
+    ollama = "Ollama"
+    if not _has_template(folder / "gguf/Modelfile"):
+        ollama += ", once `gguf/Modelfile` has a `TEMPLATE` of yours: without, it speaks another chat format"
+    commands[ollama] = f"ollama create {name} -f gguf/Modelfile && ollama run {name}"
     commands["llama.cpp"] = f"llama-server -m {next(file for file in files if file.startswith('gguf/'))} --jinja"
     if "adapter.gguf" in files:
         commands["llama.cpp, the adapter over a GGUF file of the base model"] = (
             "llama-server -m BASE_MODEL.gguf --lora adapter.gguf --jinja"
             " --chat-template-file merged/chat_template.jinja"
         )
-    return _table(["program", "command"], [[program, f"`{line}`"] for program, line in commands.items()])
+    return _programs(commands.items())
+
+
+def _has_template(modelfile: Path) -> bool:
+    """Whether the chat template could be written in Ollama's language."""
+    return any(line.startswith("TEMPLATE ") for line in modelfile.read_text(encoding="utf-8").splitlines())
+
+
+def _training(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """How other programs train the same adapter: one of preferences is trained by none."""
+    sft = record["settings"]["method"] == "sft"
+    commands = [
+        (f"{program}, `{file}`", line)
+        for file, (program, line) in _TRAINERS.items()
+        if sft and (folder / file).exists()
+    ]
+    title = "## How to train the same adapter with other programs, from this folder"
+    return [title, "", *_programs(commands), ""] if commands else []
+
+
+def _programs(commands: Iterable[tuple[str, str]]) -> list[str]:
+    return _table(["program", "command"], [[program, f"`{line}`"] for program, line in commands])
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

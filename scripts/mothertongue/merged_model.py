@@ -68,7 +68,7 @@ def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None
             "",
             "It was trained with this system prompt:",
             "",
-            f"> {record['system_prompt'] or '(none)'}",
+            *cards.quoted(record["system_prompt"]),
             "",
             "fetched.json has the checksum of every file.",
             "",

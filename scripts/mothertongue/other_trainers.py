@@ -30,13 +30,17 @@ _PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 @dataclass(frozen=True)
 class Material:
-    """What is trained on: a base model (`revision` where it is pinned), threads of both splits, a chat template."""
+    """What is trained on: a base model (`revision` where it is pinned), threads of both splits, a chat template.
+
+    `end` is the token that ends the assistant's turn, None where that is the tokenizer's: see plain_templates.
+    """
 
     base_model: str
     revision: str | None
     train: str
     validation: str
     template: str
+    end: str | None
 
 
 def check(settings: Mapping[str, Any]) -> None:
@@ -104,7 +108,8 @@ def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
     lora, validation = settings["lora"], settings["validation"]["interval"]
     patience = settings["validation"]["patience"] if validation else None
     linear = lora["targets"] == "all-linear"
-    template = {"chat_template": "jinja", "chat_template_jinja": material.template}
+    # Flash attention takes no numbers of 32 bits.
+    attention = "sdpa" if settings["dtype"] == "float32" else "flash_attention_2"
     values = {
         "base_model": material.base_model,
         "revision_of_model": material.revision,
@@ -120,14 +125,17 @@ def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "peft_use_dora": lora.get("dora") or None,
         "loraplus_lr_ratio": lora.get("plus"),
         "neftune_noise_alpha": settings["neftune"],
-        **template,
+        "chat_template": "jinja",
+        "chat_template_jinja": material.template,
+        # Axolotl learns no end but the tokenizer's, unless told.
+        "eot_tokens": [material.end] if material.end else None,
         "datasets": [_axolotl_data(material.train)],
         "test_datasets": [_axolotl_data(material.validation) | {"split": "train"}] if validation else None,
         "sequence_len": settings["max_length"],
         "excess_length_strategy": "truncate",
         "sample_packing": settings["packing"],
         # Threads packed together see one another without it.
-        "attn_implementation": "flash_attention_2" if settings["packing"] else None,
+        "attn_implementation": attention if settings["packing"] else None,
         "num_epochs": settings["epochs"],
         "max_steps": settings["max_steps"],
         "learning_rate": settings["learning_rate"],

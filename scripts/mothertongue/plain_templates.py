@@ -1,14 +1,15 @@
 """Chat templates for other programs: without the marks of training, or taken apart around the texts of a turn."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mothertongue import prompts
 from mothertongue.prompts import InexactTemplate, Message, Template
 
-_FIRST = re.compile(r"<[^<>\s]+>")
+_TOKEN = re.compile(r"<[^<>\s]+>")
 _MARK = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
 _SYSTEM, _USER, _ANSWER = "(the system prompt)", "(a question)", "(an answer)"
+_ANY_END = "<|eos_of_any_tokenizer|>"
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,25 @@ def any_exchange(template: Template) -> Exchange | None:
     if found:
         return found
     try:
-        first = _FIRST.match(prompts.render([{"role": "user", "content": _USER}], template, prompt=True))
+        first = _TOKEN.match(prompts.render([{"role": "user", "content": _USER}], template, prompt=True))
     except InexactTemplate:
         return None
     return exchange(template, first[0]) if first else None
+
+
+def literal_end(template: Template) -> str | None:
+    """The control token that the template itself writes where the assistant's turn ends.
+
+    None where that is whatever token the tokenizer ends a text with, or where it cannot be told.
+    """
+    messages = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}]
+    try:
+        text = prompts.render(messages, replace(template, tokens=template.tokens | {"eos_token": _ANY_END}))
+    except InexactTemplate:
+        return None
+    behind = _TOKEN.findall(text.partition(_ANSWER)[2])
+    end = next((token for token in behind if prompts.neutralise(token, template.control) != token), None)
+    return end if end and end in template.source else None
 
 
 def _around(text: str, texts: list[str]) -> list[str] | None:

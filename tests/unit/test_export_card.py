@@ -2,11 +2,11 @@
 
 import pytest
 
-from mothertongue import export_card
+from mothertongue import export_card, merged_model
 from mothertongue.files import sha256, write_json
 
 RECORD = {
-    "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False},
+    "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False, "method": "sft"},
     "base_model": {"reference": "a/b", "revision": "c0ffee", "hub_id": "a/b", "folder": "../models/base/a--b"},
 }  # fmt: skip
 MEASURED = {"threads": 2, "tokens": 1000, "perplexity": {"adapter": 10.0, "merged, full": 10.1}}
@@ -15,13 +15,20 @@ LORA = (
     " --chat-template merged/chat_template.jinja --generation-config merged"
 )
 
+TRAINED_BY = {
+    "axolotl.yaml": "axolotl train axolotl.yaml",
+    "unsloth_train.py": "python unsloth_train.py",
+    "dataset_info.json": "llamafactory-cli train --dataset_dir . --dataset mothertongue_train",
+}
+
 
 @pytest.fixture
 def folder(tmp_path):
     """An export's folder; of the packed model's file the checksum is known."""
-    for name in ("merged/model.safetensors", "awq/model.safetensors", "gguf/q8_0.gguf", "adapter.gguf"):
+    for name in (*TRAINED_BY, "merged/model.safetensors", "awq/model.safetensors", "gguf/q8_0.gguf", "adapter.gguf"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "gguf/Modelfile").write_text('FROM ./q8_0.gguf\nTEMPLATE """{{ .Prompt }}"""\n')
     write_json(tmp_path / "awq/fetched.json", {"files": {"model.safetensors": "known"}})
     return tmp_path
 
@@ -29,7 +36,7 @@ def folder(tmp_path):
 def card(folder, record=RECORD):
     files = dict.fromkeys(export_card.weights(folder, "merged"), 10.1) | {"gguf/q8_0.gguf": 10.2, "adapter.gguf": None}
     files |= dict.fromkeys(export_card.weights(folder, "awq"), 12.0)
-    return export_card.card(record, "Dutch", "a/b", "full", export_card.exported(folder, files), MEASURED)
+    return export_card.card(folder, record, "Dutch", "a/b", "full", export_card.exported(folder, files), MEASURED)
 
 
 def test_every_file_has_its_size_perplexity_and_checksum(folder):
@@ -49,6 +56,33 @@ def test_the_commands_speak_as_the_adapter_was_trained(folder):
     assert LORA.replace(" --revision c0ffee", "") in card(folder, local)
 
 
-@pytest.mark.parametrize("settings", [{"lora_rank": 24, "dora": True}, {"lora_rank": 600, "dora": False}])
+@pytest.mark.parametrize("settings", [{"dora": True}, {"lora_rank": 600}])
 def test_an_adapter_that_vllm_does_not_take_has_no_command_there(folder, settings):
-    assert "--enable-lora" not in card(folder, RECORD | {"settings": settings})
+    assert "--enable-lora" not in card(folder, RECORD | {"settings": RECORD["settings"] | settings})
+
+
+def test_ollama_without_a_template_is_not_said_to_speak_as_the_adapter(folder):
+    command = "`ollama create nl-chat -f gguf/Modelfile && ollama run nl-chat`"
+    assert f"| Ollama | {command} |" in card(folder)
+    (folder / "gguf/Modelfile").write_text("FROM ./q8_0.gguf\n# no TEMPLATE\n")
+    assert (
+        f"| Ollama, once `gguf/Modelfile` has a `TEMPLATE` of yours: without, it speaks another chat format | {command} |"
+        in card(folder)
+    )
+
+
+def test_other_trainers_have_their_commands_where_they_have_their_files(folder):
+    for file, command in TRAINED_BY.items():
+        assert f"`{file}` | `{command}` |" in card(folder)
+    preferences = RECORD | {"settings": RECORD["settings"] | {"method": "dpo"}}
+    assert not any(command in card(folder, preferences) for command in TRAINED_BY.values())
+    (folder / "axolotl.yaml").unlink()
+    assert "axolotl" not in card(folder) and TRAINED_BY["unsloth_train.py"] in card(folder)
+
+
+def test_a_system_prompt_of_lines_is_quoted_whole(folder):
+    record = RECORD | {"system_prompt": "Antwoord kort.\n\nEn in het Nederlands."}
+    record["base_model"] = RECORD["base_model"] | {"licence": "mit"}
+    for text in (card(folder, record), merged_model.card(record, "Dutch", "full")):
+        assert "\n\n> Antwoord kort.\n>\n> En in het Nederlands.\n\n" in text
+    assert "\n> (none)\n" in card(folder, RECORD | {"system_prompt": ""})

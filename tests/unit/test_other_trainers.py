@@ -14,6 +14,11 @@ from test_modelfile import OURS, OWN
 from test_prompts import shipped
 from tiny import FAMILIES
 
+from mothertongue.plain_templates import literal_end
+from mothertongue.prompts import Template
+
+# What ends a turn in the template's own letters; the others write the token that the tokenizer ends a text with.
+ENDS = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "phi3": "<|end|>"}
 TUNING = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]
 
 
@@ -44,6 +49,13 @@ def calls(folder):
     }
 
 
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("tokens", [{}, {"bos_token": "<s>", "eos_token": "</s>"}], ids=["unknown", "known"])
+def test_an_end_of_turn_that_is_not_the_tokenizers_is_told(name, tokens):
+    source, family = OWN[name]
+    assert literal_end(Template(source, tokens)) == ENDS.get(family)
+
+
 @pytest.mark.parametrize("family", [*FAMILIES, "smollm2", "qwen2_5"])
 def test_each_has_the_settings_and_the_threads(tmp_path, family):
     template = tmp_path / "template.jinja"
@@ -55,6 +67,9 @@ def test_each_has_the_settings_and_the_threads(tmp_path, family):
     assert axolotl["lora_r"] == TUNING["lora"]["rank"] and axolotl["learning_rate"] == TUNING["learning_rate"]
     assert axolotl["lora_target_linear"] is True and "lora_target_modules" not in axolotl
     assert axolotl["datasets"][0]["path"] == "threads/train.jsonl" and axolotl["bf16"] == "auto"
+    # Else Axolotl learns the tokenizer's end of text alone.
+    end = ENDS.get(family if family in OURS else OWN[family][1])
+    assert axolotl.get("eot_tokens") == ([end] if end else None)
     assert "generation" not in axolotl["chat_template_jinja"].replace("add_generation_prompt", "")
     info = json.loads((tmp_path / "export/dataset_info.json").read_text())
     assert info["mothertongue_validation"]["file_name"] == "threads/validation.jsonl"
@@ -152,10 +167,11 @@ def test_warmup_is_a_number_of_steps(tmp_path):
 
 def test_dora_and_chosen_layers_come_through(tmp_path):
     lora = TUNING["lora"] | {"dora": True, "rslora": True, "targets": ["q_proj"]}
-    assert written(tmp_path, lora=lora, quantization="none").returncode == 0
+    assert written(tmp_path, lora=lora, quantization="none", dtype="float32").returncode == 0
     axolotl = axolotl_of(tmp_path)
     assert axolotl["adapter"] == "lora" and axolotl["lora_target_modules"] == ["q_proj"]
     assert axolotl["peft_use_dora"] and axolotl["peft_use_rslora"] and not axolotl["load_in_4bit"]
+    assert axolotl["attn_implementation"] == "sdpa"  # flash attention takes no float32
     script = (tmp_path / "export/unsloth_train.py").read_text()
     assert "use_dora=True" in script and "target_modules=['q_proj']" in script
 
