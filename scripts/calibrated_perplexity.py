@@ -24,7 +24,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    threads = [Encoded(**row) for row in read_jsonl(arguments.tokens)]
+    threads = [Encoded(row["input_ids"], row["labels"]) for row in read_jsonl(arguments.tokens)]
     gpus.claim(arguments.gpus)
 
     from mothertongue import perplexity

@@ -21,9 +21,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    found = gguf_perplexity.measure(arguments.model, read_jsonl(arguments.tokens), arguments.threads)
-    write_json(arguments.output, {"perplexity": found})
-    say(f"gguf_perplexity: {arguments.model}: {found:.3f}" if found else "gguf_perplexity: no held-out threads")
+    threads = read_jsonl(arguments.tokens)
+    found = gguf_perplexity.measure(arguments.model, threads, arguments.threads)
+    write_json(arguments.output, {"perplexity": found.perplexity, "threads": len(threads), "alike": found.alike})
+    say(f"gguf_perplexity: {gguf_perplexity.told(arguments.model, found, len(threads))}")
 
 
 if __name__ == "__main__":

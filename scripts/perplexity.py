@@ -1,7 +1,7 @@
 """Measure what merging has changed: perplexity on held-out threads, of the adapter as it was tuned and when merged.
 
 Of an adapter that was tuned on 4 bits both merges are measured, into the base model's own weights and into the 4-bit
-ones. The threads' tokens are written too, for programs that know no chat template.
+ones. The threads' tokens and texts are written too, for programs that know no chat template.
 """
 
 import argparse
@@ -36,8 +36,9 @@ def main() -> None:
 
     from mothertongue import perplexity
 
-    encoded = perplexity.encode(threads, arguments.adapter, arguments.base_model)
-    write_jsonl(arguments.tokens, [asdict(thread) for thread in encoded])
+    pairs = perplexity.encode(threads, arguments.adapter, arguments.base_model)
+    write_jsonl(arguments.tokens, [asdict(thread) | {"text": text} for thread, text in pairs])
+    encoded = [thread for thread, _ in pairs]
     found = perplexity.of_models(arguments.adapter, arguments.base_model, arguments.merged, encoded)
     tokens = sum(thread.targets for thread in encoded)
     write_json(arguments.output, {"threads": len(encoded), "tokens": tokens, "perplexity": found})

@@ -1,8 +1,9 @@
-"""Perplexity of a GGUF file, computed by llama.cpp's code on tokens that are given."""
+"""Perplexity of a GGUF file, computed by llama.cpp's code on tokens that are given, which it may read otherwise."""
 
 import ctypes
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from mothertongue.errors import UserError
 from mothertongue.progress import Progress
 
-Thread = Mapping[str, Sequence[int]]
+# `input_ids` and `labels`, and the `text` that the first of them begin.
+Thread = Mapping[str, Any]
 
 # What llama.cpp has said: hundreds of lines, of which only an error's matter.
 _said: list[str] = []
@@ -20,8 +22,26 @@ _listener = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_
 )
 
 
-def measure(path: Path, threads: Sequence[Thread], cores: int) -> float | None:
+@dataclass(frozen=True)
+class Measured:
     """The perplexity of the labelled tokens, given all before them; None without threads.
+
+    `alike` is of how many threads the file's own tokenizer makes the tokens that are given.
+    """
+
+    perplexity: float | None
+    alike: int = 0
+
+
+def told(path: Path, found: Measured, threads: int) -> str:
+    """What was measured, as a line."""
+    if found.perplexity is None:
+        return "no held-out threads"
+    return f"{path}: {found.perplexity:.3f}; its tokenizer reads {found.alike} of {threads} threads as training did"
+
+
+def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
+    """What llama.cpp computes of threads, with the tokens that are given, and how it would read them.
 
     Raises UserError where the file cannot be loaded, or computes what is no number.
     """
@@ -29,7 +49,7 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> float | None:
     from ik_llama_cpp._internals import IkContext, IkModel
 
     if not threads:
-        return None
+        return Measured(None)
     llama._lib.llama_log_set(_listener, None)
     longest = max(len(thread["input_ids"]) for thread in threads)
     try:
@@ -38,10 +58,12 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> float | None:
     except RuntimeError:
         raise UserError(f"{path}: llama.cpp cannot load it: {'; '.join(filter(None, _said[-3:]))}") from None
     progress = Progress("gguf_perplexity", len(threads), "held-out threads")
-    nats, tokens = 0.0, 0
+    nats, tokens, alike = 0.0, 0, 0
     for thread in threads:
         found = _losses(context, model.n_vocab, thread)
         nats, tokens = nats + sum(found), tokens + len(found)
+        ids = model.tokenize(thread["text"], add_bos=False, special=True)
+        alike += ids[: len(thread["input_ids"])] == list(thread["input_ids"])
         progress.advance()
     progress.finish()
     # A ruined file has logits that are no numbers, or such losses that their perplexity is none.
@@ -54,7 +76,7 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> float | None:
             f"{path}: computes no numbers that have a perplexity: it is damaged, or too coarse for this model; delete"
             " it and make it anew, or take another quantisation"
         )
-    return found
+    return Measured(found, alike)
 
 
 def _losses(context: Any, entries: int, thread: Thread) -> list[float]:

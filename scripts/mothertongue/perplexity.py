@@ -18,15 +18,19 @@ _LONGEST = 2048
 _MOST_NATS = 700.0
 
 
-def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list[Encoded]:
+def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list[tuple[Encoded, str]]:
     """The threads as tokens, in the template that the adapter was trained in, as long as the base model reads them.
 
-    Those without an assistant's word are left out.
+    With each comes its whole text. Those without an assistant's word are left out.
     """
     tokenizer, template = tokenizer_files.load_with_template(adapter)
     longest = min(_LONGEST, causal.window_of(base) or _LONGEST)
-    encoded = [prompts.encode(thread["messages"], template, tokenizer).cut(longest) for thread in threads]
-    return [one for one in encoded if one.targets]
+    given = (template, tokenizer)
+    pairs = [
+        (prompts.encode(thread["messages"], *given).cut(longest), prompts.encoded_text(thread["messages"], *given))
+        for thread in threads
+    ]
+    return [pair for pair in pairs if pair[0].targets]
 
 
 def measure(name: str, model: Any, threads: Sequence[Encoded]) -> float | None:

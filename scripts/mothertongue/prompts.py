@@ -198,6 +198,13 @@ def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encod
     return Encoded(ids, labels)
 
 
+def encoded_text(messages: list[Message], template: Template, tokenizer: Any) -> str:
+    """The text that `encode` makes tokens of, with the beginning-of-text token where the tokenizer wants one."""
+    text = render(messages, template, special_tokens(tokenizer))
+    wanted = beginning(tokenizer) is not None and not text.startswith(tokenizer.bos_token)
+    return tokenizer.bos_token + text if wanted else text
+
+
 def encode_prompt(messages: list[Message], template: Template, tokenizer: Any) -> list[int]:
     """The tokens after which the assistant answers."""
     text = render(messages, template, special_tokens(tokenizer), prompt=True)

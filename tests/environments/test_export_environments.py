@@ -36,7 +36,7 @@ def test_a_model_is_converted_quantised_and_measured(environments, tmp_path):
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    write_jsonl(tmp_path / "tokens.jsonl", [{"input_ids": [5, 6, 7, 8], "labels": [-100, -100, 7, 8]}])
+    write_jsonl(tmp_path / "tokens.jsonl", [{"input_ids": [5, 6, 7, 8], "labels": [-100, -100, 7, 8], "text": ""}])
 
     def program(environment, name, *options):
         plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

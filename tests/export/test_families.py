@@ -40,7 +40,7 @@ def test_llama_cpp_computes_what_transformers_does(tmp_path, family):
     ids = torch.randint(5, ENTRIES, (60,)).tolist()
     labels = [-100] * 30 + ids[30:]
     wanted = math.exp(causal.negative_log_likelihood(model, ids, labels) / 30)
-    write_jsonl(tmp_path / "tokens.jsonl", [{"input_ids": ids, "labels": labels}])
+    write_jsonl(tmp_path / "tokens.jsonl", [{"input_ids": ids, "labels": labels, "text": ""}])
     program("convert_to_gguf", "--folder", folder, "--name", family, "--output", tmp_path / "f16.gguf")
     options = ("--tokens", tmp_path / "tokens.jsonl", "--output", tmp_path / "found.json")
     program("gguf_perplexity", "--model", tmp_path / "f16.gguf", *options)
