@@ -1,13 +1,11 @@
 """Tuning: a LoRA adapter trained by TRL, with the loss on the assistant's words only, or on preferences."""
 
-import errno
 import gc
 import json
 import math
 import os
 import re
 import resource
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +16,6 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
-from safetensors import SafetensorError
 from transformers import Trainer, set_seed
 from transformers.integrations import is_tensorboard_available
 
@@ -26,6 +23,7 @@ from mothertongue import causal, checkpoints, distributed, trainers
 from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
 from mothertongue.causal import device
 from mothertongue.errors import OwnError, UserError
+from mothertongue.files import is_full
 from mothertongue.progress import say
 from mothertongue.prompts import Template
 
@@ -323,10 +321,8 @@ def _run(trainer: Trainer, keeper: checkpoints.Keeper, work: Path) -> None:
         say(f"tune: going on from step {before.step}")
     try:
         trainer.train(resume_from_checkpoint=str(before.folder) if before else None)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        # Every library says it in words of its own; what counts is whether there is room.
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if not full and shutil.disk_usage(work).free > 2**20:
+    except Exception as error:
+        if not is_full(error, work):
             raise
         raise OwnError(
             f"{work}: no space left for a checkpoint; make room, and the same command goes on from the one before"
