@@ -231,8 +231,6 @@ def train(
 def check(settings: Settings, data: trainers.Data, validation: trainers.Data, sharded: bool) -> None:
     """Say what of the settings has no effect here. Raises UserError for those that do not go together."""
     layout(settings, data, distributed.world_size())
-    if any(name.split(".")[-1] == "lm_head" for name in settings.lora_targets):
-        raise UserError("tuning.lora.targets: lm_head cannot be trained; leave it out")
     if sharded and distributed.world_size() == 1:
         raise UserError("tuning.fsdp shares a model out among several GPUs; set tuning.gpus, or fsdp to null")
     if settings.lora_plus and sharded:
@@ -250,10 +248,20 @@ def check(settings: Settings, data: trainers.Data, validation: trainers.Data, sh
 
 
 def check_model(model: Any, settings: Settings) -> None:
-    """Say what of a loaded model is not quantised. Raises UserError where it cannot read as much as is asked for."""
+    """Say what of a loaded model is not quantised.
+
+    Raises UserError where it cannot read as much as is asked for, or parts are to be trained that cannot be.
+    """
     window = causal.window(model)
     if window and settings.max_length > window:
         raise UserError(f"tuning.max_length is {settings.max_length:,}, and the base model reads {window:,}; lower it")
+    last = model.get_output_embeddings()
+    fixed = [name for name, part in model.named_modules() if part is last or isinstance(part, torch.nn.Embedding)]
+    for target in settings.lora_targets:
+        if any(f".{name}".endswith(f".{target}") for name in fixed):
+            raise UserError(
+                f"tuning.lora.targets: {target} cannot be trained (embeddings stay as they are); leave it out"
+            )
     if settings.quantization != "none":
         wide, total = causal.full_width_gb(model)
         if wide > total / 2:
