@@ -44,7 +44,7 @@ def main() -> None:
 
     from mothertongue import calibration
 
-    pieces = calibration.windows(threads, arguments.adapter, arguments.sequences, arguments.length)
+    pieces = calibration.windows(threads, arguments.adapter, arguments.model, arguments.sequences, arguments.length)
     with whole_folder(arguments.output) as folder:
         size = calibration.pack(arguments.model, arguments.form, pieces, arguments.steps, folder)
         card = merged_model.card(record, arguments.name, merged["merge_base"], arguments.form)

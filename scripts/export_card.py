@@ -31,7 +31,9 @@ def main() -> None:
         return read_json(folder / f"perplexity/{form}.json")["perplexity"]
 
     files = dict.fromkeys(export_card.weights(folder, "merged"), measured["perplexity"][f"merged, {merge_base}"])
-    files |= {name: lost(Path(name).stem) if name.startswith("gguf/") else None for name in arguments.gguf}
+    models = [name for name in arguments.gguf if name.startswith("gguf/")]
+    files |= {name: lost(Path(name).stem) if name in models else None for name in arguments.gguf}
+    measured["alike"] = min(read_json(folder / f"perplexity/{Path(name).stem}.json")["alike"] for name in models)
     for form in arguments.packed:
         files |= dict.fromkeys(export_card.weights(folder, form), lost(form))
     record = read_json(arguments.adapter / "training.json")

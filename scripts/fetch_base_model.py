@@ -23,8 +23,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     kept = arguments.output.with_name(f".{arguments.output.name}.download")
+    reference = parse(arguments.model)
+    causal_models.check_base(reference)
     with whole_folder(arguments.output) as folder:
-        causal_models.fetch(parse(arguments.model), folder, kept)
+        causal_models.fetch(reference, folder, kept)
     say(f"fetch_base_model: {fetching.identity(arguments.output)} -> {arguments.output}")
 
 

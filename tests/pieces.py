@@ -60,7 +60,7 @@ def save_merged(folder: Path, family: str) -> list[int]:
     The base model is as the hub has it, by transformers 4.
     """
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
+    from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig
 
     from mothertongue import causal, merging, prompts, tokenizer_files
     from mothertongue.causal_models import with_older_names
@@ -72,7 +72,7 @@ def save_merged(folder: Path, family: str) -> list[int]:
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
     sizes |= {"num_key_value_heads": 2, "head_dim": 16, "vocab_size": save_pieces(base, family, legacy=True)}
     scaling = {"rope_type": "linear", "factor": 4.0, "rope_theta": 500_000.0}
-    model = {"gemma": Gemma2Config, "chatml": LlamaConfig}[family](**sizes, rope_parameters=scaling)
+    model = {"gemma": GemmaConfig, "chatml": LlamaConfig}[family](**sizes, rope_parameters=scaling)
     AutoModelForCausalLM.from_config(model).save_pretrained(base)
     config = with_older_names(read_json(base / "config.json"))
     write_json(base / "config.json", {name: value for name, value in config.items() if name != "rope_parameters"})

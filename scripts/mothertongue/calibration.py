@@ -16,6 +16,7 @@ from mothertongue import causal, packed_format, prompts, tokenizer_files
 from mothertongue.errors import OwnError, UserError
 from mothertongue.files import copy_files, read_json, write_json
 from mothertongue.linear_layers import packed_layers
+from mothertongue.progress import say
 
 # What AutoRound writes; all else is the merged model's own.
 _WEIGHTS = ("config.json", "quant*_config.json", "*.safetensors", "*.safetensors.index.json")
@@ -26,12 +27,16 @@ _FORMATS = {"gptq": "auto_gptq", "awq": "auto_awq"}
 _SYMMETRIC = {"gptq": True, "awq": False}
 
 
-def windows(threads: Sequence[dict[str, Any]], adapter: Path, count: int, length: int) -> list[list[int]]:
+def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count: int, length: int) -> list[list[int]]:
     """At most `count` pieces of `length` tokens, of threads drawn by chance and put one behind the other.
 
-    The threads are in the template that the adapter was trained in. Of too few tokens for one piece all are one; raises
-    UserError where there are none.
+    The threads are in the template that the adapter was trained in, and a piece is no longer than the model reads. Of
+    too few tokens for one piece all are one; raises UserError where there are none.
     """
+    window = causal.window_of(model) or length
+    if window < length:
+        say(f"calibrate: pieces of {window:,} tokens, which the model reads at most, not {length:,}")
+        length = window
     tokenizer, template = tokenizer_files.load_with_template(adapter)
     tokens: list[int] = []
     for thread in random.Random(1).sample(threads, len(threads)):

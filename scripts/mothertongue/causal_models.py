@@ -27,6 +27,20 @@ def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
         raise UserError(f"'{reference.text}': no weights in safetensors or GGUF; other formats are not loaded")
 
 
+def check_base(reference: Reference) -> None:
+    """Raise UserError, before its weights are fetched, where a model to be tuned comes in less than 16 bits.
+
+    A GGUF file's weights are dequantised.
+    """
+    settings = {} if reference.text.endswith(".gguf") else fetching.configuration(reference).get("quantization_config")
+    if settings:
+        raise UserError(
+            f"'{reference.text}': its weights come quantised ({settings.get('quant_method', 'config.json says so')}), "
+            "and no adapter can be merged into those; name the model in 16 bits that they were made of, and for QLoRA "
+            "set tuning.quantization to nf4"
+        )
+
+
 def _convert(file: Path, folder: Path) -> None:
     """Write a GGUF model as safetensors in bfloat16, with its tokenizer and chat template.
 

@@ -66,7 +66,7 @@ def card(
     """The card of a folder of exports from what training.json records.
 
     `base_model` is how it is named from here, `merged_as` the weights that the adapter is merged into, `measured` what
-    scripts/perplexity.py wrote.
+    scripts/perplexity.py wrote, with the number of threads that GGUF files read `alike`.
     """
     model, lang = base_name(record["base_model"]), record["lang"]
     tuned = measured["perplexity"]["adapter"]
@@ -89,7 +89,7 @@ def card(
             f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
             " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers,"
             " what is packed as gptq or awq unpacked to 16 bits."
-            f" `merged/` is made of the base model's {merged_as} weights:",
+            f" {_reading(measured)} `merged/` is made of the base model's {merged_as} weights:",
             "",
             *_table(["model", "perplexity", "beside the adapter"], forms),
             "",
@@ -105,6 +105,13 @@ def card(
             *_training(folder, record),
         ]
     )
+
+
+def _reading(measured: Mapping[str, Any]) -> str:
+    """Whether llama.cpp's tokenizer, which measuring goes without, is the adapter's."""
+    alike, threads = measured["alike"], measured["threads"]
+    told = f"Of {threads:,} threads llama.cpp's tokenizer reads {alike:,} as training did"
+    return f"{told}." if alike == threads else f"{told}: the others it answers worse than these figures say."
 
 
 def _lost(perplexity: float | None, tuned: float | None) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ RECORD = "fetched.json"
 WEIGHTS = ["*.safetensors"]
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
+_CONFIGURATION = "config.json"
 _ADVICE = "; without a network, fetch it elsewhere and name its local folder"
 _HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
@@ -62,6 +64,17 @@ def bring(
             _link(path, folder) if reference.kind == "folder" or not weights else shutil.copy2(path, folder)
     revision = _version(reference) if reference.kind == "package" else None
     return Resolved(revision, licence(reference))
+
+
+def configuration(reference: Reference) -> dict[str, Any]:
+    """A model's config.json, without anything else of the model; empty where it has none."""
+    if reference.kind != "hub":
+        return _configuration(locate(reference))
+    (repository, _), info = reference.hub_id, _hub_info(reference)
+    with tempfile.TemporaryDirectory() as scratch:
+        with _errors(reference):
+            hub.download(repository, info, Path(scratch), "model", [_CONFIGURATION])
+        return _configuration(Path(scratch))
 
 
 def licence(reference: Reference) -> str | None:
@@ -133,6 +146,10 @@ def identity(folder: Path) -> str:
     """The model of a fetched folder as `reference@revision`."""
     record = read_record(folder)
     return f"{record['reference']}@{record['revision']}"
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    return read_json(folder / _CONFIGURATION) if (folder / _CONFIGURATION).is_file() else {}
 
 
 def _download(reference: Reference, folder: Path, pickle: bool, weights: bool, kept: Path | None) -> Resolved:

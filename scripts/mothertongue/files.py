@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -10,14 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
+from mothertongue.errors import OwnError, UserError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A disk with no more bytes than these is full for all but the smallest files.
+_ROOM = 2**20
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; it becomes `path` when the block ends well and is removed when it does not.
 
-    Raises UserError where another living process is writing the same file.
+    Raises UserError where another living process is writing the same file, and where there is no space left for it.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder is there, where a file is to be written")
@@ -27,8 +32,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.touch()
     with _locked(partial):
         try:
-            yield partial
-            partial.replace(path)
+            with _room(path):
+                yield partial
+                partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -37,7 +43,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder to fill; it replaces `path` when the block ends well and is removed when it does not.
 
-    Raises UserError where another living process is writing the same folder.
+    Raises UserError where another living process is writing the same folder, and where there is no space left for it.
     """
     if path.is_file():
         raise UserError(f"{path}: a file is there, where a folder is to be written")
@@ -49,24 +55,38 @@ def whole_folder(path: Path) -> Iterator[Path]:
         for left_over in partial.iterdir():
             shutil.rmtree(left_over) if left_over.is_dir() and not left_over.is_symlink() else left_over.unlink()
         try:
-            yield partial
-            if path.exists():
-                shutil.rmtree(path)
-            partial.replace(path)
+            with _room(path):
+                yield partial
+                if path.exists():
+                    shutil.rmtree(path)
+                partial.replace(path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder that is removed when the block ends; what a killed run has left there is removed first."""
+    """Yield a new folder that is removed when the block ends; what a killed run has left there is removed first.
+
+    Raises UserError where there is no space left for it.
+    """
     shutil.rmtree(path, ignore_errors=True)
     with _writable(path):
         path.mkdir(parents=True)
     try:
-        yield path
+        with _room(path):
+            yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def is_full(error: Exception, folder: Path) -> bool:
+    """Whether an error is one of a disk without space. Libraries say it in words of their own, or fail without any."""
+    if number := getattr(error, "errno", None):
+        return number in _FULL
+    if any(os.strerror(number) in str(error) for number in _FULL):
+        return True
+    return isinstance(error, OSError | RuntimeError) and shutil.disk_usage(folder).free <= _ROOM
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -146,6 +166,17 @@ def _writable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextmanager
+def _room(path: Path) -> Iterator[None]:
+    """Raise UserError where there is no space left for what the block writes."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or not is_full(error, path.parent):
+            raise
+        raise OwnError(f"{path}: no space left for it ({error}); make room, and run the same command again") from None
 
 
 @contextmanager

@@ -63,7 +63,10 @@ def read_lora(adapter: Path, parameters: Sequence[str]) -> dict[str, Change]:
     for name in file.entries:
         ending = next((ending for ending in _PARTS if name.endswith(ending)), None)
         if ending is None:
-            raise UserError(f"{adapter}: '{name}' is no part of a LoRA adapter that can be merged")
+            raise UserError(
+                f"{adapter}: '{name}' is no part of a linear layer's LoRA, and nothing else is merged; tune it anew, "
+                "and leave what it belongs to out of tuning.lora.targets"
+            )
         module = name.removeprefix(_PREFIX).removesuffix(ending)
         parts.setdefault(module, {})[_PARTS[ending]] = file.read(name)
     changes = {}

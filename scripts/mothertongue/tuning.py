@@ -1,13 +1,11 @@
 """Tuning: a LoRA adapter trained by TRL, with the loss on the assistant's words only, or on preferences."""
 
-import errno
 import gc
 import json
 import math
 import os
 import re
 import resource
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +16,6 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
-from safetensors import SafetensorError
 from transformers import Trainer, set_seed
 from transformers.integrations import is_tensorboard_available
 
@@ -26,6 +23,7 @@ from mothertongue import causal, checkpoints, distributed, tokenizer_files, trai
 from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
 from mothertongue.causal import device
 from mothertongue.errors import OwnError, UserError
+from mothertongue.files import is_full
 from mothertongue.progress import say
 from mothertongue.prompts import Template
 
@@ -233,8 +231,6 @@ def train(
 def check(settings: Settings, data: trainers.Data, validation: trainers.Data, sharded: bool) -> None:
     """Say what of the settings has no effect here. Raises UserError for those that do not go together."""
     layout(settings, data, distributed.world_size())
-    if any(name.split(".")[-1] == "lm_head" for name in settings.lora_targets):
-        raise UserError("tuning.lora.targets: lm_head cannot be trained; leave it out")
     if sharded and distributed.world_size() == 1:
         raise UserError("tuning.fsdp shares a model out among several GPUs; set tuning.gpus, or fsdp to null")
     if settings.lora_plus and sharded:
@@ -252,10 +248,20 @@ def check(settings: Settings, data: trainers.Data, validation: trainers.Data, sh
 
 
 def check_model(model: Any, settings: Settings) -> None:
-    """Say what of a loaded model is not quantised. Raises UserError where it cannot read as much as is asked for."""
+    """Say what of a loaded model is not quantised.
+
+    Raises UserError where it cannot read as much as is asked for, or parts are to be trained that cannot be.
+    """
     window = causal.window(model)
     if window and settings.max_length > window:
         raise UserError(f"tuning.max_length is {settings.max_length:,}, and the base model reads {window:,}; lower it")
+    last = model.get_output_embeddings()
+    fixed = [name for name, part in model.named_modules() if part is last or isinstance(part, torch.nn.Embedding)]
+    for target in settings.lora_targets:
+        if any(f".{name}".endswith(f".{target}") for name in fixed):
+            raise UserError(
+                f"tuning.lora.targets: {target} cannot be trained (embeddings stay as they are); leave it out"
+            )
     if settings.quantization != "none":
         wide, total = causal.full_width_gb(model)
         if wide > total / 2:
@@ -323,10 +329,8 @@ def _run(trainer: Trainer, keeper: checkpoints.Keeper, work: Path) -> None:
         say(f"tune: going on from step {before.step}")
     try:
         trainer.train(resume_from_checkpoint=str(before.folder) if before else None)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        # Every library says it in words of its own; what counts is whether there is room.
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if not full and shutil.disk_usage(work).free > 2**20:
+    except Exception as error:
+        if not is_full(error, work):
             raise
         raise OwnError(
             f"{work}: no space left for a checkpoint; make room, and the same command goes on from the one before"

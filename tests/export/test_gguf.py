@@ -139,7 +139,9 @@ def test_in_four_bits_it_answers_and_little_is_lost(exported):
             "--output",
             output,
         )
-        found[name] = read_json(output)["perplexity"]
+        measured = read_json(output)
+        found[name] = measured["perplexity"]
+        assert measured["alike"] == measured["threads"] > 0
     print(found)
     assert found["merged, full"] == pytest.approx(found["adapter"], rel=0.02)
     assert found["f16"] == pytest.approx(found["adapter"], rel=0.02)

@@ -183,6 +183,12 @@ def test_what_cannot_be_merged_is_refused_in_one_line(tmp_path):
     shutil.copy(base / "config.json", tmp_path / "empty")
     with pytest.raises(UserError, match=re.escape("has no weight 'model.layers.0.mlp.down_proj.weight'")):
         merging.merge(adapter, tmp_path / "empty", merging.FULL, "float32", tmp_path / "empty")
+    embeddings = get_peft_model(causal.load_base(base, dtype="float32"), LoraConfig(target_modules=["embed_tokens"]))
+    embeddings.save_pretrained(tmp_path / "embeddings")
+    with pytest.raises(
+        UserError, match=r"embed_tokens.*' is no part of a linear layer's LoRA.* out of tuning\.lora\.t"
+    ):
+        merging.merge(tmp_path / "embeddings", base, merging.FULL, "float32", tmp_path / "empty")
     config = json.loads((adapter / "adapter_config.json").read_text())
     write_json(adapter / "adapter_config.json", config | {"bias": "all", "modules_to_save": ["lm_head"]})
     with pytest.raises(UserError, match="an adapter with modules_to_save, bias cannot be merged"):

@@ -97,15 +97,22 @@ def test_pieces_are_whole_and_of_the_threads_tokens(adapter, texts, count, lengt
     tokenizer = tokenizer_files.load(adapter)
     template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
     whole = [prompts.encode(thread["messages"], template, tokenizer).input_ids for thread in threads]
-    pieces = calibration.windows(threads, adapter, count, length)
+    pieces = calibration.windows(threads, adapter, adapter / "base", count, length)
     total = sum(map(len, whole))
     assert len(pieces) == max(1, min(count, total // length))
     assert {len(piece) for piece in pieces} == {min(length, total)}
     if len(threads) == 1:
         assert list(chain(*pieces)) == whole[0][: sum(map(len, pieces))]
-    assert pieces == calibration.windows(threads, adapter, count, length)
+    assert pieces == calibration.windows(threads, adapter, adapter / "base", count, length)
 
 
 def test_without_threads_it_is_refused(adapter):
     with pytest.raises(UserError, match="there are no threads to calibrate on"):
-        calibration.windows([], adapter, 1, 32)
+        calibration.windows([], adapter, adapter / "base", 1, 32)
+
+
+def test_no_piece_is_longer_than_the_model_reads(adapter, capsys):
+    threads = [{"messages": [{"role": "user", "content": "why "}, {"role": "assistant", "content": 4000 * "b d "}]}]
+    pieces = calibration.windows(threads, adapter, adapter / "base", 2, 2048)
+    assert [len(piece) for piece in pieces] == [1024, 1024]
+    assert "pieces of 1,024 tokens, which the model reads at most, not 2,048" in capsys.readouterr().err

@@ -129,16 +129,29 @@ def test_a_file_with_a_wrong_checksum_is_refused(hub, fetch, tiny_base, tmp_path
     assert f"owner/tiny: {name} came with another checksum than the hub has of it; fetch it again" in line
 
 
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq", "fp8"])
+def test_a_base_model_that_comes_quantised_is_refused_before_its_weights_come(hub, fetch, tiny_base, tmp_path, method):
+    config = json.loads((tiny_base / "config.json").read_text())
+    content = json.dumps(config | {"quantization_config": {"quant_method": method}}).encode()
+    hub.add_folder("model", "owner/packed", tiny_base).put({"config.json": content})
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "packed" / "config.json").write_bytes(content)
+    for name in ("owner/packed", str(tmp_path / "packed")):
+        line = refusal(fetch(*BASE, name), tmp_path)
+        assert f"'{name}': its weights come quantised ({method})" in line and "tuning.quantization to nf4" in line
+    assert not hub.asked("GET .*safetensors") and not list(tmp_path.glob(".out*"))
+
+
 def test_an_interrupted_download_goes_on_with_the_files_that_have_come(hub, fetch, tiny_base, tmp_path):
     repo = hub.add_folder("model", "owner/tiny", tiny_base)
     hub.trouble("GET .*model.safetensors", status=503, headers={"Retry-After": "0"}, times=5)
     assert "503" in refusal(fetch(*BASE, "owner/tiny"), tmp_path)
     asked = len(hub.asked("GET .*tokenizer.json"))
-    # Of a newer commit only what has changed is to come.
+    # Of a newer commit only what has changed is to come, and the configuration to look at before.
     repo.put({"config.json": repo.head.files["config.json"].content + b"\n"})
     done = fetch(*BASE, "owner/tiny")
     assert done.returncode == 0, done.stderr
-    assert len(hub.asked("GET .*tokenizer.json")) == asked == 1 and len(hub.asked("GET .*/config.json")) == 2
+    assert len(hub.asked("GET .*tokenizer.json")) == asked == 1 and len(hub.asked("GET .*/config.json")) == 4
     assert json.loads((tmp_path / "out" / "fetched.json").read_text())["revision"] == repo.head.sha
     assert not list(tmp_path.glob(".out*"))
 

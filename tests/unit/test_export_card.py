@@ -9,7 +9,7 @@ RECORD = {
     "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False, "method": "sft"},
     "base_model": {"reference": "a/b", "revision": "c0ffee", "hub_id": "a/b", "folder": "../models/base/a--b"},
 }  # fmt: skip
-MEASURED = {"threads": 2, "tokens": 1000, "perplexity": {"adapter": 10.0, "merged, full": 10.1}}
+MEASURED = {"threads": 2, "tokens": 1000, "alike": 2, "perplexity": {"adapter": 10.0, "merged, full": 10.1}}
 LORA = (
     "vllm serve a/b --revision c0ffee --enable-lora --max-lora-rank 32 --lora-modules nl-chat=../adapter"
     " --chat-template merged/chat_template.jinja --generation-config merged"
@@ -45,6 +45,12 @@ def test_every_file_has_its_size_perplexity_and_checksum(folder):
     assert f"| `gguf/q8_0.gguf` | 0 MB | 10.200 | x 1.020 | `{checksum}` |" in text
     assert "| `awq/model.safetensors` | 0 MB | 12.000 | x 1.200 | `known` |" in text
     assert "| `adapter.gguf` | 0 MB | not measured | not measured |" in text
+
+
+def test_a_tokenizer_of_llama_cpp_that_reads_otherwise_is_told_of(folder, monkeypatch):
+    assert "Of 2 threads llama.cpp's tokenizer reads 2 as training did." in card(folder)
+    monkeypatch.setitem(MEASURED, "alike", 0)
+    assert "reads 0 as training did: the others it answers worse" in card(folder)
 
 
 def test_the_commands_speak_as_the_adapter_was_trained(folder):

@@ -56,7 +56,12 @@ def test_threads_cut_at_the_maximum_length_are_counted(material):
             "no thread has an assistant's word within tuning.max_length",
         ),
         ([], "plain.jinja", "the chat template has no control token right after the assistant's text"),
-        (["--lora-targets", "lm_head"], "config/templates/chatml.jinja", "lm_head cannot be trained; leave it out"),
+        (["--lora-targets", "lm_head"], "config/templates/chatml.jinja", "lm_head cannot be trained"),
+        (
+            ["--lora-targets", "q_proj", "model.embed_tokens"],
+            "config/templates/chatml.jinja",
+            "tuning.lora.targets: model.embed_tokens cannot be trained (embeddings stay as they are); leave it out",
+        ),
         (["--max-length", "4096"], "config/templates/chatml.jinja", "the base model reads"),
         (["--fsdp", "config/accelerate/fsdp.yaml"], "config/templates/chatml.jinja", "among several GPUs"),
         (["--data", "none.jsonl"], "config/templates/chatml.jinja", "none.jsonl: no such file"),
