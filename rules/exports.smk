@@ -11,6 +11,7 @@ EXPORTED = {
     "gguf/": ["f16.gguf", *(f"{name}.gguf" for name in QUANTIZATIONS), "Modelfile"],
     "threads/": [f"{split}.jsonl" for split in SPLITS],
     "perplexity/": ["models.json", "tokens.jsonl", *(f"{form}.json" for form in ("f16", *QUANTIZATIONS, *PACKED))],
+    "conversion/": ["gguf/f16.json", "adapter.json"],
     "shapes/": [f"{form}.json" for form in (*QUANTIZATIONS, *PACKED)],
 }
 EXPORTED_PATHS = [re.escape(folder + name) for folder, names in EXPORTED.items() for name in names]
@@ -66,6 +67,14 @@ def converted_folder(wildcards):
 def converted_over(wildcards):
     """The base model that an adapter alone is laid over."""
     return [exported_base_model(wildcards)] if wildcards.converted == "adapter" else []
+
+
+def converted_targets(wildcards):
+    """The layers that an adapter alone adapts, as an option."""
+    if wildcards.converted != "adapter":
+        return []
+    targets = find_variant(wildcards.variant)["lora"]["targets"]
+    return ["--lora-targets", *([targets] if isinstance(targets, str) else targets)]
 
 
 def exported_name(wildcards):

@@ -1,11 +1,55 @@
 """Export for llama.cpp and Ollama: GGUF files of the merged model and of the adapter alone."""
 
 
+rule check_conversion:
+    input:
+        script="scripts/check_conversion.py",
+        library=library(
+            "child_program",
+            "errors",
+            "files",
+            "gguf_conversion",
+            "linear_layers",
+            "progress",
+            "trial_adapter",
+            "weight_names",
+        ),
+        base_model=exported_base_model,
+    output:
+        "{results}/{lang}/{variant}export/conversion/{converted}.json",
+    log:
+        "{results}/logs/{lang}/{variant}export/conversion/{converted}.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/conversion/{converted}.jsonl"
+    wildcard_constraints:
+        converted="gguf/f16|adapter",
+    # Before all work that would be for nothing.
+    priority: 10
+    localrule: True
+    conda:
+        "../envs/gguf.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+        disk_mb=100,
+    params:
+        targets=converted_targets,
+    shell:
+        r"""
+        python {input.script} \
+            --base-model {input.base_model:q} \
+            {params.targets:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
 rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
         library=library("child_program", "errors", "files", "gguf_conversion", "progress"),
         after=once_split,
+        conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
         folder=converted_folder,
         base_model=converted_over,
     output:

@@ -114,3 +114,20 @@ def save_tiny_model(folder: Path, hidden_size: int = 64, initializer_range: floa
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def save_tiny_mixture(folder: Path) -> None:
+    """Write a mixture of four experts, Qwen3-MoE's, with the same tokenizer."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    tokenizer = tiny_tokenizer()
+    sizes = {
+        "hidden_size": 64,
+        "head_dim": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    Qwen3MoeForCausalLM(Qwen3MoeConfig(vocab_size=len(tokenizer), **sizes, **experts)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

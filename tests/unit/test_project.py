@@ -22,6 +22,7 @@ EXPORTS = {
     "check_shapes",
     "calibrate",
     "calibrated_perplexity",
+    "check_conversion",
     "convert_to_gguf",
     "quantize",
     "gguf_perplexity",

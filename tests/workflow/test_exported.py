@@ -3,7 +3,7 @@
 import json
 
 from running import ADAPTER
-from tiny import save_tiny_model
+from tiny import family_tokenizer, save_tiny_mixture, save_tiny_model
 
 EXPORT = "results/demo/pt/export"
 
@@ -47,6 +47,8 @@ def test_four_bits_are_calibrated_on_the_threads_and_measured(project):
 
 def test_shapes_that_no_format_takes_are_refused_before_the_work(project):
     save_tiny_model(project.root / "odd", hidden_size=40)
+    # One that llama.cpp knows, unlike the tiny model's own.
+    family_tokenizer("llama2", "pieces").save_pretrained(project.root / "odd")
     project.configure(variants={"odd": {"base_model": "odd"}})
     for target, said in {
         "awq": "40 rows of 40 weights, cannot be packed as awq, which takes 8 rows at once, in multiples of 32 weights",
@@ -54,6 +56,17 @@ def test_shapes_that_no_format_takes_are_refused_before_the_work(project):
     }.items():
         run = project.run(f"results/demo/pt/variants/odd/export/{target}")
         assert run.code != 0 and said in run.output and "tune" not in run.jobs and "merge" not in run.jobs
+
+
+def test_what_llama_cpp_does_not_take_is_refused_before_the_work(project):
+    save_tiny_mixture(project.root / "mixture")
+    project.configure(variants={"mixture": {"base_model": "mixture", "quantization": "none"}})
+    for target, said in {
+        "gguf/q8_0.gguf": "base/mixture: llama.cpp's converter does not know this tokenizer, and a guess would spoil",
+        "adapter.gguf": "one scale for all matrices of an adapter, and this one has alpha_pattern, rank_pattern; export",
+    }.items():
+        run = project.run(f"results/demo/pt/variants/mixture/export/{target}")
+        assert run.code != 0 and said in run.output and "tune" not in run.jobs
 
 
 def test_what_does_not_go_together_is_refused_before_anything_runs(project):

@@ -1,0 +1,44 @@
+"""Tell from a base model whether llama.cpp's converter takes what is tuned of it, before any work is done for that.
+
+Asked is the converter itself, which writes nothing here: of the merged model, whether it knows architecture and
+tokenizer; with --lora-targets, whether it takes an adapter of those layers alone.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from mothertongue import gguf_conversion
+from mothertongue.errors import run
+from mothertongue.files import write_json
+from mothertongue.progress import say
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", type=Path, required=True, help="folder of the base model, as it was fetched")
+    parser.add_argument(
+        "--lora-targets", nargs="+", help="the layers that adapt, where the adapter alone is to be converted"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="file to write what was found to")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.lora_targets:
+        from mothertongue import trial_adapter
+
+        with tempfile.TemporaryDirectory() as scratch:
+            adapter = Path(scratch) / "adapter"
+            trial_adapter.write(arguments.base_model, arguments.lora_targets, adapter)
+            gguf_conversion.check_adapter(adapter, arguments.base_model)
+    else:
+        gguf_conversion.check_model(arguments.base_model)
+    converter = gguf_conversion.converter_version()
+    write_json(arguments.output, {"lora_targets": arguments.lora_targets, "converter": converter})
+    say(f"check_conversion: {arguments.base_model}: taken by the converter of {converter}")
+
+
+if __name__ == "__main__":
+    run(main)
