@@ -160,7 +160,7 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
         return done.stderr.strip().splitlines()[-1]
 
     (exported / "no.gguf").write_bytes(b"GGUF but not really")
-    write_jsonl(exported / "some.jsonl", [{"input_ids": [1, 2], "labels": [1, 2]}])
+    write_jsonl(exported / "some.jsonl", [{"input_ids": [1, 2], "labels": [1, 2], "text": ""}])
     options = ("--model", exported / "no.gguf", "--tokens", exported / "some.jsonl", "--output", tmp_path / "a.json")
     assert "no.gguf: llama.cpp cannot load it: " in refused("gguf_perplexity", *options)
     shutil.copy(exported / "q4_k_m.gguf", exported / "no.gguf")
