@@ -1,11 +1,48 @@
-"""A merged model's GGUF file reads a conversation as training did, control tokens included."""
+"""Tokenizers that are written read texts as they did, and a merged model's GGUF file as training did."""
+
+import itertools
 
 import pytest
-from pieces import FAMILIES, MESSAGES, save_merged
+from pieces import FAMILIES, MESSAGES, save_merged, save_pieces
 from running import program
+from tiny import FAMILIES as TEMPLATES
+from tiny import family_tokenizer
 
 from mothertongue import tokenizer_files
-from mothertongue.files import read_json, write_jsonl
+from mothertongue.files import read_json, write_json, write_jsonl
+
+TEXTS = (
+    "", "a", " a\n", "<|im_start|>user\nOi  b<|im_end|> c\n", "<start_of_turn>user\nOi\t b<end_of_turn> c",
+    "<s>[INST] a [/INST] é🙂</s><s> [INST]x",
+)  # fmt: skip
+
+
+def read_by(tokenizer):
+    return [tokenizer(text, add_special_tokens=special).input_ids for text in TEXTS for special in (True, False)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("legacy", [True, False])
+def test_pieces_with_their_settings(tmp_path, family, legacy):
+    for number, (first, prefix) in enumerate(itertools.product((True, False), repeat=2)):
+        fetched, written = tmp_path / f"fetched{number}", tmp_path / f"written{number}"
+        fetched.mkdir()
+        save_pieces(fetched, family, legacy=legacy, add_bos_token=first, add_prefix_space=prefix)
+        write_json(fetched / "config.json", {"model_type": {"gemma": "gemma2", "chatml": "llama"}[family]})
+        tokenizer = tokenizer_files.load(fetched)
+        tokenizer_files.save(tokenizer, written)
+        assert read_by(tokenizer_files.load(written)) == read_by(tokenizer)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "pieces"])
+@pytest.mark.parametrize("family", TEMPLATES)
+def test_every_family_and_its_control_tokens(tmp_path, family, kind):
+    tokenizer = family_tokenizer(family, kind)
+    tokenizer_files.save(tokenizer, tmp_path)
+    assert read_by(tokenizer_files.load(tmp_path)) == read_by(tokenizer)
+    # Where programs look that do not read tokenizer.json.
+    added = read_json(tmp_path / "tokenizer_config.json")["added_tokens_decoder"]
+    assert {token["content"] for token in added.values()} >= {token for token in tokenizer.all_special_tokens if token}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

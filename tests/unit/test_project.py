@@ -6,13 +6,11 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 
-SCRIPTS = sorted(Path("scripts").glob("*.py"))
 LIBRARY = Path("scripts/mothertongue")
 SAMPLE = Path("config/demo/messages.jsonl")
 RULES = "\n".join(path.read_text() for path in sorted(Path("rules").glob("*.smk")))
@@ -113,18 +111,6 @@ def test_rules_list_their_script_and_the_modules_it_imports(engine):
             needed |= closure(LIBRARY / f"{module}.py") | {module}
         assert listed - {"__init__"} >= needed, f"{rule} does not list {sorted(needed - listed)}"
         assert listed - {"__init__"} <= needed, f"{rule} lists {sorted(listed - needed)} in vain"
-
-
-def test_no_script_hides_a_package():
-    installed = set(metadata.packages_distributions()) | set(sys.stdlib_module_names)
-    assert not installed & {path.stem for path in SCRIPTS}
-
-
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_every_script_explains_itself(path):
-    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "usage:" in done.stdout and len(done.stdout) > 200
 
 
 def test_the_library_knows_nothing_of_snakemake_and_has_no_cycles():
