@@ -33,13 +33,16 @@ def main() -> None:
     files = dict.fromkeys(export_card.weights(folder, "merged"), measured["perplexity"][f"merged, {merge_base}"])
     models = [name for name in arguments.gguf if name.startswith("gguf/")]
     files |= {name: lost(Path(name).stem) if name in models else None for name in arguments.gguf}
-    measured["alike"] = min(read_json(folder / f"perplexity/{Path(name).stem}.json")["alike"] for name in models)
+    # Each has the merged model's tokenizer.
+    read = read_json(folder / f"perplexity/{Path(models[0]).stem}.json")
     for form in arguments.packed:
         files |= dict.fromkeys(export_card.weights(folder, form), lost(form))
     record = read_json(arguments.adapter / "training.json")
     with whole_file(arguments.output) as partial:
         exported = export_card.exported(folder, files)
-        text = export_card.card(folder, record, arguments.name, arguments.base_model, merge_base, exported, measured)
+        text = export_card.card(
+            folder, record, arguments.name, arguments.base_model, merge_base, exported, measured, read
+        )
         partial.write_text(text, encoding="utf-8")
     say(f"export_card: {len(files)} files -> {arguments.output}")
 

@@ -1,6 +1,7 @@
 """Measure what a GGUF file has lost: its perplexity by llama.cpp's code, on the tokens of scripts/perplexity.py."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from mothertongue import gguf_perplexity
@@ -21,10 +22,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    threads = read_jsonl(arguments.tokens)
-    found = gguf_perplexity.measure(arguments.model, threads, arguments.threads)
-    write_json(arguments.output, {"perplexity": found.perplexity, "threads": len(threads), "alike": found.alike})
-    say(f"gguf_perplexity: {gguf_perplexity.told(arguments.model, found, len(threads))}")
+    found = gguf_perplexity.measure(arguments.model, read_jsonl(arguments.tokens), arguments.threads)
+    write_json(arguments.output, asdict(found))
+    say(f"gguf_perplexity: {gguf_perplexity.told(arguments.model, found)}")
 
 
 if __name__ == "__main__":

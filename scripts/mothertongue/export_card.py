@@ -11,6 +11,8 @@ from mothertongue.files import read_json, sha256
 
 # The ranks that vLLM takes as --max-lora-rank.
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+# The share of tokens below which more than odd white space is read otherwise: control tokens, say.
+_ALIKE = 0.99
 # What other trainers are given, and how each is run.
 _TRAINERS = {
     "axolotl.yaml": ("Axolotl", "axolotl train axolotl.yaml"),
@@ -62,11 +64,12 @@ def card(
     merged_as: str,
     files: Sequence[Exported],
     measured: Mapping[str, Any],
+    read: Mapping[str, int],
 ) -> str:
     """The card of a folder of exports from what training.json records.
 
     `base_model` is how it is named from here, `merged_as` the weights that the adapter is merged into, `measured` what
-    scripts/perplexity.py wrote, with the number of threads that GGUF files read `alike`.
+    scripts/perplexity.py wrote, `read` what scripts/gguf_perplexity.py wrote of a file's tokenizer.
     """
     model, lang = base_name(record["base_model"]), record["lang"]
     tuned = measured["perplexity"]["adapter"]
@@ -89,7 +92,7 @@ def card(
             f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
             " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers,"
             " what is packed as gptq or awq unpacked to 16 bits."
-            f" {_reading(measured)} `merged/` is made of the base model's {merged_as} weights:",
+            f" {_reading(read)} `merged/` is made of the base model's {merged_as} weights:",
             "",
             *_table(["model", "perplexity", "beside the adapter"], forms),
             "",
@@ -107,11 +110,11 @@ def card(
     )
 
 
-def _reading(measured: Mapping[str, Any]) -> str:
+def _reading(read: Mapping[str, int]) -> str:
     """Whether llama.cpp's tokenizer, which measuring goes without, is the adapter's."""
-    alike, threads = measured["alike"], measured["threads"]
-    told = f"Of {threads:,} threads llama.cpp's tokenizer reads {alike:,} as training did"
-    return f"{told}." if alike == threads else f"{told}: the others it answers worse than these figures say."
+    told = f"Of the threads' {read['tokens']:,} tokens llama.cpp's tokenizer makes {read['alike']:,} as training did"
+    far = read["alike"] < _ALIKE * read["tokens"]
+    return f"{told}: so few that it will answer worse than these figures say." if far else f"{told}."
 
 
 def _lost(perplexity: float | None, tuned: float | None) -> list[str]:

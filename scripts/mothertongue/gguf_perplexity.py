@@ -1,6 +1,7 @@
 """Perplexity of a GGUF file, computed by llama.cpp's code on tokens that are given, which it may read otherwise."""
 
 import ctypes
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,18 +27,20 @@ _listener = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_
 class Measured:
     """The perplexity of the labelled tokens, given all before them; None without threads.
 
-    `alike` is of how many threads the file's own tokenizer makes the tokens that are given.
+    `alike` is how many of all `tokens` that are given the file's own tokenizer makes of the threads' texts.
     """
 
     perplexity: float | None
+    tokens: int = 0
     alike: int = 0
 
 
-def told(path: Path, found: Measured, threads: int) -> str:
+def told(path: Path, found: Measured) -> str:
     """What was measured, as a line."""
     if found.perplexity is None:
         return "no held-out threads"
-    return f"{path}: {found.perplexity:.3f}; its tokenizer reads {found.alike} of {threads} threads as training did"
+    share = found.alike / found.tokens
+    return f"{path}: {found.perplexity:.3f}; its tokenizer makes {share:.1%} of the threads' tokens as training did"
 
 
 def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
@@ -58,12 +61,12 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
     except RuntimeError:
         raise UserError(f"{path}: llama.cpp cannot load it: {'; '.join(filter(None, _said[-3:]))}") from None
     progress = Progress("gguf_perplexity", len(threads), "held-out threads")
-    nats, tokens, alike = 0.0, 0, 0
+    nats, tokens, read, alike = 0.0, 0, 0, 0
     for thread in threads:
         found = _losses(context, model.n_vocab, thread)
         nats, tokens = nats + sum(found), tokens + len(found)
-        ids = model.tokenize(thread["text"], add_bos=False, special=True)
-        alike += ids[: len(thread["input_ids"])] == list(thread["input_ids"])
+        read += len(thread["input_ids"])
+        alike += _alike(model.tokenize(thread["text"], add_bos=False, special=True), thread["input_ids"])
         progress.advance()
     progress.finish()
     # A ruined file has logits that are no numbers, or such losses that their perplexity is none.
@@ -76,7 +79,13 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
             f"{path}: computes no numbers that have a perplexity: it is damaged, or too coarse for this model; delete"
             " it and make it anew, or take another quantisation"
         )
-    return Measured(found, alike)
+    return Measured(found, read, alike)
+
+
+def _alike(made: Sequence[int], given: Sequence[int]) -> int:
+    """How many of the tokens given are made too, in their order."""
+    blocks = difflib.SequenceMatcher(None, made, given, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks)
 
 
 def _losses(context: Any, entries: int, thread: Thread) -> list[float]:

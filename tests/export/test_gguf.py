@@ -142,7 +142,7 @@ def test_in_four_bits_it_answers_and_little_is_lost(exported):
         )
         measured = read_json(output)
         found[name] = measured["perplexity"]
-        assert measured["alike"] == measured["threads"] > 0
+        assert measured["alike"] > 0.99 * measured["tokens"] > 0
     print(found)
     assert found["merged, full"] == pytest.approx(found["adapter"], rel=0.02)
     assert found["f16"] == pytest.approx(found["adapter"], rel=0.02)

@@ -52,7 +52,8 @@ def test_llama_cpp_reads_a_conversation_as_training_did(tmp_path, family):
     tokenizer = tokenizer_files.load(tmp_path / "merged")
     text = tokenizer.apply_chat_template(MESSAGES, tokenize=False).removeprefix(tokenizer.bos_token)
     row = {"input_ids": wanted, "labels": wanted, "text": tokenizer.bos_token + text}
-    write_jsonl(tmp_path / "tokens.jsonl", [row, row | {"text": row["text"].replace(" ", "")}])
+    write_jsonl(tmp_path / "tokens.jsonl", [row, row | {"text": tokenizer.bos_token}])
     options = ("--tokens", tmp_path / "tokens.jsonl", "--output", tmp_path / "found.json")
     program("gguf_perplexity", "--model", tmp_path / "f16.gguf", *options)
-    assert read_json(tmp_path / "found.json")["alike"] == 1
+    found = read_json(tmp_path / "found.json")
+    assert (found["alike"], found["tokens"]) == (len(wanted) + 1, 2 * len(wanted))

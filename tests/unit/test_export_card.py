@@ -9,7 +9,8 @@ RECORD = {
     "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False, "method": "sft"},
     "base_model": {"reference": "a/b", "revision": "c0ffee", "hub_id": "a/b", "folder": "../models/base/a--b"},
 }  # fmt: skip
-MEASURED = {"threads": 2, "tokens": 1000, "alike": 2, "perplexity": {"adapter": 10.0, "merged, full": 10.1}}
+MEASURED = {"threads": 2, "tokens": 1000, "perplexity": {"adapter": 10.0, "merged, full": 10.1}}
+READ = {"tokens": 2000}
 LORA = (
     "vllm serve a/b --revision c0ffee --enable-lora --max-lora-rank 32 --lora-modules nl-chat=../adapter"
     " --chat-template merged/chat_template.jinja --generation-config merged"
@@ -33,10 +34,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def card(folder, record=RECORD):
+def card(folder, record=RECORD, alike=1999):
     files = dict.fromkeys(export_card.weights(folder, "merged"), 10.1) | {"gguf/q8_0.gguf": 10.2, "adapter.gguf": None}
     files |= dict.fromkeys(export_card.weights(folder, "awq"), 12.0)
-    return export_card.card(folder, record, "Dutch", "a/b", "full", export_card.exported(folder, files), MEASURED)
+    exported = export_card.exported(folder, files)
+    return export_card.card(folder, record, "Dutch", "a/b", "full", exported, MEASURED, READ | {"alike": alike})
 
 
 def test_every_file_has_its_size_perplexity_and_checksum(folder):
@@ -47,10 +49,9 @@ def test_every_file_has_its_size_perplexity_and_checksum(folder):
     assert "| `adapter.gguf` | 0 MB | not measured | not measured |" in text
 
 
-def test_a_tokenizer_of_llama_cpp_that_reads_otherwise_is_told_of(folder, monkeypatch):
-    assert "Of 2 threads llama.cpp's tokenizer reads 2 as training did." in card(folder)
-    monkeypatch.setitem(MEASURED, "alike", 0)
-    assert "reads 0 as training did: the others it answers worse" in card(folder)
+def test_a_tokenizer_of_llama_cpp_that_reads_otherwise_is_told_of(folder):
+    assert "Of the threads' 2,000 tokens llama.cpp's tokenizer makes 1,999 as training did." in card(folder)
+    assert "makes 1,900 as training did: so few that it will answer worse" in card(folder, alike=1900)
 
 
 def test_the_commands_speak_as_the_adapter_was_trained(folder):
