@@ -48,7 +48,8 @@ def save(tokenizer: Any, folder: Path) -> None:
     path = folder / "tokenizer_config.json"
     settings = {key: value for key, value in read_json(path).items() if key not in _OF_THE_PROCESS}
     if settings.get("tokenizer_class") == "TokenizersBackend":
-        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        # Under that name 4 would give models token types, too.
+        settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": tokenizer.model_input_names}
     if isinstance(settings.get("extra_special_tokens"), list):
         settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
     if hasattr(tokenizer, "legacy"):

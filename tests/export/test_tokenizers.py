@@ -40,8 +40,10 @@ def test_every_family_and_its_control_tokens(tmp_path, family, kind):
     tokenizer = family_tokenizer(family, kind)
     tokenizer_files.save(tokenizer, tmp_path)
     assert read_by(tokenizer_files.load(tmp_path)) == read_by(tokenizer)
-    # Where programs look that do not read tokenizer.json.
-    added = read_json(tmp_path / "tokenizer_config.json")["added_tokens_decoder"]
+    # Where programs look that do not read tokenizer.json, or take a tokenizer of no known class for BERT's.
+    settings = read_json(tmp_path / "tokenizer_config.json")
+    assert settings["model_input_names"] == ["input_ids", "attention_mask"]
+    added = settings["added_tokens_decoder"]
     assert {token["content"] for token in added.values()} >= {token for token in tokenizer.all_special_tokens if token}
 
 
