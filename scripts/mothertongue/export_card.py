@@ -156,12 +156,15 @@ def _training(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """How other programs train the same adapter: one of preferences is trained by none."""
     sft = record["settings"]["method"] == "sft"
     commands = [
-        (f"{program}, `{file}`", line)
-        for file, (program, line) in _TRAINERS.items()
-        if sft and (folder / file).exists()
+        (f"{program}, `{file}`", line) for file, (program, line) in _TRAINERS.items() if sft and _trains(folder / file)
     ]
     title = "## How to train the same adapter with other programs, from this folder"
     return [title, "", *_programs(commands), ""] if commands else []
+
+
+def _trains(file: Path) -> bool:
+    """Whether a file for another trainer is there, and is no script that can only say why it does not train."""
+    return file.exists() and "\nraise SystemExit(" not in file.read_text(encoding="utf-8")
 
 
 def _programs(commands: Iterable[tuple[str, str]]) -> list[str]:

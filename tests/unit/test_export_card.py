@@ -2,8 +2,9 @@
 
 import pytest
 
-from mothertongue import export_card, merged_model
+from mothertongue import export_card, merged_model, other_trainers
 from mothertongue.files import sha256, write_json
+from mothertongue.other_trainers import Material
 
 RECORD = {
     "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False, "method": "sft"},
@@ -85,6 +86,9 @@ def test_other_trainers_have_their_commands_where_they_have_their_files(folder):
     assert not any(command in card(folder, preferences) for command in TRAINED_BY.values())
     (folder / "axolotl.yaml").unlink()
     assert "axolotl" not in card(folder) and TRAINED_BY["unsloth_train.py"] in card(folder)
+    material = Material("a/b", None, "train.jsonl", "validation.jsonl", "{{ messages }}", None)
+    (folder / "unsloth_train.py").write_text(other_trainers.unsloth({}, material, None))
+    assert TRAINED_BY["unsloth_train.py"] not in card(folder)
 
 
 def test_a_system_prompt_of_lines_is_quoted_whole(folder):
