@@ -112,7 +112,7 @@ rule threads:
         python {input.script} \
             --dataset {input.dataset:q} \
             --select {params.select:q} \
-            --system-prompt {params.system_prompt:q} \
+            --system-prompt={params.system_prompt:q} \
             --template {input.template:q} \
             --output {output.threads:q} \
             --accounting {output.accounting:q} 2>&1 | tee {log:q}
@@ -149,7 +149,7 @@ rule preferences:
         python {input.script} \
             --dataset {input.dataset:q} \
             --pairs {params.pairs:q} \
-            --system-prompt {params.system_prompt:q} \
+            --system-prompt={params.system_prompt:q} \
             --output {output.preferences:q} \
             --accounting {output.accounting:q} 2>&1 | tee {log:q}
         """

@@ -89,7 +89,7 @@ rule evaluate:
             {params.prompts:q} \
             --target {wildcards.lang:q} \
             --name {params.name:q} \
-            --system-prompt {params.system_prompt:q} \
+            --system-prompt={params.system_prompt:q} \
             {params.options:q} \
             --gpus {resources.gpu} \
             --output {params.folder:q} 2>&1 | tee {log:q}

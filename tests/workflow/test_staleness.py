@@ -109,6 +109,10 @@ def test_a_variant_is_built_beside_the_adapter_and_alone(project):
 
 
 def test_a_changed_system_prompt_makes_new_threads(project):
+    threads = "results/demo/pt/threads/train.jsonl"
+    project.configure(threads={"system_prompt": ""})
+    assert project.build(threads).jobs == {"threads": 1}
+    assert '"role": "system"' not in (project.root / threads).read_text(encoding="utf-8")
     project.configure(threads={"system_prompt": "Responda sempre em português."})
     assert project.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
 
