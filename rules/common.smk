@@ -22,6 +22,8 @@ os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]),
     # Only fetch rules may reach the hub.
     "HF_HUB_OFFLINE": "1",
+    # Programs end with the Snakemake that runs them, however it ends: see scripts/mothertongue/errors.py.
+    "MOTHERTONGUE_SNAKEMAKE": str(os.getpid()),
 }
 
 

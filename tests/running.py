@@ -66,8 +66,11 @@ class Project:
         assert run.code == 0, run
         return run
 
-    def kill_during(self, pattern: str, *targets: str, delay: float, everything: bool = False) -> None:
-        """Start a run and kill with SIGKILL the process whose command line matches, or the whole run with it, `delay` seconds into it."""
+    def kill_during(self, pattern: str, *targets: str, delay: float, killed: str = "program") -> None:
+        """Start a run, and kill it with SIGKILL `delay` seconds after a process is there whose command line matches.
+
+        `killed` is that program alone, the snakemake alone, or the whole run.
+        """
         process = subprocess.Popen(
             self.command(*targets),
             cwd=self.root,
@@ -80,9 +83,11 @@ class Project:
             assert process.poll() is None and time.monotonic() < deadline, f"{pattern} never ran"
             time.sleep(0.05)
         time.sleep(delay)
-        if everything:
+        if killed == "snakemake":
+            process.kill()
+        if killed == "run":
             os.killpg(process.pid, signal.SIGKILL)
-        for pid in processes(pattern, self.root) or found:
+        for pid in [] if killed == "snakemake" else processes(pattern, self.root) or found:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

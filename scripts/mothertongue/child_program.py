@@ -27,7 +27,7 @@ def run(command: Sequence[str | Path], reached: Reached, task: str, unit: str) -
     """
     said: deque[str] = deque(maxlen=_TAIL)
     progress = None
-    with _ended_by_sigterm(), _child(command) as process:
+    with _child(command) as process:
         for line in process.stderr or ():
             if found := reached(line):
                 progress = progress or Progress(task, found[1], unit)
@@ -76,13 +76,3 @@ def _end_with(parent: int, libc: ctypes.CDLL | None) -> Callable[[], None]:
             os._exit(1)
 
     return end_with_parent
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end this program as an exception does: the child is ended, and what is half written removed."""
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

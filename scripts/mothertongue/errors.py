@@ -1,14 +1,17 @@
-"""What went wrong, said in one line."""
+"""How a program ends: what went wrong is said in one line, and nothing is left behind."""
 
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 # What the hub's client raises where it is switched off, as it is in all steps but those that fetch.
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
+# The process id of the Snakemake that runs a program, which rules/common.smk sets.
+_SNAKEMAKE = "MOTHERTONGUE_SNAKEMAKE"
 # Seconds in which the first of several processes meets what another has met.
 _PATIENCE = 60
 
@@ -24,8 +27,12 @@ class OwnError(UserError):
 def run(main: Callable[[], None]) -> None:
     """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with its traceback.
 
-    Of several processes that train together the first says the line for all.
+    SIGTERM ends it as an error would, with nothing left half written; so does the end of the Snakemake that runs it.
+    Of several processes that train together the first says the line for all, and the launcher ends the others.
     """
+    if "LOCAL_RANK" not in os.environ:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        _end_with_snakemake()
     try:
         main()
     except UserError as error:
@@ -33,10 +40,39 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _end(130)
     except Exception as error:
-        if type(error).__name__ not in _OFFLINE:
+        if type(error).__name__ in _OFFLINE:
+            _end(1, f"this step asked the network, which only the fetch steps do: {str(error)[:300]}")
+        if not isinstance(error, OSError) or not error.filename:
             raise
-        _end(1, f"this step asked the network, which only the fetch steps do: {str(error)[:300]}")
+        _end(1, f"{error.filename}: {error.strerror}")
     _end(0)
+
+
+def _end_with_snakemake() -> None:
+    """Have this program end, as by SIGTERM, soon after the Snakemake that runs it.
+
+    One that outlives it would write a result of which no later run knows by which settings it was made.
+    """
+    snakemake = int(os.getenv(_SNAKEMAKE, "0"))
+
+    def wait() -> None:
+        while _lives(snakemake):
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # Another machine's, or that of a container which sees no process outside, is not to be seen.
+    if snakemake and _lives(snakemake):
+        threading.Thread(target=wait, daemon=True).start()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it lives, and is another user's
+    return True
 
 
 def _leave_it_to_the_first(code: int) -> None:

@@ -1,9 +1,12 @@
-"""What ends a program is said in one line, or is a bug with its traceback."""
+"""What ends a program is said in one line, or is a bug with its traceback; and nothing is left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+
+import pytest
 
 ASKING = """
 import sys
@@ -32,6 +35,30 @@ def test_a_step_that_asks_the_network_fails_at_once_with_one_line():
 def test_a_bug_has_its_traceback():
     code, lines = ended("1 / 0")
     assert code == 1 and lines[0].startswith("Traceback") and lines[-1].startswith("ZeroDivisionError")
+
+
+def test_a_file_that_is_not_there_is_said_in_one_line():
+    assert ended("open('/none/at/all')") == (1, ["-c: error: /none/at/all: No such file or directory"])
+
+
+@pytest.mark.parametrize("ends", ["program", "snakemake"])
+def test_a_program_ends_by_sigterm_or_with_its_snakemake_and_leaves_nothing(tmp_path, ends):
+    code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom pathlib import Path\n"
+    code += "from mothertongue import errors, files\ndef main():\n"
+    code += f"    with files.whole_folder(Path({str(tmp_path / 'output')!r})) as folder:\n"
+    code += "        (folder / 'half').touch(); print('writing', flush=True); time.sleep(60)\nerrors.run(main)"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as snakemake:
+        environment = os.environ | {"MOTHERTONGUE_SNAKEMAKE": str(snakemake.pid)}
+        with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE) as program:
+            assert program.stdout.readline() == b"writing\n"
+            if ends == "program":
+                program.terminate()
+            else:
+                snakemake.kill()
+                snakemake.wait(timeout=20)
+            assert program.wait(timeout=20) == 128 + signal.SIGTERM
+        assert not list(tmp_path.iterdir())
+        snakemake.kill()
 
 
 def test_of_several_processes_the_first_says_the_line_whichever_ends_first():

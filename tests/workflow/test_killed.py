@@ -33,12 +33,24 @@ def test_the_whole_run_killed_in_the_middle_of_tune(project, undisturbed):
     project.configure(tuning={"seed": 43})
     project.build(ADAPTER)
     project.configure(tuning={"seed": 42})
-    project.kill_during(r"scripts/tune\.py", ADAPTER, everything=True, delay=5)
+    project.kill_during(r"scripts/tune\.py", ADAPTER, killed="run", delay=5)
     assert not (project.root / ADAPTER / "adapter_config.json").exists()
     assert project.run("--unlock", ADAPTER).code == 0
     project.build(ADAPTER)
     assert project.losses() == undisturbed[2]
     assert (project.root / ADAPTER / "adapter_model.safetensors").is_file()
+
+
+def test_programs_end_with_their_killed_snakemake(project, undisturbed):
+    # What they wrote by themselves would be taken for up to date, whatever was configured since.
+    project.configure(tuning={"seed": 43})
+    project.kill_during(r"scripts/tune\.py", ADAPTER, killed="snakemake", delay=5)
+    assert gone(r"scripts/tune\.py", project), "tune outlived its killed Snakemake"
+    assert not (project.root / ADAPTER / "adapter_config.json").exists()
+    project.configure(tuning={"seed": 42})
+    assert project.run("--unlock", ADAPTER).code == 0
+    project.build(ADAPTER)
+    assert project.losses() == undisturbed[2]
 
 
 def test_the_same_build_twice_gives_the_same_weights(project, undisturbed):
@@ -56,7 +68,7 @@ def model(project):
 
 
 def gone(pattern, project):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while processes(pattern, project.root) and time.monotonic() < deadline:
         time.sleep(0.2)
     return not processes(pattern, project.root)
