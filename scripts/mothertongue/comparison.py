@@ -263,7 +263,7 @@ def _fetch(engine: str, model: str, models: Path) -> Path:
     record = folder / fetching.RECORD
     if not record.is_file() or _newest(reference) > record.stat().st_mtime:
         in_own_process(_fetch_into, engine, reference, folder)
-    if (found := fetching.read_record(folder)["reference"]) != reference.text.partition("@")[0]:
+    if (found := fetching.read_record(folder)["reference"]) != reference.name:
         raise UserError(f"{folder} holds another model, {found}; choose another folder with --models")
     return folder
 

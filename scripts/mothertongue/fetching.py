@@ -97,7 +97,7 @@ def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None
     """Write `fetched.json` for the files that are in the folder now."""
     files = folder_checksums(folder)
     record = {
-        "reference": reference.text.partition("@")[0],
+        "reference": reference.name,
         "kind": reference.kind,
         "revision": resolved.revision or "sha256:" + _digest(files),
         "licence": resolved.licence,

