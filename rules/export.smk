@@ -183,6 +183,7 @@ rule calibrate:
             "tokenizer_files",
             "trees",
             "turns",
+            "weight_files",
             "weight_names",
         ),
         after=once_split,
@@ -364,6 +365,7 @@ rule export_card:
         packed=given("--packed", EXPORT["packed"]),
         base_model=named_base_model,
         name=language_name,
+        served_as=served_name,
     shell:
         r"""
         python {input.script} \
@@ -373,5 +375,6 @@ rule export_card:
             {params.packed:q} \
             --base-model {params.base_model:q} \
             --name {params.name:q} \
+            --served-as {params.served_as:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """

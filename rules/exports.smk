@@ -79,8 +79,13 @@ def converted_targets(wildcards):
 
 def exported_name(wildcards):
     """What the model is called inside a GGUF file."""
-    model = find_variant(wildcards.variant)["base_model"].partition("@")[0]
+    model = references.parse(find_variant(wildcards.variant)["base_model"]).name
     return f"{Path(model).name.removesuffix('.gguf')}-{wildcards.lang}"
+
+
+def served_name(wildcards):
+    """What the card calls the model where another program runs it."""
+    return "-".join([wildcards.lang, *Path(wildcards.variant).parts[1:], "chat"])
 
 
 def check_for_other_trainers(wildcards):
@@ -108,7 +113,7 @@ def named_base_model(wildcards):
     """The base model as another program finds it: by its id on the hub, or where it was fetched to."""
     reference = references.parse(find_variant(wildcards.variant)["base_model"])
     if reference.kind == "hub":
-        return reference.hub_id[0]
+        return reference.name
     export = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export"
     return os.path.relpath(exported_base_model(wildcards), export)
 

@@ -12,6 +12,7 @@ rule check_conversion:
             "linear_layers",
             "progress",
             "trial_adapter",
+            "weight_files",
             "weight_names",
         ),
         base_model=exported_base_model,
@@ -47,7 +48,7 @@ rule check_conversion:
 rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
-        library=library("child_program", "errors", "files", "gguf_conversion", "progress"),
+        library=library("child_program", "errors", "files", "gguf_conversion", "progress", "weight_files"),
         after=once_split,
         conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
         folder=converted_folder,

@@ -18,6 +18,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--packed", nargs="*", default=[], help="the folders of packed weights in it: gptq, awq")
     parser.add_argument("--base-model", required=True, help="id on the hub, or folder, as the card is to name it")
     parser.add_argument("--name", required=True, help="English name of the language")
+    parser.add_argument("--served-as", required=True, help="what other programs are to call the model: nl-chat")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     return parser.parse_args()
 
@@ -41,7 +42,15 @@ def main() -> None:
     with whole_file(arguments.output) as partial:
         exported = export_card.exported(folder, files)
         text = export_card.card(
-            folder, record, arguments.name, arguments.base_model, merge_base, exported, measured, read
+            folder,
+            record,
+            arguments.name,
+            arguments.served_as,
+            arguments.base_model,
+            merge_base,
+            exported,
+            measured,
+            read,
         )
         partial.write_text(text, encoding="utf-8")
     say(f"export_card: {len(files)} files -> {arguments.output}")

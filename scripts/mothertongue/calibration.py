@@ -17,6 +17,7 @@ from mothertongue.errors import OwnError, UserError
 from mothertongue.files import copy_files, read_json, write_json
 from mothertongue.linear_layers import packed_layers
 from mothertongue.progress import say
+from mothertongue.weight_files import weights_of
 
 # What AutoRound writes; all else is the merged model's own.
 _WEIGHTS = ("config.json", "quant*_config.json", "*.safetensors", "*.safetensors.index.json")
@@ -56,6 +57,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
     suit `pieces` best. Returns the number of weights that share a scale. Raises UserError where the model cannot be
     packed.
     """
+    weights_of(model)
     size = packed_format.group_size(packed_layers(model, form), form, model)
     scheme = {"bits": 4, "group_size": size, "sym": _SYMMETRIC[form], "data_type": "int"}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:

@@ -21,7 +21,7 @@ from transformers import (
 from transformers.utils import logging
 
 from mothertongue.errors import OwnError, UserError
-from mothertongue.files import read_json
+from mothertongue.files import check_folder, read_json
 
 logging.disable_progress_bar()
 # It warns of kernels that are not installed, wherever it is imported.
@@ -196,7 +196,8 @@ def window(model: Any) -> int | None:
 
 
 def window_of(folder: Path) -> int | None:
-    """The same of a model that is not loaded."""
+    """The same of a model that is not loaded. Raises UserError where there is no such folder."""
+    check_folder(folder)
     return _window(AutoConfig.from_pretrained(folder))
 
 

