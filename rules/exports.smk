@@ -145,9 +145,7 @@ def for_other_trainers(wildcards):
 def check_export(wildcards):
     """Refuse an export that there is not, and name those of its folder."""
     export = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export"
-    folder = os.path.dirname(wildcards.unknown)[1:] + "/"
-    if folder not in EXPORTED:
-        folder = ""
+    folder = max((folder for folder in EXPORTED if wildcards.unknown[1:].startswith(folder)), key=len)
     there = EXPORTED[folder] + ([] if folder else [name for name in EXPORTED if name])
     raise UserError(f"unknown target {export}{wildcards.unknown}; below {export}/{folder} there are {', '.join(there)}")
 
