@@ -125,15 +125,13 @@ def _reading(read: Mapping[str, int]) -> str:
 
 
 def _others(folder: Path, names: Sequence[str]) -> list[str]:
-    """What else there is to run, which may be of another adapter."""
-    listed = {name.partition("/")[0] if name.endswith(".safetensors") else name for name in names}
-    patterns = ("*.gguf", "gguf/*.gguf", "*/*.safetensors")
-    paths = [path.relative_to(folder) for pattern in patterns for path in sorted(folder.glob(pattern))]
-    found = dict.fromkeys(str(path.parent if path.suffix == ".safetensors" else path) for path in paths)
-    others = [f"`{name}`" for name in found if name not in listed]
-    return [f"Also here, and not of this card: {', '.join(others)}. Earlier exports leave such files.", ""] * bool(
-        others
-    )
+    """The other exports that there are, which may be of another adapter."""
+    patterns = ("*.gguf", "gguf/*.gguf", "gptq/*.safetensors", "awq/*.safetensors")
+    found = [str(path.relative_to(folder)) for pattern in patterns for path in sorted(folder.glob(pattern))]
+    others = [f"`{name}`" for name in found if name not in names]
+    if not others:
+        return []
+    return [f"Also here, and not of this card: {', '.join(others)}. Earlier exports leave such files.", ""]
 
 
 def _lost(perplexity: float | None, tuned: float | None) -> list[str]:

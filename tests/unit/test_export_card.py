@@ -58,7 +58,9 @@ def test_what_is_missing_is_refused_and_what_another_export_left_is_named(folder
     (folder / "gguf/q2_k.gguf").touch()
     (folder / "gptq").mkdir()
     (folder / "gptq/model.safetensors").touch()
-    assert "Also here, and not of this card: `gguf/q2_k.gguf`, `gptq`. Earlier exports" in card(folder)
+    assert "Also here, and not of this card: `gguf/q2_k.gguf`, `gptq/model.safetensors`. Earlier exports" in card(
+        folder
+    )
     (folder / "awq/model.safetensors").unlink()
     with pytest.raises(UserError, match="awq: no weights in it; delete the folder"):
         card(folder)
