@@ -26,8 +26,8 @@ demo: setup
 	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json $(DEMO)/report.html
 	@$(BIN)/python scripts/show.py $(DEMO)
 
-# Side by side where nothing is timed and no cluster is started; each file in one process, in the order of conftest.py.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Side by side where nothing is timed and no cluster is started; each file in one process.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/cluster

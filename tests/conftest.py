@@ -21,11 +21,6 @@ settings.load_profile("calm")
 ROOT = Path(__file__).parent.parent
 
 
-def pytest_collection_modifyitems(items):
-    """The quick tests last: long ones that are begun last would leave cores without work."""
-    items.sort(key=lambda item: item.path.is_relative_to(ROOT / "tests/unit"))
-
-
 @pytest.fixture(autouse=True)
 def in_the_projects_root(monkeypatch):
     monkeypatch.chdir(ROOT)
