@@ -128,7 +128,8 @@ def _others(folder: Path, names: Sequence[str]) -> list[str]:
     """The other exports that there are, which may be of another adapter."""
     patterns = ("*.gguf", "gguf/*.gguf", "gptq/*.safetensors", "awq/*.safetensors")
     found = [str(path.relative_to(folder)) for pattern in patterns for path in sorted(folder.glob(pattern))]
-    others = [f"`{name}`" for name in found if name not in names]
+    # The other GGUF files are made of that one.
+    others = [f"`{name}`" for name in found if name not in (*names, "gguf/f16.gguf")]
     if not others:
         return []
     return [f"Also here, and not of this card: {', '.join(others)}. Earlier exports leave such files.", ""]

@@ -54,6 +54,7 @@ def test_every_file_has_its_size_perplexity_and_checksum(folder):
 
 
 def test_what_is_missing_is_refused_and_what_another_export_left_is_named(folder):
+    (folder / "gguf/f16.gguf").touch()
     assert "Also here" not in card(folder)
     (folder / "gguf/q2_k.gguf").touch()
     (folder / "gptq").mkdir()
