@@ -13,8 +13,6 @@ import sys
 sys.path.insert(0, "scripts")
 from mothertongue.errors import run
 def main():
-    from transformers import AutoConfig
-    from huggingface_hub import hf_hub_download, HfApi
     {call}
 run(main)
 """
@@ -27,7 +25,7 @@ def ended(call):
 
 def test_a_step_that_asks_the_network_fails_at_once_with_one_line():
     for call in ("hf_hub_download('owner/name', 'config.json')", "HfApi().model_info('owner/name')"):
-        code, lines = ended(call)
+        code, lines = ended(f"from huggingface_hub import hf_hub_download, HfApi; {call}")
         assert code == 1 and len(lines) == 1, lines
         assert "error: this step asked the network, which only the fetch steps do" in lines[0]
 
