@@ -57,6 +57,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
     suit `pieces` best. Returns the number of weights that share a scale. Raises UserError where the model cannot be
     packed.
     """
+    # What transformers says of a folder without any is a traceback.
     weights_of(model)
     size = packed_format.group_size(packed_layers(model, form), form, model)
     scheme = {"bits": 4, "group_size": size, "sym": _SYMMETRIC[form], "data_type": "int"}

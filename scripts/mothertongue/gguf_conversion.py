@@ -31,6 +31,7 @@ def convert_model(folder: Path, name: str, output: Path) -> None:
 
     Raises UserError where it has no weights, or llama.cpp does not know the model or its tokenizer.
     """
+    # Of a folder without any the converter makes a file of no tensors.
     weights_of(folder)
     _convert("convert_hf_to_gguf.py", str(folder), folder, "--model-name", name, "--outfile", output)
 
@@ -45,6 +46,7 @@ def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
 
     Raises UserError where it has no weights, or llama.cpp does not know the model or has no such adapters.
     """
+    # The converter would say the same in the name of a copy, behind twenty lines of its own.
     weights_of(adapter)
     _convert_adapter(adapter, base, str(adapter), "--outfile", output)
 
