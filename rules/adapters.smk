@@ -68,7 +68,7 @@ def tuning_options(wildcards):
     # 2 and 2.0 are one value: jobs are compared by the text.
     plain = {name: int(v) if isinstance(v, float) and v % 1 == 0 else v for name, v in values.items() if v is not None}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in plain.items()]
-    options += ["--lora-targets", *([targets] if isinstance(targets, str) else targets)]
+    options += given("--lora-targets", [targets] if isinstance(targets, str) else targets)
     flags = settings["lora"] | {"gradient_checkpointing": settings["gradient_checkpointing"]}
     options += [
         f"--{name.replace('_', '-')}" for name in ("rslora", "dora", "gradient_checkpointing") if flags.get(name)

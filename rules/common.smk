@@ -27,6 +27,11 @@ os.environ |= {
 }
 
 
+# Nobody answers a question that a program asks, and no pipe does. The hub's token is in the environment only of the rules
+# that hand it on: HF_TOKEN=$hub_token.
+shell.prefix("set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN-}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; ")
+
+
 def checked(check, *arguments):
     """The result of a check of what the user gave; an objection ends Snakemake with its one line."""
     try:
@@ -321,9 +326,9 @@ def dataset_of_all_messages(wildcards):
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
 
 
-def given(option, files):
-    """An option and its file, where there is one."""
-    return [option, *files] if files else []
+def given(option, values):
+    """An option for each value, none for none: `--x=value` also where the value is empty or looks like an option."""
+    return [f"{option}={value}" for value in values]
 
 
 def evaluation_prompts(wildcards):

@@ -71,14 +71,14 @@ rule combine:
         r"""
         python {input.script} \
             --shards {input.shards:q} \
-            --counts {input.counts:q} \
+            --counts={input.counts:q} \
             --models {input.models:q} \
-            --target {wildcards.lang:q} \
-            --name {params.name:q} \
-            --source {params.source:q} \
-            --licence {params.licence:q} \
-            --on-flagged {params.on_flagged:q} \
-            --output {params.folder:q} 2>&1 | tee {log:q}
+            --target={wildcards.lang:q} \
+            --name={params.name:q} \
+            --source={params.source:q} \
+            --licence={params.licence:q} \
+            --on-flagged={params.on_flagged:q} \
+            --output={params.folder:q} 2>&1 | tee {log:q}
         """
 
 
@@ -110,12 +110,12 @@ rule threads:
     shell:
         r"""
         python {input.script} \
-            --dataset {input.dataset:q} \
-            --select {params.select:q} \
+            --dataset={input.dataset:q} \
+            --select={params.select:q} \
             --system-prompt={params.system_prompt:q} \
-            --template {input.template:q} \
-            --output {output.threads:q} \
-            --accounting {output.accounting:q} 2>&1 | tee {log:q}
+            --template={input.template:q} \
+            --output={output.threads:q} \
+            --accounting={output.accounting:q} 2>&1 | tee {log:q}
         """
 
 
@@ -147,9 +147,9 @@ rule preferences:
     shell:
         r"""
         python {input.script} \
-            --dataset {input.dataset:q} \
-            --pairs {params.pairs:q} \
+            --dataset={input.dataset:q} \
+            --pairs={params.pairs:q} \
             --system-prompt={params.system_prompt:q} \
-            --output {output.preferences:q} \
-            --accounting {output.accounting:q} 2>&1 | tee {log:q}
+            --output={output.preferences:q} \
+            --accounting={output.accounting:q} 2>&1 | tee {log:q}
         """

@@ -79,20 +79,20 @@ rule evaluate:
     shell:
         r"""
         python {input.script} \
-            --adapter {input.adapter:q} \
+            --adapter={input.adapter:q} \
             {params.sft_adapter:q} \
-            --base-model {input.base_model:q} \
-            --threads {input.threads:q} \
-            --dataset {input.dataset:q} \
-            --train-threads {input.train_threads:q} \
+            --base-model={input.base_model:q} \
+            --threads={input.threads:q} \
+            --dataset={input.dataset:q} \
+            --train-threads={input.train_threads:q} \
             {params.train_preferences:q} \
             {params.prompts:q} \
-            --target {wildcards.lang:q} \
-            --name {params.name:q} \
+            --target={wildcards.lang:q} \
+            --name={params.name:q} \
             --system-prompt={params.system_prompt:q} \
             {params.options:q} \
-            --gpus {resources.gpu} \
-            --output {params.folder:q} 2>&1 | tee {log:q}
+            --gpus={resources.gpu} \
+            --output={params.folder:q} 2>&1 | tee {log:q}
         """
 
 
@@ -131,19 +131,19 @@ rule harness:
         gpu=lambda wildcards: min(1, tuning(wildcards)["gpus"]),
         disk_mb=1000,
     params:
-        tasks=config["evaluation"]["harness"],
-        limit=["--limit", config["evaluation"]["harness_limit"]] if config["evaluation"]["harness_limit"] else [],
+        tasks=given("--tasks", config["evaluation"]["harness"]),
+        limit=given("--limit", filter(None, [config["evaluation"]["harness_limit"]])),
         quantization=config["evaluation"]["quantization"],
         seed=config["evaluation"]["seed"],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 python {input.script} \
-            --adapter {input.adapter:q} \
-            --base-model {input.base_model:q} \
-            --quantization {params.quantization} \
-            --tasks {params.tasks:q} \
-            {params.limit} \
-            --seed {params.seed} \
-            --gpus {resources.gpu} \
-            --output {output:q} 2>&1 | tee {log:q}
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+            --adapter={input.adapter:q} \
+            --base-model={input.base_model:q} \
+            --quantization={params.quantization:q} \
+            {params.tasks:q} \
+            {params.limit:q} \
+            --seed={params.seed} \
+            --gpus={resources.gpu} \
+            --output={output:q} 2>&1 | tee {log:q}
         """

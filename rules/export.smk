@@ -46,11 +46,11 @@ rule merge:
     shell:
         r"""
         python {input.script} \
-            --adapter {input.adapter:q} \
-            --base-model {input.base_model:q} \
-            --merge-base {params.merge_base:q} \
-            --name {params.name:q} \
-            --output {output.merged:q} 2>&1 | tee {log:q}
+            --adapter={input.adapter:q} \
+            --base-model={input.base_model:q} \
+            --merge-base={params.merge_base:q} \
+            --name={params.name:q} \
+            --output={output.merged:q} 2>&1 | tee {log:q}
         """
 
 
@@ -107,14 +107,14 @@ rule perplexity:
     shell:
         r"""
         python {input.script} \
-            --adapter {input.adapter:q} \
-            --base-model {input.base_model:q} \
-            --merged {input.merged:q} \
-            --threads {input.threads:q} \
-            --count {params.most} \
-            --gpus {resources.gpu} \
-            --tokens {output.tokens:q} \
-            --output {output.models:q} 2>&1 | tee {log:q}
+            --adapter={input.adapter:q} \
+            --base-model={input.base_model:q} \
+            --merged={input.merged:q} \
+            --threads={input.threads:q} \
+            --count={params.most} \
+            --gpus={resources.gpu} \
+            --tokens={output.tokens:q} \
+            --output={output.models:q} 2>&1 | tee {log:q}
         """
 
 
@@ -153,9 +153,9 @@ rule check_shapes:
     shell:
         r"""
         python {input.script} \
-            --base-model {input.base_model:q} \
-            --form {wildcards.form:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --base-model={input.base_model:q} \
+            --form={wildcards.form:q} \
+            --output={output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -213,14 +213,14 @@ rule calibrate:
     shell:
         r"""
         python {input.script} \
-            --model {input.merged:q} \
-            --adapter {input.adapter:q} \
-            --threads {input.threads:q} \
-            --form {wildcards.form:q} \
+            --model={input.merged:q} \
+            --adapter={input.adapter:q} \
+            --threads={input.threads:q} \
+            --form={wildcards.form:q} \
             {params.calibration:q} \
-            --name {params.name:q} \
-            --gpus {resources.gpu} \
-            --output {output.model:q} 2>&1 | tee {log:q}
+            --name={params.name:q} \
+            --gpus={resources.gpu} \
+            --output={output.model:q} 2>&1 | tee {log:q}
         """
 
 
@@ -270,10 +270,10 @@ rule calibrated_perplexity:
     shell:
         r"""
         python {input.script} \
-            --model {input.model:q} \
-            --tokens {input.tokens:q} \
-            --gpus {resources.gpu} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --model={input.model:q} \
+            --tokens={input.tokens:q} \
+            --gpus={resources.gpu} \
+            --output={output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -320,13 +320,13 @@ rule other_trainers:
     shell:
         r"""
         python {input.script} \
-            --settings {params.settings:q} \
-            --base-model {params.base_model:q} \
+            --settings={params.settings:q} \
+            --base-model={params.base_model:q} \
             {params.revision:q} \
-            --train {input.train:q} \
-            --validation {input.validation:q} \
-            --template {input.template:q} \
-            --output {params.folder:q} 2>&1 | tee {log:q}
+            --train={input.train:q} \
+            --validation={input.validation:q} \
+            --template={input.template:q} \
+            --output={params.folder:q} 2>&1 | tee {log:q}
         """
 
 
@@ -361,7 +361,7 @@ rule export_card:
         disk_mb=10,
     params:
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
-        gguf=gguf_names,
+        gguf=lambda wildcards: given("--gguf", gguf_names(wildcards)),
         packed=given("--packed", EXPORT["packed"]),
         base_model=named_base_model,
         name=language_name,
@@ -369,12 +369,12 @@ rule export_card:
     shell:
         r"""
         python {input.script} \
-            --adapter {input.adapter:q} \
-            --folder {params.folder:q} \
-            --gguf {params.gguf:q} \
+            --adapter={input.adapter:q} \
+            --folder={params.folder:q} \
+            {params.gguf:q} \
             {params.packed:q} \
-            --base-model {params.base_model:q} \
-            --name {params.name:q} \
-            --served-as {params.served_as:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --base-model={params.base_model:q} \
+            --name={params.name:q} \
+            --served-as={params.served_as:q} \
+            --output={output:q} 2>&1 | tee {log:q}
         """

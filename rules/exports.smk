@@ -74,7 +74,7 @@ def converted_targets(wildcards):
     if wildcards.converted != "adapter":
         return []
     targets = find_variant(wildcards.variant)["lora"]["targets"]
-    return ["--lora-targets", *([targets] if isinstance(targets, str) else targets)]
+    return given("--lora-targets", [targets] if isinstance(targets, str) else targets)
 
 
 def exported_name(wildcards):
@@ -122,7 +122,7 @@ def base_model_revision(wildcards):
     """The commit, tag or branch of a base model on the hub, where one is named."""
     reference = references.parse(find_variant(wildcards.variant)["base_model"])
     revision = reference.hub_id[1] if reference.kind == "hub" else None
-    return ["--revision", revision] if revision else []
+    return given("--revision", [revision] if revision else [])
 
 
 def gguf_names(wildcards):

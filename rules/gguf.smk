@@ -39,9 +39,9 @@ rule check_conversion:
     shell:
         r"""
         python {input.script} \
-            --base-model {input.base_model:q} \
+            --base-model={input.base_model:q} \
             {params.targets:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --output={output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -74,10 +74,10 @@ rule convert_to_gguf:
     shell:
         r"""
         python {input.script} \
-            --folder {input.folder:q} \
+            --folder={input.folder:q} \
             {params.base_model:q} \
-            --name {params.name:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --name={params.name:q} \
+            --output={output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -106,10 +106,10 @@ rule quantize:
     shell:
         r"""
         python {input.script} \
-            --model {input.model:q} \
-            --quantization {wildcards.quantization:q} \
-            --threads {threads} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --model={input.model:q} \
+            --quantization={wildcards.quantization:q} \
+            --threads={threads} \
+            --output={output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -138,10 +138,10 @@ rule gguf_perplexity:
     shell:
         r"""
         python {input.script} \
-            --model {input.model:q} \
-            --tokens {input.tokens:q} \
-            --threads {threads} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --model={input.model:q} \
+            --tokens={input.tokens:q} \
+            --threads={threads} \
+            --output={output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -171,7 +171,7 @@ rule write_modelfile:
     shell:
         r"""
         python {input.script} \
-            --adapter {input.adapter:q} \
-            --gguf {params.gguf:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --adapter={input.adapter:q} \
+            --gguf={params.gguf:q} \
+            --output={output:q} 2>&1 | tee {log:q}
         """

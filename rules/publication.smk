@@ -50,12 +50,12 @@ rule publish:
         visibility=[] if PUBLICATION["private"] else ["--public"],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 python {input.script} {wildcards.kind} \
-            --folder {params.folder:q} \
-            --repo {params.repository:q} \
-            --target {wildcards.lang:q} \
-            --name {params.name:q} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} {wildcards.kind} \
+            --folder={params.folder:q} \
+            --repo={params.repository:q} \
+            --target={wildcards.lang:q} \
+            --name={params.name:q} \
             {params.beside:q} \
             {params.visibility:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --output={output:q} 2>&1 | tee {log:q}
         """

@@ -61,24 +61,24 @@ rule report:
     shell:
         r"""
         python {input.script} \
-            --target {wildcards.lang:q} \
-            --languages {input.languages:q} \
-            --source {input.source:q} \
-            --source-name {params.source:q} \
+            --target={wildcards.lang:q} \
+            --languages={input.languages:q} \
+            --source={input.source:q} \
+            --source-name={params.source:q} \
             --source-licence={params.licence:q} \
             --models {input.models:q} \
-            --base-model {input.base_model:q} \
-            --dataset {wildcards.results:q}/{wildcards.lang:q}/dataset \
+            --base-model={input.base_model:q} \
+            --dataset={wildcards.results:q}/{wildcards.lang:q}/dataset \
             --threads {input.threads:q} \
             --preferences {input.preferences:q} \
-            --adapter {input.adapter:q} \
+            --adapter={input.adapter:q} \
             {params.sft_adapter:q} \
-            --evaluation {wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \
-            --settings {params.settings:q} \
-            --results {wildcards.results:q} \
+            --evaluation={wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \
+            --settings={params.settings:q} \
+            --results={wildcards.results:q} \
             --folder={params.folder:q} \
-            --template {input.page[0]:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --template={input.page[0]:q} \
+            --output={output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -112,8 +112,8 @@ rule summary:
         r"""
         python {input.script} \
             --metrics {input.metrics:q} \
-            --results {wildcards.results:q} \
-            --languages {input.languages:q} \
-            --template {input.page[0]:q} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --results={wildcards.results:q} \
+            --languages={input.languages:q} \
+            --template={input.page[0]:q} \
+            --output={output:q} 2>&1 | tee {log:q}
         """

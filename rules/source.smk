@@ -22,17 +22,17 @@ rule fetch:
         runtime=30,
         disk_mb=200,
     params:
-        dataset=configuration.dataset_arguments(config),
-        revision=[] if SOURCE_FILES else ["--revision", config["source"]["revision"]],
+        dataset=given("--dataset", configuration.dataset_arguments(config)),
+        revision=given("--revision", [] if SOURCE_FILES else [config["source"]["revision"]]),
         validation=config["source"]["validation"],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 python {input.script} \
-            --dataset {params.dataset:q} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+            {params.dataset:q} \
             {params.revision:q} \
-            --validation {params.validation} \
-            --record {output.record:q} \
-            --output {output.messages:q} 2>&1 | tee {log:q}
+            --validation={params.validation} \
+            --record={output.record:q} \
+            --output={output.messages:q} 2>&1 | tee {log:q}
         """
 
 
@@ -58,16 +58,16 @@ checkpoint split:
         runtime=15,
         disk_mb=200,
     params:
-        shards=[f"{language}={count}" for language, count in SHARDS.items()],
+        shards=given("--shards", [f"{language}={count}" for language, count in SHARDS.items()]),
         # Only then does another choice of threads need other shards.
-        scope=["--only-threads", config["threads"]["select"]] if config["source"]["scope"] == "threads" else [],
+        scope=given("--only-threads", [config["threads"]["select"]] if config["source"]["scope"] == "threads" else []),
         folder=lambda wildcards: f"{wildcards.results}/source/shards",
     shell:
         r"""
         python {input.script} \
-            --messages {input.messages:q} \
-            --shards {params.shards:q} \
+            --messages={input.messages:q} \
+            {params.shards:q} \
             {params.scope:q} \
-            --counts {output.counts:q} \
-            --output {params.folder:q} 2>&1 | tee {log:q}
+            --counts={output.counts:q} \
+            --output={params.folder:q} 2>&1 | tee {log:q}
         """

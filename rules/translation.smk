@@ -27,11 +27,11 @@ rule fetch_translation_model:
         licence=lambda wildcards, input: ["--allow-noncommercial"] if TRANSLATION["allow_noncommercial"] else [],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 python {input.script} \
-            --engine {params.engine:q} \
-            --model {params.reference:q} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+            --engine={params.engine:q} \
+            --model={params.reference:q} \
             {params.licence:q} \
-            --output {output.model:q} 2>&1 | tee {log:q}
+            --output={output.model:q} 2>&1 | tee {log:q}
         """
 
 
@@ -62,13 +62,13 @@ rule pivot:
     shell:
         r"""
         python {input.script} \
-            --shard {input.shard:q} \
-            --source {wildcards.source:q} \
-            --route {params.route:q} \
+            --shard={input.shard:q} \
+            --source={wildcards.source:q} \
+            --route={params.route:q} \
             {params.options:q} \
-            --workers {threads} \
-            --gpus {resources.gpu} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --workers={threads} \
+            --gpus={resources.gpu} \
+            --output={output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -100,12 +100,12 @@ rule translate:
     shell:
         r"""
         python {input.script} \
-            --shard {input.shard:q} \
-            --source {wildcards.source:q} \
-            --target {wildcards.lang:q} \
-            --route {params.route:q} \
+            --shard={input.shard:q} \
+            --source={wildcards.source:q} \
+            --target={wildcards.lang:q} \
+            --route={params.route:q} \
             {params.options:q} \
-            --workers {threads} \
-            --gpus {resources.gpu} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --workers={threads} \
+            --gpus={resources.gpu} \
+            --output={output:q} 2>&1 | tee {log:q}
         """

@@ -26,11 +26,11 @@ rule fetch_chat_template:
         prompt_format=config["threads"]["prompt_format"],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 python {input.script} \
-            --model {params.reference:q} \
-            --prompt-format {params.prompt_format:q} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+            --model={params.reference:q} \
+            --prompt-format={params.prompt_format:q} \
             --templates config/templates \
-            --output {output.template:q} 2>&1 | tee {log:q}
+            --output={output.template:q} 2>&1 | tee {log:q}
         """
 
 
@@ -67,9 +67,9 @@ rule fetch_base_model:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 python {input.script} \
-            --model {params.reference:q} \
-            --output {output.model:q} 2>&1 | tee {log:q}
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+            --model={params.reference:q} \
+            --output={output.model:q} 2>&1 | tee {log:q}
         """
 
 
@@ -139,16 +139,16 @@ rule tune:
     shell:
         r"""
         python {input.script} \
-            --data {input.data:q} \
+            --data={input.data:q} \
             {params.validation:q} \
-            --base-model {input.base_model:q} \
+            --base-model={input.base_model:q} \
             {params.adapter:q} \
-            --template {input.template:q} \
-            --target {wildcards.lang:q} \
-            --name {params.name:q} \
+            --template={input.template:q} \
+            --target={wildcards.lang:q} \
+            --name={params.name:q} \
             {params.options:q} \
             {params.machine:q} \
-            --gpus {resources.gpu} \
-            ${{SLURM_JOB_ID:+--time-budget {resources.runtime}}} \
-            --output {output.adapter:q} 2>&1 | tee {log:q}
+            --gpus={resources.gpu} \
+            ${{SLURM_JOB_ID:+--time-budget={resources.runtime}}} \
+            --output={output.adapter:q} 2>&1 | tee {log:q}
         """

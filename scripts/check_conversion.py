@@ -18,7 +18,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base-model", type=Path, required=True, help="folder of the base model, as it was fetched")
     parser.add_argument(
-        "--lora-targets", nargs="+", help="the layers that adapt, where the adapter alone is to be converted"
+        "--lora-targets",
+        nargs="+",
+        action="extend",
+        help="the layers that adapt, where the adapter alone is to be converted",
     )
     parser.add_argument("--output", type=Path, required=True, help="file to write what was found to")
     return parser.parse_args()

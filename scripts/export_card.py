@@ -14,8 +14,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--folder", type=Path, required=True, help="folder of the exports")
-    parser.add_argument("--gguf", nargs="+", required=True, help="the GGUF files in it, such as gguf/q4_k_m.gguf")
-    parser.add_argument("--packed", nargs="*", default=[], help="the folders of packed weights in it: gptq, awq")
+    parser.add_argument(
+        "--gguf", nargs="+", action="extend", required=True, help="the GGUF files in it, such as gguf/q4_k_m.gguf"
+    )
+    parser.add_argument(
+        "--packed", nargs="*", action="extend", default=[], help="the folders of packed weights in it: gptq, awq"
+    )
     parser.add_argument("--base-model", required=True, help="id on the hub, or folder, as the card is to name it")
     parser.add_argument("--name", required=True, help="English name of the language")
     parser.add_argument("--served-as", required=True, help="what other programs are to call the model: nl-chat")

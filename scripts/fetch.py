@@ -21,6 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--dataset",
         nargs="+",
+        action="extend",
         required=True,
         help="a dataset on the hub (owner/name), or local files in the OASST schema (.jsonl, .jsonl.gz, .parquet): "
         "one file, or train=FILE validation=FILE",

@@ -19,7 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
     add_quantization(parser)
-    parser.add_argument("--tasks", nargs="+", required=True, help="names of tasks, or YAML files")
+    parser.add_argument("--tasks", nargs="+", action="extend", required=True, help="names of tasks, or YAML files")
     parser.add_argument("--limit", type=positive, help="examples of each task at most (default: all)")
     parser.add_argument("--batch-size", type=positive, default=8, help="examples read at once (default: 8)")
     parser.add_argument(

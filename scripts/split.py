@@ -21,6 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--shards",
         nargs="+",
+        action="extend",
         type=parse_shards,
         required=True,
         metavar="LANGUAGE=N",

@@ -51,7 +51,9 @@ def parse_arguments() -> argparse.Namespace:
     model.add_argument("--lora-rank", type=positive, default=64, help="rank of the adapter's matrices")
     model.add_argument("--lora-alpha", type=int, default=16, help="scale of the adapter: alpha / rank")
     model.add_argument("--lora-dropout", type=float, default=0.1, help="dropout before the adapter")
-    model.add_argument("--lora-targets", nargs="+", default=["all-linear"], help="names of the layers that adapt")
+    model.add_argument(
+        "--lora-targets", nargs="+", action="extend", help="names of the layers that adapt; without, all-linear"
+    )
     model.add_argument("--rslora", action="store_true", help="scale by alpha / sqrt(rank): for high ranks")
     model.add_argument("--dora", action="store_true", help="learn the weights' magnitudes apart: better, and slower")
     model.add_argument("--lora-plus", type=float, help="so many times the learning rate for the B matrices; 16, say")
@@ -103,7 +105,9 @@ def parse_arguments() -> argparse.Namespace:
         type=float,
         help="stop with a checkpoint before so many minutes are over; the exit code is then 1",
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.lora_targets = arguments.lora_targets or ["all-linear"]
+    return arguments
 
 
 def main() -> None:

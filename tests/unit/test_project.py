@@ -194,3 +194,9 @@ def test_form(command):
         env={"PATH": f"{tools}:/usr/bin:/bin", "HOME": "/tmp"},
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_values_reach_scripts_whatever_they_look_like():
+    """`--option value` fails for values such as -x.jsonl; only lists of files that the workflow makes stand so."""
+    for option, named in re.findall(r"(--[a-z][a-z-]*) \{(\w+)", RULES):
+        assert named == "input", f"{option} {{{named}: write {option}={{{named}"

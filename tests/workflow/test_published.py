@@ -19,6 +19,17 @@ REPOS = {
     "threads": ("dataset", "me/trees_pt_threads"),
     "adapter": ("model", "me/tiny-pt"),
 }
+# Python runs a module of this name at its start: each program writes down what it was given.
+WITNESS = """
+import json, os, sys
+from pathlib import Path
+program = next((Path(word).stem for word in sys.orig_argv[1:] if "scripts/" in word), None)
+if program:
+    seen = {"program": program, "token": "HF_TOKEN" in os.environ, "stdin": os.readlink("/proc/self/fd/0")}
+    with open(os.environ["WITNESSED"], "a") as file:
+        file.write(json.dumps(seen) + "\\n")
+"""
+NETWORK = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model", "publish"}
 DOWNLOAD = """
 import sys
 from huggingface_hub import snapshot_download
@@ -54,8 +65,20 @@ def published(project, hub, tiny_base, outputs):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in hub.environment(project.root / "home", TOKEN).items():
             patch.setenv(name, value)
+        (project.root / "witness").mkdir()
+        (project.root / "witness/sitecustomize.py").write_text(WITNESS)
+        patch.setenv("PYTHONPATH", str(project.root / "witness"))
+        patch.setenv("WITNESSED", str(project.root / "witnessed.jsonl"))
         outputs.append(project.build("--verbose", "--printshellcmds", "--", *JSONS).output)
         yield project
+
+
+def test_only_steps_that_talk_to_the_hub_have_its_token_and_none_has_a_terminal(published):
+    seen = [json.loads(line) for line in (published.root / "witnessed.jsonl").read_text().splitlines()]
+    tokens = {row["program"]: row["token"] for row in seen}
+    assert {"fetch", "fetch_base_model", "publish", "split", "translate", "tune", "evaluate"} <= set(tokens)
+    assert {program for program, token in tokens.items() if token} == NETWORK & set(tokens)
+    assert {row["stdin"] for row in seen} == {"/dev/null"}
 
 
 def run(project, outputs, *arguments):
