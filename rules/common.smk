@@ -12,7 +12,17 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue import configuration, engines, licences, publication, references, routes, slurm_jobs, source_files
+from mothertongue import (
+    configuration,
+    engines,
+    licences,
+    plain_text,
+    publication,
+    references,
+    routes,
+    slurm_jobs,
+    source_files,
+)
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
 from mothertongue.routes import ENGLISH
@@ -29,7 +39,9 @@ os.environ |= {
 
 # Nobody answers a question that a program asks, and no pipe does. The hub's token is in the environment only of the rules
 # that hand it on: HF_TOKEN=$hub_token.
-shell.prefix("set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN-}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; ")
+shell.prefix(
+    "set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; "
+)
 
 
 def checked(check, *arguments):
@@ -37,7 +49,7 @@ def checked(check, *arguments):
     try:
         return check(*arguments)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(plain_text.one_line(f"error: {error}"))
 
 
 SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
@@ -64,8 +76,8 @@ wildcard_constraints:
 
 
 def library(*modules):
-    """The library modules whose change alters a rule's output."""
-    return [f"scripts/mothertongue/{module}.py" for module in ("__init__", *modules)]
+    """The library modules whose change alters a rule's output; every script prints by plain_text."""
+    return [f"scripts/mothertongue/{module}.py" for module in ("__init__", "plain_text", *modules)]
 
 
 # The settings of each adapter by its folder: the language's own, and the variants that lay their settings over it.

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mothertongue.plain_text import guard_streams, one_line
+
 # What the hub's client raises where it is switched off, as it is in all steps but those that fetch.
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
 # The process id of the Snakemake that runs a program, which rules/common.smk sets.
@@ -28,8 +30,10 @@ def run(main: Callable[[], None]) -> None:
     """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with its traceback.
 
     SIGTERM ends it as an error would, with nothing left half written; so does the end of the Snakemake that runs it.
+    What it prints acts on no terminal: see plain_text.visible.
     Of several processes that train together the first says the line for all, and the launcher ends the others.
     """
+    guard_streams()
     if "LOCAL_RANK" not in os.environ:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         _end_with_snakemake()
@@ -87,7 +91,7 @@ def _leave_it_to_the_first(code: int) -> None:
 def _end(code: int, message: str = "", own: bool = False) -> None:
     rank = os.environ.get("RANK", "0")
     process = f"process {rank}: " if own and "LOCAL_RANK" in os.environ else ""
-    line = f"{Path(sys.argv[0]).name}: error: {process}{' '.join(message.split())}" if message else ""
+    line = f"{Path(sys.argv[0]).name}: error: {process}{one_line(' '.join(message.split()))}" if message else ""
     if "LOCAL_RANK" in os.environ:
         if line and not own and rank != "0":
             _leave_it_to_the_first(code)
