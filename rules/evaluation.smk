@@ -108,6 +108,7 @@ rule harness:
             "files",
             "gpus",
             "harness",
+            "hub",
             "progress",
             "prompts",
             "tokenizer_files",

@@ -1,6 +1,5 @@
 """Publication: a folder of files becomes a repository on the hub, in one commit and only where something changed."""
 
-import os
 import re
 from collections.abc import Mapping
 from itertools import combinations
@@ -61,13 +60,9 @@ def check_namespace(namespace: str | None) -> None:
 
 def check_token() -> str:
     """The token of the environment. Raises UserError where there is none, or what cannot be one."""
-    token = os.environ.get("HF_TOKEN", "").strip()
-    if not token:
-        raise UserError("HF_TOKEN is not set: publishing needs a token of the hub there, with the right to write")
-    # Sent all the same, it would stand in the error of the client's HTTP library.
-    if not re.fullmatch(r"[!-~]+", token):
-        raise UserError("HF_TOKEN is no token: there is a space, a line break or a strange letter in it; set it again")
-    return token
+    if token := hub.check_token():
+        return token
+    raise UserError("HF_TOKEN is not set: publishing needs a token of the hub there, with the right to write")
 
 
 def files_of(folder: Path) -> Files:

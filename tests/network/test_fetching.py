@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from mothertongue import source
 SAMPLE = Path("config/demo/messages.jsonl")
 BASE = ("fetch_base_model.py", "--model")
 DATASET = ("fetch.py", "--dataset")
+TEMPLATE = ("fetch_chat_template.py", "--templates", "config/templates", "--model")
+OPUS = ("fetch_translation_model.py", "--engine", "opus-mt", "--model")
 
 
 @pytest.fixture
@@ -88,6 +91,37 @@ def test_a_token_that_the_hub_does_not_know_is_said_and_not_shown(hub, fetch, tm
     done = fetch(*BASE, "owner/open", token="hf_wrong")
     assert "the hub does not accept the token in HF_TOKEN" in refusal(done, tmp_path)
     assert "hf_wrong" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("place", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "home/token"])
+def test_what_cannot_be_a_token_is_never_sent_nor_shown(hub, fetch, tmp_path, monkeypatch, place):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HF_DEBUG", "1")
+    for program, token in zip(
+        (BASE, DATASET, TEMPLATE, OPUS),
+        ("hf_one\nhf_secret", "hf_one hf_secret", "“hf_secret”", "hf_sécret"),
+        strict=True,
+    ):
+        if place == "home/token":
+            (tmp_path / place).write_text(token, encoding="utf-8")
+        else:
+            monkeypatch.setenv(place, token)
+        done = fetch(*program, "owner/open", token=token if place == "HF_TOKEN" else None)
+        assert f"{place} is no token" in refusal(done, tmp_path)
+        assert not re.search("s.?cret", done.stdout + done.stderr)
+    assert not hub.log
+
+
+def test_a_token_is_in_no_message(hub, fetch, tmp_path, monkeypatch):
+    """The most talkative client, and a hub that refuses: what is sent is not said."""
+    hub.add("model", "owner/private", {"config.json": b"{}"}, private=True)
+    hub.trouble("GET .*", status=503, headers={"Retry-After": "0"}, times=2)
+    hub.tokens["hf_secret-~!"] = "others"
+    monkeypatch.setenv("HF_DEBUG", "1")
+    for program in (BASE, DATASET, TEMPLATE, OPUS):
+        done = fetch(*program, "owner/private", token="hf_secret-~!")
+        assert done.returncode == 1 and "secret" not in done.stdout + done.stderr
+    assert hub.log
 
 
 def test_a_base_model_comes_whole_whatever_goes_wrong_on_the_way(hub, fetch, tiny_base, tmp_path):
