@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_runs import TRAINING
 
-from mothertongue import answers, evaluation_plots, held_out, metrics
+from mothertongue import answers, evaluation_plots, held_out, metrics, training_plot
 from mothertongue.errors import UserError
 from mothertongue.held_out import NATIVE, TRANSLATED, Prompt
 from mothertongue.intervals import Bootstrap, mean, ratio
@@ -239,6 +240,14 @@ def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
     assert "n = 12" in text and ("bits a byte" in text or "% of the answers" in text) and "95% intervals" in text
     sides = [side.label for side in SIDES if plot == "language" or side.name == side.model]
     assert all(label in text for label in sides)
+
+
+def test_a_name_is_no_formula(found, tmp_path):
+    for plot in evaluation_plots.PLOTS:
+        evaluation_plots.draw(plot, found, "Odd $^^$ <b>", tmp_path / plot)
+    training_plot.plot(TRAINING["training"], "Odd $^^$ <b>", tmp_path / "training")
+    for plot in (*evaluation_plots.PLOTS, "training"):
+        assert "Odd $^^$ &lt;b&gt;" in (tmp_path / plot).read_text()
 
 
 def test_shares_are_drawn_on_an_axis_of_all_answers(found):
