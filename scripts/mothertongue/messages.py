@@ -4,6 +4,7 @@ The columns are those of OpenAssistant/oasst1 (https://huggingface.co/datasets/O
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
@@ -58,6 +59,8 @@ TRANSLATED = pa.schema(
         pa.field("score", pa.float32()),
     ]
 )
+# A language, and whatever specifies it: script, region, variants.
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
@@ -116,6 +119,13 @@ def check_vocabulary(
     for line, value in zip(lines or count(1), values, strict=False):
         if value not in allowed:
             raise UserError(f"{where}: {unit} {line}: unknown {column} '{value}' (expected {' or '.join(allowed)})")
+
+
+def check_language_tags(tags: Iterable[str], lines: Iterable[int], where: str, unit: str) -> None:
+    """Raise UserError at the first text without the form of a language tag, such as pt-BR; `lines` numbers them."""
+    for line, tag in zip(lines, tags, strict=True):
+        if not _LANGUAGE_TAG.fullmatch(tag):
+            raise UserError(f"{where}: {unit} {line}: lang {tag[:60]!r} is no language tag, as en and pt-BR are")
 
 
 def base_language(tag: str) -> str:

@@ -19,6 +19,7 @@ from mothertongue.messages import (
     ROLES,
     SPLITS,
     base_language,
+    check_language_tags,
     check_vocabulary,
     conform,
     is_validation,
@@ -110,8 +111,9 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
 
 
 def check(table: pa.Table, lines: Sequence[int], where: str, unit: str) -> None:
-    """Raise UserError for an unknown role, a message_id given twice, and parents that cannot be a tree."""
+    """Raise UserError for an unknown role, a bad lang, a message_id given twice, and parents that cannot be a tree."""
     check_vocabulary(table["role"].to_pylist(), ROLES, "role", where, lines, unit)
+    check_language_tags(table["lang"].to_pylist(), lines, where, unit)
     ids, parents = table["message_id"].to_pylist(), table["parent_id"].to_pylist()
     check_unique(ids, lines, where, unit)
     line_of = dict(zip(ids, lines, strict=True))

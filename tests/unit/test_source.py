@@ -50,6 +50,12 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
         ([{k: v for k, v in r.items() if k != "rank"} for r in PAIR], "column 'rank' is missing"),
         ([row("a"), row("b", "a", text=None)], "line 2: column 'text' is missing or null"),
         ([row("a"), row("b", "a", rank="0")], "line 2: column 'rank': expected a whole number, found \"0\""),
+        (
+            [row("a"), row("b", "a", lang="en\n# <b>")],
+            r"line 2: lang 'en\n# <b>' is no language tag, as en and pt-BR are",
+        ),
+        ([row("a", lang="")], "line 1: lang '' is no language tag, as en and pt-BR are"),
+        ([row("a", lang="english")], "line 1: lang 'english' is no language tag, as en and pt-BR are"),
         ([row("a", rank=1.5)], "line 1: column 'rank': expected a whole number, found 1.5"),
         ([row("a", deleted="no")], "line 1: column 'deleted': expected true or false, found \"no\""),
         ([row("a", text=["x"])], "line 1: column 'text': expected text, found [\"x\"]"),
@@ -59,6 +65,12 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
 )
 def test_bad_rows_are_refused_by_line(tmp_path, rows, expected):
     assert refusal(write(tmp_path / "m.jsonl", *rows)) == expected
+
+
+def test_the_tags_of_oasst_are_languages(tmp_path):
+    tags = ["en", "pt-BR", "uk-UA", "nb-NO", "zh", "bar", "swg", "zh-Hant-TW", "sr-Latn", "de-1996"]
+    path = write(tmp_path / "m.jsonl", *(row(tag, lang=tag) for tag in tags))
+    assert source.read_file(path)["lang"].to_pylist() == tags
 
 
 @pytest.mark.parametrize(
