@@ -127,12 +127,7 @@ def model_folder(reference, kind):
 
 def local_model_files(reference):
     """The files of a model in a local folder or file, whose edit makes the fetched copy stale."""
-    parsed = references.parse(reference)
-    if parsed.kind == "file":
-        return [str(Path(reference).expanduser())]
-    if parsed.kind == "folder":
-        return sorted(str(path) for path in Path(reference).expanduser().iterdir() if path.is_file())
-    return []
+    return list(map(str, checked(references.local_files, references.parse(reference))))
 
 
 def chat_template_files(reference):

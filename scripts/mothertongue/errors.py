@@ -14,6 +14,8 @@ from mothertongue.plain_text import guard_streams, one_line
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
 # The process id of the Snakemake that runs a program, which rules/common.smk sets.
 _SNAKEMAKE = "MOTHERTONGUE_SNAKEMAKE"
+# The most characters of a line: its end, where what to do stands, and a beginning.
+_LONGEST, _TAIL = 2000, 500
 # Seconds in which the first of several processes meets what another has met.
 _PATIENCE = 60
 
@@ -91,7 +93,7 @@ def _leave_it_to_the_first(code: int) -> None:
 def _end(code: int, message: str = "", own: bool = False) -> None:
     rank = os.environ.get("RANK", "0")
     process = f"process {rank}: " if own and "LOCAL_RANK" in os.environ else ""
-    line = f"{Path(sys.argv[0]).name}: error: {process}{one_line(' '.join(message.split()))}" if message else ""
+    line = f"{Path(sys.argv[0]).name}: error: {process}{_line_of(message)}" if message else ""
     if "LOCAL_RANK" in os.environ:
         if line and not own and rank != "0":
             _leave_it_to_the_first(code)
@@ -103,3 +105,8 @@ def _end(code: int, message: str = "", own: bool = False) -> None:
         os._exit(code)
     if code:
         sys.exit(line or code)
+
+
+def _line_of(message: str) -> str:
+    line = one_line(" ".join(message.split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - _TAIL]} ... {line[-_TAIL:]}"

@@ -1,6 +1,7 @@
 """Text of others on a terminal or in a log: characters that act there stand as escapes, all others as they are."""
 
 import json
+import os
 import re
 import sys
 from typing import Any
@@ -36,7 +37,7 @@ class Visible:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text; programs that draw over a line of theirs write a line of its own."""
+        """Write a text; what would be drawn over a line is a line of its own."""
         self._stream.write(visible(text.replace("\r\n", "\n").replace("\r", "\n")))
         return len(text)
 
@@ -46,7 +47,11 @@ class Visible:
 
 def guard_streams() -> None:
     """Have all that this program writes to stdout and stderr from now on made visible, whichever library writes it."""
-    sys.stdout, sys.stderr = (
-        stream if stream is None or isinstance(stream, Visible) else Visible(stream)
-        for stream in (sys.stdout, sys.stderr)
-    )
+    # Bars that would be drawn over themselves become lines: few of them.
+    os.environ.setdefault("TQDM_MININTERVAL", "5")
+    os.environ.setdefault("TQDM_POSITION", "0")
+    sys.stdout, sys.stderr = map(_guarded, (sys.stdout, sys.stderr))
+
+
+def _guarded(stream: Any) -> Any:
+    return stream if stream is None or isinstance(stream, Visible) else Visible(stream)
