@@ -105,17 +105,50 @@ def lock(path: Path) -> int | None:
     OSError where the file cannot be opened, or is a link, a pipe or a folder.
     """
     while True:
-        handle = _open_lock(path)
-        plain = stat.S_ISREG(os.fstat(handle).st_mode)
-        locked = plain and _flock(handle)
+        handle = open_lock(path)
+        if not flock(handle, fcntl.LOCK_EX):
+            os.close(handle)
+            return None
         # Else its last holder has removed it in the meantime, and another may lock a new one.
-        if locked and _is_at(path, handle):
+        if _is_at(path, handle):
             return handle
         os.close(handle)
-        if not plain:
-            raise OSError(errno.EINVAL, f"{path.name} is not a plain file", str(path))
-        if not locked:
-            return None
+
+
+def open_lock(path: Path) -> int:
+    """Open a file to be locked, made where there is none; no link is followed and no pipe waited at: OSError."""
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = None
+    while handle is None:
+        try:
+            # To write: a network file system locks no other.
+            handle = os.open(path, os.O_RDWR | flags)
+        except FileNotFoundError:
+            # By itself: in a sticky folder another user's may not be opened by a call that would create it.
+            with suppress(FileExistsError):
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o666)
+        except PermissionError:
+            with suppress(FileNotFoundError):
+                handle = os.open(path, os.O_RDONLY | flags)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"{path.name} is not a plain file", str(path))
+    return handle
+
+
+def flock(handle: int, how: int) -> bool:
+    """Lock an open file, shared or alone as `fcntl` names it; whether nobody is in the way.
+
+    Where the file system has no locks nobody ever is.
+    """
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
 
 
 def remove(path: Path) -> None:
@@ -263,34 +296,6 @@ def _lock_or_refuse(path: Path) -> int:
     if handle is None:
         raise UserError(f"{path}: another process is writing it; wait for it or stop it")
     return handle
-
-
-def _open_lock(path: Path) -> int:
-    """Open a file to be locked without following a link or waiting at a pipe."""
-    flags = os.O_NOFOLLOW | os.O_NONBLOCK
-    while True:
-        try:
-            # To write: a network file system locks no other.
-            return os.open(path, os.O_RDWR | flags)
-        except FileNotFoundError:
-            # By itself: in a sticky folder another user's may not be opened by a call that would create it.
-            with suppress(FileExistsError):
-                return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o666)
-        except PermissionError:
-            with suppress(FileNotFoundError):
-                return os.open(path, os.O_RDONLY | flags)
-
-
-def _flock(handle: int) -> bool:
-    """Whether this process now holds the lock, or there are no locks on this file system."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True
 
 
 def _is_at(path: Path, handle: int) -> bool:
