@@ -1,5 +1,7 @@
 """Outputs appear whole or not at all, whatever an earlier process left."""
 
+import errno
+import fcntl
 import os
 import random
 import resource
@@ -152,6 +154,17 @@ def test_a_lock_ends_with_its_process_and_leaves_nothing(tmp_path):
     with alone(output), refused, alone(output):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("answer", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF])
+def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch, answer):
+    def refuse(*_):
+        raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with whole_file(tmp_path / "file") as partial, whole_folder(tmp_path / "folder"):
+        partial.write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 # Writes outputs that are all of one letter, over and over; what others write is no fault.
