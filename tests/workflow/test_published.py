@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +201,22 @@ def test_what_would_harm_a_repository_is_refused_and_said_how_to_go_on(published
     allowed = ("--config", "publication={namespace: me, existing: true}")
     assert run(published, outputs, *allowed, *target).code == 0
     assert repo.head.files == repo.at(before).files
+
+
+def test_datasets_and_models_of_one_name_are_told_apart(published, outputs):
+    for number in (1, 2):
+        (published.root / f"trees{number}").mkdir()
+        (published.root / f"trees{number}/my.jsonl").write_text((published.root / "messages.jsonl").read_text())
+    for number in (1, 2):
+        local = ("--config", f"source={{dataset: trees{number}/my.jsonl}}", "variants={b: {seed: 7}}")
+        variant = "results/demo/pt/variants/b/published/adapter.json"
+        shown = run(published, outputs, "-n", *local, "--", *JSONS, variant).output
+        file = published.root / f"trees{number}/my.jsonl"
+        for repository, parts in {
+            "my_pt": [file], "my_pt_threads": [file], "tiny-pt": [file, "me/tiny", ""], "tiny-pt-b": [file, "me/tiny", "b"],
+        }.items():  # fmt: skip
+            made_from = shlex.quote("|".join(map(str, parts)))
+            assert re.search(rf"--repo=me/{repository} .*?--made-from={re.escape(made_from)} ", shown, re.DOTALL)
 
 
 def test_a_namespace_and_a_token_are_asked_for_first(published, outputs, monkeypatch):
