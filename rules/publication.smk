@@ -47,7 +47,11 @@ rule publish:
         repository=published_repository,
         name=language_name,
         beside=published_beside,
-        visibility=[] if PUBLICATION["private"] else ["--public"],
+        made_from=published_of,
+        switches=[
+            *([] if PUBLICATION["private"] else ["--public"]),
+            *(["--existing"] if PUBLICATION["existing"] else []),
+        ],
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} {wildcards.kind} \
@@ -56,6 +60,7 @@ rule publish:
             --target={wildcards.lang:q} \
             --name={params.name:q} \
             {params.beside:q} \
-            {params.visibility:q} \
+            --made-from={params.made_from:q} \
+            {params.switches:q} \
             --output={output:q} 2>&1 | tee {log:q}
         """

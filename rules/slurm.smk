@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+from mothertongue import runs
+
 # What the jobs in the queue are made from. It is written when a run begins.
 MAKING = Path(".snakemake", "mothertongue.making")
 
@@ -41,6 +43,7 @@ def record_what_they_made():
 
 
 onstart:
+    checked(runs.join, Path(config["results"]), Path.cwd())
     if not workflow.local_exec:
         record_what_they_made()
         MAKING.write_text(making())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mothertongue import causal_models, fetching
 from mothertongue.errors import run
-from mothertongue.files import whole_folder
+from mothertongue.files import refuse_link, whole_folder
 from mothertongue.progress import say
 from mothertongue.references import FORMS, parse
 
@@ -26,6 +26,7 @@ def main() -> None:
     reference = parse(arguments.model)
     causal_models.check_base(reference)
     with whole_folder(arguments.output) as folder:
+        refuse_link(kept)
         causal_models.fetch(reference, folder, kept)
     say(f"fetch_base_model: {fetching.identity(arguments.output)} -> {arguments.output}")
 

@@ -6,7 +6,6 @@ done; those of other data or settings are not used.
 """
 
 import argparse
-import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -174,7 +173,7 @@ def main() -> None:
         write_json(folder / "training.json", record)
         card = adapter_card(arguments.target, arguments.name, record, template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")
-    shutil.rmtree(work)
+    checkpoints.clear(work)
     say(
         f"tune: loss {outcome.losses[0]:.3f} -> {outcome.losses[-1]:.3f} in {outcome.steps} steps, "
         f"{outcome.tokens_per_second:,.0f} tokens/s -> {arguments.output}"

@@ -1,7 +1,6 @@
 """Checkpoints of a training, by which it goes on after it was stopped: by a signal, a time limit or a power cut."""
 
 import json
-import shutil
 import signal
 import time
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from mothertongue import distributed
+from mothertongue import distributed, files
 from mothertongue.errors import UserError
 from mothertongue.files import folder_checksums, read_json, write_json
 from mothertongue.progress import say
@@ -56,21 +55,32 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 def _prepare(folder: Path, made_of: Mapping[str, Any]) -> None:
-    """Remove what is of other things, or damaged, so that the newest checkpoint there is good."""
+    """Remove what is of other things, or damaged, so that the newest checkpoint there is good.
+
+    Nobody else writes the folder from here on: another training's checkpoints look like those of a killed one.
+    """
+    files.refuse_link(folder)
+    files.hold(folder)
     before = read_json(folder / _KEY) if (folder / _KEY).is_file() else None
     if before != made_of:
         if before:
             changed = sorted(name for name in {*before, *made_of} if before.get(name) != made_of.get(name))
             say(f"tune: the checkpoints in {folder} are of other {', '.join(changed)}: training begins anew")
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
         write_json(folder / _KEY, made_of)
         return
     for path in folder.glob("checkpoint-*"):
         if not (path / _WHOLE).is_file():
-            shutil.rmtree(path)  # of a run that was killed while it wrote
+            files.remove(path)  # of a run that was killed while it wrote
         elif read_json(path / _WHOLE)["files"] != _checksums(path):
             say(f"tune: warning: {path} is damaged: removed, training goes on from the one before")
-            shutil.rmtree(path)
+            files.remove(path)
+
+
+def clear(folder: Path) -> None:
+    """Remove the checkpoints of a training that is over, and let others write there."""
+    files.remove(folder)
+    files.release(folder)
 
 
 class Keeper(TrainerCallback):

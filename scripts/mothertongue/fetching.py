@@ -143,9 +143,10 @@ def base_name(base: Mapping[str, Any]) -> str:
 
 
 def identity(folder: Path) -> str:
-    """The model of a fetched folder as `reference@revision`."""
+    """The model of a fetched folder as `name@revision`; where this machine has a local one is nobody's business."""
     record = read_record(folder)
-    return f"{record['reference']}@{record['revision']}"
+    local = record["kind"] in ("folder", "file")
+    return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"
 
 
 def _configuration(folder: Path) -> dict[str, Any]:

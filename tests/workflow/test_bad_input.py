@@ -1,5 +1,8 @@
 """Bad input ends Snakemake with one line that says what is wrong, and nothing is written."""
 
+import subprocess
+import sys
+
 import pytest
 from oasst import row, write
 from running import ADAPTER
@@ -172,3 +175,22 @@ def test_a_hub_that_cannot_be_reached_says_what_to_fetch(project, monkeypatch):
     assert run.code != 0 and len(errors) == 1, run
     assert "'a/b'" in errors[0] and "without a network, fetch it elsewhere and name its local folder" in errors[0]
     assert not (project.root / "results/demo/models/translation/a--b").exists()
+
+
+def test_a_run_from_another_folder_on_the_same_results_is_refused_before_it_removes_anything(project, tmp_path):
+    results = tmp_path / "results"
+    target = ("--config", f"results={results}", "--", f"{results}/source/messages.parquet")
+    assert project.run(*target).code == 0
+    before = (results / "source/messages.parquet").stat()
+    hold = (
+        "from pathlib import Path; from mothertongue import runs;"
+        f"runs.join(Path({str(results)!r}), Path('/')); print(flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold], cwd=project.root / "scripts", **pipes) as other:
+        other.stdout.readline()
+        refused = project.run("--forcerun", "fetch", *target)
+        other.communicate(b"\n")
+    assert refused.code == 1 and f"error: {results}: a run in / is writing there; wait for it" in refused.output
+    assert not refused.jobs and (results / "source/messages.parquet").stat() == before
+    assert "Traceback" not in refused.output and project.run("--forcerun", "fetch", *target).jobs == {"fetch": 1}
