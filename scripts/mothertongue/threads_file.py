@@ -1,5 +1,6 @@
 """The threads file: one conversation a line, as roles and contents and as text in a chat template."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ from mothertongue.turns import EXPECTED, are_turns
 Row = dict[str, Any]
 
 
-def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> list[Row]:
+def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> Iterator[Row]:
     """The lines of the file. A thread is named after its last message, which no other thread ends with.
 
     Raises UserError naming the thread whose assistant's words the template does not tell exactly.
     """
-    rows = []
     for thread in threads:
         messages: list[Row] = [message.turn | {"message_id": message.id} for message in thread]
         if system_prompt:
@@ -26,16 +26,13 @@ def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, templat
             text = render(messages, template)
         except InexactTemplate as error:
             raise UserError(f"thread {thread[-1].id}: {error}") from None
-        rows.append(
-            {
-                "thread_id": thread[-1].id,
-                "message_tree_id": thread[0].tree,
-                "lang": lang,
-                "messages": messages,
-                "text": text,
-            }
-        )
-    return rows
+        yield {
+            "thread_id": thread[-1].id,
+            "message_tree_id": thread[0].tree,
+            "lang": lang,
+            "messages": messages,
+            "text": text,
+        }
 
 
 def read_threads(path: Path) -> list[Row]:
