@@ -145,7 +145,7 @@ class _Fences:
         return closings[at], _closes(self._bodies[closings[at]], fence)
 
     def is_stray(self, first: int, stop: int, closed: bool) -> bool:
-        """Whether a bare fence before a line opens nothing: sentences follow, up to a stop or a fence with a language."""
+        """Whether a bare fence before a line opens nothing: sentences follow, to a stop or a fence with a language."""
         at = bisect_left(self._named, first)
         named = at < len(self._named) and self._named[at] < stop
         end = self._named[at] if named else stop

@@ -30,10 +30,10 @@ class Preferences:
 def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Preferences:
     """Pair the replies to every user's message that a conversation can reach, in any branch of its tree.
 
-    As with threads, a conversation holds no message that is deleted, rejected in review, failed in translation or empty,
-    and none below such a one. Of the other replies to a message those with a rank are compared: the best one is `chosen`
-    (ties go to the earlier created_date, then to the smaller message_id), and of those with a higher rank and another
-    text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`).
+    As with threads, a conversation holds no message that is deleted, rejected in review, failed in translation or
+    empty, and none below such a one. Of the other replies to a message those with a rank are compared: the best one is
+    `chosen` (ties go to the earlier created_date, then to the smaller message_id), and of those with a higher rank and
+    another text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`).
 
     Trees come in the order of their first messages, the pairs of a tree by the date of the user's message, then its id.
 

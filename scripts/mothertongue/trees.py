@@ -78,18 +78,18 @@ def select(messages: Iterable[Message], how: str = "best") -> Selection:
     """Choose the threads of all trees.
 
     `best` gives one thread a tree. It starts at the root and at each step takes, among the children that are neither
-    deleted nor rejected in review (review_result is false) nor failed in translation nor empty (nothing in their text is
-    seen), the one with the lowest rank; unranked children come after ranked ones, ties go to the earlier created_date, then to the smaller message_id.
-    It stops where there is no such child and is cut back to its last assistant message. A tree whose thread has no
-    assistant message has no thread, and the reason is counted.
+    deleted nor rejected in review (review_result is false) nor failed in translation nor empty (nothing in their text
+    is seen), the one with the lowest rank; unranked children come after ranked ones, ties go to the earlier
+    created_date, then to the smaller message_id. It stops where there is no such child and is cut back to its last
+    assistant message. A tree whose thread has no assistant message has no thread, and the reason is counted.
 
     `all` gives one thread for every branch that prompters opened: after each assistant message every usable prompter
     child that has an answer is followed, and the answer is always the best. Threads then share their beginnings.
 
     A child in its parent's own role cannot continue a conversation and counts as unusable.
 
-    The time is linear in the messages and in the threads. Raises UserError where a message is its own ancestor, and where
-    the threads would be too long altogether.
+    The time is linear in the messages and in the threads. Raises UserError where a message is its own ancestor, and
+    where the threads would be too long altogether.
     """
     threads: list[list[Message]] = []
     tree_counts: dict[str, int] = defaultdict(int)
@@ -174,8 +174,8 @@ class Budget:
         self._held += messages
         if self._held > _SHARED * self._messages:
             raise UserError(
-                f"tree {tree}: the {self._what} up to here repeat {self._messages:,} messages {self._held:,} times, more "
-                f"than {_SHARED} times each; leave out its longest conversations"
+                f"tree {tree}: the {self._what} up to here hold {self._held:,} messages, more than {_SHARED} times the "
+                f"{self._messages:,} that there are; leave out its longest conversations"
             )
 
 
@@ -233,7 +233,7 @@ def _select_tree(members: list[Message], how: str, budget: Budget) -> tuple[list
 
 
 def _ends(root: Message, children: dict[str, list[Message]], how: str) -> list[tuple[Message, int]]:
-    """The last message, an assistant's, and the length of each thread from `root`; root and 1 where it has no answer."""
+    """The last message, an assistant's, and length of each thread from `root`; root and 1 where it has no answer."""
     finished = []
     growing = [(root, root, 1)]
     while growing:

@@ -12,7 +12,8 @@ from oasst import row, write
 
 from mothertongue import source
 from mothertongue.errors import UserError
-from mothertongue.messages import MESSAGES, OASST, base_language, is_validation, shard_of
+from mothertongue.languages import language_of
+from mothertongue.messages import MESSAGES, OASST, is_validation, shard_of
 
 PAIR = (row("a"), row("b", "a"))
 SAMPLE = Path("config/demo/messages.jsonl")
@@ -125,7 +126,7 @@ def test_a_tree_in_two_splits_is_refused(tmp_path):
 
 
 def test_languages_lose_their_region():
-    assert [base_language(tag) for tag in ("pt-BR", "uk-UA", "nb-NO", "en")] == ["pt", "uk", "nb", "en"]
+    assert [language_of(tag) for tag in ("pt-BR", "uk-UA", "nb-NO", "en")] == ["pt", "uk", "nb", "en"]
 
 
 def test_the_program_says_one_line_and_writes_nothing(tmp_path):
