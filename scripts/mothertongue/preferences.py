@@ -59,7 +59,7 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
             outcome, rejected = _compare(usable, how)
             questions[outcome] += 1
             if not rejected:
-                replies[outcome] += len(usable)
+                replies.update(outcome for _ in usable)
                 continue
             budget.hold(question.tree, len(rejected) * (depth[question.id] + 1))
             prompt = path_to(question, by_id)

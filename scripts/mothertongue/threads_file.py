@@ -35,11 +35,25 @@ def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, templat
         }
 
 
-def read_threads(path: Path) -> list[Row]:
-    """Read a threads file. Raises UserError naming the line that is no thread."""
+def read_threads(path: Path, named: bool = False) -> list[Row]:
+    """Read a threads file; `named`: whether its threads must have the ids of scripts/threads.py, and an exchange first.
+
+    Raises UserError naming the line that is no such thread.
+    """
     rows = read_jsonl(path)
     for number, row in enumerate(rows, start=1):
         messages = row.get("messages") if isinstance(row, dict) else None
         if not are_turns(messages):
             raise UserError(f"{path}: line {number}: 'messages' is not {EXPECTED}")
+        if named and not _is_named(row):
+            raise UserError(
+                f"{path}: line {number}: not a thread of scripts/threads.py, which has a thread_id, a message_id for "
+                "each message, a user's message first and the assistant's answer to it"
+            )
     return rows
+
+
+def _is_named(row: Row) -> bool:
+    turns = [turn for turn in row["messages"] if turn["role"] != "system"]
+    ids = [row.get("thread_id"), *(turn.get("message_id") for turn in turns)]
+    return all(isinstance(id_, str) for id_ in ids) and [turn["role"] for turn in turns[:2]] == ["user", "assistant"]

@@ -36,7 +36,7 @@ def test_questions_outside_the_best_thread_count_too_and_come_by_date():
     assert compared(*tree, how="best_vs_worst") == [("r", "rb", "ra"), ("rcx", "rcxp", "rcxq"), ("rax", "raxq", "raxp")]
 
 
-@pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}])
+@pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}, {"text": " "}])
 def test_an_unusable_reply_is_passed_over_and_nothing_below_it_is_compared(flaw):
     tree = [message("r"), message("ra", rank=0, **flaw), message("rb", rank=1), message("rc", rank=2)]
     tree += [message("rax"), message("raxp", rank=0), message("raxq", rank=1)]
