@@ -66,7 +66,7 @@ SHARD_NAMES = [f"{language}/{shard}" for language, count in SHARDS.items() for s
 wildcard_constraints:
     results=re.escape(config["results"]),
     lang="|".join(map(re.escape, LANGUAGES)),
-    source="[a-z]+",
+    source="[a-z]+(-[A-Z][a-z]+)?",
     shard=r"\d+",
     split="|".join(SPLITS),
     model="[^/]+",

@@ -4,7 +4,7 @@
 rule fetch:
     input:
         script="scripts/fetch.py",
-        library=library("errors", "files", "hub", "messages", "progress", "source", "source_files"),
+        library=library("errors", "files", "hub", "languages", "messages", "progress", "source", "source_files"),
         files=list(SOURCE_FILES.values()),
     output:
         messages="{results}/source/messages.parquet",
@@ -25,12 +25,14 @@ rule fetch:
         dataset=given("--dataset", configuration.dataset_arguments(config)),
         revision=given("--revision", [] if SOURCE_FILES else [config["source"]["revision"]]),
         validation=config["source"]["validation"],
+        limits=[f"--max-{name.replace('_', '-')}={limit}" for name, limit in config["source"]["limits"].items()],
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
             {params.dataset:q} \
             {params.revision:q} \
             --validation={params.validation} \
+            {params.limits:q} \
             --record={output.record:q} \
             --output={output.messages:q} 2>&1 | tee {log:q}
         """

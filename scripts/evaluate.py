@@ -50,9 +50,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    threads, dataset = read_threads(arguments.threads), read(arguments.dataset, TRANSLATED)
-    train = read_threads(arguments.train_threads)
-    preferences = read_jsonl(arguments.train_preferences) if arguments.train_preferences else []
+    threads, dataset = read_threads(arguments.threads, named=True), read(arguments.dataset, TRANSLATED)
+    train = read_threads(arguments.train_threads, named=True)
+    preferences = read_jsonl(arguments.train_preferences, prompt=list) if arguments.train_preferences else []
     lines = read_lines(arguments.prompts) if arguments.prompts else []
     gpus.claim(arguments.gpus)
 

@@ -190,15 +190,18 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON ({error})") from None
 
 
-def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object a line, whole or not at all."""
     with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line. Raises UserError where there is no file, or naming the line that is not JSON."""
+def read_jsonl(path: Path, **keys: type) -> list[dict[str, Any]]:
+    """Read one JSON object a line, each with these keys and the types of their values.
+
+    Raises UserError where there is no file, or naming the line that is something else.
+    """
     rows = []
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
@@ -206,8 +209,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 rows.append(json.loads(line))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: line {len(rows) + 1}: not JSON ({error})") from None
+    for number, row in enumerate(rows, start=1):
+        for key, kind in keys.items():
+            if not isinstance(row, dict) or not isinstance(row.get(key), kind):
+                said = {str: "a text", list: "a list"}[kind]
+                raise UserError(f"{path}: line {number}: expected an object with '{key}', {said}")
     return rows
 
 

@@ -73,6 +73,11 @@ def split_sample(tmp_path):
         (DATASET, "owner/none", "there is no such dataset, or it is private"),
         (DATASET, "owner/strange", "No (supported) data files found"),
         (DATASET, "owner/spoilt", "owner/spoilt: data/train.jsonl: column 'message_id' is missing"),
+        (DATASET, "owner/scripted", "it is loaded by a program of its own (scripted.py), which is never run"),
+        (DATASET, "owner/linked", "its card names a file that is not its own ('http://127.0.0.1:9/a.jsonl')"),
+        (DATASET, "owner/borrowed", "its card names a file that is not its own ('hf://datasets/owner/spoilt/data/"),
+        (DATASET, "owner/outside", "its card names a file that is not its own ('../../etc/passwd')"),
+        (DATASET, "owner/odd", "owner/odd: its files are not understood ("),
     ],
 )
 def test_what_the_hub_refuses_is_said_in_one_line(hub, fetch, tmp_path, program, name, expected):
@@ -80,7 +85,17 @@ def test_what_the_hub_refuses_is_said_in_one_line(hub, fetch, tmp_path, program,
     hub.add("model", "owner/private", {"config.json": b"{}"}, private=True)
     hub.add("model", "owner/open", {"config.json": b"{}"})
     hub.add("dataset", "owner/strange", {"data.xyz": b"?"})
-    hub.add("dataset", "owner/spoilt", {"data/train.jsonl": b'{"text": "a"}\n'})
+    spoilt = {"data/train.jsonl": b'{"text": "a"}\n'}
+    hub.add("dataset", "owner/spoilt", spoilt)
+    hub.add("dataset", "owner/scripted", spoilt | {"scripted.py": b"raise SystemExit('it ran')"})
+    for owner, files in {
+        "linked": "http://127.0.0.1:9/a.jsonl",
+        "borrowed": "hf://datasets/owner/spoilt/data/train.jsonl",
+        "outside": "../../etc/passwd",
+        "odd": "[{split: [], path: 3}]",
+    }.items():
+        card = f"---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n"
+        hub.add("dataset", f"owner/{owner}", spoilt | {"README.md": card.encode()})
     done = fetch(*program, name)
     line = refusal(done, tmp_path)
     assert expected in line and name.partition("@")[0] in line

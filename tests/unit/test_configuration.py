@@ -7,7 +7,7 @@ import yaml
 
 from mothertongue import configuration, references
 from mothertongue.errors import UserError
-from mothertongue.languages import find, read_languages
+from mothertongue.languages import find, language_of, read_languages
 
 SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
 LANGUAGES = read_languages(Path("config/languages.tsv"))
@@ -123,11 +123,44 @@ def test_languages_and_their_prompts():
         assert len(lines) == len(set(lines)) == 12 and all(lines)
 
 
-@pytest.mark.parametrize(("code", "hint"), [("nll", "'nl' (Dutch)"), ("dutch", "'nl' (Dutch)"), ("pt-BR", "'pt'")])
-def test_an_unknown_language_gets_the_nearest(code, hint):
+HINTS = {
+    "nll": "nl", "dutch": "nl", "pt-BR": "pt", "pt_BR": "pt", "NL": "nl", "nld": "nl", "no": "nb", "zh-TW": "zh-Hant", "zh-hant": "zh-Hant",
+    "iw": "he", "in": "id", "fil": "tl", "jp": "ja", "cn": "zh", "tw": "zh-Hant", "gr": "el", "se": "sv", "dk": "da", "cz": "cs", "ua": "uk",
+    "kr": "ko", "br": "pt", "sr-Latn": "sr", "norwegian": "nb", "ess": "es",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "meant"), HINTS.items())
+def test_an_unknown_language_gets_the_nearest(code, meant):
     with pytest.raises(UserError, match="unknown target language") as caught:
         find(code, LANGUAGES)
-    assert hint in str(caught.value)
+    assert f", did you mean '{meant}' ({LANGUAGES[meant].name})?" in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["xx", "qqq", "sc"])
+def test_where_nothing_is_near_nothing_is_suggested(code):
+    with pytest.raises(UserError, match=f"unknown target language '{code}'; config"):
+        find(code, LANGUAGES)
+
+
+TAGS = {
+    "pt": "pt-BR pt pt_PT por por_Latn", "uk": "uk-UA", "nb": "nb-NO no no-NO nob", "nn": "nn nn-NO", "en": "en EN-us eng en-Latn-GB en-x-zh-tw",
+    "zh": "zh zh-CN zh-Hans zh-SG zh-Hans-HK cmn zho_Hans zh-cmn", "zh-Hant": "zh-TW zh-Hant zh-HK zh-MO zh_tw zh-Hant-CN cmn-Hant zho_Hant",
+    "yue": "yue zh-yue zh-yue-HK", "zh-Latn": "zh-Latn-pinyin", "sr": "sr sr-RS sr-Cyrl", "sr-Latn": "sr-Latn sh sr-Latn-RS sr-ME",
+    "he": "iw he-IL", "id": "in", "yi": "ji", "tl": "fil tl", "ja": "ja-JP ja-Jpan", "ru-Latn": "ru-Latn", "es": "es-419 es-u-co-trad",
+    "pa-Arab": "pa-PK", "az": "az-Latn", "az-Cyrl": "az-Cyrl", "ur": "ur-Aran", "bar": "bar", "und": "und",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("language", "tag"), [(language, tag) for language, tags in TAGS.items() for tag in tags.split()]
+)
+def test_a_tag_loses_its_region_and_keeps_another_script(language, tag):
+    assert language_of(tag) == language
+
+
+def test_every_language_of_the_table_is_its_own():
+    assert all(language_of(code) == code for code in LANGUAGES)
 
 
 def test_the_forms_of_a_model_reference(tmp_path, monkeypatch):
