@@ -24,7 +24,7 @@ class Generation(Engine):
 
     ROUTE = "multilingual"
     ENVIRONMENT = "generation"
-    USES = ("causal", "prompts")
+    USES = ("causal", "prompts", "rendering")
     RETRIES = True
     limit = 250
     # The class of transformers that loads the model, and the side on which batches are padded.
@@ -85,7 +85,10 @@ class Generation(Engine):
 
     @abstractmethod
     def encode(self, segment: str) -> list[int]:
-        """The tokens that the model reads for a segment, languages and prompt included."""
+        """The tokens that the model reads for a segment, languages and prompt included.
+
+        Empty where it cannot be read as text: it has no translation then.
+        """
 
     def generation(self) -> dict[str, Any]:
         """Arguments of generate beside the batch and the decoding."""
@@ -108,7 +111,8 @@ class Generation(Engine):
         outputs = [Output("")] * len(segments)
         tokens = [self.encode(segment) for segment in segments]
         progress = Progress("translate again" if careful else "translate", sum(map(len, tokens)), "tokens")
-        waiting = sorted(range(len(segments)), key=lambda number: len(tokens[number]), reverse=True)
+        readable = [number for number in range(len(segments)) if tokens[number]]
+        waiting = sorted(readable, key=lambda number: len(tokens[number]), reverse=True)
         while waiting:
             # The first is the longest: padded to it, a batch has so many tokens.
             batch = waiting[: max(1, self.batch_tokens // len(tokens[waiting[0]]))]
