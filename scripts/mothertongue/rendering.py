@@ -32,7 +32,7 @@ Rendered = tuple[str, list[Span]]
 
 # CPU time: compiling the longest templates of known models takes 0.1 s, rendering a message 10 microseconds. What a
 # conversation does not use of its share is left to the next ones of the same template.
-_SECONDS = 5.0
+_SECONDS = 3.0
 _SECONDS_A_MESSAGE = 1e-3
 _SECONDS_A_CHARACTER = 1e-6
 # Bytes of memory: the interpreter needs 40 MB; the conversation is in it several times, in 4 bytes a character at most.
