@@ -87,7 +87,7 @@ class Generation(Engine):
     def encode(self, segment: str) -> list[int]:
         """The tokens that the model reads for a segment, languages and prompt included.
 
-        Empty where it cannot be read as text: it has no translation then.
+        Raises ControlText where the segment would become control tokens.
         """
 
     def generation(self) -> dict[str, Any]:
@@ -107,9 +107,12 @@ class Generation(Engine):
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
-        """The translation of each segment, the longest first; where memory runs out, the batch is halved."""
+        """The translation of each segment, the longest first; where memory runs out, the batch is halved.
+
+        A segment that would become control tokens has an empty one.
+        """
         outputs = [Output("")] * len(segments)
-        tokens = [self.encode(segment) for segment in segments]
+        tokens = [self._as_text(segment) for segment in segments]
         progress = Progress("translate again" if careful else "translate", sum(map(len, tokens)), "tokens")
         readable = [number for number in range(len(segments)) if tokens[number]]
         waiting = sorted(readable, key=lambda number: len(tokens[number]), reverse=True)
@@ -131,6 +134,15 @@ class Generation(Engine):
             waiting = waiting[len(batch) :]
         progress.finish()
         return outputs
+
+    def _as_text(self, segment: str) -> list[int]:
+        """The tokens of a segment; none where it would become control tokens."""
+        from mothertongue.prompts import ControlText
+
+        try:
+            return self.encode(segment)
+        except ControlText:
+            return []
 
     def _generate(self, tokens: list[list[int]], careful: bool) -> Iterator[Output]:
         import torch

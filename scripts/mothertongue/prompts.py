@@ -26,12 +26,12 @@ _CONTROL = (
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS)\]|<</?SYS>>"
     r"|</?s>|<(?:unk|pad|bos|eos|mask|cls|sep)>|<(?:start|end)_of_turn>"
 )
-# Markup that some tokenizers (Gemma's) read as one token each: words of a text as any other.
-_MARKUP = re.compile(
+# What tokenizers read as one token without calling it special, and is text as any other: markup (Gemma's), and the
+# words and characters that people add to a vocabulary for their language.
+_HARMLESS = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|sub|sup|code|pre|p|br)>"
+    r"|[\w\s▁'’-]+|(?s:.)"
 )
-# Tokens that people add to a vocabulary for their language's words are text as any other.
-_WORDS = re.compile(r"[\w\s▁'’-]+")
 _TOKENS = ("bos_token", "eos_token", "unk_token")
 # Texts that overlapping control strings are put apart in.
 _PASSES = 8
@@ -257,6 +257,14 @@ def encode_prompt(messages: list[Message], template: Template, tokenizer: Any) -
     return ids if known.first is None or ids[:1] == [known.first] else [known.first, *ids]
 
 
+def encode_text(text: str, tokenizer: Any) -> list[int]:
+    """The tokens of a text alone, with those that the tokenizer puts around it. Raises ControlText as `encode`."""
+    ids = tokenizer(neutralise(text, special_tokens(tokenizer)))["input_ids"]
+    blank = tokenizer("a" if text.strip() else "")["input_ids"]
+    _check_same(_control_in(ids, tokenizer), _control_in(blank, tokenizer), tokenizer)
+    return ids
+
+
 def beginning(tokenizer: Any) -> int | None:
     """The beginning-of-text token that the tokenizer itself puts before a text; None where it puts none."""
     return _known(tokenizer).first
@@ -288,18 +296,19 @@ class _Known:
 
 
 def _known(tokenizer: Any) -> _Known:
-    return _known_of(tokenizer, len(tokenizer), tokenizer.bos_token)
+    return _known_of(tokenizer, len(tokenizer), tokenizer.bos_token, *tokenizer.all_special_tokens)
 
 
 @functools.lru_cache(maxsize=8)
 def _known_of(tokenizer: Any, *_: Any) -> _Known:
     """The same, found once for a tokenizer as it is: of many thousand added tokens it takes as long as a thread."""
     added = tokenizer.added_tokens_decoder
-    control = _control({"content": token.content, "special": token.special} for token in added.values())
+    control = frozenset(_control({"content": token.content, "special": token.special} for token in added.values()))
     # Unknown words, which are no control, become `unk`.
     ids = {number for number, token in added.items() if token.content in control} - {tokenizer.unk_token_id}
     first = tokenizer("")["input_ids"][:1]
-    return _Known(control, frozenset(ids), first[0] if first and first[0] == tokenizer.bos_token_id else None)
+    begins = first and first[0] == tokenizer.bos_token_id
+    return _Known(tuple(sorted(control)), frozenset(ids), first[0] if begins else None)
 
 
 def _check_control(ids: list[int], messages: list[Message], template: Template, tokenizer: Any, prompt: bool) -> None:
@@ -308,8 +317,12 @@ def _check_control(ids: list[int], messages: list[Message], template: Template, 
     turns = tuple((message["role"], "a" if message["content"].strip() else "") for message in messages)
     expect = _remembered_control if len(turns) <= _REMEMBERED else _expected_control
     tokens = tuple(sorted(template.tokens.items()))
-    expected = expect(turns, template.source, tokens, template.control, tokenizer, len(tokenizer), prompt)
-    found = _control_in(ids, tokenizer)
+    expected = expect(turns, template.source, tokens, tokenizer, _known(tokenizer), prompt)
+    _check_same(_control_in(ids, tokenizer), expected, tokenizer)
+
+
+def _check_same(found: list[int], expected: list[int], tokenizer: Any) -> None:
+    """Raise ControlText, naming a control token that only one of them has, where there is one."""
     if found != expected:
         differing = next(b if a is None else a for a, b in zip_longest(found, expected) if a != b)
         raise ControlText(tokenizer.convert_ids_to_tokens(differing))
@@ -323,16 +336,13 @@ def _expected_control(
     turns: tuple[tuple[str, str], ...],
     source: str,
     tokens: tuple[tuple[str, str], ...],
-    control: tuple[str, ...],
     tokenizer: Any,
-    _: int,
+    _known: _Known,
     prompt: bool,
 ) -> list[int]:
-    """The control tokens of a blank conversation."""
-    template = Template(source, dict(tokens), control)
-    [(text, _)] = _texts(
-        [{"role": role, "content": content} for role, content in turns], template, [(len(turns), prompt)]
-    )
+    """The control tokens of a blank conversation; `_known` tells the tokenizer as it is from what it was."""
+    chat = [{"role": role, "content": content} for role, content in turns]
+    [(text, _)] = _texts(chat, Template(source, dict(tokens)), [(len(turns), prompt)])
     return _control_in(tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer)
 
 
@@ -480,7 +490,7 @@ def _control(added: Iterable[dict[str, Any]]) -> tuple[str, ...]:
             content
             for token in added
             if (content := token["content"]).strip()
-            and (token.get("special", True) or not (_MARKUP.fullmatch(content) or _WORDS.fullmatch(content)))
+            and (token.get("special", True) or not _HARMLESS.fullmatch(content))
         )
     )
 

@@ -53,10 +53,7 @@ class LLM(Generation):
             )
 
     def encode(self, segment: str) -> list[int]:
-        """The prompt with the segment in it, in the model's chat template where it has one.
-
-        Empty where the segment would become control tokens.
-        """
+        """The prompt with the segment in it, in the model's chat template where it has one."""
         from mothertongue import prompts
 
         names = {"{source}": self.settings.source_code, "{target}": self.settings.target_code}
@@ -65,11 +62,8 @@ class LLM(Generation):
             question = question.replace(name, value)
         question = question.replace("{text}", segment)
         if self._template:
-            try:
-                return prompts.encode_prompt(prompts.chat("", question), self._template, self.tokenizer)
-            except prompts.ControlText:
-                return []
-        return self.tokenizer(prompts.neutralise(question, prompts.special_tokens(self.tokenizer)))["input_ids"]
+            return prompts.encode_prompt(prompts.chat("", question), self._template, self.tokenizer)
+        return prompts.encode_text(question, self.tokenizer)
 
     @cached_property
     def _template(self) -> Any:
