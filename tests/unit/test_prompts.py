@@ -517,6 +517,16 @@ def test_the_cost_of_a_message_grows_in_line_with_its_length(marks, text):
     assert cost(*[lambda: prompts.render(long, own)] * 2) < 8 * cost(*[lambda: prompts.render(short, own)] * 2)
 
 
+def test_thousands_of_control_tokens_cost_no_more_than_a_few():
+    text = "<" * 200_000
+    few, many = ([f"<unused{i}>" for i in range(count)] for count in (6, 6_000))
+    for control in (few, many):
+        assert prompts.neutralise("a<unused5>b", control) == "a< unused5>b"  # also makes the pattern, once for all
+    assert cost(*[lambda: prompts.neutralise(text, many)] * 2) < 0.5 + 8 * cost(
+        *[lambda: prompts.neutralise(text, few)] * 2
+    )
+
+
 def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path):
     (tmp_path / "own.jinja").write_text("\ufeff" + CHATML, encoding="utf-8")
     assert prompts.read_template(tmp_path / "own.jinja").source == CHATML
