@@ -85,7 +85,9 @@ rule combine:
 rule threads:
     input:
         script="scripts/threads.py",
-        library=library("errors", "files", "messages", "progress", "prompts", "threads_file", "trees", "turns"),
+        library=library(
+            "errors", "files", "messages", "progress", "prompts", "rendering", "threads_file", "trees", "turns"
+        ),
         after=once_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",
         template=prompt_template(BASE_MODEL),

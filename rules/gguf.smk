@@ -148,7 +148,9 @@ rule gguf_perplexity:
 rule write_modelfile:
     input:
         script="scripts/write_modelfile.py",
-        library=library("errors", "files", "modelfile", "plain_templates", "progress", "prompts", "tokenizer_files"),
+        library=library(
+            "errors", "files", "modelfile", "plain_templates", "progress", "prompts", "rendering", "tokenizer_files"
+        ),
         after=once_split,
         adapter=exported_adapter,
         model=f"{{results}}/{{lang}}/{{variant}}export/gguf/{EXPORT['gguf'][0]}.gguf",

@@ -4,7 +4,9 @@
 rule fetch_chat_template:
     input:
         script="scripts/fetch_chat_template.py",
-        library=library("chat_templates", "errors", "fetching", "files", "hub", "progress", "prompts", "references"),
+        library=library(
+            "chat_templates", "errors", "fetching", "files", "hub", "progress", "prompts", "references", "rendering"
+        ),
         files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
         templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
     output:
@@ -46,6 +48,7 @@ rule fetch_base_model:
             "progress",
             "prompts",
             "references",
+            "rendering",
             "tokenizer_files",
         ),
         files=lambda wildcards: local_model_files(BASE_MODELS[wildcards.model]),
@@ -100,6 +103,7 @@ rule tune:
             "progress",
             "prompts",
             "references",
+            "rendering",
             "sequences",
             "sides",
             "threads_file",

@@ -65,6 +65,7 @@ def main() -> None:
     asking = evaluation.Asking(models.tokenizer, models.template, arguments.system_prompt, examples)
     asking, sides = evaluation.with_room(asking, of_models(models.models), models.window)
     found = held_out.candidates(by_kind, lines, str(arguments.prompts))
+    found = evaluation.known_as_text(found, asking, sides)
     fitting = evaluation.that_fit(found, asking, sides, models.window, arguments.max_new_tokens)
     chosen = held_out.choose(found, fitting, held_out.texts_of(train, preferences), arguments.count, seed)
     say(f"evaluate: {held_out.told(chosen.account)}")

@@ -16,7 +16,7 @@ from mothertongue.source_files import local_files
 def read(path: Path) -> dict[str, Any]:
     """A YAML file's values by key. Raises UserError where there is none, or it holds anything else."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

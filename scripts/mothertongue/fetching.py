@@ -86,7 +86,7 @@ def licence(reference: Reference) -> str | None:
     card = locate(reference) / "README.md"
     if not card.is_file():
         return None
-    header = _HEADER.match(card.read_text(encoding="utf-8", errors="replace"))
+    header = _HEADER.match(card.read_text(encoding="utf-8-sig", errors="replace"))
     try:
         return _card_licence(yaml.safe_load(header[1])) if header else None
     except yaml.YAMLError:

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and text that is read with or without a byte order mark."""
 
 import errno
 import fcntl
@@ -183,7 +183,7 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file. Raises UserError where it does not exist or is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except ValueError as error:
@@ -204,7 +204,7 @@ def read_jsonl(path: Path, **keys: type) -> list[dict[str, Any]]:
     """
     rows = []
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             for line in file:
                 rows.append(json.loads(line))
     except FileNotFoundError:
@@ -222,7 +222,7 @@ def read_jsonl(path: Path, **keys: type) -> list[dict[str, Any]]:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text; the last is empty where it ends with a newline. Raises UserError where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:

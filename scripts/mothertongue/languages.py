@@ -87,7 +87,7 @@ class Language:
 
 def read_languages(path: Path) -> dict[str, Language]:
     """The languages by code, in the table's order."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         return {row["code"]: Language(**row) for row in rows}
 
