@@ -19,6 +19,7 @@ rule fetch_translation_model:
     resources:
         mem_mb=lambda wildcards: 2000 + 3 * translation_model_mb(wildcards),
         runtime=20,
+        gpu=0,
         disk_mb=translation_model_mb,
     params:
         engine=lambda wildcards: TRANSLATION_MODELS[wildcards.model][0],
@@ -55,6 +56,7 @@ rule pivot:
         mem_mb=more_if_tried_again(TRANSLATION_MEMORY),
         runtime=more_if_tried_again(60),
         gpu=translation_gpus,
+        gpu_model=gpu_model(translation_gpus),
         disk_mb=50,
     params:
         route=engines.find(ENGINES[0]).ROUTE,
@@ -93,6 +95,7 @@ rule translate:
         mem_mb=more_if_tried_again(TRANSLATION_MEMORY),
         runtime=more_if_tried_again(60),
         gpu=translation_gpus,
+        gpu_model=gpu_model(translation_gpus),
         disk_mb=50,
     params:
         route=lambda wildcards: route(wildcards).kind,

@@ -20,6 +20,7 @@ rule fetch_chat_template:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=100,
     params:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],
@@ -62,6 +63,7 @@ rule fetch_base_model:
     resources:
         mem_mb=16000,
         runtime=60,
+        gpu=0,
         disk_mb=15000,
     params:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],
@@ -128,7 +130,8 @@ rule tune:
     resources:
         mem_mb=tuning_memory,
         runtime=720,
-        gpu=lambda wildcards: tuning(wildcards)["gpus"],
+        gpu=tuning_gpus,
+        gpu_model=gpu_model(tuning_gpus),
         disk_mb=4000,
     params:
         name=language_name,

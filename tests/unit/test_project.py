@@ -115,9 +115,11 @@ def test_rules_list_their_script_and_the_modules_it_imports(engine):
 
 def test_the_library_knows_nothing_of_snakemake_and_has_no_cycles():
     for path in LIBRARY.rglob("*.py"):
-        assert "snakemake" not in re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.DOTALL).replace(
-            "built first with snakemake", ""
-        ), path
+        assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.MULTILINE), path
+        text = re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.DOTALL)
+        # What is known of its inside is in one module.
+        if path.stem != "snakemake_internals":
+            assert "snakemake" not in text.replace("snakemake_internals", "").replace("built first with snakemake", "")
         module = str(path.relative_to(LIBRARY).with_suffix(""))
         assert module not in closure(path), f"{module} imports itself in a circle"
 
