@@ -4,7 +4,9 @@
 rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
-        library=lambda wildcards: library(*engine_modules(TRANSLATION_MODELS[wildcards.model][0]), "licences"),
+        library=lambda wildcards: library(
+            *engine_modules(TRANSLATION_MODELS[wildcards.model][0]), "licences", "model_lock"
+        ),
         files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model][1]),
     output:
         model=directory("{results}/models/translation/{model}"),
@@ -32,6 +34,7 @@ rule fetch_translation_model:
             --engine={params.engine:q} \
             --model={params.reference:q} \
             {params.licence:q} \
+            --lock={wildcards.results:q}/models/lock.json \
             --output={output.model:q} 2>&1 | tee {log:q}
         """
 

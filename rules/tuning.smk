@@ -4,7 +4,9 @@
 rule fetch_chat_template:
     input:
         script="scripts/fetch_chat_template.py",
-        library=library("chat_templates", "errors", "fetching", "files", "hub", "progress", "prompts", "references"),
+        library=library(
+            "chat_templates", "errors", "fetching", "files", "hub", "model_lock", "progress", "prompts", "references"
+        ),
         files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
         templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
     output:
@@ -31,6 +33,7 @@ rule fetch_chat_template:
             --model={params.reference:q} \
             --prompt-format={params.prompt_format:q} \
             --templates config/templates \
+            --lock={wildcards.results:q}/models/lock.json \
             --output={output.template:q} 2>&1 | tee {log:q}
         """
 
@@ -44,6 +47,7 @@ rule fetch_base_model:
             "fetching",
             "files",
             "hub",
+            "model_lock",
             "progress",
             "prompts",
             "references",
@@ -71,6 +75,7 @@ rule fetch_base_model:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
             --model={params.reference:q} \
+            --lock={wildcards.results:q}/models/lock.json \
             --output={output.model:q} 2>&1 | tee {log:q}
         """
 
