@@ -40,6 +40,8 @@ rule merge:
     resources:
         mem_mb=more_if_tried_again(8000),
         runtime=more_if_tried_again(60),
+        gpu=0,
+        gpu_model="",
         disk_mb=15000,
     params:
         name=language_name,
@@ -103,6 +105,7 @@ rule perplexity:
         mem_mb=more_if_tried_again(24000),
         runtime=more_if_tried_again(60),
         gpu=on_its_gpu,
+        gpu_model=gpu_model(on_its_gpu),
         disk_mb=15000,
     params:
         most=config["evaluation"]["threads"],
@@ -151,6 +154,7 @@ rule check_shapes:
     resources:
         mem_mb=2000,
         runtime=15,
+        gpu=0,
         disk_mb=10,
     shell:
         r"""
@@ -209,6 +213,7 @@ rule calibrate:
         mem_mb=more_if_tried_again(32000),
         runtime=more_if_tried_again(720),
         gpu=on_its_gpu,
+        gpu_model=gpu_model(on_its_gpu),
         disk_mb=15000,
     params:
         name=language_name,
@@ -270,6 +275,7 @@ rule calibrated_perplexity:
         mem_mb=more_if_tried_again(24000),
         runtime=more_if_tried_again(60),
         gpu=on_its_gpu,
+        gpu_model=gpu_model(on_its_gpu),
         disk_mb=10,
     shell:
         r"""
@@ -316,6 +322,7 @@ rule other_trainers:
     resources:
         mem_mb=2000,
         runtime=15,
+        gpu=0,
         disk_mb=10,
     params:
         settings=exported_settings,
@@ -363,6 +370,7 @@ rule export_card:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=0,
         disk_mb=10,
     params:
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",

@@ -41,6 +41,7 @@ rule publish:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=0,
         disk_mb=10,
     params:
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.kind}",

@@ -13,7 +13,7 @@ def check_publication(wildcards):
         raise UserError(f"{wildcards.variant}published: a variant has an adapter of its own, and no {wildcards.kind}")
     find_variant(wildcards.variant)
     publication.check_namespace(PUBLICATION["namespace"])
-    if workflow.executor_plugin and not workflow.dryrun:
+    if snakemake_internals.runs_jobs(workflow):
         publication.check_token()
 
 

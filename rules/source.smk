@@ -20,10 +20,11 @@ rule fetch:
     resources:
         mem_mb=4000,
         runtime=30,
+        gpu=0,
         disk_mb=200,
     params:
-        dataset=given("--dataset", configuration.dataset_arguments(config)),
-        revision=given("--revision", [] if SOURCE_FILES else [config["source"]["revision"]]),
+        dataset=literal(given("--dataset", configuration.dataset_arguments(config))),
+        revision=literal(given("--revision", [] if SOURCE_FILES else [config["source"]["revision"]])),
         validation=config["source"]["validation"],
         limits=[f"--max-{name.replace('_', '-')}={limit}" for name, limit in config["source"]["limits"].items()],
     shell:
@@ -58,6 +59,7 @@ checkpoint split:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=200,
     params:
         shards=given("--shards", [f"{language}={count}" for language, count in SHARDS.items()]),

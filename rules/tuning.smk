@@ -5,7 +5,16 @@ rule fetch_chat_template:
     input:
         script="scripts/fetch_chat_template.py",
         library=library(
-            "chat_templates", "errors", "fetching", "files", "hub", "progress", "prompts", "references", "rendering"
+            "chat_templates",
+            "errors",
+            "fetching",
+            "files",
+            "hub",
+            "model_lock",
+            "progress",
+            "prompts",
+            "references",
+            "rendering",
         ),
         files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
         templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
@@ -22,6 +31,7 @@ rule fetch_chat_template:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=100,
     params:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],
@@ -32,6 +42,7 @@ rule fetch_chat_template:
             --model={params.reference:q} \
             --prompt-format={params.prompt_format:q} \
             --templates config/templates \
+            --lock={wildcards.results:q}/models/lock.json \
             --output={output.template:q} 2>&1 | tee {log:q}
         """
 
@@ -45,6 +56,7 @@ rule fetch_base_model:
             "fetching",
             "files",
             "hub",
+            "model_lock",
             "progress",
             "prompts",
             "references",
@@ -65,6 +77,7 @@ rule fetch_base_model:
     resources:
         mem_mb=16000,
         runtime=60,
+        gpu=0,
         disk_mb=15000,
     params:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],
@@ -72,6 +85,7 @@ rule fetch_base_model:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
             --model={params.reference:q} \
+            --lock={wildcards.results:q}/models/lock.json \
             --output={output.model:q} 2>&1 | tee {log:q}
         """
 
@@ -132,7 +146,8 @@ rule tune:
     resources:
         mem_mb=tuning_memory,
         runtime=720,
-        gpu=lambda wildcards: tuning(wildcards)["gpus"],
+        gpu=tuning_gpus,
+        gpu_model=gpu_model(tuning_gpus),
         disk_mb=4000,
     params:
         name=language_name,

@@ -149,6 +149,17 @@ def identity(folder: Path) -> str:
     return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"
 
 
+def hub_files(reference: Reference) -> tuple[str, dict[str, str]]:
+    """The commit that a hub reference names now, and the hub's checksum of each of its files."""
+    info = _hub_info(reference)
+    return info.sha, {file.rfilename: hub.recorded_checksum(file) for file in info.siblings or []}
+
+
+def package_version(reference: Reference) -> str:
+    """The version of the package that a reference names; empty where it is of no distribution."""
+    return _version(reference) or ""
+
+
 def _configuration(folder: Path) -> dict[str, Any]:
     return read_json(folder / _CONFIGURATION) if (folder / _CONFIGURATION).is_file() else {}
 

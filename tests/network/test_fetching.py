@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -137,6 +138,46 @@ def test_a_token_is_in_no_message(hub, fetch, tmp_path, monkeypatch):
         done = fetch(*program, "owner/private", token="hf_secret-~!")
         assert done.returncode == 1 and "secret" not in done.stdout + done.stderr
     assert hub.log
+
+
+def test_what_was_fetched_first_is_fetched_again_and_no_other_file_under_its_revision(hub, fetch, tiny_base, tmp_path):
+    lock, out = tmp_path / "models" / "lock.json", tmp_path / "out"
+    first = hub.add_folder("model", "owner/tiny", tiny_base).head.sha
+    locked = (*BASE, "owner/tiny", "--lock", lock)
+    assert fetch(*locked).returncode == 0
+    entry = json.loads(lock.read_text())["owner/tiny"]
+    assert entry["revision"] == first and set(entry["files"]) >= {"config.json", "model.safetensors"}
+    shutil.rmtree(out)
+    newest = hub.repos["model", "owner/tiny"].put({"README.md": b"---\nlicense: mit\n---\n"}).sha
+    assert fetch(*locked).returncode == 0
+    record = json.loads((out / "fetched.json").read_text())
+    assert (record["reference"], record["revision"]) == ("owner/tiny", first)
+    shutil.rmtree(out)
+    assert fetch(*BASE, "owner/tiny").returncode == 0
+    assert json.loads((out / "fetched.json").read_text())["revision"] == newest
+    shutil.rmtree(out)
+    # A hub, or who stands in for it, that gives other files under the name of one commit.
+    lock.write_text(lock.read_text().replace(entry["files"]["model.safetensors"], "0" * 64))
+    line = refusal(fetch(*locked), tmp_path)
+    assert f"model.safetensors is not what {lock} has of revision {first}" in line and "delete the entry" in line
+    lock.write_text('{"owner/tiny": {"revision": 1}}')
+    assert f"{lock}: damaged; mend it, or delete it" in refusal(fetch(*locked), tmp_path)
+
+
+def test_the_template_and_the_base_model_are_of_one_commit(hub, tiny_base, tmp_path):
+    """The repository moves on between the two."""
+    repo = hub.add_folder("model", "owner/tiny", tiny_base)
+    revisions = []
+    for program, *options in (("fetch_chat_template", "--templates", "config/templates"), ("fetch_base_model",)):
+        command = [sys.executable, f"scripts/{program}.py", "--model", "owner/tiny", *options]
+        command += ["--lock", tmp_path / "lock.json", "--output", tmp_path / program]
+        done = subprocess.run(
+            command, env=os.environ | hub.environment(tmp_path / "home"), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        revisions.append(json.loads((tmp_path / program / "fetched.json").read_text())["revision"])
+        repo.put({"README.md": f"after {program}".encode()})
+    assert len(set(revisions)) == 1
 
 
 def test_a_base_model_comes_whole_whatever_goes_wrong_on_the_way(hub, fetch, tiny_base, tmp_path):

@@ -75,6 +75,15 @@ def test_the_defaults_are_valid():
         (["source", "shards"], {"en": 0}, "source.shards.en: 0 is less than the minimum of 1"),
         (["threads"], None, "threads: None is not of type 'object'"),
         (["results"], "results/", "results: 'results/' does not match"),
+        *(
+            (["results"], value, f"results: {value!r} does not match")
+            for value in ("", ".", "..", "/", "-x", "r {x}", "a\n")
+        ),
+        *(
+            (["variants"], {name: {}}, f"variants: {name!r} does not match")
+            for name in ("a/b", "..", "-a", "a b", "a{b}", "a\n", "")
+        ),
+        (["variants"], {"a": {}, "A": {}}, "variants: 'A' and 'a' share a folder on some file systems"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(path, value, expected):
@@ -87,6 +96,33 @@ def test_what_does_not_fit_is_refused_in_one_line(path, value, expected):
         configuration.check(config, SCHEMA)
     assert str(caught.value).startswith(f"configuration: {expected}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("variants: {no: {seed: 1}}", "variants: the name False is no text"),
+        ("variants: {1: {seed: 1}}", "variants: the name 1 is no text"),
+        ("on: {seed: 1}", "top level: the name True is no text"),
+        ("source: {shards: {no: 1}}", "source.shards: the name False is no text"),
+        ("translation: {models: {no: a/b}}", "translation.models: the name False is no text"),
+        ("translation: {models: {en-nl: 5}}", "translation.models.en-nl: 5 is not valid"),
+        ("source: {languages: [en, no]}", "source.languages.1: False is not of type 'string'"),
+        ("source: {dataset: 2024-01-01}", "source.dataset: datetime.date(2024, 1, 1) is not valid"),
+        ("source: {licence: 1.0}", "source.licence: 1.0 is not of type 'string'"),
+        ("source: {revision: 123456}", "source.revision: 123456 is not of type 'string'"),
+        ("evaluation: {harness: [1]}", "evaluation.harness.0: 1 is not of type 'string'"),
+    ],
+)
+def test_what_yaml_does_not_read_as_text_is_to_be_quoted(text, where):
+    config = configuration.coerce(configuration.lay_over(default(), yaml.safe_load(text)), SCHEMA)
+    with pytest.raises(UserError) as caught:
+        configuration.check(config, SCHEMA)
+    assert str(caught.value).startswith(f"configuration: {where}") and "write it in quotes" in str(caught.value)
+    # Where no text is wanted, quotes would not help.
+    config = configuration.lay_over(default(), {"tuning": {"max_steps": False}})
+    with pytest.raises(UserError, match=r"max_steps: False is not of type 'integer', 'null' [^;]*$"):
+        configuration.check(config, SCHEMA)
 
 
 def test_text_from_the_command_line_becomes_what_the_schema_wants():
