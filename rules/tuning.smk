@@ -109,6 +109,7 @@ rule tune:
             "gpus",
             "hub",
             "licences",
+            "machine",
             "measured",
             "packed_attention",
             "pairs",
@@ -168,6 +169,7 @@ rule tune:
             {params.options:q} \
             {params.machine:q} \
             --gpus={resources.gpu} \
+            --cpu-threads={threads} \
             ${{SLURM_JOB_ID:+--time-budget={resources.runtime}}} \
             --output={output.adapter:q} 2>&1 | tee {log:q}
         """

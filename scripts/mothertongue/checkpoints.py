@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from mothertongue import distributed, files
@@ -26,12 +27,16 @@ _ONE_SIGNAL = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: its folder, the steps it has behind it, the seconds they took and the tokens they read."""
+    """A whole checkpoint: its folder, the steps it has behind it, and what those were.
+
+    The seconds they took, the tokens they read, and the processor threads that each process computed them with.
+    """
 
     folder: Path
     step: int
     seconds: float
     tokens: int
+    threads: int
 
 
 def find(folder: Path, made_of: Mapping[str, Any]) -> Checkpoint | None:
@@ -151,7 +156,11 @@ class Keeper(TrainerCallback):
         self.saved = time.monotonic()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if distributed.rank() == 0:
-            measured = {"seconds": round(self.seconds, 1), "tokens": self.tokens}
+            measured = {
+                "seconds": round(self.seconds, 1),
+                "tokens": self.tokens,
+                "threads": torch.get_num_threads(),
+            }
             write_json(folder / _WHOLE, measured | {"files": _checksums(folder)})
         say(f"tune: checkpoint after step {state.global_step} of {state.max_steps}")
 
@@ -165,9 +174,9 @@ class Keeper(TrainerCallback):
             signal.raise_signal(number)
 
 
-def _measured(folder: Path) -> tuple[float, int]:
+def _measured(folder: Path) -> tuple[float, int, int]:
     record = read_json(folder / _WHOLE)
-    return record["seconds"], record["tokens"]
+    return record["seconds"], record["tokens"], record.get("threads", torch.get_num_threads())
 
 
 def _checksums(folder: Path) -> dict[str, str]:

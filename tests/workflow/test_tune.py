@@ -1,6 +1,7 @@
 """scripts/tune.py by hand, on a tiny model: packing, quantisation, what it refuses."""
 
 import math
+import os
 import re
 import signal
 import subprocess
@@ -142,6 +143,25 @@ def test_a_link_in_the_place_of_the_checkpoints_is_refused(material, tmp_path):
     done = tune(material, "linked")
     assert done.returncode == 1 and "linked.checkpoints: a link is there" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"] and not (material / "linked").exists()
+
+
+def test_the_threads_that_training_began_with_decide_the_digits_on_however_many_cores(material):
+    """Three threads round otherwise than one, which ALONE says: both with bfloat16 and without."""
+    three = ("--max-steps", "20", "--cpu-threads", "3")
+    code, _ = stopped(material, "three", "", None, *three)
+    assert code == 0
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        code, _ = stopped(material, "moved", "checkpoint after step 2", signal.SIGTERM, *OFTEN, *three)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert code == 1
+    code, said = stopped(material, "moved", "", None, "--max-steps", "20")
+    assert code == 0 and "computing with 3 threads as before, not 1" in said
+    assert weights(material, "moved") == weights(material, "three")
+    assert training(material, "moved")["losses"] == training(material, "three")["losses"]
+    assert [record(material, name)["machine"]["cpu_threads"] for name in ("three", "moved")] == [3, 3]
 
 
 def test_checkpoints_of_other_settings_are_not_gone_on_from(material):
