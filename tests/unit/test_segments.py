@@ -115,9 +115,9 @@ LONG = [
 def test_long_lines_take_little_time(unit):
     body = unit * (100_000 // len(unit))
     for text in (body, f"word {body} word"):
-        start = time.perf_counter()
+        start = time.process_time()
         parts = segments.split(text, "en")
-        assert time.perf_counter() - start < 3
+        assert time.process_time() - start < 3
         assert "".join(part.text for part in parts) == text
 
 
