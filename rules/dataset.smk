@@ -17,6 +17,7 @@ rule combine:
             "languages",
             "licences",
             "messages",
+            "model_files",
             "progress",
             "protect",
             "quality_plots",
@@ -85,7 +86,9 @@ rule combine:
 rule threads:
     input:
         script="scripts/threads.py",
-        library=library("errors", "files", "messages", "progress", "prompts", "threads_file", "trees", "turns"),
+        library=library(
+            "errors", "files", "messages", "model_files", "progress", "prompts", "threads_file", "trees", "turns"
+        ),
         after=once_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",
         template=prompt_template(BASE_MODEL),

@@ -16,6 +16,7 @@ rule merge:
             "lora",
             "merged_model",
             "merging",
+            "model_files",
             "plain_templates",
             "progress",
             "prompts",
@@ -69,6 +70,7 @@ rule perplexity:
             "linear_layers",
             "lora",
             "merging",
+            "model_files",
             "packed_format",
             "perplexity",
             "plain_templates",
@@ -127,6 +129,7 @@ rule check_shapes:
             "files",
             "gguf_quantization",
             "linear_layers",
+            "model_files",
             "packed_format",
             "progress",
             "weight_names",
@@ -175,6 +178,7 @@ rule calibrate:
             "licences",
             "linear_layers",
             "merged_model",
+            "model_files",
             "packed_format",
             "progress",
             "prompts",
@@ -238,6 +242,7 @@ rule calibrated_perplexity:
             "linear_layers",
             "lora",
             "merging",
+            "model_files",
             "packed_format",
             "perplexity",
             "plain_templates",
@@ -283,6 +288,7 @@ rule other_trainers:
         library=library(
             "errors",
             "files",
+            "model_files",
             "other_trainers",
             "plain_templates",
             "progress",
@@ -333,7 +339,9 @@ rule other_trainers:
 rule export_card:
     input:
         script="scripts/export_card.py",
-        library=library("cards", "errors", "export_card", "fetching", "files", "hub", "progress", "references"),
+        library=library(
+            "cards", "errors", "export_card", "fetching", "files", "hub", "model_files", "progress", "references"
+        ),
         after=once_split,
         adapter=exported_adapter,
         merged=rules.merge.output.merged,

@@ -10,6 +10,7 @@ rule check_conversion:
             "files",
             "gguf_conversion",
             "linear_layers",
+            "model_files",
             "progress",
             "trial_adapter",
             "weight_files",
@@ -48,7 +49,9 @@ rule check_conversion:
 rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
-        library=library("child_program", "errors", "files", "gguf_conversion", "progress", "weight_files"),
+        library=library(
+            "child_program", "errors", "files", "gguf_conversion", "model_files", "progress", "weight_files"
+        ),
         after=once_split,
         conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
         folder=converted_folder,
@@ -148,7 +151,9 @@ rule gguf_perplexity:
 rule write_modelfile:
     input:
         script="scripts/write_modelfile.py",
-        library=library("errors", "files", "modelfile", "plain_templates", "progress", "prompts", "tokenizer_files"),
+        library=library(
+            "errors", "files", "model_files", "modelfile", "plain_templates", "progress", "prompts", "tokenizer_files"
+        ),
         after=once_split,
         adapter=exported_adapter,
         model=f"{{results}}/{{lang}}/{{variant}}export/gguf/{EXPORT['gguf'][0]}.gguf",

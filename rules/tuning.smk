@@ -4,7 +4,9 @@
 rule fetch_chat_template:
     input:
         script="scripts/fetch_chat_template.py",
-        library=library("chat_templates", "errors", "fetching", "files", "hub", "progress", "prompts", "references"),
+        library=library(
+            "chat_templates", "errors", "fetching", "files", "hub", "model_files", "progress", "prompts", "references"
+        ),
         files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
         templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
     output:
@@ -43,6 +45,7 @@ rule fetch_base_model:
             "fetching",
             "files",
             "hub",
+            "model_files",
             "progress",
             "prompts",
             "references",
@@ -93,6 +96,7 @@ rule tune:
             "hub",
             "licences",
             "measured",
+            "model_files",
             "packed_attention",
             "pairs",
             "preferences",

@@ -16,6 +16,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from mothertongue import model_files
 from mothertongue.errors import UserError
 
 Message = dict[str, str]  # role: system, user or assistant; content
@@ -120,6 +121,7 @@ def read_template(path: Path) -> Template:
         return Template(path.read_text(encoding="utf-8"), name=path.stem)
     if not path.is_dir():
         raise UserError(f"{path}: no such template")
+    model_files.check(path)
     settings, choice = (
         json.loads((path / name).read_text(encoding="utf-8")) if (path / name).is_file() else {}
         for name in ("tokenizer_config.json", CHOICE)
