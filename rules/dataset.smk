@@ -17,6 +17,7 @@ rule combine:
             "languages",
             "licences",
             "messages",
+            "model_files",
             "progress",
             "protect",
             "quality_plots",
@@ -87,7 +88,16 @@ rule threads:
     input:
         script="scripts/threads.py",
         library=library(
-            "errors", "files", "messages", "progress", "prompts", "rendering", "threads_file", "trees", "turns"
+            "errors",
+            "files",
+            "messages",
+            "model_files",
+            "progress",
+            "prompts",
+            "rendering",
+            "threads_file",
+            "trees",
+            "turns",
         ),
         after=once_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",

@@ -16,6 +16,7 @@ rule merge:
             "lora",
             "merged_model",
             "merging",
+            "model_files",
             "plain_templates",
             "progress",
             "prompts",
@@ -72,6 +73,7 @@ rule perplexity:
             "linear_layers",
             "lora",
             "merging",
+            "model_files",
             "packed_format",
             "perplexity",
             "plain_templates",
@@ -132,6 +134,7 @@ rule check_shapes:
             "files",
             "gguf_quantization",
             "linear_layers",
+            "model_files",
             "packed_format",
             "progress",
             "weight_names",
@@ -181,6 +184,7 @@ rule calibrate:
             "licences",
             "linear_layers",
             "merged_model",
+            "model_files",
             "packed_format",
             "progress",
             "prompts",
@@ -246,6 +250,7 @@ rule calibrated_perplexity:
             "linear_layers",
             "lora",
             "merging",
+            "model_files",
             "packed_format",
             "perplexity",
             "plain_templates",
@@ -293,6 +298,7 @@ rule other_trainers:
         library=library(
             "errors",
             "files",
+            "model_files",
             "other_trainers",
             "plain_templates",
             "progress",
@@ -345,7 +351,9 @@ rule other_trainers:
 rule export_card:
     input:
         script="scripts/export_card.py",
-        library=library("cards", "errors", "export_card", "fetching", "files", "hub", "progress", "references"),
+        library=library(
+            "cards", "errors", "export_card", "fetching", "files", "hub", "model_files", "progress", "references"
+        ),
         after=once_split,
         adapter=exported_adapter,
         merged=rules.merge.output.merged,

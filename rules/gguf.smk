@@ -10,6 +10,7 @@ rule check_conversion:
             "files",
             "gguf_conversion",
             "linear_layers",
+            "model_files",
             "progress",
             "trial_adapter",
             "weight_files",
@@ -49,7 +50,9 @@ rule check_conversion:
 rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
-        library=library("child_program", "errors", "files", "gguf_conversion", "progress", "weight_files"),
+        library=library(
+            "child_program", "errors", "files", "gguf_conversion", "model_files", "progress", "weight_files"
+        ),
         after=once_split,
         conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
         folder=converted_folder,
@@ -156,7 +159,15 @@ rule write_modelfile:
     input:
         script="scripts/write_modelfile.py",
         library=library(
-            "errors", "files", "modelfile", "plain_templates", "progress", "prompts", "rendering", "tokenizer_files"
+            "errors",
+            "files",
+            "model_files",
+            "modelfile",
+            "plain_templates",
+            "progress",
+            "prompts",
+            "rendering",
+            "tokenizer_files",
         ),
         after=once_split,
         adapter=exported_adapter,

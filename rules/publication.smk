@@ -15,6 +15,7 @@ rule publish:
             "hub",
             "licences",
             "measured",
+            "model_files",
             "progress",
             "publication",
             "published_files",

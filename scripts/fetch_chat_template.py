@@ -35,7 +35,7 @@ def main() -> None:
     arguments = parse_arguments()
     reference = model_lock.pin(arguments.lock, parse(arguments.model))
     with tempfile.TemporaryDirectory() as scratch:
-        resolved = fetching.bring(reference, Path(scratch), weights=False)
+        resolved = fetching.bring(reference, Path(scratch), weights=())
         tokenizer = chat_templates.load_tokenizer(Path(scratch))
     own = chat_templates.own_template(tokenizer)
     choice = chat_templates.choose(own, arguments.templates, arguments.prompt_format == "tokenizer")
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, hub=True)

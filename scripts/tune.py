@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import distributed, fetching, gpus
+from mothertongue import distributed, fetching, gpus, model_files
 from mothertongue.adapter_card import adapter_card
 from mothertongue.arguments import positive
 from mothertongue.errors import run
@@ -123,6 +123,7 @@ def main() -> None:
         if arguments.gpus > 1:
             sys.exit(distributed.launch(arguments.gpus))
     base = fetching.base_entry(arguments.base_model, arguments.output)
+    model_files.check_base(arguments.base_model)
 
     from mothertongue import causal, checkpoints, tokenizer_files, training_data, tuning
 

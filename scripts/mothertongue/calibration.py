@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, packed_format, prompts, tokenizer_files
+from mothertongue import causal, model_files, packed_format, prompts, tokenizer_files
 from mothertongue.errors import OwnError, UserError
 from mothertongue.files import copy_files, read_json, write_json
 from mothertongue.linear_layers import packed_layers
@@ -70,25 +70,29 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
 
         data = [torch.tensor([piece]) for piece in pieces]
         try:
-            rounding = AutoRound(
-                AutoModelForCausalLM.from_pretrained(model, dtype="auto", use_safetensors=True),
-                tokenizer=tokenizer_files.load(model),
-                scheme=scheme,
-                dataset=[{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in data],
-                seqlen=len(pieces[0]),
-                nsamples=len(pieces),
-                batch_size=min(8, len(pieces)),
-                iters=steps,
-                device_map=causal.device(),
-                enable_torch_compile=False,  # wants a compiler, which nodes of a cluster may lack
-                trust_remote_code=False,
-            )
-            _, written = rounding.quantize_and_save(f"{scratch}/packed", format=_FORMATS[form])
+            # It would run a model's own code, and copy it.
+            with model_files.plain(model) as plain:
+                rounding = AutoRound(
+                    AutoModelForCausalLM.from_pretrained(
+                        plain, dtype="auto", use_safetensors=True, trust_remote_code=False
+                    ),
+                    tokenizer=tokenizer_files.load(plain),
+                    scheme=scheme,
+                    dataset=[{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in data],
+                    seqlen=len(pieces[0]),
+                    nsamples=len(pieces),
+                    batch_size=min(8, len(pieces)),
+                    iters=steps,
+                    device_map=causal.device(),
+                    enable_torch_compile=False,  # wants a compiler, which nodes of a cluster may lack
+                    trust_remote_code=False,
+                )
+                _, written = rounding.quantize_and_save(f"{scratch}/packed", format=_FORMATS[form])
         except (torch.OutOfMemoryError, MemoryError):
             raise OwnError(f"{model}: out of memory; set export.calibration.length to half of it") from None
         (packed,) = [written] if isinstance(written, str) else written
         copy_files(Path(packed), _WEIGHTS, folder)
-    copy_files(model, _OWN, folder)
+    model_files.copy(model, _OWN, folder)
     _describe(model, folder)
     return size
 

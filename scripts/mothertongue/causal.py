@@ -20,8 +20,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from mothertongue import model_files
 from mothertongue.errors import OwnError, UserError
-from mothertongue.files import check_folder, read_json
+from mothertongue.files import read_json
 
 logging.disable_progress_bar()
 # It warns of kernels that are not installed, wherever it is imported.
@@ -81,6 +82,7 @@ def load_base(
     them apart. `spread` lays on the CPU what the GPU does not hold, which is slow. Safetensors only, no remote code.
     Raises UserError where it cannot be loaded.
     """
+    model_files.check_base(folder)
     compute = as_dtype(dtype)
     if device() == "cuda":
         torch.cuda.set_device(_place())
@@ -101,6 +103,7 @@ def load_base(
             dtype=compute,
             quantization_config=settings,
             use_safetensors=True,
+            trust_remote_code=False,
             device_map=None if sharded else "auto" if spread else {"": _place()},
         )
     except (OSError, ValueError) as error:
@@ -116,12 +119,14 @@ def load_base(
 
 def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
     """The model of a folder's configuration with other weights, unquantised. Raises UserError where they do not fit."""
-    config = AutoConfig.from_pretrained(folder)
+    model_files.check_base(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     del config.quantization_config
     model, account = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
         None,
         config=config,
         state_dict=weights,
+        trust_remote_code=False,
         dtype=compute_dtype(),
         device_map="auto",
         output_loading_info=True,
@@ -138,18 +143,16 @@ def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
     """
     from peft import PeftModel
 
-    if not (adapter / "adapter_config.json").is_file():
-        raise UserError(f"{adapter}: not an adapter folder (adapter_config.json is missing)")
+    model_files.check_adapter(adapter)
     try:
-        return PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+        return PeftModel.from_pretrained(model, adapter, is_trainable=trainable, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{adapter}: cannot be loaded on this base model: {error}") from None
 
 
 def add_adapter(model: Any, adapter: Path, name: str) -> None:
     """Load a second adapter beside the first, to answer as (see `speaking_as`). Raises UserError where it is none."""
-    if not (adapter / "adapter_config.json").is_file():
-        raise UserError(f"{adapter}: not an adapter folder (adapter_config.json is missing)")
+    model_files.check_adapter(adapter)
     try:
         model.load_adapter(adapter, adapter_name=name)
     except (OSError, ValueError, RuntimeError) as error:
@@ -197,8 +200,8 @@ def window(model: Any) -> int | None:
 
 def window_of(folder: Path) -> int | None:
     """The same of a model that is not loaded. Raises UserError where there is no such folder."""
-    check_folder(folder)
-    return _window(AutoConfig.from_pretrained(folder))
+    model_files.check(folder)
+    return _window(AutoConfig.from_pretrained(folder, trust_remote_code=False))
 
 
 def _window(config: Any) -> int | None:

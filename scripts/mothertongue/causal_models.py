@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mothertongue import fetching
+from mothertongue import fetching, model_files
 from mothertongue.errors import UserError
 from mothertongue.files import read_json, write_json
 from mothertongue.references import Reference
@@ -28,12 +28,15 @@ def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
 
 
 def check_base(reference: Reference) -> None:
-    """Raise UserError, before its weights are fetched, where a model to be tuned comes in less than 16 bits.
+    """Raise UserError, before its weights are fetched, where a model cannot be tuned.
 
-    A GGUF file's weights are dequantised.
+    It comes in less than 16 bits, or transformers does not know it. A GGUF file's weights are dequantised.
     """
-    settings = {} if reference.text.endswith(".gguf") else fetching.configuration(reference).get("quantization_config")
-    if settings:
+    configuration = {} if reference.text.endswith(".gguf") else fetching.configuration(reference)
+    if not model_files.known_type(configuration):
+        why = model_files.NEEDS_CODE if "auto_map" in configuration else "transformers does not know such models"
+        raise UserError(f"'{reference.text}' (model_type {configuration['model_type']}): {why}")
+    if settings := configuration.get("quantization_config"):
         raise UserError(
             f"'{reference.text}': its weights come quantised ({settings.get('quant_method', 'config.json says so')}), "
             "and no adapter can be merged into those; name the model in 16 bits that they were made of, and for QLoRA "
@@ -55,8 +58,10 @@ def _convert(file: Path, folder: Path) -> None:
     logging.disable_progress_bar()
     dequantised = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
     try:
-        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **dequantised)
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, trust_remote_code=False, **dequantised
+        )
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         raise UserError(f"{file.name}: cannot be loaded as a GGUF model: {error}") from None
     model.save_pretrained(folder)

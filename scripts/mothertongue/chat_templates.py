@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mothertongue import model_files
 from mothertongue.errors import UserError
 from mothertongue.prompts import FORMATS, Template, read_template, with_tokens_of
 
@@ -40,9 +41,11 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, or of the GGUF file in it. Raises UserError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
+    model_files.check(folder)
     gguf = next(folder.glob("*.gguf"), None)
     try:
-        return AutoTokenizer.from_pretrained(folder, **({"gguf_file": gguf.name} if gguf else {}))
+        given = {"gguf_file": gguf.name} if gguf else {}
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **given)
     except (OSError, ValueError, KeyError, NotImplementedError) as error:
         raise UserError(f"its tokenizer cannot be loaded: {error}") from None
 

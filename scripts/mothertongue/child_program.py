@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from mothertongue.errors import without_hub
 from mothertongue.progress import Progress
 
 # How much is done and how much there is to do, by a line that a program says; None where it is of something else.
@@ -47,7 +48,10 @@ def run(command: Sequence[str | Path], reached: Reached, task: str, unit: str) -
 
 @contextmanager
 def _child(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
-    """A program that is not left alone: it would go on writing what its successor writes, whom no lock holds off."""
+    """A program that is not left alone: it would go on writing what its successor writes, whom no lock holds off.
+
+    It has neither the hub nor the hub's token, and nothing answers its questions.
+    """
     end_with_parent = _end_with(os.getpid(), ctypes.CDLL(None) if sys.platform == "linux" else None)
     process = subprocess.Popen(
         command,
@@ -56,6 +60,7 @@ def _child(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
+        env=without_hub(os.environ),
         preexec_fn=end_with_parent,
     )
     with process:

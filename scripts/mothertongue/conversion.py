@@ -52,26 +52,29 @@ def _run_converter(source: Path, folder: Path) -> None:
 
     class Converter(TransformersConverter):
         def load_model(self, model_class: Any, path: str, **options: Any) -> Any:
-            options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
-            model, report = _load("weights", model_class.from_pretrained, path, **options)
+            # A pickle is read as tensors only.
+            options |= {"output_loading_info": True, "ignore_mismatched_sizes": True, "weights_only": True}
+            model, report = _load(
+                "weights", lambda: model_class.from_pretrained(path, trust_remote_code=False, **options)
+            )
             # transformers draws these at random, with no more than a warning.
             if lacking := sorted([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]):
                 raise ValueError(f"weights are missing or of another shape ({len(lacking)}, such as {lacking[0]})")
             return model
 
         def load_tokenizer(self, tokenizer_class: Any, path: str, **options: Any) -> Any:
-            return _load("tokenizer", tokenizer_class.from_pretrained, path, **options)
+            return _load("tokenizer", lambda: tokenizer_class.from_pretrained(path, trust_remote_code=False, **options))
 
     try:
-        Converter(str(source)).convert(str(folder))
+        Converter(str(source), trust_remote_code=False).convert(str(folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"cannot convert the model: {_first_line(error)}") from None
 
 
-def _load(what: str, load: Callable[..., Any], path: str, **options: Any) -> Any:
+def _load(what: str, load: Callable[[], Any]) -> Any:
     """Load a part of a model. Raises UserError for whatever transformers raises, since damaged files raise anything."""
     try:
-        return load(path, **options)
+        return load()
     except UnpicklingError:
         raise UserError(f"cannot load the model's {what}: the pickle holds more than tensors, or is damaged") from None
     except Exception as error:

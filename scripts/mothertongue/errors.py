@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mothertongue.plain_text import guard_streams, one_line
@@ -16,6 +16,7 @@ _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
 _SNAKEMAKE = "MOTHERTONGUE_SNAKEMAKE"
 # The most characters of a line: its end, where what to do stands, and a beginning.
 _LONGEST, _TAIL = 2000, 500
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 # Seconds in which the first of several processes meets what another has met.
 _PATIENCE = 60
 
@@ -28,14 +29,23 @@ class OwnError(UserError):
     """A UserError of one of several processes that train together, which the others do not meet."""
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], hub: bool = False) -> None:
     """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with its traceback.
 
+    Without `hub` it has neither the model hub nor the hub's token, also where a person runs it by hand.
     SIGTERM ends it as an error would, with nothing left half written; so does the end of the Snakemake that runs it.
     What it prints acts on no terminal: see plain_text.visible.
     Of several processes that train together the first says the line for all, and the launcher ends the others.
     """
     guard_streams()
+    if not hub:
+        kept = without_hub(os.environ)
+        for name in set(os.environ) - set(kept):
+            del os.environ[name]
+        os.environ.update(kept)
+        # The client reads the switch when it is imported, as it is by what renders templates.
+        if client := sys.modules.get("huggingface_hub.constants"):
+            client.HF_HUB_OFFLINE = True
     if "LOCAL_RANK" not in os.environ:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         _end_with_snakemake()
@@ -52,6 +62,15 @@ def run(main: Callable[[], None]) -> None:
             raise
         _end(1, f"{error.filename}: {error.strerror}")
     _end(0)
+
+
+def without_hub(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that does not ask the model hub: its client is switched off, without a token.
+
+    The place of models' own code, which is not run, is one that nothing can be written to.
+    """
+    kept = {name: value for name, value in environment.items() if name not in _TOKENS}
+    return kept | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": os.devnull}
 
 
 def _end_with_snakemake() -> None:

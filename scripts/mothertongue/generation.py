@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mothertongue import fetching
+from mothertongue import fetching, model_files
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
@@ -55,6 +55,7 @@ class Generation(Engine):
 
         if not (model / "config.json").is_file():
             raise UserError(f"{model}: no model in it; make it with scripts/fetch_translation_model.py")
+        model_files.check_base(model)
         self.check_architecture(str(model), read_json(model / "config.json"))
         transformers.utils.logging.set_verbosity_error()  # it reports on weights in tables
         self.settings = settings
@@ -69,9 +70,9 @@ class Generation(Engine):
         dtype = causal.compute_dtype() if settings.compute_type == "auto" else getattr(torch, settings.compute_type)
         loader = getattr(transformers, self.LOADER)
         try:
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=False)
             self.model, report = loader.from_pretrained(
-                model, dtype=dtype, use_safetensors=True, output_loading_info=True
+                model, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserError(f"{model}: transformers cannot load it: {error}") from None

@@ -4,12 +4,12 @@ import json
 import math
 import re
 import sys
-import tempfile
+from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import child_program
+from mothertongue import child_program, model_files
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 from mothertongue.progress import say
@@ -33,12 +33,14 @@ def convert_model(folder: Path, name: str, output: Path) -> None:
     """
     # Of a folder without any the converter makes a file of no tensors.
     weights_of(folder)
-    _convert("convert_hf_to_gguf.py", str(folder), folder, "--model-name", name, "--outfile", output)
+    with _plain_model(folder) as plain:
+        _convert("convert_hf_to_gguf.py", str(folder), plain, "--model-name", name, "--outfile", output)
 
 
 def check_model(folder: Path) -> None:
     """Raise what `convert_model` would, of a model folder that has no adapter in it yet. Nothing is written."""
-    _convert("convert_hf_to_gguf.py", str(folder), folder, "--dry-run")
+    with _plain_model(folder) as plain:
+        _convert("convert_hf_to_gguf.py", str(folder), plain, "--dry-run")
 
 
 def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
@@ -58,15 +60,16 @@ def check_adapter(adapter: Path, base: Path) -> None:
 
 def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Path) -> None:
     config = plain_lora(read_json(adapter / _CONFIG), called)
-    with tempfile.TemporaryDirectory() as scratch:
-        # Of the folder's name the converter makes the adapter's.
-        plain = Path(scratch) / adapter.resolve().name
-        plain.mkdir()
-        for path in adapter.resolve().iterdir():
-            if path.name != _CONFIG:
-                (plain / path.name).symlink_to(path)
+    # Of the folder's name the converter makes the adapter's.
+    with model_files.plain(adapter) as plain, _plain_model(base) as plain_base:
         (plain / _CONFIG).write_text(json.dumps(config), encoding="utf-8")
-        _convert("convert_lora_to_gguf.py", called, plain, "--base", base, *options)
+        _convert("convert_lora_to_gguf.py", called, plain, "--base", plain_base, *options)
+
+
+def _plain_model(folder: Path) -> AbstractContextManager[Path]:
+    """A copy of a model's folder for a converter: some of its classes pass trust_remote_code=True, and find no code."""
+    model_files.check_base(folder)
+    return model_files.plain(folder)
 
 
 def plain_lora(config: dict[str, Any], called: str) -> dict[str, Any]:

@@ -62,10 +62,17 @@ def measure(
     for name in evaluated.models:
         with causal.speaking_as(evaluated.model, name):
             found = simple_evaluate(
-                HFLM(evaluated.model, backend="causal", tokenizer=evaluated.tokenizer, batch_size=batch_size),
+                HFLM(
+                    evaluated.model,
+                    backend="causal",
+                    tokenizer=evaluated.tokenizer,
+                    batch_size=batch_size,
+                    trust_remote_code=False,
+                ),
                 tasks=tasks.names,
                 limit=limit,
                 log_samples=False,
+                confirm_run_unsafe_code=False,
                 task_manager=tasks.manager,
                 random_seed=seed,
                 numpy_random_seed=seed,

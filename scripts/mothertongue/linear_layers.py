@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from mothertongue import model_files
 from mothertongue.errors import UserError
-from mothertongue.files import check_folder
 from mothertongue.weight_names import places
 
 # As AutoRound names an expert's layers, by the parameter that transformers has them in.
@@ -56,7 +56,7 @@ def skeleton(folder: Path) -> Any:
     """The model of a folder without its numbers. Raises UserError where transformers does not know it."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    check_folder(folder)
+    model_files.check_base(folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, prompts, tokenizer_files
+from mothertongue import causal, model_files, prompts, tokenizer_files
 from mothertongue.errors import UserError
-from mothertongue.files import copy_files, read_json, write_json
+from mothertongue.files import read_json, write_json
 from mothertongue.linear_layers import linear_layers, skeleton
 from mothertongue.lora import Change, read_lora
 from mothertongue.plain_templates import without_marks
@@ -25,8 +25,10 @@ MERGE_BASES = (FULL, DEQUANTIZED)
 _FROM_BASE = (
     "config.json",
     "generation_config.json",
-    "*processor_config.json",
-    "*.safetensors.index.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "model.safetensors.index.json",
     "tokenizer.model",
 )
 
@@ -42,6 +44,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     `dtype` is what the adapter was trained in. Raises UserError, before anything is written, where adapter and base
     model do not belong together.
     """
+    model_files.check(adapter)
     model, files = skeleton(base), list(weights_of(base))
     shapes = {name: entry.shape for file in files for name, entry in file.entries.items()}
     found = places(model, shapes)
@@ -60,7 +63,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
         place = found[name]
         return changes[place.parameter].fold(weight, place.expert, place.row)
 
-    copy_files(base, _FROM_BASE, folder)
+    model_files.copy(base, _FROM_BASE, folder)
     tokenizer, template = tokenizer_files.load_with_template(adapter)
     tokenizer_files.save(tokenizer, folder)
     (folder / "chat_template.jinja").write_text(without_marks(template.source), encoding="utf-8")

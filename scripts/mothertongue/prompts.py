@@ -15,6 +15,7 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
+from mothertongue import model_files
 from mothertongue.errors import UserError
 from mothertongue.progress import say
 from mothertongue.rendering import CannotRender, Rendered, Span, renderer
@@ -144,6 +145,7 @@ def read_template(path: Path) -> Template:
         return Template(path.read_text(encoding="utf-8-sig"), name=path.stem)
     if not path.is_dir():
         raise UserError(f"{path}: no such template")
+    model_files.check(path)
     settings, choice = (
         json.loads((path / name).read_text(encoding="utf-8-sig")) if (path / name).is_file() else {}
         for name in ("tokenizer_config.json", CHOICE)

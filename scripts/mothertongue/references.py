@@ -49,7 +49,8 @@ class Reference:
 def parse(text: str) -> Reference:
     """Parse a model reference; what exists on disk is local. Raises UserError where it has none of the known forms."""
     if text.startswith("package:"):
-        if not _PACKAGE.fullmatch(text) or ".." in text.split("/"):
+        found = _PACKAGE.fullmatch(text)
+        if not found or found[2].startswith("/") or ".." in found[2].split("/"):
             raise UserError(f"bad model reference '{text}': expected package:NAME/PATH")
         return Reference(text, "package")
     if text.startswith("firefox:"):
@@ -73,7 +74,7 @@ def parse(text: str) -> Reference:
 def locate(reference: Reference) -> Path:
     """The file or folder that a local or package reference names.
 
-    Raises UserError where the package is not installed in this environment or lacks the path.
+    Raises UserError where the package is not installed in this environment, lacks the path or links out of itself.
     """
     if reference.kind in ("folder", "file"):
         return Path(reference.text).expanduser()
@@ -83,6 +84,8 @@ def locate(reference: Reference) -> Path:
         raise UserError(f"'{reference.text}': the Python package '{name}' is not installed here; install it with pip")
     for location in spec.submodule_search_locations:
         if (path := Path(location) / inner).exists():
+            if not path.resolve().is_relative_to(Path(location).resolve()):
+                raise UserError(f"'{reference.text}': leads out of the package's folder; name the local file or folder")
             return path
     raise UserError(f"'{reference.text}': the installed package '{name}' has no {inner}")
 

@@ -87,7 +87,8 @@ class Renderer:
 
     def _start(self) -> None:
         # A stranger's program has no business with the hub's token, even where it cannot reach it.
-        environment = {name: value for name, value in os.environ.items() if name != "HF_TOKEN"}
+        tokens = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+        environment = {name: value for name, value in os.environ.items() if name not in tokens}
         # -P: the library's folder is not where this process is to look for Python's own modules.
         self._process = subprocess.Popen(
             [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

@@ -5,13 +5,23 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from mothertongue import prompts
+from mothertongue import model_files, prompts
 from mothertongue.errors import UserError
-from mothertongue.files import check_folder, read_json, write_json
+from mothertongue.files import read_json, write_json
 from mothertongue.prompts import Template
 
 # The files of a tokenizer and its chat template.
-FILES = ("tokenizer*", "*.jinja", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json")
+FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
 # What a tokenizer's saved settings say of the process that saved it.
 _OF_THE_PROCESS = {"backend", "is_local", "local_files_only"}
 _OF_A_TOKEN = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
@@ -19,9 +29,9 @@ _OF_A_TOKEN = ("content", "lstrip", "normalized", "rstrip", "single_word", "spec
 
 def load(folder: Path) -> Any:
     """The tokenizer of a model folder, with a padding token. Raises UserError where it cannot align tokens and text."""
-    check_folder(folder)
+    model_files.check(folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
     if not tokenizer.is_fast:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from mothertongue import model_files
 from mothertongue.errors import UserError
 from mothertongue.files import read_json
 
@@ -84,6 +85,7 @@ def weights_of(folder: Path) -> Iterator[WeightFile]:
 
     Raises UserError where there are none, or where one is missing.
     """
+    model_files.check(folder)
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if single.is_file():
         paths = [single]

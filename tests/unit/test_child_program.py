@@ -38,6 +38,15 @@ def test_a_child_is_gone_with_its_killed_parent(tmp_path, number):
     assert process.wait(timeout=20) in (-signal.SIGKILL, 128 + signal.SIGTERM)
 
 
+def test_a_child_has_neither_the_hub_nor_its_token_nor_anyone_to_ask(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_a")
+    monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_b")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    names = "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_MODULES_CACHE"
+    said = run(f"import os; say([*map(os.environ.get, {names!r}), sys.stdin.read()]); sys.exit(1)")
+    assert said == ["[None, None, '1', '/dev/null', '']"]
+
+
 def test_progress_is_said_as_it_comes_and_nothing_else(capfd, monkeypatch):
     monkeypatch.setattr(progress.Progress.__init__, "__defaults__", (0.5,))
     bar = "'\\rWriting:  %2d%%|###   | %d.0M/1.50G [00:01<00:03, 90Mbyte/s]' % (i, 15 * i)"

@@ -49,7 +49,7 @@ class Firefox(Engine):
         if reference.kind == "firefox":
             fetching.write_record(folder, reference, _download(reference, folder))
         else:
-            fetching.fetch(reference, folder)
+            fetching.fetch(reference, folder, weights=("*.bin",))
         try:
             engine = cls(folder, Settings())
             engine.check()

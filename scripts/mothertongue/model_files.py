@@ -1,0 +1,263 @@
+"""The files of a model or adapter folder from anywhere: data alone, and the folder's own. Code in it is never run.
+
+All that loads from such a folder passes trust_remote_code=False and calls `check` or `check_base` first. Programs of
+others that would run code (llama.cpp's converters, AutoRound) are given a `plain` copy, in which there is none.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from mothertongue.errors import UserError
+from mothertongue.files import check_folder, sha256, write_json
+from mothertongue.progress import say
+
+# What says of a fetched folder where its files are from, with the checksum of each.
+RECORD = "fetched.json"
+# Weights in safetensors only, and what a tokenizer and a configuration consist of.
+WEIGHTS = ("*.safetensors",)
+SMALL = ("*.json", "*.jinja", "*.model", "*.spm", "*.txt")
+# An adapter that lies in a base model's folder, which transformers would lay over it.
+_ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER = (_ADAPTER_CONFIG, "adapter_model*")
+# The files in which transformers looks for the names of code, and what they stand under.
+_SETTINGS = ("*config*.json", "model_index.json", "modular_model_index.json")
+_CODE = ("auto_map", "custom_pipelines")
+# What names an implementation, or as owner/name the hub's repository of one.
+_IMPLEMENTATIONS = ("attn_implementation", "_attn_implementation", "experts_implementation")
+_INDEX = "*.index.json"
+NEEDS_CODE = "the model needs code of its own, which this workflow never runs; choose a model that transformers knows"
+
+
+def own(folder: Path, name: Any) -> Path:
+    """The path of a file by its name in a folder, whether it is there or not.
+
+    Raises UserError where the name is no plain one, and where the file is a link that leads out of the folder. A folder
+    that was fetched may link to the files of which its fetched.json has the checksums, and a snapshot in the hub's
+    cache to its repository's.
+    """
+    if not isinstance(name, str) or not name or "\0" in name or name == ".." or Path(name).name != name:
+        raise UserError(f"{folder}: it names a file {name!r}, and only plain names of files in it are read")
+    path = folder / name
+    if path.is_symlink() and not (_target(path) and (_is_inside(path) or _is_fetched(path))):
+        raise UserError(f"{path}: a link that leads out of the folder; put the file itself there, if you trust it")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: no regular file; remove it")
+    return path
+
+
+def check(folder: Path) -> None:
+    """Raise UserError where the folder of a model or adapter has files that are not its own, or needs code to run."""
+    check_folder(folder)
+    for name in _named(folder, (*WEIGHTS, *SMALL)):
+        path = own(folder, name)
+        if fnmatch(name, _INDEX):
+            for part in _parts(path):
+                own(folder, part)
+    if _naming_code(folder):
+        _check_code(folder)
+
+
+def check_base(folder: Path) -> None:
+    """Raise UserError as `check`, and where an adapter lies in a base model's folder."""
+    check(folder)
+    if (folder / _ADAPTER_CONFIG).exists():
+        raise UserError(
+            f"{folder}: there is an adapter in it ({_ADAPTER_CONFIG}), which would be laid over the model silently;"
+            " move it out of the folder"
+        )
+
+
+def check_adapter(folder: Path) -> None:
+    """Raise UserError as `check`, and where a folder holds no LoRA adapter with weights in safetensors."""
+    if not (folder / _ADAPTER_CONFIG).is_file():
+        raise UserError(f"{folder}: not an adapter folder ({_ADAPTER_CONFIG} is missing)")
+    check(folder)
+    if not (folder / _ADAPTER_WEIGHTS).is_file():
+        raise UserError(f"{folder}: no {_ADAPTER_WEIGHTS} in it, and weights in other formats are not loaded")
+    config = _settings(folder / _ADAPTER_CONFIG)
+    # Other kinds read files, and megatron_config a module, that their configuration names.
+    if config.get("peft_type") != "LORA" or config.get("megatron_config"):
+        raise UserError(f"{folder}: an adapter of another kind than LoRA, and only LoRA is loaded")
+
+
+def known_type(config: Any) -> bool:
+    """Whether transformers knows the kind of model that a config.json is of, where it names one."""
+    from transformers import CONFIG_MAPPING
+
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    return kind is None or kind in CONFIG_MAPPING
+
+
+def take(folder: Path, target: Path, patterns: Sequence[str], link: bool = True) -> None:
+    """Bring a model's files into another folder: what matches, but for an adapter, and without the names of code.
+
+    Weights are linked, or else copied; the rest is copied. Raises UserError as `check`.
+    """
+    check(folder)
+    say_left_out(folder.name, _named(folder, ["*"]))
+    for name in _named(folder, patterns):
+        if name == RECORD or is_adapter(name):
+            continue
+        path = own(folder, name)
+        if link and not any(fnmatch(name, pattern) for pattern in SMALL):
+            # Models can be huge.
+            (target / name).symlink_to(path.resolve())
+        else:
+            shutil.copyfile(path, target / name)
+    leave_out_code(target)
+
+
+def copy(folder: Path, names: Iterable[str], target: Path) -> None:
+    """Copy those of a folder's own files that are there. Raises UserError as `own`."""
+    for name in names:
+        if (path := own(folder, name)).is_file():
+            shutil.copyfile(path, target / name)
+
+
+@contextmanager
+def plain(folder: Path) -> Iterator[Path]:
+    """Yield a copy of a model or adapter folder, of its name, in which nothing is that could run: weights are links.
+
+    Raises UserError as `check`.
+    """
+    check(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch) / folder.resolve().name
+        target.mkdir()
+        for name in _named(folder, (*WEIGHTS, *SMALL, "README.md")):
+            if any(fnmatch(name, pattern) for pattern in WEIGHTS):
+                (target / name).symlink_to(own(folder, name).resolve())
+            else:
+                shutil.copyfile(own(folder, name), target / name)
+        _without_code(target, _naming_code(target))
+        yield target
+
+
+def leave_out_code(folder: Path) -> None:
+    """Take the names of code out of a fetched folder's settings, and say so.
+
+    Raises UserError where transformers cannot load the model or its tokenizer without that code.
+    """
+    if names := _naming_code(folder):
+        _check_code(folder)
+        _without_code(folder, names)
+        say(f"fetch: the code that {', '.join(names)} names is left out: transformers knows the model without")
+
+
+def say_left_out(model: str, names: Iterable[str]) -> None:
+    """Say of a model with these files that an adapter in it is left out. Raises UserError where it is nothing else."""
+    names = list(names)
+    adapter = [name for name in names if is_adapter(name)]
+    if adapter and "config.json" not in names:
+        raise UserError(f"{model}: an adapter and no model; name the base model that it was made for")
+    if adapter:
+        say(f"fetch: {', '.join(adapter)}: an adapter in the model's folder is left out")
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a file of a model's folder belongs to an adapter."""
+    return any(fnmatch(name, pattern) for pattern in ADAPTER)
+
+
+def _named(folder: Path, patterns: Sequence[str]) -> list[str]:
+    """The names of what is in a folder, other folders aside, that match one of the patterns."""
+    names = sorted(path.name for path in folder.iterdir() if not path.is_dir() or path.is_symlink())
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def _target(path: Path) -> Path | None:
+    """The file that a link leads to; None for none."""
+    try:
+        return path.resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
+        return None
+
+
+def _is_inside(path: Path) -> bool:
+    root = path.parent.resolve()
+    repository = root.parent.parent
+    if root.parent.name == "snapshots" and repository.name.startswith("models--"):
+        root = repository
+    return path.resolve().is_relative_to(root)
+
+
+def _is_fetched(path: Path) -> bool:
+    """Whether a link leads to the file that was fetched. Weights go by their name: they are read as numbers alone."""
+    record = path.with_name(RECORD)
+    if not record.is_file() or record.is_symlink():
+        return False
+    files = _settings(record).get("files")
+    known = files.get(path.name) if isinstance(files, dict) else None
+    return known is not None and (any(map(path.match, WEIGHTS)) or (path.is_file() and known == sha256(path)))
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """The content of a JSON file without the names of code; empty where it is none, or no object.
+
+    Its own reader then says what is wrong.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], set[str]]:
+    """The content of a JSON file without the names of code, and what these stood under, at whatever depth."""
+    found: set[str] = set()
+
+    def clean(content: dict[str, Any]) -> dict[str, Any]:
+        code = {key for key in content if key in _CODE}
+        code |= {key for key in content if key in _IMPLEMENTATIONS and "/" in str(content[key])}
+        found.update(code)
+        return {key: value for key, value in content.items() if key not in code}
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_hook=clean) if path.is_file() else {}
+    except (ValueError, RecursionError):
+        return {}, set()
+    return (content, found) if isinstance(content, dict) else ({}, set())
+
+
+def _naming_code(folder: Path) -> list[str]:
+    """The names of a folder's settings that name code."""
+    return [name for name in _named(folder, _SETTINGS) if _read(folder / name)[1]]
+
+
+def _without_code(folder: Path, names: Iterable[str]) -> None:
+    """Rewrite settings without the names of code. Raises UserError where they are nested too deeply to be written."""
+    for name in names:
+        try:
+            write_json(folder / name, _settings(folder / name))
+        except RecursionError:
+            raise UserError(f"{folder / name}: nested too deeply") from None
+
+
+def _parts(index: Path) -> list[Any]:
+    """The files that an index of weights names; of those that are no text one alone."""
+    found = _settings(index).get("weight_map")
+    names = list(found.values()) if isinstance(found, dict) else []
+    return [name for name in names if not isinstance(name, str)][:1] or sorted(set(names))
+
+
+def _check_code(folder: Path) -> None:
+    """Raise UserError where transformers would need the code that a folder names, for the model or its tokenizer."""
+    config, found = _read(folder / "config.json")
+    if not known_type(config):
+        raise UserError(f"{folder}: {NEEDS_CODE}")
+    if implementation := next((key for key in _IMPLEMENTATIONS if key in found), None):
+        raise UserError(f"{folder}: {implementation} in config.json names code on the hub, which is not run; remove it")
+    if not _read(folder / "tokenizer_config.json")[1]:
+        return
+
+    from transformers import AutoTokenizer
+
+    try:
+        AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of a damaged tokenizer anything
+        asked = "trust_remote_code" in str(error)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{folder}: {NEEDS_CODE if asked else f'its tokenizer cannot be loaded: {reason}'}") from None

@@ -1,0 +1,220 @@
+"""What is taken of a model's folder: data, and the folder's own files; nothing in it runs."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mothertongue import fetching, model_files, references
+from mothertongue.errors import UserError
+from mothertongue.files import sha256
+
+SOURCES = sorted(Path("scripts").rglob("*.py"))
+# What loads a model, a tokenizer, a configuration or a dataset that somebody else has made; load_dataset_builder knows no
+# code of datasets any more, and no such argument.
+LOADERS = {"from_pretrained", "from_config", "HFLM", "AutoRound", "Converter", "load_dataset"}
+# What asks the model hub.
+ASKING = {"fetch", "fetch_base_model", "fetch_chat_template", "fetch_translation_model", "publish", "harness"}
+ASKING |= {"compare_engines", "list_opus_models"}
+
+
+def named(node):
+    return getattr(node, "attr", getattr(node, "id", None))
+
+
+def test_whatever_loads_is_told_to_run_no_code():
+    told = 0
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and named(node.func) in LOADERS]
+        # One that is handed on is called by others, who may not say it.
+        assert len(calls) == sum(named(node) in LOADERS for node in ast.walk(tree) if hasattr(node, "ctx")), path
+        for call in calls:
+            given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            assert given.get("trust_remote_code") == "False", f"{path}: {ast.unparse(call)}"
+            told += 1
+    assert told > 15
+
+
+def test_only_what_asks_the_hub_has_the_hub_and_its_token():
+    for path in Path("scripts").glob("*.py"):
+        assert ("run(main, hub=True)" in path.read_text(encoding="utf-8")) == (path.stem in ASKING), path
+    code = (
+        "import os, sys; from mothertongue import {module}errors\n"
+        "def main():\n"
+        "    from huggingface_hub import constants, get_token\n"
+        "    print(constants.HF_HUB_OFFLINE, get_token())\n"
+        "errors.run(main, hub={hub})"
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "scripts", "HF_TOKEN": "hf_a", "HF_HOME": "/nowhere"}
+    environment |= {"HUGGING_FACE_HUB_TOKEN": "hf_b"}
+    for module, hub, expected in (
+        ("", False, "True None"),
+        ("prompts, ", False, "True None"),
+        ("", True, "False hf_a"),
+    ):
+        command = [sys.executable, "-c", code.format(module=module, hub=hub)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.stdout.strip() == expected, done.stderr
+
+
+def model(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../model.safetensors", "a/b", "..", ".", "", "a\0b", None, 3, ["a"]])
+def test_only_plain_names_are_read(tmp_path, name):
+    with pytest.raises(UserError, match="only plain names"):
+        model_files.own(tmp_path, name)
+    index = {"weight_map": {"a": "model.safetensors", "b": name}}
+    with pytest.raises(UserError, match="only plain names"):
+        model_files.check(model(tmp_path / "model", **{"model.safetensors.index.json": index}))
+
+
+def test_a_link_is_followed_within_the_folder_alone(tmp_path):
+    folder = model(tmp_path / "model", config__json={}, real__json={})
+    secret = model(tmp_path, secret__json={"a": 1}) / "secret.json"
+    (folder / "inside.json").symlink_to("real.json")
+    model_files.check(folder)
+    # A folder that is reached by a link is as good as the folder.
+    (tmp_path / "linked").symlink_to(folder)
+    model_files.check(tmp_path / "linked")
+    for target in (secret, "../secret.json", "gone.json", "loop.json", tmp_path):
+        link = folder / "loop.json"
+        link.symlink_to(target)
+        with pytest.raises(UserError, match=r"loop\.json: (a link that leads out|no regular file)"):
+            model_files.check(folder)
+        link.unlink()
+    os.mkfifo(folder / "pipe.json")
+    with pytest.raises(UserError, match="no regular file"):
+        model_files.check(folder)
+
+
+def test_a_snapshot_in_the_hubs_cache_is_a_model(tmp_path):
+    blobs = model(tmp_path / "models--owner--tiny" / "blobs", abc={"model_type": "llama"})
+    snapshot = model(tmp_path / "models--owner--tiny" / "snapshots" / "f00")
+    (snapshot / "config.json").symlink_to("../../blobs/abc")
+    (snapshot / "model.safetensors").symlink_to("../../blobs/abc")
+    model_files.check_base(snapshot)
+    out = model(tmp_path / "out")
+    fetching.fetch(references.parse(str(snapshot)), out)
+    assert (out / "model.safetensors").resolve() == blobs / "abc" and not (out / "config.json").is_symlink()
+    model_files.check_base(out)
+    secret = model(tmp_path, secret__json={}) / "secret.json"
+    (snapshot / "generation_config.json").symlink_to(secret)
+    with pytest.raises(UserError, match="leads out of the folder"):
+        fetching.fetch(references.parse(str(snapshot)), model(tmp_path / "other"))
+
+
+def test_a_fetched_folder_links_to_what_was_fetched(tmp_path):
+    source = model(tmp_path / "source", config__json={"a": 1}, model__safetensors="weights")
+    folder = model(tmp_path / "fetched")
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).symlink_to(source / name)
+    record = {"files": {name: sha256(folder / name) for name in ("config.json", "model.safetensors")}}
+    model(folder, **{"fetched.json": record})
+    model_files.check_base(folder)
+    (source / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"config\.json: a link that leads out of the folder"):
+        model_files.check_base(folder)
+
+
+def test_what_is_fetched_is_data_alone(tmp_path, capsys):
+    config = {
+        "model_type": "llama",
+        "auto_map": {"AutoConfig": "extra.C"},
+        "text_config": {"auto_map": ["x"], "b": 1e-5},
+    }
+    plain = {"model_type": "llama", "text_config": {"b": 1e-5}}
+    source = model(
+        tmp_path / "source",
+        config__json=config,
+        adapter_config__json={},
+        adapter_model__safetensors="",
+        model__safetensors="",
+        extra__py="",
+        pytorch_model__bin="",
+        notes__txt="",
+        tokenizer__json={"vocab": {"auto_map": 1}},
+    )
+    fetching.fetch(references.parse(str(source)), out := model(tmp_path / "out"))
+    assert {path.name for path in out.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "notes.txt",
+        "tokenizer.json",
+        "fetched.json",
+    }
+    assert json.loads((out / "config.json").read_text()) == plain
+    assert json.loads((out / "tokenizer.json").read_text()) == {"vocab": {"auto_map": 1}}
+    said = capsys.readouterr().err
+    assert "adapter in the model's folder is left out" in said and "config.json names is left out" in said
+    with model_files.plain(source) as copy:
+        assert not list(copy.glob("*.py")) and not list(copy.glob("*.bin"))
+        assert json.loads((copy / "config.json").read_text()) == plain
+    with pytest.raises(UserError, match="there is an adapter in it"):
+        model_files.check_base(source)
+    (source / "config.json").unlink()
+    with pytest.raises(UserError, match="an adapter and no model; name the base model"):
+        fetching.fetch(references.parse(str(source)), model(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("implementation", ["owner/kernel", {"": "owner/kernel@main"}])
+def test_an_implementation_from_the_hub_is_code(tmp_path, implementation):
+    config = {"model_type": "llama", "attn_implementation": "sdpa"}
+    model_files.check(model(tmp_path, config__json=config))
+    with pytest.raises(UserError, match=r"attn_implementation in config\.json names code on the hub"):
+        model_files.check(model(tmp_path, config__json=config | {"attn_implementation": implementation}))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/", "../json/x", "a/../../x"])
+def test_a_package_reference_stays_in_the_package(path):
+    with pytest.raises(UserError, match="expected package:NAME/PATH"):
+        references.parse(f"package:json/{path}")
+
+
+def test_a_packages_links_stay_in_the_package(tmp_path, monkeypatch):
+    package = model(tmp_path / "some_weights", **{"__init____py": ""}, model__gguf="GGUF")
+    (package / "out.gguf").symlink_to("/etc/passwd")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert references.locate(references.parse("package:some_weights/model.gguf")) == package / "model.gguf"
+    with pytest.raises(UserError, match="leads out of the package's folder"):
+        references.locate(references.parse("package:some_weights/out.gguf"))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, "adapter_config.json is missing"),
+        ({"adapter_config__json": {"peft_type": "LORA"}, "adapter_model__bin": ""}, "no adapter_model.safetensors"),
+        ({"adapter_config__json": {"peft_type": "XLORA"}, "adapter_model__safetensors": ""}, "another kind than LoRA"),
+        (
+            {
+                "adapter_config__json": {"peft_type": "LORA", "megatron_config": {}, "megatron_core": "x"},
+                "adapter_model__safetensors": "",
+            },
+            None,
+        ),
+        (
+            {
+                "adapter_config__json": {"peft_type": "LORA", "megatron_config": {"a": 1}},
+                "adapter_model__safetensors": "",
+            },
+            "another kind than LoRA",
+        ),
+    ],
+)
+def test_only_lora_in_safetensors_is_an_adapter(tmp_path, files, expected):
+    folder = model(tmp_path, **files)
+    if expected is None:
+        model_files.check_adapter(folder)
+        return
+    with pytest.raises(UserError, match=expected):
+        model_files.check_adapter(folder)
