@@ -8,6 +8,8 @@ from typing import Any
 from mothertongue import fetching
 from mothertongue.errors import UserError
 from mothertongue.files import read_json, write_json
+from mothertongue.gguf_header import check_gguf
+from mothertongue.model_folder import check, check_config, loading
 from mothertongue.references import Reference
 
 
@@ -25,6 +27,10 @@ def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
         fetching.fetch(reference, folder, kept)
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"'{reference.text}': no weights in safetensors or GGUF; other formats are not loaded")
+    try:
+        check(folder)
+    except UserError as error:
+        raise UserError(str(error).replace(f"{folder}/", f"{reference.text}: ")) from None
 
 
 def check_base(reference: Reference) -> None:
@@ -32,8 +38,11 @@ def check_base(reference: Reference) -> None:
 
     A GGUF file's weights are dequantised.
     """
-    settings = {} if reference.text.endswith(".gguf") else fetching.configuration(reference).get("quantization_config")
-    if settings:
+    if reference.text.endswith(".gguf"):
+        return
+    config = fetching.configuration(reference)
+    check_config(config, f"'{reference.text}': config.json")
+    if settings := config.get("quantization_config"):
         raise UserError(
             f"'{reference.text}': its weights come quantised ({settings.get('quant_method', 'config.json says so')}), "
             "and no adapter can be merged into those; name the model in 16 bits that they were made of, and for QLoRA "
@@ -54,11 +63,14 @@ def _convert(file: Path, folder: Path) -> None:
 
     logging.disable_progress_bar()
     dequantised = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, **dequantised)
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise UserError(f"{file.name}: cannot be loaded as a GGUF model: {error}") from None
+    check_gguf(file)
+    with loading(file, "cannot be loaded as a GGUF model"):
+        model, account = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, trust_remote_code=False, output_loading_info=True, **dequantised
+        )
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+    if missing := sorted(account["missing_keys"]):
+        raise UserError(f"{file.name}: damaged, or of no causal language model: {missing[0]} is missing")
     model.save_pretrained(folder)
     tokenizer_files.save(tokenizer, folder)
     path = folder / "config.json"

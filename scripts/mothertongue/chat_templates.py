@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.errors import UserError
+from mothertongue.gguf_header import check_gguf
+from mothertongue.model_folder import check_tokenizer, loading
 from mothertongue.prompts import FORMATS, Template, read_template, with_tokens_of
 
 # The template of ours for models whose own template, or tokenizer, has all of these strings; the first that fits.
@@ -40,11 +42,13 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, or of the GGUF file in it. Raises UserError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
-    gguf = next(folder.glob("*.gguf"), None)
-    try:
-        return AutoTokenizer.from_pretrained(folder, **({"gguf_file": gguf.name} if gguf else {}))
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise UserError(f"its tokenizer cannot be loaded: {error}") from None
+    check_tokenizer(folder)
+    if gguf := next(folder.glob("*.gguf"), None):
+        check_gguf(gguf)
+    with loading(folder, "its tokenizer cannot be loaded"):
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, **({"gguf_file": gguf.name} if gguf else {})
+        )
 
 
 def own_template(tokenizer: Any) -> Template:

@@ -10,7 +10,7 @@ from transformers.utils import logging
 
 from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
+from mothertongue.model_folder import read_training
 from mothertongue.progress import say
 
 
@@ -43,7 +43,7 @@ class Speaker:
         folder = causal.base_of(adapter, base)
         tokenizer, template = tokenizer_files.load_with_template(adapter)
         if system_prompt is None:
-            system_prompt = read_json(adapter / "training.json")["system_prompt"]
+            system_prompt = read_training(adapter, "system_prompt")["system_prompt"]
         model = causal.load_base(folder, quantization)
         if not base_only:
             model = causal.with_adapter(model, adapter)

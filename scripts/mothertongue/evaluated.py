@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import causal, tokenizer_files
-from mothertongue.files import read_json
+from mothertongue.model_folder import read_training
 from mothertongue.prompts import Template
 
 
@@ -33,7 +33,7 @@ def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quant
     """
     base = causal.base_of(adapter, base_model)
     if quantization == "auto":
-        quantization = read_json(adapter / "training.json")["settings"]["quantization"]
+        quantization = read_training(adapter, "settings.quantization")["settings"]["quantization"]
     tokenizer, template = tokenizer_files.load_with_template(adapter)
     model = causal.with_adapter(causal.load_base(base, quantization), adapter)
     if sft_adapter:

@@ -20,7 +20,7 @@ import yaml
 
 from mothertongue import hub
 from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums, read_json
+from mothertongue.files import folder_checksums, read_object
 from mothertongue.references import Reference, locate
 
 RECORD = "fetched.json"
@@ -113,13 +113,17 @@ def add_licence(folder: Path, licence: str) -> None:
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """What `fetch` recorded. Raises UserError where the folder was not made by it."""
+def read_record(folder: Path, *needed: str) -> dict[str, Any]:
+    """What `fetch` recorded, or of a merged model `merge`, with the other texts that are `needed`.
+
+    Raises UserError where the folder was not made by them.
+    """
     if not (folder / RECORD).is_file():
         raise UserError(f"{folder}: no {RECORD} in it; make the folder with scripts/fetch_*_model.py")
-    record = read_json(folder / RECORD)
-    if not isinstance(record, dict) or not {"reference", "kind", "revision", "licence"} <= set(record):
-        raise UserError(f"{folder / RECORD}: damaged; fetch the model again")
+    record = read_object(folder / RECORD)
+    texts = [record.get(name) for name in ("reference", "kind", "revision", *needed)]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(record.get("licence", 0), str | None):
+        raise UserError(f"{folder / RECORD}: damaged, or of another kind of folder; fetch or make the model again")
     return record
 
 
@@ -149,7 +153,7 @@ def identity(folder: Path) -> str:
 
 
 def _configuration(folder: Path) -> dict[str, Any]:
-    return read_json(folder / _CONFIGURATION) if (folder / _CONFIGURATION).is_file() else {}
+    return read_object(folder / _CONFIGURATION) if (folder / _CONFIGURATION).is_file() else {}
 
 
 def _download(reference: Reference, folder: Path, pickle: bool, weights: bool, kept: Path | None) -> Resolved:

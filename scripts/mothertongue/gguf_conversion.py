@@ -9,9 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import child_program
+from mothertongue import child_program, model_folder
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
 from mothertongue.progress import say
 from mothertongue.weight_files import weights_of
 
@@ -33,11 +32,13 @@ def convert_model(folder: Path, name: str, output: Path) -> None:
     """
     # Of a folder without any the converter makes a file of no tensors.
     weights_of(folder)
+    model_folder.check(folder)
     _convert("convert_hf_to_gguf.py", str(folder), folder, "--model-name", name, "--outfile", output)
 
 
 def check_model(folder: Path) -> None:
     """Raise what `convert_model` would, of a model folder that has no adapter in it yet. Nothing is written."""
+    model_folder.check(folder)
     _convert("convert_hf_to_gguf.py", str(folder), folder, "--dry-run")
 
 
@@ -46,8 +47,6 @@ def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
 
     Raises UserError where it has no weights, or llama.cpp does not know the model or has no such adapters.
     """
-    # The converter would say the same in the name of a copy, behind twenty lines of its own.
-    weights_of(adapter)
     _convert_adapter(adapter, base, str(adapter), "--outfile", output)
 
 
@@ -57,7 +56,8 @@ def check_adapter(adapter: Path, base: Path) -> None:
 
 
 def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Path) -> None:
-    config = plain_lora(read_json(adapter / _CONFIG), called)
+    config = plain_lora(model_folder.check_adapter(adapter), called)
+    model_folder.check(base)
     with tempfile.TemporaryDirectory() as scratch:
         # Of the folder's name the converter makes the adapter's.
         plain = Path(scratch) / adapter.resolve().name
@@ -81,7 +81,9 @@ def plain_lora(config: dict[str, Any], called: str) -> dict[str, Any]:
         )
     if not config.get("use_rslora"):
         return config
-    return config | {"lora_alpha": config["lora_alpha"] * math.sqrt(config["r"]), "use_rslora": False}
+    # PEFT's own defaults.
+    alpha, rank = config.get("lora_alpha", 8), config.get("r", 8)
+    return config | {"lora_alpha": alpha * math.sqrt(rank), "use_rslora": False}
 
 
 def converter_version() -> str:

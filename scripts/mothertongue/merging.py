@@ -10,9 +10,10 @@ import torch
 
 from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.errors import UserError
-from mothertongue.files import copy_files, read_json, write_json
-from mothertongue.linear_layers import linear_layers, skeleton
+from mothertongue.files import copy_files, read_object, write_json
+from mothertongue.linear_layers import linear_layers
 from mothertongue.lora import Change, read_lora
+from mothertongue.model_folder import skeleton
 from mothertongue.plain_templates import without_marks
 from mothertongue.progress import Progress
 from mothertongue.weight_files import weights_of
@@ -29,6 +30,9 @@ _FROM_BASE = (
     "*.safetensors.index.json",
     "tokenizer.model",
 )
+
+# What is asked of an adapter's training.json.
+NEEDED = ("settings.quantization", "settings.dtype", "dtype")
 
 
 def trained_in(record: Mapping[str, Any]) -> str:
@@ -74,9 +78,11 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
 def _stop_at(stop: int, folder: Path) -> None:
     """Let answers end at the token that the adapter has learned to end them with; the base model may know another."""
     path = folder / "generation_config.json"
-    settings = read_json(path) if path.is_file() else {}
-    known = settings.get("eos_token_id") or read_json(folder / "config.json").get("eos_token_id") or []
+    settings = read_object(path) if path.is_file() else {}
+    known = settings.get("eos_token_id") or read_object(folder / "config.json").get("eos_token_id") or []
     known = known if isinstance(known, list) else [known]
+    if not all(isinstance(token, int) for token in known):
+        raise UserError(f"{path.name}, config.json: eos_token_id is no token's number; the base model is damaged")
     write_json(path, settings | {"eos_token_id": [stop, *(token for token in known if token != stop)]})
 
 

@@ -7,7 +7,8 @@ from transformers import AutoTokenizer
 
 from mothertongue import prompts
 from mothertongue.errors import UserError
-from mothertongue.files import check_folder, read_json, write_json
+from mothertongue.files import read_json, write_json
+from mothertongue.model_folder import check_tokenizer, loading
 from mothertongue.prompts import Template
 
 # The files of a tokenizer and its chat template.
@@ -19,11 +20,9 @@ _OF_A_TOKEN = ("content", "lstrip", "normalized", "rstrip", "single_word", "spec
 
 def load(folder: Path) -> Any:
     """The tokenizer of a model folder, with a padding token. Raises UserError where it cannot align tokens and text."""
-    check_folder(folder)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
+    check_tokenizer(folder)
+    with loading(folder, "its tokenizer cannot be loaded"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise UserError(f"{folder}: its tokenizer has no fast version (tokenizer.json), which loss masking needs")
     if tokenizer.pad_token is None:
