@@ -33,7 +33,8 @@ def main() -> None:
     reference = parse(arguments.model)
     with tempfile.TemporaryDirectory() as scratch:
         resolved = fetching.bring(reference, Path(scratch), weights=False)
-        tokenizer = chat_templates.load_tokenizer(Path(scratch))
+        with fetching.naming(reference, Path(scratch)):
+            tokenizer = chat_templates.load_tokenizer(Path(scratch))
     own = chat_templates.own_template(tokenizer)
     choice = chat_templates.choose(own, arguments.templates, arguments.prompt_format == "tokenizer")
     end_of_turn(choice.template, tokenizer)  # refuses a template whose end of turn is no token of this model

@@ -1,12 +1,10 @@
 """What every card (README.md) in the hub's format shares: its YAML header, and how code and counts stand in it."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-_HEADER = re.compile(r"---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -20,16 +18,6 @@ def header(values: Mapping[str, Any]) -> list[str]:
 def languages(lang: str) -> dict[str, list[str]]:
     """A language in a header: the hub takes codes of two or three letters, and longer ones beside them."""
     return {"language": [lang.partition("-")[0]], "language_bcp47": [lang] if "-" in lang else []}
-
-
-def read_header(text: str) -> dict[str, Any]:
-    """The values of a card's header; none where it has no header, or one that is not YAML."""
-    found = _HEADER.match(text)
-    try:
-        values = yaml.safe_load(found[1]) if found else None
-    except yaml.YAMLError:
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def python(*lines: str) -> list[str]:

@@ -21,16 +21,15 @@ def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
     if reference.text.endswith(".gguf"):
         with tempfile.TemporaryDirectory() as scratch:
             resolved = fetching.bring(reference, Path(scratch))
-            _convert(next(Path(scratch).glob("*.gguf")), folder)
+            with fetching.naming(reference, Path(scratch)):
+                _convert(next(Path(scratch).glob("*.gguf")), folder)
         fetching.write_record(folder, reference, resolved)
     else:
         fetching.fetch(reference, folder, kept)
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"'{reference.text}': no weights in safetensors or GGUF; other formats are not loaded")
-    try:
+    with fetching.naming(reference, folder):
         check(folder)
-    except UserError as error:
-        raise UserError(str(error).replace(f"{folder}/", f"{reference.text}: ")) from None
 
 
 def check_base(reference: Reference) -> None:
@@ -70,7 +69,7 @@ def _convert(file: Path, folder: Path) -> None:
         )
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
     if missing := sorted(account["missing_keys"]):
-        raise UserError(f"{file.name}: damaged, or of no causal language model: {missing[0]} is missing")
+        raise UserError(f"{file}: damaged, or of no causal language model: {missing[0]} is missing")
     model.save_pretrained(folder)
     tokenizer_files.save(tokenizer, folder)
     path = folder / "config.json"

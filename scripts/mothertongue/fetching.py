@@ -6,19 +6,16 @@ The folder's `fetched.json` says what was resolved: reference, revision, licence
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mothertongue import hub
+from mothertongue import front_matter, hub
 from mothertongue.errors import UserError
 from mothertongue.files import folder_checksums, read_object
 from mothertongue.references import Reference, locate
@@ -29,8 +26,9 @@ WEIGHTS = ["*.safetensors"]
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.spm", "*.txt"]
 HUB_LEFT_OUT = ["original/*", "consolidated*", "*/*"]
 _CONFIGURATION = "config.json"
+# What a card's licences may be, of which messages and cards of ours tell.
+_MOST_LICENCES, _LONGEST_LICENCE = 20, 200
 _ADVICE = "; without a network, fetch it elsewhere and name its local folder"
-_HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,16 @@ def bring(
     return Resolved(revision, licence(reference))
 
 
+@contextmanager
+def naming(reference: Reference, folder: Path) -> Iterator[None]:
+    """Have a UserError of the block that names the folder, into which a model is fetched, name the model instead."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error).replace(f"{folder}/", f"{reference.text}: ")
+        raise UserError(text.replace(str(folder), reference.text)) from None
+
+
 def configuration(reference: Reference) -> dict[str, Any]:
     """A model's config.json, without anything else of the model; empty where it has none."""
     if reference.kind != "hub":
@@ -84,13 +92,7 @@ def licence(reference: Reference) -> str | None:
     if reference.kind == "hub":
         return _card_licence(_hub_info(reference).card_data)
     card = locate(reference) / "README.md"
-    if not card.is_file():
-        return None
-    header = _HEADER.match(card.read_text(encoding="utf-8", errors="replace"))
-    try:
-        return _card_licence(yaml.safe_load(header[1])) if header else None
-    except yaml.YAMLError:
-        return None
+    return _card_licence(front_matter.read_file(card)) if card.is_file() else None
 
 
 def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None:
@@ -192,7 +194,11 @@ def _card_licence(card: Any) -> str | None:
         return None
     found = card.get("license") or card.get("licence")
     names = [*(found if isinstance(found, list) else [found]), card.get("license_name")]
-    return ", ".join(str(name) for name in names if name and name != "other") or None
+    return ", ".join(str(name)[:_LONGEST_LICENCE] for name in names[:_MOST_LICENCES] if _is_named(name)) or None
+
+
+def _is_named(licence: Any) -> bool:
+    return isinstance(licence, str) and licence not in ("", "null", "~", "other")
 
 
 def _version(reference: Reference) -> str | None:

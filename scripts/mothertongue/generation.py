@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from mothertongue import fetching
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
-from mothertongue.model_folder import check, loading, read_config, skeleton
+from mothertongue.model_folder import check, loading, skeleton
 from mothertongue.progress import Progress, say
 from mothertongue.references import Reference
 
@@ -39,7 +39,9 @@ class Generation(Engine):
         fetching.fetch(reference, folder)
         if not any(folder.glob("*.safetensors")):
             raise UserError(f"'{reference.text}': no weights in safetensors; other formats are not loaded")
-        cls.check_architecture(reference.text, read_config(folder))
+        with fetching.naming(reference, folder):
+            config = check(folder)
+        cls.check_architecture(reference.text, config)
 
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
