@@ -16,7 +16,7 @@ from mothertongue import causal, packed_format, prompts, tokenizer_files
 from mothertongue.errors import OwnError, UserError
 from mothertongue.files import copy_files, read_object, write_json
 from mothertongue.linear_layers import packed_layers
-from mothertongue.model_folder import loading
+from mothertongue.model_folder import embedding_rows, loading
 from mothertongue.progress import say
 from mothertongue.weight_files import weights_of
 
@@ -39,7 +39,7 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count
     if window < length:
         say(f"calibrate: pieces of {window:,} tokens, which the model reads at most, not {length:,}")
         length = window
-    tokenizer, template = tokenizer_files.load_with_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(model))
     tokens: list[int] = []
     for thread in random.Random(1).sample(threads, len(threads)):
         if len(tokens) >= count * length:
@@ -75,7 +75,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
         try:
             rounding = AutoRound(
                 loaded,
-                tokenizer=tokenizer_files.load(model),
+                tokenizer=tokenizer_files.load(model, embedding_rows(model)),
                 scheme=scheme,
                 dataset=[{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in data],
                 seqlen=len(pieces[0]),

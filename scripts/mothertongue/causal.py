@@ -231,6 +231,8 @@ def generate(
     """
     answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
     ends = {stop, tokenizer.eos_token_id}
+    for prompt in prompts:
+        _check_known(model, prompt)
     limits = [_limit(model, prompt, decoding) for prompt in prompts]
     waiting = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     while waiting:
@@ -271,6 +273,7 @@ def generate(
 @torch.inference_mode()
 def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding) -> str:
     """Answer one tokenized prompt, printing the words to stdout as they come; returns the answer (see `generate`)."""
+    _check_known(model, prompt)
     ids = torch.tensor([prompt], device=model.device)
     streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     with _plain(model):
@@ -294,6 +297,7 @@ def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int])
     positions = [i - 1 for i, label in enumerate(labels) if label >= 0 and i > 0]
     if not positions:
         return 0.0
+    _check_known(model, input_ids)
     ids = torch.tensor([input_ids], device=model.device)
     try:
         logits = model(input_ids=ids, logits_to_keep=torch.tensor(positions, device=model.device)).logits[0].float()
@@ -303,6 +307,16 @@ def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int])
         ) from None
     targets = torch.tensor([labels[i + 1] for i in positions], device=model.device)
     return torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
+
+
+def _check_known(model: Any, ids: Sequence[int]) -> None:
+    """Raise UserError where a text has a token for which the embeddings have no row."""
+    highest, rows = max(ids, default=0), model.get_input_embeddings().weight.shape[0]
+    if highest >= rows:
+        raise UserError(
+            f"a text has the token number {highest:,}, and the model's embeddings have {rows:,} rows; its tokenizer"
+            " belongs to another model"
+        )
 
 
 def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mothertongue.errors import UserError
 from mothertongue.gguf_header import check_gguf
-from mothertongue.model_folder import check_tokenizer, loading
+from mothertongue.model_folder import CONFIG, check_tokenizer, loading, read_config
 from mothertongue.prompts import FORMATS, Template, read_template, with_tokens_of
 
 # The template of ours for models whose own template, or tokenizer, has all of these strings; the first that fits.
@@ -49,6 +49,14 @@ def load_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, **({"gguf_file": gguf.name} if gguf else {})
         )
+
+
+def known_tokens(folder: Path) -> int | None:
+    """How many tokens a model knows, by its config.json; None where it has none, or one that does not say."""
+    if not (folder / CONFIG).is_file():
+        return None
+    config = read_config(folder)
+    return config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
 
 
 def own_template(tokenizer: Any) -> Template:

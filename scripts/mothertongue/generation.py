@@ -24,7 +24,7 @@ class Generation(Engine):
 
     ROUTE = "multilingual"
     ENVIRONMENT = "generation"
-    USES = ("causal", "prompts")
+    USES = ("causal", "prompts", "tokenizer_files")
     RETRIES = True
     limit = 250
     # The class of transformers that loads the model, and the side on which batches are padded.
@@ -52,7 +52,7 @@ class Generation(Engine):
         import torch
         import transformers
 
-        from mothertongue import causal
+        from mothertongue import causal, tokenizer_files
 
         if not (model / "config.json").is_file():
             raise UserError(f"{model}: no model in it; make it with scripts/fetch_translation_model.py")
@@ -80,8 +80,8 @@ class Generation(Engine):
             raise UserError(f"{model}: weights are missing ({len(lacking)}, such as {lacking[0]})")
         self.model.to(device).eval()
         self.tokenizer.padding_side = self.PADDING
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self._rows = self.model.get_input_embeddings().weight.shape[0]
+        tokenizer_files.set_padding(self.tokenizer, self._rows, model)
 
     @abstractmethod
     def encode(self, segment: str) -> list[int]:

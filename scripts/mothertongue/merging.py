@@ -13,7 +13,7 @@ from mothertongue.errors import UserError
 from mothertongue.files import copy_files, read_object, write_json
 from mothertongue.linear_layers import linear_layers
 from mothertongue.lora import Change, read_lora
-from mothertongue.model_folder import skeleton
+from mothertongue.model_folder import embedding_rows, skeleton
 from mothertongue.plain_templates import without_marks
 from mothertongue.progress import Progress
 from mothertongue.weight_files import weights_of
@@ -65,7 +65,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
         return changes[place.parameter].fold(weight, place.expert, place.row)
 
     copy_files(base, _FROM_BASE, folder)
-    tokenizer, template = tokenizer_files.load_with_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
     tokenizer_files.save(tokenizer, folder)
     (folder / "chat_template.jinja").write_text(without_marks(template.source), encoding="utf-8")
     _stop_at(prompts.end_of_turn(template, tokenizer), folder)

@@ -124,6 +124,11 @@ def check_config(config: Mapping[str, Any], where: Path | str) -> None:
             f"{where}: max_position_embeddings is {positions:,}, and no model with a d_model of {width:,} has that;"
             " it is damaged"
         )
+    text = config.get("text_config")
+    if not (text is None or isinstance(text, dict)):
+        raise UserError(f"{where}: text_config is no JSON object; it is damaged")
+    if text:
+        check_config(text, where)
     names, settings = config.get("architectures"), config.get("quantization_config")
     if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
         raise UserError(f"{where}: architectures is no list of names; it is damaged")
@@ -229,6 +234,11 @@ def load_config(folder: Path, kind: str = _CAUSAL) -> Any:
     check(folder)
     with loading(folder, f"no {kind} that transformers knows"):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def embedding_rows(folder: Path) -> int | None:
+    """How many tokens a model knows, by its configuration; None where that does not say."""
+    return getattr(load_config(folder).get_text_config(), "vocab_size", None)
 
 
 def skeleton(folder: Path, loader: str = "AutoModelForCausalLM", kind: str = _CAUSAL) -> Any:

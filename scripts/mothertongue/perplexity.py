@@ -9,7 +9,7 @@ from mothertongue import causal, evaluated, merging, packed_format, prompts, tok
 from mothertongue.errors import UserError
 from mothertongue.fetching import read_record
 from mothertongue.files import scratch_folder
-from mothertongue.model_folder import read_training
+from mothertongue.model_folder import embedding_rows, read_training
 from mothertongue.progress import Progress
 from mothertongue.prompts import Encoded
 
@@ -24,7 +24,7 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list
 
     With each comes its whole text. Those without an assistant's word are left out.
     """
-    tokenizer, template = tokenizer_files.load_with_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
     longest = min(_LONGEST, causal.window_of(base) or _LONGEST)
     given = (template, tokenizer)
     pairs = [

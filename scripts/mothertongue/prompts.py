@@ -6,7 +6,6 @@ part is found by rendering the conversation up to each answer, and what cannot b
 """
 
 import functools
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,8 @@ from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from mothertongue.errors import UserError
+from mothertongue.files import read_object
+from mothertongue.model_folder import check_tokenizer
 
 Message = dict[str, str]  # role: system, user or assistant; content
 
@@ -117,15 +118,13 @@ def read_template(path: Path) -> Template:
     Raises UserError where there is none.
     """
     if path.is_file():
-        return Template(path.read_text(encoding="utf-8"), name=path.stem)
+        return Template(_text(path), name=path.stem)
     if not path.is_dir():
         raise UserError(f"{path}: no such template")
-    settings, choice = (
-        json.loads((path / name).read_text(encoding="utf-8")) if (path / name).is_file() else {}
-        for name in ("tokenizer_config.json", CHOICE)
-    )
+    settings = check_tokenizer(path)
+    choice = read_object(path / CHOICE) if (path / CHOICE).is_file() else {}
     own = path / "chat_template.jinja"
-    source = own.read_text(encoding="utf-8") if own.is_file() else settings.get("chat_template")
+    source = _text(own) if own.is_file() else settings.get("chat_template")
     if not isinstance(source, str):
         raise UserError(f"{path}: this model has no chat template; set threads.prompt_format to one of {FORMATS}")
     tokens = {name: _content(settings[name]) for name in _TOKENS if settings.get(name)}
@@ -235,6 +234,23 @@ def end_of_turn(template: Template, tokenizer: Any) -> int:
     return last
 
 
+def check_rows(template: Template, tokenizer: Any, rows: int | None) -> None:
+    """Raise UserError where a template's own tokens are none of the `rows` tokens that a model knows; None for all."""
+    for messages in (_SAMPLE, _SAMPLE[1:]):
+        check_known(encode(messages, template, tokenizer).input_ids, rows, tokenizer)
+
+
+def check_known(ids: Iterable[int], rows: int | None, tokenizer: Any) -> None:
+    """Raise UserError where a token is none of the `rows` tokens that a model knows."""
+    highest = max(ids, default=0)
+    if rows is not None and highest >= rows:
+        raise UserError(
+            f"the tokenizer has tokens that the model does not know: '{tokenizer.convert_ids_to_tokens(highest)}' is"
+            f" number {highest:,}, and the embeddings have {rows:,} rows; choose another threads.prompt_format, or"
+            " another base model"
+        )
+
+
 def _render(
     messages: list[Message], template: Template, control: Iterable[str], prompt: bool
 ) -> tuple[str, list[tuple[int, int]]]:
@@ -300,6 +316,13 @@ def _found(chat: list[Message], template: Template, text: str, ends: re.Pattern[
             raise InexactTemplate("renders a turn otherwise when others follow it")
         spans.append((start, end.end()))
     return spans
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start:,})") from None
 
 
 def _content(token: str | dict[str, Any]) -> str:
