@@ -12,6 +12,7 @@ rule combine:
             "errors",
             "fetching",
             "files",
+            "front_matter",
             "hub",
             "language_id",
             "languages",
@@ -85,7 +86,18 @@ rule combine:
 rule threads:
     input:
         script="scripts/threads.py",
-        library=library("errors", "files", "messages", "progress", "prompts", "threads_file", "trees", "turns"),
+        library=library(
+            "errors",
+            "files",
+            "messages",
+            "model_folder",
+            "progress",
+            "prompts",
+            "safetensors_header",
+            "threads_file",
+            "trees",
+            "turns",
+        ),
         after=once_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",
         template=prompt_template(BASE_MODEL),

@@ -9,11 +9,11 @@ rule check_conversion:
             "errors",
             "files",
             "gguf_conversion",
-            "linear_layers",
+            "model_folder",
             "progress",
+            "safetensors_header",
             "trial_adapter",
             "weight_files",
-            "weight_names",
         ),
         base_model=exported_base_model,
     output:
@@ -48,7 +48,16 @@ rule check_conversion:
 rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
-        library=library("child_program", "errors", "files", "gguf_conversion", "progress", "weight_files"),
+        library=library(
+            "child_program",
+            "errors",
+            "files",
+            "gguf_conversion",
+            "model_folder",
+            "progress",
+            "safetensors_header",
+            "weight_files",
+        ),
         after=once_split,
         conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
         folder=converted_folder,
@@ -84,7 +93,7 @@ rule convert_to_gguf:
 rule quantize:
     input:
         script="scripts/quantize.py",
-        library=library("arguments", "child_program", "errors", "files", "gguf_quantization", "progress"),
+        library=library("arguments", "child_program", "errors", "files", "gguf_header", "gguf_quantization", "progress"),
         after=once_split,
         shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
         model="{results}/{lang}/{variant}export/gguf/f16.gguf",
@@ -116,7 +125,7 @@ rule quantize:
 rule gguf_perplexity:
     input:
         script="scripts/gguf_perplexity.py",
-        library=library("arguments", "errors", "files", "gguf_perplexity", "progress"),
+        library=library("arguments", "errors", "files", "gguf_header", "gguf_perplexity", "progress"),
         after=once_split,
         model="{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
         tokens=rules.perplexity.output.tokens,
@@ -148,7 +157,17 @@ rule gguf_perplexity:
 rule write_modelfile:
     input:
         script="scripts/write_modelfile.py",
-        library=library("errors", "files", "modelfile", "plain_templates", "progress", "prompts", "tokenizer_files"),
+        library=library(
+            "errors",
+            "files",
+            "model_folder",
+            "modelfile",
+            "plain_templates",
+            "progress",
+            "prompts",
+            "safetensors_header",
+            "tokenizer_files",
+        ),
         after=once_split,
         adapter=exported_adapter,
         model=f"{{results}}/{{lang}}/{{variant}}export/gguf/{EXPORT['gguf'][0]}.gguf",

@@ -24,7 +24,7 @@ class Generation(Engine):
 
     ROUTE = "multilingual"
     ENVIRONMENT = "generation"
-    USES = ("causal", "prompts", "tokenizer_files")
+    USES = ("causal", "model_folder", "prompts", "safetensors_header", "tokenizer_files")
     RETRIES = True
     limit = 250
     # The class of transformers that loads the model, and the side on which batches are padded.
