@@ -68,9 +68,10 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
         from transformers import AutoModelForCausalLM
 
         with loading(model, "cannot be loaded as a causal language model"):
-            loaded = AutoModelForCausalLM.from_pretrained(
-                model, dtype="auto", use_safetensors=True, trust_remote_code=False
+            loaded, account = AutoModelForCausalLM.from_pretrained(
+                model, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
+        causal.check_complete(model, account)
         data = [torch.tensor([piece]) for piece in pieces]
         try:
             rounding = AutoRound(

@@ -110,7 +110,7 @@ def load_base(
         raise OwnError(
             f"{folder}: out of memory while it is loaded; take a larger machine, or set tuning.quantization to nf4"
         ) from None
-    _check_complete(folder, account)
+    check_complete(folder, account)
     if quantization == "nf4":
         _keep_gradients(model)
     return model
@@ -129,11 +129,11 @@ def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
             device_map="auto",
             output_loading_info=True,
         )
-    _check_complete(folder, account)
+    check_complete(folder, account)
     return model
 
 
-def _check_complete(folder: Path, account: Mapping[str, Any]) -> None:
+def check_complete(folder: Path, account: Mapping[str, Any]) -> None:
     """Raise UserError where transformers' account of what it has loaded tells of weights that the files lack."""
     if missing := sorted(account["missing_keys"]):
         raise UserError(f"{folder}: damaged, or of no causal language model: {missing[0]} is missing")

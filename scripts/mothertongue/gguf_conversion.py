@@ -32,13 +32,13 @@ def convert_model(folder: Path, name: str, output: Path) -> None:
     """
     # Of a folder without any the converter makes a file of no tensors.
     weights_of(folder)
-    model_folder.check(folder)
+    _check_folder(folder)
     _convert("convert_hf_to_gguf.py", str(folder), folder, "--model-name", name, "--outfile", output)
 
 
 def check_model(folder: Path) -> None:
     """Raise what `convert_model` would, of a model folder that has no adapter in it yet. Nothing is written."""
-    model_folder.check(folder)
+    _check_folder(folder)
     _convert("convert_hf_to_gguf.py", str(folder), folder, "--dry-run")
 
 
@@ -53,6 +53,12 @@ def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
 def check_adapter(adapter: Path, base: Path) -> None:
     """Raise what `convert_adapter` would, of an adapter that stands for all of its base model's. Nothing is written."""
     _convert_adapter(adapter, base, f"an adapter of {base}", "--dry-run")
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise UserError naming the file that is damaged, of which the converter would say what Python says."""
+    model_folder.check(folder)
+    model_folder.check_objects(folder)
 
 
 def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Path) -> None:

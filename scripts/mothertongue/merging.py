@@ -1,6 +1,7 @@
 """An adapter folded into its base model: a model of its own, written shard by shard in the base model's own numbers."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,6 +51,8 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     shapes = {name: entry.shape for file in files for name, entry in file.entries.items()}
     found = places(model, shapes)
     parameters = dict(model.named_parameters())
+    if damaged := _damaged(model, found, shapes):
+        raise UserError(f"{base}: its weight '{damaged}' is missing, or of another shape than config.json says")
     changes = read_lora(adapter, list(parameters))
     if unfit := _unfit(changes, parameters, found, shapes):
         raise UserError(f"{base}: has no weight '{unfit}' that the adapter {adapter} can be merged into")
@@ -84,6 +87,22 @@ def _stop_at(stop: int, folder: Path) -> None:
     if not all(isinstance(token, int) for token in known):
         raise UserError(f"{path.name}, config.json: eos_token_id is no token's number; the base model is damaged")
     write_json(path, settings | {"eos_token_id": [stop, *(token for token in known if token != stop)]})
+
+
+def _damaged(model: Any, found: Mapping[str, Place], shapes: Mapping[str, Sequence[int]]) -> str | None:
+    """A weight that a model's files have in another shape than the model, or have not; one that is computed counts."""
+    parameters = dict(model.named_parameters())
+    parts = Counter(place.parameter for place in found.values())
+    for name, place in found.items():
+        weight = parameters.get(place.parameter)
+        # Of a stack, each of its parts has rows of some of it.
+        if weight is not None and parts[place.parameter] == 1 and list(weight.shape) != list(shapes[name]):
+            return name
+    if len(found) < len(shapes):
+        return None
+    ignored = [*(model._keys_to_ignore_on_load_missing or ()), *map(re.escape, model.all_tied_weights_keys)]
+    lacking = (name for name in parameters if name not in parts and not any(re.search(one, name) for one in ignored))
+    return next(lacking, None)
 
 
 def _unfit(

@@ -92,6 +92,14 @@ def check(folder: Path) -> dict[str, Any]:
     entries = _entries(folder)
     if entries and (most := max(_layers(config), default=0)) > max(len(entries), _LAYERS_WITHOUT_WEIGHTS):
         raise UserError(f"{folder / CONFIG}: says {most:,} layers, and its weight files have {len(entries):,} tensors")
+    # The embeddings have so many rows and columns; what is packed has up to 16 times as many.
+    longest = max((max(entry.shape, default=0) for entry in entries.values()), default=0)
+    for key in ("hidden_size", "vocab_size"):
+        if longest and (config.get(key) or 0) > _PACKED * longest:
+            raise UserError(
+                f"{folder / CONFIG}: {key} is {config[key]:,}, and no tensor in its weight files is longer than"
+                f" {longest:,}"
+            )
     return config
 
 
