@@ -51,11 +51,11 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     shapes = {name: entry.shape for file in files for name, entry in file.entries.items()}
     found = places(model, shapes)
     parameters = dict(model.named_parameters())
-    if damaged := _damaged(model, found, shapes):
-        raise UserError(f"{base}: its weight '{damaged}' is missing, or of another shape than config.json says")
     changes = read_lora(adapter, list(parameters))
     if unfit := _unfit(changes, parameters, found, shapes):
         raise UserError(f"{base}: has no weight '{unfit}' that the adapter {adapter} can be merged into")
+    if damaged := _damaged(model, found, shapes):
+        raise UserError(f"{base}: its weight '{damaged}' is missing, or of another shape than config.json says")
     linear = {f"{layer.name}.weight" for layer in linear_layers(model)} if merge_base == DEQUANTIZED else set()
     quantised = {name for name, place in found.items() if place.parameter in linear}
     changed = {name for name, place in found.items() if place.parameter in changes}
