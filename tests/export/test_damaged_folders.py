@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tiny_translation import save_marian
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mothertongue import errors, messages
+from mothertongue import errors, messages, tokenizer_files
 from mothertongue.files import read_json, write_json, write_jsonl
 
 TUNING = json.dumps(yaml.safe_load(Path("config/config.yaml").read_text())["tuning"])
@@ -209,7 +209,7 @@ def inputs(place):
     more = {"source_text": "?", "route": "direct", "model": "m", "status": "translated", "reasons": [], "score": None}
     table = pa.Table.from_pylist([one | more | {"lang": "pt"} for one in rows], schema=messages.TRANSLATED)
     messages.write(table, place / "dataset.parquet")
-    (place / "prompts").write_text("Olá?\n", encoding="utf-8")
+    (place / "prompts").write_text("Olá?\nOnde fica a casa vermelha?\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -277,3 +277,21 @@ def test_a_damaged_folder_is_said_in_one_line(place, tmp_path, program):
             for left in [copy, *tmp_path.glob("*output*")]:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("program", ["chat", "evaluate", "merge", "perplexity"])
+def test_a_padding_token_behind_the_embeddings_does_no_harm(place, tmp_path, program):
+    """Many tokenizers have one that was added to them alone; adapters of such models may have it, too."""
+    whole = tokenizer_files.load(place / "base")
+    whole.add_special_tokens({"pad_token": "<behind>"})
+    for folder in ("base", "adapter"):
+        shutil.copytree(place / folder, tmp_path / folder)
+        for path in (tmp_path / folder).glob("tokenizer*"):
+            path.unlink()
+        whole.save_pretrained(tmp_path / folder)
+        assert tokenizer_files.load(tmp_path / folder).pad_token == "<behind>"
+    assert ended("tune", place, tmp_path / "tuned", base=tmp_path / "base") is None
+    for adapter in ("tuned", "adapter"):
+        folders = {"adapter": tmp_path / adapter, "base": tmp_path / "base"}
+        assert ended(program, place, tmp_path / f"{adapter}.out", **folders) is None
+    assert tokenizer_files.load(tmp_path / "tuned").pad_token == whole.eos_token
