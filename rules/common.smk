@@ -118,18 +118,8 @@ TRANSLATION_ENVIRONMENT = min(engines.find(engine).ENVIRONMENT for engine in ENG
 
 def engine_modules(*names):
     """The library modules that fetch models for engines and run them."""
-    shared = [
-        "engine",
-        "engines/__init__",
-        "errors",
-        "fetching",
-        "files",
-        "hub",
-        "model_files",
-        "progress",
-        "references",
-        "tables",
-    ]
+    shared = """engine engines/__init__ errors fetching files front_matter hub model_files progress references
+        tables""".split()
     return list(dict.fromkeys([*(module for name in names for module in engines.modules(name)), *shared]))
 
 

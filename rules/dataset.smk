@@ -12,6 +12,7 @@ rule combine:
             "errors",
             "fetching",
             "files",
+            "front_matter",
             "hub",
             "language_id",
             "languages",
@@ -92,9 +93,11 @@ rule threads:
             "files",
             "messages",
             "model_files",
+            "model_folder",
             "progress",
             "prompts",
             "rendering",
+            "safetensors_header",
             "threads_file",
             "trees",
             "turns",
@@ -136,7 +139,16 @@ rule threads:
 rule preferences:
     input:
         script="scripts/preferences.py",
-        library=library("errors", "files", "messages", "preferences", "preferences_file", "progress", "trees", "turns"),
+        library=library(
+            "errors",
+            "files",
+            "messages",
+            "preferences",
+            "preferences_file",
+            "progress",
+            "trees",
+            "turns",
+        ),
         # Before `after`, which can wait for split: a scope without preferences is refused before anything runs.
         dataset=dataset_of_all_messages,
         after=once_split,

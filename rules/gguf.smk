@@ -9,12 +9,12 @@ rule check_conversion:
             "errors",
             "files",
             "gguf_conversion",
-            "linear_layers",
             "model_files",
+            "model_folder",
             "progress",
+            "safetensors_header",
             "trial_adapter",
             "weight_files",
-            "weight_names",
         ),
         base_model=exported_base_model,
     output:
@@ -51,7 +51,15 @@ rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
         library=library(
-            "child_program", "errors", "files", "gguf_conversion", "model_files", "progress", "weight_files"
+            "child_program",
+            "errors",
+            "files",
+            "gguf_conversion",
+            "model_files",
+            "model_folder",
+            "progress",
+            "safetensors_header",
+            "weight_files",
         ),
         after=once_split,
         conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
@@ -90,7 +98,15 @@ rule convert_to_gguf:
 rule quantize:
     input:
         script="scripts/quantize.py",
-        library=library("arguments", "child_program", "errors", "files", "gguf_quantization", "progress"),
+        library=library(
+            "arguments",
+            "child_program",
+            "errors",
+            "files",
+            "gguf_header",
+            "gguf_quantization",
+            "progress",
+        ),
         after=once_split,
         shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
         model="{results}/{lang}/{variant}export/gguf/f16.gguf",
@@ -124,7 +140,14 @@ rule quantize:
 rule gguf_perplexity:
     input:
         script="scripts/gguf_perplexity.py",
-        library=library("arguments", "errors", "files", "gguf_perplexity", "progress"),
+        library=library(
+            "arguments",
+            "errors",
+            "files",
+            "gguf_header",
+            "gguf_perplexity",
+            "progress",
+        ),
         after=once_split,
         model="{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
         tokens=rules.perplexity.output.tokens,
@@ -162,11 +185,13 @@ rule write_modelfile:
             "errors",
             "files",
             "model_files",
+            "model_folder",
             "modelfile",
             "plain_templates",
             "progress",
             "prompts",
             "rendering",
+            "safetensors_header",
             "tokenizer_files",
         ),
         after=once_split,

@@ -87,7 +87,16 @@ rule summary:
     input:
         unpack(built),
         script="scripts/summary.py",
-        library=library("errors", "files", "languages", "measured", "pages", "progress", "sides", "summary_page"),
+        library=library(
+            "errors",
+            "files",
+            "languages",
+            "measured",
+            "pages",
+            "progress",
+            "sides",
+            "summary_page",
+        ),
         page=expand("report/{file}", file=("summary.html", "page.html", "macros.html", "style.css")),
         languages="config/languages.tsv",
     output:

@@ -4,7 +4,16 @@
 rule fetch:
     input:
         script="scripts/fetch.py",
-        library=library("errors", "files", "hub", "languages", "messages", "progress", "source", "source_files"),
+        library=library(
+            "errors",
+            "files",
+            "hub",
+            "languages",
+            "messages",
+            "progress",
+            "source",
+            "source_files",
+        ),
         files=list(SOURCE_FILES.values()),
     output:
         messages="{results}/source/messages.parquet",
@@ -43,7 +52,14 @@ rule fetch:
 checkpoint split:
     input:
         script="scripts/split.py",
-        library=library("dataset", "errors", "files", "messages", "progress", "trees"),
+        library=library(
+            "dataset",
+            "errors",
+            "files",
+            "messages",
+            "progress",
+            "trees",
+        ),
         messages=rules.fetch.output.messages,
     output:
         shards=expand("{{results}}/source/shards/{shard}.parquet", shard=SHARD_NAMES),

@@ -11,7 +11,8 @@ from pathlib import Path
 from mothertongue import fetching, gpus, merged_model
 from mothertongue.arguments import natural, positive
 from mothertongue.errors import run
-from mothertongue.files import read_json, whole_folder
+from mothertongue.files import whole_folder
+from mothertongue.model_folder import read_training
 from mothertongue.progress import say
 from mothertongue.threads_file import read_threads
 
@@ -38,8 +39,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    threads, merged = read_threads(arguments.threads), fetching.read_record(arguments.model)
-    record = read_json(arguments.adapter / "training.json")
+    threads, merged = read_threads(arguments.threads), fetching.read_record(arguments.model, "merge_base")
+    record = read_training(arguments.adapter, *merged_model.NEEDED)
     gpus.claim(arguments.gpus)
 
     from mothertongue import calibration

@@ -12,9 +12,10 @@ from pathlib import Path
 from mothertongue import gpus, held_out
 from mothertongue.arguments import add_quantization, natural, positive
 from mothertongue.errors import run
-from mothertongue.files import read_json, read_jsonl, read_lines, whole_file, write_json, write_jsonl
+from mothertongue.files import read_jsonl, read_lines, whole_file, write_json, write_jsonl
 from mothertongue.intervals import Bootstrap
 from mothertongue.messages import TRANSLATED, read
+from mothertongue.model_folder import read_training
 from mothertongue.progress import say
 from mothertongue.sides import of_models
 from mothertongue.threads_file import read_threads
@@ -54,6 +55,7 @@ def main() -> None:
     train = read_threads(arguments.train_threads, named=True)
     preferences = read_jsonl(arguments.train_preferences, prompt=list) if arguments.train_preferences else []
     lines = read_lines(arguments.prompts) if arguments.prompts else []
+    training = read_training(arguments.adapter, "training")["training"]
     gpus.claim(arguments.gpus)
 
     from mothertongue import answers, evaluated, evaluation, evaluation_plots, likelihood, metrics, training_plot
@@ -96,7 +98,7 @@ def main() -> None:
         with whole_file(arguments.output / f"{plot}.svg") as partial:
             evaluation_plots.draw(plot, measured, arguments.name, partial)
     with whole_file(arguments.output / "training.svg") as partial:
-        training_plot.plot(read_json(arguments.adapter / "training.json")["training"], arguments.name, partial)
+        training_plot.plot(training, arguments.name, partial)
     for line in metrics.lines(measured):
         say(f"evaluate: {line}")
 

@@ -7,6 +7,7 @@ from mothertongue import export_card
 from mothertongue.errors import run
 from mothertongue.fetching import read_record
 from mothertongue.files import read_json, whole_file
+from mothertongue.model_folder import read_training
 from mothertongue.progress import say
 
 
@@ -30,7 +31,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     folder = arguments.folder
-    measured, merge_base = read_json(folder / "perplexity/models.json"), read_record(folder / "merged")["merge_base"]
+    measured, merge_base = (
+        read_json(folder / "perplexity/models.json"),
+        read_record(folder / "merged", "merge_base")["merge_base"],
+    )
 
     def lost(form: str) -> float | None:
         return read_json(folder / f"perplexity/{form}.json")["perplexity"]
@@ -42,7 +46,7 @@ def main() -> None:
     read = read_json(folder / f"perplexity/{Path(models[0]).stem}.json")
     for form in arguments.packed:
         files |= dict.fromkeys(export_card.weights(folder, form), lost(form))
-    record = read_json(arguments.adapter / "training.json")
+    record = read_training(arguments.adapter, *export_card.NEEDED)
     with whole_file(arguments.output) as partial:
         exported = export_card.exported(folder, files)
         text = export_card.card(

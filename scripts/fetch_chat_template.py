@@ -10,7 +10,7 @@ from mothertongue import chat_templates, fetching, model_lock
 from mothertongue.errors import run
 from mothertongue.files import whole_folder, write_json
 from mothertongue.progress import say
-from mothertongue.prompts import CHOICE, end_of_turn
+from mothertongue.prompts import CHOICE, check_rows, end_of_turn
 from mothertongue.references import FORMS, parse
 
 
@@ -36,9 +36,12 @@ def main() -> None:
     reference = model_lock.pin(arguments.lock, parse(arguments.model))
     with tempfile.TemporaryDirectory() as scratch:
         resolved = fetching.bring(reference, Path(scratch), weights=())
-        tokenizer = chat_templates.load_tokenizer(Path(scratch))
+        with fetching.naming(reference, Path(scratch)):
+            tokenizer = chat_templates.load_tokenizer(Path(scratch))
+            known = chat_templates.known_tokens(Path(scratch))
     own = chat_templates.own_template(tokenizer)
     choice = chat_templates.choose(own, arguments.templates, arguments.prompt_format == "tokenizer")
+    check_rows(choice.template, tokenizer, known)
     end_of_turn(choice.template, tokenizer)  # refuses a template whose end of turn is no token of this model
     added = {i: {"content": t.content, "special": t.special} for i, t in tokenizer.added_tokens_decoder.items()}
     with whole_folder(arguments.output) as folder:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mothertongue import fetching, merged_model
 from mothertongue.errors import run
-from mothertongue.files import read_json, whole_folder
+from mothertongue.files import whole_folder
+from mothertongue.model_folder import read_training
 from mothertongue.progress import say
 
 
@@ -30,7 +31,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    record, base = read_json(arguments.adapter / "training.json"), fetching.read_record(arguments.base_model)
+    record = read_training(arguments.adapter, *merged_model.NEEDED, "settings.quantization", "settings.dtype", "dtype")
+    base = fetching.read_record(arguments.base_model)
     merged_model.check(record, arguments.merge_base)
 
     from mothertongue import merging

@@ -125,19 +125,22 @@ def main() -> None:
     base = fetching.base_entry(arguments.base_model, arguments.output)
     model_files.check_base(arguments.base_model)
 
-    from mothertongue import causal, checkpoints, tokenizer_files, training_data, tuning
+    from mothertongue import causal, checkpoints, model_folder, tokenizer_files, training_data, tuning
 
     tuning.compute_with(arguments.cpu_threads)
     rows = training_data.read_some(arguments.method, arguments.data)
     held_out = training_data.read(arguments.method, arguments.validation) if arguments.validation else []
     settings = tuning.Settings(**{name: getattr(arguments, name) for name in tuning.Settings.__annotations__})
-    tokenizer = tokenizer_files.load(arguments.base_model)
-    template = training_data.template_for(arguments.template, tokenizer)
+    known = model_folder.embedding_rows(arguments.base_model)
+    tokenizer = tokenizer_files.load(arguments.base_model, known)
+    template = training_data.template_for(arguments.template, tokenizer, known)
     train, validation = (
         training_data.tokenize(some, template, tokenizer, settings.method, settings.max_length, arguments.too_long)
         for some in (rows, held_out)
     )
     training_data.check_some(train, settings.method)
+    for some in (train, validation):
+        training_data.check_tokens(some, known, tokenizer)
     say(f"tune: chat template: {template.name}")
     say(f"tune: {train}")
     tuning.check(settings, train.data, validation.data, arguments.fsdp is not None)

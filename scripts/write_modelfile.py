@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mothertongue import prompts
 from mothertongue.errors import run
-from mothertongue.files import read_json, whole_file
+from mothertongue.files import whole_file
+from mothertongue.model_folder import read_training
 from mothertongue.modelfile import UNTRANSLATED, for_ollama, modelfile
 from mothertongue.progress import say
 
@@ -24,7 +25,7 @@ def main() -> None:
     from mothertongue import tokenizer_files
 
     tokenizer, template = tokenizer_files.load_with_template(arguments.adapter)
-    system_prompt = read_json(arguments.adapter / "training.json")["system_prompt"]
+    system_prompt = read_training(arguments.adapter, "system_prompt")["system_prompt"]
     translated, system_prompt = for_ollama(template, tokenizer, system_prompt)
     end = tokenizer.convert_ids_to_tokens(prompts.end_of_turn(template, tokenizer))
     with whole_file(arguments.output) as partial:

@@ -14,8 +14,9 @@ import torch
 
 from mothertongue import causal, model_files, packed_format, prompts, tokenizer_files
 from mothertongue.errors import OwnError, UserError
-from mothertongue.files import copy_files, read_json, write_json
+from mothertongue.files import copy_files, read_object, write_json
 from mothertongue.linear_layers import packed_layers
+from mothertongue.model_folder import embedding_rows, loading
 from mothertongue.progress import say
 from mothertongue.weight_files import weights_of
 
@@ -38,7 +39,7 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count
     if window < length:
         say(f"calibrate: pieces of {window:,} tokens, which the model reads at most, not {length:,}")
         length = window
-    tokenizer, template = tokenizer_files.load_with_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(model))
     tokens: list[int] = []
     drawn = random.Random(1).sample(threads, len(threads))
     for _, encoded in prompts.encode_known(drawn, template, tokenizer):
@@ -58,7 +59,6 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
     suit `pieces` best. Returns the number of weights that share a scale. Raises UserError where the model cannot be
     packed.
     """
-    # What transformers says of a folder without any is a traceback.
     weights_of(model)
     size = packed_format.group_size(packed_layers(model, form), form, model)
     scheme = {"bits": 4, "group_size": size, "sym": _SYMMETRIC[form], "data_type": "int"}
@@ -68,15 +68,23 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
         from auto_round import AutoRound
         from transformers import AutoModelForCausalLM
 
+        with loading(model, "cannot be loaded as a causal language model"):
+            loaded, account = AutoModelForCausalLM.from_pretrained(
+                model, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+        causal.check_complete(model, account)
         data = [torch.tensor([piece]) for piece in pieces]
         try:
             # It would run a model's own code, and copy it.
             with model_files.plain(model) as plain:
+                with loading(model, "cannot be loaded as a causal language model"):
+                    loaded, account = AutoModelForCausalLM.from_pretrained(
+                        plain, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
+                    )
+                causal.check_complete(model, account)
                 rounding = AutoRound(
-                    AutoModelForCausalLM.from_pretrained(
-                        plain, dtype="auto", use_safetensors=True, trust_remote_code=False
-                    ),
-                    tokenizer=tokenizer_files.load(plain),
+                    loaded,
+                    tokenizer=tokenizer_files.load(plain, embedding_rows(model)),
                     scheme=scheme,
                     dataset=[{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in data],
                     seqlen=len(pieces[0]),
@@ -103,7 +111,7 @@ def _describe(model: Path, folder: Path) -> None:
     AutoRound's own has the positions' base frequency (RoPE) as transformers 5 alone reads it, others would compute with
     another; and it names float16 to compute in, which is too narrow for Gemma, where bfloat16 is the model's own.
     """
-    own, packed = read_json(model / "config.json"), read_json(folder / "config.json")
+    own, packed = read_object(model / "config.json"), read_object(folder / "config.json")
     dtype = "bfloat16" if "bfloat16" in (own.get("dtype"), own.get("torch_dtype")) else packed["dtype"]
     weights = {"quantization_config": packed["quantization_config"], "dtype": dtype, "torch_dtype": dtype}
     write_json(folder / "config.json", own | weights)

@@ -9,7 +9,6 @@ import yaml
 
 from mothertongue.plain_text import one_line
 
-_HEADER = re.compile(r"---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)
 # Where Markdown, HTML or GitHub's mathematics may begin or end, in a table too; an underscore in a word is one. At the
 # beginning also what makes a list, a rule or a heading; then addresses, which become links by themselves.
 _MARK = re.compile(
@@ -30,16 +29,6 @@ def header(values: Mapping[str, Any]) -> list[str]:
 def languages(lang: str) -> dict[str, list[str]]:
     """A language in a header: the hub takes codes of two or three letters, and longer ones beside them."""
     return {"language": [lang.partition("-")[0]], "language_bcp47": [lang] if "-" in lang else []}
-
-
-def read_header(text: str) -> dict[str, Any]:
-    """The values of a card's header; none where it has no header, or one that is not YAML."""
-    found = _HEADER.match(text)
-    try:
-        values = yaml.safe_load(found[1]) if found else None
-    except yaml.YAMLError:
-        return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _in_one_line(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
-    AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
     GenerationConfig,
@@ -22,7 +21,7 @@ from transformers.utils import logging
 
 from mothertongue import model_files
 from mothertongue.errors import OwnError, UserError
-from mothertongue.files import read_json
+from mothertongue.model_folder import check_adapter, load_config, loading, read_training, skeleton
 
 logging.disable_progress_bar()
 # It warns of kernels that are not installed, wherever it is imported.
@@ -80,10 +79,11 @@ def load_base(
 
     `sharded` leaves it where it is loaded, for FSDP to share it out; the 4-bit weights are then stored as FSDP can take
     them apart. `spread` lays on the CPU what the GPU does not hold, which is slow. Safetensors only, no remote code.
-    Raises UserError where it cannot be loaded.
+    Raises UserError where it cannot be loaded, or its files lack weights, which transformers would draw by chance.
     """
     model_files.check_base(folder)
     compute = as_dtype(dtype)
+    skeleton(folder)  # refuses what would take far more memory than the files have bytes
     if device() == "cuda":
         torch.cuda.set_device(_place())
     settings = None
@@ -98,20 +98,21 @@ def load_base(
     elif quantization == "int8":
         settings = BitsAndBytesConfig(load_in_8bit=True)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=compute,
-            quantization_config=settings,
-            use_safetensors=True,
-            trust_remote_code=False,
-            device_map=None if sharded else "auto" if spread else {"": _place()},
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from None
+        with loading(folder, "cannot be loaded as a causal language model"):
+            model, account = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=compute,
+                quantization_config=settings,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                device_map=None if sharded else "auto" if spread else {"": _place()},
+            )
     except (torch.OutOfMemoryError, MemoryError):
         raise OwnError(
             f"{folder}: out of memory while it is loaded; take a larger machine, or set tuning.quantization to nf4"
         ) from None
+    check_complete(folder, account)
     if quantization == "nf4":
         _keep_gradients(model)
     return model
@@ -120,20 +121,26 @@ def load_base(
 def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
     """The model of a folder's configuration with other weights, unquantised. Raises UserError where they do not fit."""
     model_files.check_base(folder)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = load_config(folder)
     del config.quantization_config
-    model, account = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
-        None,
-        config=config,
-        state_dict=weights,
-        trust_remote_code=False,
-        dtype=compute_dtype(),
-        device_map="auto",
-        output_loading_info=True,
-    )
+    with loading(folder, "cannot be loaded as a causal language model"):
+        model, account = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
+            None,
+            config=config,
+            state_dict=weights,
+            trust_remote_code=False,
+            dtype=compute_dtype(),
+            device_map="auto",
+            output_loading_info=True,
+        )
+    check_complete(folder, account)
+    return model
+
+
+def check_complete(folder: Path, account: Mapping[str, Any]) -> None:
+    """Raise UserError where transformers' account of what it has loaded tells of weights that the files lack."""
     if missing := sorted(account["missing_keys"]):
         raise UserError(f"{folder}: damaged, or of no causal language model: {missing[0]} is missing")
-    return model
 
 
 def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
@@ -143,20 +150,24 @@ def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
     """
     from peft import PeftModel
 
-    model_files.check_adapter(adapter)
-    try:
+    with _adapting(adapter):
         return PeftModel.from_pretrained(model, adapter, is_trainable=trainable, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{adapter}: cannot be loaded on this base model: {error}") from None
 
 
 def add_adapter(model: Any, adapter: Path, name: str) -> None:
     """Load a second adapter beside the first, to answer as (see `speaking_as`). Raises UserError where it is none."""
-    model_files.check_adapter(adapter)
-    try:
+    with _adapting(adapter):
         model.load_adapter(adapter, adapter_name=name)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{adapter}: cannot be loaded on this base model: {error}") from None
+
+
+@contextmanager
+def _adapting(adapter: Path) -> Iterator[None]:
+    """A context in which PEFT loads an adapter folder: what is damaged, or lacks weights, raises UserError."""
+    check_adapter(adapter)
+    with loading(adapter, "cannot be loaded on this base model"), warnings.catch_warnings():
+        # What PEFT finds no weights for it leaves at its beginning, with no more than this.
+        warnings.filterwarnings("error", message="Found missing adapter keys")
+        yield
 
 
 @contextmanager
@@ -179,10 +190,9 @@ def base_of(adapter: Path, given: Path | None = None) -> Path:
 
     Raises UserError where the folder is no adapter or its base is not to be found.
     """
-    record = adapter / "training.json"
-    if not (adapter / "adapter_config.json").is_file() or not record.is_file():
-        raise UserError(f"{adapter}: not an adapter folder (adapter_config.json or training.json is missing)")
-    recorded = read_json(record)["base_model"]
+    if not (adapter / "adapter_config.json").is_file():
+        raise UserError(f"{adapter}: not an adapter folder (adapter_config.json is missing)")
+    recorded = read_training(adapter, "base_model.reference", "base_model.folder")["base_model"]
     candidates = [given] if given else [adapter.resolve() / recorded["folder"], Path(recorded["reference"])]
     for folder in candidates:
         if (folder / "config.json").is_file():
@@ -199,9 +209,8 @@ def window(model: Any) -> int | None:
 
 
 def window_of(folder: Path) -> int | None:
-    """The same of a model that is not loaded. Raises UserError where there is no such folder."""
-    model_files.check(folder)
-    return _window(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    """The same of a model that is not loaded. Raises UserError where there is no such model."""
+    return _window(load_config(folder))
 
 
 def _window(config: Any) -> int | None:
@@ -226,6 +235,8 @@ def generate(
     """
     answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
     ends = {stop, tokenizer.eos_token_id}
+    for prompt in prompts:
+        _check_known(model, prompt)
     limits = [_limit(model, prompt, decoding) for prompt in prompts]
     waiting = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     while waiting:
@@ -266,6 +277,7 @@ def generate(
 @torch.inference_mode()
 def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding) -> str:
     """Answer one tokenized prompt, printing the words to stdout as they come; returns the answer (see `generate`)."""
+    _check_known(model, prompt)
     ids = torch.tensor([prompt], device=model.device)
     streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     with _plain(model):
@@ -289,6 +301,7 @@ def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int])
     positions = [i - 1 for i, label in enumerate(labels) if label >= 0 and i > 0]
     if not positions:
         return 0.0
+    _check_known(model, input_ids)
     ids = torch.tensor([input_ids], device=model.device)
     try:
         logits = model(input_ids=ids, logits_to_keep=torch.tensor(positions, device=model.device)).logits[0].float()
@@ -298,6 +311,16 @@ def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int])
         ) from None
     targets = torch.tensor([labels[i + 1] for i in positions], device=model.device)
     return torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
+
+
+def _check_known(model: Any, ids: Sequence[int]) -> None:
+    """Raise UserError where a text has a token for which the embeddings have no row."""
+    highest, rows = max(ids, default=0), model.get_input_embeddings().weight.shape[0]
+    if highest >= rows:
+        raise UserError(
+            f"a text has the token number {highest:,}, and the model's embeddings have {rows:,} rows; its tokenizer"
+            " belongs to another model"
+        )
 
 
 def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 from mothertongue import fetching, model_files
 from mothertongue.errors import UserError
 from mothertongue.files import read_json, write_json
+from mothertongue.gguf_header import check_gguf
+from mothertongue.model_folder import check, check_config, loading
 from mothertongue.references import Reference
 
 
@@ -19,12 +21,15 @@ def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
     if reference.text.endswith(".gguf"):
         with tempfile.TemporaryDirectory() as scratch:
             resolved = fetching.bring(reference, Path(scratch))
-            _convert(next(Path(scratch).glob("*.gguf")), folder)
+            with fetching.naming(reference, Path(scratch)):
+                _convert(next(Path(scratch).glob("*.gguf")), folder)
         fetching.write_record(folder, reference, resolved)
     else:
         fetching.fetch(reference, folder, kept)
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"'{reference.text}': no weights in safetensors or GGUF; other formats are not loaded")
+    with fetching.naming(reference, folder):
+        check(folder)
 
 
 def check_base(reference: Reference) -> None:
@@ -32,11 +37,14 @@ def check_base(reference: Reference) -> None:
 
     It comes in less than 16 bits, or transformers does not know it. A GGUF file's weights are dequantised.
     """
-    configuration = {} if reference.text.endswith(".gguf") else fetching.configuration(reference)
-    if not model_files.known_type(configuration):
-        why = model_files.NEEDS_CODE if "auto_map" in configuration else "transformers does not know such models"
-        raise UserError(f"'{reference.text}' (model_type {configuration['model_type']}): {why}")
-    if settings := configuration.get("quantization_config"):
+    if reference.text.endswith(".gguf"):
+        return
+    config = fetching.configuration(reference)
+    check_config(config, f"'{reference.text}': config.json")
+    if not model_files.known_type(config):
+        why = model_files.NEEDS_CODE if "auto_map" in config else "transformers does not know such models"
+        raise UserError(f"'{reference.text}' (model_type {config['model_type']}): {why}")
+    if settings := config.get("quantization_config"):
         raise UserError(
             f"'{reference.text}': its weights come quantised ({settings.get('quant_method', 'config.json says so')}), "
             "and no adapter can be merged into those; name the model in 16 bits that they were made of, and for QLoRA "
@@ -57,13 +65,14 @@ def _convert(file: Path, folder: Path) -> None:
 
     logging.disable_progress_bar()
     dequantised = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, trust_remote_code=False, **dequantised
+    check_gguf(file)
+    with loading(file, "cannot be loaded as a GGUF model"):
+        model, account = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, trust_remote_code=False, output_loading_info=True, **dequantised
         )
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise UserError(f"{file.name}: cannot be loaded as a GGUF model: {error}") from None
+    if missing := sorted(account["missing_keys"]):
+        raise UserError(f"{file}: damaged, or of no causal language model: {missing[0]} is missing")
     model.save_pretrained(folder)
     tokenizer_files.save(tokenizer, folder)
     path = folder / "config.json"

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mothertongue import model_files
 from mothertongue.errors import UserError
+from mothertongue.gguf_header import check_gguf
+from mothertongue.model_folder import CONFIG, check_tokenizer, loading, read_config
 from mothertongue.prompts import FORMATS, Template, read_template, with_tokens_of
 
 # The template of ours for models whose own template, or tokenizer, has all of these strings; the first that fits.
@@ -41,13 +42,21 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a model folder, or of the GGUF file in it. Raises UserError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
-    model_files.check(folder)
-    gguf = next(folder.glob("*.gguf"), None)
-    try:
-        given = {"gguf_file": gguf.name} if gguf else {}
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **given)
-    except (OSError, ValueError, KeyError, NotImplementedError) as error:
-        raise UserError(f"its tokenizer cannot be loaded: {error}") from None
+    check_tokenizer(folder)
+    if gguf := next(folder.glob("*.gguf"), None):
+        check_gguf(gguf)
+    with loading(folder, "its tokenizer cannot be loaded"):
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, **({"gguf_file": gguf.name} if gguf else {})
+        )
+
+
+def known_tokens(folder: Path) -> int | None:
+    """How many tokens a model knows, by its config.json; None where it has none, or one that does not say."""
+    if not (folder / CONFIG).is_file():
+        return None
+    config = read_config(folder)
+    return config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
 
 
 def own_template(tokenizer: Any) -> Template:

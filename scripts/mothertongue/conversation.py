@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
+from mothertongue.model_folder import embedding_rows, read_training
 from mothertongue.progress import say
 
 
@@ -42,9 +42,9 @@ class Speaker:
         """
         logging.set_verbosity_error()
         folder = causal.base_of(adapter, base)
-        tokenizer, template = tokenizer_files.load_with_template(adapter)
+        tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(folder))
         if system_prompt is None:
-            system_prompt = read_json(adapter / "training.json")["system_prompt"]
+            system_prompt = read_training(adapter, "system_prompt")["system_prompt"]
         model = causal.load_base(folder, quantization)
         if not base_only:
             model = causal.with_adapter(model, adapter)

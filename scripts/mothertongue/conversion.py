@@ -2,13 +2,14 @@
 
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
+from mothertongue.model_folder import check, loading, skeleton
 
 # The model's own configuration, kept beside the converted weights.
 ORIGINAL = "original_config.json"
@@ -20,13 +21,13 @@ def convert(source: Path, folder: Path, model_type: str, tokenizer_files: Sequen
     The weights keep their precision; CTranslate2 quantises when it loads them. Raises UserError where the model is of
     another architecture than `model_type`, or a file is missing or damaged.
     """
-    config = read_json(source / "config.json")
-    found = config.get("model_type") if isinstance(config, dict) else None
+    found = check(source).get("model_type")
     if found != model_type:
         raise UserError(f"the model is a '{found}', and this engine runs '{model_type}' models; choose another")
     vocabularies = [name for name in tokenizer_files if (source / name).is_file()]
     if not vocabularies:
         raise UserError(f"the model has no SentencePiece file ({' or '.join(tokenizer_files)})")
+    skeleton(source, "AutoModelForSeq2SeqLM", "translation model")
     # The converter empties the folder that it writes to.
     converted = folder / "converted"
     _run_converter(source, converted)
@@ -54,32 +55,29 @@ def _run_converter(source: Path, folder: Path) -> None:
         def load_model(self, model_class: Any, path: str, **options: Any) -> Any:
             # A pickle is read as tensors only.
             options |= {"output_loading_info": True, "ignore_mismatched_sizes": True, "weights_only": True}
-            model, report = _load(
-                "weights", lambda: model_class.from_pretrained(path, trust_remote_code=False, **options)
-            )
+            with _loading(path, "weights"):
+                model, report = model_class.from_pretrained(path, trust_remote_code=False, **options)
             # transformers draws these at random, with no more than a warning.
             if lacking := sorted([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]):
                 raise ValueError(f"weights are missing or of another shape ({len(lacking)}, such as {lacking[0]})")
             return model
 
         def load_tokenizer(self, tokenizer_class: Any, path: str, **options: Any) -> Any:
-            return _load("tokenizer", lambda: tokenizer_class.from_pretrained(path, trust_remote_code=False, **options))
+            with _loading(path, "tokenizer"):
+                return tokenizer_class.from_pretrained(path, trust_remote_code=False, **options)
 
-    try:
+    with loading(source, "cannot convert the model"):
         Converter(str(source), trust_remote_code=False).convert(str(folder))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"cannot convert the model: {_first_line(error)}") from None
 
 
-def _load(what: str, load: Callable[[], Any]) -> Any:
-    """Load a part of a model. Raises UserError for whatever transformers raises, since damaged files raise anything."""
-    try:
-        return load()
-    except UnpicklingError:
-        raise UserError(f"cannot load the model's {what}: the pickle holds more than tensors, or is damaged") from None
-    except Exception as error:
-        problem = f"{type(error).__name__}: {_first_line(error)}"
-        raise UserError(f"cannot load the model's {what}: {problem}") from None
+@contextmanager
+def _loading(path: str, what: str) -> Iterator[None]:
+    """A context in which transformers loads a part of a model: see model_folder.loading."""
+    with loading(Path(path), f"cannot load the model's {what}"):
+        try:
+            yield
+        except UnpicklingError:
+            raise ValueError("the pickle holds more than tensors, or is damaged") from None
 
 
 def _register_marian() -> None:
@@ -138,7 +136,3 @@ def _register_t5() -> None:
 
 def _start_is_trained(decoder: Any) -> bool:
     return bool(decoder.embed_tokens.weight[decoder.config.decoder_start_token_id].any())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

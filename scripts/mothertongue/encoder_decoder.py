@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 from mothertongue import fetching
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
+from mothertongue.files import read_json, read_object
+from mothertongue.model_folder import check_config, loading
 from mothertongue.progress import Progress, say
 from mothertongue.references import Reference
 
@@ -50,7 +51,7 @@ class EncoderDecoder(Engine):
     """A model in CTranslate2's format with its SentencePiece vocabulary."""
 
     RETRIES = True
-    USES = ("conversion",)
+    USES = ("conversion", "model_folder", "safetensors_header")
     # What config.json calls the architecture, and the names of the SentencePiece files: one, or source and target.
     MODEL_TYPE: ClassVar[str]
     TOKENIZER_FILES: ClassVar[tuple[str, ...]] = ("sentencepiece.bpe.model",)
@@ -68,7 +69,7 @@ class EncoderDecoder(Engine):
             try:
                 convert(Path(hub), folder, cls.MODEL_TYPE, cls.TOKENIZER_FILES)
             except UserError as error:
-                message = str(error).replace(f"{hub}/", "").replace(hub, reference.text)
+                message = str(error).removeprefix(f"{hub}: ").replace(f"{hub}/", "").replace(hub, reference.text)
                 raise UserError(f"{reference.text}: {message}") from None
         fetching.write_record(folder, reference, resolved)
 
@@ -81,7 +82,7 @@ class EncoderDecoder(Engine):
             raise UserError(f"{model}: no converted model in it; make it with scripts/fetch_translation_model.py")
         self.settings = settings
         self.batch_tokens = settings.batch_tokens
-        self._positions = read_json(model / "original_config.json").get("max_position_embeddings") or 512
+        self._positions = _positions(model)
         try:
             self._source = SentencePieceProcessor(str(files[0]))
             self._target = SentencePieceProcessor(str(files[-1])) if len(files) > 1 else self._source
@@ -213,10 +214,8 @@ def _load(model: Path, settings: Settings) -> Any:
     else:
         _load_cublas()
         places = {"device": "cuda", "device_index": list(range(cuda))}
-    try:
+    with loading(model, "CTranslate2 cannot load it"):
         return ctranslate2.Translator(str(model), compute_type=settings.compute_type, **places)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"{model}: CTranslate2 cannot load it: {error}") from None
 
 
 def _load_cublas() -> None:
@@ -240,9 +239,23 @@ def _load_cublas() -> None:
             )
 
 
+def _positions(model: Path) -> int:
+    """The tokens that a converted model can read. Raises UserError where its configuration is damaged."""
+    path = model / "original_config.json"
+    config = read_object(path)
+    check_config(config, path)
+    return config.get("max_position_embeddings") or 512
+
+
 def _vocabulary(model: Path) -> set[str]:
-    """The tokens of a converted model, source and target."""
-    return {token for path in sorted(model.glob("*_vocabulary.json")) for token in read_json(path)}
+    """The tokens of a converted model, source and target. Raises UserError where a file of them is damaged."""
+    found: set[str] = set()
+    for path in sorted(model.glob("*_vocabulary.json")):
+        tokens = read_json(path)
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise UserError(f"{path}: no list of tokens; it is damaged, fetch the model again")
+        found |= set(tokens)
+    return found
 
 
 def _pieces(model: Any) -> set[str]:

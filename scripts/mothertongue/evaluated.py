@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import causal, tokenizer_files
-from mothertongue.files import read_json
+from mothertongue.model_folder import embedding_rows, read_training
 from mothertongue.prompts import Template
 
 
@@ -33,8 +33,8 @@ def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quant
     """
     base = causal.base_of(adapter, base_model)
     if quantization == "auto":
-        quantization = read_json(adapter / "training.json")["settings"]["quantization"]
-    tokenizer, template = tokenizer_files.load_with_template(adapter)
+        quantization = read_training(adapter, "settings.quantization")["settings"]["quantization"]
+    tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
     model = causal.with_adapter(causal.load_base(base, quantization), adapter)
     if sft_adapter:
         causal.add_adapter(model, sft_adapter, "sft")

@@ -11,6 +11,11 @@ from mothertongue.errors import UserError
 from mothertongue.fetching import RECORD, base_name
 from mothertongue.files import read_json, sha256
 
+# What is asked of an adapter's training.json.
+NEEDED = (
+    "system_prompt", "settings.method", "settings.lora_rank", "settings.dora", "base_model.reference",
+    "base_model.revision", "base_model.hub_id",
+)  # fmt: skip
 # The ranks that vLLM takes as --max-lora-rank.
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 # The share of tokens below which more than odd white space is read otherwise: control tokens, say.

@@ -6,29 +6,27 @@ The folder's `fetched.json` says what was resolved: reference, revision, licence
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mothertongue import hub, model_files
+from mothertongue import front_matter, hub, model_files
 from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums, read_json
+from mothertongue.files import folder_checksums, read_object
 from mothertongue.references import Reference, locate
 
 RECORD = model_files.RECORD
 _LEFT_OUT = ["original/*", "consolidated*", "*/*", RECORD, *model_files.ADAPTER]
 _PICKLES = "pytorch_model*.bin"
 _CONFIGURATION = "config.json"
+# What a card's licences may be, of which messages and cards of ours tell.
+_MOST_LICENCES, _LONGEST_LICENCE = 20, 200
 _ADVICE = "; without a network, fetch it elsewhere and name its local folder"
-_HEADER = re.compile(r"---\r?\n(.*?)^---", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,16 @@ def bring(
     return Resolved(revision, licence(reference))
 
 
+@contextmanager
+def naming(reference: Reference, folder: Path) -> Iterator[None]:
+    """Have a UserError of the block that names the folder, into which a model is fetched, name the model instead."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error).replace(f"{folder}/", f"{reference.text}: ")
+        raise UserError(text.replace(str(folder), reference.text)) from None
+
+
 def configuration(reference: Reference) -> dict[str, Any]:
     """A model's config.json, without anything else of the model; empty where it has none."""
     if reference.kind != "hub":
@@ -92,13 +100,7 @@ def licence(reference: Reference) -> str | None:
     if reference.kind == "hub":
         return _card_licence(_hub_info(reference).card_data)
     card = locate(reference) / "README.md"
-    if not card.is_file():
-        return None
-    header = _HEADER.match(card.read_text(encoding="utf-8-sig", errors="replace"))
-    try:
-        return _card_licence(yaml.safe_load(header[1])) if header else None
-    except yaml.YAMLError:
-        return None
+    return _card_licence(front_matter.read_file(card)) if card.is_file() else None
 
 
 def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None:
@@ -121,13 +123,17 @@ def add_licence(folder: Path, licence: str) -> None:
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """What `fetch` recorded. Raises UserError where the folder was not made by it."""
+def read_record(folder: Path, *needed: str) -> dict[str, Any]:
+    """What `fetch` recorded, or of a merged model `merge`, with the other texts that are `needed`.
+
+    Raises UserError where the folder was not made by them.
+    """
     if not (folder / RECORD).is_file():
         raise UserError(f"{folder}: no {RECORD} in it; make the folder with scripts/fetch_*_model.py")
-    record = read_json(folder / RECORD)
-    if not isinstance(record, dict) or not {"reference", "kind", "revision", "licence"} <= set(record):
-        raise UserError(f"{folder / RECORD}: damaged; fetch the model again")
+    record = read_object(folder / RECORD)
+    texts = [record.get(name) for name in ("reference", "kind", "revision", *needed)]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(record.get("licence", 0), str | None):
+        raise UserError(f"{folder / RECORD}: damaged, or of another kind of folder; fetch or make the model again")
     return record
 
 
@@ -169,7 +175,7 @@ def package_version(reference: Reference) -> str:
 
 
 def _configuration(folder: Path) -> dict[str, Any]:
-    return read_json(folder / _CONFIGURATION) if (folder / _CONFIGURATION).is_file() else {}
+    return read_object(folder / _CONFIGURATION) if (folder / _CONFIGURATION).is_file() else {}
 
 
 def _download(reference: Reference, folder: Path, pickle: bool, weights: Sequence[str], kept: Path | None) -> Resolved:
@@ -209,7 +215,11 @@ def _card_licence(card: Any) -> str | None:
         return None
     found = card.get("license") or card.get("licence")
     names = [*(found if isinstance(found, list) else [found]), card.get("license_name")]
-    return ", ".join(str(name) for name in names if name and name != "other") or None
+    return ", ".join(str(name)[:_LONGEST_LICENCE] for name in names[:_MOST_LICENCES] if _is_named(name)) or None
+
+
+def _is_named(licence: Any) -> bool:
+    return isinstance(licence, str) and licence not in ("", "null", "~", "other")
 
 
 def _version(reference: Reference) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from mothertongue import fetching, model_files
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
+from mothertongue.model_folder import check, loading, skeleton
 from mothertongue.progress import Progress, say
 from mothertongue.references import Reference
 
@@ -24,7 +24,7 @@ class Generation(Engine):
 
     ROUTE = "multilingual"
     ENVIRONMENT = "generation"
-    USES = ("causal", "prompts", "rendering")
+    USES = ("causal", "model_folder", "prompts", "rendering", "safetensors_header", "tokenizer_files")
     RETRIES = True
     limit = 250
     # The class of transformers that loads the model, and the side on which batches are padded.
@@ -39,7 +39,9 @@ class Generation(Engine):
         fetching.fetch(reference, folder)
         if not any(folder.glob("*.safetensors")):
             raise UserError(f"'{reference.text}': no weights in safetensors; other formats are not loaded")
-        cls.check_architecture(reference.text, read_json(folder / "config.json"))
+        with fetching.naming(reference, folder):
+            config = check(folder)
+        cls.check_architecture(reference.text, config)
 
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
@@ -49,14 +51,13 @@ class Generation(Engine):
         """Load the model. Raises UserError where it is damaged or does not know the languages."""
         import torch
         import transformers
-        from safetensors import SafetensorError
 
-        from mothertongue import causal
+        from mothertongue import causal, tokenizer_files
 
         if not (model / "config.json").is_file():
             raise UserError(f"{model}: no model in it; make it with scripts/fetch_translation_model.py")
         model_files.check_base(model)
-        self.check_architecture(str(model), read_json(model / "config.json"))
+        self.check_architecture(str(model), check(model))
         transformers.utils.logging.set_verbosity_error()  # it reports on weights in tables
         self.settings = settings
         self.batch_tokens = settings.batch_tokens
@@ -68,21 +69,20 @@ class Generation(Engine):
             raise UserError(f"translation.compute_type {settings.compute_type}: this engine has {', '.join(_DTYPES)}")
         torch.set_num_threads(settings.workers)
         dtype = causal.compute_dtype() if settings.compute_type == "auto" else getattr(torch, settings.compute_type)
+        skeleton(model, self.LOADER, "model of this engine")
         loader = getattr(transformers, self.LOADER)
-        try:
+        with loading(model, "transformers cannot load it"):
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=False)
             self.model, report = loader.from_pretrained(
                 model, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise UserError(f"{model}: transformers cannot load it: {error}") from None
         # transformers draws these at random, with no more than a warning.
         if lacking := sorted(report["missing_keys"]):
             raise UserError(f"{model}: weights are missing ({len(lacking)}, such as {lacking[0]})")
         self.model.to(device).eval()
         self.tokenizer.padding_side = self.PADDING
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self._rows = self.model.get_input_embeddings().weight.shape[0]
+        tokenizer_files.set_padding(self.tokenizer, self._rows, model)
 
     @abstractmethod
     def encode(self, segment: str) -> list[int]:

@@ -9,9 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import child_program, model_files
+from mothertongue import child_program, model_files, model_folder
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
 from mothertongue.progress import say
 from mothertongue.weight_files import weights_of
 
@@ -48,8 +47,6 @@ def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
 
     Raises UserError where it has no weights, or llama.cpp does not know the model or has no such adapters.
     """
-    # The converter would say the same in the name of a copy, behind twenty lines of its own.
-    weights_of(adapter)
     _convert_adapter(adapter, base, str(adapter), "--outfile", output)
 
 
@@ -59,7 +56,7 @@ def check_adapter(adapter: Path, base: Path) -> None:
 
 
 def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Path) -> None:
-    config = plain_lora(read_json(adapter / _CONFIG), called)
+    config = plain_lora(model_folder.check_adapter(adapter), called)
     # Of the folder's name the converter makes the adapter's.
     with model_files.plain(adapter) as plain, _plain_model(base) as plain_base:
         (plain / _CONFIG).write_text(json.dumps(config), encoding="utf-8")
@@ -69,6 +66,9 @@ def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Pat
 def _plain_model(folder: Path) -> AbstractContextManager[Path]:
     """A copy of a model's folder for a converter: some of its classes pass trust_remote_code=True, and find no code."""
     model_files.check_base(folder)
+    # Of what is damaged the converter would say what Python says.
+    model_folder.check(folder)
+    model_folder.check_objects(folder)
     return model_files.plain(folder)
 
 
@@ -84,7 +84,9 @@ def plain_lora(config: dict[str, Any], called: str) -> dict[str, Any]:
         )
     if not config.get("use_rslora"):
         return config
-    return config | {"lora_alpha": config["lora_alpha"] * math.sqrt(config["r"]), "use_rslora": False}
+    # PEFT's own defaults.
+    alpha, rank = config.get("lora_alpha", 8), config.get("r", 8)
+    return config | {"lora_alpha": alpha * math.sqrt(rank), "use_rslora": False}
 
 
 def converter_version() -> str:

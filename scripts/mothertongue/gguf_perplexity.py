@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mothertongue.errors import UserError
+from mothertongue.gguf_header import check_gguf
 from mothertongue.progress import Progress
 
 # `input_ids` and `labels`, and the `text` that the first of them begin.
@@ -53,6 +54,7 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
 
     if not threads:
         return Measured(None)
+    check_gguf(path)
     llama._lib.llama_log_set(_listener, None)
     longest = max(len(thread["input_ids"]) for thread in threads)
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mothertongue import child_program
 from mothertongue.errors import UserError
+from mothertongue.gguf_header import check_gguf
 
 # What llama.cpp can quantise is a row of blocks; rows of K-quants are longer ones.
 _BLOCK, _K_BLOCK = 32, 256
@@ -17,9 +18,10 @@ def check_shapes(path: Path, quantization: str) -> int:
     """What `check_rows` says of a GGUF file. Raises UserError where it is none, or empty."""
     from gguf import GGUFReader
 
+    check_gguf(path)
     try:
         tensors = GGUFReader(path).tensors
-    except (ValueError, IndexError):
+    except Exception:  # the reader believes what the file says, and fails anywhere
         raise UserError(f"{path}: not a GGUF file, or a damaged one; delete it and make it anew") from None
     # The first dimension is a row's length; vectors stay as they are.
     rows = Counter(int(tensor.shape[0]) for tensor in tensors if len(tensor.shape) > 1)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from mothertongue import model_files
 from mothertongue.errors import UserError
+from mothertongue.model_folder import skeleton
 from mothertongue.weight_names import places
 
 # As AutoRound names an expert's layers, by the parameter that transformers has them in.
@@ -50,20 +50,6 @@ def row_lengths(folder: Path) -> Counter[int]:
     model = skeleton(folder)
     text = model.get_decoder() if _takes_more_than_text(model) else model
     return Counter(weight.shape[-1] for weight in text.parameters() if weight.dim() > 1)
-
-
-def skeleton(folder: Path) -> Any:
-    """The model of a folder without its numbers. Raises UserError where transformers does not know it."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    model_files.check_base(folder)
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{folder}: no causal language model that transformers knows: {reason}") from None
 
 
 def _takes_more_than_text(model: Any) -> bool:

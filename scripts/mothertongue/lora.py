@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
+from mothertongue.model_folder import ADAPTER_WEIGHTS, check_adapter
 from mothertongue.weight_files import open_weights
 
 _PREFIX = "base_model.model."
@@ -51,14 +51,14 @@ def read_lora(adapter: Path, parameters: Sequence[str]) -> dict[str, Change]:
 
     Raises UserError where the folder is no adapter, or of a kind that cannot be folded in.
     """
-    config = read_json(adapter / "adapter_config.json")
+    config = check_adapter(adapter)
     strange = [name for name in _OTHERS if config.get(name)]
     if config.get("bias", "none") != "none":
         strange.append("bias")
     if config.get("peft_type") != "LORA" or config.get("fan_in_fan_out") or strange:
         what = ", ".join(strange) or config.get("peft_type")
         raise UserError(f"{adapter}: an adapter with {what} cannot be merged; plain LoRA, rsLoRA and DoRA can")
-    file = open_weights(adapter / "adapter_model.safetensors")
+    file = open_weights(adapter / ADAPTER_WEIGHTS)
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for name in file.entries:
         ending = next((ending for ending in _PARTS if name.endswith(ending)), None)
@@ -72,8 +72,20 @@ def read_lora(adapter: Path, parameters: Sequence[str]) -> dict[str, Change]:
     changes = {}
     for module, found in parts.items():
         parameter = _parameter(module, config.get("target_parameters") or [], parameters)
-        changes[parameter] = Change(*_rank_and_scale(config, parameter), **found)
+        rank, scale = _rank_and_scale(config, parameter)
+        if not _fit(rank, **found):
+            raise UserError(f"{file.path}: the weights of {module} do not belong together, or to the configuration")
+        changes[parameter] = Change(rank, scale, **found)
     return changes
+
+
+def _fit(
+    rank: int, a: torch.Tensor | None = None, b: torch.Tensor | None = None, magnitude: torch.Tensor | None = None
+) -> bool:
+    """Whether the weights of a change have shapes that go together; see Change."""
+    if a is None or b is None or a.dim() != 2 or b.dim() != 2 or len(a) != b.shape[1] or len(a) % rank or not len(a):
+        return False
+    return magnitude is None or magnitude.shape == b.shape[:1]
 
 
 def _parameter(module: str, targets: Sequence[str], parameters: Sequence[str]) -> str:
@@ -93,5 +105,6 @@ def _rank_and_scale(config: dict[str, Any], parameter: str) -> tuple[int, float]
         return next((patterns[one] for one in patterns if re.match(rf"(.*\.)?({one})$", name)), default)
 
     name = parameter.removesuffix(".weight")
-    rank, alpha = of("rank_pattern", config["r"]), of("alpha_pattern", config["lora_alpha"])
+    # PEFT's own defaults.
+    rank, alpha = of("rank_pattern", config.get("r", 8)), of("alpha_pattern", config.get("lora_alpha", 8))
     return rank, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

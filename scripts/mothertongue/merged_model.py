@@ -10,6 +10,11 @@ from mothertongue.errors import UserError
 from mothertongue.fetching import RECORD, base_name
 from mothertongue.files import folder_checksums
 
+# What is asked of an adapter's training.json.
+NEEDED = (
+    "lang", "system_prompt", "settings.method", "base_model.reference", "base_model.revision", "base_model.licence",
+    "base_model.hub_id",
+)  # fmt: skip
 _WEIGHTS = {
     "full": "The adapter is folded into the weights of the base model as they were fetched.",
     "dequantized": "The adapter is folded into the base model's weights as its training saw them: in nf4, and back.",

@@ -1,6 +1,7 @@
 """An adapter folded into its base model: a model of its own, written shard by shard in the base model's own numbers."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ import torch
 
 from mothertongue import causal, model_files, prompts, tokenizer_files
 from mothertongue.errors import UserError
-from mothertongue.files import read_json, write_json
-from mothertongue.linear_layers import linear_layers, skeleton
+from mothertongue.files import read_object, write_json
+from mothertongue.linear_layers import linear_layers
 from mothertongue.lora import Change, read_lora
+from mothertongue.model_folder import embedding_rows, skeleton
 from mothertongue.plain_templates import without_marks
 from mothertongue.progress import Progress
 from mothertongue.weight_files import weights_of
@@ -31,6 +33,9 @@ _FROM_BASE = (
     "model.safetensors.index.json",
     "tokenizer.model",
 )
+
+# What is asked of an adapter's training.json.
+NEEDED = ("settings.quantization", "settings.dtype", "dtype")
 
 
 def trained_in(record: Mapping[str, Any]) -> str:
@@ -52,6 +57,8 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     changes = read_lora(adapter, list(parameters))
     if unfit := _unfit(changes, parameters, found, shapes):
         raise UserError(f"{base}: has no weight '{unfit}' that the adapter {adapter} can be merged into")
+    if damaged := _damaged(model, found, shapes):
+        raise UserError(f"{base}: its weight '{damaged}' is missing, or of another shape than config.json says")
     linear = {f"{layer.name}.weight" for layer in linear_layers(model)} if merge_base == DEQUANTIZED else set()
     quantised = {name for name, place in found.items() if place.parameter in linear}
     changed = {name for name, place in found.items() if place.parameter in changes}
@@ -64,7 +71,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
         return changes[place.parameter].fold(weight, place.expert, place.row)
 
     model_files.copy(base, _FROM_BASE, folder)
-    tokenizer, template = tokenizer_files.load_with_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
     tokenizer_files.save(tokenizer, folder)
     (folder / "chat_template.jinja").write_text(without_marks(template.source), encoding="utf-8")
     _stop_at(prompts.end_of_turn(template, tokenizer), folder)
@@ -77,10 +84,28 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
 def _stop_at(stop: int, folder: Path) -> None:
     """Let answers end at the token that the adapter has learned to end them with; the base model may know another."""
     path = folder / "generation_config.json"
-    settings = read_json(path) if path.is_file() else {}
-    known = settings.get("eos_token_id") or read_json(folder / "config.json").get("eos_token_id") or []
+    settings = read_object(path) if path.is_file() else {}
+    known = settings.get("eos_token_id") or read_object(folder / "config.json").get("eos_token_id") or []
     known = known if isinstance(known, list) else [known]
+    if not all(isinstance(token, int) for token in known):
+        raise UserError(f"{path.name}, config.json: eos_token_id is no token's number; the base model is damaged")
     write_json(path, settings | {"eos_token_id": [stop, *(token for token in known if token != stop)]})
+
+
+def _damaged(model: Any, found: Mapping[str, Place], shapes: Mapping[str, Sequence[int]]) -> str | None:
+    """A weight that a model's files have in another shape than the model, or have not; one that is computed counts."""
+    parameters = dict(model.named_parameters())
+    parts = Counter(place.parameter for place in found.values())
+    for name, place in found.items():
+        weight = parameters.get(place.parameter)
+        # Of a stack, each of its parts has rows of some of it.
+        if weight is not None and parts[place.parameter] == 1 and list(weight.shape) != list(shapes[name]):
+            return name
+    if len(found) < len(shapes):
+        return None
+    ignored = [*(model._keys_to_ignore_on_load_missing or ()), *map(re.escape, model.all_tied_weights_keys)]
+    lacking = (name for name in parameters if name not in parts and not any(re.search(one, name) for one in ignored))
+    return next(lacking, None)
 
 
 def _unfit(

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
 from mothertongue.linear_layers import LinearLayer
+from mothertongue.model_folder import check, weight_paths
 
 FORMS = ("gptq", "awq")
 # The weights that share a scale: 128 is what most models are packed with; smaller divides more models.
@@ -41,18 +41,25 @@ def unpacked(folder: Path) -> dict[str, torch.Tensor]:
 
     Raises UserError where the model is packed in neither format.
     """
-    settings = read_json(folder / "config.json").get("quantization_config", {})
+    settings = check(folder).get("quantization_config") or {}
     form = settings.get("quant_method")
     if form not in FORMS or settings.get("bits") != _BITS or settings.get("version", "gemm") != "gemm":
         raise UserError(f"{folder}: not packed in {_BITS} bits as {' or '.join(FORMS)}")
-    files = map(load_file, sorted(folder.glob("*.safetensors")))
-    tensors = {name: tensor for file in files for name, tensor in file.items()}
+    tensors = {name: tensor for path in weight_paths(folder) for name, tensor in load_file(path).items()}
     unpack = unpack_gptq if form == "gptq" else unpack_awq
     layers: dict[str, dict[str, torch.Tensor]] = {}
     for name in [name for name in tensors if name.rpartition(".")[2] in ("qweight", "qzeros", "scales", "g_idx")]:
         layer, _, part = name.rpartition(".")
         layers.setdefault(layer, {})[part] = tensors.pop(name)
-    return tensors | {f"{layer}.weight": unpack(parts).to(parts["scales"].dtype) for layer, parts in layers.items()}
+    weights = {}
+    for layer, parts in layers.items():
+        try:
+            weights[f"{layer}.weight"] = unpack(parts).to(parts["scales"].dtype)
+        except (KeyError, IndexError, RuntimeError, ZeroDivisionError):
+            raise UserError(
+                f"{folder}: the packed weights of {layer} do not belong together; make the folder anew"
+            ) from None
+    return tensors | weights
 
 
 def unpack_gptq(parts: Mapping[str, torch.Tensor]) -> torch.Tensor:

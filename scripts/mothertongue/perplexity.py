@@ -7,8 +7,9 @@ from typing import Any
 
 from mothertongue import causal, evaluated, merging, packed_format, prompts, tokenizer_files
 from mothertongue.errors import UserError
-from mothertongue.fetching import RECORD
-from mothertongue.files import read_json, scratch_folder
+from mothertongue.fetching import read_record
+from mothertongue.files import scratch_folder
+from mothertongue.model_folder import embedding_rows, read_training
 from mothertongue.progress import Progress
 from mothertongue.prompts import Encoded
 
@@ -23,7 +24,7 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list
 
     With each comes its whole text. Those without an assistant's word are left out.
     """
-    tokenizer, template = tokenizer_files.load_with_template(adapter)
+    tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
     longest = min(_LONGEST, causal.window_of(base) or _LONGEST)
     given = (template, tokenizer)
     pairs = [
@@ -54,9 +55,9 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
 
     Of an adapter that is tuned on 4 bits both merges count; the one that is not at hand is made for that.
     """
-    record = read_json(adapter / "training.json")
+    record = read_training(adapter, *merging.NEEDED)
     settings = record["settings"]
-    at_hand = read_json(merged / RECORD)["merge_base"]
+    at_hand = read_record(merged, "merge_base")["merge_base"]
     found = {
         "adapter": measure("adapter", evaluated.load(adapter, None, base, settings["quantization"]).model, threads),
         f"merged, {at_hand}": measure(f"merged, {at_hand}", causal.load_base(merged, spread=True).eval(), threads),

@@ -7,7 +7,6 @@ exactly is refused. Text of a message never becomes a control token: see `neutra
 """
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,8 +14,9 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
-from mothertongue import model_files
 from mothertongue.errors import UserError
+from mothertongue.files import read_object
+from mothertongue.model_folder import check_tokenizer
 from mothertongue.progress import say
 from mothertongue.rendering import CannotRender, Rendered, Span, renderer
 
@@ -142,16 +142,13 @@ def read_template(path: Path) -> Template:
     Raises UserError where there is none.
     """
     if path.is_file():
-        return Template(path.read_text(encoding="utf-8-sig"), name=path.stem)
+        return Template(_text(path), name=path.stem)
     if not path.is_dir():
         raise UserError(f"{path}: no such template")
-    model_files.check(path)
-    settings, choice = (
-        json.loads((path / name).read_text(encoding="utf-8-sig")) if (path / name).is_file() else {}
-        for name in ("tokenizer_config.json", CHOICE)
-    )
+    settings = check_tokenizer(path)
+    choice = read_object(path / CHOICE) if (path / CHOICE).is_file() else {}
     own = path / "chat_template.jinja"
-    source = own.read_text(encoding="utf-8-sig") if own.is_file() else settings.get("chat_template")
+    source = _text(own) if own.is_file() else settings.get("chat_template")
     if not isinstance(source, str):
         raise UserError(f"{path}: this model has no chat template; set threads.prompt_format to one of {FORMATS}")
     tokens = {name: _content(settings[name]) for name in _TOKENS if settings.get(name)}
@@ -286,6 +283,23 @@ def end_of_turn(template: Template, tokenizer: Any) -> int:
             "token of this base model; choose another threads.prompt_format"
         )
     return last
+
+
+def check_rows(template: Template, tokenizer: Any, rows: int | None) -> None:
+    """Raise UserError where a template's own tokens are none of the `rows` tokens that a model knows; None for all."""
+    for messages in (_SAMPLE, _SAMPLE[1:]):
+        check_known(encode(messages, template, tokenizer).input_ids, rows, tokenizer)
+
+
+def check_known(ids: Iterable[int], rows: int | None, tokenizer: Any) -> None:
+    """Raise UserError where a token is none of the `rows` tokens that a model knows."""
+    highest = max(ids, default=0)
+    if rows is not None and highest >= rows:
+        raise UserError(
+            f"the tokenizer has tokens that the model does not know: '{tokenizer.convert_ids_to_tokens(highest)}' is"
+            f" number {highest:,}, and the embeddings have {rows:,} rows; choose another threads.prompt_format, or"
+            " another base model"
+        )
 
 
 @dataclass(frozen=True)
@@ -479,6 +493,13 @@ def _said(chat: list[Message], text: str, between: list[str]) -> list[Span]:
     if not text.startswith(between[0]) or at != len(text):
         raise InexactTemplate("renders a long conversation otherwise than the same turns of other words")
     return spans
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start:,})") from None
 
 
 def _content(token: str | dict[str, Any]) -> str:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue import cards
+from mothertongue import front_matter
 from mothertongue.adapter_card import Published, adapter_card
 from mothertongue.dataset_card import on_hub
 from mothertongue.errors import UserError
 from mothertongue.fetching import base_name
-from mothertongue.files import read_json
+from mothertongue.files import read_json, read_object
+from mothertongue.model_folder import read_training
 from mothertongue.publication import Files, files_of
 from mothertongue.threads_card import threads_card
 
@@ -56,11 +57,15 @@ def dataset_files(material: Material, scratch: Path) -> Files:
     return files | _written(scratch, {"README.md": card})
 
 
+# What is asked of an adapter's training.json.
+_NEEDED = ("system_prompt", "settings.method", "base_model.reference", "base_model.revision", "base_model.hub_id")
+
+
 def threads_files(material: Material, scratch: Path) -> Files:
     """The threads of both splits and their accounts."""
     files = files_of(material.folder, THREADS)
     accounting = {split: read_json(material.folder / f"{split}.accounting.json") for split in ("train", "validation")}
-    header = cards.read_header(_read(material.dataset_card))
+    header = front_matter.read(_read(material.dataset_card), material.dataset_card)
     card = threads_card(material.name, material.repository, material.dataset, header, accounting)
     return files | _written(scratch, {"README.md": card})
 
@@ -68,8 +73,8 @@ def threads_files(material: Material, scratch: Path) -> Files:
 def adapter_files(material: Material, scratch: Path) -> Files:
     """The adapter's folder and its evaluation. Where this machine keeps its base model is nobody's business."""
     files = files_of(material.folder, ADAPTER)
-    config, record = (read_json(material.folder / name) for name in ("adapter_config.json", "training.json"))
-    base, header = record["base_model"], cards.read_header(_read(material.dataset_card))
+    config, record = read_object(material.folder / "adapter_config.json"), read_training(material.folder, *_NEEDED)
+    base, header = record["base_model"], front_matter.read(_read(material.dataset_card), material.dataset_card)
     evaluation = files_of(material.evaluation, EVALUATION) if material.evaluation else {}
     metrics = read_json(evaluation["metrics.json"]) if "metrics.json" in evaluation else {}
     licences = header.get("license_name") or header.get("license") or []

@@ -5,9 +5,11 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from mothertongue import model_files, prompts
+from mothertongue import prompts
 from mothertongue.errors import UserError
 from mothertongue.files import read_json, write_json
+from mothertongue.model_folder import check_tokenizer, loading
+from mothertongue.progress import say
 from mothertongue.prompts import Template
 
 # The files of a tokenizer and its chat template.
@@ -27,24 +29,53 @@ _OF_THE_PROCESS = {"backend", "is_local", "local_files_only"}
 _OF_A_TOKEN = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
 
 
-def load(folder: Path) -> Any:
-    """The tokenizer of a model folder, with a padding token. Raises UserError where it cannot align tokens and text."""
-    model_files.check(folder)
-    try:
+def load(folder: Path, rows: int | None = None) -> Any:
+    """The tokenizer of a model folder, with a padding token of which the model's embeddings, so many `rows`, have one.
+
+    Raises UserError where it cannot be loaded, or cannot align tokens and text.
+    """
+    check_tokenizer(folder)
+    with loading(folder, "its tokenizer cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: its tokenizer cannot be loaded: {error}") from None
     if not tokenizer.is_fast:
         raise UserError(f"{folder}: its tokenizer has no fast version (tokenizer.json), which loss masking needs")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    set_padding(tokenizer, rows, folder)
     return tokenizer
 
 
-def load_with_template(folder: Path) -> tuple[Any, Template]:
-    """An adapter's tokenizer, and the chat template that it was trained in. Raises UserError as `load`."""
-    tokenizer = load(folder)
-    return tokenizer, prompts.with_tokens_of(prompts.read_template(folder), tokenizer)
+def set_padding(tokenizer: Any, rows: int | None, folder: Path) -> None:
+    """Give a tokenizer a padding token of which the model's embeddings have a row, where its own is none.
+
+    What is padded is masked: any token will do, and many models' tokenizers have one that was added to them alone.
+    Raises UserError where there is none, or no end of text.
+    """
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"{folder}: its tokenizer has no end-of-text token (eos_token), at which answers are to end")
+
+    def known(token: int | None) -> bool:
+        return token is not None and (rows is None or token < rows)
+
+    own = tokenizer.pad_token
+    if known(tokenizer.pad_token_id):
+        return
+    others = (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token)
+    other = next((one for one in others if one and known(tokenizer.convert_tokens_to_ids(one))), None)
+    if other is None:
+        raise UserError(f"{folder}: none of its special tokens is one of the {rows:,} that the model knows")
+    tokenizer.pad_token = other
+    if own is not None:
+        say(f"{folder}: the model does not know its padding token '{own}': '{other}' is taken for it")
+
+
+def load_with_template(folder: Path, rows: int | None = None) -> tuple[Any, Template]:
+    """An adapter's tokenizer, and the chat template that it was trained in; `rows` as for `load`.
+
+    Raises UserError as `load`, and where the template has tokens that the model does not know.
+    """
+    tokenizer = load(folder, rows)
+    template = prompts.with_tokens_of(prompts.read_template(folder), tokenizer)
+    prompts.check_rows(template, tokenizer, rows)
+    return tokenizer, template
 
 
 def save(tokenizer: Any, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from mothertongue.prompts import (
     Encoded,
     InexactTemplate,
     Template,
+    check_known,
+    check_rows,
     end_of_turn,
     read_template,
     with_tokens_of,
@@ -50,15 +53,16 @@ def read_some(method: str, path: Path) -> list[Row]:
     return rows
 
 
-def template_for(path: Path, tokenizer: Any) -> Template:
-    """A chat template with the tokenizer's special tokens.
+def template_for(path: Path, tokenizer: Any, rows: int | None) -> Template:
+    """A chat template with the tokenizer's special tokens, for a model whose embeddings have so many `rows`.
 
-    Raises UserError where it does not tell the assistant's words exactly, or does not suit the tokenizer.
+    Raises UserError where it does not tell the assistant's words exactly, or does not suit the tokenizer or the model.
     """
     template = with_tokens_of(read_template(path), tokenizer)
     if objection := template.objection():
         raise InexactTemplate(objection)
     end_of_turn(template, tokenizer)
+    check_rows(template, tokenizer, rows)
     return template
 
 
@@ -70,6 +74,13 @@ def tokenize(
         return Tokenized(*encode_pairs(rows, template, tokenizer, max_length))
     fitted, account = sequences.fit([row["messages"] for row in rows], template, tokenizer, max_length, too_long)
     return Tokenized(fitted, asdict(account))
+
+
+def check_tokens(tokenized: Tokenized, rows: int | None, tokenizer: Any) -> None:
+    """Raise UserError where data has a token that is none of the `rows` tokens that the model knows."""
+    for one in tokenized.data:
+        parts = [one.prompt, one.chosen, one.rejected] if isinstance(one, Pair) else [one.input_ids]
+        check_known(chain(*parts), rows, tokenizer)
 
 
 def check_some(tokenized: Tokenized, method: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from mothertongue.errors import UserError
-from mothertongue.linear_layers import skeleton
+from mothertongue.model_folder import skeleton
 
 
 def write(base: Path, targets: Sequence[str], folder: Path) -> None:

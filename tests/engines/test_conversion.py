@@ -96,14 +96,14 @@ DAMAGED = [
     ("opus-mt", MARIAN, lambda folder: [path.unlink() for path in folder.iterdir()], "config.json: no such file"),
     ("opus-mt", MARIAN, lambda folder: (folder / "config.json").unlink(), "config.json: no such file"),
     ("opus-mt", MARIAN, lambda folder: cut(folder / "config.json"), "config.json: not JSON"),
-    ("opus-mt", MARIAN, lambda folder: (folder / "config.json").write_text("[]"), "runs 'marian' models"),
+    ("opus-mt", MARIAN, lambda folder: (folder / "config.json").write_text("[]"), "config.json: holds no JSON object"),
     ("opus-mt", CHAT, None, "is a 'llama', and this engine runs 'marian' models"),
     ("nllb", MARIAN, None, "is a 'marian', and this engine runs 'm2m_100' models"),
     ("seamless-m4t", MARIAN, None, "is a 'marian', and this engine runs 'seamless_m4t_v2' models"),
     ("seamless-m4t", NLLB, None, "no weights in safetensors"),
     ("llm", MARIAN, None, "is a 'marian', and this engine runs chat models"),
     ("opus-mt", MARIAN, lambda folder: (folder / "model.safetensors").unlink(), "no file named model.safetensors"),
-    ("opus-mt", MARIAN, lambda folder: cut(folder / "model.safetensors"), "weights: SafetensorError: "),
+    ("opus-mt", MARIAN, lambda folder: cut(folder / "model.safetensors"), "model.safetensors: not a safetensors file"),
     ("opus-mt", MARIAN, lambda folder: without(folder, FC1), f"missing or of another shape (1, such as {FC1})"),
     ("opus-mt", MARIAN, lambda folder: reshaped(folder, FC1), f"missing or of another shape (1, such as {FC1})"),
     ("madlad400", MADLAD, lambda folder: without(folder, "lm_head.weight"), "weights are missing"),
@@ -200,11 +200,12 @@ NAME = "text_decoder.layers.0.ffn.fc1.weight"
 
 
 @pytest.mark.parametrize("damage", [lambda model: without(model, NAME), lambda model: cut(model / "model.safetensors")])
-def test_a_damaged_model_of_a_generating_engine_is_not_loaded(copied, load, damage):
+def test_a_damaged_model_of_a_generating_engine_is_not_loaded(copied, fetch, tmp_path, damage):
     model = copied(SEAMLESS)
-    damage(model)
-    with pytest.raises(UserError, match=r"weights are missing \(1, such as|transformers cannot load it"):
-        load("seamless-m4t", model, source_code="eng", target_code="por")
+    assert fetch("seamless-m4t", model, "--allow-noncommercial") is None
+    damage(model)  # to which what was fetched is linked
+    with pytest.raises(UserError, match=r"weights are missing \(1, such as|not a safetensors file"):
+        engines.find("seamless-m4t")(tmp_path / "fetched", Settings("eng", "por", device="cpu"))
 
 
 @pytest.mark.parametrize("name", ["source.spm", "fetched.json", "original_config.json"])

@@ -10,8 +10,8 @@ from typing import Any
 from mothertongue import causal_models
 from mothertongue.engine import Pairs, every_pair
 from mothertongue.errors import UserError
-from mothertongue.files import read_json
 from mothertongue.generation import Generation
+from mothertongue.model_folder import read_config
 from mothertongue.references import Reference
 from mothertongue.tables import read_table
 
@@ -27,7 +27,7 @@ class LLM(Generation):
     MODEL_MB = 14000
     LOADER = "AutoModelForCausalLM"
     PADDING = "left"
-    USES = (*Generation.USES, "causal_models", "tokenizer_files")
+    USES = (*Generation.USES, "causal_models", "gguf_header")
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> Pairs:
@@ -42,7 +42,7 @@ class LLM(Generation):
     def fetch(cls, reference: Reference, folder: Path) -> None:
         """Fetch a model in safetensors or GGUF. Raises UserError where it has neither."""
         causal_models.fetch(reference, folder)
-        cls.check_architecture(reference.text, read_json(folder / "config.json"))
+        cls.check_architecture(reference.text, read_config(folder))
 
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:

@@ -40,6 +40,10 @@ class SeamlessM4T(Generation):
         """Load the model. Raises UserError where it does not know the languages."""
         super().__init__(model, settings)
         known = getattr(self.model.generation_config, "text_decoder_lang_to_code_id", {})
+        if not isinstance(known, dict):
+            raise UserError(
+                f"{model / 'generation_config.json'}: text_decoder_lang_to_code_id is no JSON object; damaged"
+            )
         for code in (settings.source_code, settings.target_code):
             if code not in known:
                 raise UserError(f"{model.name} does not know the language '{code}'; it knows {', '.join(known)}")
