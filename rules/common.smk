@@ -13,7 +13,7 @@ import yaml
 sys.path.append(str(Path("scripts").resolve()))
 
 from mothertongue import configuration, engines, licences, publication, references, routes, slurm_jobs, source_files
-from mothertongue.errors import UserError
+from mothertongue.errors import UserError, this_process
 from mothertongue.languages import find, read_languages
 from mothertongue.routes import ENGLISH
 
@@ -23,7 +23,7 @@ os.environ |= {
     # Only fetch rules may reach the hub.
     "HF_HUB_OFFLINE": "1",
     # Programs end with the Snakemake that runs them, however it ends: see scripts/mothertongue/errors.py.
-    "MOTHERTONGUE_SNAKEMAKE": str(os.getpid()),
+    "MOTHERTONGUE_SNAKEMAKE": this_process(),
 }
 
 
