@@ -24,7 +24,7 @@ from mothertongue import (
     snakemake_internals,
     source_files,
 )
-from mothertongue.errors import UserError
+from mothertongue.errors import UserError, this_process
 from mothertongue.languages import find, read_languages
 from mothertongue.routes import ENGLISH
 
@@ -36,7 +36,7 @@ os.environ |= {
     # Packages of a user's home folder are in no environment file.
     "PYTHONNOUSERSITE": "1",
     # Programs end with the Snakemake that runs them, however it ends: see scripts/mothertongue/errors.py.
-    "MOTHERTONGUE_SNAKEMAKE": str(os.getpid()),
+    "MOTHERTONGUE_SNAKEMAKE": this_process(),
 }
 
 

@@ -1,24 +1,28 @@
 """How a program ends: what went wrong is said in one line, and nothing is left behind."""
 
 import os
+import platform
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mothertongue.plain_text import guard_streams, one_line
 
 # What the hub's client raises where it is switched off, as it is in all steps but those that fetch.
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
-# The process id of the Snakemake that runs a program, which rules/common.smk sets.
+# The Snakemake that runs a program, as `this_process` says it there: rules/common.smk sets it.
 _SNAKEMAKE = "MOTHERTONGUE_SNAKEMAKE"
 # The most characters of a line: its end, where what to do stands, and a beginning.
 _LONGEST, _TAIL = 2000, 500
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 # Seconds in which the first of several processes meets what another has met.
 _PATIENCE = 60
+# Seconds that a program has to end by SIGTERM before it is told again.
+_AGAIN = 10
 
 
 class UserError(Exception):
@@ -47,7 +51,7 @@ def run(main: Callable[[], None], hub: bool = False) -> None:
         if client := sys.modules.get("huggingface_hub.constants"):
             client.HF_HUB_OFFLINE = True
     if "LOCAL_RANK" not in os.environ:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, _exit)
         _end_with_snakemake()
     try:
         main()
@@ -73,21 +77,41 @@ def without_hub(environment: Mapping[str, str]) -> dict[str, str]:
     return kept | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": os.devnull}
 
 
+def _exit(number: int, frame: Any) -> None:
+    """End by a signal; again and again, since some packages swallow every exception while they are imported."""
+    again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+    sys.exit(128 + number)
+
+
 def _end_with_snakemake() -> None:
     """Have this program end, as by SIGTERM, soon after the Snakemake that runs it.
 
     One that outlives it would write a result of which no later run knows by which settings it was made.
     """
-    snakemake = int(os.getenv(_SNAKEMAKE, "0"))
+    number, _, place = os.getenv(_SNAKEMAKE, "0").partition(" ")
+    snakemake = int(number)
 
     def wait() -> None:
         while _lives(snakemake):
             time.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    # Another machine's, or that of a container which sees no process outside, is not to be seen.
-    if snakemake and _lives(snakemake):
+    # Another machine's, or that of a container which sees no process outside, is not to be seen; one from here that is
+    # not there ended while this program started.
+    if snakemake and (place == _place() or _lives(snakemake)):
         threading.Thread(target=wait, daemon=True).start()
+
+
+def this_process() -> str:
+    """This process by its id, and by where that id is known: the machine, and on Linux the namespace of processes."""
+    return f"{os.getpid()} {_place()}"
+
+
+def _place() -> str:
+    namespace = Path("/proc/self/ns/pid")
+    return f"{platform.node()} {namespace.readlink() if namespace.is_symlink() else ''}"
 
 
 def _lives(process: int) -> bool:

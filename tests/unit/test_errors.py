@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from mothertongue import errors
+
 ASKING = """
 import sys
 sys.path.insert(0, "scripts")
@@ -62,6 +64,30 @@ def test_a_program_ends_by_sigterm_or_with_its_snakemake_and_leaves_nothing(tmp_
             assert program.wait(timeout=20) == 128 + signal.SIGTERM
         assert not list(tmp_path.iterdir())
         snakemake.kill()
+
+
+def test_a_program_ends_whose_snakemake_ended_while_it_started():
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as snakemake:
+        snakemake.wait(timeout=20)
+    place = errors.this_process().partition(" ")[2]
+    code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom mothertongue import errors\n"
+    code += "errors.run(lambda: time.sleep(60))"
+    environment = os.environ | {"MOTHERTONGUE_SNAKEMAKE": f"{snakemake.pid} {place}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=30)
+    assert done.returncode == 128 + signal.SIGTERM
+
+
+def test_sigterm_ends_a_program_that_imports_what_swallows_every_exception():
+    code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom mothertongue import errors\nerrors._AGAIN = 0.5\n"
+    code += "def main():\n    try:\n        print('importing', flush=True); time.sleep(60)\n"
+    code += "    except BaseException:\n        time.sleep(60)\nerrors.run(main)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as program:
+        assert program.stdout.readline() == b"importing\n"
+        program.terminate()
+        try:
+            assert program.wait(timeout=30) == 128 + signal.SIGTERM
+        finally:
+            program.kill()
 
 
 def test_of_several_processes_the_first_says_the_line_whichever_ends_first():

@@ -1,12 +1,27 @@
 """A killed run leaves no partial output, and the next one ends with the bytes of an undisturbed one."""
 
 import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from running import ADAPTER, processes
+from running import ADAPTER, CHAIN, processes
 
 TRANSLATED = "results/demo/pt/translated/**/*.parquet"
+# Of the storm: how often it strikes, and by what chance. More of it: STRIKES=50 SEED=2 pytest -k storm.
+STRIKES, SEED = (int(os.environ.get(name, default)) for name, default in (("STRIKES", "5"), ("SEED", "1")))
+# What outputs measure of the machine, by the file that has it.
+MEASURED = {
+    "training.json": r'"(seconds|tokens_per_second|peak_memory_mb)": [\d.]+',
+    "README.md": r"\| (speed|memory) \| [\d,.]+",
+}
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +29,7 @@ def undisturbed(project):
     """The outputs of a run from start to end, which are then removed."""
     project.configure(tuning={"max_steps": 60})
     project.build()
-    outputs = project.bytes(TRANSLATED), project.bytes("results/demo/pt/dataset/*"), project.losses()
+    outputs = project.bytes(TRANSLATED), project.bytes("results/demo/pt/dataset/*"), project.losses(), made(project)
     assert project.run("--delete-all-output", ADAPTER).code == 0
     return outputs
 
@@ -61,6 +76,65 @@ def test_the_same_build_twice_gives_the_same_weights(project, undisturbed):
     assert training["data"]["sha256"] and training["training"]["tokens_per_second"] > 0
 
 
+def test_a_storm_of_kills_still_ends_in_the_same_bytes(project, undisturbed):
+    """Programs, Snakemake and whole runs are killed, whatever they are at; each next run goes on."""
+    shutil.rmtree(project.root / "results/demo")
+    chance = random.Random(SEED)
+    struck = []
+    while len(struck) < STRIKES and (scripts := strike(project, chance)):
+        struck.append(scripts)
+        assert gone(r"scripts/|spawn_main", project), f"a program outlived its killed Snakemake: {struck}"
+        assert project.run("--unlock", *CHAIN).code == 0
+    project.build()
+    assert made(project) == undisturbed[3], struck
+
+
+def strike(project, chance):
+    """Run the chain, and kill some of it when so many programs have begun; what was killed, and the scripts that ran then.
+
+    Empty where the chain came to its end before.
+    """
+    count, what, delay = chance.randint(2, 5), chance.choice(("program", "snakemake", "run")), chance.uniform(0, 4)
+    seen = set()
+    with subprocess.Popen(
+        project.command(*CHAIN),
+        cwd=project.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as run:
+        while run.poll() is None and len(seen) < count:
+            seen.update(processes(r"scripts/\w+\.py", project.root))
+            time.sleep(0.02)
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(delay)
+        running = processes(r"scripts/\w+\.py", project.root)
+        if run.poll() is not None:
+            return []
+        names = [what, *(program_of(pid) for pid in running)]
+        for pid in running if what == "program" else [run.pid] if what == "snakemake" else [-run.pid]:
+            with suppress(ProcessLookupError):
+                os.killpg(-pid, signal.SIGKILL) if pid < 0 else os.kill(pid, signal.SIGKILL)
+    return names
+
+
+def program_of(pid):
+    """The name of the script that a process runs; None where it has ended."""
+    with suppress(OSError):
+        return re.search(r"scripts/(\w+)", Path(f"/proc/{pid}/cmdline").read_text())[1]
+    return None
+
+
+def made(project):
+    """The bytes of all outputs of the chain, without what they measure of the machine."""
+    found = {}
+    for name, content in project.bytes("results/demo/**/*").items():
+        if not name.startswith(("results/demo/logs/", "results/demo/benchmarks/")):
+            pattern = MEASURED.get(name.rpartition("/")[2])
+            found[name] = re.sub(pattern.encode(), b"", content) if pattern else content
+    return found
+
+
 def model(project):
     return next(path.name for path in (project.root / "results/demo/logs/models/translation").iterdir()).removesuffix(
         ".log"
@@ -68,7 +142,7 @@ def model(project):
 
 
 def gone(pattern, project):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while processes(pattern, project.root) and time.monotonic() < deadline:
         time.sleep(0.2)
     return not processes(pattern, project.root)
