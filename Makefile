@@ -5,13 +5,14 @@
 #              a model of 7B parameters too where there is a GPU;
 #              less with BENCH='--messages 100' for translation, BENCH_TUNING='--threads 16 --turns 1' for tuning
 # make format  ruff and snakefmt
+# make pins    pins everything that the packages named in envs/ need to what constraints.txt has; it asks the package index
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 DEMO := results/demo/pt
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup demo test test-quick bench format
+.PHONY: setup demo test test-quick bench format pins
 
 setup: .venv/installed
 
@@ -45,3 +46,6 @@ format: setup
 	$(BIN)/ruff check --fix scripts tests
 	$(BIN)/ruff format scripts tests
 	$(BIN)/snakefmt Snakefile rules profiles/demo/Snakefile
+
+pins: setup
+	$(BIN)/python tests/pins.py

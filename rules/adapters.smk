@@ -18,6 +18,16 @@ def tuning(wildcards):
     return settings | {"beta": 0.1} | settings.get(method, {}) | {"method": method}
 
 
+def tuning_gpus(wildcards):
+    """The GPUs that an adapter is tuned on; 0 for the CPU."""
+    return tuning(wildcards)["gpus"]
+
+
+def on_its_gpu(wildcards):
+    """One GPU, where the adapter is tuned on any."""
+    return min(1, checked(find_variant, wildcards.variant)["gpus"])
+
+
 def training_data(wildcards, split="train"):
     """The threads, or the preferences, that an adapter is tuned on."""
     kind = "threads" if tuning(wildcards)["method"] == "sft" else "preferences"
@@ -50,7 +60,7 @@ def base_model(wildcards):
 
 
 def template(wildcards):
-    return prompt_template(tuning(wildcards)["base_model"]).format(**wildcards)
+    return prompt_template(tuning(wildcards)["base_model"], wildcards)
 
 
 def tuning_options(wildcards):
@@ -145,7 +155,7 @@ def check_harness():
 def harness_tasks(wildcards):
     """The harness's tasks; those in files of the user's make the results stale when they are edited."""
     checked(check_harness)
-    return [task for task in config["evaluation"]["harness"] if task.endswith((".yaml", ".yml"))]
+    return checked(usable, *(task for task in config["evaluation"]["harness"] if task.endswith((".yaml", ".yml"))))
 
 
 def harness_results(wildcards):

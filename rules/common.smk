@@ -12,7 +12,18 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue import configuration, engines, licences, publication, references, routes, slurm_jobs, source_files
+from mothertongue import (
+    configuration,
+    engines,
+    licences,
+    plain_text,
+    publication,
+    references,
+    routes,
+    slurm_jobs,
+    snakemake_internals,
+    source_files,
+)
 from mothertongue.errors import UserError
 from mothertongue.languages import find, read_languages
 from mothertongue.routes import ENGLISH
@@ -22,6 +33,8 @@ os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]),
     # Only fetch rules may reach the hub.
     "HF_HUB_OFFLINE": "1",
+    # Packages of a user's home folder are in no environment file.
+    "PYTHONNOUSERSITE": "1",
     # Programs end with the Snakemake that runs them, however it ends: see scripts/mothertongue/errors.py.
     "MOTHERTONGUE_SNAKEMAKE": str(os.getpid()),
 }
@@ -29,7 +42,9 @@ os.environ |= {
 
 # Nobody answers a question that a program asks, and no pipe does. The hub's token is in the environment only of the rules
 # that hand it on: HF_TOKEN=$hub_token.
-shell.prefix("set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN-}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; ")
+shell.prefix(
+    "set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; "
+)
 
 
 def checked(check, *arguments):
@@ -37,9 +52,23 @@ def checked(check, *arguments):
     try:
         return check(*arguments)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(plain_text.one_line(f"error: {error}"))
 
 
+def usable(*paths):
+    """Paths of the user's that become inputs. Raises UserError for one that Snakemake would read as a pattern."""
+    for path in paths:
+        if re.search(r"[{}\n]", str(path)):
+            raise UserError(f"the path {str(path)!r}: Snakemake takes no braces or line breaks in paths; rename it")
+    return list(paths)
+
+
+def literal(value):
+    """A value of `params` that holds text of the user's, in which Snakemake reads no braces as wildcards."""
+    return lambda wildcards: value
+
+
+checked(usable, str(Path.cwd()))
 SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
 DEFAULTS = configuration.read(Path("config/config.yaml"))
 config |= configuration.coerce(config, SCHEMA)
@@ -54,7 +83,7 @@ SHARD_NAMES = [f"{language}/{shard}" for language, count in SHARDS.items() for s
 wildcard_constraints:
     results=re.escape(config["results"]),
     lang="|".join(map(re.escape, LANGUAGES)),
-    source="[a-z]+",
+    source="[a-z]+(-[A-Z][a-z]+)?",
     shard=r"\d+",
     split="|".join(SPLITS),
     model="[^/]+",
@@ -64,8 +93,8 @@ wildcard_constraints:
 
 
 def library(*modules):
-    """The library modules whose change alters a rule's output."""
-    return [f"scripts/mothertongue/{module}.py" for module in ("__init__", *modules)]
+    """The library modules whose change alters a rule's output; every script prints by plain_text."""
+    return [f"scripts/mothertongue/{module}.py" for module in ("__init__", "plain_text", *modules)]
 
 
 # The settings of each adapter by its folder: the language's own, and the variants that lay their settings over it.
@@ -107,6 +136,15 @@ def more_if_tried_again(amount):
     return lambda wildcards, attempt: amount * min(attempt, 2)
 
 
+# The kind of GPU that the profile's default-resources name: Slurm would give one of it to jobs that ask for none.
+GPU_MODEL = snakemake_internals.default_resource(workflow, "gpu_model")
+
+
+def gpu_model(gpus):
+    """The kind of GPU of a job; none where it has no GPU. `gpus` tells their number from the wildcards."""
+    return lambda wildcards: GPU_MODEL if gpus(wildcards) else ""
+
+
 @functools.cache
 def model_folder(reference, kind):
     """Where fetch_translation_model, fetch_base_model or fetch_chat_template puts what it fetches of a model."""
@@ -115,12 +153,7 @@ def model_folder(reference, kind):
 
 def local_model_files(reference):
     """The files of a model in a local folder or file, whose edit makes the fetched copy stale."""
-    parsed = references.parse(reference)
-    if parsed.kind == "file":
-        return [str(Path(reference).expanduser())]
-    if parsed.kind == "folder":
-        return sorted(str(path) for path in Path(reference).expanduser().iterdir() if path.is_file())
-    return []
+    return checked(usable, *map(str, checked(references.local_files, references.parse(reference))))
 
 
 def chat_template_files(reference):
@@ -154,6 +187,7 @@ TRANSLATION_MODELS = {references.parse(model).slug: (engine, model) for engine, 
 SHARDS_THERE, SPLIT = set(), set()
 SOURCE_FILES = checked(source_files.local_files, configuration.dataset_arguments(config))
 checked(source_files.check_exist, SOURCE_FILES)
+checked(usable, *SOURCE_FILES.values())
 
 
 def route(wildcards):
@@ -171,20 +205,21 @@ def language_name(wildcards):
     return LANGUAGES[wildcards.lang].name
 
 
-def prompt_template(base_model):
+def prompt_template(base_model, wildcards):
     """The chat template that a base model is tuned with: one of ours, a file of the user's, or what suits the model."""
     prompt_format = config["threads"]["prompt_format"]
     if prompt_format in ("auto", "tokenizer"):
-        return model_folder(base_model, "templates")
+        return model_folder(base_model, "templates").format(**wildcards)
     if prompt_format.endswith(".jinja"):
         return prompt_format
     return f"config/templates/{prompt_format}.jinja"
 
 
 def check_tuning():
-    template = prompt_template(BASE_MODEL)
+    template = config["threads"]["prompt_format"]
     if template.endswith(".jinja") and not Path(template).is_file():
         raise UserError(f"threads.prompt_format: no such template: {template}")
+    usable(template)
     for folder, settings in TUNING.items():
         name, gpus = ".".join(Path(folder).parts) or "tuning", settings["gpus"]
         if settings["fsdp"] and not Path(settings["fsdp"]).is_file():
@@ -243,7 +278,7 @@ def once_split(wildcards):
     once_earlier_jobs_ended()
     results = wildcards.results
     if results not in SPLIT and shards_exist(results):
-        checkpoints.split.get(results=results)  # ends here until split has run, or need not
+        snakemake_internals.await_checkpoint(checkpoints.split, results=results)
         SPLIT.add(results)
     return []
 
@@ -263,7 +298,10 @@ def translation_model_mb(wildcards):
 
 def translation_gpus(wildcards):
     """One GPU where a model translates that can use it, unless the configuration wants the CPU."""
-    on_gpu = any(engines.find(engine).ON_GPU for engine in translation_engines(wildcards))
+    # Jobs of two kinds cannot be in one group: where shards are grouped, all ask for the same.
+    grouped = GPU_MODEL and snakemake_internals.is_grouped(workflow, "pivot", "translate")
+    names = ENGINES if grouped else translation_engines(wildcards)
+    on_gpu = any(engines.find(engine).ON_GPU for engine in names)
     return int(on_gpu and TRANSLATION["device"] != "cpu")
 
 

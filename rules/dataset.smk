@@ -61,11 +61,12 @@ rule combine:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=200,
     params:
         name=language_name,
-        source=configuration.dataset_name(config),
-        licence=config["source"]["licence"],
+        source=literal(configuration.dataset_name(config)),
+        licence=literal(config["source"]["licence"]),
         on_flagged=config["quality"]["on_flagged"],
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/dataset",
     shell:
@@ -93,6 +94,7 @@ rule threads:
             "model_folder",
             "progress",
             "prompts",
+            "rendering",
             "safetensors_header",
             "threads_file",
             "trees",
@@ -100,7 +102,7 @@ rule threads:
         ),
         after=once_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",
-        template=prompt_template(BASE_MODEL),
+        template=lambda wildcards: prompt_template(BASE_MODEL, wildcards),
     output:
         threads="{results}/{lang}/threads/{split}.jsonl",
         accounting="{results}/{lang}/threads/{split}.accounting.json",
@@ -115,6 +117,7 @@ rule threads:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=200,
     params:
         select=config["threads"]["select"],
@@ -152,6 +155,7 @@ rule preferences:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=200,
     params:
         pairs=config["preferences"]["pairs"],

@@ -25,6 +25,7 @@ rule evaluate:
             "model_folder",
             "progress",
             "prompts",
+            "rendering",
             "safetensors_header",
             "sides",
             "threads_file",
@@ -68,7 +69,8 @@ rule evaluate:
     resources:
         mem_mb=more_if_tried_again(24000),
         runtime=more_if_tried_again(60),
-        gpu=lambda wildcards: min(1, tuning(wildcards)["gpus"]),
+        gpu=on_its_gpu,
+        gpu_model=gpu_model(on_its_gpu),
         disk_mb=10,
     params:
         name=language_name,
@@ -110,9 +112,11 @@ rule harness:
             "files",
             "gpus",
             "harness",
+            "hub",
             "model_folder",
             "progress",
             "prompts",
+            "rendering",
             "safetensors_header",
             "tokenizer_files",
         ),
@@ -132,10 +136,11 @@ rule harness:
     resources:
         mem_mb=more_if_tried_again(24000),
         runtime=more_if_tried_again(240),
-        gpu=lambda wildcards: min(1, tuning(wildcards)["gpus"]),
+        gpu=on_its_gpu,
+        gpu_model=gpu_model(on_its_gpu),
         disk_mb=1000,
     params:
-        tasks=given("--tasks", config["evaluation"]["harness"]),
+        tasks=literal(given("--tasks", config["evaluation"]["harness"])),
         limit=given("--limit", filter(None, [config["evaluation"]["harness_limit"]])),
         quantization=config["evaluation"]["quantization"],
         seed=config["evaluation"]["seed"],

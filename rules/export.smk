@@ -22,6 +22,7 @@ rule merge:
             "progress",
             "prompts",
             "references",
+            "rendering",
             "safetensors_header",
             "tokenizer_files",
             "weight_files",
@@ -42,6 +43,8 @@ rule merge:
     resources:
         mem_mb=more_if_tried_again(8000),
         runtime=more_if_tried_again(60),
+        gpu=0,
+        gpu_model="",
         disk_mb=15000,
     params:
         name=language_name,
@@ -80,6 +83,7 @@ rule perplexity:
             "progress",
             "prompts",
             "references",
+            "rendering",
             "safetensors_header",
             "threads_file",
             "tokenizer_files",
@@ -107,6 +111,7 @@ rule perplexity:
         mem_mb=more_if_tried_again(24000),
         runtime=more_if_tried_again(60),
         gpu=on_its_gpu,
+        gpu_model=gpu_model(on_its_gpu),
         disk_mb=15000,
     params:
         most=config["evaluation"]["threads"],
@@ -158,6 +163,7 @@ rule check_shapes:
     resources:
         mem_mb=2000,
         runtime=15,
+        gpu=0,
         disk_mb=10,
     shell:
         r"""
@@ -190,6 +196,7 @@ rule calibrate:
             "progress",
             "prompts",
             "references",
+            "rendering",
             "safetensors_header",
             "threads_file",
             "tokenizer_files",
@@ -218,6 +225,7 @@ rule calibrate:
         mem_mb=more_if_tried_again(32000),
         runtime=more_if_tried_again(720),
         gpu=on_its_gpu,
+        gpu_model=gpu_model(on_its_gpu),
         disk_mb=15000,
     params:
         name=language_name,
@@ -258,6 +266,7 @@ rule calibrated_perplexity:
             "progress",
             "prompts",
             "references",
+            "rendering",
             "safetensors_header",
             "tokenizer_files",
             "weight_files",
@@ -281,6 +290,7 @@ rule calibrated_perplexity:
         mem_mb=more_if_tried_again(24000),
         runtime=more_if_tried_again(60),
         gpu=on_its_gpu,
+        gpu_model=gpu_model(on_its_gpu),
         disk_mb=10,
     shell:
         r"""
@@ -303,6 +313,7 @@ rule other_trainers:
             "plain_templates",
             "progress",
             "prompts",
+            "rendering",
             "safetensors_header",
             "threads_file",
             "trees",
@@ -328,6 +339,7 @@ rule other_trainers:
     resources:
         mem_mb=2000,
         runtime=15,
+        gpu=0,
         disk_mb=10,
     params:
         settings=exported_settings,
@@ -387,6 +399,7 @@ rule export_card:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=0,
         disk_mb=10,
     params:
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",

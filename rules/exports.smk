@@ -17,11 +17,6 @@ EXPORTED = {
 EXPORTED_PATHS = [re.escape(folder + name) for folder, names in EXPORTED.items() for name in names]
 
 
-def on_its_gpu(wildcards):
-    """One GPU, where the adapter is tuned on any."""
-    return min(1, checked(find_variant, wildcards.variant)["gpus"])
-
-
 def exported_adapter(wildcards):
     """The final adapter, also where preferences were learned from an SFT adapter."""
     checked(find_variant, wildcards.variant)
@@ -99,7 +94,7 @@ def check_for_other_trainers(wildcards):
 def exported_template(wildcards):
     """The chat template that the adapter is tuned with."""
     checked(check_for_other_trainers, wildcards)
-    return prompt_template(find_variant(wildcards.variant)["base_model"]).format(**wildcards)
+    return prompt_template(find_variant(wildcards.variant)["base_model"], wildcards)
 
 
 def exported_settings(wildcards):

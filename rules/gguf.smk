@@ -33,6 +33,7 @@ rule check_conversion:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=100,
     params:
         targets=converted_targets,
@@ -76,6 +77,8 @@ rule convert_to_gguf:
     resources:
         mem_mb=more_if_tried_again(16000),
         runtime=more_if_tried_again(60),
+        gpu=0,
+        gpu_model="",
         disk_mb=15000,
     params:
         name=exported_name,
@@ -111,6 +114,8 @@ rule quantize:
     resources:
         mem_mb=more_if_tried_again(8000),
         runtime=more_if_tried_again(60),
+        gpu=0,
+        gpu_model="",
         disk_mb=8000,
     shell:
         r"""
@@ -143,6 +148,8 @@ rule gguf_perplexity:
     resources:
         mem_mb=more_if_tried_again(16000),
         runtime=more_if_tried_again(240),
+        gpu=0,
+        gpu_model="",
         disk_mb=10,
     shell:
         r"""
@@ -165,6 +172,7 @@ rule write_modelfile:
             "plain_templates",
             "progress",
             "prompts",
+            "rendering",
             "safetensors_header",
             "tokenizer_files",
         ),
@@ -184,6 +192,7 @@ rule write_modelfile:
     resources:
         mem_mb=2000,
         runtime=15,
+        gpu=0,
         disk_mb=10,
     params:
         gguf=f"{EXPORT['gguf'][0]}.gguf",

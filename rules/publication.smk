@@ -44,13 +44,18 @@ rule publish:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=0,
         disk_mb=10,
     params:
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.kind}",
         repository=published_repository,
         name=language_name,
         beside=published_beside,
-        visibility=[] if PUBLICATION["private"] else ["--public"],
+        made_from=published_of,
+        switches=[
+            *([] if PUBLICATION["private"] else ["--public"]),
+            *(["--existing"] if PUBLICATION["existing"] else []),
+        ],
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} {wildcards.kind} \
@@ -59,6 +64,7 @@ rule publish:
             --target={wildcards.lang:q} \
             --name={params.name:q} \
             {params.beside:q} \
-            {params.visibility:q} \
+            --made-from={params.made_from:q} \
+            {params.switches:q} \
             --output={output:q} 2>&1 | tee {log:q}
         """

@@ -51,10 +51,11 @@ rule report:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=5,
     params:
-        source=configuration.dataset_name(config),
-        licence=config["source"]["licence"],
+        source=literal(configuration.dataset_name(config)),
+        licence=literal(config["source"]["licence"]),
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
         settings=changed_settings,
         folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",
@@ -107,6 +108,7 @@ rule summary:
     resources:
         mem_mb=1000,
         runtime=5,
+        gpu=0,
         disk_mb=1,
     shell:
         r"""

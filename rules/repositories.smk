@@ -1,7 +1,10 @@
 """The helpers of publication: what goes into which repository of the hub."""
 
 PUBLICATION = config["publication"]
-SOURCE_NAME = publication.short_name(configuration.dataset_name(config).split(", ")[0])
+SOURCES = {split: os.path.abspath(path) for split, path in SOURCE_FILES.items()}
+SOURCE_NAME = PUBLICATION["name"] or publication.short_name(
+    next(iter(SOURCES.values()), configuration.dataset_name(config))
+)
 
 
 def check_publication(wildcards):
@@ -10,7 +13,7 @@ def check_publication(wildcards):
         raise UserError(f"{wildcards.variant}published: a variant has an adapter of its own, and no {wildcards.kind}")
     find_variant(wildcards.variant)
     publication.check_namespace(PUBLICATION["namespace"])
-    if workflow.executor_plugin and not workflow.dryrun:
+    if snakemake_internals.runs_jobs(workflow):
         publication.check_token()
 
 
@@ -28,7 +31,7 @@ def what_is_published(wildcards):
 
 def published_dataset(wildcards):
     """Where the dataset goes."""
-    name = publication.repository_name(SOURCE_NAME) or "messages"
+    name = publication.repository_name(SOURCE_NAME)[:64] or "messages"
     return f"{PUBLICATION['namespace']}/{name}_{wildcards.lang}"
 
 
@@ -36,9 +39,20 @@ def published_repository(wildcards):
     """Where it goes."""
     if wildcards.kind == "adapter":
         bases = {Path(folder).name: settings["base_model"] for folder, settings in TUNING.items()}
-        names = checked(publication.adapter_names, bases, wildcards.lang)
+        names = checked(publication.adapter_names, bases, wildcards.lang, PUBLICATION["name"] or "")
         return f"{PUBLICATION['namespace']}/{names[Path(wildcards.variant).name]}"
     return published_dataset(wildcards) + ("_threads" if wildcards.kind == "threads" else "")
+
+
+def published_of(wildcards):
+    """What stands for the data and the model that it is made from: two of one name share no repository."""
+    sources = list(SOURCES.values()) or [configuration.dataset_name(config)]
+    if wildcards.kind == "adapter":
+        model = find_variant(wildcards.variant)["base_model"]
+        local = local_model_files(model)
+        sources += [os.path.abspath(Path(model).expanduser()) if local else references.parse(model).name]
+        sources += [Path(wildcards.variant).name]
+    return "|".join(sources)
 
 
 def published_beside(wildcards):

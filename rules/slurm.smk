@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+from mothertongue import runs
+
 # What the jobs in the queue are made from. It is written when a run begins.
 MAKING = Path(".snakemake", "mothertongue.making")
 
@@ -19,8 +21,9 @@ def making():
 def once_earlier_jobs_ended():
     """Wait for the jobs of an earlier run before it is decided what there is to do."""
     # A locked folder has a living run, or one to be unlocked first: Snakemake says so itself.
-    locked = any(Path(".snakemake", "locks").glob("*"))
-    if workflow.is_main_process and not workflow.local_exec and not locked:
+    locked = snakemake_internals.is_locked(Path())
+    submits = snakemake_internals.is_main_process(workflow) and snakemake_internals.submits_jobs(workflow)
+    if submits and not locked:
         same = MAKING.is_file() and MAKING.read_text() == making()
         checked(slurm_jobs.wait_for_earlier, Path.cwd(), same)
 
@@ -30,17 +33,12 @@ def record_what_they_made():
 
     Without a record Snakemake could not tell later that they are stale.
     """
-    if not MAKING.is_file() or MAKING.read_text() != making():
-        return
-    began = MAKING.stat().st_mtime
-    for job in workflow.dag.jobs:
-        if workflow.dag.needrun(job) or workflow.persistence.has_metadata(job):
-            continue
-        if all(Path(path).exists() and Path(path).stat().st_mtime > began for path in job.output):
-            workflow.async_run(workflow.persistence.finished(job))
+    if MAKING.is_file() and MAKING.read_text() == making():
+        snakemake_internals.record_outputs_since(workflow, MAKING.stat().st_mtime)
 
 
 onstart:
-    if not workflow.local_exec:
+    checked(runs.join, Path(config["results"]), Path.cwd())
+    if snakemake_internals.submits_jobs(workflow):
         record_what_they_made()
         MAKING.write_text(making())

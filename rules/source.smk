@@ -4,7 +4,7 @@
 rule fetch:
     input:
         script="scripts/fetch.py",
-        library=library("errors", "files", "hub", "messages", "progress", "source", "source_files"),
+        library=library("errors", "files", "hub", "languages", "messages", "progress", "source", "source_files"),
         files=list(SOURCE_FILES.values()),
     output:
         messages="{results}/source/messages.parquet",
@@ -20,17 +20,20 @@ rule fetch:
     resources:
         mem_mb=4000,
         runtime=30,
+        gpu=0,
         disk_mb=200,
     params:
-        dataset=given("--dataset", configuration.dataset_arguments(config)),
-        revision=given("--revision", [] if SOURCE_FILES else [config["source"]["revision"]]),
+        dataset=literal(given("--dataset", configuration.dataset_arguments(config))),
+        revision=literal(given("--revision", [] if SOURCE_FILES else [config["source"]["revision"]])),
         validation=config["source"]["validation"],
+        limits=[f"--max-{name.replace('_', '-')}={limit}" for name, limit in config["source"]["limits"].items()],
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
             {params.dataset:q} \
             {params.revision:q} \
             --validation={params.validation} \
+            {params.limits:q} \
             --record={output.record:q} \
             --output={output.messages:q} 2>&1 | tee {log:q}
         """
@@ -56,6 +59,7 @@ checkpoint split:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=200,
     params:
         shards=given("--shards", [f"{language}={count}" for language, count in SHARDS.items()]),

@@ -4,7 +4,9 @@
 rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
-        library=lambda wildcards: library(*engine_modules(TRANSLATION_MODELS[wildcards.model][0]), "licences"),
+        library=lambda wildcards: library(
+            *engine_modules(TRANSLATION_MODELS[wildcards.model][0]), "licences", "model_lock"
+        ),
         files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model][1]),
     output:
         model=directory("{results}/models/translation/{model}"),
@@ -19,6 +21,7 @@ rule fetch_translation_model:
     resources:
         mem_mb=lambda wildcards: 2000 + 3 * translation_model_mb(wildcards),
         runtime=20,
+        gpu=0,
         disk_mb=translation_model_mb,
     params:
         engine=lambda wildcards: TRANSLATION_MODELS[wildcards.model][0],
@@ -31,6 +34,7 @@ rule fetch_translation_model:
             --engine={params.engine:q} \
             --model={params.reference:q} \
             {params.licence:q} \
+            --lock={wildcards.results:q}/models/lock.json \
             --output={output.model:q} 2>&1 | tee {log:q}
         """
 
@@ -55,6 +59,7 @@ rule pivot:
         mem_mb=more_if_tried_again(TRANSLATION_MEMORY),
         runtime=more_if_tried_again(60),
         gpu=translation_gpus,
+        gpu_model=gpu_model(translation_gpus),
         disk_mb=50,
     params:
         route=engines.find(ENGINES[0]).ROUTE,
@@ -93,6 +98,7 @@ rule translate:
         mem_mb=more_if_tried_again(TRANSLATION_MEMORY),
         runtime=more_if_tried_again(60),
         gpu=translation_gpus,
+        gpu_model=gpu_model(translation_gpus),
         disk_mb=50,
     params:
         route=lambda wildcards: route(wildcards).kind,

@@ -13,9 +13,11 @@ rule fetch_chat_template:
             "gguf_header",
             "hub",
             "model_folder",
+            "model_lock",
             "progress",
             "prompts",
             "references",
+            "rendering",
             "safetensors_header",
         ),
         files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
@@ -33,6 +35,7 @@ rule fetch_chat_template:
     resources:
         mem_mb=4000,
         runtime=15,
+        gpu=0,
         disk_mb=100,
     params:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],
@@ -43,6 +46,7 @@ rule fetch_chat_template:
             --model={params.reference:q} \
             --prompt-format={params.prompt_format:q} \
             --templates config/templates \
+            --lock={wildcards.results:q}/models/lock.json \
             --output={output.template:q} 2>&1 | tee {log:q}
         """
 
@@ -59,9 +63,11 @@ rule fetch_base_model:
             "gguf_header",
             "hub",
             "model_folder",
+            "model_lock",
             "progress",
             "prompts",
             "references",
+            "rendering",
             "safetensors_header",
             "tokenizer_files",
         ),
@@ -79,6 +85,7 @@ rule fetch_base_model:
     resources:
         mem_mb=16000,
         runtime=60,
+        gpu=0,
         disk_mb=15000,
     params:
         reference=lambda wildcards: BASE_MODELS[wildcards.model],
@@ -86,6 +93,7 @@ rule fetch_base_model:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
             --model={params.reference:q} \
+            --lock={wildcards.results:q}/models/lock.json \
             --output={output.model:q} 2>&1 | tee {log:q}
         """
 
@@ -110,6 +118,7 @@ rule tune:
             "gpus",
             "hub",
             "licences",
+            "machine",
             "measured",
             "model_folder",
             "packed_attention",
@@ -119,6 +128,7 @@ rule tune:
             "progress",
             "prompts",
             "references",
+            "rendering",
             "safetensors_header",
             "sequences",
             "sides",
@@ -148,7 +158,8 @@ rule tune:
     resources:
         mem_mb=tuning_memory,
         runtime=720,
-        gpu=lambda wildcards: tuning(wildcards)["gpus"],
+        gpu=tuning_gpus,
+        gpu_model=gpu_model(tuning_gpus),
         disk_mb=4000,
     params:
         name=language_name,
@@ -169,6 +180,7 @@ rule tune:
             {params.options:q} \
             {params.machine:q} \
             --gpus={resources.gpu} \
+            --cpu-threads={threads} \
             ${{SLURM_JOB_ID:+--time-budget={resources.runtime}}} \
             --output={output.adapter:q} 2>&1 | tee {log:q}
         """

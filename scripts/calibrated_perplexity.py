@@ -24,7 +24,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    threads = [Encoded(row["input_ids"], row["labels"]) for row in read_jsonl(arguments.tokens)]
+    rows = read_jsonl(arguments.tokens, input_ids=list, labels=list)
+    threads = [Encoded(row["input_ids"], row["labels"]) for row in rows]
     gpus.claim(arguments.gpus)
 
     from mothertongue import perplexity

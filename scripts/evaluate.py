@@ -51,9 +51,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    threads, dataset = read_threads(arguments.threads), read(arguments.dataset, TRANSLATED)
-    train = read_threads(arguments.train_threads)
-    preferences = read_jsonl(arguments.train_preferences) if arguments.train_preferences else []
+    threads, dataset = read_threads(arguments.threads, named=True), read(arguments.dataset, TRANSLATED)
+    train = read_threads(arguments.train_threads, named=True)
+    preferences = read_jsonl(arguments.train_preferences, prompt=list) if arguments.train_preferences else []
     lines = read_lines(arguments.prompts) if arguments.prompts else []
     training = read_training(arguments.adapter, "training")["training"]
     gpus.claim(arguments.gpus)
@@ -67,6 +67,7 @@ def main() -> None:
     asking = evaluation.Asking(models.tokenizer, models.template, arguments.system_prompt, examples)
     asking, sides = evaluation.with_room(asking, of_models(models.models), models.window)
     found = held_out.candidates(by_kind, lines, str(arguments.prompts))
+    found = evaluation.known_as_text(found, asking, sides)
     fitting = evaluation.that_fit(found, asking, sides, models.window, arguments.max_new_tokens)
     chosen = held_out.choose(found, fitting, held_out.texts_of(train, preferences), arguments.count, seed)
     say(f"evaluate: {held_out.told(chosen.account)}")

@@ -33,6 +33,12 @@ def parse_arguments() -> argparse.Namespace:
         default=0.05,
         help="share of the trees, chosen by hash, that become the validation split where there is none (default 0.05)",
     )
+    for option, default, what in (
+        ("--max-rows", 5_000_000, "most messages of all files together"),
+        ("--max-megabytes", 4_000, "most megabytes of all files together, decompressed"),
+        ("--max-line-megabytes", 16, "most megabytes of a line of JSON"),
+    ):
+        parser.add_argument(option, type=int, default=default, metavar="N", help=f"{what} (default {default:,})")
     parser.add_argument("--record", type=Path, help="JSON file to write: files and revisions that were read")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     return parser.parse_args()
@@ -48,12 +54,13 @@ def share(text: str) -> float:
 def main() -> None:
     arguments = parse_arguments()
     files = source_files.local_files(arguments.dataset)
+    limits = source.new_limits(arguments.max_rows, arguments.max_megabytes, arguments.max_line_megabytes)
     if files:
-        tables = {split: source.read_file(path) for split, path in files.items()}
+        tables = {split: source.read_file(path, limits) for split, path in files.items()}
         resolved = {str(path): f"sha256:{sha256(path)}" for path in files.values()}
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            tables, resolved = source.download(arguments.dataset[0], arguments.revision, Path(scratch))
+            tables, resolved = source.download(arguments.dataset[0], arguments.revision, Path(scratch), limits)
     messages = source.combine_splits(tables, arguments.validation)
     with whole_file(arguments.output) as partial:
         write(messages, partial)

@@ -6,9 +6,9 @@ An interrupted download keeps the files that have come in a hidden folder beside
 import argparse
 from pathlib import Path
 
-from mothertongue import causal_models, fetching
+from mothertongue import causal_models, fetching, model_lock
 from mothertongue.errors import run
-from mothertongue.files import whole_folder
+from mothertongue.files import refuse_link, whole_folder
 from mothertongue.progress import say
 from mothertongue.references import FORMS, parse
 
@@ -16,6 +16,9 @@ from mothertongue.references import FORMS, parse
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help=FORMS)
+    parser.add_argument(
+        "--lock", type=Path, help="JSON file that pins references: at the first fetch written, then kept to"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 
@@ -23,9 +26,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     kept = arguments.output.with_name(f".{arguments.output.name}.download")
-    reference = parse(arguments.model)
+    reference = model_lock.pin(arguments.lock, parse(arguments.model))
     causal_models.check_base(reference)
     with whole_folder(arguments.output) as folder:
+        refuse_link(kept)
         causal_models.fetch(reference, folder, kept)
     say(f"fetch_base_model: {fetching.identity(arguments.output)} -> {arguments.output}")
 

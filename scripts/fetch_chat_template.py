@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mothertongue import chat_templates, fetching
+from mothertongue import chat_templates, fetching, model_lock
 from mothertongue.errors import run
 from mothertongue.files import whole_folder, write_json
 from mothertongue.progress import say
@@ -24,13 +24,16 @@ def parse_arguments() -> argparse.Namespace:
         help="tokenizer: the model's own or none; auto (default): one of ours where its own will not do",
     )
     parser.add_argument("--templates", type=Path, required=True, help="folder of our own chat templates (.jinja)")
+    parser.add_argument(
+        "--lock", type=Path, help="JSON file that pins references: at the first fetch written, then kept to"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    reference = parse(arguments.model)
+    reference = model_lock.pin(arguments.lock, parse(arguments.model))
     with tempfile.TemporaryDirectory() as scratch:
         resolved = fetching.bring(reference, Path(scratch), weights=False)
         with fetching.naming(reference, Path(scratch)):

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import engines, fetching, licences
+from mothertongue import engines, fetching, licences, model_lock
 from mothertongue.errors import run
 from mothertongue.files import whole_folder
 from mothertongue.progress import say
@@ -17,6 +17,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--allow-noncommercial", action="store_true", help="accept a model whose licence forbids commercial use"
     )
+    parser.add_argument(
+        "--lock", type=Path, help="JSON file that pins references: at the first fetch written, then kept to"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 
@@ -24,11 +27,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     engine = engines.find(arguments.engine)
-    reference = parse(arguments.model)
+    reference = model_lock.pin(arguments.lock, parse(arguments.model))
     if not arguments.allow_noncommercial:
         licences.check(fetching.licence(reference) or engine.UNMARKED_LICENCE, arguments.model)
     with whole_folder(arguments.output) as folder:
         engine.fetch(reference, folder)
+        model_lock.check_fetched(arguments.lock, reference, folder)
         fetching.add_licence(folder, engine.UNMARKED_LICENCE)
     say(f"fetch_translation_model: {fetching.identity(arguments.output)} -> {arguments.output}")
 

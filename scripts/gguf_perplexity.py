@@ -22,7 +22,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    found = gguf_perplexity.measure(arguments.model, read_jsonl(arguments.tokens), arguments.threads)
+    threads = read_jsonl(arguments.tokens, input_ids=list, labels=list, text=str)
+    found = gguf_perplexity.measure(arguments.model, threads, arguments.threads)
     write_json(arguments.output, asdict(found))
     say(f"gguf_perplexity: {gguf_perplexity.told(arguments.model, found)}")
 

@@ -7,7 +7,7 @@ tasks' own, without a chat template, so that figures compare with published ones
 import argparse
 from pathlib import Path
 
-from mothertongue import gpus
+from mothertongue import gpus, hub
 from mothertongue.arguments import add_quantization, natural, positive
 from mothertongue.errors import run
 from mothertongue.files import write_json
@@ -32,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
+    hub.check_token()
     gpus.claim(arguments.gpus)
 
     from mothertongue import evaluated, harness

@@ -37,7 +37,7 @@ def main() -> None:
     other_trainers.check(settings)
     files = {"train": arguments.train, "validation": arguments.validation}
     for split, path in files.items():
-        rows = [other_trainers.plain_thread(row, template.control) for row in read_threads(path)]
+        rows = [other_trainers.plain_thread(row, template.control) for row in read_threads(path, named=True)]
         write_jsonl(arguments.output / "threads" / f"{split}.jsonl", rows)
         if split == "validation" and not rows:
             settings = other_trainers.unvalidated(settings)

@@ -1,5 +1,7 @@
 """Publish a dataset, its threads or an adapter on the hub, with a card: only what changed, in one commit.
 
+Only files that the workflow writes are sent, and only files that it has sent are deleted.
+
 scripts/publish.py dataset --folder results/nl/dataset --repo me/oasst1_nl --target nl --name Dutch
 scripts/publish.py ... --dry-run     prints what would go, without token and network
 
@@ -27,6 +29,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dataset-card", type=Path, help="the dataset's README.md (threads, adapter)")
     parser.add_argument("--evaluation", type=Path, help="folder of an adapter's evaluation, which goes with it")
     parser.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
+    parser.add_argument(
+        "--made-from", default="", help="what stands for the data and models: a repository made from others is refused"
+    )
+    parser.add_argument(
+        "--existing",
+        action="store_true",
+        help="publish in a repository that is there and was not made by this workflow, or from something else",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would go; ask neither token nor network")
     parser.add_argument("--output", type=Path, help="JSON file to write: repository, commit and checksums")
     return parser.parse_args()
@@ -35,7 +45,13 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     token = "" if arguments.dry_run else publication.check_token()
-    kind, private = KINDS[arguments.what], not arguments.public
+    target = publication.Target(
+        arguments.repo,
+        KINDS[arguments.what],
+        not arguments.public,
+        publication.made_from(arguments.what, arguments.target, arguments.made_from),
+        arguments.existing,
+    )
     material = Material(
         arguments.folder,
         arguments.repo,
@@ -47,10 +63,11 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         files = PREPARE[arguments.what](material, Path(scratch))
-        print(publication.plan(arguments.repo, kind, private, files), flush=True)
+        files = publication.write_list(Path(scratch) / publication.LIST, target, files)
+        print(publication.plan(target, files), flush=True)
         if arguments.dry_run:
             return
-        record = publication.push(arguments.repo, kind, private, files, token)
+        record = publication.push(target, files, token)
     if arguments.output:
         write_json(arguments.output, record)
 

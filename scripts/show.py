@@ -31,7 +31,7 @@ def main() -> None:
             raise UserError(f"{path}: no such file; build it first with snakemake")
     accounting, quality, metrics, training = (read_json(path) for path in wanted)
     rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
-    samples = read_jsonl(folder / "evaluation" / "samples.jsonl")
+    samples = read_jsonl(folder / "evaluation" / "samples.jsonl", prompt=str, side=str)
     sections = [
         closing.messages(accounting),
         closing.quality(quality),

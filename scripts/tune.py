@@ -6,7 +6,6 @@ done; those of other data or settings are not used.
 """
 
 import argparse
-import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -97,6 +96,12 @@ def parse_arguments() -> argparse.Namespace:
 
     machine = parser.add_argument_group("the machine")
     gpus.add_argument(machine, default=1)
+    machine.add_argument(
+        "--cpu-threads",
+        type=positive,
+        help="processor threads to compute with; as many give the same bytes on however many cores "
+        "(without: OMP_NUM_THREADS, else one a core)",
+    )
     machine.add_argument("--fsdp", type=Path, help="share the model out among the GPUs, as an accelerate config says")
     machine.add_argument("--tensorboard", type=Path, help="folder to write TensorBoard's logs to")
     machine.add_argument("--checkpoint-minutes", type=float, default=10, help="minutes from one checkpoint to the next")
@@ -121,6 +126,7 @@ def main() -> None:
 
     from mothertongue import causal, checkpoints, model_folder, tokenizer_files, training_data, tuning
 
+    tuning.compute_with(arguments.cpu_threads)
     rows = training_data.read_some(arguments.method, arguments.data)
     held_out = training_data.read(arguments.method, arguments.validation) if arguments.validation else []
     settings = tuning.Settings(**{name: getattr(arguments, name) for name in tuning.Settings.__annotations__})
@@ -156,6 +162,8 @@ def main() -> None:
     }
     work = arguments.output.with_name(f"{arguments.output.name}.checkpoints")
     before = checkpoints.find(work, made_of)
+    if before:
+        tuning.compute_as(before)
     keeper = checkpoints.Keeper(arguments.checkpoint_minutes, arguments.time_budget, started, before)
     keeper.listen()
     machine = tuning.machine_arguments(arguments.fsdp, arguments.tensorboard)
@@ -177,7 +185,7 @@ def main() -> None:
         write_json(folder / "training.json", record)
         card = adapter_card(arguments.target, arguments.name, record, template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")
-    shutil.rmtree(work)
+    checkpoints.clear(work)
     say(
         f"tune: loss {outcome.losses[0]:.3f} -> {outcome.losses[-1]:.3f} in {outcome.steps} steps, "
         f"{outcome.tokens_per_second:,.0f} tokens/s -> {arguments.output}"

@@ -12,6 +12,7 @@ import base64
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -33,6 +34,7 @@ class Trouble:
     cut: bool = False  # the connection ends in the middle of the answer
     wrong: bytes = b""  # the answer's bytes are these
     wait: bool = False  # no answer before the hub closes
+    act: Callable[[], None] | None = None  # it happens before the answer, which is the ordinary one
 
 
 class Hub:
@@ -100,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
         with self.hub.lock:
             self.hub.log.append(line)
             self.spoiled = self.find_trouble(line)
+        if self.spoiled and self.spoiled.act:
+            self.spoiled.act()
         if self.spoiled and self.spoiled.wait:
             self.hub.closing.wait(120)
             self.close_connection = True

@@ -32,7 +32,7 @@ elif arguments[:2] == ["env", "create"]:
         (prefix / "bin/activate").write_text('export PATH="{bin}:$PATH"\\n')
     else:
         subprocess.run(["{base}", "-m", "venv", prefix], check=True)
-        options = ["--quiet", "--no-compile", "--disable-pip-version-check", "-c", "{constraints}"]
+        options = ["--quiet", "--no-compile", "--disable-pip-version-check"]
         subprocess.run([prefix / "bin/python", "-m", "pip", "install", *options, *pins], check=True)
 elif arguments[:1] != ["clean"]:
     sys.exit(f"conda: not known here: {{arguments}}")
@@ -41,12 +41,10 @@ elif arguments[:1] != ["clean"]:
 
 def install(folder: Path, shared: bool = False) -> Path:
     """Put the stand-in into a folder; returns what to put on PATH. `shared`: every environment is the test's own."""
-    root = Path(__file__).parent.parent
     values = {
         "python": sys.executable,
         "bin": Path(sys.executable).parent,
         "base": Path(sys.base_prefix) / "bin" / "python3",
-        "constraints": root / "constraints.txt",
         "shared": shared,
     }
     programs = folder / "bin"

@@ -32,8 +32,7 @@ def adapter_card(
     lang: str, name: str, record: Mapping[str, Any], template: str, published: Published | None = None
 ) -> str:
     """The card of an adapter from what training.json records; `published` makes it the fuller one of the hub."""
-    base, training, settings, data = record["base_model"], record["training"], record["settings"], record["data"]
-    losses, method = training["losses"], settings["method"]
+    base, data, method = record["base_model"], record["data"], record["settings"]["method"]
     read = f"{data['threads']:,} threads" if method == "sft" else f"{data['pairs']:,} preference pairs"
     model = base_name(base)
     header = {
@@ -50,14 +49,18 @@ def adapter_card(
         [
             *cards.header(header),
             "",
-            f"# A {name} adapter for {model}",
+            f"# {cards.markdown(f'A {name} adapter for {model}')}",
             "",
-            f"A LoRA adapter for {model} (revision {base['revision']}), tuned by Mothertongue on {read} to answer in "
-            f"{name}.",
+            cards.markdown(
+                f"A LoRA adapter for {model} (revision {base['revision']}), tuned by Mothertongue on {read} to answer "
+                f"in {name}."
+            ),
             "",
             *_loading(base, published),
             "",
-            f"Prompts are rendered in the chat template beside this file ({template}), with this system prompt:",
+            cards.markdown(
+                f"Prompts are rendered in the chat template beside this file ({template}), with this system prompt:"
+            ),
             "",
             *cards.quoted(record["system_prompt"]),
             "",
@@ -66,21 +69,7 @@ def adapter_card(
             "",
             "| | |",
             "|---|---|",
-            f"| method | {_METHODS[method]}, with LoRA |",
-            f"| base model | trained on in {settings['quantization']} quantization |"
-            if settings["quantization"] != "none"
-            else "| base model | trained on as it is, without quantization |",
-            f"| LoRA | rank {settings['lora_rank']}, alpha {settings['lora_alpha']}, dropout "
-            f"{settings['lora_dropout']}, layers: {', '.join(settings['lora_targets'])}{_kinds(settings)} |",
-            f"| steps | {training['steps']} of {training['sequences_a_step']} sequences of up to "
-            f"{settings['max_length']} tokens |",
-            f"| learning rate | {settings['learning_rate']}, {settings['schedule'].replace('_', ' ')} |",
-            f"| loss | {losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last{_validation(training)} |",
-            f"| speed | {training['tokens_per_second']:,} tokens/s on {record['device']} |",
-            f"| memory | {training['peak_memory_mb']:,} MB at the peak |",
-            "| data | "
-            + ", ".join(f"{key.replace('_', ' ')}: {n:,}" for key, n in data.items() if isinstance(n, int))
-            + " |",
+            *(cards.row(label, cards.markdown(text)) for label, text in _training(record).items()),
             "",
             "Settings, losses and checksums are in training.json.",
             "",
@@ -89,9 +78,30 @@ def adapter_card(
     )
 
 
+def _training(record: Mapping[str, Any]) -> dict[str, str]:
+    """What the card says of the training, by what it is of."""
+    training, settings, data = record["training"], record["settings"], record["data"]
+    losses, quantization = training["losses"], settings["quantization"]
+    return {
+        "method": f"{_METHODS[settings['method']]}, with LoRA",
+        "base model": "trained on as it is, without quantization"
+        if quantization == "none"
+        else f"trained on in {quantization} quantization",
+        "LoRA": f"rank {settings['lora_rank']}, alpha {settings['lora_alpha']}, dropout {settings['lora_dropout']}, "
+        f"layers: {', '.join(settings['lora_targets'])}{_kinds(settings)}",
+        "steps": f"{training['steps']} of {training['sequences_a_step']} sequences of up to {settings['max_length']} "
+        "tokens",
+        "learning rate": f"{settings['learning_rate']}, {settings['schedule'].replace('_', ' ')}",
+        "loss": f"{losses[0]:.3f} at the first step, {losses[-1]:.3f} at the last{_validation(training)}",
+        "speed": f"{training['tokens_per_second']:,} tokens/s on {record['device']}",
+        "memory": f"{training['peak_memory_mb']:,} MB at the peak",
+        "data": ", ".join(f"{key.replace('_', ' ')}: {n:,}" for key, n in data.items() if isinstance(n, int)),
+    }
+
+
 def _loading(base: Mapping[str, Any], published: Published | None) -> list[str]:
     """How to load the adapter. A base model that is not on the hub has to be at hand."""
-    where = f'"{published.repository}"' if published else "ADAPTER_FOLDER"
+    where = cards.literal(published.repository) if published else "ADAPTER_FOLDER"
     if base["hub_id"] or not published:
         code = ("from peft import AutoPeftModelForCausalLM", f"AutoPeftModelForCausalLM.from_pretrained({where})")
         return cards.python(code[0], "", f"model = {code[1]}")
@@ -109,13 +119,13 @@ def _loading(base: Mapping[str, Any], published: Published | None) -> list[str]:
 
 def _licences(model: str, licence: str | None, published: Published) -> list[str]:
     """What the adapter is made from, and under which licences."""
-    data = {published.datasets[0]: ", ".join(published.licences) or "not stated"}
+    data = published.datasets[0]
+    parts = {f"base model {model}": licence, f"data {data}": ", ".join(published.licences)}
     return [
         "## Licences",
         "",
-        f"- base model {model}: {licence or 'not stated'}",
-        *(f"- data {name}: {found}" for name, found in data.items()),
-        *licences.warning({model: licence} | data),
+        *cards.stated(parts),
+        *licences.warning({cards.markdown(model): licence, cards.markdown(data): parts[f"data {data}"]}),
     ]
 
 

@@ -41,10 +41,11 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count
         length = window
     tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(model))
     tokens: list[int] = []
-    for thread in random.Random(1).sample(threads, len(threads)):
+    drawn = random.Random(1).sample(threads, len(threads))
+    for _, encoded in prompts.encode_known(drawn, template, tokenizer):
+        tokens += encoded.input_ids
         if len(tokens) >= count * length:
             break
-        tokens += prompts.encode(thread["messages"], template, tokenizer).input_ids
     if not tokens:
         raise UserError("there are no threads to calibrate on")
     length = min(length, len(tokens))

@@ -1,7 +1,6 @@
 """Checkpoints of a training, by which it goes on after it was stopped: by a signal, a time limit or a power cut."""
 
 import json
-import shutil
 import signal
 import time
 from collections.abc import Iterable, Mapping
@@ -9,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
-from mothertongue import distributed
+from mothertongue import distributed, files
 from mothertongue.errors import UserError
 from mothertongue.files import folder_checksums, read_json, write_json
 from mothertongue.progress import say
@@ -27,12 +27,16 @@ _ONE_SIGNAL = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: its folder, the steps it has behind it, the seconds they took and the tokens they read."""
+    """A whole checkpoint: its folder, the steps it has behind it, and what those were.
+
+    The seconds they took, the tokens they read, and the processor threads that each process computed them with.
+    """
 
     folder: Path
     step: int
     seconds: float
     tokens: int
+    threads: int
 
 
 def find(folder: Path, made_of: Mapping[str, Any]) -> Checkpoint | None:
@@ -56,21 +60,32 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 def _prepare(folder: Path, made_of: Mapping[str, Any]) -> None:
-    """Remove what is of other things, or damaged, so that the newest checkpoint there is good."""
+    """Remove what is of other things, or damaged, so that the newest checkpoint there is good.
+
+    Nobody else writes the folder from here on: another training's checkpoints look like those of a killed one.
+    """
+    files.refuse_link(folder)
+    files.hold(folder)
     before = read_json(folder / _KEY) if (folder / _KEY).is_file() else None
     if before != made_of:
         if before:
             changed = sorted(name for name in {*before, *made_of} if before.get(name) != made_of.get(name))
             say(f"tune: the checkpoints in {folder} are of other {', '.join(changed)}: training begins anew")
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
         write_json(folder / _KEY, made_of)
         return
     for path in folder.glob("checkpoint-*"):
         if not (path / _WHOLE).is_file():
-            shutil.rmtree(path)  # of a run that was killed while it wrote
+            files.remove(path)  # of a run that was killed while it wrote
         elif read_json(path / _WHOLE)["files"] != _checksums(path):
             say(f"tune: warning: {path} is damaged: removed, training goes on from the one before")
-            shutil.rmtree(path)
+            files.remove(path)
+
+
+def clear(folder: Path) -> None:
+    """Remove the checkpoints of a training that is over, and let others write there."""
+    files.remove(folder)
+    files.release(folder)
 
 
 class Keeper(TrainerCallback):
@@ -141,7 +156,11 @@ class Keeper(TrainerCallback):
         self.saved = time.monotonic()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if distributed.rank() == 0:
-            measured = {"seconds": round(self.seconds, 1), "tokens": self.tokens}
+            measured = {
+                "seconds": round(self.seconds, 1),
+                "tokens": self.tokens,
+                "threads": torch.get_num_threads(),
+            }
             write_json(folder / _WHOLE, measured | {"files": _checksums(folder)})
         say(f"tune: checkpoint after step {state.global_step} of {state.max_steps}")
 
@@ -155,9 +174,9 @@ class Keeper(TrainerCallback):
             signal.raise_signal(number)
 
 
-def _measured(folder: Path) -> tuple[float, int]:
+def _measured(folder: Path) -> tuple[float, int, int]:
     record = read_json(folder / _WHOLE)
-    return record["seconds"], record["tokens"]
+    return record["seconds"], record["tokens"], record.get("threads", torch.get_num_threads())
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -70,9 +70,11 @@ def next_steps(folder: Path, samples: Sequence[Mapping[str, Any]]) -> str:
     """Where the report is, and the commands to chat."""
     report = folder / "report.html"
     lines = [f"Everything on one page, for a browser:\n  {report}\n"] if report.is_file() else []
-    question = shlex.quote(samples[0]["prompt"])
-    chat = f".venv/bin/python scripts/chat.py --adapter {folder / 'adapter'}"
-    return "\n".join([*lines, f"Chat with it:\n  {chat}\n  {chat} {question}"])
+    question = samples[0]["prompt"]
+    chat = shlex.join([".venv/bin/python", "scripts/chat.py", "--adapter", str(folder / "adapter")])
+    # A question that looks like an option is none behind two dashes.
+    asked = shlex.join(["--", question] if question.startswith("-") else [question])
+    return "\n".join([*lines, f"Chat with it:\n  {chat}\n  {chat} {asked}"])
 
 
 def _paragraph(text: str, label: str) -> str:

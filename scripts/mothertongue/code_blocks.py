@@ -1,7 +1,10 @@
 """Blocks of code in a message: fenced, indented, and lines of code that nothing marks, judged line by line."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from functools import cached_property
+from itertools import accumulate, takewhile
 
 Span = tuple[int, int]
 
@@ -95,6 +98,7 @@ def _fenced(text: str) -> list[Span]:
     """Fenced blocks; one of backticks that nothing closes runs to the end, unless prose follows."""
     found: list[Span] = []
     lines = _lines(text)
+    fences = _Fences([body for body, _ in lines])
     unclosed: set[str] = set()
     number = 0
     while number < len(lines):
@@ -105,9 +109,8 @@ def _fenced(text: str) -> list[Span]:
             continue
         late = opening.re is _LATE_FENCE
         start += opening.start("fence") if late else 0
-        closings = ((i, end) for i in range(number, len(lines)) if (end := _closes(lines[i][0], fence)))
-        last, end = next(closings, (len(lines), 0))
-        if body.endswith(fence) and not late and _is_stray([body for body, _ in lines[number:last]], closed=end > 0):
+        last, end = fences.closing(fence, number)
+        if body.endswith(fence) and not late and fences.is_stray(number, last, closed=end > 0):
             unclosed.update(() if end else {fence})
         elif end:
             found.append((start, lines[last][1] + end))
@@ -120,12 +123,58 @@ def _fenced(text: str) -> list[Span]:
     return found
 
 
-def _is_stray(inside: list[str], closed: bool) -> bool:
-    """Whether a bare fence opens nothing: sentences follow, up to the end or a fence that names a language."""
-    named = next((number for number, body in enumerate(inside) if _NAMED_FENCE.match(body)), None)
-    bodies = [body for body in inside[:named] if body.strip()]
-    prose = sum(_kind(body) == _PROSE and len(_PLAIN_WORD.findall(body)) >= 4 for body in bodies)
-    return (named is not None or not closed) and 2 * prose > len(bodies)
+class _Fences:
+    """What may close a fence, and what stands between, looked up in tables: a text may open any number of fences."""
+
+    def __init__(self, bodies: list[str]) -> None:
+        self._bodies = bodies
+        # Lines with the marks of a fence at either end, those with the most first: so many fences they may close.
+        sizes = ((max(_marks(body.lstrip(" \t>")), _marks(body.rstrip()[::-1])), i) for i, body in enumerate(bodies))
+        self._marked = sorted((size, number) for size, number in sizes if size >= 3)[::-1]
+        self._closings: dict[str, list[int]] = {}
+
+    def closing(self, fence: str, number: int) -> Span:
+        """The first line from a number on that closes a fence, and where in it; the number of lines and 0 for none."""
+        if fence not in self._closings:
+            able = takewhile(lambda marked: marked[0] >= len(fence), self._marked)
+            self._closings[fence] = sorted(i for _, i in able if _closes(self._bodies[i], fence))
+        closings = self._closings[fence]
+        at = bisect_left(closings, number)
+        if at == len(closings):
+            return len(self._bodies), 0
+        return closings[at], _closes(self._bodies[closings[at]], fence)
+
+    def is_stray(self, first: int, stop: int, closed: bool) -> bool:
+        """Whether a bare fence before a line opens nothing: sentences follow, to a stop or a fence with a language."""
+        at = bisect_left(self._named, first)
+        named = at < len(self._named) and self._named[at] < stop
+        end = self._named[at] if named else stop
+        bodies, prose = (sums[end] - sums[first] for sums in (self._not_blank, self._prose))
+        return (named or not closed) and 2 * prose > bodies
+
+    @cached_property
+    def _named(self) -> list[int]:
+        """The lines that open a fence with a language."""
+        return [number for number, body in enumerate(self._bodies) if _NAMED_FENCE.match(body)]
+
+    @cached_property
+    def _not_blank(self) -> list[int]:
+        """How many lines before each are not blank."""
+        return [0, *accumulate(bool(body.strip()) for body in self._bodies)]
+
+    @cached_property
+    def _prose(self) -> list[int]:
+        """How many lines before each are sentences."""
+        return [0, *accumulate(map(_is_sentence, self._bodies))]
+
+
+def _marks(text: str) -> int:
+    """How often a text begins with the first of its characters, where that is the mark of a fence."""
+    return len(text) - len(text.lstrip(text[0])) if text[:1] in ("`", "~") else 0
+
+
+def _is_sentence(body: str) -> bool:
+    return _kind(body) == _PROSE and len(_PLAIN_WORD.findall(body)) >= 4
 
 
 def _closes(body: str, fence: str) -> int:
@@ -136,7 +185,7 @@ def _closes(body: str, fence: str) -> int:
     rest = bare.lstrip(fence[0])
     if not rest.strip():
         return len(body)
-    return len(body) - len(rest) if rest[0] == " " and len(rest.split()) > 1 else 0
+    return len(body) - len(rest) if rest[0] == " " and len(rest.split(None, 1)) > 1 else 0
 
 
 def _unfenced(text: str, offset: int) -> Iterator[Span]:

@@ -24,6 +24,7 @@ from mothertongue.errors import UserError
 from mothertongue.files import read_lines, whole_folder
 from mothertongue.languages import UNSPACED
 from mothertongue.licences import is_noncommercial
+from mothertongue.plain_text import guard_streams
 from mothertongue.progress import say
 from mothertongue.routes import translation_pairs
 from mothertongue.shard_program import add_engine_arguments, running_translator
@@ -332,6 +333,7 @@ def _answer(sender: Any, function: Callable[..., Any], arguments: Sequence[Any])
     """Send a function's result and None, or None and what went wrong."""
     # Ctrl-C reaches the parent too, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    guard_streams()
     try:
         answer = function(*arguments), None
     except UserError as error:

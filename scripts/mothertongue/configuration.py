@@ -1,6 +1,8 @@
 """The configuration: checked against its schema, with errors that a person can act on."""
 
+import datetime
 import difflib
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,18 +14,20 @@ from jsonschema import Draft202012Validator, ValidationError
 from mothertongue.errors import UserError
 from mothertongue.source_files import local_files
 
+_IN_QUOTES = "YAML reads no, yes, on, off, numbers and dates as such: write it in quotes, such as 'no'"
+
 
 def read(path: Path) -> dict[str, Any]:
-    """A YAML file's values by key. Raises UserError where there is none, or it holds anything else."""
+    """A YAML file's values by key. Raises UserError where there is none, or it holds anything else, or nothing."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content or {}, dict):
+    if not isinstance(content, dict):
         raise UserError(f"{path}: keys with values are expected, such as 'source: {{...}}'")
-    return content or {}
+    return content
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
@@ -94,6 +98,14 @@ def differences(config: Mapping[str, Any], defaults: Mapping[str, Any], where: s
 
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Every problem, one line each; unknown keys first, since a misspelt key also leaves its own missing."""
+    names = [*_names_that_are_no_text(config)]
+    yield from names
+    if names:
+        return
+    variants = config.get("variants")
+    for name, other in itertools.combinations(sorted(variants) if isinstance(variants, Mapping) else [], 2):
+        if name.casefold() == other.casefold():
+            yield f"configuration: variants: '{name}' and '{other}' share a folder on some file systems; rename one"
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_order)
     for error in errors:
         yield from _say(error)
@@ -109,6 +121,15 @@ def dataset_name(config: Mapping[str, Any]) -> str:
     """The source dataset's name for cards: its id on the hub, or the names of its files."""
     arguments = dataset_arguments(config)
     return ", ".join(path.name for path in local_files(arguments).values()) or arguments[0]
+
+
+def _names_that_are_no_text(config: Mapping[Any, Any], where: str = "") -> Iterator[str]:
+    """The keys that YAML has read as true, false, a number or a date."""
+    for key, value in config.items():
+        if not isinstance(key, str):
+            yield f"configuration: {where.rstrip('.') or 'top level'}: the name {key!r} is no text; {_IN_QUOTES}"
+        elif isinstance(value, Mapping):
+            yield from _names_that_are_no_text(value, f"{where}{key}.")
 
 
 def _order(error: ValidationError) -> tuple[bool, list[str]]:
@@ -128,4 +149,18 @@ def _say(error: ValidationError) -> Iterator[str]:
         return
     description = error.schema.get("description", "")
     expected = f" (expected: {description})" if description else ""
+    if error.validator in ("type", "oneOf") and "string" in _types(error.schema) and _is_no_text(error.instance):
+        expected += f"; {_IN_QUOTES}"
     yield f"configuration: {where or 'top level'}: {error.message}{expected}"
+
+
+def _types(schema: Mapping[str, Any]) -> list[str]:
+    """The types that a value may have; of references to other schemas, a text's."""
+    own = schema.get("type", [])
+    inner = [kind for alternative in schema.get("oneOf", []) for kind in _types(alternative)]
+    return [*([own] if isinstance(own, str) else own), *inner, *(["string"] if "$ref" in schema else [])]
+
+
+def _is_no_text(value: Any) -> bool:
+    """Whether YAML has made something else of a plain word: true, false, a number or a date."""
+    return isinstance(value, bool | int | float | datetime.date)

@@ -1,5 +1,6 @@
 """A model that answers messages, and a conversation with it that remembers what was said."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,11 +66,19 @@ class Speaker:
         window = causal.window(self.model) or float("inf")
         # No more than half of the window: asked for the longest answer of all, a conversation could not be remembered.
         room = window - min(self.decoding.max_new_tokens, window // 2)
-        while len(tokens := prompts.encode_prompt(messages, self.template, self.tokenizer)) > room:
-            shorter = _without_oldest_exchange(messages)
-            if shorter == messages:
-                break
-            messages = shorter
+        questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
+
+        def without(exchanges: int) -> list[prompts.Message]:
+            """The messages without the oldest exchanges: questions and what follows each of them up to the next."""
+            return messages[: questions[0]] + messages[questions[exchanges] :]
+
+        def fits(exchanges: int) -> bool:
+            return len(prompts.encode_prompt(without(exchanges), self.template, self.tokenizer)) <= room
+
+        most = len(questions) - 1
+        # Mostly all of them fit; else as few are left out as will do.
+        messages = without(0 if fits(0) else bisect_left(range(most), True, lo=min(1, most), key=fits))
+        tokens = prompts.encode_prompt(messages, self.template, self.tokenizer)
         if len(tokens) >= window:
             raise UserError(
                 f"it has {len(tokens):,} tokens, and the model reads {window:,}, answer included; shorten it"
@@ -117,12 +126,6 @@ class Conversation:
     def reset(self) -> None:
         """Forget what was said."""
         self.messages = []
-
-
-def _without_oldest_exchange(messages: list[prompts.Message]) -> list[prompts.Message]:
-    """The messages without the first question and what follows it up to the next; the last question stays."""
-    questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
-    return messages if len(questions) < 2 else messages[: questions[0]] + messages[questions[1] :]
 
 
 def _say_dropped(before: list[prompts.Message], after: list[prompts.Message], where: str = "") -> None:

@@ -46,21 +46,26 @@ def dataset_card(
         ],
     }
     rows = [
-        f"| {split} | {language} | {entry['messages']} | {entry['excluded']} | "
-        + " | ".join(str(count) for count in entry["status"].values())
-        + f" | {entry['out']} |"
+        cards.row(
+            split,
+            cards.markdown(language),
+            *map(str, [entry["messages"], entry["excluded"]]),
+            *map(str, entry["status"].values()),
+            str(entry["out"]),
+        )
         for split in ("train", "validation")
         for language, entry in accounting[split].items()
     ]
-    statuses = " | ".join(total["status"])
     return "\n".join(
         [
             *cards.header(header),
             "",
-            f"# {source} in {name}",
+            f"# {cards.markdown(f'{source} in {name}')}",
             "",
-            f"The messages of {source}, translated into {name} by Mothertongue: {total['messages']:,} messages in, "
-            f"{total['out']:,} in the dataset.",
+            cards.markdown(
+                f"The messages of {source}, translated into {name} by Mothertongue: {total['messages']:,} messages in, "
+                f"{total['out']:,} in the dataset."
+            ),
             *_left_out(total["excluded_because"]),
             "",
             "Each row is a message with the source's columns; `text` is in the target language (null where `status` is "
@@ -70,13 +75,12 @@ def dataset_card(
             "",
             "## Translation models",
             "",
-            *([f"- {model}: {count:,} messages" for model, count in models.items()] or ["- none"]),
+            *([f"- {cards.markdown(model)}: {count:,} messages" for model, count in models.items()] or ["- none"]),
             "",
             "## Licences",
             "",
-            f"- {source}: {licence or 'not stated'}",
-            *(f"- {model}: {found or 'not stated'}" for model, found in used.items()),
-            *licences.warning(used),
+            *cards.stated({source: licence} | used),
+            *licences.warning({cards.markdown(model): found for model, found in used.items()}),
             "",
             "## Quality",
             "",
@@ -89,7 +93,7 @@ def dataset_card(
             "",
             "## Account of every message",
             "",
-            f"| split | source | in | excluded | {statuses} | out |",
+            cards.row("split", "source", "in", "excluded", *total["status"], "out"),
             "|---|---|" + "---:|" * (3 + len(total["status"])),
             *rows,
             "",
@@ -99,7 +103,7 @@ def dataset_card(
 
 def on_hub(card: str, repository: str) -> str:
     """The card with the code that loads the dataset from where it is published."""
-    code = ("from datasets import load_dataset", "", f'dataset = load_dataset("{repository}")')
+    code = ("from datasets import load_dataset", "", f"dataset = load_dataset({cards.literal(repository)})")
     return card.replace("\n".join(cards.python(*_LOCAL)), "\n".join(cards.python(*code)))
 
 
@@ -123,12 +127,12 @@ def _quality(name: str, figures: Mapping[str, Any]) -> list[str]:
                 f"{ratio['p5']:.2f} to {ratio['p95']:.2f} for nine of ten"
             )
     if language is None:
-        lines.append(f"- language: not measurable, lid.176 does not know {name}")
+        lines.append(f"- language: not measurable, lid.176 does not know {cards.markdown(name)}")
     elif language["judged"]:
         share, judged = language["in_target_share"], language["judged"]
-        others = cards.counted("; others: ", language["others"])
         lines.append(
-            f"- language: {share:.1%} of the {judged:,} translations long enough to judge are in {name}{others}"
+            f"- language: {share:.1%} of the {judged:,} translations long enough to judge are in {cards.markdown(name)}"
+            + cards.counted("; others: ", language["others"])
         )
     if score:
         lines.append(f"- mean log-probability of a token, by the engine: {score['p50']:.2f} in the middle")

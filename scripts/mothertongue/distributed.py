@@ -97,7 +97,7 @@ def fsdp_arguments(path: Path) -> dict[str, Any]:
     Raises UserError where it does not configure that.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     settings = content.get("fsdp_config") if isinstance(content, dict) else None

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_DATE = re.compile(r"^\s*\[[^]]+\]$")
-_RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):$")
+from mothertongue import snakemake_internals as printed
+
 # What the wildcards look like that are no single name.
 _WILDCARDS = {"results": ".+", "variant": "(?:variants/[^/]+/)?", "stage": "(?:sft/)?"}
-_FIELD = re.compile(r"^\s+(input|output|wildcards|threads|resources): (.*)$")
+# How an error of the workflow begins, and one of Snakemake itself.
+_OWN_ERROR = re.compile(r"error: +(.+)", re.IGNORECASE)
+_EXCEPTION = re.compile(r"\w+(?:Error|Exception)\b")
 
 
 @dataclass(frozen=True)
@@ -55,28 +57,29 @@ def parse_jobs(text: str) -> list[Job]:
     lines = text.splitlines()
     for before, line in zip(["", *lines], lines, strict=False):
         # A date stands before each job, which the user's own text within a shell command has not.
-        if _DATE.match(before) and (match := _RULE.match(line)):
+        if printed.DATE.match(before) and (match := printed.RULE.match(line)):
             fields = {}
             jobs.append((match[1], fields))
-        elif line.strip().startswith("Shell command:"):
+        elif line.strip().startswith(printed.COMMAND):
             fields = None
-        elif fields is not None and (match := _FIELD.match(line)):
+        elif fields is not None and (match := printed.FIELD.match(line)):
             fields[match[1]] = match[2]
     return [_job(rule, fields) for rule, fields in jobs]
 
 
 def complaint(output: str, errors: str) -> str:
-    """Why a dry run failed: the error that the workflow or Snakemake says in a line, or the last one of all."""
-    said = [line.strip() for line in errors.splitlines() if line.strip()]
+    """Why a dry run failed: the error that the workflow or Snakemake says, or the last line of all, in one line."""
+    said = printed.error_lines(errors)
     for line in said:
-        if match := re.match(r"error: +(.+)", line, re.IGNORECASE):
+        if match := _OWN_ERROR.match(line):
             return match[1]
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if "Building DAG of jobs..." in lines:
-        reason = lines[lines.index("Building DAG of jobs...") + 1 :]
-        if reason:
-            return " ".join(reason)[:500]
-    return (said or lines or ["no reason was given"])[-1]
+    if printed.GRAPH in lines and (reason := lines[lines.index(printed.GRAPH) + 1 :]):
+        return " ".join(reason)[:500]
+    if said:
+        return said[-1]
+    exceptions = [at for at, line in enumerate(lines) if _EXCEPTION.match(line)]
+    return " ".join(lines[exceptions[-1] :])[:500] if exceptions else (lines or ["no reason was given"])[-1]
 
 
 def _pattern(benchmark: str) -> re.Pattern[str]:

@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from mothertongue.plain_text import guard_streams, one_line
+
 # What the hub's client raises where it is switched off, as it is in all steps but those that fetch.
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
 # The process id of the Snakemake that runs a program, which rules/common.smk sets.
 _SNAKEMAKE = "MOTHERTONGUE_SNAKEMAKE"
+# The most characters of a line: its end, where what to do stands, and a beginning.
+_LONGEST, _TAIL = 2000, 500
 # Seconds in which the first of several processes meets what another has met.
 _PATIENCE = 60
 
@@ -28,8 +32,10 @@ def run(main: Callable[[], None]) -> None:
     """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with its traceback.
 
     SIGTERM ends it as an error would, with nothing left half written; so does the end of the Snakemake that runs it.
+    What it prints acts on no terminal: see plain_text.visible.
     Of several processes that train together the first says the line for all, and the launcher ends the others.
     """
+    guard_streams()
     if "LOCAL_RANK" not in os.environ:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         _end_with_snakemake()
@@ -87,7 +93,7 @@ def _leave_it_to_the_first(code: int) -> None:
 def _end(code: int, message: str = "", own: bool = False) -> None:
     rank = os.environ.get("RANK", "0")
     process = f"process {rank}: " if own and "LOCAL_RANK" in os.environ else ""
-    line = f"{Path(sys.argv[0]).name}: error: {process}{' '.join(message.split())}" if message else ""
+    line = f"{Path(sys.argv[0]).name}: error: {process}{_line_of(message)}" if message else ""
     if "LOCAL_RANK" in os.environ:
         if line and not own and rank != "0":
             _leave_it_to_the_first(code)
@@ -99,3 +105,8 @@ def _end(code: int, message: str = "", own: bool = False) -> None:
         os._exit(code)
     if code:
         sys.exit(line or code)
+
+
+def _line_of(message: str) -> str:
+    line = one_line(" ".join(message.split()))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - _TAIL]} ... {line[-_TAIL:]}"

@@ -3,6 +3,7 @@
 A gain is credible beside the base model, plain, with a system prompt, and with examples before the question.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from mothertongue import causal, prompts
 from mothertongue.answers import Answer, judge
 from mothertongue.evaluated import Evaluated
 from mothertongue.held_out import Prompt
-from mothertongue.progress import Progress
+from mothertongue.progress import Progress, say
 from mothertongue.prompts import Template
 from mothertongue.sides import Side
 
@@ -38,9 +39,29 @@ class Asking:
 def with_room(asking: Asking, sides: Sequence[Side], window: int | None) -> tuple[Asking, list[Side]]:
     """As many of the examples as a small model has room for, and the sides; none with examples where there are none."""
     shown = next(side for side in sides if side.examples)
-    while asking.examples and window and len(asking.tokens(shown, "")) > _EXAMPLES_SHARE * window:
-        asking = replace(asking, examples=asking.examples[:-1])
-    return asking, [side for side in sides if asking.examples or not side.examples]
+    known = [example for example, _ in prompts.encode_known(asking.examples, asking.template, asking.tokenizer)]
+
+    def too_long(count: int) -> bool:
+        tokens = replace(asking, examples=known[:count]).tokens(shown, "")
+        return window is not None and len(tokens) > _EXAMPLES_SHARE * window
+
+    count = bisect_left(range(1, len(known) + 1), True, key=too_long)
+    return replace(asking, examples=known[:count]), [side for side in sides if count or not side.examples]
+
+
+def known_as_text(found: Sequence[Prompt], asking: Asking, sides: Sequence[Side]) -> list[Prompt]:
+    """The prompts that become no control tokens, however they are asked; the others are said on stderr."""
+
+    def known(prompt: Prompt) -> bool:
+        try:
+            return all(asking.tokens(side, prompt.text) for side in sides)
+        except prompts.ControlText:
+            return False
+
+    kept = [prompt for prompt in found if known(prompt)]
+    if refused := len(found) - len(kept):
+        say(f"evaluate: warning: {refused:,} prompts are left out: they would become control tokens of the model")
+    return kept
 
 
 def that_fit(

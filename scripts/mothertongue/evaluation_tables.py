@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mothertongue.cards import markdown, row
 from mothertongue.measured import NOT_MEASURED, Measured, find
 from mothertongue.sides import BY_NAME
 
@@ -28,7 +29,7 @@ def tables(metrics: Metrics) -> list[str]:
     answers, bits, prompts, settings = (
         _section(metrics, key) for key in ("answers", "bits_per_byte", "prompts", "settings")
     )
-    asked = ", ".join(f"{found['count']:,} {kind}" for kind, found in prompts.items()) or NOT_MEASURED
+    asked = ", ".join(f"{found['count']:,} {markdown(kind)}" for kind, found in prompts.items()) or NOT_MEASURED
     confidence = f"{settings['confidence']:.0%} intervals" if "confidence" in settings else "intervals"
     return [
         "## Evaluation",
@@ -85,8 +86,8 @@ def _section(metrics: Metrics, name: str) -> Mapping[str, Any]:
 
 
 def _table(columns: list[str], rows: Mapping[str, list[str]]) -> list[str]:
-    lines = [f"| {' | '.join([name, *cells])} |" for name, cells in rows.items()]
-    return [f"| {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) - 1), *lines]
+    lines = [row(markdown(name), *cells) for name, cells in rows.items()]
+    return [row(*columns), "|---|" + "---:|" * (len(columns) - 1), *lines]
 
 
 def _label(side: str) -> str:

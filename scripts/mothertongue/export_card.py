@@ -1,5 +1,6 @@
 """The card of an adapter's exports: what each file is, its size, what it has lost, its checksum, how to run it."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,18 +86,18 @@ def card(
     model, names = base_name(record["base_model"]), [file.name for file in files]
     tuned = measured["perplexity"]["adapter"]
     forms = [
-        [name if name == "adapter" else f"{name} weights", *_lost(value, tuned)]
+        [cards.markdown(name if name == "adapter" else f"{name} weights"), *_lost(value, tuned)]
         for name, value in measured["perplexity"].items()
     ]
     rows = [
-        [f"`{file.name}`", f"{file.megabytes:,.0f} MB", *_lost(file.perplexity, tuned), f"`{file.sha256}`"]
+        [cards.code(file.name), f"{file.megabytes:,.0f} MB", *_lost(file.perplexity, tuned), cards.code(file.sha256)]
         for file in files
     ]
     return "\n".join(
         [
-            f"# {model} in {language}: exports",
+            f"# {cards.markdown(f'{model} in {language}: exports')}",
             "",
-            f"The adapter of `../adapter`, and {model} with it, for other programs.",
+            f"The adapter of `../adapter`, and {cards.markdown(model)} with it, for other programs.",
             "",
             *_table(["file", "size", "perplexity", "beside the adapter", "SHA-256"], rows),
             "",
@@ -104,7 +105,7 @@ def card(
             f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
             " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers,"
             " what is packed as gptq or awq unpacked to 16 bits."
-            f" {_reading(read)} `merged/` is made of the base model's {merged_as} weights:",
+            f" {_reading(read)} `merged/` is made of the base model's {cards.markdown(merged_as)} weights:",
             "",
             *_table(["model", "perplexity", "beside the adapter"], forms),
             "",
@@ -134,7 +135,7 @@ def _others(folder: Path, names: Sequence[str]) -> list[str]:
     patterns = ("*.gguf", "gguf/*.gguf", "gptq/*.safetensors", "awq/*.safetensors")
     found = [str(path.relative_to(folder)) for pattern in patterns for path in sorted(folder.glob(pattern))]
     # The other GGUF files are made of that one.
-    others = [f"`{name}`" for name in found if name not in (*names, "gguf/f16.gguf")]
+    others = [cards.code(name) for name in found if name not in (*names, "gguf/f16.gguf")]
     if not others:
         return []
     return [f"Also here, and not of this card: {', '.join(others)}. Earlier exports leave such files.", ""]
@@ -149,19 +150,23 @@ def _lost(perplexity: float | None, tuned: float | None) -> list[str]:
 def _commands(folder: Path, record: Mapping[str, Any], name: str, base_model: str, files: Sequence[str]) -> list[str]:
     """One line a program."""
     models = dict.fromkeys(Path(file).parent.name for file in files if file.endswith(".safetensors"))
-    commands = {f"vLLM, `{model}/`": f"vllm serve {model} --served-model-name {name}" for model in models}
+    commands = {
+        f"vLLM, {cards.code(f'{model}/')}": shlex.join(["vllm", "serve", model, "--served-model-name", name])
+        for model in models
+    }
     rank = next((rank for rank in _VLLM_RANKS if rank >= record["settings"]["lora_rank"]), None)
     if rank and not record["settings"]["dora"]:
-        revision = f"--revision {record['base_model']['revision']} " if record["base_model"]["hub_id"] else ""
+        revision = ["--revision", record["base_model"]["revision"]] if record["base_model"]["hub_id"] else []
         # vLLM would take the template of the base model, and end answers where that does.
-        spoken = "--chat-template merged/chat_template.jinja --generation-config merged"
-        lora = f"--enable-lora --max-lora-rank {rank} --lora-modules {name}=../adapter"
-        commands["vLLM, the adapter"] = f"vllm serve {base_model} {revision}{lora} {spoken}"
+        spoken = ["--chat-template", "merged/chat_template.jinja", "--generation-config", "merged"]
+        lora = ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{name}=../adapter"]
+        commands["vLLM, the adapter"] = shlex.join(["vllm", "serve", base_model, *revision, *lora, *spoken])
     ollama = "Ollama"
     if not _has_template(folder / "gguf/Modelfile"):
         ollama += ", once `gguf/Modelfile` has a `TEMPLATE` of yours: without, it speaks another chat format"
-    commands[ollama] = f"ollama create {name} -f gguf/Modelfile && ollama run {name}"
-    commands["llama.cpp"] = f"llama-server -m {next(file for file in files if file.startswith('gguf/'))} --jinja"
+    served, model = shlex.quote(name), shlex.quote(next(file for file in files if file.startswith("gguf/")))
+    commands[ollama] = f"ollama create {served} -f gguf/Modelfile && ollama run {served}"
+    commands["llama.cpp"] = f"llama-server -m {model} --jinja"
     if "adapter.gguf" in files:
         commands["llama.cpp, the adapter over a GGUF file of the base model"] = (
             "llama-server -m BASE_MODEL.gguf --lora adapter.gguf --jinja"
@@ -191,8 +196,8 @@ def _trains(file: Path) -> bool:
 
 
 def _programs(commands: Iterable[tuple[str, str]]) -> list[str]:
-    return _table(["program", "command"], [[program, f"`{line}`"] for program, line in commands])
+    return _table(["program", "command"], [[program, cards.code(line)] for program, line in commands])
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
+    return [cards.row(*cells) for cells in (header, ["---"] * len(header), *rows)]

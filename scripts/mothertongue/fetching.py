@@ -149,9 +149,21 @@ def base_name(base: Mapping[str, Any]) -> str:
 
 
 def identity(folder: Path) -> str:
-    """The model of a fetched folder as `reference@revision`."""
+    """The model of a fetched folder as `name@revision`; where this machine has a local one is nobody's business."""
     record = read_record(folder)
-    return f"{record['reference']}@{record['revision']}"
+    local = record["kind"] in ("folder", "file")
+    return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"
+
+
+def hub_files(reference: Reference) -> tuple[str, dict[str, str]]:
+    """The commit that a hub reference names now, and the hub's checksum of each of its files."""
+    info = _hub_info(reference)
+    return info.sha, {file.rfilename: hub.recorded_checksum(file) for file in info.siblings or []}
+
+
+def package_version(reference: Reference) -> str:
+    """The version of the package that a reference names; empty where it is of no distribution."""
+    return _version(reference) or ""
 
 
 def _configuration(folder: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 def read_file(path: Path) -> dict[str, Any]:
     """The values of a card's header; see `read`. No more of the file is read than a header may have."""
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         return read(file.read(_LONGEST + 1), path)
 
 

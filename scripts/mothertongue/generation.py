@@ -24,7 +24,7 @@ class Generation(Engine):
 
     ROUTE = "multilingual"
     ENVIRONMENT = "generation"
-    USES = ("causal", "model_folder", "prompts", "safetensors_header", "tokenizer_files")
+    USES = ("causal", "model_folder", "prompts", "rendering", "safetensors_header", "tokenizer_files")
     RETRIES = True
     limit = 250
     # The class of transformers that loads the model, and the side on which batches are padded.
@@ -85,7 +85,10 @@ class Generation(Engine):
 
     @abstractmethod
     def encode(self, segment: str) -> list[int]:
-        """The tokens that the model reads for a segment, languages and prompt included."""
+        """The tokens that the model reads for a segment, languages and prompt included.
+
+        Raises ControlText where the segment would become control tokens.
+        """
 
     def generation(self) -> dict[str, Any]:
         """Arguments of generate beside the batch and the decoding."""
@@ -104,11 +107,15 @@ class Generation(Engine):
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
-        """The translation of each segment, the longest first; where memory runs out, the batch is halved."""
+        """The translation of each segment, the longest first; where memory runs out, the batch is halved.
+
+        A segment that would become control tokens has an empty one.
+        """
         outputs = [Output("")] * len(segments)
-        tokens = [self.encode(segment) for segment in segments]
+        tokens = [self._as_text(segment) for segment in segments]
         progress = Progress("translate again" if careful else "translate", sum(map(len, tokens)), "tokens")
-        waiting = sorted(range(len(segments)), key=lambda number: len(tokens[number]), reverse=True)
+        readable = [number for number in range(len(segments)) if tokens[number]]
+        waiting = sorted(readable, key=lambda number: len(tokens[number]), reverse=True)
         while waiting:
             # The first is the longest: padded to it, a batch has so many tokens.
             batch = waiting[: max(1, self.batch_tokens // len(tokens[waiting[0]]))]
@@ -127,6 +134,15 @@ class Generation(Engine):
             waiting = waiting[len(batch) :]
         progress.finish()
         return outputs
+
+    def _as_text(self, segment: str) -> list[int]:
+        """The tokens of a segment; none where it would become control tokens."""
+        from mothertongue.prompts import ControlText
+
+        try:
+            return self.encode(segment)
+        except ControlText:
+            return []
 
     def _generate(self, tokens: list[list[int]], careful: bool) -> Iterator[Output]:
         import torch

@@ -104,7 +104,8 @@ def _convert(program: str, called: str, *options: str | Path) -> None:
     said = child_program.run(command, written, "convert_to_gguf", "MB")
     if not said:
         return
-    say("\n".join(said[:-1]))
+    for line in said[:-1]:
+        say(line)
     if _UNKNOWN_TOKENIZER in said[-1]:
         raise UserError(
             f"{called}: llama.cpp's converter does not know this tokenizer, and a guess would spoil every answer; use"

@@ -3,15 +3,18 @@
 Slurm gives each job its own; on a workstation nobody does, and every job would take the first.
 """
 
-import fcntl
 import os
+import re
 import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mothertongue.files import lock
 from mothertongue.progress import say
 
 # Open for as long as the process lives: their locks are what others see.
@@ -74,18 +77,33 @@ def _lock(devices: list[str], wanted: int) -> list[str]:
     for device in devices:
         if len(taken) == wanted:
             break
-        path = Path(tempfile.gettempdir()) / f"mothertongue-gpu-{device}.lock"
-        if not path.exists():  # another user's may not be opened to be created
-            path.touch()
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if (handle := _lock_one(device)) is not None:
             taken[device] = handle
-        except BlockingIOError:
-            os.close(handle)
     if len(taken) < wanted:
         for handle in taken.values():
             os.close(handle)
         return []
     _held.extend(taken.values())
     return list(taken)
+
+
+def _lock_one(device: str) -> int | None:
+    """The handle that holds a GPU, None where somebody else may have it. Where there can be no lock it is free."""
+    path = Path(tempfile.gettempdir(), f"mothertongue-gpu-{re.sub(r'[^A-Za-z0-9-]', '-', device)}.lock")
+    try:
+        handle = lock(path)
+    except OSError as error:
+        if isinstance(error, PermissionError) and os.path.lexists(path):
+            _say_once(f"{path}: {error.strerror}: GPU {device} counts as taken until its owner removes the file")
+            return None
+        _say_once(f"{path}: {error.strerror}: GPU {device} is used without a lock, and others may use it too")
+        return os.open(os.devnull, os.O_RDONLY)
+    if handle is not None:
+        with suppress(PermissionError):  # another user's, who has done it
+            os.fchmod(handle, 0o666)  # whatever this user's umask: others have to open it
+    return handle
+
+
+@cache
+def _say_once(line: str) -> None:
+    say(line)

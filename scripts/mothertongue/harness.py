@@ -111,7 +111,7 @@ def _put_scripts_last() -> None:
 def _name(path: Path) -> str:
     """The name of the task in a file. Raises UserError where it is none."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (OSError, yaml.YAMLError) as error:
         raise UserError(f"evaluation.harness: {path}: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or not isinstance(content.get("task"), str):

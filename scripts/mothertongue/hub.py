@@ -1,6 +1,7 @@
 """The model hub: asked again where it is busy, its refusals in one line, its files checked when they have come."""
 
 import hashlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +23,26 @@ _REFUSED = {
     401: "the hub does not accept the token in HF_TOKEN: it is wrong, or has expired",
     403: "the token in HF_TOKEN does not allow it",
 }
+# The environment's names for a token, in the order in which the hub's client takes them.
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 # Answers of a busy hub, and how often it is asked in all.
 _BUSY = (408, 429, 500, 502, 503, 504)
 _TRIES = 5
+
+
+def check_token() -> str:
+    """The token of the environment; empty where there is none. Raises UserError where it cannot be one."""
+    for name in _TOKENS:
+        if token := os.environ.get(name, "").strip():
+            _check_token(token, name)
+            return token
+    return ""
+
+
+def _check_token(token: str, name: str) -> None:
+    """Raise UserError for what, sent all the same, would stand in the error of the client's HTTP library."""
+    if token and not re.fullmatch(r"[!-~]+", token):
+        raise UserError(f"{name} is no token: there is a space, a line break or a strange letter in it; set it again")
 
 
 def patiently(ask: Callable[[], T]) -> T:
@@ -48,8 +66,10 @@ def patiently(ask: Callable[[], T]) -> T:
 def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
     """Turn what the hub client raises into one line that says what cannot be done, why, and what to do.
 
-    `advice` ends it where the hub cannot be reached or has failed.
+    `advice` ends it where the hub cannot be reached or has failed. Raises UserError before the hub is asked where the
+    token that it would be sent cannot be one.
     """
+    from huggingface_hub.constants import HF_TOKEN_PATH
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -57,6 +77,9 @@ def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
         OfflineModeIsEnabled,
     )
 
+    saved = Path(HF_TOKEN_PATH)
+    if not check_token() and saved.is_file():
+        _check_token(saved.read_text(encoding="utf-8", errors="replace").strip(), str(saved))
     try:
         yield
     except UserError:

@@ -15,6 +15,66 @@ UNSPACED_LETTERS = "\\u0e00-\\u109f\\u1780-\\u17ff\\u3040-\\ud7af\\uf900-\\ufaff
 # Written from right to left.
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "ur"})
 
+# Languages by our code, and their other ones: deprecated, of three letters (ISO 639), of their main variety.
+_OTHER_CODES = (
+    "he iw heb, id in ind, yi ji, jv jw jav, ro mo ron rum, nb no nob nor, tl fil tgl, zh cmn zho chi, sr-Latn sh, "
+    "ar arb ara, sw swh swa, ms zsm msa may, fa pes fas per, az azj aze, uz uzn uzb, mn khk mon, et ekk est, "
+    "lv lvs lav, sq als sqi alb, ne npi nep, en eng, es spa, ru rus, de deu ger, pl pol, th tha, vi vie, sv swe, "
+    "bn ben, da dan, it ita, sk slk slo, el ell gre, nl nld dut, hu hun, eu eus baq, eo epo, ja jpn, ca cat, "
+    "cs ces cze, bg bul, fi fin, pt por, tr tur, uk ukr, gl glg, fr fra fre, ko kor, nn nno, hi hin, ur urd, "
+    "hr hrv, sr srp, bs bos, sl slv, mk mkd mac, lt lit, is isl ice, ga gle, cy cym wel, mt mlt, be bel, af afr, "
+    "fy fry, lb ltz, ta tam, te tel, mr mar, gu guj, ml mal, kn kan, pa pan, si sin, km khm, lo lao, my mya bur, "
+    "ka kat geo, hy hye arm, kk kaz, am amh, ha hau, yo yor, zu zul, xh xho, so som, ps pus"
+)
+# Codes of countries that people write for the language that is spoken there.
+_COUNTRY_CODES = (
+    "ca ad, sq al, de at, en au gb nz us, bn bd, pt br, be by, zh cn, cs cz, da dk, et ee, ar eg, ka ge, el gr, "
+    "zh-Hant hk tw, fa ir, ja jp, sw ke, km kh, ko kr, kk kz, es mx, ne np, tl ph, ur pk, sr rs, sv se, uk ua, "
+    "vi vn, af za"
+)
+_CANONICAL, _OF_COUNTRIES = (
+    {other: code for code, *others in map(str.split, table.split(",")) for other in others}
+    for table in (_OTHER_CODES, _COUNTRY_CODES)
+)
+# The scripts that the languages of the table are written in; all others in the Latin one.
+_LATIN = frozenset({"Latn", "Latf", "Latg"})
+_SCRIPTS = {
+    code: frozenset(scripts.split("+"))
+    for scripts, codes in {
+        "Arab+Aran": "ar fa ps ur",
+        "Armn": "hy",
+        "Beng": "bn",
+        "Cyrl": "be bg kk mk mn ru sr uk",
+        "Deva": "hi mr ne",
+        "Ethi": "am",
+        "Geor": "ka",
+        "Grek": "el",
+        "Gujr": "gu",
+        "Guru": "pa",
+        "Hans+Hani": "zh",
+        "Hebr": "he yi",
+        "Jpan+Hira+Kana+Hrkt+Hani": "ja",
+        "Khmr": "km",
+        "Knda": "kn",
+        "Kore+Hang+Hani": "ko",
+        "Laoo": "lo",
+        "Mlym": "ml",
+        "Mymr": "my",
+        "Sinh": "si",
+        "Taml": "ta",
+        "Telu": "te",
+        "Thai": "th",
+    }.items()
+    for code in codes.split()
+}
+# Regions where a language is written in another script than elsewhere.
+_REGION_SCRIPTS = {
+    **dict.fromkeys(("zh-TW", "zh-HK", "zh-MO"), "Hant"),
+    **dict.fromkeys(("pa-PK", "uz-AF", "az-IR", "kk-CN"), "Arab"),
+    "mn-CN": "Mong",
+    "sr-ME": "Latn",
+}
+
 
 @dataclass(frozen=True)
 class Language:
@@ -27,7 +87,7 @@ class Language:
 
 def read_languages(path: Path) -> dict[str, Language]:
     """The languages by code, in the table's order."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         return {row["code"]: Language(**row) for row in rows}
 
@@ -41,19 +101,37 @@ def find(code: str, languages: dict[str, Language]) -> Language:
     )
 
 
+def language_of(tag: str) -> str:
+    """The language of a tag (BCP 47), by the code that the table has for it: pt-BR -> pt, iw -> he, eng_Latn -> en.
+
+    Written in another script than the table's it is a language of its own: zh-TW -> zh-Hant, sr-Latn -> sr-Latn.
+    """
+    first, *parts = tag.replace("_", "-").split("-")
+    if parts and len(parts[0]) == 3 and parts[0].isalpha():  # zh-yue, zh-cmn
+        first = parts[0]
+    code, _, script = _CANONICAL.get(first.lower(), first.lower()).partition("-")
+    for part in parts:
+        if len(part) == 1:  # what follows extends the tag
+            break
+        if len(part) == 4 and part.isalpha():
+            script = part.title()
+        elif len(part) == 2:
+            script = script or _REGION_SCRIPTS.get(f"{code}-{part.upper()}", "")
+    return f"{code}-{script}" if script and script not in _SCRIPTS.get(code, _LATIN) else code
+
+
 def direction(code: str) -> str:
     """`rtl` for a language that is written from right to left, else `ltr`: HTML's dir."""
     return "rtl" if code in RIGHT_TO_LEFT else "ltr"
 
 
 def nearest_language(code: str, languages: dict[str, Language]) -> str:
-    """`, did you mean …?` for an unknown code or an English name; empty where nothing is near."""
+    """`, did you mean …?` for an unknown code, a country's or an English name; empty where nothing is near."""
+    lower = code.lower()
     names = {language.name.lower(): language.code for language in languages.values()}
     known = {**names, **{code: code for code in languages}}
-    if (base := code.split("-")[0].lower()) in languages:
-        return f", did you mean '{base}' ({languages[base].name})?"
-    matches = difflib.get_close_matches(code.lower(), known, n=1, cutoff=0.5)
-    if not matches:
-        return ""
-    near = languages[known[matches[0]]]
-    return f", did you mean '{near.code}' ({near.name})?"
+    meant = (language_of(code), _OF_COUNTRIES.get(lower, ""), lower.split("-")[0])
+    # Two codes of two letters that share one of them have nothing in common.
+    alike = [known[name] for name in difflib.get_close_matches(lower, known, n=1, cutoff=0.51)]
+    near = next((languages[found] for found in (*meant, *alike) if found in languages), None)
+    return f", did you mean '{near.code}' ({near.name})?" if near else ""

@@ -27,12 +27,13 @@ def header(found: Iterable[str | None], one: bool = False) -> dict[str, str | li
     names = list(dict.fromkeys(name.lower() for licence in found if licence for name in licence.split(", ")))
     strange = [name for name in names if name not in _HUB_IDS.split()]
     if strange or (one and len(names) > 1):
-        return {"license": "other", "license_name": re.sub(r"[^a-z0-9.-]+", "-", "-and-".join(names)).strip("-")}
+        name = re.sub(r"[^a-z0-9.-]+", "-", "-and-".join(names)).strip("-")
+        return {"license": "other", "license_name": name or "unnamed"}
     return {"license": names[0] if len(names) == 1 else names or "unknown"}
 
 
 def warning(found: Mapping[str, str | None]) -> list[str]:
-    """Lines of a card that say which of the licences, by what they are of, forbid commercial use."""
+    """Lines of a card that say which of the licences, by what they are of (in Markdown), forbid commercial use."""
     names = [name for name, licence in found.items() if is_noncommercial(licence)]
     return ["", f"**Not for commercial use**: the licence of {', '.join(names)} forbids it."] if names else []
 

@@ -8,7 +8,7 @@ from mothertongue import causal
 from mothertongue.evaluated import Evaluated
 from mothertongue.intervals import Bootstrap, ratio
 from mothertongue.progress import Progress
-from mothertongue.prompts import encode
+from mothertongue.prompts import encode_known
 
 Thread = Mapping[str, Any]
 
@@ -25,8 +25,7 @@ def bits_per_byte(
     for kind, threads in kinds.items():
         sizes: list[float] = []
         bits: dict[str, list[float]] = {name: [] for name in evaluated.models}
-        for thread in threads:
-            whole = encode(thread["messages"], evaluated.template, evaluated.tokenizer)
+        for thread, whole in encode_known(threads, evaluated.template, evaluated.tokenizer):
             encoded = whole.cut(evaluated.window) if evaluated.window else whole
             size = assistant_bytes(thread) * encoded.targets / whole.targets
             if size:

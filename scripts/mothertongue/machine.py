@@ -14,17 +14,22 @@ _PACKAGES = ("ctranslate2", "fxtranslate", "sacrebleu", "sentencepiece", "senten
 
 def description() -> dict[str, Any]:
     """What a measurement ran on: processor, cores, CUDA devices, system, versions of Python and packages."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": next(iter(models), platform.processor()),
+        "processor": processor(),
         "cores": cores(),
         "cuda_devices": gpus.query("name"),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def processor() -> str:
+    """The processor's name."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(models), platform.processor())
 
 
 def cores() -> int:

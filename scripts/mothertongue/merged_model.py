@@ -64,10 +64,12 @@ def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None
         [
             *cards.header(header),
             "",
-            f"# {model}, answering in {name}",
+            f"# {cards.markdown(f'{model}, answering in {name}')}",
             "",
-            f"{model} (revision {base['revision']}) with a LoRA adapter, made by Mothertongue, that teaches it to "
-            f"answer in {name}. {' '.join([_WEIGHTS[merge_base], *packed])}",
+            cards.markdown(
+                f"{model} (revision {base['revision']}) with a LoRA adapter, made by Mothertongue, that teaches it to "
+                f"answer in {name}. {' '.join([_WEIGHTS[merge_base], *packed])}"
+            ),
             "",
             *(cards.shell("vllm serve FOLDER") if form else _IN_PYTHON),
             "",

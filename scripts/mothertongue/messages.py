@@ -4,7 +4,10 @@ The columns are those of OpenAssistant/oasst1 (https://huggingface.co/datasets/O
 """
 
 import hashlib
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -58,20 +61,62 @@ TRANSLATED = pa.schema(
         pa.field("score", pa.float32()),
     ]
 )
+# A language, and whatever specifies it: script, region, variants.
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+# Rows that are decoded at once, and those of a row group: small beside what a column of a row group can hold.
+_ROWS_AT_ONCE, _ROWS_A_GROUP = 5_000, 20_000
+# What Arrow can hold of the texts of one column of a row group, in bytes.
+_COLUMN = 2**31 - 2**16
+# What a message takes as Python objects beside its text, in bytes.
+_OBJECTS = 1_000
+
+
+# A part of a table, where it is from, and how many rows are before it.
+Convert = Callable[[pa.Table, str, int], pa.Table]
+
+
+def _as_it_is(table: pa.Table, where: str, before: int) -> pa.Table:
+    return table
+
+
+@dataclass
+class Limits:
+    """How many messages a dataset may have and how many bytes decompressed, all its files together, and a line of JSON.
+
+    `advice` is what to do about more, with the {key} of the configuration in it.
+    """
+
+    rows: int
+    size: int
+    advice: str
+    line: int = 0
+    rows_read: int = 0
+    size_read: int = 0
+
+    def check(self, where: str, rows: int, size: int) -> None:
+        """Raise UserError where so many more rows and bytes would be too many."""
+        if self.rows_read + rows > self.rows:
+            advice = self.advice.format(key="rows")
+            raise UserError(f"{where}: more than {self.rows:,} messages; {advice}")
+        if self.size_read + size > self.size:
+            advice = self.advice.format(key="megabytes")
+            raise UserError(f"{where}: more than {self.size / 1e6:,.0f} MB decompressed; {advice}")
+
+    def count(self, where: str, rows: int, size: int) -> None:
+        """Add what was read. Raises UserError where that is too much."""
+        self.check(where, rows, size)
+        self.rows_read += rows
+        self.size_read += size
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
     """Read a step's Parquet file and check its columns, types and closed vocabularies.
 
-    Raises UserError naming file, row and column.
+    Raises UserError naming file, row and column, and where the machine has not the memory for it.
     """
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
-    table = conform(table, schema, str(path))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = Limits(memory // _OBJECTS, memory, "this machine has not the memory for it")
+    table = read_parquet(path, schema, limits).combine_chunks()
     vocabularies = {"role": ROLES, "split": SPLITS, "route": ROUTES, "status": STATUSES}
     for name, allowed in vocabularies.items():
         if name in schema.names:
@@ -79,29 +124,96 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
     return table
 
 
+def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert = _as_it_is) -> pa.Table:
+    """Read the schema's columns of a Parquet file, as `convert` makes them of a few thousand rows at a time.
+
+    Nothing is decoded that exceeds the limits: equal texts are stored once, so a small file can hold any number of
+    rows. Raises UserError naming file, row and column.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        fields = [file.schema.column(number) for number in range(len(file.schema))]
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        limits.check(str(path), file.metadata.num_rows, sum(max(0, group.total_byte_size) for group in groups))
+        for group in groups:
+            if any(group.column(number).total_uncompressed_size > _COLUMN for number in range(group.num_columns)):
+                raise UserError(f"{path}: a row group has over 2 GB in one column; write it with smaller row groups")
+        texts = [field.path for field in fields if field.physical_type == "BYTE_ARRAY"]
+        file = pq.ParquetFile(path, read_dictionary=texts)
+        names = [name for name in schema.names if name in file.schema_arrow.names]
+        parts, row = [conform(convert(file.schema_arrow.empty_table(), str(path), 0), schema, str(path))], 0
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+            limits.count(str(path), len(batch), sum(map(_decoded_size, batch.columns)))
+            part = convert(pa.Table.from_batches([batch]), str(path), row)
+            parts.append(conform(part, schema, str(path), row))
+            row += len(batch)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except Exception as error:  # the reader has errors of many kinds for files that are damaged
+        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+    return pa.concat_tables(parts)
+
+
 def write(table: pa.Table, path: Path) -> None:
     """Write a Parquet file; the same table gives the same bytes."""
-    pq.write_table(table, path, compression="zstd")
+    pq.write_table(table, path, compression="zstd", row_group_size=_ROWS_A_GROUP)
 
 
-def conform(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
-    """The table with the schema's columns in its order and types. Raises UserError naming row and column."""
+def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> pa.Table:
+    """The table with the schema's columns in its order and types; so many rows of the file are before it.
+
+    Raises UserError naming row and column: a column that is missing, of another type, with fields that the schema's has
+    not, or with text that is not UTF-8.
+    """
     columns = []
     for field in schema:
-        if field.name not in table.column_names:
-            raise UserError(f"{where}: column '{field.name}' is missing")
+        if (times := table.column_names.count(field.name)) != 1:
+            raise UserError(f"{where}: column '{field.name}' is {'there twice' if times else 'missing'}")
         column = table[field.name]
+        if unknown := _fields(column.type) - _fields(field.type):
+            raise UserError(f"{where}: column '{field.name}': unknown field '{min(unknown)}'")
         try:
             column = column.cast(field.type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            raise UserError(
-                f"{where}: column '{field.name}': expected {field.type}, found {column.type} ({error})"
-            ) from None
+            found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+            raise UserError(f"{where}: column '{field.name}': expected {field.type}, found {found} ({error})") from None
         if not field.nullable and column.null_count:
-            row = column.is_null().to_pylist().index(True) + 1
+            row = column.is_null().to_pylist().index(True) + 1 + before
             raise UserError(f"{where}: row {row}: column '{field.name}' is empty")
+        _check_text(column, f"column '{field.name}'", where, before)
         columns.append(column)
     return pa.table(columns, schema=schema)
+
+
+def _fields(kind: pa.DataType) -> set[str]:
+    """The fields of a struct, which Arrow leaves out of one that has them not; none of any other type."""
+    return set(kind.names) if pa.types.is_struct(kind) else set()
+
+
+def _check_text(column: pa.ChunkedArray, name: str, where: str, before: int) -> None:
+    """Raise UserError naming the row where the texts of a column are not UTF-8, which Arrow takes them for."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        for row in range(len(column)):
+            try:
+                column.slice(row, 1).combine_chunks().validate(full=True)
+            except pa.ArrowInvalid:
+                raise UserError(f"{where}: row {before + row + 1}: {name}: not UTF-8") from None
+        raise
+
+
+def _decoded_size(array: pa.Array) -> int:
+    """The bytes of an array when its dictionaries are written out."""
+    if pa.types.is_dictionary(array.type):
+        return pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0
+    if pa.types.is_struct(array.type):
+        return sum(map(_decoded_size, array.flatten()))
+    if pa.types.is_list(array.type):
+        return 8 * len(array) + _decoded_size(array.flatten())
+    return array.nbytes
 
 
 def check_vocabulary(
@@ -118,9 +230,11 @@ def check_vocabulary(
             raise UserError(f"{where}: {unit} {line}: unknown {column} '{value}' (expected {' or '.join(allowed)})")
 
 
-def base_language(tag: str) -> str:
-    """The language of an OASST tag without its region: pt-BR -> pt."""
-    return tag.split("-")[0].lower()
+def check_language_tags(tags: Iterable[str], lines: Iterable[int], where: str, unit: str) -> None:
+    """Raise UserError at the first text without the form of a language tag, such as pt-BR; `lines` numbers them."""
+    for line, tag in zip(lines, tags, strict=True):
+        if not _LANGUAGE_TAG.fullmatch(tag):
+            raise UserError(f"{where}: {unit} {line}: lang {tag[:60]!r} is no language tag, as en and pt-BR are")
 
 
 def hash_of(key: str, purpose: str) -> int:

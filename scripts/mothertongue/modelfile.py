@@ -21,9 +21,13 @@ _ENDS = re.compile(r'"""\s*[\r\n]')
 def modelfile(gguf: str, template: str | None, end: str, system_prompt: str) -> str:
     """The Modelfile of a GGUF file beside it; `template` is in Ollama's language, `end` the token that ends a turn.
 
-    Raises UserError for a system prompt that cannot stand in it.
+    Raises UserError for a file's name, a token and a system prompt that cannot stand in it.
     """
-    if _ENDS.search(system_prompt):
+    if gguf != gguf.strip() or not gguf.isprintable():
+        raise UserError(f"{gguf!r} is no file's name that a Modelfile can have: rename it")
+    if _ends(end) or _read(end) != end:
+        raise UserError(f"the token that ends a turn, {end!r}, cannot stand in Ollama's Modelfile: use gptq or awq")
+    if _ends(system_prompt):
         raise UserError(
             'threads.system_prompt has a line that ends in """, where Ollama takes the prompt to end; write the quotes'
             " otherwise"
@@ -32,11 +36,21 @@ def modelfile(gguf: str, template: str | None, end: str, system_prompt: str) -> 
         [
             f"FROM ./{gguf}",
             f"# {UNTRANSLATED}" if template is None else f'TEMPLATE """{template}"""',
-            f'PARAMETER stop "{end}"',
+            f'PARAMETER stop """{end}"""' if re.search(r'["\r\n]', end) else f'PARAMETER stop "{end}"',
             *([f'SYSTEM """{system_prompt}"""'] if system_prompt else []),
             "",
         ]
     )
+
+
+def _read(text: str) -> str:
+    """A text as Ollama reads it in a Modelfile: what is not seen, joiners too, is left out."""
+    return "".join(letter for letter in text if letter.isprintable() or letter in "\t\r\n")
+
+
+def _ends(text: str) -> bool:
+    """Whether Ollama takes a text between three quotes to end before it does: what follows would be commands."""
+    return bool(_ENDS.search(_read(text)))
 
 
 def for_ollama(template: Template, tokenizer: Any, system_prompt: str) -> tuple[str | None, str]:
@@ -59,9 +73,9 @@ def _translated(parts: Exchange) -> str | None:
         f"{{{{ else }}}}{parts.before_question}{{{{ end }}}}"
         f"{{{{ .Prompt }}}}{parts.before_answer}{{{{ .Response }}}}{parts.after_answer}"
     )
-    return None if _ENDS.search(text) or _actions(vars(parts).values()) else text
+    return None if _ends(text) or _read(text) != text or _actions(vars(parts).values()) else text
 
 
 def _actions(texts: Iterable[str]) -> bool:
-    """Whether Ollama would take a text for a command of its language."""
-    return any("{{" in text for text in texts)
+    """Whether Ollama would take a text, with the sign that follows it, for a command of its language."""
+    return any("{{" in text or text.endswith("{") for text in texts)

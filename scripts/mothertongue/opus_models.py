@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
 
+from mothertongue import hub
 from mothertongue.errors import UserError
 from mothertongue.progress import Progress, say
 from mothertongue.routes import ENGLISH
@@ -252,6 +253,7 @@ def _hub_errors() -> Iterator[None]:
     from httpx2 import HTTPError
     from huggingface_hub.constants import ENDPOINT
 
+    hub.check_token()
     try:
         yield
     except (HTTPError, OSError, JSONDecodeError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 from mothertongue import prompts
 from mothertongue.errors import UserError
 from mothertongue.plain_templates import Exchange
+from mothertongue.plain_text import one_line
 
 # torch's and bitsandbytes' optimizers as transformers names them.
 _OPTIMIZERS = {
@@ -99,7 +100,7 @@ def unlike_unsloth(settings: Mapping[str, Any]) -> list[str]:
 
 def as_comment(notes: Iterable[str]) -> list[str]:
     """Lines of YAML or Python that say what is otherwise than in Mothertongue's own training."""
-    lines = [f"# - tuning.{note}" for note in notes]
+    lines = [one_line(f"# - tuning.{note}") for note in notes]
     return ["# Otherwise than in Mothertongue's own training:", *lines] if lines else []
 
 
@@ -257,11 +258,11 @@ def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange | N
         "train_dataset": _Code('threads["train"]'),
         "eval_dataset": _Code('threads["validation"]') if validation else None,
         "args": _Code("arguments"),
-        "callbacks": [_Code(f"EarlyStoppingCallback({patience})")] if patience else None,
+        "callbacks": [_Code(f"EarlyStoppingCallback({patience!r})")] if patience else None,
     }
     files = {"train": material.train} | ({"validation": material.validation} if validation else {})
-    batches = f"math.ceil(len(threads['train']) / {settings['batch_size']})"
-    steps = f"math.ceil({settings['epochs']} * math.ceil({batches} / {settings['accumulation']}))"
+    batches = f"math.ceil(len(threads['train']) / {settings['batch_size']!r})"
+    steps = f"math.ceil({settings['epochs']!r} * math.ceil({batches} / {settings['accumulation']!r}))"
     return "\n".join(
         [
             '"""The training of the adapter by Unsloth; run it from the folder that it stands in."""',
@@ -285,7 +286,7 @@ def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange | N
             '    lambda row: {"text": tokenizer.apply_chat_template(row["messages"], tokenize=False)},',
             '    remove_columns=threads["train"].column_names,',
             ")",
-            f"steps = {settings['max_steps'] or steps}",
+            f"steps = {repr(settings['max_steps']) if settings['max_steps'] else steps}",
             f"arguments = SFTConfig({_arguments(training)})",
             f"trainer = SFTTrainer({_arguments(trainer)})",
             "trainer = train_on_responses_only(",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.prompts import Template, encode, encode_prompt
+from mothertongue.prompts import ControlText, Template, encode, encode_prompt
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,19 @@ def encode_pairs(
 ) -> tuple[list[Pair], dict[str, int]]:
     """Preferences (prompt, chosen, rejected: messages) as pairs of at most `max_length` tokens, and an account.
 
-    Answers are cut at their end; pairs are left out where the prompt leaves no room, or where the answers are the same
-    once cut.
+    Answers are cut at their end; pairs are left out where the prompt leaves no room, where the answers are the same
+    once cut, or where a message would become a control token (refused_pairs).
     """
     pairs = []
     account = {"pairs": 0, "cut_pairs": 0, "cut_tokens": 0, "too_long_prompts": 0, "same_once_cut": 0}
+    account["refused_pairs"] = 0
     for row in rows:
-        prompt = encode_prompt(row["prompt"], template, tokenizer)
-        sides = [_tokens([*row["prompt"], *row[side]], template, tokenizer) for side in ("chosen", "rejected")]
+        try:
+            prompt = encode_prompt(row["prompt"], template, tokenizer)
+            sides = [_tokens([*row["prompt"], *row[side]], template, tokenizer) for side in ("chosen", "rejected")]
+        except ControlText:
+            account["refused_pairs"] += 1
+            continue
         # A tokenizer may join the prompt's last characters with the answer's first.
         start = min(_common(prompt, side) for side in sides)
         room = max_length - start

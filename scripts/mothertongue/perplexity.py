@@ -28,8 +28,8 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list
     longest = min(_LONGEST, causal.window_of(base) or _LONGEST)
     given = (template, tokenizer)
     pairs = [
-        (prompts.encode(thread["messages"], *given).cut(longest), prompts.encoded_text(thread["messages"], *given))
-        for thread in threads
+        (encoded.cut(longest), prompts.encoded_text(thread["messages"], *given))
+        for thread, encoded in prompts.encode_known(threads, *given)
     ]
     return [pair for pair in pairs if pair[0].targets]
 

@@ -24,12 +24,11 @@ from mothertongue import configuration
 from mothertongue.dry_run import Job, Rule
 from mothertongue.errors import UserError
 from mothertongue.progress import duration
+from mothertongue.snakemake_internals import PROFILE_FILE, UNDECIDED
 
 # By what jobs of a rule are alike, the weightiest first: the time follows a shard's size more than its target language.
 _ALIKE = ("source", "shard", "split", "model", "variant", "stage", "lang")
 _CLUSTER_GPUS = 8
-# What an input function answers once a checkpoint has run.
-_UNDECIDED = "<TBD>"
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Plan:
     @property
     def undecided(self) -> bool:
         """Whether jobs wait for a checkpoint that runs anew, and may turn out to be up to date."""
-        return any(_UNDECIDED in job.inputs for rule in self.rules for job in rule.jobs)
+        return any(UNDECIDED in job.inputs for rule in self.rules for job in rule.jobs)
 
 
 def target(name: str, results: str) -> str:
@@ -147,7 +146,7 @@ def read_profile(name: str, folders: Iterable[Path]) -> dict[str, Any]:
         versions = {
             int(match[1] or 0): file
             for file in (path.iterdir() if path.is_dir() else [])
-            if (match := re.fullmatch(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml", file.name))
+            if (match := PROFILE_FILE.fullmatch(file.name))
         }
         if versions:
             return configuration.read(versions[max(versions)])

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mothertongue.trees import Message, by_tree, obstacles
+from mothertongue.trees import Budget, Message, by_tree, depths, obstacles, path_to
 
 PAIRS = ("best_vs_worst", "best_vs_all")
 
@@ -30,20 +30,26 @@ class Preferences:
 def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Preferences:
     """Pair the replies to every user's message that a conversation can reach, in any branch of its tree.
 
-    As with threads, a conversation holds no message that is deleted, rejected in review or failed in translation, and
-    none below such a one. Of the other replies to a message those with a rank are compared: the best one is `chosen`
-    (ties go to the earlier created_date, then to the smaller message_id), and of those with a higher rank and another
-    text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`).
+    As with threads, a conversation holds no message that is deleted, rejected in review, failed in translation or
+    empty, and none below such a one. Of the other replies to a message those with a rank are compared: the best one is
+    `chosen` (ties go to the earlier created_date, then to the smaller message_id), and of those with a higher rank and
+    another text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`).
 
     Trees come in the order of their first messages, the pairs of a tree by the date of the user's message, then its id.
+
+    The time is linear in the messages and in what the pairs hold. Raises UserError where a message is its own ancestor,
+    and where the pairs' conversations would be too long altogether.
     """
     pairs: list[Pair] = []
     questions: Counter[str] = Counter()
     replies: Counter[str] = Counter()
+    budget = Budget("prompts of pairs")
     for members in by_tree(messages).values():
+        budget.see(members)
         kept_out = obstacles(members)
         replies.update(kept_out[m.id] for m in members if m.role == "assistant" and kept_out[m.id])
         by_id = {message.id: message for message in members}
+        depth = depths(members)
         answers = _answers(members)
         for question in sorted((m for m in members if m.role == "prompter"), key=lambda m: (m.created, m.id)):
             if reason := kept_out[question.id] or (None if answers[question.id] else "no reply"):
@@ -51,10 +57,15 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
                 continue
             usable = [reply for reply in answers[question.id] if not kept_out[reply.id]]
             outcome, rejected = _compare(usable, how)
-            found = [Pair(_path(question, by_id), usable[0], reply) for reply in rejected]
-            pairs.extend(found)
             questions[outcome] += 1
-            replies.update(_outcome(reply, found) if found else outcome for reply in usable)
+            if not rejected:
+                replies.update(outcome for _ in usable)
+                continue
+            budget.hold(question.tree, len(rejected) * (depth[question.id] + 1))
+            prompt = path_to(question, by_id)
+            pairs.extend(Pair(prompt, usable[0], reply) for reply in rejected)
+            worse = {reply.id for reply in rejected}
+            replies.update("rejected" if m.id in worse else _outcome(m, usable[0]) for m in usable)
     return Preferences(pairs, dict(sorted(questions.items())), dict(sorted(replies.items())))
 
 
@@ -65,14 +76,6 @@ def _answers(members: list[Message]) -> dict[str | None, list[Message]]:
         if message.role == "assistant":
             answers[message.parent].append(message)
     return answers
-
-
-def _path(message: Message, by_id: dict[str, Message]) -> list[Message]:
-    """The conversation from the root to a message."""
-    path = [message]
-    while path[-1].parent is not None:
-        path.append(by_id[path[-1].parent])
-    return path[::-1]
 
 
 def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
@@ -91,13 +94,10 @@ def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
     return "in a pair", different[-1:] if how == "best_vs_worst" else different
 
 
-def _outcome(reply: Message, pairs: list[Pair]) -> str:
-    """What became of a reply where its siblings gave pairs."""
-    chosen = pairs[0].chosen
+def _outcome(reply: Message, chosen: Message) -> str:
+    """What became of a reply that is in no pair as the worse, where its siblings gave pairs."""
     if reply is chosen:
         return "chosen"
-    if any(reply is pair.rejected for pair in pairs):
-        return "rejected"
     if reply.rank is None:
         return "unranked"
     if reply.rank == chosen.rank:

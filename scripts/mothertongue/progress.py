@@ -5,6 +5,8 @@ import sys
 import time
 from contextlib import suppress
 
+from mothertongue.plain_text import one_line
+
 # The line after so many is said when the work has taken about three times as long, and so on.
 _LINES = 50
 
@@ -40,7 +42,7 @@ def say(line: str) -> None:
         return
     # The tee of a rule may be gone, ended by the signal that asked this program to save its work and stop.
     with suppress(BrokenPipeError):
-        print(line, file=sys.stderr, flush=True)
+        print(one_line(line), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

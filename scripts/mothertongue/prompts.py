@@ -1,23 +1,24 @@
 """Prompts: a thread rendered in a chat template, as text and as tokens with a loss mask.
 
-Templates are Jinja files, rendered by transformers itself, so that training, evaluation and chat see exactly what every
-other user of the template sees. Ours mark the assistant's part with `{% generation %}`; where a template does not, the
-part is found by rendering the conversation up to each answer, and what cannot be found exactly is refused.
+Templates are Jinja files, rendered as transformers renders them (see `rendering`), so that training, evaluation and
+chat see exactly what every other user of the template sees. Ours mark the assistant's part with `{% generation %}`;
+where a template does not, the part is found by rendering the conversation up to each answer, and what cannot be found
+exactly is refused. Text of a message never becomes a control token: see `neutralise`, and `encode`, which checks it.
 """
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
-
-from jinja2 import TemplateError
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from mothertongue.errors import UserError
 from mothertongue.files import read_object
 from mothertongue.model_folder import check_tokenizer
+from mothertongue.progress import say
+from mothertongue.rendering import CannotRender, Rendered, Span, renderer
 
 Message = dict[str, str]  # role: system, user or assistant; content
 
@@ -26,11 +27,17 @@ _CONTROL = (
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS)\]|<</?SYS>>"
     r"|</?s>|<(?:unk|pad|bos|eos|mask|cls|sep)>|<(?:start|end)_of_turn>"
 )
-# Markup that some tokenizers (Gemma's) read as one token each: words of a text as any other.
-_MARKUP = re.compile(
+# What tokenizers read as one token without calling it special, and is text as any other: markup (Gemma's), and the
+# words and characters that people add to a vocabulary for their language.
+_HARMLESS = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|sub|sup|code|pre|p|br)>"
+    r"|[\w\s▁'’-]+|(?s:.)"
 )
 _TOKENS = ("bos_token", "eos_token", "unk_token")
+# Texts that overlapping control strings are put apart in.
+_PASSES = 8
+# A control string that ends a span begins among so many of its last characters.
+_LONGEST_END = 200
 _SAMPLE = [
     {"role": "system", "content": "Responda em português."},
     {"role": "user", "content": "Olá! Quanto é 2 + 2?"},
@@ -40,6 +47,13 @@ _SAMPLE = [
     {"role": "user", "content": "Obrigada."},
     {"role": "assistant", "content": "De nada."},
 ]
+_UNSAFE = [message | {"content": "Escreva <|im_end|>, [INST] e </s>."} for message in _SAMPLE[:3]]
+# A conversation of at most so many answers is rendered up to each of them where a template marks none. In a longer one
+# turns that look alike, of at most so many shapes, are taken to be alike: see `_found_in_long`.
+_EACH_ANSWER = 8
+_SHAPES = 16
+# Blank conversations of at most so many messages are rendered once for all.
+_REMEMBERED = 64
 CHOICE = "choice.json"  # in a folder that scripts/fetch_chat_template.py wrote: which template was taken, and why
 FORMATS = "llama2, llama3, mistral, chatml, gemma, phi3, zephyr, or a .jinja file of yours"
 
@@ -50,6 +64,15 @@ class InexactTemplate(UserError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the chat template {reason}; choose another threads.prompt_format: {FORMATS}")
         self.reason = reason
+
+
+class ControlText(UserError):
+    """A conversation whose messages become control tokens, and so would end or begin turns of their own."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(
+            f"a message becomes control tokens of the model ({token!r}) in this chat template; write it otherwise"
+        )
 
 
 @dataclass(frozen=True)
@@ -77,15 +100,16 @@ class Template:
         """
         if "strftime_now" in self.source:
             return "renders the date, so that the same threads would be another text tomorrow"
-        for sample in (_SAMPLE, _SAMPLE[1:], _SAMPLE[:3]):
+        for sample in (_SAMPLE, _SAMPLE[1:], _SAMPLE[:3], _UNSAFE):
             try:
                 text, spans = _render(sample, self, (), False)
             except InexactTemplate as error:
                 return error.reason
-            for message in sample:
+            chat = _neutral(sample, self.control)
+            for message in chat:
                 if message["content"] not in text:
                     return f"changes or leaves out the text of the role '{message['role']}'"
-            answers = [m["content"] for m in sample if m["role"] == "assistant"]
+            answers = [m["content"] for m in chat if m["role"] == "assistant"]
             marked = [text[start:end] for start, end in spans]
             if len(answers) != len(marked) or any(a not in m for a, m in zip(answers, marked, strict=True)):
                 return "marks other text than the assistant's with {% generation %}"
@@ -147,14 +171,14 @@ def neutralise(text: str, control: Iterable[str] = ()) -> str:
     """The text with a space put into every control string, so that it can never become a control token.
 
     `control` adds a tokenizer's own special tokens to those known of all families. A space and no invisible
-    character, since some tokenizers drop invisible ones.
+    character, since some tokenizers drop invisible ones. What a space does not put apart (a token of one letter and a
+    space, say), or what a tokenizer's or a template's changes make a control string later, `encode` refuses.
     """
     pattern = _pattern(tuple(control))
-    while pattern.search(text):
-        broken = pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
-        if broken == text:
+    for _ in range(_PASSES):
+        text, found = pattern.subn(lambda match: f"{match[0][0]} {match[0][1:]}", text)
+        if not found:
             break
-        text = broken
     return text
 
 
@@ -170,19 +194,23 @@ def chat(system: str, question: str, examples: Iterable[Message] = ()) -> list[M
 
 
 def special_tokens(tokenizer: Any) -> list[str]:
-    """The strings that a tokenizer reads as one token whatever surrounds them; white space and markup do no harm."""
-    added = tokenizer.added_tokens_decoder.values()
-    return list(_control({"content": token.content, "special": token.special} for token in added))
+    """The strings that a tokenizer reads as one token whatever surrounds them, without those that do no harm: white
+    space, words and markup.
+    """
+    return list(_known(tokenizer).control)
 
 
 def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encoded:
     """A thread as tokens; the loss falls on the assistant's text and its end of turn, nothing else.
 
-    There is one beginning-of-text token where the tokenizer wants one.
+    There is one beginning-of-text token where the tokenizer wants one. Raises ControlText where a message becomes a
+    control token.
     """
-    text, spans = _render(messages, template, special_tokens(tokenizer), False)
+    known = _known(tokenizer)
+    text, spans = _render(messages, template, known.control, False)
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = tokens["input_ids"], tokens["offset_mapping"]
+    _check_control(ids, messages, template, tokenizer, False)
     labels = [-100] * len(ids)
     span = 0
     # A token may end after its span: some end-of-turn tokens swallow the white space behind them.
@@ -191,10 +219,25 @@ def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encod
             span += 1
         if span < len(spans) and start >= spans[span][0]:
             labels[i] = ids[i]
-    first = beginning(tokenizer)
-    if first is not None and ids[:1] != [first]:
-        ids, labels = [first, *ids], [-100, *labels]
+    if known.first is not None and ids[:1] != [known.first]:
+        ids, labels = [known.first, *ids], [-100, *labels]
     return Encoded(ids, labels)
+
+
+def encode_known(
+    threads: Iterable[Mapping[str, Any]], template: Template, tokenizer: Any
+) -> Iterator[tuple[Mapping[str, Any], Encoded]]:
+    """Threads with their tokens; what of them would become control tokens is left out, which is said on stderr."""
+    refused = 0
+    for thread in threads:
+        try:
+            encoded = encode(thread["messages"], template, tokenizer)
+        except ControlText:
+            refused += 1
+        else:
+            yield thread, encoded
+    if refused:
+        say(f"warning: {refused:,} threads are left out: of each a message would become control tokens of the model")
 
 
 def encoded_text(messages: list[Message], template: Template, tokenizer: Any) -> str:
@@ -205,17 +248,25 @@ def encoded_text(messages: list[Message], template: Template, tokenizer: Any) ->
 
 
 def encode_prompt(messages: list[Message], template: Template, tokenizer: Any) -> list[int]:
-    """The tokens after which the assistant answers."""
-    text = render(messages, template, special_tokens(tokenizer), prompt=True)
+    """The tokens after which the assistant answers. Raises ControlText where a message becomes a control token."""
+    known = _known(tokenizer)
+    text = render(messages, template, known.control, prompt=True)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    first = beginning(tokenizer)
-    return ids if first is None or ids[:1] == [first] else [first, *ids]
+    _check_control(ids, messages, template, tokenizer, True)
+    return ids if known.first is None or ids[:1] == [known.first] else [known.first, *ids]
+
+
+def encode_text(text: str, tokenizer: Any) -> list[int]:
+    """The tokens of a text alone, with those that the tokenizer puts around it. Raises ControlText as `encode`."""
+    ids = tokenizer(neutralise(text, special_tokens(tokenizer)))["input_ids"]
+    blank = tokenizer("a" if text.strip() else "")["input_ids"]
+    _check_same(_control_in(ids, tokenizer), _control_in(blank, tokenizer), tokenizer)
+    return ids
 
 
 def beginning(tokenizer: Any) -> int | None:
     """The beginning-of-text token that the tokenizer itself puts before a text; None where it puts none."""
-    ids = tokenizer("")["input_ids"]
-    return ids[0] if ids and ids[0] == tokenizer.bos_token_id else None
+    return _known(tokenizer).first
 
 
 def end_of_turn(template: Template, tokenizer: Any) -> int:
@@ -251,76 +302,202 @@ def check_known(ids: Iterable[int], rows: int | None, tokenizer: Any) -> None:
         )
 
 
-def _render(
-    messages: list[Message], template: Template, control: Iterable[str], prompt: bool
-) -> tuple[str, list[tuple[int, int]]]:
+@dataclass(frozen=True)
+class _Known:
+    """A tokenizer's control strings, their tokens, and its beginning of text: see `special_tokens` and `beginning`."""
+
+    control: tuple[str, ...]
+    ids: frozenset[int]
+    first: int | None
+
+
+def _known(tokenizer: Any) -> _Known:
+    return _known_of(tokenizer, len(tokenizer), tokenizer.bos_token, *tokenizer.all_special_tokens)
+
+
+@functools.lru_cache(maxsize=8)
+def _known_of(tokenizer: Any, *_: Any) -> _Known:
+    """The same, found once for a tokenizer as it is: of many thousand added tokens it takes as long as a thread."""
+    added = tokenizer.added_tokens_decoder
+    control = frozenset(_control({"content": token.content, "special": token.special} for token in added.values()))
+    # Unknown words, which are no control, become `unk`.
+    ids = {number for number, token in added.items() if token.content in control} - {tokenizer.unk_token_id}
+    first = tokenizer("")["input_ids"][:1]
+    begins = first and first[0] == tokenizer.bos_token_id
+    return _Known(tuple(sorted(control)), frozenset(ids), first[0] if begins else None)
+
+
+def _check_control(ids: list[int], messages: list[Message], template: Template, tokenizer: Any, prompt: bool) -> None:
+    """Raise ControlText where the tokens have other control tokens than those of the same turns with blank texts."""
+    # Templates may leave out what is empty.
+    turns = tuple((message["role"], "a" if message["content"].strip() else "") for message in messages)
+    expect = _remembered_control if len(turns) <= _REMEMBERED else _expected_control
+    tokens = tuple(sorted(template.tokens.items()))
+    expected = expect(turns, template.source, tokens, tokenizer, _known(tokenizer), prompt)
+    _check_same(_control_in(ids, tokenizer), expected, tokenizer)
+
+
+def _check_same(found: list[int], expected: list[int], tokenizer: Any) -> None:
+    """Raise ControlText, naming a control token that only one of them has, where there is one."""
+    if found != expected:
+        differing = next(b if a is None else a for a, b in zip_longest(found, expected) if a != b)
+        raise ControlText(tokenizer.convert_ids_to_tokens(differing))
+
+
+def _control_in(ids: list[int], tokenizer: Any) -> list[int]:
+    return list(filter(_known(tokenizer).ids.__contains__, ids))
+
+
+def _expected_control(
+    turns: tuple[tuple[str, str], ...],
+    source: str,
+    tokens: tuple[tuple[str, str], ...],
+    tokenizer: Any,
+    _known: _Known,
+    prompt: bool,
+) -> list[int]:
+    """The control tokens of a blank conversation; `_known` tells the tokenizer as it is from what it was."""
+    chat = [{"role": role, "content": content} for role, content in turns]
+    [(text, _)] = _texts(chat, Template(source, dict(tokens)), [(len(turns), prompt)])
+    return _control_in(tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer)
+
+
+_remembered_control = functools.lru_cache(maxsize=1024)(_expected_control)
+
+
+def _render(messages: list[Message], template: Template, control: Iterable[str], prompt: bool) -> Rendered:
     """The rendered text and the spans (in characters) of the assistant's part; none for a prompt.
 
     Raises InexactTemplate where the spans cannot be told.
     """
     control = (*template.control, *control)
-    chat = [{"role": m["role"], "content": neutralise(m["content"], control)} for m in messages]
-    for message in chat:
-        if message["role"] == "assistant":
-            # White space around an answer would melt into the template's own, and no prompt ends as training had it.
-            message["content"] = message["content"].strip()
-    text, spans = _jinja(chat, template, prompt)
+    chat = _neutral(messages, control)
     if prompt:
+        [(text, _)] = _texts(chat, template, [(len(chat), True)])
         return text, []
-    ends = re.compile(rf"\s*(?:{_pattern((*control, *template.tokens.values())).pattern})")
-    return text, _marked(text, spans, ends) if template.marks_assistant else _found(chat, template, text, ends)
+    ends = _pattern((*control, *template.tokens.values()))
+    if template.marks_assistant:
+        [(text, spans)] = _texts(chat, template, [(len(chat), False)])
+        return text, _marked(text, spans, re.compile(rf"(?:{ends.pattern})\Z"))
+    return _found(chat, template, re.compile(rf"\s*(?:{ends.pattern})"))
 
 
-def _jinja(chat: list[Message], template: Template, prompt: bool) -> tuple[str, list[tuple[int, int]]]:
-    """The text that transformers renders and the spans that the template marks. Its errors raise InexactTemplate."""
+def _neutral(messages: list[Message], control: tuple[str, ...]) -> list[Message]:
+    """The messages as templates are given them: without control strings, answers without white space around them.
+
+    That would melt into the template's own, and no prompt ends as training had it.
+    """
+    chat = [{"role": m["role"], "content": neutralise(m["content"], control)} for m in messages]
+    return [m | {"content": m["content"].strip()} if m["role"] == "assistant" else m for m in chat]
+
+
+def _texts(chat: list[Message], template: Template, wanted: list[tuple[int, bool]]) -> list[Rendered]:
+    """The texts of the first messages of a conversation: see `rendering`. Raises InexactTemplate where it fails."""
     try:
-        texts, spans = render_jinja_template(
-            [chat],
-            chat_template=template.source,
-            return_assistant_tokens_mask=template.marks_assistant,
-            add_generation_prompt=prompt,
-            **template.tokens,
-        )
-    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise InexactTemplate(f"cannot render a thread ({error})") from None
-    return texts[0], [tuple(span) for span in spans[0]] if template.marks_assistant else []
+        return renderer(template.source).render(chat, template.tokens, wanted)
+    except CannotRender as error:
+        raise InexactTemplate(str(error)) from None
 
 
-def _marked(text: str, spans: list[tuple[int, int]], ends: re.Pattern[str]) -> list[tuple[int, int]]:
+def _marked(text: str, spans: list[Span], end: re.Pattern[str]) -> list[Span]:
     """The marked spans, without white space that follows the end of a turn."""
     stripped = [(start, start + len(text[start:end].rstrip())) for start, end in spans]
     return [
-        (start, short if any(match.end() == short for match in ends.finditer(text, start, short)) else end)
-        for (start, end), (_, short) in zip(spans, stripped, strict=True)
+        (start, short if end.search(text, max(start, short - _LONGEST_END), short) else long)
+        for (start, long), (_, short) in zip(spans, stripped, strict=True)
     ]
 
 
-def _found(chat: list[Message], template: Template, text: str, ends: re.Pattern[str]) -> list[tuple[int, int]]:
-    """The spans of a template without marks: from where the prompt for an answer ends to the end of its turn."""
-    spans = []
-    for i, message in enumerate(chat):
-        if message["role"] != "assistant":
-            continue
-        before, _ = _jinja(chat[:i], template, True)
-        upto, _ = _jinja(chat[: i + 1], template, False)
+def _found(chat: list[Message], template: Template, ends: re.Pattern[str]) -> Rendered:
+    """The text and the spans of a template without marks: from where the prompt for an answer ends to the end of its
+    turn.
+    """
+    answers = [i for i, message in enumerate(chat) if message["role"] == "assistant"]
+    if len(answers) > _EACH_ANSWER:
+        return _found_in_long(chat, answers, template, ends)
+    text, spans = _found_at(chat, answers, template, ends)
+    return text, list(spans.values())
+
+
+def _found_at(
+    chat: list[Message], answers: Iterable[int], template: Template, ends: re.Pattern[str]
+) -> tuple[str, dict[int, Span]]:
+    """The text and the spans of some answers, from two texts for each of them."""
+    wanted = [(len(chat), False)] + [part for i in answers for part in ((i, True), (i + 1, False))]
+    (text, _), *parts = _texts(chat, template, wanted)
+    befores, uptos = ([part for part, _ in parts[first::2]] for first in (0, 1))
+    spans = {}
+    for i, before, upto in zip(answers, befores, uptos, strict=True):
+        content = chat[i]["content"]
         start = len(before)
         said = start + len(upto[start:]) - len(upto[start:].lstrip())
-        end = ends.match(upto, said + len(message["content"]))
+        end = ends.match(upto, said + len(content))
         if not upto.startswith(before):
             raise InexactTemplate("renders what stands before an answer otherwise than in its prompt for that answer")
-        if not upto.startswith(message["content"], said):
+        if not upto.startswith(content, said):
             raise InexactTemplate("puts text of its own before the assistant's text")
         if not end:
             raise InexactTemplate("has no control token right after the assistant's text")
         if text[: end.end()] != upto[: end.end()]:
             raise InexactTemplate("renders a turn otherwise when others follow it")
-        spans.append((start, end.end()))
+        spans[i] = (start, end.end())
+    return text, spans
+
+
+def _found_in_long(chat: list[Message], answers: list[int], template: Template, ends: re.Pattern[str]) -> Rendered:
+    """The same for a conversation of any length, in a time in line with it.
+
+    What the template puts between the texts is told from the same turns with marks for texts. An answer of every shape
+    (what stands right before and after it) is found as `_found_at` finds it, so are the last and those whose numbers
+    are powers of two; the others begin and end as those of their shape. Raises InexactTemplate where the text is not
+    made of those parts, or where the shapes are too many.
+    """
+    between = _between(chat, template)
+    shapes = {i: (between[i], between[i + 1], bool(chat[i]["content"])) for i in answers}
+    first = {shape: i for i, shape in reversed(shapes.items())}
+    if len(first) > _SHAPES:
+        raise InexactTemplate("renders the turns of a long conversation in too many ways to tell the assistant's words")
+    checked = {*first.values(), answers[-1], *(answers[2**k - 1] for k in range(len(answers).bit_length()))}
+    text, spans = _found_at(chat, sorted(checked), template, ends)
+    said = _said(chat, text, between)
+    around = {shape: (spans[i][0] - said[i][0], spans[i][1] - said[i][1]) for shape, i in first.items()}
+    found = {i: (said[i][0] + around[shape][0], said[i][1] + around[shape][1]) for i, shape in shapes.items()}
+    if any(found[i] != span for i, span in spans.items()) or any(a[1] > b[0] for a, b in pairwise(found.values())):
+        raise InexactTemplate("renders turns that look alike in different ways")
+    return text, list(found.values())
+
+
+def _between(chat: list[Message], template: Template) -> list[str]:
+    """What the template puts before, between and behind the texts of a conversation."""
+    marks = [message | {"content": f"\ue000{i}\ue001"} for i, message in enumerate(chat)]
+    [(text, _)] = _texts(marks, template, [(len(chat), False)])
+    parts = re.split(r"\ue000(\d+)\ue001", text)
+    if parts[1::2] != [str(i) for i in range(len(chat))]:
+        raise InexactTemplate("changes, leaves out or repeats messages of a long conversation")
+    return parts[::2]
+
+
+def _said(chat: list[Message], text: str, between: list[str]) -> list[Span]:
+    """Where each message stands in a text, as it is or without white space around it."""
+    spans, at = [], len(between[0])
+    for message, behind in zip(chat, between[1:], strict=True):
+        content = message["content"]
+        for form in (content, content.strip(), content.rstrip(), content.lstrip()):
+            end = at + len(form)
+            if text.startswith(form, at) and text.startswith(behind, end):
+                break
+        else:
+            raise InexactTemplate("changes the text of a message in a long conversation")
+        spans.append((at, end))
+        at = end + len(behind)
+    if not text.startswith(between[0]) or at != len(text):
+        raise InexactTemplate("renders a long conversation otherwise than the same turns of other words")
     return spans
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start:,})") from None
 
@@ -333,17 +510,31 @@ def _control(added: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     """Of a tokenizer's added tokens those that text must not become, in order."""
     return tuple(
         sorted(
-            token["content"]
+            content
             for token in added
-            if len(token["content"]) > 1
-            and not token["content"][0].isspace()
-            and (token.get("special", True) or not _MARKUP.fullmatch(token["content"]))
+            if (content := token["content"]).strip()
+            and (token.get("special", True) or not _HARMLESS.fullmatch(content))
         )
     )
 
 
 @functools.lru_cache(maxsize=16)
 def _pattern(control: tuple[str, ...]) -> re.Pattern[str]:
-    """What matches a control string, the longest first."""
-    literal = sorted({re.escape(token) for token in control if len(token) > 1}, key=lambda token: (-len(token), token))
-    return re.compile("|".join([f"(?i:{_CONTROL})", *literal]))
+    """What matches a control string that a space behind its first character breaks, the longest first."""
+    breakable = {token for token in control if len(token) > 1 and token not in f"{token[0]} {token[1:]}"}
+    return re.compile("|".join([f"(?i:{_CONTROL})", *([_any_of(breakable)] if breakable else [])]))
+
+
+def _any_of(tokens: set[str], depth: int = 20) -> str:
+    """A regular expression for the longest of some strings, in which those that begin alike share their beginnings.
+
+    Where thousands do, as in Gemma's tokenizer, each place of a text would be compared with all of them. Strings are
+    told apart by so many of their characters.
+    """
+    if len(tokens) == 1 or not depth:
+        return "|".join(map(re.escape, sorted(tokens, key=lambda token: (-len(token), token))))
+    rests: dict[str, set[str]] = {}
+    for token in tokens - {""}:
+        rests.setdefault(token[0], set()).add(token[1:])
+    alternatives = [f"{re.escape(first)}(?:{_any_of(rest, depth - 1)})" for first, rest in sorted(rests.items())]
+    return "|".join([*alternatives, ""] if "" in tokens else alternatives)

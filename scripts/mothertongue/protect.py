@@ -9,6 +9,7 @@ issue 106052).
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from mothertongue import code_blocks
 from mothertongue.code_blocks import Span
@@ -155,7 +156,8 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
 
 _FOREIGN_LETTER = re.compile(f"[{_FOREIGN}]")
 _FOREIGN_WORD = rf"[^\W{_FOREIGN}]*+[{_FOREIGN}][\w{_FOREIGN}]*+"
-_FOREIGN_WORDS = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}(?>(?:[ ,.!?'-]{{1,2}}{_FOREIGN_WORD})*)")
+_FIRST_FOREIGN_WORD = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}")
+_FOREIGN_WORDS = re.compile(rf"{_FIRST_FOREIGN_WORD.pattern}(?>(?:[ ,.!?'-]{{1,2}}{_FOREIGN_WORD})*)")
 _NUMBER_BEFORE = r"(?<=[0-9])[0-9.,]*+(?<=[0-9])[ ]"
 _NEAR_AFTER = rf"(?>(?:(?![,;:!?.]|[A-Za-z]{{1,15}}://){_NEAR})*)"
 _SYMBOLS, _SYMBOLS_AND_GREEK = (
@@ -203,24 +205,54 @@ def spans(text: str, lang: str) -> list[Span]:
     return found
 
 
+@dataclass(frozen=True)
+class _Rest:
+    """What is left of a match behind something else that is kept, as a match of the same pattern."""
+
+    first: int
+    last: int
+    re: re.Pattern[str]
+    lastgroup: None = None
+
+    def start(self) -> int:
+        return self.first
+
+    def end(self) -> int:
+        return self.last
+
+
+def _next(match: re.Match[str] | _Rest, text: str, position: int, stop: int) -> re.Match[str] | _Rest | None:
+    """The next match of a pattern, from a position on."""
+    # Words in a row end where they ended before: to search again would be quadratic in their number.
+    if match.re is _FOREIGN_WORDS and position < match.end():
+        word = _FIRST_FOREIGN_WORD.search(text, position, match.end())
+        if word:
+            return _Rest(word.start(), match.end(), match.re)
+    return match.re.search(text, position, stop)
+
+
 def _marks(
     text: str, position: int, stop: int, patterns: list[re.Pattern[str]], ends: dict[int, int]
 ) -> Iterator[Span]:
     """The spans that patterns find from a position to a stop; the one that begins first counts, then it goes on."""
     matches = [match for pattern in patterns if (match := pattern.search(text, position, stop))]
     while matches:
-        match = min(matches, key=re.Match.start)
+        match = min(matches, key=_start)
         end, position = _end(match, ends, stop)
         if end:
             yield match.start(), end
         matches = [
             later
             for match in matches
-            if (later := match if match.start() >= position else match.re.search(text, position, stop))
+            if (later := match if match.start() >= position else _next(match, text, position, stop))
         ]
 
 
-def _end(match: re.Match[str], ends: dict[int, int], stop: int) -> tuple[int, int]:
+def _start(match: re.Match[str] | _Rest) -> int:
+    return match.start()
+
+
+def _end(match: re.Match[str] | _Rest, ends: dict[int, int], stop: int) -> tuple[int, int]:
     """Where what a match begins ends, 0 where it is nothing to keep, and where to look on."""
     paired = ends.get(match.start(), 0)
     paired = paired if paired <= stop else 0

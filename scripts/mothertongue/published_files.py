@@ -1,4 +1,4 @@
-"""What is published of a dataset, its threads and an adapter: the folder's files, with a card for the hub."""
+"""What is published of a dataset, its threads and an adapter: the files that rules write, with a card for the hub."""
 
 import json
 from collections.abc import Callable
@@ -15,6 +15,22 @@ from mothertongue.files import read_json, read_object
 from mothertongue.model_folder import read_training
 from mothertongue.publication import Files, files_of
 from mothertongue.threads_card import threads_card
+
+# The files that the rules combine, threads, tune, evaluate and harness write. A tokenizer's are named by its class.
+DATASET = (
+    *("train.parquet", "validation.parquet", "README.md", "accounting.json", "quality.json"),
+    *(f"quality/{plot}.svg" for plot in ("statuses", "reasons", "length_ratios", "languages", "scores")),
+)
+THREADS = tuple(f"{split}{suffix}" for split in ("train", "validation") for suffix in (".jsonl", ".accounting.json"))
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model"),
+    *("sentencepiece.bpe.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt"),
+)
+ADAPTER = (
+    *("adapter_config.json", "adapter_model.safetensors", "README.md", "training.json", "chat_template.jinja"),
+    *TOKENIZER,
+)
+EVALUATION = ("metrics.json", "samples.jsonl", "language.svg", "bits_per_byte.svg", "training.svg", "harness.json")
 
 
 @dataclass(frozen=True)
@@ -36,8 +52,9 @@ class Material:
 
 def dataset_files(material: Material, scratch: Path) -> Files:
     """The dataset's folder."""
+    files = files_of(material.folder, DATASET)
     card = on_hub(_read(material.folder / "README.md"), material.repository)
-    return files_of(material.folder) | _written(scratch, {"README.md": card})
+    return files | _written(scratch, {"README.md": card})
 
 
 # What is asked of an adapter's training.json.
@@ -46,17 +63,19 @@ _NEEDED = ("system_prompt", "settings.method", "base_model.reference", "base_mod
 
 def threads_files(material: Material, scratch: Path) -> Files:
     """The threads of both splits and their accounts."""
+    files = files_of(material.folder, THREADS)
     accounting = {split: read_json(material.folder / f"{split}.accounting.json") for split in ("train", "validation")}
     header = front_matter.read(_read(material.dataset_card), material.dataset_card)
     card = threads_card(material.name, material.repository, material.dataset, header, accounting)
-    return files_of(material.folder) | _written(scratch, {"README.md": card})
+    return files | _written(scratch, {"README.md": card})
 
 
 def adapter_files(material: Material, scratch: Path) -> Files:
     """The adapter's folder and its evaluation. Where this machine keeps its base model is nobody's business."""
+    files = files_of(material.folder, ADAPTER)
     config, record = read_object(material.folder / "adapter_config.json"), read_training(material.folder, *_NEEDED)
     base, header = record["base_model"], front_matter.read(_read(material.dataset_card), material.dataset_card)
-    evaluation = files_of(material.evaluation) if material.evaluation else {}
+    evaluation = files_of(material.evaluation, EVALUATION) if material.evaluation else {}
     metrics = read_json(evaluation["metrics.json"]) if "metrics.json" in evaluation else {}
     licences = header.get("license_name") or header.get("license") or []
     published = Published(
@@ -74,7 +93,7 @@ def adapter_files(material: Material, scratch: Path) -> Files:
         "training.json": _json(record | {"base_model": shown}),
     }
     beside = {f"evaluation/{name}": path for name, path in evaluation.items()}
-    return files_of(material.folder) | beside | _written(scratch, changed)
+    return files | beside | _written(scratch, changed)
 
 
 PREPARE: dict[str, Callable[[Material, Path], Files]] = {

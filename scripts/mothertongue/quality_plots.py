@@ -27,7 +27,13 @@ def draw(plot: str, report: Report, name: str, path: Path) -> None:
     import matplotlib
 
     # Fixed identifiers and no date; text stays text.
-    settings = {"svg.hashsalt": "mothertongue", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 10}
+    settings = {
+        "svg.hashsalt": "mothertongue",
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "font.size": 9,
+        "axes.titlesize": 10,
+    }
     with matplotlib.rc_context(settings):
         PLOTS[plot](report, name).savefig(path, format="svg", metadata={"Date": None})
 

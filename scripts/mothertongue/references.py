@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mothertongue.errors import UserError
+from mothertongue.plain_text import visible
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w./-]+)?")
 _PACKAGE = re.compile(r"package:([A-Za-z_]\w*)/(.+)")
@@ -84,3 +85,18 @@ def locate(reference: Reference) -> Path:
         if (path := Path(location) / inner).exists():
             return path
     raise UserError(f"'{reference.text}': the installed package '{name}' has no {inner}")
+
+
+def local_files(reference: Reference) -> list[Path]:
+    """The files of a local folder's model, or the one that is the model; none where it is not local.
+
+    Raises UserError for a name with characters that would act on a terminal, where Snakemake prints it.
+    """
+    if reference.kind not in ("folder", "file"):
+        return []
+    place = locate(reference)
+    files = [place] if reference.kind == "file" else sorted(path for path in place.iterdir() if path.is_file())
+    for path in files:
+        if "\n" in path.name or visible(path.name) != path.name:
+            raise UserError(f"{reference.text}: {path.name!r} is no name for a file of a model; rename or remove it")
+    return files

@@ -135,7 +135,7 @@ def read_accounts(paths: Iterable[Path]) -> dict[str, Json]:
 def read_prompts(path: Path, count: int) -> list[Answered]:
     """The first prompts of samples.jsonl with the answers of every side; those written in the language come first."""
     grouped: dict[tuple[str | None, str], list[Json]] = {}
-    for sample in read_jsonl(path) if path.is_file() else []:
+    for sample in read_jsonl(path, prompt=str, side=str) if path.is_file() else []:
         grouped.setdefault((sample.get("kind"), sample["prompt"]), []).append(sample)
     native_first = sorted(grouped.items(), key=lambda item: item[0][0] != "native")
     return [

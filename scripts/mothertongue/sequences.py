@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
-from mothertongue.prompts import Encoded, Message, Template, encode
+from mothertongue.prompts import ControlText, Encoded, Message, Template, encode
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Account:
     """What became of threads: counts of threads and sequences, and of the tokens that no sequence holds.
 
     A split thread is in several sequences, a cut one lost tokens; one can be both. `cut_assistant_tokens` are those of
-    the lost tokens that would have been learned.
+    the lost tokens that would have been learned. Of a refused thread a message would become a control token.
     """
 
     threads: int = 0
@@ -23,6 +23,7 @@ class Account:
     cut_tokens: int = 0
     cut_assistant_tokens: int = 0
     threads_without_target: int = 0
+    refused_threads: int = 0
 
     def __add__(self, other: "Account") -> "Account":
         return Account(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -38,10 +39,14 @@ def fit(
     """
     sequences, account = [], Account()
     for messages in threads:
-        whole = encode(messages, template, tokenizer)
-        parts = [whole]
-        if len(whole.input_ids) > max_length and how == "split":
-            parts = list(_parts(messages, template, tokenizer, max_length))
+        try:
+            whole = encode(messages, template, tokenizer)
+            parts = [whole]
+            if len(whole.input_ids) > max_length and how == "split":
+                parts = list(_parts(messages, template, tokenizer, max_length))
+        except ControlText:
+            account += Account(threads=1, refused_threads=1)
+            continue
         parts = [part for part in parts if part.targets]
         kept = [part for part in (part.cut(max_length) for part in parts) if part.targets]
         lost = sum(len(part.input_ids) for part in parts) - sum(len(part.input_ids) for part in kept)
@@ -54,15 +59,27 @@ def fit(
 def _parts(messages: list[Message], template: Template, tokenizer: Any, max_length: int) -> Iterator[Encoded]:
     """A thread divided between exchanges; a part is longer than `max_length` where one exchange alone is."""
     system, exchanges = _exchanges(messages)
-    while exchanges:
-        part, count = encode([*system, *exchanges[0]], template, tokenizer), 1
-        while count < len(exchanges):
-            longer = encode([*system, *chain(*exchanges[: count + 1])], template, tokenizer)
-            if len(longer.input_ids) > max_length:
-                break
-            part, count = longer, count + 1
+    at, tried = 0, 1
+    while at < len(exchanges):
+        left = len(exchanges) - at
+        part, count, too_many, step = None, 0, left + 1, 1
+        tried = min(tried, left)
+        # From the number of the part before, in growing steps, then halfway: a part of any length takes few attempts.
+        while too_many - count > 1:
+            encoded = encode([*system, *chain(*exchanges[at : at + tried])], template, tokenizer)
+            if len(encoded.input_ids) <= max_length or tried == 1:
+                part, count = encoded, tried
+            else:
+                too_many = tried
+            if not count:
+                tried = max(1, tried - step)
+            elif too_many > left:
+                tried = min(count + step, left)
+            else:
+                tried = (count + too_many) // 2
+            step *= 2
         yield part
-        exchanges = exchanges[count:]
+        at, tried = at + count, count
 
 
 def _exchanges(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]:

@@ -1,5 +1,6 @@
 """Slurm jobs that an earlier run of the workflow left in the queue, when Snakemake was killed on the login node."""
 
+import re
 import shutil
 import subprocess
 import time
@@ -7,10 +8,9 @@ from pathlib import Path
 
 from mothertongue.errors import UserError
 from mothertongue.progress import say
+from mothertongue.snakemake_internals import JOB_COMMENTS
 
 _PAUSE = 10.0
-# What Snakemake's plugin writes as the comment of its jobs.
-_COMMENTS = ("rule_", "group_")
 
 
 def wait_for_earlier(folder: Path, same_making: bool) -> None:
@@ -33,12 +33,15 @@ def wait_for_earlier(folder: Path, same_making: bool) -> None:
 
 
 def earlier(folder: Path) -> list[str]:
-    """The ids of a user's jobs that Snakemake submitted from a folder, pending and running; none without Slurm."""
+    """The ids of a user's jobs that Snakemake submitted from a folder, pending and running; none without Slurm.
+
+    The comment of a job of another program may hold anything, bars and line breaks too: it stands last, and what is not
+    an id, the folder and a comment of Snakemake's plugin is not ours.
+    """
     if not shutil.which("squeue"):
         return []
-    command = ["squeue", "--me", "--noheader", "--format=%A|%k|%Z"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["squeue", "--me", "--noheader", "--format=%A|%Z|%k"]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         raise UserError(f"Slurm does not answer: {done.stderr.strip() or 'squeue failed'}")
-    rows = [line.split("|") for line in done.stdout.splitlines()]
-    return [job for job, comment, where in rows if Path(where) == folder and comment.startswith(_COMMENTS)]
+    return re.findall(rf"^(\d+)\|{re.escape(str(folder))}\|(?:{JOB_COMMENTS})", done.stdout, re.MULTILINE)

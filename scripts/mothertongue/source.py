@@ -2,37 +2,58 @@
 
 import gzip
 import json
+import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mothertongue import hub
 from mothertongue.errors import UserError
 from mothertongue.files import sha256
+from mothertongue.languages import language_of
 from mothertongue.messages import (
     MESSAGES,
     OASST,
     ROLES,
     SPLITS,
-    base_language,
+    Limits,
+    check_language_tags,
     check_vocabulary,
-    conform,
     is_validation,
+    read_parquet,
 )
+from mothertongue.progress import say
 from mothertongue.source_files import SUFFIXES
 
+Rows = list[dict[str, Any]]
+
 _ADVICE = "; without a network, fetch it elsewhere and name its files"
-_MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, OverflowError, UnicodeEncodeError)
+_MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError)
+# What programs write of a parent that there is none.
+_NO_PARENT = frozenset({"", "none", "nan", "null", "<na>"})
+# Bytes of JSON Lines that are held as Python objects at once.
+_AT_ONCE = 16_000_000
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def download(dataset: str, revision: str | None, folder: Path) -> tuple[dict[str, pa.Table], dict[str, str]]:
+def new_limits(rows: int = 5_000_000, megabytes: int = 4_000, line_megabytes: int = 16) -> Limits:
+    """How large a dataset may be, all its files together, and a line of JSON."""
+    advice = "source.limits.{key} allows more, where the machine has the memory"
+    return Limits(rows, megabytes * 10**6, advice, line_megabytes * 10**6)
+
+
+def download(
+    dataset: str, revision: str | None, folder: Path, limits: Limits
+) -> tuple[dict[str, pa.Table], dict[str, str]]:
     """The splits of a dataset on the hub, and its files (with their commit) by checksum.
 
-    `folder` is where the files go. Raises UserError where it cannot be had or is not in the OASST schema.
+    `folder` is where the files go. Raises UserError where it cannot be had or is not in the OASST schema, and where
+    scripts or files of other places are part of it.
     """
     from datasets import load_dataset_builder
     from huggingface_hub import HfApi
@@ -40,46 +61,57 @@ def download(dataset: str, revision: str | None, folder: Path) -> tuple[dict[str
     with hub.errors(f"fetch the dataset '{dataset}' from the hub", "dataset", _ADVICE):
         api = HfApi()
         info = hub.patiently(lambda: api.dataset_info(dataset, revision=revision, files_metadata=True))
+        _check_repository(dataset, info)
         cache = str(folder / ".cache" / "datasets")
         try:
             builder = hub.patiently(lambda: load_dataset_builder(dataset, revision=info.sha, cache_dir=cache))
-        except ValueError as error:  # of no known form
-            raise UserError(f"{dataset}: its files are not understood ({str(error).splitlines()[0]})") from None
-        files = {
-            # hf://datasets/owner/name@commit/path
-            str(split): [url.partition("@")[2].partition("/")[2] for url in urls]
-            for split, urls in builder.config.data_files.items()
-        }
+        except (ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:  # of no known form
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(f"{dataset}: its files are not understood ({reason})") from None
+        here = f"hf://datasets/{dataset}@{info.sha}/"
+        files: dict[str, list[str]] = {}
+        for split, urls in (builder.config.data_files or {}).items():
+            if elsewhere := [url for url in urls if not url.startswith(here)]:
+                raise _elsewhere(dataset, elsewhere[0])
+            files[str(split)] = [url.removeprefix(here) for url in urls]
         if "train" not in files:
             raise UserError(f"{dataset}: no train split (it has {', '.join(files)})")
         names = [name for split in SPLITS for name in files.get(split, [])]
         hub.download(dataset, info, folder, "dataset", names)
     try:
-        tables = {split: _read_files([folder / name for name in files[split]]) for split in SPLITS if split in files}
+        tables = {
+            split: pa.concat_tables(read_file(folder / name, limits) for name in files[split])
+            for split in SPLITS
+            if split in files
+        }
     except UserError as error:
         raise UserError(str(error).replace(f"{folder}/", f"{dataset}: ")) from None
     return tables, {f"hf://datasets/{dataset}@{info.sha}/{name}": f"sha256:{sha256(folder / name)}" for name in names}
 
 
-def read_file(path: Path) -> pa.Table:
-    """Read an OASST file (.jsonl, .jsonl.gz or .parquet) with the columns of OASST, unknown ones left out.
+def read_file(path: Path, limits: Limits | None = None) -> pa.Table:
+    """Read an OASST file (.jsonl, .jsonl.gz or .parquet) with the columns of OASST; others are left out, and named.
 
-    Raises UserError naming file, line (Parquet: row) and column.
+    Labels and emojis may be in the shape of the official export, by their names. A parent that is empty, "None" or
+    "nan" is none. Raises UserError naming file, line (Parquet: row) and column, before memory is taken for more than
+    the limits (default: those of `new_limits`), or for a longer line.
     """
+    limits = limits or new_limits()
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if not path.name.endswith(SUFFIXES):
         raise UserError(f"{path}: unknown kind of file (expected {', '.join(SUFFIXES)})")
+    lines: Sequence[int]
     if path.suffix == ".parquet":
-        try:
-            table = conform(pq.read_table(path), OASST, str(path))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{path}: not a readable Parquet file ({error})") from None
-        lines = range(1, len(table) + 1)
+        table = read_parquet(path, OASST, limits, _with_lists)
+        lines, names = range(1, len(table) + 1), pq.read_schema(path).names
     else:
-        table, lines = _read_jsonl(path)
+        table, lines, names = _read_jsonl(path, limits)
     if not len(table):
         raise UserError(f"{path}: no messages in it")
+    if unknown := [name for name in names if name not in OASST.names]:
+        say(f"fetch: {path}: left out, no columns of OASST: {', '.join(map(repr, unknown))}")
+    table = _with_roots(table, str(path))
     check(table, lines, str(path), "row" if path.suffix == ".parquet" else "line")
     return table
 
@@ -88,7 +120,7 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
     """One table with `split` and `source_lang`, from one table a split.
 
     Where there is no validation split, `validation` (0 to 1) of the trees, chosen by hash, becomes it.
-    Raises UserError where a message or a tree stands in two splits.
+    Raises UserError where a message or a tree stands in two splits, and where no tree has a root.
     """
     parts = []
     for split, table in tables.items():
@@ -97,21 +129,23 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
             splits = [split] * len(trees)
         else:
             splits = ["validation" if is_validation(tree, validation) else "train" for tree in trees]
-        languages = [base_language(tag) for tag in table["lang"].to_pylist()]
+        languages = [language_of(tag) for tag in table["lang"].to_pylist()]
         table = table.append_column("split", pa.array(splits, pa.string()))
         parts.append(table.append_column("source_lang", pa.array(languages, pa.string())).cast(MESSAGES))
-    table = pa.concat_tables(parts).combine_chunks()
+    table = pa.concat_tables(parts)
     split_of: dict[str, str] = {}
     for tree, split in zip(table["message_tree_id"].to_pylist(), table["split"].to_pylist(), strict=True):
         if split_of.setdefault(tree, split) != split:
             raise UserError(f"source.dataset: tree {tree} stands in the train and in the validation split")
     check_unique(table["message_id"].to_pylist(), range(1, len(table) + 1), "source.dataset", "row")
+    _check_roots(table, list(split_of))
     return table
 
 
 def check(table: pa.Table, lines: Sequence[int], where: str, unit: str) -> None:
-    """Raise UserError for an unknown role, a message_id given twice, and parents that cannot be a tree."""
+    """Raise UserError for an unknown role, a bad lang, a message_id given twice, and parents that cannot be a tree."""
     check_vocabulary(table["role"].to_pylist(), ROLES, "role", where, lines, unit)
+    check_language_tags(table["lang"].to_pylist(), lines, where, unit)
     ids, parents = table["message_id"].to_pylist(), table["parent_id"].to_pylist()
     check_unique(ids, lines, where, unit)
     line_of = dict(zip(ids, lines, strict=True))
@@ -145,28 +179,109 @@ def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) ->
         first[message] = line
 
 
-def _read_files(paths: list[Path]) -> pa.Table:
-    return pa.concat_tables(read_file(path) for path in paths)
+def _check_repository(dataset: str, info: Any) -> None:
+    """Raise UserError where a dataset's card or files have it read by a program, or from other places than its own."""
+    scripts = [file.rfilename for file in info.siblings or [] if file.rfilename == f"{dataset.partition('/')[2]}.py"]
+    if scripts:
+        raise UserError(
+            f"{dataset}: it is loaded by a program of its own ({scripts[0]}), which is never run; name its files, or a "
+            "dataset that has .jsonl, .jsonl.gz or .parquet files"
+        )
+    configurations = (info.card_data or {}).get("configs")
+    for configuration in configurations if isinstance(configurations, list) else ():
+        for name in _texts(configuration):
+            if "://" in name or ".." in Path(name).parts or name.startswith("/"):
+                raise _elsewhere(dataset, name)
 
 
-def _read_jsonl(path: Path) -> tuple[pa.Table, list[int]]:
-    """The rows of a JSON Lines file, and the line that each stands on."""
-    rows: list[dict[str, Any]] = []
+def _elsewhere(dataset: str, name: str) -> UserError:
+    return UserError(f"{dataset}: its card names a file that is not its own ({name!r}); fetch that, and name the file")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in what a YAML header holds."""
+    waiting, seen = [value], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict | list) and id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+
+
+def _with_roots(table: pa.Table, where: str) -> pa.Table:
+    """The table where a parent that is written as "", "None" or "nan" is null, as that of a tree's first message is."""
+    parents = table["parent_id"]
+    kinds = pc.unique(parents).to_pylist()
+    names = [name for name in kinds if name is not None and name.strip().lower() in _NO_PARENT]
+    none = pc.is_in(parents, pa.array(names, pa.string()))
+    # A message may have such a name.
+    if not names or pc.any(pc.is_in(table["message_id"], pa.array(names, pa.string()))).as_py():
+        return table
+    written = ", ".join(map(repr, sorted(names)))
+    say(f"fetch: {where}: parent_id of {pc.sum(none).as_py():,} messages is read as null, was {written}")
+    parents = pc.if_else(none, pa.scalar(None, pa.string()), parents)
+    return table.set_column(table.column_names.index("parent_id"), OASST.field("parent_id"), parents)
+
+
+def _check_roots(table: pa.Table, trees: list[str]) -> None:
+    """Raise UserError where no tree has a root, and say how many have none."""
+    roots = set(table["message_tree_id"].filter(table["parent_id"].is_null()).to_pylist())
+    if not roots:
+        raise UserError(
+            f"source.dataset: none of {len(trees):,} trees has a root: the first message of a tree has parent_id null"
+        )
+    if lost := [tree for tree in trees if tree not in roots]:
+        say(
+            f"fetch: warning: {len(lost):,} of {len(trees):,} trees have no root (a message whose parent_id is null) "
+            f"and so no thread: {', '.join(map(repr, lost[:3]))}{', ...' if len(lost) > 3 else ''}"
+        )
+
+
+def _read_jsonl(path: Path, limits: Limits) -> tuple[pa.Table, list[int], list[str]]:
+    """The rows of a JSON Lines file, the line that each stands on, and the keys that they have."""
+    parts: list[pa.Table] = [OASST.empty_table()]
     lines: list[int] = []
-    number = 0
+    keys: dict[str, None] = {}
+    rows: Rows = []
+    number = waiting = 0
+
+    def convert() -> None:
+        numbers = lines[len(lines) - len(rows) :]
+        parts.append(pa.table([_column(field, rows, numbers, path) for field in OASST], schema=OASST))
+        rows.clear()
+
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    rows.append(_parse(line, f"{path}: line {number}"))
-                    lines.append(number)
+            while line := file.readline(limits.line + 1):
+                number += 1
+                where = f"{path}: line {number}"
+                if len(line) > limits.line:
+                    advice = limits.advice.format(key="line_megabytes")
+                    raise UserError(f"{where}: longer than {limits.line / 1e6:,.0f} MB; {advice}")
+                limits.count(where, bool(line.strip()), len(line))
+                if number == 1 and (line.startswith(_UTF16) or b"\0" in line):
+                    raise UserError(f"{path}: not UTF-8, but perhaps UTF-16; save it as UTF-8")
+                if not line.strip():
+                    continue
+                row = _parse(line, where)
+                keys |= dict.fromkeys(row)
+                rows.append(row)
+                lines.append(number)
+                waiting += len(line)
+                if waiting > _AT_ONCE:
+                    convert()
+                    waiting = 0
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read after line {number} ({error})") from None
-    present = set().union(*rows) if rows else set(OASST.names)
-    for name in OASST.names:
-        if name not in present:
+    if lines and "prompt" in keys and "text" not in keys:
+        raise UserError(f"{path}: line {lines[0]}: a whole tree; name the export that has a message in each line")
+    for name in OASST.names if lines else ():
+        if name not in keys:
             raise UserError(f"{path}: column '{name}' is missing")
-    return pa.table([_column(field, rows, lines, path) for field in OASST], schema=OASST), lines
+    convert()
+    return pa.concat_tables(parts), lines, list(keys)
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:
@@ -183,32 +298,74 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
-def _column(field: pa.Field, rows: list[dict[str, Any]], lines: list[int], path: Path) -> pa.Array:
+def _column(field: pa.Field, rows: Rows, lines: Sequence[int], where: object, unit: str = "line") -> pa.Array:
     """One column of the rows; a wrong or missing value raises UserError naming its line."""
-    values = [row.get(field.name) for row in rows]
+    values = [_value(field, row.get(field.name)) for row in rows]
     if field.nullable or None not in values:
         try:
             return _array(values, field.type)
         except _MISFITS:
             pass
-    for line, value in zip(lines, values, strict=True):
+    for line, value in zip(lines, (row.get(field.name) for row in rows), strict=True):
         if value is None and not field.nullable:
-            raise UserError(f"{path}: line {line}: column '{field.name}' is missing or null")
+            raise UserError(f"{where}: {unit} {line}: column '{field.name}' is missing or null")
         try:
-            _array([value], field.type)
+            _array([_value(field, value)], field.type)
         except _MISFITS:
             raise UserError(
-                f"{path}: line {line}: column '{field.name}': expected {_plain(field.type)}, "
+                f"{where}: {unit} {line}: column '{field.name}': expected {_plain(field.type)}, "
                 f"found {json.dumps(value)[:60]}"
             ) from None
-    raise AssertionError(f"{path}: column {field.name} fails as a whole but not in any line")
+    raise AssertionError(f"{where}: column {field.name} fails as a whole but not in any line")
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     """An Arrow array of Python values, without Arrow's silent rounding of 1.5 to 1."""
     if pa.types.is_integer(kind) and any(isinstance(value, float) and value % 1 for value in values):
         raise TypeError("a fraction where a whole number is expected")
+    if pa.types.is_struct(kind) and not all(value is None or _is_known(value, kind) for value in values):
+        raise TypeError("keys that the column has not, which Arrow would leave out")
     return pa.array(values, type=kind)
+
+
+def _with_lists(table: pa.Table, where: str, before: int) -> pa.Table:
+    """A part of a Parquet file whose labels and emojis are columns of lists, where they were fields by their names."""
+    for field in OASST:
+        if not pa.types.is_struct(field.type) or table.column_names.count(field.name) != 1:
+            continue
+        found = table[field.name].type
+        if not pa.types.is_struct(found) or set(found.names) <= set(field.type.names):
+            continue
+        # A field that a row has not is null.
+        rows = [value and {k: v for k, v in value.items() if v is not None} for value in table[field.name].to_pylist()]
+        numbers = range(before + 1, before + 1 + len(rows))
+        column = _column(field, [{field.name: row} for row in rows], numbers, where, "row")
+        table = table.set_column(table.column_names.index(field.name), field, column)
+    return table
+
+
+def _value(field: pa.Field, value: Any) -> Any:
+    """A value as its column has it: of labels and emojis by their names the lists, of pandas's NaN null."""
+    if isinstance(value, float) and math.isnan(value) and field.nullable:
+        return None
+    if not isinstance(value, dict) or not pa.types.is_struct(field.type) or field.type.names[0] != "name":
+        return value
+    _, *parts = field.type.names
+    if not value or value.keys() <= set(field.type.names):
+        return value
+    # {"spam": {"value": 0.0, "count": 3}}, and {"+1": 2}
+    details = [given if isinstance(given, dict) else {parts[0]: given} for given in value.values()]
+    if any(detail.keys() != set(parts) for detail in details):
+        return value
+    return {"name": list(value)} | {part: [detail[part] for detail in details] for part in parts}
+
+
+def _is_known(value: Any, kind: pa.DataType) -> bool:
+    """Whether a value has no other keys than a column's, and lists of one length."""
+    if not isinstance(value, dict):
+        return False
+    sizes = {len(part) for part in value.values() if isinstance(part, list)}
+    return value.keys() <= set(kind.names) and len(sizes) <= 1
 
 
 def _plain(kind: pa.DataType) -> str:

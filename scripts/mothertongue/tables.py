@@ -6,7 +6,7 @@ from pathlib import Path
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a table by column name."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 

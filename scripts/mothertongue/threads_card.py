@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from mothertongue import cards
 
@@ -38,24 +39,26 @@ def threads_card(
         [
             *cards.header(header),
             "",
-            f"# {title}",
+            f"# {cards.markdown(title)}",
             "",
-            f"Conversations in {name} for tuning chat models, chosen by Mothertongue from the messages of "
-            f"[{dataset}](https://huggingface.co/datasets/{dataset}): "
+            f"Conversations in {cards.markdown(name)} for tuning chat models, chosen by Mothertongue from the messages "
+            f"of [{cards.markdown(dataset)}](https://huggingface.co/datasets/{quote(dataset)}): "
             + ", ".join(f"{count:,} in {split}" for split, count in threads.items())
             + ".",
             "",
             "Each row is a conversation: `messages` has its turns (role, content, message_id), `text` the same in the "
             "chat template that they were made for, `thread_id` and `message_tree_id` where it comes from.",
             "",
-            *cards.python("from datasets import load_dataset", "", f'threads = load_dataset("{repository}")'),
+            *cards.python(
+                "from datasets import load_dataset", "", f"threads = load_dataset({cards.literal(repository)})"
+            ),
             "",
             "## Account of every tree and message",
             "",
             "| split | of | outcome | count |",
             "|---|---|---|---:|",
             *(
-                f"| {split} | {what} | {outcome} | {count:,} |"
+                cards.row(split, what, cards.markdown(outcome), f"{count:,}")
                 for split, counts in accounting.items()
                 for what in ("trees", "messages")
                 for outcome, count in counts[what].items()

@@ -11,6 +11,7 @@ from mothertongue.errors import UserError
 from mothertongue.pairs import Pair, encode_pairs
 from mothertongue.preferences_file import read_preferences
 from mothertongue.prompts import (
+    FORMATS,
     Encoded,
     InexactTemplate,
     Template,
@@ -84,6 +85,13 @@ def check_tokens(tokenized: Tokenized, rows: int | None, tokenizer: Any) -> None
 
 def check_some(tokenized: Tokenized, method: str) -> None:
     """Raise UserError where nothing is left to learn."""
+    if not tokenized.data and (
+        refused := sum(tokenized.account.get(f"refused_{of}", 0) for of in ("threads", "pairs"))
+    ):
+        raise UserError(
+            f"nothing to train on: of {refused:,} {'threads' if method == 'sft' else 'pairs'} a message would become"
+            f" control tokens of the model; choose another threads.prompt_format: {FORMATS}"
+        )
     if not tokenized.data:
         what = "thread has an assistant's word" if method == "sft" else "pair has room for an answer"
         raise UserError(f"no {what} within tuning.max_length; raise it or check the data")

@@ -15,7 +15,12 @@ def plot(training: Mapping[str, Any], name: str, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams |= {"svg.hashsalt": "mothertongue", "svg.fonttype": "none", "font.size": 10}
+    matplotlib.rcParams |= {
+        "svg.hashsalt": "mothertongue",
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "font.size": 10,
+    }
     import matplotlib.pyplot as plt
 
     margins = training["margins"]

@@ -1,12 +1,24 @@
 """Conversation trees: which thread of each tree is used for training, and what becomes of every other message."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from mothertongue.errors import UserError
+
 _ROLES = {"prompter": "user", "assistant": "assistant"}
+# A text in which nothing is seen: white space, control characters, joiners, marks of direction, fillers, variation
+# selectors, byte order marks, halves of a pair.
+_BLANK = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]*"
+)
+# How many times as many messages as there are conversations may hold that share their beginnings. Those of OASST1 hold
+# fewer than twice as many; a file of them grows as the square of their length.
+_SHARED = 200
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class Message:
             return "rejected in review"
         if self.status == "failed":
             return "failed translation"
+        if _BLANK.fullmatch(self.text or ""):
+            return "empty"
         return None
 
     @property
@@ -64,22 +78,27 @@ def select(messages: Iterable[Message], how: str = "best") -> Selection:
     """Choose the threads of all trees.
 
     `best` gives one thread a tree. It starts at the root and at each step takes, among the children that are neither
-    deleted nor rejected in review (review_result is false) nor failed in translation, the one with the lowest rank;
-    unranked children come after ranked ones, ties go to the earlier created_date, then to the smaller message_id.
-    It stops where there is no such child and is cut back to its last assistant message. A tree whose thread has no
-    assistant message has no thread, and the reason is counted.
+    deleted nor rejected in review (review_result is false) nor failed in translation nor empty (nothing in their text
+    is seen), the one with the lowest rank; unranked children come after ranked ones, ties go to the earlier
+    created_date, then to the smaller message_id. It stops where there is no such child and is cut back to its last
+    assistant message. A tree whose thread has no assistant message has no thread, and the reason is counted.
 
     `all` gives one thread for every branch that prompters opened: after each assistant message every usable prompter
     child that has an answer is followed, and the answer is always the best. Threads then share their beginnings.
 
     A child in its parent's own role cannot continue a conversation and counts as unusable.
+
+    The time is linear in the messages and in the threads. Raises UserError where a message is its own ancestor, and
+    where the threads would be too long altogether.
     """
     threads: list[list[Message]] = []
     tree_counts: dict[str, int] = defaultdict(int)
     message_counts: dict[str, int] = defaultdict(int)
     without: dict[str, str] = {}
+    budget = Budget("threads")
     for tree, members in by_tree(messages).items():
-        chosen, reason = _select_tree(members, how)
+        budget.see(members)
+        chosen, reason = _select_tree(members, how, budget)
         threads.extend(chosen)
         tree_counts[reason or "thread"] += 1
         if reason:
@@ -119,10 +138,52 @@ def by_tree(messages: Iterable[Message]) -> dict[str, list[Message]]:
     return trees
 
 
+def depths(members: list[Message]) -> dict[str, int]:
+    """How many messages of a tree stand above each, by id. Raises UserError where a message is its own ancestor."""
+    by_id = {message.id: message for message in members}
+    found: dict[str, int] = {}
+    for message in members:
+        path: dict[str, None] = {}
+        node: Message | None = message
+        while node and node.id not in found:
+            if node.id in path:
+                raise UserError(f"message {node.id} is its own ancestor (parent_id cycle)")
+            path[node.id] = None
+            node = by_id.get(node.parent) if node.parent is not None else None
+        above = found[node.id] if node else -1
+        found |= {id_: above + steps for steps, id_ in enumerate(reversed(path), start=1)}
+    return found
+
+
+class Budget:
+    """How many messages conversations may hold that share their beginnings, by how many messages there are.
+
+    A tree of n messages can have conversations of n * n / 8 in all.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._messages = self._held = 0
+
+    def see(self, members: list[Message]) -> None:
+        """Count the messages of a tree."""
+        self._messages += len(members)
+
+    def hold(self, tree: str, messages: int) -> None:
+        """Count what conversations of a tree hold. Raises UserError where that is too much altogether."""
+        self._held += messages
+        if self._held > _SHARED * self._messages:
+            raise UserError(
+                f"tree {tree}: the {self._what} up to here hold {self._held:,} messages, more than {_SHARED} times the "
+                f"{self._messages:,} that there are; leave out its longest conversations"
+            )
+
+
 def obstacles(members: list[Message]) -> dict[str, str | None]:
     """Why each message of a tree cannot be part of a conversation, by id: itself or what it replies to; else None.
 
     Where there is no obstacle, nor is there one above: roles alternate from a prompter's root down to the message.
+    Raises UserError where a message is its own ancestor.
     """
     by_id = {message.id: message for message in members}
     found: dict[str, str | None] = {}
@@ -140,12 +201,20 @@ def obstacles(members: list[Message]) -> dict[str, str | None]:
         above = found[parent.id]
         return above if above is None or above.startswith("below") else "below an unusable message"
 
-    for message in sorted(members, key=lambda message: _depth(message, by_id)):
+    for message in _top_down(members):
         found[message.id] = obstacle(message)
     return found
 
 
-def _select_tree(members: list[Message], how: str) -> tuple[list[list[Message]], str | None]:
+def path_to(message: Message, by_id: dict[str, Message]) -> list[Message]:
+    """The conversation from the root to a message that no obstacle is above."""
+    path = [message]
+    while path[-1].parent is not None:
+        path.append(by_id[path[-1].parent])
+    return path[::-1]
+
+
+def _select_tree(members: list[Message], how: str, budget: Budget) -> tuple[list[list[Message]], str | None]:
     """The threads of one tree; where there is none, the reason."""
     children = _children(members)
     roots = sorted((message for message in members if message.parent is None), key=lambda m: m.preference)
@@ -155,32 +224,33 @@ def _select_tree(members: list[Message], how: str) -> tuple[list[list[Message]],
     if root is None:
         objection = roots[0].objection
         return [], f"root {objection}" if objection else "root is not a prompter"
-    threads = [path for path in _paths(root, children, how) if len(path) > 1]
-    if threads:
-        return threads, None
-    return [], "no usable reply" if children[root.id] else "no reply"
+    ends = [(last, length) for last, length in _ends(root, children, how) if length > 1]
+    if not ends:
+        return [], "no usable reply" if children[root.id] else "no reply"
+    budget.hold(root.tree, sum(length for _, length in ends))
+    by_id = {message.id: message for message in members}
+    return [path_to(last, by_id) for last, _ in ends], None
 
 
-def _paths(root: Message, children: dict[str, list[Message]], how: str) -> list[list[Message]]:
-    """The paths from `root`, each ending with an assistant message; [[root]] where it has no answer."""
+def _ends(root: Message, children: dict[str, list[Message]], how: str) -> list[tuple[Message, int]]:
+    """The last message, an assistant's, and length of each thread from `root`; root and 1 where it has no answer."""
     finished = []
-    growing = [[root]]
+    growing = [(root, root, 1)]
     while growing:
-        path = growing.pop()
-        answers = _candidates(path[-1], children)
+        before, question, length = growing.pop()
+        answers = _candidates(question, children)
         if not answers:
-            finished.append(path[:-1] or path)
+            finished.append((before, max(1, length - 1)))
             continue
-        path = [*path, answers[0]]
         questions = _candidates(answers[0], children)
         if how == "best":
             questions = questions[:1]
         else:
             questions = [question for question in questions if _candidates(question, children)]
         if questions:
-            growing.extend([*path, question] for question in reversed(questions))
+            growing.extend((answers[0], question, length + 2) for question in reversed(questions))
         else:
-            finished.append(path)
+            finished.append((answers[0], length + 1))
     return finished
 
 
@@ -204,9 +274,14 @@ def _usable(message: Message, parent: Message | None) -> bool:
     return message.objection is None and message.role == expected
 
 
+def _top_down(members: list[Message]) -> list[Message]:
+    """The messages of a tree, each after what it replies to."""
+    depth = depths(members)
+    return sorted(members, key=lambda message: depth[message.id])
+
+
 def _outcomes(members: list[Message], threads: list[list[Message]]) -> dict[str, str]:
     """What became of each message: `in a thread`, its own objection, or what kept it out."""
-    by_id = {message.id: message for message in members}
     children = _children(members)
     kept_out = obstacles(members)
     used = {message.id for thread in threads for message in thread}
@@ -224,14 +299,6 @@ def _outcomes(members: list[Message], threads: list[list[Message]]) -> dict[str,
         above = outcomes[message.parent]
         return "not the best of its siblings" if above == "in a thread" else above
 
-    for message in sorted(members, key=lambda message: _depth(message, by_id)):
+    for message in _top_down(members):
         outcomes[message.id] = outcome(message)
     return outcomes
-
-
-def _depth(message: Message, by_id: dict[str, Message]) -> int:
-    depth = 0
-    while message.parent in by_id:
-        message = by_id[message.parent]
-        depth += 1
-    return depth

@@ -19,7 +19,7 @@ from peft.optimizers import create_loraplus_optimizer
 from transformers import Trainer, set_seed
 from transformers.integrations import is_tensorboard_available
 
-from mothertongue import causal, checkpoints, distributed, tokenizer_files, trainers
+from mothertongue import causal, checkpoints, distributed, machine, tokenizer_files, trainers
 from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
 from mothertongue.causal import device
 from mothertongue.errors import OwnError, UserError
@@ -109,6 +109,25 @@ class Outcome:
         return self.tokens / self.seconds
 
 
+def compute_with(threads: int | None) -> None:
+    """Compute with so many processor threads, shared out among the processes; None for what OMP_NUM_THREADS says.
+
+    Sums are divided among the threads, so another number of them rounds otherwise: some matrix products and every sum
+    of more than 32,768 numbers end in other bits. At one number of threads the bits are the same on however many cores,
+    busy or not. Said once here, MKL, oneDNN and PyTorch's own loops all keep to it.
+    """
+    share = max(1, threads // distributed.world_size()) if threads else torch.get_num_threads()
+    torch.set_num_threads(share)
+
+
+def compute_as(before: checkpoints.Checkpoint) -> None:
+    """Compute with as many threads as a checkpoint was, so that the whole training ends in the same bits."""
+    threads = torch.get_num_threads()
+    if before.threads != threads:
+        say(f"tune: computing with {before.threads} threads as before, not {threads}: the same digits")
+        torch.set_num_threads(before.threads)
+
+
 def with_lora(model: Any, settings: Settings) -> Any:
     """The model with a new LoRA adapter. Raises UserError where it has no such layers."""
     set_seed(settings.seed)
@@ -177,7 +196,7 @@ def train(
     while True:
         plan = layout(settings, data, distributed.world_size(), most)
         watch = Validation(settings.patience, work / "best.safetensors")
-        machine = {
+        own = {
             "output_dir": str(work),
             "per_device_train_batch_size": plan.batch_size,
             # The validation loss is a mean over batches: one sequence each, it is the same on every machine.
@@ -186,11 +205,11 @@ def train(
             "report_to": "none",
         }
         if validation and settings.validation_interval:
-            machine |= {"eval_strategy": "steps", "eval_steps": settings.validation_interval}
-        machine |= arguments or {}
+            own |= {"eval_strategy": "steps", "eval_steps": settings.validation_interval}
+        own |= arguments or {}
         callbacks = [Meter(), Finite(), watch, keeper]
         optimizer = _optimizer(model, settings)
-        trainer = trainers.build(settings, model, tokenizer, data, validation, machine, callbacks, optimizer)
+        trainer = trainers.build(settings, model, tokenizer, data, validation, own, callbacks, optimizer)
         try:
             _run(trainer, keeper, work)
             break
@@ -307,7 +326,17 @@ def record(settings: Settings, outcome: Outcome) -> dict[str, Any]:
     """The settings and measurements, for training.json."""
     measured = asdict(outcome) | {"tokens_per_second": round(outcome.tokens_per_second, 1)}
     dtype = str(causal.as_dtype(settings.dtype)).removeprefix("torch.")
-    return {"settings": asdict(settings), "device": device(), "dtype": dtype, "training": measured}
+    return {
+        "settings": asdict(settings),
+        "device": device(),
+        "dtype": dtype,
+        "machine": {
+            "processor": machine.processor(),
+            "cpu_threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if device() == "cuda" else None,
+        },
+        "training": measured,
+    }
 
 
 def versions() -> dict[str, str]:

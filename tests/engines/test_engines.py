@@ -433,3 +433,11 @@ def test_a_trained_model_is_as_good_as_in_transformers(tmp_path):
     assert sum(text == other for text, other in zip(texts, expected, strict=True)) >= 0.8 * len(texts)
     scores = [corpus_chrf(some, [portuguese]).score for some in (texts, expected)]
     assert scores[0] == pytest.approx(scores[1], abs=0.5)
+
+
+def test_a_segment_that_becomes_a_control_token_is_not_translated_and_stops_no_other(generated):
+    engine = generated.engine()
+    (text, *_), *_ = tiny.PHRASES
+    (alone,) = engine.translate([text])
+    engine.tokenizer.add_special_tokens({"additional_special_tokens": ["@"]}, replace_extra_special_tokens=False)
+    assert [output.text for output in engine.translate(["me@here", text])] == ["", alone.text]

@@ -14,6 +14,7 @@ import pytest
 import standin_conda
 import yaml
 from hub import Hub
+from pins import pins
 from running import Project, copy_project, sample
 from tiny_translation import PROMPT, save_chat_model, save_marian
 
@@ -148,3 +149,7 @@ def test_an_environment_has_what_its_file_pins_and_no_snakemake(project, name):
         folder = re.compile(rf"{package.lower().replace('-', '_')}-{re.escape(version)}(\+\w+)?\.dist-info")
         assert any(folder.fullmatch(name) for name in installed), package
     assert not any(path.startswith(("snakemake", "pytest")) for path in installed)
+    names = {re.sub(r"-[^-]+$", "", path.removesuffix(".dist-info")).replace("_", "-") for path in installed}
+    # Nothing came in a version that is not pinned; torch names what it needs of CUDA by itself.
+    found = {name for name in names if not re.match("nvidia-|cuda-|triton", name)}
+    assert found - set(pins(text)) <= {"pip", "setuptools"}

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +20,8 @@ from mothertongue import source
 SAMPLE = Path("config/demo/messages.jsonl")
 BASE = ("fetch_base_model.py", "--model")
 DATASET = ("fetch.py", "--dataset")
+TEMPLATE = ("fetch_chat_template.py", "--templates", "config/templates", "--model")
+OPUS = ("fetch_translation_model.py", "--engine", "opus-mt", "--model")
 
 
 @pytest.fixture
@@ -70,6 +74,11 @@ def split_sample(tmp_path):
         (DATASET, "owner/none", "there is no such dataset, or it is private"),
         (DATASET, "owner/strange", "No (supported) data files found"),
         (DATASET, "owner/spoilt", "owner/spoilt: data/train.jsonl: column 'message_id' is missing"),
+        (DATASET, "owner/scripted", "it is loaded by a program of its own (scripted.py), which is never run"),
+        (DATASET, "owner/linked", "its card names a file that is not its own ('http://127.0.0.1:9/a.jsonl')"),
+        (DATASET, "owner/borrowed", "its card names a file that is not its own ('hf://datasets/owner/spoilt/data/"),
+        (DATASET, "owner/outside", "its card names a file that is not its own ('../../etc/passwd')"),
+        (DATASET, "owner/odd", "owner/odd: its files are not understood ("),
     ],
 )
 def test_what_the_hub_refuses_is_said_in_one_line(hub, fetch, tmp_path, program, name, expected):
@@ -77,7 +86,17 @@ def test_what_the_hub_refuses_is_said_in_one_line(hub, fetch, tmp_path, program,
     hub.add("model", "owner/private", {"config.json": b"{}"}, private=True)
     hub.add("model", "owner/open", {"config.json": b"{}"})
     hub.add("dataset", "owner/strange", {"data.xyz": b"?"})
-    hub.add("dataset", "owner/spoilt", {"data/train.jsonl": b'{"text": "a"}\n'})
+    spoilt = {"data/train.jsonl": b'{"text": "a"}\n'}
+    hub.add("dataset", "owner/spoilt", spoilt)
+    hub.add("dataset", "owner/scripted", spoilt | {"scripted.py": b"raise SystemExit('it ran')"})
+    for owner, files in {
+        "linked": "http://127.0.0.1:9/a.jsonl",
+        "borrowed": "hf://datasets/owner/spoilt/data/train.jsonl",
+        "outside": "../../etc/passwd",
+        "odd": "[{split: [], path: 3}]",
+    }.items():
+        card = f"---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n"
+        hub.add("dataset", f"owner/{owner}", spoilt | {"README.md": card.encode()})
     done = fetch(*program, name)
     line = refusal(done, tmp_path)
     assert expected in line and name.partition("@")[0] in line
@@ -88,6 +107,77 @@ def test_a_token_that_the_hub_does_not_know_is_said_and_not_shown(hub, fetch, tm
     done = fetch(*BASE, "owner/open", token="hf_wrong")
     assert "the hub does not accept the token in HF_TOKEN" in refusal(done, tmp_path)
     assert "hf_wrong" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("place", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "home/token"])
+def test_what_cannot_be_a_token_is_never_sent_nor_shown(hub, fetch, tmp_path, monkeypatch, place):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HF_DEBUG", "1")
+    for program, token in zip(
+        (BASE, DATASET, TEMPLATE, OPUS),
+        ("hf_one\nhf_secret", "hf_one hf_secret", "“hf_secret”", "hf_sécret"),
+        strict=True,
+    ):
+        if place == "home/token":
+            (tmp_path / place).write_text(token, encoding="utf-8")
+        else:
+            monkeypatch.setenv(place, token)
+        done = fetch(*program, "owner/open", token=token if place == "HF_TOKEN" else None)
+        assert f"{place} is no token" in refusal(done, tmp_path)
+        assert not re.search("s.?cret", done.stdout + done.stderr)
+    assert not hub.log
+
+
+def test_a_token_is_in_no_message(hub, fetch, tmp_path, monkeypatch):
+    """The most talkative client, and a hub that refuses: what is sent is not said."""
+    hub.add("model", "owner/private", {"config.json": b"{}"}, private=True)
+    hub.trouble("GET .*", status=503, headers={"Retry-After": "0"}, times=2)
+    hub.tokens["hf_secret-~!"] = "others"
+    monkeypatch.setenv("HF_DEBUG", "1")
+    for program in (BASE, DATASET, TEMPLATE, OPUS):
+        done = fetch(*program, "owner/private", token="hf_secret-~!")
+        assert done.returncode == 1 and "secret" not in done.stdout + done.stderr
+    assert hub.log
+
+
+def test_what_was_fetched_first_is_fetched_again_and_no_other_file_under_its_revision(hub, fetch, tiny_base, tmp_path):
+    lock, out = tmp_path / "models" / "lock.json", tmp_path / "out"
+    first = hub.add_folder("model", "owner/tiny", tiny_base).head.sha
+    locked = (*BASE, "owner/tiny", "--lock", lock)
+    assert fetch(*locked).returncode == 0
+    entry = json.loads(lock.read_text())["owner/tiny"]
+    assert entry["revision"] == first and set(entry["files"]) >= {"config.json", "model.safetensors"}
+    shutil.rmtree(out)
+    newest = hub.repos["model", "owner/tiny"].put({"README.md": b"---\nlicense: mit\n---\n"}).sha
+    assert fetch(*locked).returncode == 0
+    record = json.loads((out / "fetched.json").read_text())
+    assert (record["reference"], record["revision"]) == ("owner/tiny", first)
+    shutil.rmtree(out)
+    assert fetch(*BASE, "owner/tiny").returncode == 0
+    assert json.loads((out / "fetched.json").read_text())["revision"] == newest
+    shutil.rmtree(out)
+    # A hub, or who stands in for it, that gives other files under the name of one commit.
+    lock.write_text(lock.read_text().replace(entry["files"]["model.safetensors"], "0" * 64))
+    line = refusal(fetch(*locked), tmp_path)
+    assert f"model.safetensors is not what {lock} has of revision {first}" in line and "delete the entry" in line
+    lock.write_text('{"owner/tiny": {"revision": 1}}')
+    assert f"{lock}: damaged; mend it, or delete it" in refusal(fetch(*locked), tmp_path)
+
+
+def test_the_template_and_the_base_model_are_of_one_commit(hub, tiny_base, tmp_path):
+    """The repository moves on between the two."""
+    repo = hub.add_folder("model", "owner/tiny", tiny_base)
+    revisions = []
+    for program, *options in (("fetch_chat_template", "--templates", "config/templates"), ("fetch_base_model",)):
+        command = [sys.executable, f"scripts/{program}.py", "--model", "owner/tiny", *options]
+        command += ["--lock", tmp_path / "lock.json", "--output", tmp_path / program]
+        done = subprocess.run(
+            command, env=os.environ | hub.environment(tmp_path / "home"), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        revisions.append(json.loads((tmp_path / program / "fetched.json").read_text())["revision"])
+        repo.put({"README.md": f"after {program}".encode()})
+    assert len(set(revisions)) == 1
 
 
 def test_a_base_model_comes_whole_whatever_goes_wrong_on_the_way(hub, fetch, tiny_base, tmp_path):

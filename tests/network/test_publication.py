@@ -13,14 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import write_adapter
 
+from mothertongue import fetching, references
 from mothertongue import hub as client
 from mothertongue.errors import UserError
-from mothertongue.publication import adapter_names, repository_name, short_name
+from mothertongue.publication import adapter_names, files_of, made_from, model_name, repository_name, short_name
+from mothertongue.published_files import ADAPTER, DATASET, Material, adapter_files
 
 TOKEN = "hf_RecognisableSecretOfTheTest"
 PUBLISHED = {
     "README.md", "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.model",
     "training.json", "evaluation/metrics.json", "evaluation/samples.jsonl", "evaluation/language.svg",
+    "mothertongue.json",
 }  # fmt: skip
 
 
@@ -95,7 +98,7 @@ def test_only_what_changed_is_committed_and_what_is_gone_is_deleted(hub, publish
     assert len(repo.commits) == commits + 1 and second["commit"] == repo.head.sha != first["commit"]
     assert repo.head.files["adapter_model.safetensors"].content == b"new weights"
     assert "evaluation/language.svg" not in repo.head.files and len(hub.asked("PUT")) == uploads + 1
-    assert repo.head.summary == "1 files of 8 from Mothertongue"
+    assert repo.head.summary == "2 files of 9 from Mothertongue"
 
 
 def test_an_interrupted_upload_goes_on(hub, publisher):
@@ -121,7 +124,7 @@ def test_a_busy_hub_is_asked_again(hub, publisher):
     hub.trouble("POST .*/commit/", cut=True)
     publisher.succeed()
     assert [commit.summary for commit in publisher.repo.commits][1:] == [
-        "9 files of 9 from Mothertongue", "1 files of 9 from Mothertongue",
+        "10 files of 10 from Mothertongue", "1 files of 10 from Mothertongue",
     ]  # fmt: skip
 
 
@@ -138,21 +141,117 @@ def test_what_signs_an_upload_is_not_said():
     assert str(found.value) == f"cannot publish: Server error '503' for url '{address}'"
 
 
-def test_a_repository_stays_as_visible_as_it_is(hub, publisher):
-    hub.add("model", "me/tiny-nl", {"old.txt": b"?"})
+def test_nothing_is_sent_to_a_public_repository_where_it_should_be_private(hub, publisher):
+    repo = hub.add("model", "me/tiny-nl", {"old.txt": b"?"})
+    for options in ((), ("--existing",)):
+        line = publisher.fail(*options)
+        assert "me/tiny-nl is public, and publication.private is true: nothing is published; make it private" in line
+    assert not hub.asked("POST|PUT") and set(repo.head.files) == {".gitattributes", "old.txt"}
+    assert publisher.succeed("--public", "--existing")["private"] is False
+    repo.private = True
+    done = publisher.run("--public")
+    assert done.returncode == 0, done.stderr
+    assert "me/tiny-nl is private and stays so: publication.private (public) counts where" in done.stdout + done.stderr
+
+
+def test_a_repository_that_becomes_public_while_files_are_sent_gets_no_commit(hub, publisher):
+    repo = hub.add("model", "me/tiny-nl", {}, private=True)
+    hub.trouble("PUT /lfs", act=lambda: setattr(repo, "private", False))
+    assert "me/tiny-nl is public, and publication.private is true" in publisher.fail()
+    assert hub.stored and not hub.asked("POST .*/commit/") and set(repo.head.files) == {".gitattributes"}
+
+
+def test_what_the_workflow_has_not_published_is_never_deleted(hub, publisher):
+    repo = hub.add("model", "me/tiny-nl", {"own.txt": b"?", "README.md": b"by hand"}, private=True)
+    line = publisher.fail()
+    assert "me/tiny-nl is there, and was not made by this workflow: nothing is published; set publication.name" in line
+    assert not hub.asked("POST|PUT") and repo.head.files["README.md"].content == b"by hand"
+    publisher.succeed("--existing")
+    assert set(repo.head.files) == PUBLISHED | {".gitattributes", "own.txt"}
+
+    # From here on it is the workflow's, and others may add to it.
+    repo.put({"later/notes.md": b"!", "evaluation/own.svg": b"<svg/>"})
+    (publisher.folder / "evaluation/language.svg").unlink()
     done = publisher.run()
-    assert "me/tiny-nl: not in what is published, and deleted there: old.txt" in done.stderr
-    assert done.returncode == 0 and not publisher.repo.private and "old.txt" not in publisher.repo.head.files
-    assert "me/tiny-nl is public and stays so: publication.private (private) counts where a repository is new" in (
-        done.stdout + done.stderr
-    )
-    assert publisher.succeed("--public")["private"] is False
+    assert "not in what is published, and deleted there: evaluation/language.svg\n" in done.stdout + done.stderr
+    left = PUBLISHED - {"evaluation/language.svg"}
+    assert set(repo.head.files) == left | {".gitattributes", "own.txt", "later/notes.md", "evaluation/own.svg"}
+
+
+def test_two_things_of_one_name_do_not_replace_each_other(hub, publisher):
+    first = publisher.succeed("--made-from", "/one/trees.jsonl")
+    (publisher.folder / "adapter.json").unlink()
+    (publisher.folder / "adapter/tokenizer.model").write_text("of other trees")
+    line = publisher.fail("--made-from", "/two/trees.jsonl")
+    assert "me/tiny-nl is there, and was made from other data, or another model: nothing is published" in line
+    assert publisher.repo.head.sha == first["commit"]
+    assert publisher.succeed("--made-from", "/two/trees.jsonl", "--existing")["commit"] != first["commit"]
+    publisher.succeed("--made-from", "/two/trees.jsonl")
+    # What stands for a path does not tell it.
+    assert b"trees" not in publisher.repo.head.files["mothertongue.json"].content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[", b"[]", b"[" * 100_000, b" " * 2**21, b'{"made_by": "Mothertongue", "files": ["own.txt"]}',
+     b'{"made_by": "Mothertongue", "made_from": "x", "files": "own.txt"}'],
+)  # fmt: skip
+def test_a_list_that_is_not_the_workflows_makes_no_repository_its_own(hub, publisher, content):
+    hub.add("model", "me/tiny-nl", {"own.txt": b"?", "mothertongue.json": content}, private=True)
+    assert "was not made by this workflow" in publisher.fail()
+    publisher.succeed("--existing")
+    assert "own.txt" in publisher.repo.head.files
+
+
+def test_only_files_that_rules_write_are_published_and_none_is_a_link(publisher, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    for name in (".env", "notes.txt", "tokenizer.json.orig", "adapter/.env", "merges", "ref/merges.txt"):
+        (publisher.folder / "adapter" / name).parent.mkdir(exist_ok=True)
+        (publisher.folder / "adapter" / name).write_text("secret")
+    (publisher.folder / "adapter/link.json").symlink_to(secret)
+    (publisher.folder / "evaluation/link.svg").symlink_to("/proc/self/environ")
+    assert set(publisher.succeed()["files"]) == PUBLISHED
+    (publisher.folder / "adapter.json").unlink()
+    (publisher.folder / "adapter/merges.txt").symlink_to("/proc/self/environ")
+    assert "merges.txt: a link, or no plain file, which is not published" in publisher.fail()
+
+    (publisher.folder / "adapter/merges.txt").unlink()
+    (tmp_path / "scratch").mkdir()
+    card, evaluation = publisher.folder / "dataset/README.md", publisher.folder / "evaluation"
+    material = Material(publisher.folder / "adapter", "me/tiny-nl", "nl", "Dutch", "me/x_nl", card, evaluation)
+    inside = publisher.folder / "adapter/.env"
+    for name in ("adapter/merges.txt", "adapter/adapter_config.json", "evaluation/harness.json"):
+        path = publisher.folder / name
+        kept = path.read_bytes() if path.exists() else None
+        for target in (secret, inside, "/proc/self/environ", tmp_path / "none", path, None):
+            path.unlink(missing_ok=True)
+            path.symlink_to(target) if target else os.mkfifo(path)
+            with pytest.raises(UserError, match=f"{path}: a link, or no plain file"):
+                adapter_files(material, tmp_path / "scratch")
+        path.unlink()
+        if kept:
+            path.write_bytes(kept)
+
+
+def test_a_folder_behind_a_link_is_refused_and_results_behind_one_are_not(tmp_path):
+    (tmp_path / "disk/dataset").mkdir(parents=True)
+    (tmp_path / "disk/dataset/quality.json").write_text("{}")
+    (tmp_path / "results").symlink_to("disk")
+    assert list(files_of(tmp_path / "results/dataset", DATASET)) == ["quality.json"]
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others/scores.svg").write_text("<svg/>")
+    (tmp_path / "disk/dataset/quality").symlink_to(tmp_path / "others")
+    with pytest.raises(UserError, match=r"results/dataset/quality/scores\.svg: a link"):
+        files_of(tmp_path / "results/dataset", DATASET)
+    with pytest.raises(UserError, match=r"adapter_config\.json: no such file"):
+        files_of(tmp_path / "others", ADAPTER)
 
 
 def test_a_dry_run_asks_nobody(hub, publisher):
     done = publisher.run("--dry-run", token="")
     assert done.returncode == 0, done.stderr
-    assert "model me/tiny-nl (private where it is new): 9 files, " in done.stdout
+    assert "model me/tiny-nl (private where it is new): 10 files, " in done.stdout
     assert "7,000  adapter_model.safetensors" in done.stdout
     assert "checkpoint" not in done.stdout and ".log" not in done.stdout
     assert not hub.log and not (publisher.folder / "adapter.json").exists()
@@ -188,15 +287,30 @@ def test_a_base_model_without_a_known_licence_can_be_published(publisher):
 
 def test_names_are_what_the_hub_takes_and_no_two_adapters_share_one():
     assert short_name("OpenAssistant/oasst1") == "oasst1" and short_name("/data/my trees.jsonl.gz") == "my trees"
-    assert short_name("owner/Base-7B@abc") == "Base-7B" and short_name("package:a/B.Q4_1.gguf") == "B.Q4_1"
+    assert model_name("owner/Base-7B@abc") == "Base-7B" and model_name("package:a/B.Q4_1.gguf") == "B.Q4_1"
     assert repository_name("my trees--x", "nl") == "my-trees-x-nl"
     bases = {"": "a/Base", "qwen": "b/Qwen@1", "dpo": "a/Base", "one": "c/Same", "two": "d/Same"}
     assert adapter_names(bases, "nl") == {
         "": "Base-nl", "qwen": "Qwen-nl", "dpo": "Base-nl-dpo", "one": "Same-nl-one", "two": "Same-nl-two",
     }  # fmt: skip
     assert adapter_names({"": "a/base", "x": "b/Base"}, "nl") == {"": "base-nl", "x": "Base-nl-x"}
+    assert adapter_names({"": "a/base", "x": "b/Base"}, "nl", "mine") == {"": "base-mine-nl", "x": "Base-mine-nl-x"}
     with pytest.raises(UserError, match="a--b and a-b would share Base-nl-a-b; rename a-b"):
         adapter_names({"": "a/Base", "a--b": "a/Base", "a-b": "a/Base"}, "nl")
+
+
+def test_a_local_model_or_dataset_keeps_its_whole_name(tmp_path, monkeypatch):
+    (tmp_path / "me@home/Base@4").mkdir(parents=True)
+    (tmp_path / "me@home/B@8.gguf").touch()
+    assert short_name("/data/me@home/trees@2.jsonl") == "trees@2"
+    assert model_name(str(tmp_path / "me@home/Base@4")) == model_name(str(tmp_path / "me@home/Base@4/")) == "Base@4"
+    assert model_name(str(tmp_path / "me@home/B@8.gguf")) == "B@8"
+    monkeypatch.chdir(tmp_path / "me@home/Base@4")
+    assert model_name(".") == "Base@4"
+    assert made_from("adapter", "nl", "/one") != made_from("adapter", "nl", "/two")
+    # And in the model column and cards it has no more than its name.
+    fetching.write_record(tmp_path, references.parse(str(tmp_path / "me@home/Base@4")), fetching.Resolved(None, "mit"))
+    assert fetching.identity(tmp_path).startswith("Base@4@sha256:")
 
 
 @given(

@@ -46,6 +46,13 @@ def test_what_is_no_prompt_is_refused(tmp_path, name, text, expected):
     assert expected in str(refusal.value)
 
 
+@pytest.mark.parametrize("name", ["p.txt", "p.jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_first_prompt(tmp_path, name):
+    line = "Olá!" if name == "p.txt" else '{"prompt": "Olá!"}'
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + line.encode())
+    assert batch.read(tmp_path / name) == [{"prompt": "Olá!"}]
+
+
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "latin.txt").write_bytes("Olá".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):

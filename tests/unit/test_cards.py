@@ -5,12 +5,42 @@ import copy
 import pytest
 from hub_repos import card_errors, card_header
 from huggingface_hub import ModelCard
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from published import METRICS, RECORD
 
-from mothertongue import licences
+from mothertongue import cards, licences, merged_model
 from mothertongue.adapter_card import Published, adapter_card
 from mothertongue.dataset_card import dataset_card, on_hub
+from mothertongue.plain_text import one_line
 from mothertongue.threads_card import threads_card
+
+# What acts in Markdown, HTML, YAML or a terminal, alone and at a line's beginning, and plain words.
+PIECES = ["`", "``", "*", "_", "__", "a", "1.", "1)", "-", "+", "=", "===", "---", "#", ">", "|", "~~", "~~~", "[x](y)", "![", "](", "<b>",
+          "<!--", "&amp;", "&", "\\", "\n", "\r", "\u2028", "\x1b[2J", "\u202e", " ", "  ", "\t", "$x$", "http://a.b", "www.a.b", ": ", "é", "'",
+          '"', "{", "}", "</code>", "<script>"]  # fmt: skip
+TEXT = st.one_of(st.lists(st.sampled_from(PIECES)).map("".join), st.text())
+HOSTILE = [
+    "x\n---\ntags: [mine]\n---\n# x", "<script>alert(1)</script>", "![x](http://a.b/c.png)", "a | b | c", "`` ` ``", "$$x$$ $`y`$",
+    "**x** _y_ ~~z~~", "\x1b]0;x\x07\u202e", "- [ ] x", "1. x", "&lt;b&gt; &#35;", "x: y #z", "\\", "[x]: http://a.b", "```\nrm\n```",
+]  # fmt: skip
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+# Where a text stands in a card.
+PLACES = [
+    "{}",
+    "it is {} here",
+    "# {}",
+    "# {} #",
+    "- {}",
+    "- {}: {}",
+    "> {}",
+    "x\n> {}",
+    "**{}**",
+    "[{}](y)",
+    "| a |\n|---|\n| {} |",
+    "1. {}",
+]
 
 ENTRY = {"messages": 7, "excluded": 1, "excluded_because": {"language": 1, "scope": 0}, "out": 6}
 ENTRY |= {"status": {"native": 1, "translated": 5}, "route": {}}
@@ -123,3 +153,73 @@ def test_a_base_model_that_is_not_on_the_hub_is_named_without_its_folder():
     assert "/home/me" not in card and "base_model" not in card_header(card)
     assert "adapter for own-7b" in card and "from_pretrained(BASE_MODEL)" in card
     assert "**Not for commercial use**: the licence of own-7b forbids it." in card
+
+
+def parsed(text):
+    """The elements of a Markdown text in order, and what each says."""
+    found = []
+    for token in MARKDOWN.parse(text):
+        found += [(token.type, token.tag, token.attrs.get("href"), "")]
+        for inner in token.children or []:
+            if inner.type == "text" and found[-1][0] == "text":
+                inner.content = found.pop()[3] + inner.content
+            found += [(inner.type, inner.tag, inner.attrs.get("href"), inner.content)]
+    return [element for element in found if element[0] != "text" or element[3]]
+
+
+@given(TEXT, st.sampled_from(PLACES))
+def test_a_text_renders_as_itself_and_adds_no_element(text, place):
+    plain = one_line(" ".join(text.split()))
+    wanted = [(*element[:3], element[3].replace("word", plain)) for element in parsed(place.replace("{}", "word"))]
+    if plain:
+        assert parsed(place.replace("{}", cards.markdown(text))) == wanted
+
+
+@given(TEXT.filter(str.strip), st.sampled_from(PLACES))
+def test_code_renders_as_itself(text, place):
+    rendered = MARKDOWN.render(place.replace("{}", cards.code(text)))
+    plain = one_line(" ".join(text.split()))
+    escaped = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    assert rendered == MARKDOWN.render(place.replace("{}", "`word`")).replace("word", escaped)
+
+
+@given(TEXT, TEXT)
+def test_a_value_adds_no_key_to_a_header(one, other):
+    values = {"language": ["nl"], "pretty_name": one, "tags": [one, other], "datasets": {"name": other}}
+    text = "\n".join([*cards.header(values), "", "# x"])
+    plain = {
+        "pretty_name": one_line(one),
+        "tags": [one_line(one), one_line(other)],
+        "datasets": {"name": one_line(other)},
+    }
+    assert card_header(text) == {"language": ["nl"]} | {key: value for key, value in plain.items() if value}
+    assert cards.read_header(text) == card_header(text)
+
+
+def all_cards(text):
+    """A card of each kind in which whatever others name is this text."""
+    record = copy.deepcopy(RECORD) | {"system_prompt": " ".join(text.split()), "device": text, "lang": "nl"}
+    record["base_model"] |= {"reference": text, "revision": text, "licence": text}
+    record["settings"] |= {"lora_targets": [text], "quantization": text}
+    quality = QUALITY | {
+        "reasons": {text: {"messages": 2}},
+        "language": {"in_target_share": 0.5, "judged": 2, "others": {text: 1}},
+    }
+    accounting = ACCOUNTING | {"train": {text: ENTRY}}
+    data = dataset_card("nl", text, text, text, accounting, {text: 3}, {"total": quality}, {text: f"{text} nc"})
+    counts = {"threads": 1, "trees": {text: 1}, "messages": {}}
+    threads = threads_card(text, text, text, cards.read_header(data), {"train": counts})
+    metrics = copy.deepcopy(METRICS) | {"prompts": {text: {"count": 1}}}
+    metrics["answers"][text] = metrics["answers"]["base"]
+    published = Published(f"me/{text}", [text], [f"{text} nc"], metrics)
+    adapter = adapter_card("nl", text, record, text, published)
+    return [data, threads, adapter, merged_model.card(record, text, "full"), on_hub(data, text)]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_whatever_others_name_a_card_keeps_its_form(text):
+    for card, plain in zip(all_cards(text), all_cards("word"), strict=True):
+        assert card_header(card).keys() == card_header(plain).keys()
+        body, expected = (parsed(found.split("\n---\n", 1)[1]) for found in (card, plain))
+        assert [element[:2] for element in body] == [element[:2] for element in expected]
+        assert not any(letter in card for letter in "\x1b\x07\u202e")

@@ -7,7 +7,7 @@ import yaml
 
 from mothertongue import configuration, references
 from mothertongue.errors import UserError
-from mothertongue.languages import find, read_languages
+from mothertongue.languages import find, language_of, read_languages
 
 SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
 LANGUAGES = read_languages(Path("config/languages.tsv"))
@@ -75,6 +75,15 @@ def test_the_defaults_are_valid():
         (["source", "shards"], {"en": 0}, "source.shards.en: 0 is less than the minimum of 1"),
         (["threads"], None, "threads: None is not of type 'object'"),
         (["results"], "results/", "results: 'results/' does not match"),
+        *(
+            (["results"], value, f"results: {value!r} does not match")
+            for value in ("", ".", "..", "/", "-x", "r {x}", "a\n")
+        ),
+        *(
+            (["variants"], {name: {}}, f"variants: {name!r} does not match")
+            for name in ("a/b", "..", "-a", "a b", "a{b}", "a\n", "")
+        ),
+        (["variants"], {"a": {}, "A": {}}, "variants: 'A' and 'a' share a folder on some file systems"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(path, value, expected):
@@ -87,6 +96,33 @@ def test_what_does_not_fit_is_refused_in_one_line(path, value, expected):
         configuration.check(config, SCHEMA)
     assert str(caught.value).startswith(f"configuration: {expected}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("variants: {no: {seed: 1}}", "variants: the name False is no text"),
+        ("variants: {1: {seed: 1}}", "variants: the name 1 is no text"),
+        ("on: {seed: 1}", "top level: the name True is no text"),
+        ("source: {shards: {no: 1}}", "source.shards: the name False is no text"),
+        ("translation: {models: {no: a/b}}", "translation.models: the name False is no text"),
+        ("translation: {models: {en-nl: 5}}", "translation.models.en-nl: 5 is not valid"),
+        ("source: {languages: [en, no]}", "source.languages.1: False is not of type 'string'"),
+        ("source: {dataset: 2024-01-01}", "source.dataset: datetime.date(2024, 1, 1) is not valid"),
+        ("source: {licence: 1.0}", "source.licence: 1.0 is not of type 'string'"),
+        ("source: {revision: 123456}", "source.revision: 123456 is not of type 'string'"),
+        ("evaluation: {harness: [1]}", "evaluation.harness.0: 1 is not of type 'string'"),
+    ],
+)
+def test_what_yaml_does_not_read_as_text_is_to_be_quoted(text, where):
+    config = configuration.coerce(configuration.lay_over(default(), yaml.safe_load(text)), SCHEMA)
+    with pytest.raises(UserError) as caught:
+        configuration.check(config, SCHEMA)
+    assert str(caught.value).startswith(f"configuration: {where}") and "write it in quotes" in str(caught.value)
+    # Where no text is wanted, quotes would not help.
+    config = configuration.lay_over(default(), {"tuning": {"max_steps": False}})
+    with pytest.raises(UserError, match=r"max_steps: False is not of type 'integer', 'null' [^;]*$"):
+        configuration.check(config, SCHEMA)
 
 
 def test_text_from_the_command_line_becomes_what_the_schema_wants():
@@ -123,11 +159,44 @@ def test_languages_and_their_prompts():
         assert len(lines) == len(set(lines)) == 12 and all(lines)
 
 
-@pytest.mark.parametrize(("code", "hint"), [("nll", "'nl' (Dutch)"), ("dutch", "'nl' (Dutch)"), ("pt-BR", "'pt'")])
-def test_an_unknown_language_gets_the_nearest(code, hint):
+HINTS = {
+    "nll": "nl", "dutch": "nl", "pt-BR": "pt", "pt_BR": "pt", "NL": "nl", "nld": "nl", "no": "nb", "zh-TW": "zh-Hant", "zh-hant": "zh-Hant",
+    "iw": "he", "in": "id", "fil": "tl", "jp": "ja", "cn": "zh", "tw": "zh-Hant", "gr": "el", "se": "sv", "dk": "da", "cz": "cs", "ua": "uk",
+    "kr": "ko", "br": "pt", "sr-Latn": "sr", "norwegian": "nb", "ess": "es",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "meant"), HINTS.items())
+def test_an_unknown_language_gets_the_nearest(code, meant):
     with pytest.raises(UserError, match="unknown target language") as caught:
         find(code, LANGUAGES)
-    assert hint in str(caught.value)
+    assert f", did you mean '{meant}' ({LANGUAGES[meant].name})?" in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["xx", "qqq", "sc"])
+def test_where_nothing_is_near_nothing_is_suggested(code):
+    with pytest.raises(UserError, match=f"unknown target language '{code}'; config"):
+        find(code, LANGUAGES)
+
+
+TAGS = {
+    "pt": "pt-BR pt pt_PT por por_Latn", "uk": "uk-UA", "nb": "nb-NO no no-NO nob", "nn": "nn nn-NO", "en": "en EN-us eng en-Latn-GB en-x-zh-tw",
+    "zh": "zh zh-CN zh-Hans zh-SG zh-Hans-HK cmn zho_Hans zh-cmn", "zh-Hant": "zh-TW zh-Hant zh-HK zh-MO zh_tw zh-Hant-CN cmn-Hant zho_Hant",
+    "yue": "yue zh-yue zh-yue-HK", "zh-Latn": "zh-Latn-pinyin", "sr": "sr sr-RS sr-Cyrl", "sr-Latn": "sr-Latn sh sr-Latn-RS sr-ME",
+    "he": "iw he-IL", "id": "in", "yi": "ji", "tl": "fil tl", "ja": "ja-JP ja-Jpan", "ru-Latn": "ru-Latn", "es": "es-419 es-u-co-trad",
+    "pa-Arab": "pa-PK", "az": "az-Latn", "az-Cyrl": "az-Cyrl", "ur": "ur-Aran", "bar": "bar", "und": "und",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("language", "tag"), [(language, tag) for language, tags in TAGS.items() for tag in tags.split()]
+)
+def test_a_tag_loses_its_region_and_keeps_another_script(language, tag):
+    assert language_of(tag) == language
+
+
+def test_every_language_of_the_table_is_its_own():
+    assert all(language_of(code) == code for code in LANGUAGES)
 
 
 def test_the_forms_of_a_model_reference(tmp_path, monkeypatch):

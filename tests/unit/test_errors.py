@@ -39,6 +39,11 @@ def test_a_file_that_is_not_there_is_said_in_one_line():
     assert ended("open('/none/at/all')") == (1, ["-c: error: /none/at/all: No such file or directory"])
 
 
+def test_a_line_of_others_words_has_an_end():
+    code, (line,) = ended("from mothertongue.errors import UserError; raise UserError('x' * 10**6 + '; do this')")
+    assert code == 1 and len(line) < 2100 and line.endswith("; do this")
+
+
 @pytest.mark.parametrize("ends", ["program", "snakemake"])
 def test_a_program_ends_by_sigterm_or_with_its_snakemake_and_leaves_nothing(tmp_path, ends):
     code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom pathlib import Path\n"

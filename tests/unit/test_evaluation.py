@@ -9,8 +9,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_runs import TRAINING
+from test_prompts import said, template, with_added
+from tokenizers import AddedToken
 
-from mothertongue import answers, evaluation_plots, held_out, metrics
+from mothertongue import answers, evaluation, evaluation_plots, held_out, metrics, prompts, training_plot
 from mothertongue.errors import UserError
 from mothertongue.held_out import NATIVE, TRANSLATED, Prompt
 from mothertongue.intervals import Bootstrap, mean, ratio
@@ -241,6 +244,14 @@ def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
     assert all(label in text for label in sides)
 
 
+def test_a_name_is_no_formula(found, tmp_path):
+    for plot in evaluation_plots.PLOTS:
+        evaluation_plots.draw(plot, found, "Odd $^^$ <b>", tmp_path / plot)
+    training_plot.plot(TRAINING["training"], "Odd $^^$ <b>", tmp_path / "training")
+    for plot in (*evaluation_plots.PLOTS, "training"):
+        assert "Odd $^^$ &lt;b&gt;" in (tmp_path / plot).read_text()
+
+
 def test_shares_are_drawn_on_an_axis_of_all_answers(found):
     for side in found["answers"].values():
         side[NATIVE] = side[NATIVE] | {"in_language": {"value": 0.0, "low": 0.0, "high": 0.0, "n": 12}}
@@ -254,3 +265,35 @@ def test_plots_of_a_language_that_cannot_be_identified_say_so(found, tmp_path):
         side[NATIVE]["in_language"] = None
     evaluation_plots.draw("language", unknown, "Zulu", tmp_path / "a")
     assert "not measurable" in (tmp_path / "a").read_text()
+
+
+def test_what_would_become_control_tokens_is_neither_asked_nor_shown_nor_read_and_that_is_said(capsys):
+    tokenizer = with_added([AddedToken("@", special=True)])
+    examples = [{"messages": said(text)} for text in ("Olá!", "a@b", "Quanto é?")]
+    asking = evaluation.Asking(tokenizer, template("chatml", tokenizer), "Seja breve.", examples)
+    asking, sides = evaluation.with_room(asking, SIDES, 10_000)
+    assert asking.examples == [examples[0], examples[2]] and sides == list(SIDES)
+    found = [Prompt(NATIVE, text, "file") for text in ("Como?", "eu@aqui")]
+    assert evaluation.known_as_text(found, asking, sides) == found[:1]
+    read = list(prompts.encode_known(examples, asking.template, tokenizer))
+    assert [thread for thread, _ in read] == [examples[0], examples[2]]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "warning: 1 threads are left out: of each a message would become control tokens of the model"
+    assert lines[1] == "evaluate: warning: 1 prompts are left out: they would become control tokens of the model"
+
+
+def test_as_many_examples_are_shown_as_half_of_the_window_holds():
+    tokenizer = with_added([])
+    examples = [{"messages": said(f"Quanto é {i}?")} for i in range(50)]
+    for window in (100, 400, 1_000, 10_000, None):
+        given = evaluation.Asking(tokenizer, template("chatml", tokenizer), "", examples)
+        asking, sides = evaluation.with_room(given, SIDES, window)
+        shown = next(side for side in SIDES if side.examples)
+        fit = [
+            count
+            for count in range(51)
+            if not window
+            or len(evaluation.Asking(tokenizer, given.template, "", examples[:count]).tokens(shown, "")) <= window / 2
+        ]
+        assert list(asking.examples) == examples[: max(fit)]
+        assert sides == [side for side in SIDES if max(fit) or not side.examples]

@@ -1,6 +1,9 @@
 """The card of the exports: every file with its numbers, and commands that speak as the adapter was trained."""
 
+import shlex
+
 import pytest
+from markdown_it import MarkdownIt
 
 from mothertongue import export_card, merged_model, other_trainers
 from mothertongue.errors import UserError
@@ -114,3 +117,28 @@ def test_a_system_prompt_of_lines_is_quoted_whole(folder):
     for text in (card(folder, record), merged_model.card(record, "Dutch", "full")):
         assert "\n\n> Antwoord kort.\n>\n> En in het Nederlands.\n\n" in text
     assert "\n> (none)\n" in card(folder, RECORD | {"system_prompt": ""})
+
+
+@pytest.mark.parametrize("odd", ["a b", "a|b", "`id`", "$(id)", "a;b", "it's", "<b>", "--x", "{{x}}"])
+def test_whatever_others_name_a_command_is_one_and_its_cell_too(folder, odd):
+    """Names of models, files and folders: each is one word of the shell, and text in its table."""
+    (folder / f"gguf/{odd}.gguf").write_bytes(b"")
+    record = RECORD | {"system_prompt": odd, "base_model": RECORD["base_model"] | {"reference": odd, "revision": odd}}
+    exported = export_card.exported(folder, {f"gguf/{odd}.gguf": 10.0, "awq/model.safetensors": None})
+    measured = MEASURED | {"perplexity": {"adapter": 10.0, odd: 1.0}}
+    text = export_card.card(
+        folder, record, odd, odd, f"../{odd}", odd, exported, measured, {"tokens": 2000, "alike": 1999}
+    )
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    inline = [inner for token in tokens for inner in token.children or []]
+    assert {token.type for token in inline} <= {"text", "code_inline", "softbreak", "html_inline"}
+    assert {token.content for token in inline if token.type == "html_inline"} <= {"<code>", "</code>"}
+    rows = [token for token in tokens if token.type == "inline" and token.level == 4]
+    cells = ["".join(x.content for x in token.children if x.type != "html_inline") for token in rows]
+    words = [shlex.split(cell) for cell in cells if cell.startswith(("vllm", "ollama", "llama-server"))]
+    assert ["vllm", "serve", "awq", "--served-model-name", odd] in words
+    assert ["ollama", "create", odd, "-f", "gguf/Modelfile", "&&", "ollama", "run", odd] in words
+    assert ["llama-server", "-m", f"gguf/{odd}.gguf", "--jinja"] in words
+    assert any(
+        line[:5] == ["vllm", "serve", f"../{odd}", "--revision", odd] and f"{odd}=../adapter" in line for line in words
+    )

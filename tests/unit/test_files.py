@@ -1,13 +1,18 @@
 """Outputs appear whole or not at all, whatever an earlier process left."""
 
+import errno
+import fcntl
+import os
+import random
 import resource
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from mothertongue.errors import UserError
-from mothertongue.files import is_full, scratch_folder, whole_file, whole_folder
+from mothertongue.files import alone, is_full, lock, scratch_folder, whole_file, whole_folder
 
 
 def test_nothing_appears_where_writing_fails(tmp_path):
@@ -95,3 +100,115 @@ def test_two_living_processes_never_write_the_same_output(tmp_path, kind):
             pass
         other.communicate(b"\n")
     assert (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("writing", "link"),
+    [(whole_file, ".output.partial"), (whole_folder, ".output.partial"), (scratch_folder, "output"),
+     (whole_file, ".output.lock"), (whole_folder, ".output.lock")],
+)  # fmt: skip
+def test_a_link_in_the_place_of_what_is_written_is_refused_and_not_followed(tmp_path, writing, link):
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others/file").write_text("theirs")
+    for target in ("others", "others/file", "others/none"):
+        (tmp_path / link).symlink_to(tmp_path / target)
+        with pytest.raises(UserError, match=f"{link}: a link is there"), writing(tmp_path / "output") as place:
+            (place if writing is whole_file else place / "file").write_text("ours")
+        (tmp_path / link).unlink()
+    assert [path.name for path in tmp_path.rglob("*")] == ["others", "file"]
+    assert (tmp_path / "others/file").read_text() == "theirs"
+
+
+def test_results_may_stand_on_another_disk_behind_links(tmp_path):
+    for name in ("disk/nl", "disk/old"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "disk/old/file").write_text("old")
+    (tmp_path / "results").symlink_to("disk")
+    (tmp_path / "disk/nl/output").symlink_to(tmp_path / "disk/old")
+    with whole_folder(tmp_path / "results/nl/output") as partial:
+        (partial / "file").write_text("new")
+    # The link is replaced; what it led to is not touched.
+    assert (tmp_path / "disk/nl/output/file").read_text() == "new"
+    assert (tmp_path / "disk/old/file").read_text() == "old"
+
+
+def test_a_hard_link_to_a_file_of_somebody_is_not_written_to(tmp_path):
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / ".output.partial").hardlink_to(tmp_path / "theirs")
+    with whole_file(tmp_path / "output") as partial:
+        partial.write_text("ours")
+    assert (tmp_path / "theirs").read_text() == "theirs" and (tmp_path / "output").read_text() == "ours"
+
+
+@pytest.mark.parametrize("odd", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_of_locks_is_said_and_never_waited_at(tmp_path, odd):
+    odd(tmp_path / ".output.lock")
+    with pytest.raises(UserError, match=r"output: \.output\.lock is not|output: Is a"), whole_file(tmp_path / "output"):
+        pass
+    with pytest.raises(OSError):
+        lock(tmp_path / ".output.lock")
+
+
+def test_a_lock_ends_with_its_process_and_leaves_nothing(tmp_path):
+    output, refused = tmp_path / "output", pytest.raises(UserError, match="another process is writing it")
+    with alone(output), refused, alone(output):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("answer", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF])
+def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch, answer):
+    def refuse(*_):
+        raise OSError(answer, os.strerror(answer))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with whole_file(tmp_path / "file") as partial, whole_folder(tmp_path / "folder"):
+        partial.write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+# Writes outputs that are all of one letter, over and over; what others write is no fault.
+WRITER = """
+import sys
+from pathlib import Path
+from mothertongue.errors import UserError
+from mothertongue.files import whole_file, whole_folder
+
+folder, letter, times = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for _ in range(times):
+    try:
+        with whole_file(folder / "file") as partial, partial.open("w") as file:
+            for _ in range(20):
+                file.write(letter * 5000)
+                file.flush()
+        with whole_folder(folder / "folder") as partial:
+            for number in range(20):
+                (partial / str(number)).write_text(letter)
+        print(flush=True)
+    except UserError as error:
+        assert "another process is writing it" in str(error), error
+"""
+
+
+def test_writers_side_by_side_of_which_some_are_killed_never_mix_or_break_an_output(tmp_path):
+    def start(letter, times):
+        command = [sys.executable, "-c", WRITER, str(tmp_path), letter, str(times)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="scripts")
+
+    chance = random.Random(1)
+    victims = [start(letter, 10**9) for letter in "abc"]
+    others = [start(letter, 60) for letter in "def"]
+    for victim in victims:
+        for _ in range(chance.randrange(1, 9)):
+            victim.stdout.readline()
+        victim.send_signal(signal.SIGKILL)
+    for process in victims + others:
+        _, error = process.communicate()
+        assert process.returncode == (-signal.SIGKILL if process in victims else 0) and not error, error
+    text = (tmp_path / "file").read_text()
+    assert len(text) == 100_000 and len(set(text)) == 1
+    # What the killed left holds nobody up.
+    with whole_file(tmp_path / "file") as partial, whole_folder(tmp_path / "folder") as folder:
+        partial.write_text("last")
+        (folder / "only").write_text("last")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "only"]

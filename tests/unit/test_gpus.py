@@ -1,9 +1,12 @@
 """GPUs of a workstation are shared out among processes, also when one of them dies."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,11 @@ CLAIM = """
 import os, sys
 sys.path.insert(0, "scripts")
 from mothertongue import gpus
+if os.geteuid() == 0 and "AS" in os.environ:
+    os.setgroups([])
+    os.setgid(int(os.environ["AS"]))
+    os.setuid(int(os.environ["AS"]))
+os.umask(int(os.environ.get("UMASK", "022"), 8))
 gpus._PAUSE = 0.05
 gpus.claim(int(sys.argv[1]))
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
@@ -73,3 +81,51 @@ def test_no_request_changes_nothing(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     gpus.claim(None)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.fixture
+def shared():
+    """A folder like /tmp, of all users."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o1777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_users_share_the_gpus_whatever_the_umask_of_the_first(claim, shared):
+    place = {"TMPDIR": str(shared), "CUDA_VISIBLE_DEVICES": "0,1"}
+    # As root the two are other users; else both are this one, and the mode is all that can be seen.
+    first = claim(1, UMASK="077", AS="65533", **place)
+    assert got(first) == "0"
+    second = claim(1, UMASK="077", AS="65534", **place)
+    assert got(second) == "1"
+    third = claim(1, AS="65532", **place)
+    assert "waiting for 1 of this machine's GPUs 0, 1" in third.stderr.readline()
+    first.send_signal(signal.SIGKILL)
+    assert got(third) == "0"
+    assert {path.stat().st_mode & 0o777 for path in shared.iterdir()} == {0o666}
+
+
+def test_a_lock_that_only_its_owner_may_open_counts_as_taken(claim, shared):
+    (shared / "mothertongue-gpu-0.lock").touch()
+    (shared / "mothertongue-gpu-0.lock").chmod(0 if os.geteuid() else 0o600)
+    process = claim(1, TMPDIR=str(shared), CUDA_VISIBLE_DEVICES="0,1", AS="65534")
+    assert got(process) == "1"
+    assert "GPU 0 counts as taken until its owner removes the file" in process.stderr.readline()
+
+
+@pytest.mark.parametrize("odd", ["pipe", "link", "folder", "loop"])
+def test_what_stands_in_a_locks_place_stops_nobody(claim, tmp_path, odd):
+    path, theirs = tmp_path / "mothertongue-gpu-0.lock", tmp_path / "theirs"
+    theirs.write_text("theirs")
+    theirs.chmod(0o600)
+    makers = {"pipe": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to(theirs)}
+    makers.get(odd, lambda path: path.symlink_to(path))(path)
+    process = claim(1)
+    assert got(process) == "0"
+    assert "GPU 0 is used without a lock" in process.stderr.readline()
+    assert theirs.read_text() == "theirs" and theirs.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_gpu_may_have_any_name(claim):
+    assert got(claim(1, CUDA_VISIBLE_DEVICES="MIG-GPU-1/2/0")) == "MIG-GPU-1/2/0"

@@ -4,12 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_prompts import MISTRAL, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
 from mothertongue import chat_templates, prompts
 from mothertongue.errors import UserError
-from mothertongue.modelfile import UNTRANSLATED, for_ollama, modelfile
+from mothertongue.modelfile import UNTRANSLATED, _translated, for_ollama, modelfile
+from mothertongue.plain_templates import Exchange
 
 QUESTION, ANSWER, SYSTEM = "Olá!", "Bom dia.", "Responda em português."
 TEMPLATES = Path("config/templates")
@@ -44,15 +47,39 @@ def rendered(template, system, question, answer):
     return before if answer is None else before + answer + after
 
 
+def commands(text):
+    """The commands of a Modelfile as Ollama's parser reads them, letter by letter: (name, value) each."""
+    found, name, value = [], "", None
+    for letter in text + "\n":
+        if name.startswith("#"):
+            name = "" if letter in "\r\n" else name
+        elif value is None:
+            if letter in " \t" and name:
+                # A parameter's own name follows.
+                name, value = ("", None) if name == "PARAMETER" else (name, "")
+            elif letter not in " \t\r\n":
+                name += letter
+        elif letter in " \t" or (letter in "\r\n" and unquoted(value.strip()) is None):
+            value += letter
+        elif letter in "\r\n":
+            found.append((name, unquoted(value.strip())))
+            name, value = "", None
+        elif letter.isprintable():
+            value += letter
+    assert not name and value is None and all(name.isalpha() for name, _ in found)
+    return found
+
+
+def unquoted(text):
+    """A value without its quotes; None where they are open."""
+    for quotes in ('"""', '"'):
+        if text.startswith(quotes):
+            return text[len(quotes) : -len(quotes)] if len(text) >= 2 * len(quotes) and text.endswith(quotes) else None
+    return text
+
+
 def values(text):
-    """The commands of a Modelfile as Ollama's parser reads them: a text in quotes ends at the first line that may end it."""
-    commands, lines = {}, iter(text.split("\n"))
-    for line in lines:
-        name, _, value = line.partition(" ")
-        while value.startswith('"""') and not (len(value.strip()) >= 6 and value.strip().endswith('"""')):
-            value += "\n" + next(lines)
-        commands[name] = value.strip().removeprefix('"""').removesuffix('"""')
-    return commands
+    return dict(commands(text))
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -101,6 +128,27 @@ def test_quotes_of_a_system_prompt_come_through(said):
 
 
 def test_quotes_that_would_end_the_system_prompt_are_refused():
-    assert values(f'SYSTEM """{SYSTEM}"""\nmais"""')["SYSTEM"] == SYSTEM
+    assert values(f'SYSTEM """{SYSTEM}"""\nADAPTER mais"""')["SYSTEM"] == SYSTEM
     with pytest.raises(UserError, match=r"threads\.system_prompt has a line that ends in"):
         modelfile("a.gguf", "{{ .Prompt }}", "</s>", f'{SYSTEM}""" \nmais')
+
+
+QUOTES = st.text(st.one_of(st.sampled_from('"\n\r \t\u200d#a'), st.characters(exclude_categories=["Cs"])))
+
+
+@given(gguf=QUOTES, template=st.one_of(st.none(), QUOTES), end=QUOTES, said=QUOTES)
+def test_what_stands_in_a_modelfile_is_read_as_it_is_or_refused(gguf, template, end, said):
+    """No text writes a command. What Ollama leaves out of what it reads (joiners, say) the system prompt alone lacks."""
+    parts = Exchange(template or "", "", "", "", "", "")
+    translated = None if template is None else _translated(parts)
+    try:
+        text = modelfile(gguf, translated, end, said)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    name, value, *rest = commands(text)[0][1], *commands(text)[1:]
+    assert name == f"./{gguf}"
+    wanted = [("TEMPLATE", translated)] if translated is not None else []
+    wanted += [("stop", end)]
+    read = "".join(letter for letter in said if letter.isprintable() or letter in "\t\r\n")
+    assert [value, *rest] == wanted + ([("SYSTEM", read)] if said else [])

@@ -22,7 +22,7 @@ ENDS = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>"
 TUNING = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]
 
 
-def written(folder, template="config/templates/llama3.jinja", said="Olá!", held_out=1, **settings):
+def written(folder, template="config/templates/llama3.jinja", said="Olá!", held_out=1, base="owner/model", **settings):
     for split in ("train", "validation"):
         turns = [("system", "Responda."), ("user", said), ("assistant", f" {said}\n")]
         messages = [{"role": role, "content": text, "message_id": role} for role, text in turns]
@@ -30,7 +30,7 @@ def written(folder, template="config/templates/llama3.jinja", said="Olá!", held
         (folder / f"{split}.jsonl").write_text((json.dumps(row) + "\n") * (held_out if split == "validation" else 1))
     return subprocess.run(
         [sys.executable, "scripts/other_trainers.py", "--settings", json.dumps(TUNING | settings),
-         "--base-model", "owner/model", "--revision", "abc", "--train", folder / "train.jsonl",
+         "--base-model", base, "--revision", "abc", "--train", folder / "train.jsonl",
          "--validation", folder / "validation.jsonl", "--template", template, "--output", folder / "export"],
         capture_output=True, text=True,
     )  # fmt: skip
@@ -174,6 +174,28 @@ def test_dora_and_chosen_layers_come_through(tmp_path):
     assert axolotl["attn_implementation"] == "sdpa"  # flash attention takes no float32
     script = (tmp_path / "export/unsloth_train.py").read_text()
     assert "use_dora=True" in script and "target_modules=['q_proj']" in script
+
+
+ODD = ["x'\"\"\"\n'''import os\n", "{x}\\", "x\n---\ny: 1", "\x1b\u202e\u2028"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_name_and_a_template_are_values_and_nothing_else(tmp_path, odd):
+    template = tmp_path / "template.jinja"
+    source = OURS["chatml"].replace("<|im_start|>", "<|im_start|>" + repr(odd)[1:-1])
+    template.write_text(source)
+    lora = TUNING["lora"] | {"targets": [odd], "plus": odd}
+    done = written(tmp_path, template, base=f"./{odd}", lora=lora, epochs=odd, gpus=2)
+    assert done.returncode == 0, done.stderr
+    axolotl, given = axolotl_of(tmp_path), calls(tmp_path)
+    assert axolotl["base_model"] == f"./{odd}" and axolotl["lora_target_modules"] == [odd]
+    assert "im_start" in axolotl["chat_template_jinja"] and "y" not in axolotl
+    assert ast.literal_eval(given["FastLanguageModel.from_pretrained"]["model_name"]) == f"./{odd}"
+    assert ast.literal_eval(given["dict"]["target_modules"]) == [odd]
+    names = [n.name for node in ast.walk(ast.parse((tmp_path / "export/unsloth_train.py").read_text()))
+             if isinstance(node, ast.Import) for n in node.names]  # fmt: skip
+    assert names == ["math"]
+    assert odd in ast.literal_eval(given["train_on_responses_only"]["instruction_part"])
 
 
 def test_preferences_are_refused(tmp_path):

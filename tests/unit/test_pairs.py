@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from test_prompts import with_added
 from tiny import FAMILIES, family_tokenizer
+from tokenizers import AddedToken
 
 from mothertongue import prompts
 from mothertongue.pairs import encode_pairs
@@ -59,3 +61,10 @@ def test_answers_are_cut_and_counted_and_prompts_without_room_left_out():
     assert account["cut_tokens"] > 0
     assert all(len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) <= 200 for pair in pairs)
     assert encode_pairs([no_room], template, tokenizer, 200)[0] == encode_pairs([], template, tokenizer, 200)[0] == []
+
+
+def test_pairs_that_become_a_control_token_are_left_out_and_counted():
+    tokenizer, template = with_added([AddedToken("@", special=True)]), setting("chatml")[1]
+    rows = [row("É 4.", "Não sei."), row("@", "a"), row("a", "@"), row("a", "b", question="@")]
+    pairs, account = encode_pairs(rows, template, tokenizer, 1_000)
+    assert len(pairs) == account["pairs"] == 1 and account["refused_pairs"] == 3

@@ -284,6 +284,8 @@ def test_the_table_says_what_is_measured_and_what_is_a_limit():
         ("", "Using profile x.\nError: profile directory given (x), but no\n", "profile directory given (x), but no"),
         ("Host: vm\nBuilding DAG of jobs...\nMissingRuleException:\nNo rule to produce a/b\n", "Using profile x.\n",
          "MissingRuleException: No rule to produce a/b"),
+        ("  File cli.py\nWorkflowError:\nConfig file must be given as JSON.\n",
+         "Using profile slurm for setting default command line arguments.\n", "WorkflowError: Config file must be given as JSON."),
         ("", "Traceback:\n  File x\n\nValueError: no\n", "ValueError: no"),
         ("", "", "no reason was given"),
     ],
@@ -314,7 +316,15 @@ def test_the_program_plans_two_languages_on_a_cluster_without_one(tmp_path):
     assert rules["tune"]["gpu_hours"] == 2 * 12 and found["measured_jobs"] == 0 and found["complete"]
 
 
-def test_the_program_says_in_one_line_what_is_wrong():
-    done = plan("zz")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("plan.py: error: unknown target language 'zz'") and done.stderr.count("\n") == 1
+def test_the_program_says_in_one_line_what_is_wrong(tmp_path):
+    for name, text in (("empty", "# nothing\n"), ("list", "- a\n")):
+        (tmp_path / name).write_text(text)
+    for arguments, reason in (
+        (["zz"], "unknown target language 'zz'"),
+        (["nl", "--configfile", tmp_path / "empty"], f"{tmp_path}/empty: keys with values are expected"),
+        (["nl", "--configfile", tmp_path / "list"], f"{tmp_path}/list: keys with values are expected"),
+        (["nl", "--config", "tuning"], "ValueError: Invalid config definition"),
+    ):
+        done = plan(*arguments)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"plan.py: error: {reason}") and done.stderr.count("\n") == 1, done.stderr

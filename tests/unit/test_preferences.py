@@ -13,9 +13,11 @@ from oasst import row
 from test_trees import message, trees
 
 from mothertongue.errors import UserError
+from mothertongue.files import read_jsonl
 from mothertongue.messages import TRANSLATED, write
 from mothertongue.preferences import PAIRS, find_pairs
 from mothertongue.preferences_file import read_preferences
+from mothertongue.threads_file import read_threads
 
 
 def compared(*messages, how="best_vs_all"):
@@ -36,7 +38,7 @@ def test_questions_outside_the_best_thread_count_too_and_come_by_date():
     assert compared(*tree, how="best_vs_worst") == [("r", "rb", "ra"), ("rcx", "rcxp", "rcxq"), ("rax", "raxq", "raxp")]
 
 
-@pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}])
+@pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}, {"text": " "}])
 def test_an_unusable_reply_is_passed_over_and_nothing_below_it_is_compared(flaw):
     tree = [message("r"), message("ra", rank=0, **flaw), message("rb", rank=1), message("rc", rank=2)]
     tree += [message("rax"), message("raxp", rank=0), message("raxq", rank=1)]
@@ -201,6 +203,40 @@ def test_a_line_that_is_no_preference_is_named(tmp_path, line, expected):
     with pytest.raises(UserError, match="train") as raised:
         read_preferences(path)
     assert expected in str(raised.value)
+
+
+THREAD = {
+    "thread_id": "b",
+    "messages": [{"role": role, "content": "x", "message_id": "a"} for role in ("user", "assistant")],
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"prompt": THREAD["messages"], "chosen": [], "rejected": []},
+        {"messages": THREAD["messages"]},
+        THREAD | {"messages": THREAD["messages"][:1]},
+        THREAD | {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "x"}]},
+        [],
+    ],
+    ids=["a preference", "no id", "no answer", "no ids of messages", "a list"],
+)
+def test_a_line_that_is_no_thread_of_the_dataset_is_named(tmp_path, line):
+    path = tmp_path / "validation.jsonl"
+    path.write_text(json.dumps(THREAD) + "\n" + json.dumps(line) + "\n")
+    with pytest.raises(UserError, match=r"validation.jsonl: line 2: (not a thread|'messages' is not)"):
+        read_threads(path, named=True)
+    path.write_text(json.dumps(THREAD) + "\n")
+    assert read_threads(path, named=True) == [THREAD]
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", '{"text": 1}', "[" * 100_000, "{oops"], ids=lambda line: line[:12])
+def test_a_line_without_what_is_read_of_it_is_named(tmp_path, line):
+    path = tmp_path / "samples.jsonl"
+    path.write_text(f'{{"text": "a"}}\n{line}\n')
+    with pytest.raises(UserError, match=r"samples.jsonl: line 2: (expected an object with 'text', a text|not JSON)"):
+        read_jsonl(path, text=str)
 
 
 def test_a_missing_file_is_named(tmp_path):

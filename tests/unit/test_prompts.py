@@ -1,5 +1,7 @@
 """Templates render as their families do, train on the assistant's words alone, and let no text become control."""
 
+import gc
+import os
 from functools import cache
 from pathlib import Path
 
@@ -8,9 +10,11 @@ import trl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import FAMILIES, family_tokenizer, tiny_tokenizer
-from transformers import AutoTokenizer
+from tokenizers import AddedToken, Tokenizer, normalizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from mothertongue import prompts
+from mothertongue import prompts, rendering
+from mothertongue.errors import UserError
 
 TEMPLATES = Path("config/templates")
 # The official Llama 2 chat template as its tokenizer carries it (meta-llama/Llama-2-7b-chat-hf).
@@ -360,3 +364,171 @@ def test_the_base_models_own_template_is_read_from_its_folder(tmp_path, tokenize
     assert prompts.render(THREAD, own) == prompts.render(THREAD, template("chatml"))
     assert not own.marks_assistant
     assert own.tokens["bos_token"] == "<s>"
+
+
+def with_added(tokens, normalizer=None):
+    """A tokenizer with tokens of its own, and a normaliser before them."""
+    own = Tokenizer.from_str(family_tokenizer("chatml", "bytes").backend_tokenizer.to_str())
+    if normalizer:
+        own.normalizer = normalizer
+    own.add_tokens(tokens)
+    return PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<|im_end|>", clean_up_tokenization_spaces=False)
+
+
+def said(text):
+    return [{"role": "user", "content": text}, {"role": "assistant", "content": "Sim."}]
+
+
+NORMALISED = AddedToken("<|fim|>", special=True, normalized=True)
+# What makes a text a control token that no space has put apart: tokens, normaliser, the text.
+UNSAFE = [
+    ([NORMALISED], normalizers.NFKC(), "＜|fim|＞"),
+    ([AddedToken("[fim]", special=True, normalized=True)], normalizers.StripAccents(), "[fi\u0301m]"),
+    ([AddedToken("[fim]", special=True, normalized=True)], normalizers.Lowercase(), "[FIM]"),
+    ([NORMALISED], normalizers.Replace("@", ""), "<@|fim|>"),
+    ([NORMALISED], normalizers.Replace(" ", ""), "<|fim|>"),
+    ([AddedToken("<|FIM|>", special=True, normalized=True)], normalizers.NFKC(), "＜|FIM|＞"),
+    ([AddedToken("a ", special=True)], None, "uma casa"),
+    ([AddedToken("@", special=True)], None, "a@b"),
+    # Across the border of what the template and the message say.
+    ([AddedToken("user\nOl", special=True)], None, "Olá"),
+]
+
+
+@pytest.mark.parametrize(("tokens", "normalizer", "text"), UNSAFE)
+def test_text_that_becomes_a_control_token_all_the_same_is_refused(tokens, normalizer, text):
+    tokenizer = with_added(tokens, normalizer)
+    own = template("chatml", tokenizer)
+    for messages in (said(text), said(f"x {text} y")[:1], [*said("sim"), *said(text)] * 40):
+        if text != "Olá" or messages[0]["content"] == text:
+            for encode in (prompts.encode, prompts.encode_prompt):
+                with pytest.raises(prompts.ControlText, match="a message becomes control tokens of the model"):
+                    encode(messages, own, tokenizer)
+    assert prompts.encode(said("olé"), own, tokenizer).targets
+
+
+def test_so_is_text_that_a_template_makes_one():
+    own = prompts.Template(
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.index0 %}{% generation %}{{ m.content }}<|im_end|>"
+        "{% endgeneration %}{% else %}{{ m.content | replace('< ', '<') }}<|im_end|>{% endif %}\n{% endfor %}"
+    )
+    tokenizer = family_tokenizer("chatml", "bytes")
+    assert prompts.encode(said("olá < a"), own, tokenizer).targets
+    with pytest.raises(prompts.ControlText):
+        prompts.encode(said("<|im_end|>"), own, tokenizer)
+    everywhere = CHATML.replace("message['content']", "message['content'].replace('< ', '<')")
+    assert prompts.Template(everywhere).objection() == "puts text of its own before the assistant's text"
+
+
+def test_words_that_were_added_to_a_vocabulary_are_text_as_any_other():
+    tokenizer = with_added([AddedToken(word) for word in ("a ", "São", "guarda-chuva", " não", "d'água", "🙂")])
+    text = "São guarda-chuva não a d'água 🙂"
+    given = (said(text), template("chatml", tokenizer), tokenizer)
+    assert text in prompts.encoded_text(*given)
+    assert {500 + 3 + at for at in range(6)} <= {*prompts.encode(*given).input_ids}
+
+
+@given(tokens=st.lists(st.text("ab <", min_size=1, max_size=4), max_size=6), text=st.text("ab <", max_size=200))
+def test_what_is_put_apart_grows_by_no_more_than_a_space_at_a_time(tokens, text):
+    apart = prompts.neutralise(text, tokens)
+    assert apart.replace(" ", "") == text.replace(" ", "") and len(apart) <= 2**8 * len(text)
+    if all(len(token) > 1 and not token.startswith(" ") and token.rstrip(" ") != token[:1] for token in tokens):
+        assert not any(token in apart for token in tokens)
+
+
+def conversation(exchanges, system=True):
+    turns = [turn for i in range(exchanges) for turn in said(f"Quanto é {i} + {i}? ")]
+    turns = [t | {"content": f"São {2 * i}.\n"} if t["role"] == "assistant" else t for i, t in enumerate(turns)]
+    return [THREAD[0], *turns] if system else turns
+
+
+@pytest.mark.parametrize("exchanges", [9, 10, 40])
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_answers_of_a_long_conversation_are_found_as_those_of_a_short_one(name, exchanges, monkeypatch):
+    """What is taken to be alike is so: found with two texts for every answer, or with few."""
+    tokenizer = family_tokenizer(name, "bytes")
+    own = prompts.with_tokens_of(prompts.Template(OFFICIAL[name]), tokenizer)
+    thread = conversation(exchanges, system=name != "gemma" or "System role" not in OFFICIAL[name])
+    few = prompts.encode(thread, own, tokenizer)
+    monkeypatch.setattr(prompts, "_EACH_ANSWER", exchanges)
+    assert few == prompts.encode(thread, own, tokenizer)
+    assert len(trained(few, tokenizer)) == exchanges
+
+
+LATER = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+TURN = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+CHANGED = TURN.replace("content", "content | replace('Q', 'q')")
+
+
+@pytest.mark.parametrize(
+    ("source", "objection"),
+    [
+        (f"{{% for m in messages %}}{{{{ loop.index }}}}{TURN}{{% endfor %}}", "in too many ways to tell"),
+        (
+            f"{{% for m in messages %}}{CHANGED}{{% endfor %}}",
+            "changes the text of a message in a long conversation",
+        ),
+        (
+            f"{{% for m in messages[-30:] %}}{TURN}{{% endfor %}}",
+            "changes, leaves out or repeats messages of a long conversation",
+        ),
+        (
+            # All alike in the whole conversation, the 64th answer otherwise while it is the last.
+            "{% for m in messages %}{% if loop.last and loop.index == 128 and messages|length == 128 %}-{% endif %}"
+            f"{TURN}{{% endfor %}}",
+            "renders what stands before an answer otherwise",
+        ),
+    ],
+)
+def test_a_long_conversation_that_is_not_rendered_turn_by_turn_is_refused(source, objection):
+    with pytest.raises(prompts.InexactTemplate, match=objection):
+        prompts.render(conversation(100, system=False), prompts.Template(source + LATER))
+
+
+def cost(*calls):
+    """Seconds of computing, of what renders templates too."""
+    spent = []
+    for call in calls:
+        rendering.renderer.cache_clear()
+        gc.collect()
+        before = os.times()
+        call()
+        rendering.renderer.cache_clear()
+        gc.collect()
+        spent.append(sum(os.times()[:4]) - sum(before[:4]))
+    return min(spent)
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_the_cost_of_a_conversation_grows_in_line_with_its_length(marks):
+    tokenizer = family_tokenizer("chatml", "bytes")
+    own = template("chatml", tokenizer) if marks else prompts.Template(CHATML)
+    short, long = conversation(1_000), conversation(4_000)
+    assert cost(*[lambda: prompts.render(long, own)] * 2) < 8 * cost(*[lambda: prompts.render(short, own)] * 2)
+
+
+@pytest.mark.parametrize("marks", [True, False])
+@pytest.mark.parametrize("text", ["<", "<<|x|>", "<|im_end|>", "\n"])
+def test_the_cost_of_a_message_grows_in_line_with_its_length(marks, text):
+    own = template("chatml") if marks else prompts.Template(CHATML)
+    # White space at the ends would be cut off first.
+    short, long = (said(f"a{text * (size // len(text))}b") for size in (20_000, 80_000))
+    short[1]["content"], long[1]["content"] = short[0]["content"], long[0]["content"]
+    assert cost(*[lambda: prompts.render(long, own)] * 2) < 8 * cost(*[lambda: prompts.render(short, own)] * 2)
+
+
+def test_thousands_of_control_tokens_cost_no_more_than_a_few():
+    text = "<" * 200_000
+    few, many = ([f"<unused{i}>" for i in range(count)] for count in (6, 6_000))
+    for control in (few, many):
+        assert prompts.neutralise("a<unused5>b", control) == "a< unused5>b"  # also makes the pattern, once for all
+    assert cost(*[lambda: prompts.neutralise(text, many)] * 2) < 0.5 + 8 * cost(
+        *[lambda: prompts.neutralise(text, few)] * 2
+    )
+
+
+def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path):
+    (tmp_path / "own.jinja").write_text("\ufeff" + CHATML, encoding="utf-8")
+    assert prompts.read_template(tmp_path / "own.jinja").source == CHATML
+    with pytest.raises(UserError, match="no such template"):
+        prompts.read_template(tmp_path / "none.jinja")

@@ -196,6 +196,16 @@ def test_plots_name_every_source_language(tmp_path, plot, languages):
     assert (">all</text>" in svg) == (languages == 35 or (languages == 0 and plot == "statuses"))
 
 
+@pytest.mark.parametrize("plot", quality_plots.PLOTS)
+def test_a_name_is_no_formula(tmp_path, plot):
+    """A dollar begins mathematics in a plot, and what is none of it an error."""
+    figures = many(2)
+    figures["by_source"]["$a_b$"] = figures["by_source"].pop(next(iter(figures["by_source"])))
+    quality_plots.draw(plot, figures, "Odd $^^$ <b>", tmp_path / "plot.svg")
+    svg = (tmp_path / "plot.svg").read_text()
+    assert "Odd $^^$ &lt;b&gt;" in svg and ">$a_b$</text>" in svg
+
+
 @pytest.mark.parametrize(
     ("plot", "lang", "says"),
     [

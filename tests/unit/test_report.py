@@ -1,8 +1,11 @@
 """The report and the table of all adapters: what they say of runs whose numbers can be had by hand."""
 
+import argparse
 import base64
 import re
+import shlex
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from report_runs import SVG, TRAINING, metrics, report, write_run
@@ -237,6 +240,18 @@ def test_what_is_written_without_spaces_is_counted_in_letters(tmp_path):
 def test_the_terminal_says_what_training_read():
     assert closing.training(TRAINING).startswith("Training: 20 threads, 3 steps, loss 3.70 -> 2.50, ")
     assert "Training: 7 preference pairs," in closing.training(TRAINING | {"data": {"pairs": 7}})
+
+
+@pytest.mark.parametrize("question", ["E o quê?", "it's $(id)", "--seed 1", "-x"])
+def test_the_commands_to_chat_are_one_each(question):
+    folder = Path("results/a b;$(id)")
+    commands = closing.next_steps(folder, [{"prompt": question}]).splitlines()[1:]
+    plain, asked = (shlex.split(line)[2:] for line in commands)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("prompt", nargs="?")
+    parser.add_argument("--adapter", type=Path)
+    assert parser.parse_args(plain).adapter == parser.parse_args(asked).adapter == folder / "adapter"
+    assert parser.parse_args(asked).prompt == question
 
 
 def test_settings_that_differ_are_told_by_their_dotted_keys():

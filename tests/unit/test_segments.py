@@ -1,6 +1,7 @@
 """Splitting loses nothing, keeps what must stay through any model, fits every limit, and takes little time."""
 
 import json
+import random
 import re
 import time
 import unicodedata
@@ -118,6 +119,47 @@ def test_long_lines_take_little_time(unit):
         parts = segments.split(text, "en")
         assert time.perf_counter() - start < 3
         assert "".join(part.text for part in parts) == text
+
+
+FRAGMENTS = [
+    *PIECES, *LONG, "- ~~~\n", "aa aa aa aa\n", "```\n", "~~~\n", "````\n", "x ```\n", "> > ", "a. ", "''", "[a](b) ", "[a]: b\n", "<a b='", "</", "<?",
+    "{%", "\\a{", "$$\n", "=A(=B(", "AAAA.com", "a.b.", "1.", "1:", "1+(", "**a", "__", "A1", "(ref)", "UPDATE a ", "cd a", "\ta\n", "   ", "|---",
+    "①", "一", "（", "《", "XI. ", "e.g. ", "Mr. ", "«", "”", "...", "[/INST", "a_b(", "a.b(", "::", "a;", ">>> a\n", "\\$1", "###", "的", "И", "Иa ", "Ω",
+    "→a", "±1 ",
+]  # fmt: skip
+# By what stands before, what is repeated, one after the other, and what stands behind.
+QUADRATIC_ONCE = [
+    ("", ["- ~~~\n", *["aa aa aa aa\n"] * 3], "```python\n~~~\n"),
+    ("", ["AAAA.com一"], ""),
+    ("", ["μИa "], ""),
+]
+
+
+def drawn(seed):
+    """Fragments that are repeated, one by one or a few together, between others: openings that nothing closes."""
+    rng = random.Random(seed)
+    units = ["".join(rng.choices(FRAGMENTS, k=rng.randint(1, 3))) for _ in range(rng.randint(1, 3))]
+    return rng.choice(["", "word ", rng.choice(FRAGMENTS)]), units, rng.choice(["", " word", rng.choice(FRAGMENTS)])
+
+
+def seconds(text):
+    def once():
+        start = time.process_time()
+        segments.split(text, "en")
+        return time.process_time() - start
+
+    return min(once() for _ in range(2))
+
+
+@pytest.mark.parametrize("case", [*QUADRATIC_ONCE, *map(drawn, range(60))], ids=ascii)
+def test_four_times_the_text_takes_four_times_as_long(case):
+    before, units, behind = case
+
+    def text(size):
+        return before + "".join(unit * (size // len(units) // len(unit)) for unit in units) + behind
+
+    # What is quadratic takes 16 times as long at any size; what is not may seem so where another program runs.
+    assert any(seconds(text(4 * size)) < 9 * seconds(text(size)) + 0.01 for size in (6_000, 6_000, 12_000))
 
 
 @pytest.mark.parametrize("name", [*MEASURES, "characters"])

@@ -5,10 +5,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_prompts import template
+from test_prompts import cost, said, template, with_added
 from tiny import FAMILIES, family_tokenizer
+from tokenizers import AddedToken
 
-from mothertongue import prompts, sequences
+from mothertongue import prompts, sequences, training_data
+from mothertongue.errors import UserError
 
 SYSTEM = {"role": "system", "content": "Seja breve."}
 
@@ -99,3 +101,43 @@ def test_accounts_add_up():
     each = [fit([one], 90)[1] for one in threads]
     assert fit(threads, 90)[1] == sum(each, sequences.Account())
     assert all(a.threads == b.threads == 1 for a, b in pairwise(each))
+
+
+def test_a_thread_that_becomes_a_control_token_is_left_out_and_counted():
+    tokenizer = with_added([AddedToken("@", special=True)])
+    own = template("chatml", tokenizer)
+    threads = [said("Olá!"), said("eu@aqui"), [*said("a"), *said("b@c")] * 20]
+    found, account = sequences.fit(threads, own, tokenizer, 60, "split")
+    assert found == sequences.fit(threads[:1], own, tokenizer, 60, "split")[0]
+    assert account == sequences.Account(threads=3, sequences=1, refused_threads=2)
+    rows = [{"messages": thread} for thread in threads]
+    assert "refused threads 2" in str(training_data.tokenize(rows, own, tokenizer, "sft", 60, "split"))
+    none = training_data.tokenize(rows[1:], own, tokenizer, "sft", 60, "split")
+    with pytest.raises(UserError, match="nothing to train on: of 2 threads a message would become control tokens"):
+        training_data.check_some(none, "sft")
+
+
+@settings(deadline=None, max_examples=50)
+@given(sizes=st.lists(st.integers(0, 30), min_size=1, max_size=30), length=st.integers(20, 400))
+def test_each_part_holds_as_many_exchanges_as_fit(sizes, length):
+    tokenizer = family_tokenizer("chatml", "bytes")
+    own = template("chatml", tokenizer)
+    system, *messages = thread(*[(size, 2) for size in sizes])
+    exchanges = [messages[i : i + 2] for i in range(0, len(messages), 2)]
+    expected = []
+    while exchanges:
+        count = 1
+        while count < len(exchanges) and len(_encoded(system, exchanges[: count + 1], own, tokenizer)) <= length:
+            count += 1
+        expected.append(_encoded(system, exchanges[:count], own, tokenizer))
+        exchanges = exchanges[count:]
+    assert list(sequences._parts([system, *messages], own, tokenizer, length)) == expected
+
+
+def _encoded(system, exchanges, own, tokenizer):
+    return prompts.encode([system, *(message for pair in exchanges for message in pair)], own, tokenizer)
+
+
+def test_the_cost_of_dividing_a_thread_grows_in_line_with_its_length():
+    short, long = (thread(*[(2, 2)] * count, system=False) for count in (250, 1_000))
+    assert cost(lambda: fit([long], 400)) < 8 * cost(*[lambda: fit([short], 400)] * 2)

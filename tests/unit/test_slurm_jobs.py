@@ -9,10 +9,21 @@ from mothertongue.errors import UserError
 
 HERE = Path("/data/project")
 QUEUE = """\
-11|rule_translate_wildcards_results_nl_en_0|/data/project
-12|group_shards|/data/project
-13|rule_translate_wildcards_results_nl_en_1|/data/other
-14|(null)|/data/project
+11|/data/project|rule_translate_wildcards_results_nl_en_0
+12|/data/project|group_shards
+13|/data/other|rule_translate_wildcards_results_nl_en_1
+14|/data/project|(null)
+"""
+# Comments of other programs: of several fields and lines, in no encoding, none.
+OTHERS = """\
+777|/home/me|night run | second try|/data/project
+778|/data/project|first
+rule_of_thumb|/data/project|rule_
+779|/data/project
+780|/data/project/below|rule_translate
+\udcff|rule_translate
+781
+
 """
 
 
@@ -22,7 +33,7 @@ def squeue(tmp_path, monkeypatch):
 
     def answer(*texts, code=0):
         for number, text in enumerate(texts):
-            (tmp_path / f"answer{number}").write_text(text)
+            (tmp_path / f"answer{number}").write_text(text, errors="surrogateescape")
         tool = tmp_path / "squeue"
         tool.write_text(
             f"#!/bin/sh\ncd {tmp_path}\nn=$(ls asked* 2>/dev/null | wc -l)\n: > asked$n\n"
@@ -38,6 +49,12 @@ def squeue(tmp_path, monkeypatch):
 def test_only_jobs_of_snakemake_in_this_folder_count(squeue):
     squeue(QUEUE)
     assert slurm_jobs.earlier(HERE) == ["11", "12"]
+
+
+def test_what_other_programs_write_beside_their_jobs_is_not_ours(squeue):
+    odd = "/data/a (b) [c|d]+"
+    squeue(OTHERS + QUEUE, (OTHERS + QUEUE).replace(str(HERE), odd))
+    assert slurm_jobs.earlier(HERE) == slurm_jobs.earlier(Path(odd)) == ["11", "12"]
 
 
 def test_it_waits_until_they_are_gone(squeue, capsys):

@@ -4,15 +4,17 @@ import gzip
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from oasst import row, write
 
 from mothertongue import source
 from mothertongue.errors import UserError
-from mothertongue.messages import MESSAGES, OASST, base_language, is_validation, shard_of
+from mothertongue.messages import MESSAGES, OASST, is_validation, read, shard_of
 
 PAIR = (row("a"), row("b", "a"))
 SAMPLE = Path("config/demo/messages.jsonl")
@@ -50,6 +52,12 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
         ([{k: v for k, v in r.items() if k != "rank"} for r in PAIR], "column 'rank' is missing"),
         ([row("a"), row("b", "a", text=None)], "line 2: column 'text' is missing or null"),
         ([row("a"), row("b", "a", rank="0")], "line 2: column 'rank': expected a whole number, found \"0\""),
+        (
+            [row("a"), row("b", "a", lang="en\n# <b>")],
+            r"line 2: lang 'en\n# <b>' is no language tag, as en and pt-BR are",
+        ),
+        ([row("a", lang="")], "line 1: lang '' is no language tag, as en and pt-BR are"),
+        ([row("a", lang="english")], "line 1: lang 'english' is no language tag, as en and pt-BR are"),
         ([row("a", rank=1.5)], "line 1: column 'rank': expected a whole number, found 1.5"),
         ([row("a", deleted="no")], "line 1: column 'deleted': expected true or false, found \"no\""),
         ([row("a", text=["x"])], "line 1: column 'text': expected text, found [\"x\"]"),
@@ -59,6 +67,12 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
 )
 def test_bad_rows_are_refused_by_line(tmp_path, rows, expected):
     assert refusal(write(tmp_path / "m.jsonl", *rows)) == expected
+
+
+def test_the_tags_of_oasst_are_languages(tmp_path):
+    tags = ["en", "pt-BR", "uk-UA", "nb-NO", "zh", "bar", "swg", "zh-Hant-TW", "sr-Latn", "de-1996"]
+    path = write(tmp_path / "m.jsonl", *(row(tag, lang=tag) for tag in tags))
+    assert source.read_file(path)["lang"].to_pylist() == tags
 
 
 @pytest.mark.parametrize(
@@ -124,8 +138,179 @@ def test_a_tree_in_two_splits_is_refused(tmp_path):
         source.combine_splits({"train": train, "validation": validation}, 0.5)
 
 
-def test_languages_lose_their_region():
-    assert [base_language(tag) for tag in ("pt-BR", "uk-UA", "nb-NO", "en")] == ["pt", "uk", "nb", "en"]
+def test_another_script_is_another_source_language(tmp_path):
+    tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw"]
+    path = write(tmp_path / "m.jsonl", *(row(f"{number}", lang=tag) for number, tag in enumerate(tags)))
+    messages = source.combine_splits({"train": source.read_file(path)}, 0.0)
+    assert messages["lang"].to_pylist() == tags
+    assert messages["source_lang"].to_pylist() == ["pt", "zh-Hant", "zh", "sr-Latn", "he"]
+
+
+def parquet(path, rows, **columns):
+    """A Parquet file of rows, with columns of other types in place of some."""
+    table = pa.Table.from_pylist(rows, schema=OASST)
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize("parent", ["", "None", "nan", " ", "null", "NaN", float("nan")], ids=repr)
+def test_a_parent_that_is_written_as_none_is_none(tmp_path, capsys, parent):
+    path = write(tmp_path / "m.jsonl", row("a", parent, "a", "prompter"), row("b", "a"))
+    assert source.read_file(path)["parent_id"].to_pylist() == [None, "a"]
+    if isinstance(parent, str):
+        assert f"parent_id of 1 messages is read as null, was {parent!r}" in capsys.readouterr().err
+        same = source.read_file(parquet(tmp_path / "m.parquet", [row("a", parent, "a", "prompter"), row("b", "a")]))
+        assert same["parent_id"].to_pylist() == [None, "a"]
+
+
+def test_a_parent_may_be_called_none(tmp_path):
+    path = write(tmp_path / "m.jsonl", row("None"), row("b", "None"))
+    assert source.read_file(path)["parent_id"].to_pylist() == [None, "None"]
+
+
+def test_trees_without_a_root_are_told_and_all_of_them_refused(tmp_path, capsys):
+    orphan = row("c", "gone", "t")
+    assert refusal(write(tmp_path / "m.jsonl", orphan)).startswith("source.dataset: none of 1 trees has a root")
+    source.combine_splits({"train": source.read_file(write(tmp_path / "m.jsonl", *PAIR, orphan))}, 0.0)
+    assert (
+        "1 of 2 trees have no root (a message whose parent_id is null) and so no thread: 't'" in capsys.readouterr().err
+    )
+
+
+OFFICIAL = {
+    "labels": {"spam": {"value": 0.0, "count": 3}, "quality": {"value": 0.75, "count": 2}},
+    "emojis": {"+1": 7, "_skip_reply": 2},
+}
+LISTS = {
+    "labels": {"name": ["spam", "quality"], "value": [0.0, 0.75], "count": [3, 2]},
+    "emojis": {"name": ["+1", "_skip_reply"], "count": [7, 2]},
+}
+
+
+def test_labels_of_the_official_export_are_converted(tmp_path):
+    rows = [row("a", **OFFICIAL), row("b", "a", labels={}, emojis=None), row("c", "a", **LISTS)]
+    table = source.read_file(write(tmp_path / "m.jsonl", *rows))
+    for name, lists in LISTS.items():
+        empty = dict.fromkeys(lists) if name == "labels" else None
+        assert table[name].to_pylist() == [lists, empty, lists]
+    # As pandas and Arrow write such rows: a field for each name that any row has.
+    official = [row("a", **OFFICIAL), row("b", "a", labels={"toxicity": {"value": 0.5, "count": 1}}, emojis={"+1": 1})]
+    columns = {name: pa.array([row[name] for row in official]) for name in OFFICIAL}
+    plain = [one | {"labels": None, "emojis": None} for one in official]
+    table = source.read_file(parquet(tmp_path / "m.parquet", plain, **columns))
+    assert [table[name][0].as_py() for name in LISTS] == list(LISTS.values())
+    assert table["labels"][1].as_py() == {"name": ["toxicity"], "value": [0.5], "count": [1]}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("labels", {"spam": 1}),
+        ("labels", {"spam": {"value": 0.0, "count": 3, "by": "me"}}),
+        ("labels", {"spam": {"value": 0.0}}),
+        ("labels", {"spam": {"value": "x", "count": 3}}),
+        ("labels", {"name": ["spam"], "value": [0.0, 1.0], "count": [1, 2]}),
+        ("labels", {"name": ["spam"], "other": [1]}),
+        ("emojis", {"+1": "many"}),
+        ("emojis", {"+1": [1]}),
+        ("detoxify", {"toxicity": 0.1, "identity_hate": 0.2}),
+    ],
+)
+def test_what_a_column_has_no_place_for_is_refused_and_never_dropped(tmp_path, column, value):
+    assert refusal(write(tmp_path / "m.jsonl", row("a"), row("b", "a", **{column: value}))).startswith(
+        f"line 2: column '{column}': expected an object with "
+    )
+    if not any(isinstance(part, list) for part in value.values()):
+        values = pa.array([None, value])
+        path = parquet(tmp_path / "m.parquet", [row("a"), row("b", "a")], **{column: values})
+        assert refusal(path).startswith(f"row 2: column '{column}': expected an object with ")
+
+
+def test_columns_that_are_left_out_are_named(tmp_path, capsys):
+    rows = [row("a", notes="x"), row("b", "a", more=1)]
+    source.read_file(write(tmp_path / "m.jsonl", *rows))
+    assert "left out, no columns of OASST: 'notes', 'more'" in capsys.readouterr().err
+    table = pa.Table.from_pylist(list(PAIR), schema=OASST).append_column("notes", pa.array(["x", "y"]))
+    pq.write_table(table, tmp_path / "m.parquet")
+    source.read_file(tmp_path / "m.parquet")
+    assert "left out, no columns of OASST: 'notes'" in capsys.readouterr().err
+
+
+def not_utf8(*texts):
+    """Bytes that a file says are text."""
+    array = pa.array(texts, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(array), array.buffers())
+
+
+@pytest.mark.parametrize("column", [name for name in OASST.names if pa.types.is_string(OASST.field(name).type)])
+def test_parquet_text_that_is_not_utf8_is_refused_by_row(tmp_path, column):
+    rows = [row(f"{number}", tree="t") for number in range(6_001)]
+    path = parquet(tmp_path / "m.parquet", rows, **{column: not_utf8(*[b"ok"] * 5_999, b"\xff", b"ok")})
+    assert refusal(path) == f"row 6000: column '{column}': not UTF-8"
+    with pytest.raises(UserError, match=f"row 6000: column '{column}': not UTF-8"):
+        read(path, OASST)
+
+
+def test_parquet_text_in_lists_that_is_not_utf8_is_refused(tmp_path):
+    names = pa.ListArray.from_arrays([0, 1, 2], not_utf8(b"spam", b"\xff"))
+    emojis = pa.StructArray.from_arrays([names, pa.array([[1], [1]], pa.list_(pa.int32()))], ["name", "count"])
+    assert refusal(parquet(tmp_path / "m.parquet", PAIR, emojis=emojis)) == "row 2: column 'emojis': not UTF-8"
+
+
+def limited(**limits):
+    return source.new_limits(**{"rows": 100, "megabytes": 2, "line_megabytes": 1} | limits)
+
+
+def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_path):
+    path = tmp_path / "m.jsonl.gz"
+
+    def said(limits=None):
+        tracemalloc.start()
+        before = pa.total_allocated_bytes()
+        with pytest.raises(UserError) as caught:
+            source.read_file(path, limits or limited())
+        assert tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before < 40_000_000
+        tracemalloc.stop()
+        return str(caught.value).removeprefix(f"{path}: ")
+
+    path.write_bytes(gzip.compress(b"\n".join(json.dumps(row(f"{i}")).encode() for i in range(101))))
+    assert (
+        said() == "line 101: more than 100 messages; source.limits.rows allows more, where the machine has the memory"
+    )
+    path.write_bytes(gzip.compress((json.dumps(row("a", text="a" * 900_000)) + "\n").encode() * 60))
+    assert said().startswith("line 3: more than 2 MB decompressed; source.limits.megabytes allows more")
+    path.write_bytes(gzip.compress(b'{"text": "' + b"a" * 60_000_000))
+    assert said().startswith("line 1: longer than 1 MB; source.limits.line_megabytes allows more")
+    path = parquet(tmp_path / "m.parquet", [row("a")] * 101)
+    assert said().startswith("more than 100 messages; source.limits.rows allows more")
+    # Texts that are stored once, and stand in every row.
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 5_000, pa.int32()), pa.array(["a" * 1_000_000]))
+    path = parquet(tmp_path / "m.parquet", [row(f"{i}") for i in range(5_000)], text=long)
+    assert path.stat().st_size < 1_000_000
+    assert said(limited(rows=5_000, megabytes=3_000)).startswith("more than 3,000 MB decompressed")
+
+
+def test_limits_are_of_all_files_together(tmp_path):
+    path, limits = write(tmp_path / "m.jsonl", *PAIR), limited(rows=3)
+    source.read_file(path, limits)
+    with pytest.raises(UserError, match="line 2: more than 3 messages"):
+        source.read_file(path, limits)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_utf16_is_told(tmp_path, encoding):
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps(row("a")) + "\n", encoding=encoding)
+    assert refusal(path) == "not UTF-8, but perhaps UTF-16; save it as UTF-8"
+
+
+def test_a_file_of_whole_trees_is_told(tmp_path):
+    path = write(
+        tmp_path / "m.jsonl", {"message_tree_id": "a", "tree_state": "x", "prompt": row("a") | {"replies": []}}
+    )
+    assert refusal(path) == "line 1: a whole tree; name the export that has a message in each line"
 
 
 def test_the_program_says_one_line_and_writes_nothing(tmp_path):

@@ -1,6 +1,7 @@
 """Which thread of a tree is chosen, and that every tree and message is accounted for."""
 
 import random
+import time
 from collections import Counter
 from itertools import pairwise
 
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mothertongue.errors import UserError
+from mothertongue.preferences import find_pairs
 from mothertongue.trees import Message, select
 
 
@@ -37,7 +40,28 @@ def test_ties_go_to_the_earlier_then_to_the_smaller_id():
     assert chosen(message("r"), message("rb"), message("ra")) == [["r", "ra"]]
 
 
-@pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}])
+BLANK = ["", " \n\t", "\ufeff", "\u200b\u200d\u2060", "\x00\x1b", "\u202e\u00a0", "\u3164\u2800\ufe0f", None]
+
+
+@pytest.mark.parametrize("text", BLANK, ids=ascii)
+def test_what_shows_nothing_is_empty_and_the_next_best_is_taken(text):
+    tree = [message("r"), message("ra", rank=0, text=text), message("rb", rank=1), message("rax"), message("raxp")]
+    selection = select(tree)
+    assert [[m.id for m in thread] for thread in selection.threads] == [["r", "rb"]]
+    assert selection.messages == {"below an unusable message": 2, "empty": 1, "in a thread": 2}
+    assert select([message("r", text=text), message("ra")]).trees == {"root empty": 1}
+    replies = [message("ra", rank=0, text=text), message("rb", rank=1), message("rc", rank=2)]
+    found = find_pairs([message("r"), *replies])
+    assert [(pair.chosen.id, pair.rejected.id) for pair in found.pairs] == [("rb", "rc")]
+    assert found.replies == {"chosen": 1, "empty": 1, "rejected": 1}
+
+
+@pytest.mark.parametrize("text", ["👍", "e\u0301", "。", "\u200f.", "👩\u200d👩"])
+def test_a_sign_is_not_empty(text):
+    assert message("r", text=text).objection is None
+
+
+@pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}, {"text": " "}])
 def test_an_unusable_reply_is_passed_over(flaw):
     assert chosen(message("r"), message("ra", rank=0, **flaw), message("rb", rank=1)) == [["r", "rb"]]
 
@@ -92,6 +116,61 @@ def test_messages_below_orphans_and_unusable_ones_are_accounted_for():
         "below an unusable message": 2,
         "below a missing message": 2,
     }
+
+
+def chain(turns, replies=1):
+    """A conversation of so many turns in which each question has some replies of different ranks, the deepest first."""
+    messages = []
+    for turn in range(turns):
+        parent = f"m{turn - 1}" if turn else None
+        role = "assistant" if turn % 2 else "prompter"
+        messages += [
+            Message(
+                f"m{turn}" if not rank else f"m{turn}.{rank}", parent, "t", role, f"{rank}", rank, "", False, True, ""
+            )
+            for rank in range(replies if turn % 2 else 1)
+        ]
+    return messages[::-1]
+
+
+def seconds(work):
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("how", ["best", "all"])
+def test_long_conversations_take_time_in_line_with_their_length(how):
+    turns = chain(20_000)
+    assert seconds(lambda: select(turns, how)) < 3  # 30 and more where each message's depth is counted anew
+    assert seconds(lambda: find_pairs(turns)) < 3
+    (thread,) = select(turns, how).threads
+    assert [m.id for m in thread] == [f"m{turn}" for turn in range(20_000)]
+
+
+def test_many_replies_to_one_message_take_time_in_line_with_their_number():
+    replies = chain(2, 10_000)
+    assert seconds(lambda: find_pairs(replies, "best_vs_all")) < 2
+    assert find_pairs(replies, "best_vs_all").replies == {"chosen": 1, "rejected": 9_999}
+
+
+def test_conversations_that_share_their_beginnings_are_bounded():
+    """A file of them would grow as the square of their length."""
+    branches = [Message(f"{m.id}?", m.id, "t", "prompter", "?", 1, "", False, True, "") for m in chain(3_000)[::2]]
+    answers = [Message(f"{m.id}!", m.id, "t", "assistant", "!", 0, "", False, True, "") for m in branches]
+    with pytest.raises(UserError, match=r"tree t: the threads up to here hold .* leave out its longest conversations"):
+        select([*chain(3_000), *branches, *answers], "all")
+    assert len(select([*chain(3_000), *branches, *answers]).threads) == 1
+    with pytest.raises(UserError, match="tree t: the prompts of pairs up to here hold "):
+        find_pairs(chain(3_000, 2))
+    assert len(find_pairs(chain(300, 2)).pairs) == 150
+
+
+def test_a_message_that_is_its_own_ancestor_is_named():
+    circle = [message("r"), message("ra", parent="rb", role="assistant"), message("rb", parent="ra", role="prompter")]
+    for work in (select, find_pairs):
+        with pytest.raises(UserError, match=r"message r[ab] is its own ancestor"):
+            work(circle)
 
 
 @st.composite

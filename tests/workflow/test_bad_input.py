@@ -1,5 +1,9 @@
 """Bad input ends Snakemake with one line that says what is wrong, and nothing is written."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 from oasst import row, write
 from running import ADAPTER
@@ -81,6 +85,10 @@ NOT_STARTED |= {
         ["--config", "translation={device: cuda}"],
         "translation.device is cuda, and the firefox engine runs on CPUs only",
     ),
+    "a country's code among the source languages": (
+        ["--config", "source={languages: [en, jp]}"],
+        "source.languages: unknown language 'jp', did you mean 'ja' (Japanese)?",
+    ),
     "an unknown language in a pair": (
         ["--config", "translation={models: {en-xx: a/b}}"],
         "translation.models 'en-xx': unknown language 'xx'",
@@ -96,6 +104,9 @@ REFUSED = {
     "a duplicate": ([row("a"), row("a")], "m.jsonl: line 2: message_id a was used before, in line 1"),
     "a cycle": ([row("a", "b", "t"), row("b", "a", "t")], "line 1: message a is its own ancestor"),
     "an unknown role": ([row("a", role="user")], "m.jsonl: line 1: unknown role 'user'"),
+    "no root": ([row("a", "x", "t"), row("b", "x", "u")], "source.dataset: none of 2 trees has a root"),
+    "labels of no known form": ([row("a", labels={"spam": 1})], "m.jsonl: line 1: column 'labels': expected an object"),
+    "more than the limits": ([row("a", text="a" * 17_000_000)], "m.jsonl: line 1: longer than 16 MB; source.limits."),
 }
 
 
@@ -132,6 +143,26 @@ def test_no_message_in_any_source_language(project):
     assert run.code != 0
     assert "no message in any of source.languages; it has ko (2)" in run.output
     assert not list((project.root / "results/demo").glob("source/shards/*/*"))
+
+
+def test_another_script_is_a_source_language_and_empty_messages_are_in_no_thread(project):
+    """Traditional Chinese is native in itself, and not in Simplified; the accounts have every message."""
+    rows = [row("a", lang="zh-TW", text="請問貓是什麼動物？"), row("b", "a", lang="zh-TW", text="\u200b", rank=0)]
+    rows += [row("c", "a", lang="zh-Hant", text="貓是一種可愛的動物。", rank=1)]
+    write(project.root / "m.jsonl", *rows)
+    project.configure(source={"dataset": "m.jsonl", "languages": ["zh-Hant"], "validation": 0})
+    run = project.run("--", "results/demo/zh-Hant/threads/train.jsonl")
+    assert run.code == 0, run
+    folder = project.root / "results/demo/zh-Hant"
+    (thread,) = map(json.loads, (folder / "threads/train.jsonl").read_text().splitlines())
+    assert [turn["content"] for turn in thread["messages"]][-2:] == [rows[0]["text"], rows[2]["text"]]
+    account = json.loads((folder / "threads/train.accounting.json").read_text())
+    assert account["messages"] == {"empty": 1, "in a thread": 2}
+    total = json.loads((folder / "dataset/accounting.json").read_text())["total"]
+    assert total["messages"] == sum(total["status"].values()) == 3 and total["status"]["native"] >= 2
+    project.configure(source={"dataset": "m.jsonl", "languages": ["zh"], "validation": 0})
+    run = project.run("--", "results/demo/zh/dataset/train.parquet")
+    assert run.code != 0 and "no message in any of source.languages; it has zh-Hant (3)" in run.output, run
 
 
 @pytest.mark.parametrize(
@@ -172,3 +203,22 @@ def test_a_hub_that_cannot_be_reached_says_what_to_fetch(project, monkeypatch):
     assert run.code != 0 and len(errors) == 1, run
     assert "'a/b'" in errors[0] and "without a network, fetch it elsewhere and name its local folder" in errors[0]
     assert not (project.root / "results/demo/models/translation/a--b").exists()
+
+
+def test_a_run_from_another_folder_on_the_same_results_is_refused_before_it_removes_anything(project, tmp_path):
+    results = tmp_path / "results"
+    target = ("--config", f"results={results}", "--", f"{results}/source/messages.parquet")
+    assert project.run(*target).code == 0
+    before = (results / "source/messages.parquet").stat()
+    hold = (
+        "from pathlib import Path; from mothertongue import runs;"
+        f"runs.join(Path({str(results)!r}), Path('/')); print(flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold], cwd=project.root / "scripts", **pipes) as other:
+        other.stdout.readline()
+        refused = project.run("--forcerun", "fetch", *target)
+        other.communicate(b"\n")
+    assert refused.code == 1 and f"error: {results}: a run in / is writing there; wait for it" in refused.output
+    assert not refused.jobs and (results / "source/messages.parquet").stat() == before
+    assert "Traceback" not in refused.output and project.run("--forcerun", "fetch", *target).jobs == {"fetch": 1}

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from running import ROOT
+from test_plain_text import acts
 
 from mothertongue import causal, prompts
 from mothertongue.causal import Decoding
@@ -116,6 +117,18 @@ def test_the_same_seed_draws_the_same_answers(adapter, tmp_path):
     warm = ("--temperature", "1.5", "--seed")
     assert drawn(*warm, "1") == drawn(*warm, "1") != drawn(*warm, "2")
     assert drawn(*warm, "1", "--top-p", "0.000001") == drawn()
+
+
+def test_what_a_model_says_acts_on_no_terminal(adapter, tmp_path):
+    """Drawn so hot, a model says any of its tokens; a batch on stdout has the values of one in a file."""
+    (tmp_path / "prompts.txt").write_text("Olá!\nBom dia!\n")
+    hot = ("--temperature", "50", "--max-new-tokens", "200")
+    said = chat(adapter, *hot, "Olá!").stdout
+    printed = chat(adapter, *hot, "--batch", tmp_path / "prompts.txt").stdout
+    chat(adapter, *hot, "--batch", tmp_path / "prompts.txt", "--output", tmp_path / "answers.jsonl")
+    assert "\\u00" in said and not acts(said + printed)
+    answers = read_jsonl(tmp_path / "answers.jsonl")
+    assert acts(answers[0]["answer"]) and [json.loads(line) for line in printed.splitlines()] == answers
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])

@@ -1,12 +1,16 @@
 """Fetched from a hub and published on it by the real Snakemake, loaded again from there; and the token is nowhere."""
 
 import hashlib
+import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hub import Hub
 from hub_repos import card_header
@@ -125,6 +129,31 @@ def test_what_was_published_comes_back_and_loads_as_its_card_says(published, hub
     assert done.returncode == 0, code + done.stderr
 
 
+def written(folder):
+    """What rules have written in a folder."""
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return {name for name in names if not name.startswith(".")}
+
+
+def test_what_rules_write_is_published_and_nothing_else(published, hub):
+    results = published.root / "results/demo/pt"
+    expected = {kind: written(results / kind) | {"README.md", "mothertongue.json"} for kind in KINDS}
+    expected["adapter"] |= {f"evaluation/{name}" for name in written(results / "evaluation")}
+    for kind, key in REPOS.items():
+        assert set(hub.repos[key].head.files) == expected[kind] | {".gitattributes"}
+
+
+def test_what_is_published_tells_nothing_of_this_machine(published, hub):
+    places = [str(published.root), f"{Path.home()}/"]
+    for key in REPOS.values():
+        for name, file in hub.repos[key].head.files.items():
+            text = file.content.decode(errors="replace")
+            if name.endswith(".parquet"):
+                table = pq.read_table(io.BytesIO(file.content))
+                text = f"{table.to_pylist()} {table.schema.metadata}"
+            assert not [place for place in places if place in text], name
+
+
 def test_the_cards_name_sources_and_licences(published, hub):
     cards = {kind: hub.repos[key].head.files["README.md"].content.decode() for kind, key in REPOS.items()}
     headers = {kind: card_header(card) for kind, card in cards.items()}
@@ -152,6 +181,42 @@ def test_the_same_again_makes_no_commit_and_a_changed_file_one(published, hub, o
     changed = run(published, outputs, "--", JSONS[1])
     assert changed.jobs == {"publish": 1} and commits(hub) == before | {"threads": before["threads"] + 1}
     threads.write_text(content)
+
+
+def test_what_would_harm_a_repository_is_refused_and_said_how_to_go_on(published, hub, outputs):
+    repo, target = hub.repos[REPOS["dataset"]], ("--forcerun", "publish", "--", JSONS[0])
+    before = repo.head.sha
+    repo.private = False
+    public = run(published, outputs, *target)
+    assert (
+        public.code and "me/trees_pt is public, and publication.private is true: nothing is published" in public.output
+    )
+    repo.private = True
+    repo.put({"mothertongue.json": b"{}"})
+    strange = run(published, outputs, *target)
+    assert strange.code and "me/trees_pt is there, and was not made by this workflow" in strange.output
+    elsewhere = ("--config", "publication={namespace: me, name: mine}")
+    assert run(published, outputs, *elsewhere, *target).code == 0
+    assert hub.repos["dataset", "me/mine_pt"].private
+    allowed = ("--config", "publication={namespace: me, existing: true}")
+    assert run(published, outputs, *allowed, *target).code == 0
+    assert repo.head.files == repo.at(before).files
+
+
+def test_datasets_and_models_of_one_name_are_told_apart(published, outputs):
+    for number in (1, 2):
+        (published.root / f"trees{number}").mkdir()
+        (published.root / f"trees{number}/my.jsonl").write_text((published.root / "messages.jsonl").read_text())
+    for number in (1, 2):
+        local = ("--config", f"source={{dataset: trees{number}/my.jsonl}}", "variants={b: {seed: 7}}")
+        variant = "results/demo/pt/variants/b/published/adapter.json"
+        shown = run(published, outputs, "-n", *local, "--", *JSONS, variant).output
+        file = published.root / f"trees{number}/my.jsonl"
+        for repository, parts in {
+            "my_pt": [file], "my_pt_threads": [file], "tiny-pt": [file, "me/tiny", ""], "tiny-pt-b": [file, "me/tiny", "b"],
+        }.items():  # fmt: skip
+            made_from = shlex.quote("|".join(map(str, parts)))
+            assert re.search(rf"--repo=me/{repository} .*?--made-from={re.escape(made_from)} ", shown, re.DOTALL)
 
 
 def test_a_namespace_and_a_token_are_asked_for_first(published, outputs, monkeypatch):

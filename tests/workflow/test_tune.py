@@ -1,13 +1,14 @@
 """scripts/tune.py by hand, on a tiny model: packing, quantisation, what it refuses."""
 
 import math
+import os
 import re
 import signal
 import subprocess
 import sys
 
 import pytest
-from tuning_runs import record, stopped, training, tune, weights
+from tuning_runs import ALONE, command, record, stopped, training, tune, weights
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,50 @@ def test_stopped_at_any_time_it_ends_with_the_same_weights(material):
     first, second = training(material, "undisturbed"), training(material, "resumed")
     same = ("losses", "tokens", "validation", "best_step")
     assert [first[name] for name in same] == [second[name] for name in same]
+
+
+def test_a_second_training_leaves_the_checkpoints_of_a_living_one_alone(material):
+    options = ("--max-steps", "20", "--no-packing", "--checkpoint-minutes", "0")
+    with subprocess.Popen(command(material, "twice", *options), stderr=subprocess.PIPE, text=True, env=ALONE) as first:
+        while "checkpoint after step 2" not in first.stderr.readline():
+            assert first.poll() is None
+        first.send_signal(signal.SIGSTOP)
+        before = sorted(path.name for path in (material / "twice.checkpoints").iterdir())
+        second = tune(material, "twice", *options, "--seed", "2")
+        assert second.returncode == 1 and "Traceback" not in second.stderr
+        assert f"error: {material / 'twice.checkpoints'}: another process is writing it" in second.stderr
+        assert sorted(path.name for path in (material / "twice.checkpoints").iterdir()) == before
+        first.send_signal(signal.SIGCONT)
+        first.stderr.read()
+    assert first.returncode == 0 and training(material, "twice")["steps"] == 20
+    assert not list(material.glob(".twice*")) and not (material / "twice.checkpoints").exists()
+
+
+def test_a_link_in_the_place_of_the_checkpoints_is_refused(material, tmp_path):
+    (tmp_path / "theirs").write_text("theirs")
+    (material / "linked.checkpoints").symlink_to(tmp_path)
+    done = tune(material, "linked")
+    assert done.returncode == 1 and "linked.checkpoints: a link is there" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"] and not (material / "linked").exists()
+
+
+def test_the_threads_that_training_began_with_decide_the_digits_on_however_many_cores(material):
+    """Three threads round otherwise than one, which ALONE says: both with bfloat16 and without."""
+    three = ("--max-steps", "20", "--cpu-threads", "3")
+    code, _ = stopped(material, "three", "", None, *three)
+    assert code == 0
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        code, _ = stopped(material, "moved", "checkpoint after step 2", signal.SIGTERM, *OFTEN, *three)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert code == 1
+    code, said = stopped(material, "moved", "", None, "--max-steps", "20")
+    assert code == 0 and "computing with 3 threads as before, not 1" in said
+    assert weights(material, "moved") == weights(material, "three")
+    assert training(material, "moved")["losses"] == training(material, "three")["losses"]
+    assert [record(material, name)["machine"]["cpu_threads"] for name in ("three", "moved")] == [3, 3]
 
 
 def test_checkpoints_of_other_settings_are_not_gone_on_from(material):

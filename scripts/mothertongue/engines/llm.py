@@ -63,7 +63,7 @@ class LLM(Generation):
         question = question.replace("{text}", segment)
         if self._template:
             return prompts.encode_prompt(prompts.chat("", question), self._template, self.tokenizer)
-        return self.tokenizer(prompts.neutralise(question, prompts.special_tokens(self.tokenizer)))["input_ids"]
+        return prompts.encode_text(question, self.tokenizer)
 
     @cached_property
     def _template(self) -> Any:

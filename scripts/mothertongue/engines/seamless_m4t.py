@@ -51,9 +51,9 @@ class SeamlessM4T(Generation):
 
     def encode(self, segment: str) -> list[int]:
         """The source language, the text, the end."""
-        from mothertongue.prompts import neutralise, special_tokens
+        from mothertongue import prompts
 
-        return self.tokenizer(neutralise(segment, special_tokens(self.tokenizer)))["input_ids"]
+        return prompts.encode_text(segment, self.tokenizer)
 
     def generation(self) -> dict[str, Any]:
         """The target language."""

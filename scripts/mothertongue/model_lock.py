@@ -1,0 +1,103 @@
+"""What model references stood for when they were first fetched: a file by which the same is fetched again.
+
+A reference to the hub without a revision means the newest commit, which moves. The lock names the commit, and the
+checksum of every file: a later fetch, here or on another machine that has the lock, takes that commit, and files that
+differ under one revision are refused. Models in local folders and files are the user's own and not in it.
+
+`{"owner/name": {"revision": "0123...", "files": {"config.json": "4567..."}}}`; of files of the hub it has the hub's own
+checksums, which what is downloaded is compared with.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mothertongue import fetching
+from mothertongue.errors import UserError
+from mothertongue.files import folder_checksums, read_json, sha256, write_json
+from mothertongue.progress import say
+from mothertongue.references import Reference, locate
+
+# Of models whose releases have no name of their own.
+_NEWEST = "newest"
+
+
+def pin(lock: Path | None, reference: Reference) -> Reference:
+    """The reference at the revision that the lock has of it; what it lacks is written there.
+
+    Raises UserError where files differ from those of the lock. Without a lock the reference stays as it is.
+    """
+    if not lock or reference.kind not in ("hub", "package"):
+        return reference
+    with _alone(lock):
+        entry = _read(lock).get(reference.text)
+        if reference.kind == "package":
+            _hold(lock, reference, fetching.package_version(reference), _package_files(locate(reference)))
+            return reference
+        at = f"{reference.name}@{entry['revision']}" if entry else reference.text
+        revision, files = fetching.hub_files(replace(reference, text=at))
+        _hold(lock, reference, revision, files)
+        return replace(reference, text=f"{reference.name}@{revision}")
+
+
+def check_fetched(lock: Path | None, reference: Reference, folder: Path) -> None:
+    """Compare a released model, which can be had in its newest form alone, with the lock, or write it there.
+
+    Raises UserError where it is no longer the one that was fetched first.
+    """
+    if lock and reference.kind == "firefox":
+        with _alone(lock):
+            _hold(lock, reference, _NEWEST, fetching.read_record(folder)["files"])
+
+
+def _hold(lock: Path, reference: Reference, revision: str, files: Mapping[str, str]) -> None:
+    """Write an entry that is new, and compare one that is there."""
+    entries = _read(lock)
+    entry = entries.get(reference.text)
+    if entry and entry["revision"] == revision:
+        for name in sorted(entry["files"].keys() | files.keys()):
+            if entry["files"].get(name) != files.get(name):
+                raise UserError(
+                    f"'{reference.text}': {name} is not what {lock} has of revision {revision}: it was changed or"
+                    f" replaced; where that is wanted, delete the entry of '{reference.text}' there"
+                )
+        return
+    if entry:
+        say(f"'{reference.text}': {revision} is fetched; {lock} had {entry['revision']}")
+    write_json(lock, dict(sorted((entries | {reference.text: {"revision": revision, "files": files}}).items())))
+
+
+def _read(lock: Path) -> dict[str, Any]:
+    """The entries of a lock; none where there is no file."""
+    if not lock.exists():
+        return {}
+    entries = read_json(lock)
+    if not isinstance(entries, dict) or not all(map(_is_entry, entries.values())):
+        raise UserError(f"{lock}: damaged; mend it, or delete it: the newest models are fetched then")
+    return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    texts = isinstance(entry, dict) and isinstance(entry.get("revision"), str) and isinstance(entry.get("files"), dict)
+    return texts and all(isinstance(checksum, str) for checksum in entry["files"].values())
+
+
+def _package_files(path: Path) -> dict[str, str]:
+    return folder_checksums(path) if path.is_dir() else {path.name: sha256(path)}
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Have no other program on this machine read and write the lock meanwhile, where the file system can tell."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(lock.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

@@ -1,0 +1,53 @@
+"""Pin all packages of envs/*.yaml, those that the named ones need too, to the versions of constraints.txt: `make pins`.
+
+In an environment's file the packages that the workflow itself uses stand first and are written by hand; below the mark
+stands what pip takes for them. It asks the package index, and installs nothing. What torch alone needs of CUDA is left to
+torch, which names exact versions of it, and only where there is any.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+CONSTRAINTS = ROOT / "constraints.txt"
+MARK = "      # What these need, as tested; written by `make pins`.\n"
+_PIN = re.compile(r"^\s*(?:- )?([A-Za-z][\w.-]*)==([\w.]+)", re.MULTILINE)
+_OF_TORCH = re.compile(r"nvidia-|cuda-|triton")
+
+
+def pins(text: str) -> dict[str, str]:
+    """The versions that lines of a file of requirements, or of an environment, pin; by normalised name."""
+    return {name.lower().replace("_", "-"): version for name, version in _PIN.findall(text)}
+
+
+def needed(direct: dict[str, str]) -> dict[str, str]:
+    """All that pip would install for some packages under the constraints, without these; by normalised name."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+        command += ["--report", report]
+        command += ["-c", CONSTRAINTS, *(f"{name}=={version}" for name, version in direct.items())]
+        subprocess.run(command, check=True)
+        found = [item["metadata"] for item in json.loads(report.read_text())["install"]]
+    versions = {item["name"].lower().replace("_", "-"): item["version"].partition("+")[0] for item in found}
+    return {name: versions[name] for name in sorted(versions) if name not in direct}
+
+
+def main() -> None:
+    constraints = pins(CONSTRAINTS.read_text())
+    for path in [Path(name) for name in sys.argv[1:]] or sorted((ROOT / "envs").glob("*.yaml")):
+        text = path.read_text(encoding="utf-8").split(MARK)[0]
+        found = needed(pins(text))
+        found = {name: found[name] for name in found if name in constraints or not _OF_TORCH.match(name)}
+        if unknown := [f"{name}=={version}" for name, version in found.items() if name not in constraints]:
+            sys.exit(f"{path.name}: add the versions that are tested to constraints.txt: {', '.join(unknown)}")
+        path.write_text(text + MARK + "".join(f"      - {name}=={version}\n" for name, version in found.items()))
+        print(f"{path.name}: {len(found)} packages")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What a conversation forgets: as few of the oldest exchanges as will do, found in a time in line with its length."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_prompts import CHATML, cost, said, template, with_added
+from tiny import family_tokenizer
+from tokenizers import AddedToken
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from mothertongue import prompts
+from mothertongue.causal import Decoding
+from mothertongue.conversation import Conversation, Speaker
+from mothertongue.errors import UserError
+
+
+def speaker(tokenizer, window, own=None, system_prompt="Seja breve."):
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=window, **sizes))
+    return Speaker(model.eval(), tokenizer, own or template("chatml", tokenizer), system_prompt, Decoding(20))
+
+
+def asked(*sizes):
+    """Exchanges with questions of so many words, and a last question."""
+    return [turn for at, size in enumerate(sizes) for turn in said(f"{at}" + " sim" * size)] + said("E agora?")[:1]
+
+
+@settings(max_examples=40)
+@given(sizes=st.lists(st.integers(0, 60), max_size=12), window=st.integers(80, 600), system=st.booleans())
+def test_as_few_of_the_oldest_exchanges_are_forgotten_as_will_do(sizes, window, system):
+    tokenizer = family_tokenizer("chatml", "bytes")
+    one = speaker(tokenizer, window, system_prompt="Seja breve." if system else "")
+    messages = asked(*sizes)
+    before = [{"role": "system", "content": "Seja breve."}] if system else []
+    for dropped in range(len(sizes) + 1):
+        expected = [*before, *messages[2 * dropped :]]
+        tokens = prompts.encode_prompt(expected, one.template, tokenizer)
+        if len(tokens) <= window - 20:
+            break
+    if len(tokens) >= window:
+        with pytest.raises(UserError, match="shorten it"):
+            one.fit(messages)
+    else:
+        assert one.fit(messages) == (expected, tokens)
+
+
+@pytest.mark.parametrize("marks", [True, False])
+def test_the_cost_of_forgetting_grows_in_line_with_the_conversation(marks):
+    tokenizer = family_tokenizer("chatml", "bytes")
+    one = speaker(tokenizer, 1024, None if marks else prompts.Template(CHATML))
+    short, long = asked(*[3] * 300), asked(*[3] * 1_200)
+    assert cost(lambda: one.fit(long)) < 8 * cost(*[lambda: one.fit(short)] * 2)
+
+
+def test_a_line_that_becomes_a_control_token_is_refused_and_the_conversation_is_as_it_was(capsys):
+    tokenizer = with_added([AddedToken("@", special=True)])
+    conversation = Conversation(speaker(tokenizer, 1024))
+    conversation.answer("Olá!")
+    before = conversation.messages
+    with pytest.raises(UserError, match=r"a message becomes control tokens of the model \('@'\)"):
+        conversation.answer("eu@aqui")
+    assert conversation.messages == before and len(before) == 3
+    with pytest.raises(UserError, match="prompt 2: a message becomes control tokens"):
+        conversation.speaker.answer_all([said("a")[:1], said("@")[:1]], 2, lambda _: None)

@@ -1,0 +1,150 @@
+"""Chat templates render as transformers renders them, within limits of time, memory and length that are told in a line."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import trl
+from test_prompts import THREAD
+from tiny import family_tokenizer
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from mothertongue.rendering import CannotRender, Renderer, renderer
+
+SHIPPED = sorted(Path(trl.__file__).parent.glob("chat_templates/*.jinja"))
+# Of those that trl also has with marks, these.
+MARKED = {path.with_stem(path.stem.removesuffix("_training")) for path in SHIPPED if "_training" in path.stem}
+TEMPLATES = [*sorted(Path("config/templates").glob("*.jinja")), *(path for path in SHIPPED if path not in MARKED)]
+TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_a_template_is_rendered_as_transformers_renders_it(path):
+    source = path.read_text(encoding="utf-8")
+    own = Renderer(source)
+    for thread in (THREAD, THREAD[1:], THREAD[1:4], [], [{"role": "user", "content": ""}]):
+        for prompt in (False, True):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    texts, spans = render_jinja_template(
+                        [thread], chat_template=source, return_assistant_tokens_mask=True,
+                        add_generation_prompt=prompt, **TOKENS,
+                    )  # fmt: skip
+            except Exception:  # whatever a template raises
+                with pytest.raises(CannotRender):
+                    own.render(thread, TOKENS, [(len(thread), prompt)])
+            else:
+                assert own.render(thread, TOKENS, [(len(thread), prompt)]) == [(texts[0], spans[0])]
+
+
+def test_the_beginnings_of_a_conversation_are_rendered_in_one_request():
+    own = renderer(Path("config/templates/chatml.jinja").read_text())
+    parts = own.render(THREAD, {}, [(count, prompt) for count in range(len(THREAD)) for prompt in (False, True)])
+    alone = [
+        own.render(THREAD[:count], {}, [(count, prompt)]) for count in range(len(THREAD)) for prompt in (False, True)
+    ]
+    assert [[part] for part in parts] == alone
+
+
+def test_any_text_comes_back_as_it_went_in():
+    for text in ("\ud800", "\x00\x1b\r\n\u2028", "𝔘", '"\\'):
+        assert renderer("{{ messages[0].content }}").render([{"role": "user", "content": text}], {}, [(1, False)]) == [
+            (text, [])
+        ]
+
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}"
+HOSTILE = {
+    ENDLESS: "takes more time than a template may",
+    "{{ 10**(10**9) }}": "takes more time than a template may",
+    "{{ 'a' * 10**9 }}": "it needs more memory than a template may",
+    "{{ ['a' * 10**8] * 10**9 }}": "it needs more memory than a template may",
+    "{{ '%1000000000s' % 'a' }}": "it needs more memory than a template may",
+    "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}": "it needs more memory",
+    "{% for a in range(99999) %}aaaaaaaaaa{% endfor %}": "its text is longer than 1",
+    "{{ 1/0 }}": "division by zero",
+    "{{ 2.0**100000 }}": "Numerical result out of range",
+    "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}": "it calls itself without an end",
+    "{{ " + "(" * 10**5: "it calls itself without an end",
+    "{{ raise_exception('a\\x1b[31m\\nb') }}": "cannot render a thread (a [31m b)",
+    "{{ messages": "cannot render a thread (unexpected end of template",
+    "{% set n = namespace() %}{% set n.__class__ = 1 %}": "cannot render a thread (a namespace has no '__class__')",
+}
+
+
+def test_a_hostile_template_is_refused_for_a_reason_and_takes_neither_time_nor_memory():
+    """In a process of its own, which a limit that fails cannot keep."""
+    program = (
+        "import json, sys; from mothertongue.prompts import Template\n"
+        "print(json.dumps([Template(source).objection() for source in json.load(sys.stdin)]))"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(list(HOSTILE)), capture_output=True, text=True, timeout=300, check=True,
+        env={**os.environ, "PYTHONPATH": "scripts"},
+    )  # fmt: skip
+    assert done.stderr == ""
+    for objection, expected in zip(json.loads(done.stdout), HOSTILE.values(), strict=True):
+        assert expected in objection
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 700_000)
+
+
+def test_a_template_that_is_hostile_to_one_text_alone_is_stopped_there_and_renders_the_next():
+    own = Renderer(
+        "{% for m in messages %}{% if 'x' in m.content %}" + ENDLESS + "{% endif %}{{ m.content }}{% endfor %}"
+    )
+    assert own.render([{"role": "user", "content": "a"}], {}, [(1, False)]) == [("a", [])]
+    with pytest.raises(CannotRender, match="takes more time than a template may"):
+        own.render([{"role": "user", "content": "x"}], {}, [(1, False)])
+    assert own.render([{"role": "user", "content": "b"}], {}, [(1, False)]) == [("b", [])]
+
+
+def test_a_fork_renders_in_a_process_of_its_own():
+    own = renderer("{{ messages[0].content }}")
+
+    def rendered(text):
+        return own.render([{"role": "user", "content": text}], {}, [(1, False)]) == [(text, [])]
+
+    assert rendered("a")
+    if not (child := os.fork()):
+        os._exit(0 if all(rendered(str(i)) for i in range(100)) else 1)
+    assert all(rendered(str(i)) for i in range(100, 200))
+    assert os.waitpid(child, 0)[1] == 0 and rendered("b")
+
+
+def test_the_process_of_a_template_is_not_given_the_token_of_the_hub_and_ends_with_its_user():
+    program = (
+        "import sys; from pathlib import Path; from mothertongue.rendering import renderer\n"
+        "own = renderer('{{ messages[0].content }}'); own.render([{'role': 'user', 'content': 'a'}], {}, [(1, False)])\n"
+        "process = own._process.pid\n"
+        "print(process, b'HF_TOKEN' in Path(f'/proc/{process}/environ').read_bytes())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": "scripts", "HF_TOKEN": "hf_secret"},
+    )  # fmt: skip
+    process, token = done.stdout.split()
+    assert token == "False" and not Path(f"/proc/{process}").exists() and done.stderr == ""
+
+
+def test_a_model_with_a_hostile_template_is_tuned_with_ours_of_its_family_or_refused_in_one_line(tmp_path):
+    tokenizer = family_tokenizer("chatml", "bytes")
+    tokenizer.chat_template = "{{ '<|im_start|>' * 10**9 }}"
+    tokenizer.save_pretrained(tmp_path / "model")
+    command = [
+        sys.executable, "scripts/fetch_chat_template.py", "--model", tmp_path / "model",
+        "--templates", "config/templates", "--output", tmp_path / "template",
+    ]  # fmt: skip
+    refused = subprocess.run([*command, "--prompt-format", "tokenizer"], capture_output=True, text=True, timeout=300)
+    (line,) = refused.stderr.splitlines()
+    assert refused.returncode == 1 and "the base model's own cannot render a thread (it needs more memory" in line
+    assert not (tmp_path / "template").exists()
+    taken = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert "chat template: chatml (the base model's own cannot render a thread (it needs more memory" in taken.stderr

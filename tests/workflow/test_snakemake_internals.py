@@ -1,0 +1,226 @@
+"""What scripts/mothertongue/snakemake_internals.py takes from Snakemake, asked of the one that is installed.
+
+A test that fails after an update says what has moved: mend the function of that module which it names.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from mothertongue import dry_run, snakemake_internals
+
+MOVED = f"Snakemake {metadata.version('snakemake')} has moved what snakemake_internals"
+SNAKEFILE = """
+import json, sys
+from pathlib import Path
+
+sys.path.append({scripts!r})
+from mothertongue import snakemake_internals
+
+
+def note(when, **facts):
+    with open("notes.jsonl", "a") as notes:
+        print(json.dumps(dict(when=when, **facts)), file=notes)
+
+
+note("parse", kind=snakemake_internals.default_resource(workflow, "gpu_model"))
+
+
+def once_split(wildcards):
+    snakemake_internals.await_checkpoint(checkpoints.split)
+    return []
+
+
+def states():
+    return dict(
+        submits=snakemake_internals.submits_jobs(workflow),
+        main=snakemake_internals.is_main_process(workflow),
+        runs=snakemake_internals.runs_jobs(workflow),
+        locked=snakemake_internals.is_locked(Path()),
+        grouped=snakemake_internals.is_grouped(workflow, "use"),
+    )
+
+
+def asked(wildcards):
+    note("graph", **states())
+    return []
+
+
+rule all:
+    input:
+        "used/a.txt",
+        "used/b.txt",
+
+
+checkpoint split:
+    input:
+        "source.txt",
+    output:
+        "parts/a.txt",
+        "parts/b.txt",
+    shell:
+        "head -1 {{input}} > parts/a.txt; tail -1 {{input}} > parts/b.txt"
+
+
+rule use:
+    input:
+        asked,
+        after=once_split,
+        part="parts/{{part}}.txt",
+    output:
+        "used/{{part}}.txt",
+    threads: 3
+    resources:
+        runtime=7,
+        gpu=1,
+        disk_mb=5,
+    params:
+        word=config.get("word", "first"),
+    shell:
+        "cp {{input.part}} {{output}}"
+
+
+onstart:
+    note("start", **states())
+    if config.get("began"):
+        snakemake_internals.record_outputs_since(workflow, float(config["began"]))
+"""
+
+
+class Tiny:
+    """A workflow of a checkpoint and a rule, in a folder of its own."""
+
+    def __init__(self, root):
+        self.root = root
+        (root / "Snakefile").write_text(SNAKEFILE.format(scripts=str(Path("scripts").resolve())))
+        (root / "source.txt").write_text("one\ntwo\n")
+
+    def run(self, *arguments, code=0, path=""):
+        """What it printed and noted."""
+        (self.root / "notes.jsonl").write_text("")
+        command = [sys.executable, "-m", "snakemake", "--cores=4", "--max-checksum-file-size=1GB", *arguments]
+        path = f"{path}:" if path else ""
+        environment = os.environ | {"PATH": f"{path}{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, env=environment, timeout=120)
+        assert done.returncode == code, done.stdout + done.stderr
+        self.output, self.errors = done.stdout, done.stderr
+        notes = [json.loads(line) for line in (self.root / "notes.jsonl").read_text().splitlines()]
+        return {note.pop("when"): note for note in notes}
+
+    @property
+    def jobs(self):
+        return dict(Counter(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", self.output + self.errors)))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return Tiny(tmp_path)
+
+
+def test_how_it_runs_is_known(tiny):
+    on_this_machine = {"submits": False, "main": True, "runs": True, "locked": True, "grouped": False}
+    assert tiny.run("all")["start"] == on_this_machine, f"{MOVED}.submits_jobs and its neighbours read"
+    assert tiny.jobs == {"split": 1, "use": 2, "all": 1}
+    assert not snakemake_internals.is_locked(tiny.root), f"{MOVED}.is_locked looks at"
+    listed = tiny.run("-n", "--forceall", "--groups", "use=together")
+    assert listed["graph"]["runs"] is False, f"{MOVED}.runs_jobs reads"
+    assert listed["graph"]["grouped"] is True, f"{MOVED}.is_grouped reads"
+    assert listed["parse"]["kind"] == "", f"{MOVED}.default_resource reads"
+    kind = tiny.run("-n", "--default-resources", "gpu_model=a100", "mem_mb=100")["parse"]["kind"]
+    assert kind == "a100", f"{MOVED}.default_resource reads"
+    one_job = tiny.run("--mode=remote", "--force", "--allowed-rules", "use", "--", "used/a.txt")
+    assert one_job["graph"]["main"] is False, f"{MOVED}.is_main_process reads"
+
+
+def test_only_what_a_checkpoint_changed_runs_anew(tiny):
+    tiny.run("all")
+    (tiny.root / "source.txt").write_text("one\nthree\n")
+    tiny.run("-n")
+    waiting = [job.inputs for job in dry_run.parse_jobs(tiny.output) if job.rule == "use"]
+    assert all(snakemake_internals.UNDECIDED in inputs for inputs in waiting), f"{MOVED}.UNDECIDED says"
+    tiny.run("all")
+    assert tiny.jobs == {"split": 1, "use": 1, "all": 1}, f"{MOVED}.await_checkpoint asks"
+
+
+def test_outputs_that_no_snakemake_saw_finish_get_a_record(tiny):
+    tiny.run("all")
+    began = time.time() - 1
+    # As a job of a cluster leaves it whose Snakemake was killed.
+    (tiny.root / "used/a.txt").unlink()
+    tiny.run("--cleanup-metadata", "used/a.txt")
+    (tiny.root / "used/a.txt").write_text("one\n")
+    changed = ["-n", "--config", "word=second", "--", "used/a.txt"]
+    tiny.run(*changed)
+    assert "Nothing to be done" in tiny.output + tiny.errors
+    (tiny.root / "used/b.txt").unlink()
+    tiny.run("all", "--config", f"began={began}")
+    assert tiny.jobs == {"use": 1, "all": 1}
+    tiny.run(*changed)
+    assert "Params have changed" in tiny.output + tiny.errors, f"{MOVED}.record_outputs_since writes"
+
+
+def test_what_a_dry_run_prints_is_read(tiny):
+    tiny.run("-n")
+    jobs = {job.outputs: job for job in dry_run.parse_jobs(tiny.output)}
+    assert len(jobs) == 4, f"{MOVED} knows of printed jobs"
+    split, use = jobs["parts/a.txt", "parts/b.txt"], jobs[("used/a.txt",)]
+    read = (use.rule, use.outputs, use.wildcards, use.threads, use.gpus, use.minutes, use.disk_mb)
+    assert read == ("use", ("used/a.txt",), {"part": "a"}, 3, 1, 7, 5), f"{MOVED} knows of printed jobs"
+    assert (split.rule, split.inputs) == ("split", ("source.txt",))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--configfile=empty.yaml"], "Config file must be given as JSON or YAML with keys at top level."),
+        (["--configfile=list.yaml"], "Config file must be given as JSON or YAML with keys at top level."),
+        (["--configfile=nowhere.yaml"], "No such file or directory: 'nowhere.yaml'"),
+        (["--", "no/such/target"], "No rule to produce no/such/target"),
+        (["--no-such-option"], "unrecognized arguments: --no-such-option"),
+        (["--snakefile=broken.smk"], "name 'nothing' is not defined"),
+    ],
+)
+def test_why_it_fails_is_read(tiny, arguments, reason):
+    """A profile is in use: Snakemake says so first, in the place of errors."""
+    (tiny.root / "mine").mkdir()
+    (tiny.root / "mine/config.v9+.yaml").write_text("keep-going: true\n")
+    (tiny.root / "empty.yaml").write_text("# nothing\n")
+    (tiny.root / "list.yaml").write_text("- a\n")
+    (tiny.root / "broken.smk").write_text("print(nothing)\n")
+    code = 2 if "--no-such-option" in arguments else 1
+    tiny.run("-n", "--profile=mine", *arguments, code=code)
+    said = dry_run.complaint(tiny.output, tiny.errors)
+    assert reason in said and "Using profile" not in said, f"{MOVED}.error_lines reads"
+
+
+def test_what_the_slurm_plugin_writes_beside_a_job(tiny, tmp_path):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    # It refuses every job, and keeps what was asked.
+    (programs / "sbatch").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/asked\nexit 1\n')
+    for name in ("squeue", "sinfo", "scontrol", "scancel", "sacctmgr"):
+        (programs / name).write_text("#!/bin/sh\n")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    cluster = [
+        "--executor=slurm",
+        "--jobs=1",
+        "--slurm-status-command=squeue",
+        "--slurm-init-seconds-before-status-checks=1",
+        "--default-resources",
+        "slurm_account=''",
+    ]
+    notes = tiny.run("parts/a.txt", *cluster, "slurm_partition=''", code=1, path=str(programs))
+    assert (notes["start"]["submits"], notes["start"]["main"]) == (True, True), f"{MOVED}.submits_jobs reads"
+    asked = (tmp_path / "asked").read_text().splitlines()
+    comment = asked[asked.index("--comment") + 1]
+    assert re.match(snakemake_internals.JOB_COMMENTS, comment), f"{MOVED}.JOB_COMMENTS says: {comment}"
+    assert asked[asked.index("-D") + 1] == str(tiny.root), "the plugin submits from another folder"
