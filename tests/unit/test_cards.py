@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from published import METRICS, RECORD
 
-from mothertongue import cards, licences, merged_model
+from mothertongue import cards, front_matter, licences, merged_model
 from mothertongue.adapter_card import Published, adapter_card
 from mothertongue.dataset_card import dataset_card, on_hub
 from mothertongue.plain_text import one_line
@@ -193,7 +193,7 @@ def test_a_value_adds_no_key_to_a_header(one, other):
         "datasets": {"name": one_line(other)},
     }
     assert card_header(text) == {"language": ["nl"]} | {key: value for key, value in plain.items() if value}
-    assert cards.read_header(text) == card_header(text)
+    assert front_matter.read(text, "README.md") == card_header(text)
 
 
 def all_cards(text):
@@ -208,7 +208,7 @@ def all_cards(text):
     accounting = ACCOUNTING | {"train": {text: ENTRY}}
     data = dataset_card("nl", text, text, text, accounting, {text: 3}, {"total": quality}, {text: f"{text} nc"})
     counts = {"threads": 1, "trees": {text: 1}, "messages": {}}
-    threads = threads_card(text, text, text, cards.read_header(data), {"train": counts})
+    threads = threads_card(text, text, text, front_matter.read(data, "README.md"), {"train": counts})
     metrics = copy.deepcopy(METRICS) | {"prompts": {text: {"count": 1}}}
     metrics["answers"][text] = metrics["answers"]["base"]
     published = Published(f"me/{text}", [text], [f"{text} nc"], metrics)
