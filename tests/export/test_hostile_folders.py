@@ -34,7 +34,7 @@ NO_FOLDER = {
     "gguf_perplexity": "a GGUF file",
     "quantize": "a GGUF file",
     "report": "models' and adapters' records",
-    "plan": "no model at all: folders of profiles and the like",
+    "show": "no model at all: the folder of a run",
     "routes": "no model at all",
     "summary": "no model at all: a template of HTML",
     "list_opus_models": "models' names",
