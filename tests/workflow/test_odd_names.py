@@ -58,7 +58,7 @@ def test_a_clone_below_a_folder_with_braces_says_so(tmp_path):
     (root / "mine.yaml").write_text("{}\n")
     run = Project(root).run("-n", "results/demo/pt/adapter")
     errors = [line for line in run.output.splitlines() if "error: " in line]
-    assert run.code != 0 and len(errors) == 1 and "takes no braces" in errors[0], run
+    assert run.code != 0 and len(errors) == 1 and "Snakemake takes no {}" in errors[0], run
     assert "Traceback" not in run.output and f"{root}" in errors[0]
     planned = subprocess.run(
         [sys.executable, "scripts/plan.py", "nl", "--profile", "profiles/slurm"],
@@ -66,20 +66,23 @@ def test_a_clone_below_a_folder_with_braces_says_so(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert planned.returncode == 1 and "takes no braces" in planned.stderr
+    assert planned.returncode == 1 and "Snakemake takes no {}" in planned.stderr
 
 
 def test_names_that_cannot_be_taken_are_refused_before_anything_runs(odd):
     folder = odd.root / "a {x}"
     folder.mkdir()
     shutil.copy(odd.root / "messages.jsonl", folder / "data.jsonl")
+    shutil.copy(odd.root / "messages.jsonl", odd.root / "a <x>.jsonl")
     shutil.copy(odd.root / "-t.jinja", folder / "t.jinja")
     shutil.copytree(yaml.safe_load((odd.root / "mine.yaml").read_text())["tuning"]["base_model"], folder / "base")
-    braces = "the path 'a {x}/%s': Snakemake takes no braces or line breaks in paths; rename it"
+    braces = "the path 'a {x}/%s': Snakemake takes no {}, <> or line breaks in paths; rename it"
     for text, reason in (
         ("results: 'r {x}'", "configuration: results: 'r {x}' does not match"),
         ("variants: {no: {seed: 1}, on: {}, 1: {}}", "configuration: variants: the name False is no text"),
         ("source: {dataset: 'a {x}/data.jsonl'}", braces % "data.jsonl"),
+        ("source: {dataset: 'a <x>.jsonl'}", "the path 'a <x>.jsonl': Snakemake takes no {}, <>"),
+        ("results: 'r <x>'", "configuration: results: 'r <x>' does not match"),
         ("threads: {prompt_format: 'a {x}/t.jinja'}", braces % "t.jinja"),
         ("tuning: {base_model: 'a {x}/base'}", braces % "base/config.json"),
         ("translation: {models: {en-pt: 'a {x}/base'}}", braces % "base/config.json"),
