@@ -43,7 +43,8 @@ os.environ |= {
 # Nobody answers a question that a program asks, and no pipe does. The hub's token is in the environment only of the rules
 # that hand it on: HF_TOKEN=$hub_token.
 shell.prefix(
-    "set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; "
+    "set -euo pipefail; exec </dev/null; "
+    "hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; "
 )
 
 

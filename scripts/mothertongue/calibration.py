@@ -16,7 +16,7 @@ from mothertongue import causal, model_files, packed_format, prompts, tokenizer_
 from mothertongue.errors import OwnError, UserError
 from mothertongue.files import copy_files, read_object, write_json
 from mothertongue.linear_layers import packed_layers
-from mothertongue.model_folder import embedding_rows, loading
+from mothertongue.model_folder import check_objects, embedding_rows, loading
 from mothertongue.progress import say
 from mothertongue.weight_files import weights_of
 
@@ -59,6 +59,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
     suit `pieces` best. Returns the number of weights that share a scale. Raises UserError where the model cannot be
     packed.
     """
+    check_objects(model)
     weights_of(model)
     size = packed_format.group_size(packed_layers(model, form), form, model)
     scheme = {"bits": 4, "group_size": size, "sym": _SYMMETRIC[form], "data_type": "int"}
@@ -68,11 +69,6 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
         from auto_round import AutoRound
         from transformers import AutoModelForCausalLM
 
-        with loading(model, "cannot be loaded as a causal language model"):
-            loaded, account = AutoModelForCausalLM.from_pretrained(
-                model, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
-            )
-        causal.check_complete(model, account)
         data = [torch.tensor([piece]) for piece in pieces]
         try:
             # It would run a model's own code, and copy it.

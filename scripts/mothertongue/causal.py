@@ -19,7 +19,6 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from mothertongue import model_files
 from mothertongue.errors import OwnError, UserError
 from mothertongue.model_folder import check_adapter, load_config, loading, read_training, skeleton
 
@@ -81,7 +80,6 @@ def load_base(
     them apart. `spread` lays on the CPU what the GPU does not hold, which is slow. Safetensors only, no remote code.
     Raises UserError where it cannot be loaded, or its files lack weights, which transformers would draw by chance.
     """
-    model_files.check_base(folder)
     compute = as_dtype(dtype)
     skeleton(folder)  # refuses what would take far more memory than the files have bytes
     if device() == "cuda":
@@ -120,7 +118,6 @@ def load_base(
 
 def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
     """The model of a folder's configuration with other weights, unquantised. Raises UserError where they do not fit."""
-    model_files.check_base(folder)
     config = load_config(folder)
     del config.quantization_config
     with loading(folder, "cannot be loaded as a causal language model"):

@@ -105,7 +105,7 @@ def licence(reference: Reference) -> str | None:
 
 def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None:
     """Write `fetched.json` for the files that are in the folder now."""
-    files = folder_checksums(folder)
+    files = {name: checksum for name, checksum in folder_checksums(folder).items() if name != RECORD}
     record = {
         "reference": reference.name,
         "kind": reference.kind,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mothertongue import fetching, model_files
+from mothertongue import fetching
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
 from mothertongue.model_folder import check, loading, skeleton
@@ -56,7 +56,6 @@ class Generation(Engine):
 
         if not (model / "config.json").is_file():
             raise UserError(f"{model}: no model in it; make it with scripts/fetch_translation_model.py")
-        model_files.check_base(model)
         self.check_architecture(str(model), check(model))
         transformers.utils.logging.set_verbosity_error()  # it reports on weights in tables
         self.settings = settings

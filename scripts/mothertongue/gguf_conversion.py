@@ -65,7 +65,6 @@ def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Pat
 
 def _plain_model(folder: Path) -> AbstractContextManager[Path]:
     """A copy of a model's folder for a converter: some of its classes pass trust_remote_code=True, and find no code."""
-    model_files.check_base(folder)
     # Of what is damaged the converter would say what Python says.
     model_folder.check(folder)
     model_folder.check_objects(folder)

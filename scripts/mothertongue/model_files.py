@@ -82,7 +82,7 @@ def check_adapter(folder: Path) -> None:
         raise UserError(f"{folder}: no {_ADAPTER_WEIGHTS} in it, and weights in other formats are not loaded")
     config = _settings(folder / _ADAPTER_CONFIG)
     # Other kinds read files, and megatron_config a module, that their configuration names.
-    if config.get("peft_type") != "LORA" or config.get("megatron_config"):
+    if config and (config.get("peft_type") != "LORA" or config.get("megatron_config")):
         raise UserError(f"{folder}: an adapter of another kind than LoRA, and only LoRA is loaded")
 
 
@@ -101,6 +101,7 @@ def take(folder: Path, target: Path, patterns: Sequence[str], link: bool = True)
     """
     check(folder)
     say_left_out(folder.name, _named(folder, ["*"]))
+    linked = []
     for name in _named(folder, patterns):
         if name == RECORD or is_adapter(name):
             continue
@@ -108,8 +109,10 @@ def take(folder: Path, target: Path, patterns: Sequence[str], link: bool = True)
         if link and not any(fnmatch(name, pattern) for pattern in SMALL):
             # Models can be huge.
             (target / name).symlink_to(path.resolve())
+            linked.append(name)
         else:
             shutil.copyfile(path, target / name)
+    _record_links(target, linked)
     leave_out_code(target)
 
 
@@ -130,11 +133,12 @@ def plain(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / folder.resolve().name
         target.mkdir()
-        for name in _named(folder, (*WEIGHTS, *SMALL, "README.md")):
-            if any(fnmatch(name, pattern) for pattern in WEIGHTS):
-                (target / name).symlink_to(own(folder, name).resolve())
-            else:
-                shutil.copyfile(own(folder, name), target / name)
+        linked = _named(folder, WEIGHTS)
+        for name in linked:
+            (target / name).symlink_to(own(folder, name).resolve())
+        for name in _named(folder, (*SMALL, "README.md")):
+            shutil.copyfile(own(folder, name), target / name)
+        _record_links(target, linked)
         _without_code(target, _naming_code(target))
         yield target
 
@@ -185,6 +189,11 @@ def _is_inside(path: Path) -> bool:
     if root.parent.name == "snapshots" and repository.name.startswith("models--"):
         root = repository
     return path.resolve().is_relative_to(root)
+
+
+def _record_links(folder: Path, names: Iterable[str]) -> None:
+    """Note the weights that were linked into a folder as fetched, until what fetches it writes the whole record."""
+    write_json(folder / RECORD, {"files": dict.fromkeys(names, "")})
 
 
 def _is_fetched(path: Path) -> bool:

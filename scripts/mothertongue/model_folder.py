@@ -89,6 +89,7 @@ def check(folder: Path) -> dict[str, Any]:
     damaged.
     """
     check_tokenizer(folder)
+    model_files.check_base(folder)
     config = read_config(folder)
     entries = _entries(folder)
     if entries and (most := max(_layers(config), default=0)) > max(len(entries), _LAYERS_WITHOUT_WEIGHTS):

@@ -497,7 +497,7 @@ def _said(chat: list[Message], text: str, between: list[str]) -> list[Span]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start:,})") from None
 

@@ -27,7 +27,7 @@ REPOS = {
 WITNESS = """
 import json, os, sys
 from pathlib import Path
-program = next((Path(word).stem for word in sys.orig_argv[1:] if "scripts/" in word), None)
+program = next((Path(word).stem for word in sys.orig_argv[1:] if Path(word).parent.name == "scripts"), None)
 if program:
     seen = {"program": program, "token": "HF_TOKEN" in os.environ, "stdin": os.readlink("/proc/self/fd/0")}
     with open(os.environ["WITNESSED"], "a") as file:
