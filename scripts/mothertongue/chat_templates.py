@@ -7,7 +7,7 @@ from typing import Any
 
 from mothertongue.errors import UserError
 from mothertongue.gguf_header import check_gguf
-from mothertongue.model_folder import CONFIG, check_tokenizer, loading, read_config
+from mothertongue.model_folder import CONFIG, check_fast, check_tokenizer, loading, read_config
 from mothertongue.prompts import FORMATS, Template, read_template, with_tokens_of
 
 # The template of ours for models whose own template, or tokenizer, has all of these strings; the first that fits.
@@ -46,9 +46,11 @@ def load_tokenizer(folder: Path) -> Any:
     if gguf := next(folder.glob("*.gguf"), None):
         check_gguf(gguf)
     with loading(folder, "its tokenizer cannot be loaded"):
-        return AutoTokenizer.from_pretrained(
+        tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, **({"gguf_file": gguf.name} if gguf else {})
         )
+    check_fast(tokenizer, folder)
+    return tokenizer
 
 
 def known_tokens(folder: Path) -> int | None:

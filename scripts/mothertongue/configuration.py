@@ -98,9 +98,9 @@ def differences(config: Mapping[str, Any], defaults: Mapping[str, Any], where: s
 
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
     """Every problem, one line each; unknown keys first, since a misspelt key also leaves its own missing."""
-    names = [*_names_that_are_no_text(config)]
-    yield from names
-    if names:
+    unreadable = [*_names_that_are_no_text(config), *_numbers_that_are_none(config)]
+    yield from unreadable
+    if unreadable:
         return
     variants = config.get("variants")
     for name, other in itertools.combinations(sorted(variants) if isinstance(variants, Mapping) else [], 2):
@@ -130,6 +130,18 @@ def _names_that_are_no_text(config: Mapping[Any, Any], where: str = "") -> Itera
             yield f"configuration: {where.rstrip('.') or 'top level'}: the name {key!r} is no text; {_IN_QUOTES}"
         elif isinstance(value, Mapping):
             yield from _names_that_are_no_text(value, f"{where}{key}.")
+
+
+def _numbers_that_are_none(value: Any, where: str = "") -> Iterator[str]:
+    """The values that YAML has read as infinite, or as no number (.nan): they pass every comparison of a schema."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers_that_are_none(inner, f"{where}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers_that_are_none(inner, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"configuration: {where}: {value} is no number to compute with; write a finite one"
 
 
 def _order(error: ValidationError) -> tuple[bool, list[str]]:

@@ -42,6 +42,7 @@ def run(main: Callable[[], None], hub: bool = False) -> None:
     Of several processes that train together the first says the line for all, and the launcher ends the others.
     """
     guard_streams()
+    os.environ["HF_MODULES_CACHE"] = os.devnull  # the place of models' own code, which nobody runs
     if not hub:
         kept = without_hub(os.environ)
         for name in set(os.environ) - set(kept):
@@ -71,7 +72,7 @@ def run(main: Callable[[], None], hub: bool = False) -> None:
 def without_hub(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a program that does not ask the model hub: its client is switched off, without a token.
 
-    The place of models' own code, which is not run, is one that nothing can be written to.
+    The place of models' own code, which nobody runs, is one that nothing can be written to.
     """
     kept = {name: value for name, value in environment.items() if name not in _TOKENS}
     return kept | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": os.devnull}

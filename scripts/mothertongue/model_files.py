@@ -31,34 +31,46 @@ _CODE = ("auto_map", "custom_pipelines")
 # What names an implementation, or as owner/name the hub's repository of one.
 _IMPLEMENTATIONS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 _INDEX = "*.index.json"
+# Templates beside a model's own, in a folder in its folder.
+_TEMPLATES = "additional_chat_templates"
+_TOKENIZER = "tokenizer_config.json"
+# What transformers hands on to a tokenizer's class, which takes a text for the path of a file.
+_READ_FROM = ("vocab", "merges", "init_inputs", "tokenizer_object", "gguf_file")
 NEEDS_CODE = "the model needs code of its own, which this workflow never runs; choose a model that transformers knows"
 
 
-def own(folder: Path, name: Any) -> Path:
+def own(folder: Path, name: Any, fetched: bool = True) -> Path:
     """The path of a file by its name in a folder, whether it is there or not.
 
     Raises UserError where the name is no plain one, and where the file is a link that leads out of the folder. A folder
-    that was fetched may link to the files of which its fetched.json has the checksums, and a snapshot in the hub's
+    that was `fetched` may link to the files of which its fetched.json has the checksums, and a snapshot in the hub's
     cache to its repository's.
     """
     if not isinstance(name, str) or not name or "\0" in name or name == ".." or Path(name).name != name:
         raise UserError(f"{folder}: it names a file {name!r}, and only plain names of files in it are read")
     path = folder / name
-    if path.is_symlink() and not (_target(path) and (_is_inside(path) or _is_fetched(path))):
+    if path.is_symlink() and not (_target(path) and (_is_inside(path, folder) or (fetched and _is_fetched(path)))):
         raise UserError(f"{path}: a link that leads out of the folder; put the file itself there, if you trust it")
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: no regular file; remove it")
     return path
 
 
-def check(folder: Path) -> None:
-    """Raise UserError where the folder of a model or adapter has files that are not its own, or needs code to run."""
+def check(folder: Path, fetched: bool = True) -> None:
+    """Raise UserError where the folder of a model or adapter has files that are not its own, or needs code to run.
+
+    `fetched` as for `own`: false for a folder that somebody else made.
+    """
     check_folder(folder)
     for name in _named(folder, (*WEIGHTS, *SMALL)):
-        path = own(folder, name)
+        path = own(folder, name, fetched)
         if fnmatch(name, _INDEX):
             for part in _parts(path):
-                own(folder, part)
+                own(folder, part, fetched)
+    for path in (folder / _TEMPLATES).glob("*"):
+        if not (_target(path) and _is_inside(path, folder)):
+            raise UserError(f"{path}: a link that leads out of the folder; remove it")
+    _check_tokenizer(folder, fetched)
     if _naming_code(folder):
         _check_code(folder)
 
@@ -99,13 +111,13 @@ def take(folder: Path, target: Path, patterns: Sequence[str], link: bool = True)
 
     Weights are linked, or else copied; the rest is copied. Raises UserError as `check`.
     """
-    check(folder)
+    check(folder, fetched=False)
     say_left_out(folder.name, _named(folder, ["*"]))
     linked = []
     for name in _named(folder, patterns):
         if name == RECORD or is_adapter(name):
             continue
-        path = own(folder, name)
+        path = own(folder, name, fetched=False)
         if link and not any(fnmatch(name, pattern) for pattern in SMALL):
             # Models can be huge.
             (target / name).symlink_to(path.resolve())
@@ -183,12 +195,26 @@ def _target(path: Path) -> Path | None:
         return None
 
 
-def _is_inside(path: Path) -> bool:
-    root = path.parent.resolve()
+def _is_inside(path: Path, folder: Path) -> bool:
+    root = folder.resolve()
     repository = root.parent.parent
     if root.parent.name == "snapshots" and repository.name.startswith("models--"):
         root = repository
     return path.resolve().is_relative_to(root)
+
+
+def _check_tokenizer(folder: Path, fetched: bool) -> None:
+    """Raise UserError where a tokenizer's settings name a file or a tokenizer of another place, which would be read."""
+    path = folder / _TOKENIZER
+    settings = _settings(path)
+    if named := next((key for key in _READ_FROM if settings.get(key)), None):
+        raise UserError(f"{path}: {named} has the tokenizer read something else than the folder's own files; remove it")
+    files = settings.get("fast_tokenizer_files") or []
+    for name in files if isinstance(files, list) else [files]:
+        own(folder, name, fetched)
+    kinds = (settings.get("tokenizer_class"), _settings(folder / "config.json").get("model_type"))
+    if any(isinstance(kind, str) and kind.lower().startswith("rag") for kind in kinds):
+        raise UserError(f"{folder}: a tokenizer made of others (RAG), which may name code; choose another model")
 
 
 def _record_links(folder: Path, names: Iterable[str]) -> None:
@@ -259,7 +285,7 @@ def _check_code(folder: Path) -> None:
         raise UserError(f"{folder}: {NEEDS_CODE}")
     if implementation := next((key for key in _IMPLEMENTATIONS if key in found), None):
         raise UserError(f"{folder}: {implementation} in config.json names code on the hub, which is not run; remove it")
-    if not _read(folder / "tokenizer_config.json")[1]:
+    if not _read(folder / _TOKENIZER)[1]:
         return
 
     from transformers import AutoTokenizer

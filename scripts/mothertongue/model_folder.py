@@ -19,7 +19,7 @@ from mothertongue.safetensors_header import Entry, read_header, total_numbers
 CONFIG = "config.json"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TRAINING = "training.json"
-_TOKENIZER_CONFIG = "tokenizer_config.json"
+_TOKENIZER_CONFIG, _TOKENIZER = "tokenizer_config.json", "tokenizer.json"
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 # The JSON objects of such a folder.
 _OBJECTS = (
@@ -30,12 +30,22 @@ _OBJECTS = (
 _MOST = (
     (re.compile(r"(.*_)?(n_?)?(layers?|blocks?|stages?)"), 2_000),
     (re.compile(r"(.*_)?experts?"), 10_000),
+    (re.compile(r"attention_types"), 2_000),
+    (re.compile(r"num_labels"), 100_000),
     (re.compile(r"(.*_)?heads?"), 65_536),
     (re.compile(r"(.*_)?(size|dim|rank|width|embd|inner|d_model|d_ff|d_kv|ffn_dim)"), 100_000_000),
     (re.compile(r"max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions"), 2**27),
 )
 # What is computed with as it is: whole numbers, of these at least.
 _LEAST = {"hidden_size": 1, "vocab_size": 1, "num_attention_heads": 1, "num_hidden_layers": 0, "d_model": 1}
+# What would have transformers read other files than those that are checked and merged, or answer in another form.
+_NOT_TAKEN = {"transformers_weights": None, "return_dict": True}
+# How PEFT may begin an adapter whose weights are then loaded: the others change the base model's weights, too.
+_BEGINNINGS = (None, True, False, "gaussian", "orthogonal", "eva")
+# How much longer the replacements of a tokenizer may make a text, all together.
+_MOST_GROWTH = 64
+# The most of what a tokenizer's class makes by number, a token each.
+_MOST_MADE = 1_000_000
 # Every layer has tensors of its own; configurations also describe parts, of this many layers at most, that a folder's
 # weights have not.
 _LAYERS_WITHOUT_WEIGHTS = 200
@@ -129,6 +139,10 @@ def check_config(config: Mapping[str, Any], where: Path | str) -> None:
     if layers * experts > _MOST_EXPERTS:
         raise UserError(f"{where}: {layers:,} layers of {experts:,} experts, and no model has that many; it is damaged")
     width, positions = (config.get(key) or 0 for key in ("d_model", "max_position_embeddings"))
+    if not isinstance(positions, int | float):
+        raise UserError(f"{where}: max_position_embeddings is {_shown(positions)}, no number; it is damaged")
+    if named := next((key for key in _NOT_TAKEN if config.get(key, _NOT_TAKEN[key]) != _NOT_TAKEN[key]), None):
+        raise UserError(f"{where}: {named} is {_shown(config[named])}, which this workflow does not take; remove it")
     if width * positions > _MOST_IN_A_TABLE:
         raise UserError(
             f"{where}: max_position_embeddings is {positions:,}, and no model with a d_model of {width:,} has that;"
@@ -181,6 +195,8 @@ def check_tokenizer(folder: Path) -> dict[str, Any]:
     First the folder's files are checked to be its own, and data alone: see model_files.check.
     """
     model_files.check(folder)
+    if (folder / _TOKENIZER).is_file():
+        _check_growth(read_object(folder / _TOKENIZER), folder / _TOKENIZER)
     path = folder / _TOKENIZER_CONFIG
     if not path.is_file():
         return {}
@@ -191,9 +207,38 @@ def check_tokenizer(folder: Path) -> dict[str, Any]:
     added = settings.get("added_tokens_decoder", {})
     if not isinstance(added, dict) or not all(isinstance(token, dict) and _is_token(token) for token in added.values()):
         raise UserError(f"{path}: added_tokens_decoder has something else than tokens by their numbers; it is damaged")
+    for key, value in settings.items():
+        if type(value) is int and value > _MOST_MADE and not key.endswith("length"):
+            raise UserError(f"{path}: {key} is {_shown(value)}, and no tokenizer has that; it is damaged")
     if not _is_template(settings.get("chat_template")):
         raise UserError(f"{path}: chat_template is no text, nor several by name; it is damaged")
     return settings
+
+
+def check_fast(tokenizer: Any, folder: Path) -> None:
+    """Raise UserError where a tokenizer does not tell which text each token is of, as fast ones do."""
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(f"{folder}: its tokenizer has no fast version (tokenizer.json), which loss masking needs")
+
+
+def _check_growth(tokenizer: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError where a tokenizer's replacements, one after another, would make a text many times as long."""
+    growth = 1.0
+    waiting: list[Any] = [tokenizer.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if value.get("type") == "Replace":
+                pattern, content = value.get("pattern"), value.get("content")
+                # A regular expression may match each character, or nothing between two.
+                found = pattern.get("String") if isinstance(pattern, dict) else None
+                shortest = len(found) if isinstance(found, str) and found else 1
+                growth *= max(1.0, len(content) / shortest if isinstance(content, str) else 1.0)
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        if growth > _MOST_GROWTH:
+            raise UserError(f"{path}: it makes a text more than {_MOST_GROWTH} times as long; choose another model")
 
 
 def check_adapter(adapter: Path) -> dict[str, Any]:
@@ -215,6 +260,11 @@ def check_adapter(adapter: Path) -> dict[str, Any]:
             raise UserError(f"{path}: a rank of {_shown(rank)}, and no weight in {ADAPTER_WEIGHTS} has it; damaged")
     if not all(isinstance(alpha, int | float) for alpha in (config.get("lora_alpha", 1), *alphas.values())):
         raise UserError(f"{path}: lora_alpha is no number; it is damaged")
+    if (beginning := config.get("init_lora_weights")) not in _BEGINNINGS:
+        raise UserError(
+            f"{path}: init_lora_weights is {_shown(beginning)}, which changes the base model's weights too; convert it"
+            " to plain LoRA with PEFT"
+        )
     for key in ("target_modules", "target_parameters"):
         value = config.get(key)
         if not (value is None or isinstance(value, str) or _is_names(value)):
@@ -229,7 +279,7 @@ def read_training(adapter: Path, *needed: str) -> dict[str, Any]:
     """
     path = adapter / TRAINING
     if not path.is_file():
-        raise UserError(f"{adapter}: not an adapter folder ({TRAINING} is missing)")
+        raise UserError(f"{adapter}: an adapter that scripts/tune.py has not made ({TRAINING} is missing)")
     record = read_object(path)
     for name in needed:
         value: Any = record

@@ -8,10 +8,10 @@ differ under one revision are refused. Models in local folders and files are the
 checksums, which what is downloaded is compared with.
 """
 
-import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from typing import Any
 from mothertongue import fetching
 from mothertongue.errors import UserError
 from mothertongue.files import folder_checksums, read_json, sha256, write_json
+from mothertongue.files import lock as lock_file
 from mothertongue.progress import say
 from mothertongue.references import Reference, locate
 
 # Of models whose releases have no name of their own.
 _NEWEST = "newest"
+# Seconds that others may take to ask the hub for a commit and write it down.
+_PATIENCE = 300
 
 
 def pin(lock: Path | None, reference: Reference) -> Reference:
@@ -92,12 +95,16 @@ def _package_files(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Have no other program on this machine read and write the lock meanwhile, where the file system can tell."""
+    """Have no other program read and write the lock meanwhile. Raises UserError where one does not let go of it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    folder = os.open(lock.parent, os.O_RDONLY)
+    # Not the lock's own, which is held while it is written.
+    held = lock.with_name(f".{lock.name}.held")
+    ends = time.monotonic() + _PATIENCE
+    while (handle := lock_file(held)) is None:
+        if time.monotonic() > ends:
+            raise UserError(f"{held}: another process has held it for {_PATIENCE} s; stop it, or remove the file")
+        time.sleep(0.1)
     try:
-        with suppress(OSError):
-            fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from mothertongue import prompts
 from mothertongue.errors import UserError
 from mothertongue.files import read_json, write_json
-from mothertongue.model_folder import check_tokenizer, loading
+from mothertongue.model_folder import check_fast, check_tokenizer, loading
 from mothertongue.progress import say
 from mothertongue.prompts import Template
 
@@ -37,8 +37,9 @@ def load(folder: Path, rows: int | None = None) -> Any:
     check_tokenizer(folder)
     with loading(folder, "its tokenizer cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if not tokenizer.is_fast:
-        raise UserError(f"{folder}: its tokenizer has no fast version (tokenizer.json), which loss masking needs")
+    check_fast(tokenizer, folder)
+    if isinstance(tokenizer.chat_template, dict):  # several by name, which none of ours asks for
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
     set_padding(tokenizer, rows, folder)
     return tokenizer
 

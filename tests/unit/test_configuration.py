@@ -83,6 +83,9 @@ def test_the_defaults_are_valid():
             (["variants"], {name: {}}, f"variants: {name!r} does not match")
             for name in ("a/b", "..", "-a", "a b", "a{b}", "a\n", "")
         ),
+        (["tuning", "epochs"], float("inf"), "tuning.epochs: inf is no number to compute with"),
+        (["quality", "length_ratio"], [0.2, float("nan")], "quality.length_ratio: nan is no number to compute with"),
+        (["source", "shards"], {"en": 20_000_000}, "source.shards.en: 20000000 is greater than the maximum"),
         (["variants"], {"a": {}, "A": {}}, "variants: 'A' and 'a' share a folder on some file systems"),
     ],
 )

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -218,3 +219,40 @@ def test_only_lora_in_safetensors_is_an_adapter(tmp_path, files, expected):
         return
     with pytest.raises(UserError, match=expected):
         model_files.check_adapter(folder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"vocab": "/etc/passwd"},
+        {"merges": "/etc/passwd"},
+        {"init_inputs": ["/etc/passwd"]},
+        {"fast_tokenizer_files": ["tokenizer.json", "../tokenizer.4.0.json"]},
+        {"tokenizer_class": "RagTokenizer"},
+    ],
+    ids=str,
+)
+def test_a_tokenizer_reads_its_own_files_alone(tiny_base, tmp_path, settings):
+    shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
+    model_files.check(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    with pytest.raises(UserError, match="remove it|only plain names|may name code"):
+        model_files.check(tmp_path)
+
+
+def test_a_folder_of_others_does_not_vouch_for_its_links(tiny_base, tmp_path):
+    """Its fetched.json is theirs, too; and templates in a folder of their own are files like all others."""
+    theirs, secret = tmp_path / "theirs", tmp_path / "model.safetensors"
+    shutil.copytree(tiny_base, theirs)
+    (theirs / "model.safetensors").rename(secret)
+    (theirs / "model.safetensors").symlink_to(secret)
+    (theirs / "fetched.json").write_text('{"files": {"model.safetensors": ""}}')
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match=r"model\.safetensors: a link that leads out of the folder"):
+        model_files.take(theirs, tmp_path / "taken", [*model_files.SMALL, *model_files.WEIGHTS])
+    secret.replace(theirs / "model.safetensors")
+    (theirs / "additional_chat_templates").mkdir()
+    (theirs / "additional_chat_templates/x.jinja").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match=r"x\.jinja: a link that leads out of the folder"):
+        model_files.check(theirs)

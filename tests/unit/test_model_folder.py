@@ -1,6 +1,7 @@
 """What is believed of model folders that others have made: headers, configurations and cards, within limits."""
 
 import json
+import re
 import shutil
 import time
 import tracemalloc
@@ -243,3 +244,38 @@ def test_a_template_of_tokens_that_the_model_does_not_know_is_refused(tiny_base,
     assert max(prompts.encode_prompt(prompts.chat("", "a"), template, tokenizer)) == rows
     with pytest.raises(UserError, match=rf"'<\|turn\|>' is number {rows:,}, and the embeddings have {rows:,} rows"):
         tokenizer_files.load_with_template(tmp_path, rows)
+
+
+GROWING = {"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"String": "e"}, "content": "ee"}] * 24}
+NOT_TAKEN = {
+    "a normalizer that doubles a text again and again": ("tokenizer.json", {"normalizer": GROWING}),
+    "tokens made by number": ("tokenizer_config.json", {"extra_ids": 10**8}),
+    "labels made by number": ("config.json", {"num_labels": 2 * 10**7}),
+    "layers made by number": ("config.json", {"attention_types": [[["global"], 10**8]]}),
+    "other weights than those that are merged": ("config.json", {"transformers_weights": "other.safetensors"}),
+    "answers in another form": ("config.json", {"return_dict": False}),
+    "a window that is no number": ("config.json", {"max_position_embeddings": "x"}),
+}
+
+
+@pytest.mark.parametrize("what", NOT_TAKEN)
+def test_what_a_model_folder_says_costs_no_more_and_changes_nothing_silently(tiny_base, tmp_path, what):
+    shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
+    model_folder.check(tmp_path)
+    name, changed = NOT_TAKEN[what]
+    write_json(tmp_path / name, read_json(tmp_path / name) | changed)
+    with pytest.raises(UserError, match=re.escape(name)):
+        model_folder.check(tmp_path)
+
+
+def test_an_adapter_that_changes_the_base_models_weights_is_refused(tiny_base, tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, trust_remote_code=False)
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
+    config = model_folder.check_adapter(tmp_path)
+    for beginning in ("pissa", "pissa_niter_100000000", "olora", "loftq", ["gaussian"]):
+        write_json(tmp_path / "adapter_config.json", config | {"init_lora_weights": beginning})
+        with pytest.raises(UserError, match="changes the base model's weights"):
+            model_folder.check_adapter(tmp_path)
