@@ -237,7 +237,7 @@ def test_a_tokenizer_reads_its_own_files_alone(tiny_base, tmp_path, settings):
     model_files.check(tmp_path)
     path = tmp_path / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
-    with pytest.raises(UserError, match="remove it|only plain names|may name code"):
+    with pytest.raises(UserError, match=r"remove it|only plain names|may name code"):
         model_files.check(tmp_path)
 
 
