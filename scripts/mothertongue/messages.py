@@ -165,7 +165,8 @@ def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> 
     """The table with the schema's columns in its order and types; so many rows of the file are before it.
 
     Raises UserError naming row and column: a column that is missing, of another type, with fields that the schema's has
-    not, or with text that is not UTF-8.
+    not, or with text that is not UTF-8. Types that other programs have for the same values are read, no others: Arrow
+    would make text of numbers, and true of 2.5.
     """
     columns = []
     for field in schema:
@@ -174,17 +175,86 @@ def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> 
         column = table[field.name]
         if unknown := _fields(column.type) - _fields(field.type):
             raise UserError(f"{where}: column '{field.name}': unknown field '{min(unknown)}'")
-        try:
-            column = column.cast(field.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-            raise UserError(f"{where}: column '{field.name}': expected {field.type}, found {found} ({error})") from None
+        column = _cast(column, field, where, before)
         if not field.nullable and column.null_count:
             row = column.is_null().to_pylist().index(True) + 1 + before
             raise UserError(f"{where}: row {row}: column '{field.name}' is empty")
         _check_text(column, f"column '{field.name}'", where, before)
         columns.append(column)
     return pa.table(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, where: str, before: int) -> pa.ChunkedArray:
+    """A column in its field's type. Raises UserError where it is of a type, or has a value, that is not the field's."""
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_floating(column.type) and not pa.types.is_floating(field.type):
+            column = _without_floats(column, field, where, before)
+        if not _fits(column.type, field):
+            raise UserError(f"{where}: column '{field.name}': expected {field.type}, found {column.type}")
+        # What is not UTF-8 is refused by row, later.
+        return column.cast(options=pc.CastOptions(field.type, allow_invalid_utf8=True))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        message = f"{where}: column '{field.name}': expected {field.type}, found {column.type} ({error})"
+        raise UserError(message) from None
+
+
+def _without_floats(column: pa.ChunkedArray, field: pa.Field, where: str, before: int) -> pa.ChunkedArray:
+    """A column of floats, as pandas has whole numbers, ids and truth values among nulls, as what they stand for.
+
+    Raises UserError naming the row of a number that is none of these.
+    """
+    column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column.cast(pa.float64()))
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), field.type)])
+    if pa.types.is_boolean(field.type):
+        wrong, expected = pc.invert(pc.is_in(column, pa.array([None, 0.0, 1.0]))), "true or false"
+    elif pa.types.is_integer(field.type) or _is_id(field):
+        # Above 2**53 floats do not hold every whole number.
+        wrong = pc.or_(pc.not_equal(pc.floor(column), column), pc.greater_equal(pc.abs(column), 2.0**53))
+        expected = "a whole number"
+    else:
+        return column
+    rows = pc.indices_nonzero(wrong)
+    if len(rows):
+        row = rows[0].as_py()
+        found = column[row].as_py()
+        raise UserError(f"{where}: row {before + row + 1}: column '{field.name}': expected {expected}, found {found!r}")
+    return column.cast(pa.bool_() if pa.types.is_boolean(field.type) else pa.int64())
+
+
+def _fits(found: pa.DataType, field: pa.Field) -> bool:
+    """Whether the values of a type are those of a field, in whatever way Arrow stores them."""
+    kinds, wanted = pa.types, field.type
+    if kinds.is_null(found):
+        return True
+    if kinds.is_dictionary(found):
+        return _fits(found.value_type, field)
+    if kinds.is_struct(wanted):
+        return (
+            kinds.is_struct(found)
+            and len(set(found.names)) == found.num_fields
+            and all(_fits(part.type, wanted.field(part.name)) for part in found)
+        )
+    if kinds.is_list(wanted):
+        lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list, kinds.is_list_view)
+        return any(is_kind(found) for is_kind in lists) and _fits(found.value_type, wanted.value_field)
+    if kinds.is_string(wanted):
+        texts = (kinds.is_string, kinds.is_large_string, kinds.is_string_view)
+        texts += (kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view)
+        return (
+            any(is_kind(found) for is_kind in texts)
+            or (kinds.is_integer(found) and _is_id(field))
+            or (kinds.is_timestamp(found) and field.name == "created_date")
+        )
+    if kinds.is_boolean(wanted):
+        return kinds.is_boolean(found)
+    return kinds.is_integer(found) or kinds.is_floating(found)
+
+
+def _is_id(field: pa.Field) -> bool:
+    return field.name.endswith("_id")
 
 
 def _fields(kind: pa.DataType) -> set[str]:

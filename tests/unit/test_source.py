@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -257,6 +258,71 @@ def test_parquet_text_in_lists_that_is_not_utf8_is_refused(tmp_path):
     names = pa.ListArray.from_arrays([0, 1, 2], not_utf8(b"spam", b"\xff"))
     emojis = pa.StructArray.from_arrays([names, pa.array([[1], [1]], pa.list_(pa.int32()))], ["name", "count"])
     assert refusal(parquet(tmp_path / "m.parquet", PAIR, emojis=emojis)) == "row 2: column 'emojis': not UTF-8"
+
+
+REPLIES = [row("1675790964000"), row("2", "1675790964000"), row("3", "1675790964000", deleted=None)]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "read_as"),
+    [
+        ("parent_id", pa.array([float("nan"), 1675790964000.0, 1675790964000.0]), [None, *["1675790964000"] * 2]),
+        ("parent_id", pa.array([None, 1675790964000, 1675790964000]), [None, *["1675790964000"] * 2]),
+        ("deleted", pa.array([1.0, 0.0, float("nan")]), [True, False, None]),
+        ("deleted", pa.array([float("nan")] * 3), [None] * 3),
+        ("rank", pa.array([1.0, float("nan"), None]), [1, None, None]),
+        ("rank", pa.array([float("nan"), 2.0, 1.0]).dictionary_encode(), [None, 2, 1]),
+        ("model_name", pa.array([float("nan")] * 3), [None] * 3),
+        ("model_name", pa.nulls(3), [None] * 3),
+        ("text", pa.array(["a", "b", "é"], pa.large_string()), ["a", "b", "é"]),
+        ("text", pa.array(["a", "b", "é"], pa.string_view()), ["a", "b", "é"]),
+        ("text", pa.array(["a", "b", "é"]).cast(pa.binary()), ["a", "b", "é"]),
+        ("text", pa.array(["a", "b", "é"]).dictionary_encode(), ["a", "b", "é"]),
+        ("created_date", pa.array([0] * 3, pa.timestamp("ms")), ["1970-01-01 00:00:00.000"] * 3),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else None,
+)
+def test_types_that_programs_have_for_the_same_values_are_read(tmp_path, column, values, read_as):
+    path = parquet(tmp_path / "m.parquet", REPLIES, **{column: values})
+    assert source.read_file(path)[column].to_pylist() == read_as
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("parent_id", [None, 0.5, 1.0], "row 2: column 'parent_id': expected a whole number, found 0.5"),
+        ("parent_id", [None, 1.0, 2.0**60], "row 3: column 'parent_id': expected a whole number, found 1.1529215"),
+        ("deleted", [0.0, float("nan"), 2.5], "row 3: column 'deleted': expected true or false, found 2.5"),
+        ("deleted", ["false"] * 3, "column 'deleted': expected bool, found string"),
+        ("deleted", [0, 1, 1], "column 'deleted': expected bool, found int64"),
+        ("rank", [1.5, 1.0, 1.0], "row 1: column 'rank': expected a whole number, found 1.5"),
+        ("rank", [float("inf"), 1.0, 1.0], "row 1: column 'rank': expected a whole number, found inf"),
+        ("rank", ["1"] * 3, "column 'rank': expected int32, found string"),
+        ("rank", [True] * 3, "column 'rank': expected int32, found bool"),
+        ("text", [1, 2, 3], "column 'text': expected string, found int64"),
+        ("text", [1.0, 2.0, 3.0], "column 'text': expected string, found double"),
+        ("text", [True] * 3, "column 'text': expected string, found bool"),
+        ("text", [b"a", b"\xff", b"b"], "row 2: column 'text': not UTF-8"),
+        ("message_id", [1.0, 2.0, float("nan")], "row 3: column 'message_id' is empty"),
+        ("tree_state", pa.array([0] * 3, pa.timestamp("s")), "column 'tree_state': expected string, found timestamp"),
+        ("emojis", [{"name": ["+1"], "count": ["1"]}] * 3, "column 'emojis': expected struct"),
+        ("labels", [{"name": [1], "value": [0.0], "count": [1]}] * 3, "column 'labels': expected struct"),
+        ("detoxify", [{"toxicity": "0.1"}] * 3, "column 'detoxify': expected struct"),
+    ],
+)
+def test_values_of_another_type_are_refused_and_never_made_the_column_s(tmp_path, column, values, expected):
+    values = values if isinstance(values, pa.Array) else pa.array(values)
+    assert refusal(parquet(tmp_path / "m.parquet", REPLIES, **{column: values})).startswith(expected)
+
+
+def test_files_that_pandas_wrote_are_read_as_their_json(tmp_path):
+    table = source.read_file(SAMPLE)
+    frame = pd.read_json(SAMPLE, lines=True, precise_float=True)
+    frame.to_parquet(tmp_path / "m.parquet")
+    assert source.read_file(tmp_path / "m.parquet").equals(table)
+    plain = [name for name in frame if not pa.types.is_nested(OASST.field(name).type)]
+    frame.astype(dict.fromkeys(plain, "category")).to_parquet(tmp_path / "m.parquet")
+    assert source.read_file(tmp_path / "m.parquet").equals(table)
 
 
 def limited(**limits):
