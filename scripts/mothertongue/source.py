@@ -120,7 +120,8 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
     """One table with `split` and `source_lang`, from one table a split.
 
     Where there is no validation split, `validation` (0 to 1) of the trees, chosen by hash, becomes it.
-    Raises UserError where a message or a tree stands in two splits, and where no tree has a root.
+    Raises UserError where a message or a tree stands in two splits, where no tree has a root, and where there are
+    replies but none to a message that is there.
     """
     parts = []
     for split, table in tables.items():
@@ -139,6 +140,7 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
             raise UserError(f"source.dataset: tree {tree} stands in the train and in the validation split")
     check_unique(table["message_id"].to_pylist(), range(1, len(table) + 1), "source.dataset", "row")
     _check_roots(table, list(split_of))
+    _check_parents(table)
     return table
 
 
@@ -237,6 +239,24 @@ def _check_roots(table: pa.Table, trees: list[str]) -> None:
             f"fetch: warning: {len(lost):,} of {len(trees):,} trees have no root (a message whose parent_id is null) "
             f"and so no thread: {', '.join(map(repr, lost[:3]))}{', ...' if len(lost) > 3 else ''}"
         )
+
+
+def _check_parents(table: pa.Table) -> None:
+    """Raise UserError where no reply's parent is in the dataset, and say how many are not."""
+    replies = table.filter(table["parent_id"].is_valid())
+    lost = replies.filter(pc.invert(pc.is_in(replies["parent_id"], table["message_id"])))
+    if not len(lost):
+        return
+    example = f"{lost['message_id'][0].as_py()!r} has {lost['parent_id'][0].as_py()!r}"
+    if len(lost) == len(replies):
+        raise UserError(
+            f"source.dataset: no parent_id of its {len(lost):,} replies is the message_id of a message ({example}); "
+            "they must be written alike"
+        )
+    say(
+        f"fetch: warning: the parent_id of {len(lost):,} of {len(replies):,} replies is no message_id of the dataset, "
+        f"and so these are in no thread: {example}{', ...' if len(lost) > 1 else ''}"
+    )
 
 
 def _read_jsonl(path: Path, limits: Limits) -> tuple[pa.Table, list[int], list[str]]:

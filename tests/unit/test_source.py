@@ -180,6 +180,19 @@ def test_trees_without_a_root_are_told_and_all_of_them_refused(tmp_path, capsys)
     )
 
 
+def test_replies_to_messages_that_are_missing_are_told_and_all_of_them_refused(tmp_path, capsys):
+    roots = [row(f"q{number}") for number in range(3)]
+    lost = [row(f"a{number}", f"Q{number}", f"q{number}") for number in range(3)]
+    assert refusal(write(tmp_path / "m.jsonl", *roots, *lost)) == (
+        "source.dataset: no parent_id of its 3 replies is the message_id of a message ('a0' has 'Q0'); "
+        "they must be written alike"
+    )
+    capsys.readouterr()
+    tables = {"train": source.read_file(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))}
+    source.combine_splits(tables, 0.0)
+    assert "the parent_id of 3 of 4 replies is no message_id of the dataset" in capsys.readouterr().err
+
+
 OFFICIAL = {
     "labels": {"spam": {"value": 0.0, "count": 3}, "quality": {"value": 0.75, "count": 2}},
     "emojis": {"+1": 7, "_skip_reply": 2},
