@@ -134,13 +134,18 @@ def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert
         file = pq.ParquetFile(path)
         fields = [file.schema.column(number) for number in range(len(file.schema))]
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-        limits.check(str(path), file.metadata.num_rows, sum(max(0, group.total_byte_size) for group in groups))
+        names = [name for name in schema.names if name in file.schema_arrow.names]
+        widths = [_width(field) if field.path.partition(".")[0] in names else 0 for field in fields]
+        values = sum(
+            max(0, group.column(number).num_values) * width for group in groups for number, width in enumerate(widths)
+        )
+        size = sum(max(0, group.total_byte_size) for group in groups)
+        limits.check(str(path), file.metadata.num_rows, max(size, values))
         for group in groups:
             if any(group.column(number).total_uncompressed_size > _COLUMN for number in range(group.num_columns)):
                 raise UserError(f"{path}: a row group has over 2 GB in one column; write it with smaller row groups")
         texts = [field.path for field in fields if field.physical_type == "BYTE_ARRAY"]
         file = pq.ParquetFile(path, read_dictionary=texts)
-        names = [name for name in schema.names if name in file.schema_arrow.names]
         parts, row = [conform(convert(file.schema_arrow.empty_table(), str(path), 0), schema, str(path))], 0
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
             limits.count(str(path), len(batch), sum(map(_decoded_size, batch.columns)))
@@ -152,6 +157,9 @@ def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # the reader has errors of many kinds for files that are damaged
+        if isinstance(error, MemoryError) or "alloc of size" in str(error):
+            advice = limits.advice.format(key="megabytes")
+            raise UserError(f"{path}: too large ({error}); {advice}") from None
         raise UserError(f"{path}: not a readable Parquet file ({error})") from None
     return pa.concat_tables(parts)
 
@@ -273,6 +281,13 @@ def _check_text(column: pa.ChunkedArray, name: str, where: str, before: int) -> 
             except pa.ArrowInvalid:
                 raise UserError(f"{where}: row {before + row + 1}: {name}: not UTF-8") from None
         raise
+
+
+def _width(field: pq.ColumnSchema) -> int:
+    """The bytes that a value of a Parquet column takes while it is decoded, a text's beside its characters."""
+    widths = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "BYTE_ARRAY": 4, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": field.length}
+    levels = (field.max_definition_level > 0) + (field.max_repetition_level > 0)
+    return max(1, widths.get(field.physical_type, 8)) + 2 * levels
 
 
 def _decoded_size(array: pa.Array) -> int:

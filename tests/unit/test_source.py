@@ -2,11 +2,13 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -369,6 +371,46 @@ def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_pa
     path = parquet(tmp_path / "m.parquet", [row(f"{i}") for i in range(5_000)], text=long)
     assert path.stat().st_size < 1_000_000
     assert said(limited(rows=5_000, megabytes=3_000)).startswith("more than 3,000 MB decompressed")
+
+
+def with_long_lists(path, values):
+    """A small Parquet file of two rows whose emojis.count are lists of so many zeros in all."""
+    counts = pa.ListArray.from_arrays([0, values // 2, values], pa.array(np.zeros(values, np.int64)))
+    emojis = pa.StructArray.from_arrays([pa.array([["+1"]] * 2), counts], ["name", "count"])
+    return parquet(path, PAIR, emojis=emojis)
+
+
+def test_long_lists_are_refused_before_they_are_decoded(tmp_path):
+    path = with_long_lists(tmp_path / "m.parquet", 10_000_000)
+    assert path.stat().st_size < 20_000
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pool := pa.proxy_memory_pool(usual))
+    try:
+        with pytest.raises(UserError, match="more than 100 MB decompressed"):
+            source.read_file(path, limited(megabytes=100))
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 1_000_000
+
+
+def test_memory_that_the_machine_has_not_is_one_line(tmp_path):
+    path = with_long_lists(tmp_path / "m.parquet", 80_000_000)
+    program = """
+import resource, sys
+from pathlib import Path
+from mothertongue import source
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 1_000_000_000,) * 2)
+try:
+    source.read_file(Path(sys.argv[1]))
+except source.UserError as error:
+    print(error)
+"""
+    environment = os.environ | {"PYTHONPATH": "scripts"}
+    command = [sys.executable, "-c", program, path]
+    said = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
+    assert said.startswith(f"{path}: too large (") and said.count("\n") == 1
+    assert "source.limits.megabytes allows more, where the machine has the memory" in said
 
 
 def test_limits_are_of_all_files_together(tmp_path):
