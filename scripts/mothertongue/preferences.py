@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mothertongue.trees import Budget, Message, by_tree, depths, obstacles, path_to
+from mothertongue.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to
 
 PAIRS = ("best_vs_worst", "best_vs_all")
 
@@ -43,13 +43,13 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
     pairs: list[Pair] = []
     questions: Counter[str] = Counter()
     replies: Counter[str] = Counter()
-    budget = Budget("prompts of pairs")
+    budget = Budget("pairs")
     for members in by_tree(messages).values():
         budget.see(members)
         kept_out = obstacles(members)
         replies.update(kept_out[m.id] for m in members if m.role == "assistant" and kept_out[m.id])
         by_id = {message.id: message for message in members}
-        depth = depths(members)
+        depth, sizes = depths(members), characters(members)
         answers = _answers(members)
         for question in sorted((m for m in members if m.role == "prompter"), key=lambda m: (m.created, m.id)):
             if reason := kept_out[question.id] or (None if answers[question.id] else "no reply"):
@@ -61,7 +61,11 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
             if not rejected:
                 replies.update(outcome for _ in usable)
                 continue
-            budget.hold(question.tree, len(rejected) * (depth[question.id] + 1))
+            budget.hold(
+                question.tree,
+                messages=len(rejected) * (depth[question.id] + 1),
+                characters=sum(sizes[usable[0].id] + len(reply.text or "") for reply in rejected),
+            )
             prompt = path_to(question, by_id)
             pairs.extend(Pair(prompt, usable[0], reply) for reply in rejected)
             worse = {reply.id for reply in rejected}
