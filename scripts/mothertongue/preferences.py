@@ -68,8 +68,8 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
             )
             prompt = path_to(question, by_id)
             pairs.extend(Pair(prompt, usable[0], reply) for reply in rejected)
-            worse = {reply.id for reply in rejected}
-            replies.update("rejected" if m.id in worse else _outcome(m, usable[0]) for m in usable)
+            worse, best = {reply.id for reply in rejected}, _stripped(usable[0])
+            replies.update("rejected" if m.id in worse else _outcome(m, usable[0], best) for m in usable)
     return Preferences(pairs, dict(sorted(questions.items())), dict(sorted(replies.items())))
 
 
@@ -92,22 +92,23 @@ def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
     worse = [reply for reply in ranked if reply.rank > ranked[0].rank]
     if not worse:
         return "equal ranks", []
-    different = [reply for reply in worse if not _same_text(reply, ranked[0])]
+    best = _stripped(ranked[0])
+    different = [reply for reply in worse if _stripped(reply) != best]
     if not different:
         return "same text", []
     return "in a pair", different[-1:] if how == "best_vs_worst" else different
 
 
-def _outcome(reply: Message, chosen: Message) -> str:
-    """What became of a reply that is in no pair as the worse, where its siblings gave pairs."""
+def _outcome(reply: Message, chosen: Message, text: str) -> str:
+    """What became of a reply that is in no pair as the worse, where its siblings gave pairs; `text` is the chosen's."""
     if reply is chosen:
         return "chosen"
     if reply.rank is None:
         return "unranked"
     if reply.rank == chosen.rank:
         return "as good as the chosen"
-    return "same text as the chosen" if _same_text(reply, chosen) else "better than the rejected"
+    return "same text as the chosen" if _stripped(reply) == text else "better than the rejected"
 
 
-def _same_text(one: Message, other: Message) -> bool:
-    return (one.text or "").strip() == (other.text or "").strip()
+def _stripped(message: Message) -> str:
+    return (message.text or "").strip()

@@ -154,6 +154,13 @@ def test_many_replies_to_one_message_take_time_in_line_with_their_number():
     assert find_pairs(replies, "best_vs_all").replies == {"chosen": 1, "rejected": 9_999}
 
 
+def test_a_long_reply_is_not_copied_for_each_worse_one():
+    long = message("ra", rank=0, text=" " + "a" * 2_000_000)
+    replies = [long, *(message(f"r{n}", "r", "assistant", n, text=long.text) for n in range(1, 3))]
+    replies += [message(f"r{n}", "r", "assistant", n) for n in range(3, 20_000)]
+    assert seconds(lambda: find_pairs([message("r"), *replies])) < 2  # 4 and more where it is
+
+
 def test_conversations_that_share_their_beginnings_are_bounded():
     """A file of them would grow as the square of their length."""
     branches = [Message(f"{m.id}?", m.id, "t", "prompter", "?", 1, "", False, True, "") for m in chain(3_000)[::2]]
