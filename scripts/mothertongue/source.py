@@ -284,6 +284,9 @@ def _read_jsonl(path: Path, limits: Limits) -> tuple[pa.Table, list[int], list[s
                 if number == 1 and (line.startswith(_UTF16) or b"\0" in line):
                     raise UserError(f"{path}: not UTF-8, but perhaps UTF-16; save it as UTF-8")
                 if not line.strip():
+                    if number - len(lines) > limits.rows:
+                        advice = limits.advice.format(key="rows")
+                        raise UserError(f"{where}: more than {limits.rows:,} empty lines; {advice}")
                     continue
                 row = _parse(line, where)
                 keys |= dict.fromkeys(row)

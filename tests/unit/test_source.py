@@ -364,6 +364,8 @@ def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_pa
     assert said().startswith("line 3: more than 2 MB decompressed; source.limits.megabytes allows more")
     path.write_bytes(gzip.compress(b'{"text": "' + b"a" * 60_000_000))
     assert said().startswith("line 1: longer than 1 MB; source.limits.line_megabytes allows more")
+    path.write_bytes(gzip.compress(json.dumps(row("a")).encode() + b"\n" * 1_000_000))
+    assert said().startswith("line 102: more than 100 empty lines; source.limits.rows allows more")
     path = parquet(tmp_path / "m.parquet", [row("a")] * 101)
     assert said().startswith("more than 100 messages; source.limits.rows allows more")
     # Texts that are stored once, and stand in every row.
