@@ -27,7 +27,7 @@ from mothertongue.messages import (
     is_validation,
     read_parquet,
 )
-from mothertongue.progress import say
+from mothertongue.progress import first, say
 from mothertongue.source_files import SUFFIXES
 
 Rows = list[dict[str, Any]]
@@ -75,7 +75,7 @@ def download(
                 raise _elsewhere(dataset, elsewhere[0])
             files[str(split)] = [url.removeprefix(here) for url in urls]
         if "train" not in files:
-            raise UserError(f"{dataset}: no train split (it has {', '.join(files)})")
+            raise UserError(f"{dataset}: no train split (it has {first(list(files))})")
         names = [name for split in SPLITS for name in files.get(split, [])]
         hub.download(dataset, info, folder, "dataset", names)
     try:
@@ -110,7 +110,7 @@ def read_file(path: Path, limits: Limits | None = None) -> pa.Table:
     if not len(table):
         raise UserError(f"{path}: no messages in it")
     if unknown := [name for name in names if name not in OASST.names]:
-        say(f"fetch: {path}: left out, no columns of OASST: {', '.join(map(repr, unknown))}")
+        say(f"fetch: {path}: left out, no columns of OASST: {first(list(map(repr, unknown)))}")
     table = _with_roots(table, str(path))
     check(table, lines, str(path), "row" if path.suffix == ".parquet" else "line")
     return table
@@ -221,7 +221,7 @@ def _with_roots(table: pa.Table, where: str) -> pa.Table:
     # A message may have such a name.
     if not names or pc.any(pc.is_in(table["message_id"], pa.array(names, pa.string()))).as_py():
         return table
-    written = ", ".join(map(repr, sorted(names)))
+    written = first(list(map(repr, sorted(names))))
     say(f"fetch: {where}: parent_id of {pc.sum(none).as_py():,} messages is read as null, was {written}")
     parents = pc.if_else(none, pa.scalar(None, pa.string()), parents)
     return table.set_column(table.column_names.index("parent_id"), OASST.field("parent_id"), parents)
@@ -237,7 +237,7 @@ def _check_roots(table: pa.Table, trees: list[str]) -> None:
     if lost := [tree for tree in trees if tree not in roots]:
         say(
             f"fetch: warning: {len(lost):,} of {len(trees):,} trees have no root (a message whose parent_id is null) "
-            f"and so no thread: {', '.join(map(repr, lost[:3]))}{', ...' if len(lost) > 3 else ''}"
+            f"and so no thread: {first(list(map(repr, lost)), 3)}"
         )
 
 
@@ -247,7 +247,8 @@ def _check_parents(table: pa.Table) -> None:
     lost = replies.filter(pc.invert(pc.is_in(replies["parent_id"], table["message_id"])))
     if not len(lost):
         return
-    example = f"{lost['message_id'][0].as_py()!r} has {lost['parent_id'][0].as_py()!r}"
+    message, parent = (first([repr(lost[name][0].as_py())]) for name in ("message_id", "parent_id"))
+    example = f"{message} has {parent}"
     if len(lost) == len(replies):
         raise UserError(
             f"source.dataset: no parent_id of its {len(lost):,} replies is the message_id of a message ({example}); "

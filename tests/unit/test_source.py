@@ -254,6 +254,14 @@ def test_columns_that_are_left_out_are_named(tmp_path, capsys):
     assert "left out, no columns of OASST: 'notes'" in capsys.readouterr().err
 
 
+def test_long_lists_of_columns_are_a_short_line(tmp_path, capsys):
+    notes = {f"note {number}": number for number in range(50_000)} | {"n" * 1_000_000: 0}
+    source.read_file(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
+    said = capsys.readouterr().err
+    assert len(said) < 500
+    assert said.endswith("'note 7', 'note 8' and 49,992 more\n")
+
+
 def not_utf8(*texts):
     """Bytes that a file says are text."""
     array = pa.array(texts, pa.binary())
