@@ -62,7 +62,7 @@ TRANSLATED = pa.schema(
     ]
 )
 # A language, and whatever specifies it: script, region, variants.
-_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 # Rows that are decoded at once, and those of a row group: small beside what a column of a row group can hold.
 _ROWS_AT_ONCE, _ROWS_A_GROUP = 5_000, 20_000
 # What Arrow can hold of the texts of one column of a row group, in bytes.
@@ -213,7 +213,8 @@ def _without_floats(column: pa.ChunkedArray, field: pa.Field, where: str, before
 
     Raises UserError naming the row of a number that is none of these.
     """
-    column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column.cast(pa.float64()))
+    column = column.cast(pa.float64())
+    column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
     if column.null_count == len(column):
         return pa.chunked_array([pa.nulls(len(column), field.type)])
     if pa.types.is_boolean(field.type):

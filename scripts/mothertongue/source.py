@@ -335,6 +335,12 @@ def _column(field: pa.Field, rows: Rows, lines: Sequence[int], where: object, un
             raise UserError(f"{where}: {unit} {line}: column '{field.name}' is missing or null")
         try:
             _array([_value(field, value)], field.type)
+        except UnicodeEncodeError as error:
+            half = error.object[error.start : error.start + 1]
+            raise UserError(
+                f"{where}: {unit} {line}: column '{field.name}': half of a surrogate pair ({ascii(half)[1:-1]}), which "
+                "is no character"
+            ) from None
         except _MISFITS:
             raise UserError(
                 f"{where}: {unit} {line}: column '{field.name}': expected {_plain(field.type)}, "

@@ -64,6 +64,14 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
         ([row("a", rank=1.5)], "line 1: column 'rank': expected a whole number, found 1.5"),
         ([row("a", deleted="no")], "line 1: column 'deleted': expected true or false, found \"no\""),
         ([row("a", text=["x"])], "line 1: column 'text': expected text, found [\"x\"]"),
+        (
+            [row("a"), row("b", "a", text="so \ud83d")],
+            r"line 2: column 'text': half of a surrogate pair (\ud83d), which is no character",
+        ),
+        (
+            [row("a", emojis={"name": ["\udc00"], "count": [1]})],
+            r"line 1: column 'emojis': half of a surrogate pair (\udc00), which is no character",
+        ),
         ([row("a", labels=[1])], "line 1: column 'labels': expected an object with name, value, count, found [1]"),
         ([row("a"), row("b", "a", tree="other")], "line 2: message_tree_id of b is not that of its parent a"),
     ],
@@ -142,11 +150,11 @@ def test_a_tree_in_two_splits_is_refused(tmp_path):
 
 
 def test_another_script_is_another_source_language(tmp_path):
-    tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw"]
+    tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw", "pt_BR", "zh_TW", "eng_Latn"]
     path = write(tmp_path / "m.jsonl", *(row(f"{number}", lang=tag) for number, tag in enumerate(tags)))
     messages = source.combine_splits({"train": source.read_file(path)}, 0.0)
     assert messages["lang"].to_pylist() == tags
-    assert messages["source_lang"].to_pylist() == ["pt", "zh-Hant", "zh", "sr-Latn", "he"]
+    assert messages["source_lang"].to_pylist() == ["pt", "zh-Hant", "zh", "sr-Latn", "he", "pt", "zh-Hant", "en"]
 
 
 def parquet(path, rows, **columns):
