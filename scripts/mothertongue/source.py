@@ -350,9 +350,9 @@ def _column(field: pa.Field, rows: Rows, lines: Sequence[int], where: object, un
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """An Arrow array of Python values, without Arrow's silent rounding of 1.5 to 1."""
-    if pa.types.is_integer(kind) and any(isinstance(value, float) and value % 1 for value in values):
-        raise TypeError("a fraction where a whole number is expected")
+    """An Arrow array of Python values, where Arrow would round 1.5 to 1 and take true for 1.0."""
+    if not _are_numbers(values, kind):
+        raise TypeError("a fraction where a whole number is expected, or a truth value where a number is")
     if pa.types.is_struct(kind) and not all(value is None or _is_known(value, kind) for value in values):
         raise TypeError("keys that the column has not, which Arrow would leave out")
     return pa.array(values, type=kind)
@@ -390,12 +390,25 @@ def _value(field: pa.Field, value: Any) -> Any:
     return {"name": list(value)} | {part: [detail[part] for detail in details] for part in parts}
 
 
+def _are_numbers(values: list[Any], kind: pa.DataType) -> bool:
+    """Whether none of the values is a fraction in a column of whole numbers, or true or false in one of others."""
+    if pa.types.is_integer(kind):
+        return not any(isinstance(value, float) and value % 1 for value in values)
+    return not pa.types.is_floating(kind) or not any(isinstance(value, bool) for value in values)
+
+
 def _is_known(value: Any, kind: pa.DataType) -> bool:
-    """Whether a value has no other keys than a column's, and lists of one length."""
-    if not isinstance(value, dict):
+    """Whether a value has no other keys than a column's, lists of one length, and numbers of the column's kinds."""
+    if not isinstance(value, dict) or not value.keys() <= set(kind.names):
         return False
-    sizes = {len(part) for part in value.values() if isinstance(part, list)}
-    return value.keys() <= set(kind.names) and len(sizes) <= 1
+    sizes = set()
+    for name, part in value.items():
+        wanted = kind.field(name).type
+        if isinstance(part, list):
+            sizes.add(len(part))
+        if not _are_numbers(part if isinstance(part, list) else [part], getattr(wanted, "value_type", wanted)):
+            return False
+    return len(sizes) <= 1
 
 
 def _plain(kind: pa.DataType) -> str:

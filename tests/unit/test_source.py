@@ -72,6 +72,11 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
             [row("a", emojis={"name": ["\udc00"], "count": [1]})],
             r"line 1: column 'emojis': half of a surrogate pair (\udc00), which is no character",
         ),
+        (
+            [row("a", detoxify={"toxicity": True})],
+            "line 1: column 'detoxify': expected an object with "
+            'toxicity, severe_toxicity, obscene, identity_attack, insult, threat, sexual_explicit, found {"toxicity": true}',
+        ),
         ([row("a", labels=[1])], "line 1: column 'labels': expected an object with name, value, count, found [1]"),
         ([row("a"), row("b", "a", tree="other")], "line 2: message_tree_id of b is not that of its parent a"),
     ],
@@ -237,6 +242,9 @@ def test_labels_of_the_official_export_are_converted(tmp_path):
         ("labels", {"spam": {"value": "x", "count": 3}}),
         ("labels", {"name": ["spam"], "value": [0.0, 1.0], "count": [1, 2]}),
         ("labels", {"name": ["spam"], "other": [1]}),
+        ("labels", {"name": ["spam"], "value": [0.5], "count": [1.5]}),
+        ("labels", {"name": ["spam"], "value": [True], "count": [1]}),
+        ("emojis", {"+1": 1.5}),
         ("emojis", {"+1": "many"}),
         ("emojis", {"+1": [1]}),
         ("detoxify", {"toxicity": 0.1, "identity_hate": 0.2}),
