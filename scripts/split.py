@@ -12,7 +12,7 @@ from mothertongue import dataset, trees
 from mothertongue.errors import UserError, run
 from mothertongue.files import whole_file, write_json
 from mothertongue.messages import MESSAGES, divide, read, write
-from mothertongue.progress import say
+from mothertongue.progress import first, say
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -57,11 +57,10 @@ def main() -> None:
     languages = Counter(messages["source_lang"].to_pylist())
     in_languages = dataset.of_languages(messages, shards)
     if not len(in_languages):
-        found = ", ".join(f"{language} ({count})" for language, count in languages.most_common(10))
+        found = first([f"{language} ({count})" for language, count in languages.most_common()])
         raise UserError(f"{arguments.messages}: no message in any of source.languages; it has {found}")
-    if left_out := {language: count for language, count in languages.items() if language not in shards}:
-        names = ", ".join(f"{language} ({count})" for language, count in left_out.items())
-        say(f"split: warning: left out, not in source.languages: {names}")
+    if left_out := [f"{language} ({count})" for language, count in languages.most_common() if language not in shards]:
+        say(f"split: warning: left out, not in source.languages: {first(left_out)}")
     kept = trees.of_threads(in_languages, arguments.only_threads) if arguments.only_threads else in_languages
     if not len(kept):
         raise UserError(f"{arguments.messages}: no tree has a thread; source.scope 'all' keeps every message")

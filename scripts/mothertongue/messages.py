@@ -62,7 +62,7 @@ TRANSLATED = pa.schema(
     ]
 )
 # A language, and whatever specifies it: script, region, variants.
-_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 # Rows that are decoded at once, and those of a row group: small beside what a column of a row group can hold.
 _ROWS_AT_ONCE, _ROWS_A_GROUP = 5_000, 20_000
 # What Arrow can hold of the texts of one column of a row group, in bytes.
@@ -134,13 +134,18 @@ def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert
         file = pq.ParquetFile(path)
         fields = [file.schema.column(number) for number in range(len(file.schema))]
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-        limits.check(str(path), file.metadata.num_rows, sum(max(0, group.total_byte_size) for group in groups))
+        names = [name for name in schema.names if name in file.schema_arrow.names]
+        widths = [_width(field) if field.path.partition(".")[0] in names else 0 for field in fields]
+        values = sum(
+            max(0, group.column(number).num_values) * width for group in groups for number, width in enumerate(widths)
+        )
+        size = sum(max(0, group.total_byte_size) for group in groups)
+        limits.check(str(path), file.metadata.num_rows, max(size, values))
         for group in groups:
             if any(group.column(number).total_uncompressed_size > _COLUMN for number in range(group.num_columns)):
                 raise UserError(f"{path}: a row group has over 2 GB in one column; write it with smaller row groups")
         texts = [field.path for field in fields if field.physical_type == "BYTE_ARRAY"]
         file = pq.ParquetFile(path, read_dictionary=texts)
-        names = [name for name in schema.names if name in file.schema_arrow.names]
         parts, row = [conform(convert(file.schema_arrow.empty_table(), str(path), 0), schema, str(path))], 0
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
             limits.count(str(path), len(batch), sum(map(_decoded_size, batch.columns)))
@@ -152,6 +157,9 @@ def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # the reader has errors of many kinds for files that are damaged
+        if isinstance(error, MemoryError) or "alloc of size" in str(error):
+            advice = limits.advice.format(key="megabytes")
+            raise UserError(f"{path}: too large ({error}); {advice}") from None
         raise UserError(f"{path}: not a readable Parquet file ({error})") from None
     return pa.concat_tables(parts)
 
@@ -165,7 +173,8 @@ def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> 
     """The table with the schema's columns in its order and types; so many rows of the file are before it.
 
     Raises UserError naming row and column: a column that is missing, of another type, with fields that the schema's has
-    not, or with text that is not UTF-8.
+    not, or with text that is not UTF-8. Types that other programs have for the same values are read, no others: Arrow
+    would make text of numbers, and true of 2.5.
     """
     columns = []
     for field in schema:
@@ -174,17 +183,87 @@ def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> 
         column = table[field.name]
         if unknown := _fields(column.type) - _fields(field.type):
             raise UserError(f"{where}: column '{field.name}': unknown field '{min(unknown)}'")
-        try:
-            column = column.cast(field.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            found = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-            raise UserError(f"{where}: column '{field.name}': expected {field.type}, found {found} ({error})") from None
+        column = _cast(column, field, where, before)
         if not field.nullable and column.null_count:
             row = column.is_null().to_pylist().index(True) + 1 + before
             raise UserError(f"{where}: row {row}: column '{field.name}' is empty")
         _check_text(column, f"column '{field.name}'", where, before)
         columns.append(column)
     return pa.table(columns, schema=schema)
+
+
+def _cast(column: pa.ChunkedArray, field: pa.Field, where: str, before: int) -> pa.ChunkedArray:
+    """A column in its field's type. Raises UserError where it is of a type, or has a value, that is not the field's."""
+    try:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_floating(column.type) and not pa.types.is_floating(field.type):
+            column = _without_floats(column, field, where, before)
+        if not _fits(column.type, field):
+            raise UserError(f"{where}: column '{field.name}': expected {field.type}, found {column.type}")
+        # What is not UTF-8 is refused by row, later.
+        return column.cast(options=pc.CastOptions(field.type, allow_invalid_utf8=True))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        message = f"{where}: column '{field.name}': expected {field.type}, found {column.type} ({error})"
+        raise UserError(message) from None
+
+
+def _without_floats(column: pa.ChunkedArray, field: pa.Field, where: str, before: int) -> pa.ChunkedArray:
+    """A column of floats, as pandas has whole numbers, ids and truth values among nulls, as what they stand for.
+
+    Raises UserError naming the row of a number that is none of these.
+    """
+    column = column.cast(pa.float64())
+    column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), field.type)])
+    if pa.types.is_boolean(field.type):
+        wrong, expected = pc.invert(pc.is_in(column, pa.array([None, 0.0, 1.0]))), "true or false"
+    elif pa.types.is_integer(field.type) or _is_id(field):
+        # Above 2**53 floats do not hold every whole number.
+        wrong = pc.or_(pc.not_equal(pc.floor(column), column), pc.greater_equal(pc.abs(column), 2.0**53))
+        expected = "a whole number"
+    else:
+        return column
+    rows = pc.indices_nonzero(wrong)
+    if len(rows):
+        row = rows[0].as_py()
+        found = column[row].as_py()
+        raise UserError(f"{where}: row {before + row + 1}: column '{field.name}': expected {expected}, found {found!r}")
+    return column.cast(pa.bool_() if pa.types.is_boolean(field.type) else pa.int64())
+
+
+def _fits(found: pa.DataType, field: pa.Field) -> bool:
+    """Whether the values of a type are those of a field, in whatever way Arrow stores them."""
+    kinds, wanted = pa.types, field.type
+    if kinds.is_null(found):
+        return True
+    if kinds.is_dictionary(found):
+        return _fits(found.value_type, field)
+    if kinds.is_struct(wanted):
+        return (
+            kinds.is_struct(found)
+            and len(set(found.names)) == found.num_fields
+            and all(_fits(part.type, wanted.field(part.name)) for part in found)
+        )
+    if kinds.is_list(wanted):
+        lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list, kinds.is_list_view)
+        return any(is_kind(found) for is_kind in lists) and _fits(found.value_type, wanted.value_field)
+    if kinds.is_string(wanted):
+        texts = (kinds.is_string, kinds.is_large_string, kinds.is_string_view)
+        texts += (kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view)
+        return (
+            any(is_kind(found) for is_kind in texts)
+            or (kinds.is_integer(found) and _is_id(field))
+            or (kinds.is_timestamp(found) and field.name == "created_date")
+        )
+    if kinds.is_boolean(wanted):
+        return kinds.is_boolean(found)
+    return kinds.is_integer(found) or kinds.is_floating(found)
+
+
+def _is_id(field: pa.Field) -> bool:
+    return field.name.endswith("_id")
 
 
 def _fields(kind: pa.DataType) -> set[str]:
@@ -203,6 +282,13 @@ def _check_text(column: pa.ChunkedArray, name: str, where: str, before: int) -> 
             except pa.ArrowInvalid:
                 raise UserError(f"{where}: row {before + row + 1}: {name}: not UTF-8") from None
         raise
+
+
+def _width(field: pq.ColumnSchema) -> int:
+    """The bytes that a value of a Parquet column takes while it is decoded, a text's beside its characters."""
+    widths = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "BYTE_ARRAY": 4, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": field.length}
+    levels = (field.max_definition_level > 0) + (field.max_repetition_level > 0)
+    return max(1, widths.get(field.physical_type, 8)) + 2 * levels
 
 
 def _decoded_size(array: pa.Array) -> int:

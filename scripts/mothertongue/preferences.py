@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mothertongue.trees import Budget, Message, by_tree, depths, obstacles, path_to
+from mothertongue.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to
 
 PAIRS = ("best_vs_worst", "best_vs_all")
 
@@ -43,13 +43,13 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
     pairs: list[Pair] = []
     questions: Counter[str] = Counter()
     replies: Counter[str] = Counter()
-    budget = Budget("prompts of pairs")
+    budget = Budget("pairs")
     for members in by_tree(messages).values():
         budget.see(members)
         kept_out = obstacles(members)
         replies.update(kept_out[m.id] for m in members if m.role == "assistant" and kept_out[m.id])
         by_id = {message.id: message for message in members}
-        depth = depths(members)
+        depth, sizes = depths(members), characters(members)
         answers = _answers(members)
         for question in sorted((m for m in members if m.role == "prompter"), key=lambda m: (m.created, m.id)):
             if reason := kept_out[question.id] or (None if answers[question.id] else "no reply"):
@@ -61,11 +61,15 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
             if not rejected:
                 replies.update(outcome for _ in usable)
                 continue
-            budget.hold(question.tree, len(rejected) * (depth[question.id] + 1))
+            budget.hold(
+                question.tree,
+                messages=len(rejected) * (depth[question.id] + 1),
+                characters=sum(sizes[usable[0].id] + len(reply.text or "") for reply in rejected),
+            )
             prompt = path_to(question, by_id)
             pairs.extend(Pair(prompt, usable[0], reply) for reply in rejected)
-            worse = {reply.id for reply in rejected}
-            replies.update("rejected" if m.id in worse else _outcome(m, usable[0]) for m in usable)
+            worse, best = {reply.id for reply in rejected}, _stripped(usable[0])
+            replies.update("rejected" if m.id in worse else _outcome(m, usable[0], best) for m in usable)
     return Preferences(pairs, dict(sorted(questions.items())), dict(sorted(replies.items())))
 
 
@@ -88,22 +92,23 @@ def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
     worse = [reply for reply in ranked if reply.rank > ranked[0].rank]
     if not worse:
         return "equal ranks", []
-    different = [reply for reply in worse if not _same_text(reply, ranked[0])]
+    best = _stripped(ranked[0])
+    different = [reply for reply in worse if _stripped(reply) != best]
     if not different:
         return "same text", []
     return "in a pair", different[-1:] if how == "best_vs_worst" else different
 
 
-def _outcome(reply: Message, chosen: Message) -> str:
-    """What became of a reply that is in no pair as the worse, where its siblings gave pairs."""
+def _outcome(reply: Message, chosen: Message, text: str) -> str:
+    """What became of a reply that is in no pair as the worse, where its siblings gave pairs; `text` is the chosen's."""
     if reply is chosen:
         return "chosen"
     if reply.rank is None:
         return "unranked"
     if reply.rank == chosen.rank:
         return "as good as the chosen"
-    return "same text as the chosen" if _same_text(reply, chosen) else "better than the rejected"
+    return "same text as the chosen" if _stripped(reply) == text else "better than the rejected"
 
 
-def _same_text(one: Message, other: Message) -> bool:
-    return (one.text or "").strip() == (other.text or "").strip()
+def _stripped(message: Message) -> str:
+    return (message.text or "").strip()

@@ -3,10 +3,13 @@
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from mothertongue.plain_text import one_line
 
+# Characters of a name in a list of them.
+_NAME = 60
 # The line after so many is said when the work has taken about three times as long, and so on.
 _LINES = 50
 
@@ -43,6 +46,12 @@ def say(line: str) -> None:
     # The tee of a rule may be gone, ended by the signal that asked this program to save its work and stop.
     with suppress(BrokenPipeError):
         print(one_line(line), file=sys.stderr, flush=True)
+
+
+def first(names: Sequence[str], limit: int = 10) -> str:
+    """The first names for a line, each cut where it is long, and how many more there are."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(name if len(name) <= _NAME else f"{name[:_NAME]}..." for name in names[:limit]) + more
 
 
 def duration(seconds: float) -> str:

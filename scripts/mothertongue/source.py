@@ -27,7 +27,7 @@ from mothertongue.messages import (
     is_validation,
     read_parquet,
 )
-from mothertongue.progress import say
+from mothertongue.progress import first, say
 from mothertongue.source_files import SUFFIXES
 
 Rows = list[dict[str, Any]]
@@ -75,7 +75,7 @@ def download(
                 raise _elsewhere(dataset, elsewhere[0])
             files[str(split)] = [url.removeprefix(here) for url in urls]
         if "train" not in files:
-            raise UserError(f"{dataset}: no train split (it has {', '.join(files)})")
+            raise UserError(f"{dataset}: no train split (it has {first(list(files))})")
         names = [name for split in SPLITS for name in files.get(split, [])]
         hub.download(dataset, info, folder, "dataset", names)
     try:
@@ -110,7 +110,7 @@ def read_file(path: Path, limits: Limits | None = None) -> pa.Table:
     if not len(table):
         raise UserError(f"{path}: no messages in it")
     if unknown := [name for name in names if name not in OASST.names]:
-        say(f"fetch: {path}: left out, no columns of OASST: {', '.join(map(repr, unknown))}")
+        say(f"fetch: {path}: left out, no columns of OASST: {first(list(map(repr, unknown)))}")
     table = _with_roots(table, str(path))
     check(table, lines, str(path), "row" if path.suffix == ".parquet" else "line")
     return table
@@ -120,7 +120,8 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
     """One table with `split` and `source_lang`, from one table a split.
 
     Where there is no validation split, `validation` (0 to 1) of the trees, chosen by hash, becomes it.
-    Raises UserError where a message or a tree stands in two splits, and where no tree has a root.
+    Raises UserError where a message or a tree stands in two splits, where no tree has a root, and where there are
+    replies but none to a message that is there.
     """
     parts = []
     for split, table in tables.items():
@@ -139,6 +140,7 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
             raise UserError(f"source.dataset: tree {tree} stands in the train and in the validation split")
     check_unique(table["message_id"].to_pylist(), range(1, len(table) + 1), "source.dataset", "row")
     _check_roots(table, list(split_of))
+    _check_parents(table)
     return table
 
 
@@ -219,7 +221,7 @@ def _with_roots(table: pa.Table, where: str) -> pa.Table:
     # A message may have such a name.
     if not names or pc.any(pc.is_in(table["message_id"], pa.array(names, pa.string()))).as_py():
         return table
-    written = ", ".join(map(repr, sorted(names)))
+    written = first(list(map(repr, sorted(names))))
     say(f"fetch: {where}: parent_id of {pc.sum(none).as_py():,} messages is read as null, was {written}")
     parents = pc.if_else(none, pa.scalar(None, pa.string()), parents)
     return table.set_column(table.column_names.index("parent_id"), OASST.field("parent_id"), parents)
@@ -235,8 +237,27 @@ def _check_roots(table: pa.Table, trees: list[str]) -> None:
     if lost := [tree for tree in trees if tree not in roots]:
         say(
             f"fetch: warning: {len(lost):,} of {len(trees):,} trees have no root (a message whose parent_id is null) "
-            f"and so no thread: {', '.join(map(repr, lost[:3]))}{', ...' if len(lost) > 3 else ''}"
+            f"and so no thread: {first(list(map(repr, lost)), 3)}"
         )
+
+
+def _check_parents(table: pa.Table) -> None:
+    """Raise UserError where no reply's parent is in the dataset, and say how many are not."""
+    replies = table.filter(table["parent_id"].is_valid())
+    lost = replies.filter(pc.invert(pc.is_in(replies["parent_id"], table["message_id"])))
+    if not len(lost):
+        return
+    message, parent = (first([repr(lost[name][0].as_py())]) for name in ("message_id", "parent_id"))
+    example = f"{message} has {parent}"
+    if len(lost) == len(replies):
+        raise UserError(
+            f"source.dataset: no parent_id of its {len(lost):,} replies is the message_id of a message ({example}); "
+            "they must be written alike"
+        )
+    say(
+        f"fetch: warning: the parent_id of {len(lost):,} of {len(replies):,} replies is no message_id of the dataset, "
+        f"and so these are in no thread: {example}{', ...' if len(lost) > 1 else ''}"
+    )
 
 
 def _read_jsonl(path: Path, limits: Limits) -> tuple[pa.Table, list[int], list[str]]:
@@ -264,6 +285,9 @@ def _read_jsonl(path: Path, limits: Limits) -> tuple[pa.Table, list[int], list[s
                 if number == 1 and (line.startswith(_UTF16) or b"\0" in line):
                     raise UserError(f"{path}: not UTF-8, but perhaps UTF-16; save it as UTF-8")
                 if not line.strip():
+                    if number - len(lines) > limits.rows:
+                        advice = limits.advice.format(key="rows")
+                        raise UserError(f"{where}: more than {limits.rows:,} empty lines; {advice}")
                     continue
                 row = _parse(line, where)
                 keys |= dict.fromkeys(row)
@@ -311,6 +335,12 @@ def _column(field: pa.Field, rows: Rows, lines: Sequence[int], where: object, un
             raise UserError(f"{where}: {unit} {line}: column '{field.name}' is missing or null")
         try:
             _array([_value(field, value)], field.type)
+        except UnicodeEncodeError as error:
+            half = error.object[error.start : error.start + 1]
+            raise UserError(
+                f"{where}: {unit} {line}: column '{field.name}': half of a surrogate pair ({ascii(half)[1:-1]}), which "
+                "is no character"
+            ) from None
         except _MISFITS:
             raise UserError(
                 f"{where}: {unit} {line}: column '{field.name}': expected {_plain(field.type)}, "
@@ -320,9 +350,9 @@ def _column(field: pa.Field, rows: Rows, lines: Sequence[int], where: object, un
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """An Arrow array of Python values, without Arrow's silent rounding of 1.5 to 1."""
-    if pa.types.is_integer(kind) and any(isinstance(value, float) and value % 1 for value in values):
-        raise TypeError("a fraction where a whole number is expected")
+    """An Arrow array of Python values, where Arrow would round 1.5 to 1 and take true for 1.0."""
+    if not _are_numbers(values, kind):
+        raise TypeError("a fraction where a whole number is expected, or a truth value where a number is")
     if pa.types.is_struct(kind) and not all(value is None or _is_known(value, kind) for value in values):
         raise TypeError("keys that the column has not, which Arrow would leave out")
     return pa.array(values, type=kind)
@@ -360,12 +390,25 @@ def _value(field: pa.Field, value: Any) -> Any:
     return {"name": list(value)} | {part: [detail[part] for detail in details] for part in parts}
 
 
+def _are_numbers(values: list[Any], kind: pa.DataType) -> bool:
+    """Whether none of the values is a fraction in a column of whole numbers, or true or false in one of others."""
+    if pa.types.is_integer(kind):
+        return not any(isinstance(value, float) and value % 1 for value in values)
+    return not pa.types.is_floating(kind) or not any(isinstance(value, bool) for value in values)
+
+
 def _is_known(value: Any, kind: pa.DataType) -> bool:
-    """Whether a value has no other keys than a column's, and lists of one length."""
-    if not isinstance(value, dict):
+    """Whether a value has no other keys than a column's, lists of one length, and numbers of the column's kinds."""
+    if not isinstance(value, dict) or not value.keys() <= set(kind.names):
         return False
-    sizes = {len(part) for part in value.values() if isinstance(part, list)}
-    return value.keys() <= set(kind.names) and len(sizes) <= 1
+    sizes = set()
+    for name, part in value.items():
+        wanted = kind.field(name).type
+        if isinstance(part, list):
+            sizes.add(len(part))
+        if not _are_numbers(part if isinstance(part, list) else [part], getattr(wanted, "value_type", wanted)):
+            return False
+    return len(sizes) <= 1
 
 
 def _plain(kind: pa.DataType) -> str:

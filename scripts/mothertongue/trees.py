@@ -16,8 +16,8 @@ _BLANK = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     r"\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]*"
 )
-# How many times as many messages as there are conversations may hold that share their beginnings. Those of OASST1 hold
-# fewer than twice as many; a file of them grows as the square of their length.
+# How many times as many messages, and characters, as there are conversations may hold that share their beginnings.
+# Those of OASST1 hold fewer than twice as many; a file of them grows as the square of their length, or of their number.
 _SHARED = 200
 
 
@@ -155,28 +155,42 @@ def depths(members: list[Message]) -> dict[str, int]:
     return found
 
 
-class Budget:
-    """How many messages conversations may hold that share their beginnings, by how many messages there are.
+def characters(members: list[Message]) -> dict[str, int]:
+    """The characters of the conversation from the root down to each message of a tree, by id."""
+    found: dict[str | None, int] = {}
+    for message in _top_down(members):
+        found[message.id] = found.get(message.parent, 0) + len(message.text or "")
+    return found
 
-    A tree of n messages can have conversations of n * n / 8 in all.
+
+class Budget:
+    """How much conversations may hold that share their beginnings, by how many messages and characters there are.
+
+    A tree of n messages can have conversations of n * n / 8 in all, and n / 2 that begin with one long message.
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._messages = self._held = 0
+        self._seen = {"messages": 0, "characters": 0}
+        self._held = dict(self._seen)
 
     def see(self, members: list[Message]) -> None:
-        """Count the messages of a tree."""
-        self._messages += len(members)
+        """Count the messages of a tree, and their characters."""
+        self._seen["messages"] += len(members)
+        self._seen["characters"] += sum(len(message.text or "") for message in members)
 
-    def hold(self, tree: str, messages: int) -> None:
-        """Count what conversations of a tree hold. Raises UserError where that is too much altogether."""
-        self._held += messages
-        if self._held > _SHARED * self._messages:
-            raise UserError(
-                f"tree {tree}: the {self._what} up to here hold {self._held:,} messages, more than {_SHARED} times the "
-                f"{self._messages:,} that there are; leave out its longest conversations"
-            )
+    def hold(self, tree: str, **held: int) -> None:
+        """Count the `messages` and `characters` that conversations of a tree hold.
+
+        Raises UserError where that is too much altogether.
+        """
+        for unit, count in held.items():
+            self._held[unit] += count
+            if self._held[unit] > _SHARED * self._seen[unit]:
+                raise UserError(
+                    f"tree {tree}: the {self._what} up to here hold {self._held[unit]:,} {unit}, more than {_SHARED} "
+                    f"times the {self._seen[unit]:,} that there are; leave out its longest conversations"
+                )
 
 
 def obstacles(members: list[Message]) -> dict[str, str | None]:
@@ -227,7 +241,12 @@ def _select_tree(members: list[Message], how: str, budget: Budget) -> tuple[list
     ends = [(last, length) for last, length in _ends(root, children, how) if length > 1]
     if not ends:
         return [], "no usable reply" if children[root.id] else "no reply"
-    budget.hold(root.tree, sum(length for _, length in ends))
+    sizes = characters(members)
+    budget.hold(
+        root.tree,
+        messages=sum(length for _, length in ends),
+        characters=sum(sizes[last.id] for last, _ in ends),
+    )
     by_id = {message.id: message for message in members}
     return [path_to(last, by_id) for last, _ in ends], None
 

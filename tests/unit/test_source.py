@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -61,6 +64,19 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
         ([row("a", rank=1.5)], "line 1: column 'rank': expected a whole number, found 1.5"),
         ([row("a", deleted="no")], "line 1: column 'deleted': expected true or false, found \"no\""),
         ([row("a", text=["x"])], "line 1: column 'text': expected text, found [\"x\"]"),
+        (
+            [row("a"), row("b", "a", text="so \ud83d")],
+            r"line 2: column 'text': half of a surrogate pair (\ud83d), which is no character",
+        ),
+        (
+            [row("a", emojis={"name": ["\udc00"], "count": [1]})],
+            r"line 1: column 'emojis': half of a surrogate pair (\udc00), which is no character",
+        ),
+        (
+            [row("a", detoxify={"toxicity": True})],
+            "line 1: column 'detoxify': expected an object with "
+            'toxicity, severe_toxicity, obscene, identity_attack, insult, threat, sexual_explicit, found {"toxicity": true}',
+        ),
         ([row("a", labels=[1])], "line 1: column 'labels': expected an object with name, value, count, found [1]"),
         ([row("a"), row("b", "a", tree="other")], "line 2: message_tree_id of b is not that of its parent a"),
     ],
@@ -139,11 +155,11 @@ def test_a_tree_in_two_splits_is_refused(tmp_path):
 
 
 def test_another_script_is_another_source_language(tmp_path):
-    tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw"]
+    tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw", "pt_BR", "zh_TW", "eng_Latn"]
     path = write(tmp_path / "m.jsonl", *(row(f"{number}", lang=tag) for number, tag in enumerate(tags)))
     messages = source.combine_splits({"train": source.read_file(path)}, 0.0)
     assert messages["lang"].to_pylist() == tags
-    assert messages["source_lang"].to_pylist() == ["pt", "zh-Hant", "zh", "sr-Latn", "he"]
+    assert messages["source_lang"].to_pylist() == ["pt", "zh-Hant", "zh", "sr-Latn", "he", "pt", "zh-Hant", "en"]
 
 
 def parquet(path, rows, **columns):
@@ -177,6 +193,19 @@ def test_trees_without_a_root_are_told_and_all_of_them_refused(tmp_path, capsys)
     assert (
         "1 of 2 trees have no root (a message whose parent_id is null) and so no thread: 't'" in capsys.readouterr().err
     )
+
+
+def test_replies_to_messages_that_are_missing_are_told_and_all_of_them_refused(tmp_path, capsys):
+    roots = [row(f"q{number}") for number in range(3)]
+    lost = [row(f"a{number}", f"Q{number}", f"q{number}") for number in range(3)]
+    assert refusal(write(tmp_path / "m.jsonl", *roots, *lost)) == (
+        "source.dataset: no parent_id of its 3 replies is the message_id of a message ('a0' has 'Q0'); "
+        "they must be written alike"
+    )
+    capsys.readouterr()
+    tables = {"train": source.read_file(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))}
+    source.combine_splits(tables, 0.0)
+    assert "the parent_id of 3 of 4 replies is no message_id of the dataset" in capsys.readouterr().err
 
 
 OFFICIAL = {
@@ -213,6 +242,9 @@ def test_labels_of_the_official_export_are_converted(tmp_path):
         ("labels", {"spam": {"value": "x", "count": 3}}),
         ("labels", {"name": ["spam"], "value": [0.0, 1.0], "count": [1, 2]}),
         ("labels", {"name": ["spam"], "other": [1]}),
+        ("labels", {"name": ["spam"], "value": [0.5], "count": [1.5]}),
+        ("labels", {"name": ["spam"], "value": [True], "count": [1]}),
+        ("emojis", {"+1": 1.5}),
         ("emojis", {"+1": "many"}),
         ("emojis", {"+1": [1]}),
         ("detoxify", {"toxicity": 0.1, "identity_hate": 0.2}),
@@ -238,6 +270,14 @@ def test_columns_that_are_left_out_are_named(tmp_path, capsys):
     assert "left out, no columns of OASST: 'notes'" in capsys.readouterr().err
 
 
+def test_long_lists_of_columns_are_a_short_line(tmp_path, capsys):
+    notes = {f"note {number}": number for number in range(50_000)} | {"n" * 1_000_000: 0}
+    source.read_file(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
+    said = capsys.readouterr().err
+    assert len(said) < 500
+    assert said.endswith("'note 7', 'note 8' and 49,992 more\n")
+
+
 def not_utf8(*texts):
     """Bytes that a file says are text."""
     array = pa.array(texts, pa.binary())
@@ -257,6 +297,71 @@ def test_parquet_text_in_lists_that_is_not_utf8_is_refused(tmp_path):
     names = pa.ListArray.from_arrays([0, 1, 2], not_utf8(b"spam", b"\xff"))
     emojis = pa.StructArray.from_arrays([names, pa.array([[1], [1]], pa.list_(pa.int32()))], ["name", "count"])
     assert refusal(parquet(tmp_path / "m.parquet", PAIR, emojis=emojis)) == "row 2: column 'emojis': not UTF-8"
+
+
+REPLIES = [row("1675790964000"), row("2", "1675790964000"), row("3", "1675790964000", deleted=None)]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "read_as"),
+    [
+        ("parent_id", pa.array([float("nan"), 1675790964000.0, 1675790964000.0]), [None, *["1675790964000"] * 2]),
+        ("parent_id", pa.array([None, 1675790964000, 1675790964000]), [None, *["1675790964000"] * 2]),
+        ("deleted", pa.array([1.0, 0.0, float("nan")]), [True, False, None]),
+        ("deleted", pa.array([float("nan")] * 3), [None] * 3),
+        ("rank", pa.array([1.0, float("nan"), None]), [1, None, None]),
+        ("rank", pa.array([float("nan"), 2.0, 1.0]).dictionary_encode(), [None, 2, 1]),
+        ("model_name", pa.array([float("nan")] * 3), [None] * 3),
+        ("model_name", pa.nulls(3), [None] * 3),
+        ("text", pa.array(["a", "b", "é"], pa.large_string()), ["a", "b", "é"]),
+        ("text", pa.array(["a", "b", "é"], pa.string_view()), ["a", "b", "é"]),
+        ("text", pa.array(["a", "b", "é"]).cast(pa.binary()), ["a", "b", "é"]),
+        ("text", pa.array(["a", "b", "é"]).dictionary_encode(), ["a", "b", "é"]),
+        ("created_date", pa.array([0] * 3, pa.timestamp("ms")), ["1970-01-01 00:00:00.000"] * 3),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else None,
+)
+def test_types_that_programs_have_for_the_same_values_are_read(tmp_path, column, values, read_as):
+    path = parquet(tmp_path / "m.parquet", REPLIES, **{column: values})
+    assert source.read_file(path)[column].to_pylist() == read_as
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("parent_id", [None, 0.5, 1.0], "row 2: column 'parent_id': expected a whole number, found 0.5"),
+        ("parent_id", [None, 1.0, 2.0**60], "row 3: column 'parent_id': expected a whole number, found 1.1529215"),
+        ("deleted", [0.0, float("nan"), 2.5], "row 3: column 'deleted': expected true or false, found 2.5"),
+        ("deleted", ["false"] * 3, "column 'deleted': expected bool, found string"),
+        ("deleted", [0, 1, 1], "column 'deleted': expected bool, found int64"),
+        ("rank", [1.5, 1.0, 1.0], "row 1: column 'rank': expected a whole number, found 1.5"),
+        ("rank", [float("inf"), 1.0, 1.0], "row 1: column 'rank': expected a whole number, found inf"),
+        ("rank", ["1"] * 3, "column 'rank': expected int32, found string"),
+        ("rank", [True] * 3, "column 'rank': expected int32, found bool"),
+        ("text", [1, 2, 3], "column 'text': expected string, found int64"),
+        ("text", [1.0, 2.0, 3.0], "column 'text': expected string, found double"),
+        ("text", [True] * 3, "column 'text': expected string, found bool"),
+        ("text", [b"a", b"\xff", b"b"], "row 2: column 'text': not UTF-8"),
+        ("message_id", [1.0, 2.0, float("nan")], "row 3: column 'message_id' is empty"),
+        ("tree_state", pa.array([0] * 3, pa.timestamp("s")), "column 'tree_state': expected string, found timestamp"),
+        ("emojis", [{"name": ["+1"], "count": ["1"]}] * 3, "column 'emojis': expected struct"),
+        ("labels", [{"name": [1], "value": [0.0], "count": [1]}] * 3, "column 'labels': expected struct"),
+        ("detoxify", [{"toxicity": "0.1"}] * 3, "column 'detoxify': expected struct"),
+    ],
+)
+def test_values_of_another_type_are_refused_and_never_made_the_column_s(tmp_path, column, values, expected):
+    values = values if isinstance(values, pa.Array) else pa.array(values)
+    assert refusal(parquet(tmp_path / "m.parquet", REPLIES, **{column: values})).startswith(expected)
+
+
+def test_files_that_pandas_wrote_are_read_as_their_json(tmp_path):
+    table = source.read_file(SAMPLE)
+    frame = pd.read_json(SAMPLE, lines=True, precise_float=True)
+    frame.to_parquet(tmp_path / "m.parquet")
+    assert source.read_file(tmp_path / "m.parquet").equals(table)
+    plain = [name for name in frame if not pa.types.is_nested(OASST.field(name).type)]
+    frame.astype(dict.fromkeys(plain, "category")).to_parquet(tmp_path / "m.parquet")
+    assert source.read_file(tmp_path / "m.parquet").equals(table)
 
 
 def limited(**limits):
@@ -283,6 +388,8 @@ def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_pa
     assert said().startswith("line 3: more than 2 MB decompressed; source.limits.megabytes allows more")
     path.write_bytes(gzip.compress(b'{"text": "' + b"a" * 60_000_000))
     assert said().startswith("line 1: longer than 1 MB; source.limits.line_megabytes allows more")
+    path.write_bytes(gzip.compress(json.dumps(row("a")).encode() + b"\n" * 1_000_000))
+    assert said().startswith("line 102: more than 100 empty lines; source.limits.rows allows more")
     path = parquet(tmp_path / "m.parquet", [row("a")] * 101)
     assert said().startswith("more than 100 messages; source.limits.rows allows more")
     # Texts that are stored once, and stand in every row.
@@ -290,6 +397,46 @@ def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_pa
     path = parquet(tmp_path / "m.parquet", [row(f"{i}") for i in range(5_000)], text=long)
     assert path.stat().st_size < 1_000_000
     assert said(limited(rows=5_000, megabytes=3_000)).startswith("more than 3,000 MB decompressed")
+
+
+def with_long_lists(path, values):
+    """A small Parquet file of two rows whose emojis.count are lists of so many zeros in all."""
+    counts = pa.ListArray.from_arrays([0, values // 2, values], pa.array(np.zeros(values, np.int64)))
+    emojis = pa.StructArray.from_arrays([pa.array([["+1"]] * 2), counts], ["name", "count"])
+    return parquet(path, PAIR, emojis=emojis)
+
+
+def test_long_lists_are_refused_before_they_are_decoded(tmp_path):
+    path = with_long_lists(tmp_path / "m.parquet", 10_000_000)
+    assert path.stat().st_size < 20_000
+    usual = pa.default_memory_pool()
+    pa.set_memory_pool(pool := pa.proxy_memory_pool(usual))
+    try:
+        with pytest.raises(UserError, match="more than 100 MB decompressed"):
+            source.read_file(path, limited(megabytes=100))
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 1_000_000
+
+
+def test_memory_that_the_machine_has_not_is_one_line(tmp_path):
+    path = with_long_lists(tmp_path / "m.parquet", 80_000_000)
+    program = """
+import resource, sys
+from pathlib import Path
+from mothertongue import source
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 1_000_000_000,) * 2)
+try:
+    source.read_file(Path(sys.argv[1]))
+except source.UserError as error:
+    print(error)
+"""
+    environment = os.environ | {"PYTHONPATH": "scripts"}
+    command = [sys.executable, "-c", program, path]
+    said = subprocess.run(command, capture_output=True, text=True, env=environment).stdout
+    assert said.startswith(f"{path}: too large (") and said.count("\n") == 1
+    assert "source.limits.megabytes allows more, where the machine has the memory" in said
 
 
 def test_limits_are_of_all_files_together(tmp_path):

@@ -154,6 +154,13 @@ def test_many_replies_to_one_message_take_time_in_line_with_their_number():
     assert find_pairs(replies, "best_vs_all").replies == {"chosen": 1, "rejected": 9_999}
 
 
+def test_a_long_reply_is_not_copied_for_each_worse_one():
+    long = message("ra", rank=0, text=" " + "a" * 2_000_000)
+    replies = [long, *(message(f"r{n}", "r", "assistant", n, text=long.text) for n in range(1, 3))]
+    replies += [message(f"r{n}", "r", "assistant", n) for n in range(3, 20_000)]
+    assert seconds(lambda: find_pairs([message("r"), *replies])) < 2  # 4 and more where it is
+
+
 def test_conversations_that_share_their_beginnings_are_bounded():
     """A file of them would grow as the square of their length."""
     branches = [Message(f"{m.id}?", m.id, "t", "prompter", "?", 1, "", False, True, "") for m in chain(3_000)[::2]]
@@ -161,9 +168,36 @@ def test_conversations_that_share_their_beginnings_are_bounded():
     with pytest.raises(UserError, match=r"tree t: the threads up to here hold .* leave out its longest conversations"):
         select([*chain(3_000), *branches, *answers], "all")
     assert len(select([*chain(3_000), *branches, *answers]).threads) == 1
-    with pytest.raises(UserError, match="tree t: the prompts of pairs up to here hold "):
+    with pytest.raises(UserError, match="tree t: the pairs up to here hold "):
         find_pairs(chain(3_000, 2))
     assert len(find_pairs(chain(300, 2)).pairs) == 150
+
+
+def long_beginning(text, turns):
+    """A long question of which `turns` conversations go on, and a short reply that is worse than each first reply."""
+    tree = [message("r", text=text), message("ra", rank=0), message("rb", rank=1)]
+    for number in range(turns):
+        question = message(f"q{number}", parent="ra", role="prompter")
+        tree += [question, *(message(f"{question.id}{n}", question.id, "assistant", n) for n in range(2))]
+    return tree
+
+
+def test_a_long_beginning_of_many_conversations_is_bounded():
+    """Each repeats it: a file of them would grow as the square of the messages."""
+    small, large = long_beginning("a" * 100_000, 150), long_beginning("a" * 100_000, 300)
+    assert len(select(small, "all").threads) == 150
+    assert len(find_pairs(small).pairs) == 151
+    with pytest.raises(UserError, match=r"tree r: the threads up to here hold .* characters, more than 200 times the"):
+        select(large, "all")
+    with pytest.raises(UserError, match=r"tree r: the pairs up to here hold .* characters, more than 200 times the"):
+        find_pairs(large)
+    # One reply that is long, and many that are not.
+    with pytest.raises(UserError, match=r"tree r: the pairs up to here hold .* characters"):
+        replies = [
+            message("ra", rank=0, text="a" * 100_000),
+            *(message(f"r{n}", "r", "assistant", n) for n in range(1, 300)),
+        ]
+        find_pairs([message("r"), *replies], "best_vs_all")
 
 
 def test_a_message_that_is_its_own_ancestor_is_named():
