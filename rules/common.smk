@@ -59,8 +59,10 @@ def checked(check, *arguments):
 def usable(*paths):
     """Paths of the user's that become inputs. Raises UserError for one that Snakemake would read as a pattern."""
     for path in paths:
-        if re.search(r"[{}<>\n]", str(path)):
-            raise UserError(f"the path {str(path)!r}: Snakemake takes no {{}}, <> or line breaks in paths; rename it")
+        if re.search(r"[{}<>\n]", str(path)) or plain_text.visible(str(path)) != str(path):
+            raise UserError(
+                f"the path {str(path)!r}: Snakemake takes no {{}}, <> or control characters in it; rename it"
+            )
     return list(paths)
 
 

@@ -73,15 +73,17 @@ def test_names_that_cannot_be_taken_are_refused_before_anything_runs(odd):
     folder = odd.root / "a {x}"
     folder.mkdir()
     shutil.copy(odd.root / "messages.jsonl", folder / "data.jsonl")
-    shutil.copy(odd.root / "messages.jsonl", odd.root / "a <x>.jsonl")
+    for name in ("a <x>.jsonl", "a\x1b[31m.jsonl"):
+        shutil.copy(odd.root / "messages.jsonl", odd.root / name)
     shutil.copy(odd.root / "-t.jinja", folder / "t.jinja")
     shutil.copytree(yaml.safe_load((odd.root / "mine.yaml").read_text())["tuning"]["base_model"], folder / "base")
-    braces = "the path 'a {x}/%s': Snakemake takes no {}, <> or line breaks in paths; rename it"
+    braces = "the path 'a {x}/%s': Snakemake takes no {}, <> or control characters in it; rename it"
     for text, reason in (
         ("results: 'r {x}'", "configuration: results: 'r {x}' does not match"),
         ("variants: {no: {seed: 1}, on: {}, 1: {}}", "configuration: variants: the name False is no text"),
         ("source: {dataset: 'a {x}/data.jsonl'}", braces % "data.jsonl"),
         ("source: {dataset: 'a <x>.jsonl'}", "the path 'a <x>.jsonl': Snakemake takes no {}, <>"),
+        (r'source: {dataset: "a\e[31m.jsonl"}', r"the path 'a\x1b[31m.jsonl': Snakemake takes no {}, <>"),
         ("results: 'r <x>'", "configuration: results: 'r <x>' does not match"),
         ("threads: {prompt_format: 'a {x}/t.jinja'}", braces % "t.jinja"),
         ("tuning: {base_model: 'a {x}/base'}", braces % "base/config.json"),
