@@ -23,8 +23,8 @@ RECORD = "fetched.json"
 WEIGHTS = ("*.safetensors",)
 SMALL = ("*.json", "*.jinja", "*.model", "*.spm", "*.txt")
 # An adapter that lies in a base model's folder, which transformers would lay over it.
-_ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-ADAPTER = (_ADAPTER_CONFIG, "adapter_model*")
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER = (ADAPTER_CONFIG, "adapter_model*")
 # The files in which transformers looks for the names of code, and what they stand under.
 _SETTINGS = ("*config*.json", "model_index.json", "modular_model_index.json")
 _CODE = ("auto_map", "custom_pipelines")
@@ -33,7 +33,7 @@ _IMPLEMENTATIONS = ("attn_implementation", "_attn_implementation", "experts_impl
 _INDEX = "*.index.json"
 # Templates beside a model's own, in a folder in its folder.
 _TEMPLATES = "additional_chat_templates"
-_TOKENIZER = "tokenizer_config.json"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 # What transformers hands on to a tokenizer's class, which takes a text for the path of a file.
 _READ_FROM = ("vocab", "merges", "init_inputs", "tokenizer_object", "gguf_file")
 NEEDS_CODE = "the model needs code of its own, which this workflow never runs; choose a model that transformers knows"
@@ -78,21 +78,21 @@ def check(folder: Path, fetched: bool = True) -> None:
 def check_base(folder: Path) -> None:
     """Raise UserError as `check`, and where an adapter lies in a base model's folder."""
     check(folder)
-    if (folder / _ADAPTER_CONFIG).exists():
+    if (folder / ADAPTER_CONFIG).exists():
         raise UserError(
-            f"{folder}: there is an adapter in it ({_ADAPTER_CONFIG}), which would be laid over the model silently;"
+            f"{folder}: there is an adapter in it ({ADAPTER_CONFIG}), which would be laid over the model silently;"
             " move it out of the folder"
         )
 
 
 def check_adapter(folder: Path) -> None:
     """Raise UserError as `check`, and where a folder holds no LoRA adapter with weights in safetensors."""
-    if not (folder / _ADAPTER_CONFIG).is_file():
-        raise UserError(f"{folder}: not an adapter folder ({_ADAPTER_CONFIG} is missing)")
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise UserError(f"{folder}: not an adapter folder ({ADAPTER_CONFIG} is missing)")
     check(folder)
-    if not (folder / _ADAPTER_WEIGHTS).is_file():
-        raise UserError(f"{folder}: no {_ADAPTER_WEIGHTS} in it, and weights in other formats are not loaded")
-    config = _settings(folder / _ADAPTER_CONFIG)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise UserError(f"{folder}: no {ADAPTER_WEIGHTS} in it, and weights in other formats are not loaded")
+    config = _settings(folder / ADAPTER_CONFIG)
     # Other kinds read files, and megatron_config a module, that their configuration names.
     if config and (config.get("peft_type") != "LORA" or config.get("megatron_config")):
         raise UserError(f"{folder}: an adapter of another kind than LoRA, and only LoRA is loaded")
@@ -205,7 +205,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 def _check_tokenizer(folder: Path, fetched: bool) -> None:
     """Raise UserError where a tokenizer's settings name a file or a tokenizer of another place, which would be read."""
-    path = folder / _TOKENIZER
+    path = folder / _TOKENIZER_CONFIG
     settings = _settings(path)
     if named := next((key for key in _READ_FROM if settings.get(key)), None):
         raise UserError(f"{path}: {named} has the tokenizer read something else than the folder's own files; remove it")
@@ -285,7 +285,7 @@ def _check_code(folder: Path) -> None:
         raise UserError(f"{folder}: {NEEDS_CODE}")
     if implementation := next((key for key in _IMPLEMENTATIONS if key in found), None):
         raise UserError(f"{folder}: {implementation} in config.json names code on the hub, which is not run; remove it")
-    if not _read(folder / _TOKENIZER)[1]:
+    if not _read(folder / _TOKENIZER_CONFIG)[1]:
         return
 
     from transformers import AutoTokenizer

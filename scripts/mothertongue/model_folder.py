@@ -14,10 +14,10 @@ from typing import Any
 from mothertongue import model_files
 from mothertongue.errors import UserError
 from mothertongue.files import read_object
+from mothertongue.model_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from mothertongue.safetensors_header import Entry, read_header, total_numbers
 
 CONFIG = "config.json"
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 TRAINING = "training.json"
 _TOKENIZER_CONFIG, _TOKENIZER = "tokenizer_config.json", "tokenizer.json"
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
