@@ -159,7 +159,8 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
         assert done.returncode == 1 and not list(tmp_path.glob("*"))
         return done.stderr.strip().splitlines()[-1]
 
-    (exported / "no.gguf").write_bytes(b"GGUF but not really")
+    # llama.cpp knows no architecture of this name.
+    (exported / "no.gguf").write_bytes((exported / "q8_0.gguf").read_bytes().replace(b"llama", b"lllll", 1))
     write_jsonl(exported / "some.jsonl", [{"input_ids": [1, 2], "labels": [1, 2], "text": ""}])
     options = ("--model", exported / "no.gguf", "--tokens", exported / "some.jsonl", "--output", tmp_path / "a.json")
     assert "no.gguf: llama.cpp cannot load it: " in refused("gguf_perplexity", *options)

@@ -86,8 +86,8 @@ def test_names_that_cannot_be_taken_are_refused_before_anything_runs(odd):
         (r'source: {dataset: "a\e[31m.jsonl"}', r"the path 'a\x1b[31m.jsonl': Snakemake takes no {}, <>"),
         ("results: 'r <x>'", "configuration: results: 'r <x>' does not match"),
         ("threads: {prompt_format: 'a {x}/t.jinja'}", braces % "t.jinja"),
-        ("tuning: {base_model: 'a {x}/base'}", braces % "base/config.json"),
-        ("translation: {models: {en-pt: 'a {x}/base'}}", braces % "base/config.json"),
+        ("tuning: {base_model: 'a {x}/base'}", "the path 'a {x}/base/"),
+        ("translation: {models: {en-pt: 'a {x}/base'}}", "the path 'a {x}/base/"),
         ("evaluation: {harness: ['a {x}/task.yaml']}", braces % "task.yaml"),
     ):
         (odd.root / "bad.yaml").write_text(text)
