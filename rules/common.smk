@@ -26,6 +26,7 @@ from mothertongue import (
 )
 from mothertongue.errors import UserError, this_process
 from mothertongue.languages import find, read_languages
+from mothertongue.library import modules as imported_modules
 from mothertongue.routes import ENGLISH
 
 os.environ |= {
@@ -95,9 +96,10 @@ wildcard_constraints:
     stage="(sft/)?",
 
 
-def library(*modules):
-    """The library modules whose change alters a rule's output; every script prints by plain_text."""
-    return [f"scripts/mothertongue/{module}.py" for module in ("__init__", "plain_text", *modules)]
+def library(script, *engines):
+    """The library modules that a script imports, whose change makes its output stale, and those of engines that it runs."""
+    entries = [script, *(f"mothertongue/engines/{engine.replace('-', '_')}" for engine in engines)]
+    return sorted({module for entry in entries for module in imported_modules(entry)})
 
 
 # The settings of each adapter by its folder: the language's own, and the variants that lay their settings over it.
@@ -117,22 +119,6 @@ PAIRS, FALLBACK_PAIRS, *_ = [checked(routes.translation_pairs, settings, Path("c
 TRANSLATION_MEMORY = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in ENGINES)
 # The larger environment runs what the smaller one does.
 TRANSLATION_ENVIRONMENT = min(engines.find(engine).ENVIRONMENT for engine in ENGINES)
-
-
-def engine_modules(*names):
-    """The library modules that fetch models for engines and run them."""
-    shared = """engine engines/__init__ errors fetching files front_matter hub model_files progress references
-        tables""".split()
-    return list(dict.fromkeys([*(module for name in names for module in engines.modules(name)), *shared]))
-
-
-def translation_library(wildcards):
-    """The library modules by which a shard is translated: another shard's engines do not make it stale."""
-    modules = (
-        "arguments attempts code_blocks gpus language_id languages messages protect quality routes segments"
-        " shard_program shards translation"
-    )
-    return library(*engine_modules(*translation_engines(wildcards)), *modules.split())
 
 
 def more_if_tried_again(amount):

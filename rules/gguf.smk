@@ -4,18 +4,7 @@
 rule check_conversion:
     input:
         script="scripts/check_conversion.py",
-        library=library(
-            "child_program",
-            "errors",
-            "files",
-            "gguf_conversion",
-            "model_files",
-            "model_folder",
-            "progress",
-            "safetensors_header",
-            "trial_adapter",
-            "weight_files",
-        ),
+        library=library("check_conversion"),
         base_model=exported_base_model,
     output:
         "{results}/{lang}/{variant}export/conversion/{converted}.json",
@@ -50,17 +39,7 @@ rule check_conversion:
 rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
-        library=library(
-            "child_program",
-            "errors",
-            "files",
-            "gguf_conversion",
-            "model_files",
-            "model_folder",
-            "progress",
-            "safetensors_header",
-            "weight_files",
-        ),
+        library=library("convert_to_gguf"),
         after=once_split,
         conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
         folder=converted_folder,
@@ -98,15 +77,7 @@ rule convert_to_gguf:
 rule quantize:
     input:
         script="scripts/quantize.py",
-        library=library(
-            "arguments",
-            "child_program",
-            "errors",
-            "files",
-            "gguf_header",
-            "gguf_quantization",
-            "progress",
-        ),
+        library=library("quantize"),
         after=once_split,
         shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
         model="{results}/{lang}/{variant}export/gguf/f16.gguf",
@@ -140,14 +111,7 @@ rule quantize:
 rule gguf_perplexity:
     input:
         script="scripts/gguf_perplexity.py",
-        library=library(
-            "arguments",
-            "errors",
-            "files",
-            "gguf_header",
-            "gguf_perplexity",
-            "progress",
-        ),
+        library=library("gguf_perplexity"),
         after=once_split,
         model="{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
         tokens=rules.perplexity.output.tokens,
@@ -181,19 +145,7 @@ rule gguf_perplexity:
 rule write_modelfile:
     input:
         script="scripts/write_modelfile.py",
-        library=library(
-            "errors",
-            "files",
-            "model_files",
-            "model_folder",
-            "modelfile",
-            "plain_templates",
-            "progress",
-            "prompts",
-            "rendering",
-            "safetensors_header",
-            "tokenizer_files",
-        ),
+        library=library("write_modelfile"),
         after=once_split,
         adapter=exported_adapter,
         model=f"{{results}}/{{lang}}/{{variant}}export/gguf/{EXPORT['gguf'][0]}.gguf",

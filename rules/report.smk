@@ -4,22 +4,7 @@
 rule report:
     input:
         script="scripts/report.py",
-        library=library(
-            "errors",
-            "examples",
-            "files",
-            "languages",
-            "licences",
-            "measured",
-            "message_flow",
-            "messages",
-            "pages",
-            "progress",
-            "report_data",
-            "report_page",
-            "run_costs",
-            "sides",
-        ),
+        library=library("report"),
         page=expand("report/{file}", file=("report.html", "page.html", "macros.html", "style.css")),
         languages="config/languages.tsv",
         after=once_split,
@@ -87,16 +72,7 @@ rule summary:
     input:
         unpack(built),
         script="scripts/summary.py",
-        library=library(
-            "errors",
-            "files",
-            "languages",
-            "measured",
-            "pages",
-            "progress",
-            "sides",
-            "summary_page",
-        ),
+        library=library("summary"),
         page=expand("report/{file}", file=("summary.html", "page.html", "macros.html", "style.css")),
         languages="config/languages.tsv",
     output:

@@ -4,16 +4,7 @@
 rule fetch:
     input:
         script="scripts/fetch.py",
-        library=library(
-            "errors",
-            "files",
-            "hub",
-            "languages",
-            "messages",
-            "progress",
-            "source",
-            "source_files",
-        ),
+        library=library("fetch"),
         files=list(SOURCE_FILES.values()),
     output:
         messages="{results}/source/messages.parquet",
@@ -52,14 +43,7 @@ rule fetch:
 checkpoint split:
     input:
         script="scripts/split.py",
-        library=library(
-            "dataset",
-            "errors",
-            "files",
-            "messages",
-            "progress",
-            "trees",
-        ),
+        library=library("split"),
         messages=rules.fetch.output.messages,
     output:
         shards=expand("{{results}}/source/shards/{shard}.parquet", shard=SHARD_NAMES),

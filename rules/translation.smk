@@ -4,9 +4,7 @@
 rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
-        library=lambda wildcards: library(
-            *engine_modules(TRANSLATION_MODELS[wildcards.model][0]), "licences", "model_lock"
-        ),
+        library=lambda wildcards: library("fetch_translation_model", TRANSLATION_MODELS[wildcards.model][0]),
         files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model][1]),
     output:
         model=directory("{results}/models/translation/{model}"),
@@ -42,7 +40,7 @@ rule fetch_translation_model:
 rule pivot:
     input:
         script="scripts/pivot.py",
-        library=translation_library,
+        library=lambda wildcards: library("pivot", *translation_engines(wildcards)),
         shard=source_shard,
         model=translation_model,
         fallback=fallback_model,
@@ -80,7 +78,7 @@ rule pivot:
 rule translate:
     input:
         script="scripts/translate.py",
-        library=translation_library,
+        library=lambda wildcards: library("translate", *translation_engines(wildcards)),
         after=once_split,
         shard=shard_to_translate,
         model=translation_model,

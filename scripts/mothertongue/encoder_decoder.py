@@ -51,7 +51,6 @@ class EncoderDecoder(Engine):
     """A model in CTranslate2's format with its SentencePiece vocabulary."""
 
     RETRIES = True
-    USES = ("conversion", "model_folder", "safetensors_header")
     # What config.json calls the architecture, and the names of the SentencePiece files: one, or source and target.
     MODEL_TYPE: ClassVar[str]
     TOKENIZER_FILES: ClassVar[tuple[str, ...]] = ("sentencepiece.bpe.model",)

@@ -80,8 +80,6 @@ class Engine(ABC):
     ON_GPU: ClassVar[bool] = True
     # The environment of envs/ that it runs in.
     ENVIRONMENT: ClassVar[str] = "translation"
-    # Modules of the library that it uses beside those of its class and its bases.
-    USES: ClassVar[tuple[str, ...]] = ()
     # Whether translate(careful=True) decodes in another way than translate() does.
     RETRIES: ClassVar[bool] = False
     # The longest segment that the model takes, as `measure` counts it.

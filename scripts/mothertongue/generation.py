@@ -24,7 +24,6 @@ class Generation(Engine):
 
     ROUTE = "multilingual"
     ENVIRONMENT = "generation"
-    USES = ("causal", "model_folder", "prompts", "rendering", "safetensors_header", "tokenizer_files")
     RETRIES = True
     limit = 250
     # The class of transformers that loads the model, and the side on which batches are padded.

@@ -17,10 +17,3 @@ def find(name: str) -> type[Engine]:
         hint = f", did you mean '{near[0]}'?" if near else ""
         raise UserError(f"unknown translation engine '{name}'{hint} (known: {', '.join(NAMES)})")
     return import_module(f"{__name__}.{name.replace('-', '_')}").ENGINE
-
-
-def modules(name: str) -> list[str]:
-    """The library modules that an engine is made of, as paths below the library without their suffix."""
-    engine = find(name)
-    found = [base.__module__ for base in engine.__mro__ if base.__module__.startswith("mothertongue.")]
-    return [module.removeprefix("mothertongue.").replace(".", "/") for module in found] + list(engine.USES)

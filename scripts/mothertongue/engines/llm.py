@@ -27,7 +27,6 @@ class LLM(Generation):
     MODEL_MB = 14000
     LOADER = "AutoModelForCausalLM"
     PADDING = "left"
-    USES = (*Generation.USES, "causal_models", "gguf_header")
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> Pairs:

@@ -1,0 +1,50 @@
+"""Which library modules a script depends on, whatever form its imports have."""
+
+import pytest
+
+from mothertongue.library import modules
+
+FILES = {
+    "step.py": """\"\"\"Not from mothertongue import unused.\"\"\"
+from mothertongue import (
+    first,  # from mothertongue import unused
+    second as other,
+)
+from mothertongue.rooms.third import CONSTANT, value
+
+
+def later():
+    import mothertongue.rooms.fourth
+    from mothertongue.rooms import fifth as number, sixth
+""",
+    "mothertongue/first.py": "from mothertongue import second",
+    "mothertongue/second.py": "from mothertongue import first",
+    "mothertongue/unused.py": "",
+    "mothertongue/rooms/third.py": "import os",
+    "mothertongue/rooms/fourth.py": "from mothertongue.rooms import WORD",
+    "mothertongue/rooms/fifth.py": "",
+    "mothertongue/rooms/sixth.py": "    from mothertongue.deep.inner.seventh import name",
+    "mothertongue/deep/inner/seventh.py": "",
+}
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for folder in ("", "rooms", "deep", "deep/inner"):
+        (tmp_path / "mothertongue" / folder / "__init__.py").write_text("")
+    return tmp_path
+
+
+def test_every_form_of_an_import_is_seen_and_what_python_runs_for_it(scripts):
+    found = {path.removeprefix(f"{scripts}/mothertongue/") for path in modules("step", scripts)}
+    rooms = {f"rooms/{name}.py" for name in ("__init__", "third", "fourth", "fifth", "sixth")}
+    deep = {"deep/__init__.py", "deep/inner/__init__.py", "deep/inner/seventh.py"}
+    assert found == {"__init__.py", "first.py", "second.py"} | rooms | deep
+
+
+def test_a_module_of_the_library_is_among_its_own(scripts):
+    found = [path.removeprefix(f"{scripts}/mothertongue/") for path in modules("mothertongue/rooms/fifth", scripts)]
+    assert found == ["__init__.py", "rooms/__init__.py", "rooms/fifth.py"]
