@@ -7,12 +7,13 @@ are by source language: quality.json and its plots in quality/.
 import argparse
 from pathlib import Path
 
-from mothertongue import dataset, fetching, quality_plots, quality_report
+from mothertongue import dataset, quality_plots, quality_report
 from mothertongue.dataset_card import dataset_card
 from mothertongue.errors import run
 from mothertongue.files import read_json, whole_file, write_json
 from mothertongue.messages import TRANSLATED, read, write
 from mothertongue.progress import Progress, say
+from mothertongue.record import identity, read_record
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,7 +54,7 @@ def main() -> None:
         accounting,
         dataset.models_used(splits),
         quality,
-        {fetching.identity(folder): fetching.read_record(folder)["licence"] for folder in arguments.models},
+        {identity(folder): read_record(folder)["licence"] for folder in arguments.models},
     )
     for split, table in splits.items():
         with whole_file(arguments.output / f"{split}.parquet") as partial:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from mothertongue import export_card
 from mothertongue.errors import run
-from mothertongue.fetching import read_record
 from mothertongue.files import read_json, whole_file
 from mothertongue.model_folder import read_training
 from mothertongue.progress import say
+from mothertongue.record import read_record
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -6,10 +6,11 @@ An interrupted download keeps the files that have come in a hidden folder beside
 import argparse
 from pathlib import Path
 
-from mothertongue import causal_models, fetching, model_lock
+from mothertongue import causal_models, model_lock
 from mothertongue.errors import run
 from mothertongue.files import refuse_link, whole_folder
 from mothertongue.progress import say
+from mothertongue.record import identity
 from mothertongue.references import FORMS, parse
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     with whole_folder(arguments.output) as folder:
         refuse_link(kept)
         causal_models.fetch(reference, folder, kept)
-    say(f"fetch_base_model: {fetching.identity(arguments.output)} -> {arguments.output}")
+    say(f"fetch_base_model: {identity(arguments.output)} -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from mothertongue import engines, fetching, licences, model_lock
 from mothertongue.errors import run
 from mothertongue.files import whole_folder
 from mothertongue.progress import say
+from mothertongue.record import identity
 from mothertongue.references import FORMS, parse
 
 
@@ -34,7 +35,7 @@ def main() -> None:
         engine.fetch(reference, folder)
         model_lock.check_fetched(arguments.lock, reference, folder)
         fetching.add_licence(folder, engine.UNMARKED_LICENCE)
-    say(f"fetch_translation_model: {fetching.identity(arguments.output)} -> {arguments.output}")
+    say(f"fetch_translation_model: {identity(arguments.output)} -> {arguments.output}")
 
 
 if __name__ == "__main__":

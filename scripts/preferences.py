@@ -7,8 +7,7 @@ from mothertongue import trees
 from mothertongue.errors import run
 from mothertongue.files import write_json, write_jsonl
 from mothertongue.messages import TRANSLATED, read
-from mothertongue.preferences import PAIRS, find_pairs
-from mothertongue.preferences_file import as_rows
+from mothertongue.preferences import PAIRS, as_rows, find_pairs
 from mothertongue.progress import say
 
 

@@ -9,7 +9,7 @@ from mothertongue.files import write_json, write_jsonl
 from mothertongue.messages import TRANSLATED, read
 from mothertongue.progress import say
 from mothertongue.prompts import InexactTemplate, read_template
-from mothertongue.threads_file import as_rows
+from mothertongue.thread_rows import as_rows
 
 
 def parse_arguments() -> argparse.Namespace:

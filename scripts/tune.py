@@ -11,12 +11,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import distributed, fetching, gpus, model_files
+from mothertongue import distributed, gpus, model_files
 from mothertongue.adapter_card import adapter_card
 from mothertongue.arguments import positive
 from mothertongue.errors import run
 from mothertongue.files import folder_checksums, sha256, whole_folder, write_json
 from mothertongue.progress import say
+from mothertongue.record import base_entry
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -122,7 +123,7 @@ def main() -> None:
         gpus.claim(arguments.gpus)
         if arguments.gpus > 1:
             sys.exit(distributed.launch(arguments.gpus))
-    base = fetching.base_entry(arguments.base_model, arguments.output)
+    base = base_entry(arguments.base_model, arguments.output)
     model_files.check_base(arguments.base_model)
 
     from mothertongue import causal, checkpoints, model_folder, tokenizer_files, training_data, tuning

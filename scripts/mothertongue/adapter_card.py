@@ -6,7 +6,7 @@ from typing import Any
 
 from mothertongue import cards, licences
 from mothertongue.evaluation_tables import metrics_index, tables
-from mothertongue.fetching import base_name
+from mothertongue.record import base_name
 
 _METHODS = {
     "sft": "SFT, loss on the assistant's words only",

@@ -24,8 +24,10 @@ from mothertongue.errors import UserError
 from mothertongue.files import read_lines, whole_folder
 from mothertongue.languages import UNSPACED
 from mothertongue.licences import is_noncommercial
+from mothertongue.model_files import RECORD
 from mothertongue.plain_text import guard_streams
 from mothertongue.progress import say
+from mothertongue.record import read_record
 from mothertongue.routes import translation_pairs
 from mothertongue.shard_program import add_engine_arguments, running_translator
 from mothertongue.translation import Translation, translate_messages
@@ -245,10 +247,8 @@ def _check_licence(pair: Pair, setup: Setup) -> str | None:
     if not is_noncommercial(licence):
         reference = references.parse(pair.model)
         folder = setup.models / reference.slug
-        fetched = (folder / fetching.RECORD).is_file()
-        licence = (
-            (fetching.read_record(folder)["licence"] if fetched else fetching.licence(reference)) or licence or None
-        )
+        fetched = (folder / RECORD).is_file()
+        licence = (read_record(folder)["licence"] if fetched else fetching.licence(reference)) or licence or None
     if is_noncommercial(licence) and not setup.allow_noncommercial:
         raise UserError(f"its licence ({licence}) forbids commercial use; --allow-noncommercial compares it")
     return licence
@@ -261,10 +261,10 @@ def _fetch(engine: str, model: str, models: Path) -> Path:
     """
     reference = references.parse(model)
     folder = models / reference.slug
-    record = folder / fetching.RECORD
+    record = folder / RECORD
     if not record.is_file() or _newest(reference) > record.stat().st_mtime:
         in_own_process(_fetch_into, engine, reference, folder)
-    if (found := fetching.read_record(folder)["reference"]) != reference.name:
+    if (found := read_record(folder)["reference"]) != reference.name:
         raise UserError(f"{folder} holds another model, {found}; choose another folder with --models")
     return folder
 

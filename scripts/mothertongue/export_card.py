@@ -8,8 +8,9 @@ from typing import Any
 
 from mothertongue import cards
 from mothertongue.errors import UserError
-from mothertongue.fetching import RECORD, base_name
 from mothertongue.files import read_json, sha256
+from mothertongue.model_files import RECORD
+from mothertongue.record import base_name
 
 # What is asked of an adapter's training.json.
 NEEDED = (

@@ -5,10 +5,9 @@ The folder's `fetched.json` says what was resolved: reference, revision, licence
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,9 +17,10 @@ from typing import Any
 from mothertongue import front_matter, hub, model_files
 from mothertongue.errors import UserError
 from mothertongue.files import folder_checksums, read_object
+from mothertongue.model_files import RECORD
+from mothertongue.record import read_record
 from mothertongue.references import Reference, locate
 
-RECORD = model_files.RECORD
 _LEFT_OUT = ["original/*", "consolidated*", "*/*", RECORD, *model_files.ADAPTER]
 _PICKLES = "pytorch_model*.bin"
 _CONFIGURATION = "config.json"
@@ -121,46 +121,6 @@ def add_licence(folder: Path, licence: str) -> None:
     record = read_record(folder)
     record["licence"] = record["licence"] or licence or None
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def read_record(folder: Path, *needed: str) -> dict[str, Any]:
-    """What `fetch` recorded, or of a merged model `merge`, with the other texts that are `needed`.
-
-    Raises UserError where the folder was not made by them.
-    """
-    if not (folder / RECORD).is_file():
-        raise UserError(f"{folder}: no {RECORD} in it; make the folder with scripts/fetch_*_model.py")
-    record = read_object(folder / RECORD)
-    texts = [record.get(name) for name in ("reference", "kind", "revision", *needed)]
-    if not all(isinstance(text, str) for text in texts) or not isinstance(record.get("licence", 0), str | None):
-        raise UserError(f"{folder / RECORD}: damaged, or of another kind of folder; fetch or make the model again")
-    return record
-
-
-def base_entry(folder: Path, adapter: Path) -> dict[str, Any]:
-    """What an adapter says of its base model; `folder` is relative to the adapter, so that both can move together."""
-    record = read_record(folder)
-    hub_id = record["reference"] if record["kind"] == "hub" else None
-    return {
-        "reference": record["reference"],
-        "revision": record["revision"],
-        "licence": record["licence"],
-        "hub_id": hub_id,
-        "folder": os.path.relpath(folder.resolve(), adapter.resolve()),
-    }
-
-
-def base_name(base: Mapping[str, Any]) -> str:
-    """What an adapter's base model is called: its id on the hub, its package, or its local folder or file by name."""
-    reference = base["reference"]
-    return reference if base["hub_id"] or reference.startswith("package:") else Path(reference).name
-
-
-def identity(folder: Path) -> str:
-    """The model of a fetched folder as `name@revision`; where this machine has a local one is nobody's business."""
-    record = read_record(folder)
-    local = record["kind"] in ("folder", "file")
-    return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"
 
 
 def hub_files(reference: Reference) -> tuple[str, dict[str, str]]:

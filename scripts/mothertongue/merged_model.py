@@ -1,14 +1,11 @@
 """What is said of a merged model: its card, and the record of what it is made of."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mothertongue import cards, licences
 from mothertongue.errors import UserError
-from mothertongue.fetching import RECORD, base_name
-from mothertongue.files import folder_checksums
+from mothertongue.record import base_name
 
 # What is asked of an adapter's training.json.
 NEEDED = (
@@ -81,18 +78,3 @@ def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None
             "",
         ]
     )
-
-
-def write_record(
-    folder: Path, record: Mapping[str, Any], base: Mapping[str, Any], merge_base: str, form: str | None = None
-) -> None:
-    """Write `fetched.json` for the files that are in the folder now, as a fetched model has it."""
-    content = {
-        "reference": f"{base_name(record['base_model'])} with the {record['lang']} adapter",
-        "kind": form or "merged",
-        "revision": base["revision"],
-        "licence": base["licence"],
-        "merge_base": merge_base,
-        "files": folder_checksums(folder),
-    }
-    (folder / RECORD).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from mothertongue.errors import UserError
 from mothertongue.files import folder_checksums, read_json, sha256, write_json
 from mothertongue.files import lock as lock_file
 from mothertongue.progress import say
+from mothertongue.record import read_record
 from mothertongue.references import Reference, locate
 
 # Of models whose releases have no name of their own.
@@ -54,7 +55,7 @@ def check_fetched(lock: Path | None, reference: Reference, folder: Path) -> None
     """
     if lock and reference.kind == "firefox":
         with _alone(lock):
-            _hold(lock, reference, _NEWEST, fetching.read_record(folder)["files"])
+            _hold(lock, reference, _NEWEST, read_record(folder)["files"])
 
 
 def _hold(lock: Path, reference: Reference, revision: str, files: Mapping[str, str]) -> None:

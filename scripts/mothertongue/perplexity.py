@@ -7,11 +7,11 @@ from typing import Any
 
 from mothertongue import causal, evaluated, merging, packed_format, prompts, tokenizer_files
 from mothertongue.errors import UserError
-from mothertongue.fetching import read_record
 from mothertongue.files import scratch_folder
 from mothertongue.model_folder import embedding_rows, read_training
 from mothertongue.progress import Progress
 from mothertongue.prompts import Encoded
+from mothertongue.record import read_record
 
 # Longer threads are cut: what stands further back tells little of an export.
 _LONGEST = 2048

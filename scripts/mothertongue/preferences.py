@@ -1,8 +1,9 @@
 """Preferences: which reply to a user's message was ranked above which, and what becomes of every other message."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from mothertongue.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to
 
@@ -71,6 +72,18 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
             worse, best = {reply.id for reply in rejected}, _stripped(usable[0])
             replies.update("rejected" if m.id in worse else _outcome(m, usable[0], best) for m in usable)
     return Preferences(pairs, dict(sorted(questions.items())), dict(sorted(replies.items())))
+
+
+def as_rows(pairs: list[Pair], system_prompt: str) -> Iterator[dict[str, Any]]:
+    """The rows of the preferences file; `system_prompt` begins every prompt, empty for none."""
+    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    for pair in pairs:
+        yield {
+            "prompt": system + [message.turn for message in pair.prompt],
+            "chosen": [pair.chosen.turn],
+            "rejected": [pair.rejected.turn],
+            "message_tree_id": pair.chosen.tree,
+        }
 
 
 def _answers(members: list[Message]) -> dict[str | None, list[Message]]:

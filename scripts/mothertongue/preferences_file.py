@@ -1,27 +1,13 @@
 """The preferences file: a prompt and two replies to it a line, the better and the worse, as roles and contents."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mothertongue.errors import UserError
 from mothertongue.files import read_jsonl
-from mothertongue.preferences import Pair
 from mothertongue.turns import EXPECTED, are_turns
 
 Row = dict[str, Any]
-
-
-def as_rows(pairs: list[Pair], system_prompt: str) -> Iterator[Row]:
-    """The lines of the file; `system_prompt` begins every prompt, empty for none."""
-    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
-    for pair in pairs:
-        yield {
-            "prompt": system + [message.turn for message in pair.prompt],
-            "chosen": [pair.chosen.turn],
-            "rejected": [pair.rejected.turn],
-            "message_tree_id": pair.chosen.tree,
-        }
 
 
 def read_preferences(path: Path) -> list[Row]:

@@ -10,10 +10,10 @@ from mothertongue import front_matter
 from mothertongue.adapter_card import Published, adapter_card
 from mothertongue.dataset_card import on_hub
 from mothertongue.errors import UserError
-from mothertongue.fetching import base_name
 from mothertongue.files import read_json, read_object
 from mothertongue.model_folder import read_training
 from mothertongue.publication import Files, files_of
+from mothertongue.record import base_name
 from mothertongue.threads_card import threads_card
 
 # The files that the rules combine, threads, tune, evaluate and harness write. A tokenizer's are named by its class.

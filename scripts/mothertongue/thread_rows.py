@@ -1,0 +1,32 @@
+"""The rows of the threads file: threads as roles and contents, and as text in a chat template."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mothertongue.errors import UserError
+from mothertongue.prompts import InexactTemplate, Template, render
+from mothertongue.trees import Message
+
+Row = dict[str, Any]
+
+
+def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> Iterator[Row]:
+    """The lines of the file. A thread is named after its last message, which no other thread ends with.
+
+    Raises UserError naming the thread whose assistant's words the template does not tell exactly.
+    """
+    for thread in threads:
+        messages: list[Row] = [message.turn | {"message_id": message.id} for message in thread]
+        if system_prompt:
+            messages.insert(0, {"role": "system", "content": system_prompt, "message_id": None})
+        try:
+            text = render(messages, template)
+        except InexactTemplate as error:
+            raise UserError(f"thread {thread[-1].id}: {error}") from None
+        yield {
+            "thread_id": thread[-1].id,
+            "message_tree_id": thread[0].tree,
+            "lang": lang,
+            "messages": messages,
+            "text": text,
+        }
