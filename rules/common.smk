@@ -96,10 +96,17 @@ wildcard_constraints:
     stage="(sft/)?",
 
 
-def library(script, *engines):
-    """The library modules that a script imports, whose change makes its output stale, and those of engines that it runs."""
-    entries = [script, *(f"mothertongue/engines/{engine.replace('-', '_')}" for engine in engines)]
+def library(script, *more):
+    """The library modules whose change makes the output of a script stale: those that it imports, and `more` with theirs."""
+    entries = [script, *(f"mothertongue/{module}" for module in more)]
     return sorted({module for entry in entries for module in imported_modules(entry)})
+
+
+def translation_library(script):
+    """The library modules by which a shard is translated: another shard's engines do not make it stale."""
+    return lambda wildcards: library(
+        script, *(module for engine in translation_engines(wildcards) for module in engines.modules(engine))
+    )
 
 
 # The settings of each adapter by its folder: the language's own, and the variants that lay their settings over it.

@@ -4,7 +4,9 @@
 rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
-        library=lambda wildcards: library("fetch_translation_model", TRANSLATION_MODELS[wildcards.model][0]),
+        library=lambda wildcards: library(
+            "fetch_translation_model", *engines.modules(TRANSLATION_MODELS[wildcards.model][0], fetched=True)
+        ),
         files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model][1]),
     output:
         model=directory("{results}/models/translation/{model}"),
@@ -40,7 +42,7 @@ rule fetch_translation_model:
 rule pivot:
     input:
         script="scripts/pivot.py",
-        library=lambda wildcards: library("pivot", *translation_engines(wildcards)),
+        library=translation_library("pivot"),
         shard=source_shard,
         model=translation_model,
         fallback=fallback_model,
@@ -78,7 +80,7 @@ rule pivot:
 rule translate:
     input:
         script="scripts/translate.py",
-        library=lambda wildcards: library("translate", *translation_engines(wildcards)),
+        library=translation_library("translate"),
         after=once_split,
         shard=shard_to_translate,
         model=translation_model,

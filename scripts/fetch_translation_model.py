@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mothertongue import engines, fetching, licences, model_lock
+from mothertongue.engines.fetch import fetch_model
 from mothertongue.errors import run
 from mothertongue.files import whole_folder
 from mothertongue.progress import say
@@ -32,7 +33,7 @@ def main() -> None:
     if not arguments.allow_noncommercial:
         licences.check(fetching.licence(reference) or engine.UNMARKED_LICENCE, arguments.model)
     with whole_folder(arguments.output) as folder:
-        engine.fetch(reference, folder)
+        fetch_model(arguments.engine, reference, folder)
         model_lock.check_fetched(arguments.lock, reference, folder)
         fetching.add_licence(folder, engine.UNMARKED_LICENCE)
     say(f"fetch_translation_model: {identity(arguments.output)} -> {arguments.output}")

@@ -20,6 +20,7 @@ from typing import Any
 
 from mothertongue import engines, fetching, machine, references
 from mothertongue.engine import Pair
+from mothertongue.engines.fetch import fetch_model
 from mothertongue.errors import UserError
 from mothertongue.files import read_lines, whole_folder
 from mothertongue.languages import UNSPACED
@@ -279,7 +280,7 @@ def _newest(reference: references.Reference) -> float:
 
 def _fetch_into(engine: str, reference: references.Reference, folder: Path) -> None:
     with whole_folder(folder) as partial:
-        engines.find(engine).fetch(reference, partial)
+        fetch_model(engine, reference, partial)
 
 
 def _options(candidate: Candidate, pair: Pair, folder: Path, setup: Setup) -> argparse.Namespace:

@@ -4,7 +4,6 @@ Only ctranslate2 and sentencepiece run here; transformers was needed once, for t
 """
 
 import importlib.util
-import tempfile
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator
@@ -13,13 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mothertongue import fetching
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
 from mothertongue.files import read_json, read_object
 from mothertongue.model_folder import check_config, loading
 from mothertongue.progress import Progress, say
-from mothertongue.references import Reference
 
 END = "</s>"
 # Batches a worker that CTranslate2 gets at once. The fewer, the less far loops run past their own longest output.
@@ -50,27 +47,13 @@ class _Window:
 class EncoderDecoder(Engine):
     """A model in CTranslate2's format with its SentencePiece vocabulary."""
 
+    FETCH = "ctranslate2"
     RETRIES = True
     # What config.json calls the architecture, and the names of the SentencePiece files: one, or source and target.
     MODEL_TYPE: ClassVar[str]
     TOKENIZER_FILES: ClassVar[tuple[str, ...]] = ("sentencepiece.bpe.model",)
     # Sentences of more tokens are rare in training data, and models lose the thread of them.
     limit = 250
-
-    @classmethod
-    def fetch(cls, reference: Reference, folder: Path) -> None:
-        """Fetch and convert a model. Raises UserError where it is not of this engine's architecture, or damaged."""
-        from mothertongue.conversion import convert
-
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".hub-") as hub:
-            # transformers reads a pickle as tensors only (weights_only), never as code.
-            resolved = fetching.bring(reference, Path(hub), pickle=True)
-            try:
-                convert(Path(hub), folder, cls.MODEL_TYPE, cls.TOKENIZER_FILES)
-            except UserError as error:
-                message = str(error).removeprefix(f"{hub}: ").replace(f"{hub}/", "").replace(hub, reference.text)
-                raise UserError(f"{reference.text}: {message}") from None
-        fetching.write_record(folder, reference, resolved)
 
     def __init__(self, model: Path, settings: Settings) -> None:
         """Load the model on its device. Raises UserError where it is damaged or does not know the languages."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from mothertongue.references import Reference
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -63,7 +61,7 @@ class Engine(ABC):
     """Translates segments from one language to another with one loaded model.
 
     The class methods run where the workflow is planned and where models are fetched; they load no model. A model is
-    loaded with the folder that `fetch` made.
+    loaded with the folder that a module of engines/fetch made.
     """
 
     # How messages travel: `direct` with a model a pair, `multilingual` with one model for all pairs.
@@ -78,6 +76,8 @@ class Engine(ABC):
     # The usual size of its models on the disk in MB, and whether they run on GPUs: what jobs ask of a machine.
     MODEL_MB: ClassVar[int]
     ON_GPU: ClassVar[bool] = True
+    # The module of engines/fetch by which its models are fetched.
+    FETCH: ClassVar[str]
     # The environment of envs/ that it runs in.
     ENVIRONMENT: ClassVar[str] = "translation"
     # Whether translate(careful=True) decodes in another way than translate() does.
@@ -92,11 +92,6 @@ class Engine(ABC):
 
         `model` stands in for MODEL in engines that have one model for all pairs.
         """
-
-    @classmethod
-    @abstractmethod
-    def fetch(cls, reference: Reference, folder: Path) -> None:
-        """Fetch a model into `folder`, ready to be loaded. Raises UserError where it is not one of this engine's."""
 
     @abstractmethod
     def __init__(self, model: Path, settings: Settings) -> None:

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mothertongue import fetching
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.errors import UserError
 from mothertongue.model_folder import check, loading, skeleton
 from mothertongue.progress import Progress, say
-from mothertongue.references import Reference
 
 # The longest output, in tokens, for a source of so many: what is longer is a loop.
 _EXPANSION, _SLACK = 2, 30
@@ -23,6 +21,7 @@ class Generation(Engine):
     """A model and its tokenizer as transformers loads them, on one device; scores are given in greedy search."""
 
     ROUTE = "multilingual"
+    FETCH = "transformers"
     ENVIRONMENT = "generation"
     RETRIES = True
     limit = 250
@@ -31,16 +30,6 @@ class Generation(Engine):
     PADDING: ClassVar[str] = "right"
     # How many tokens a decoder of its own begins with; 0 where the model goes on from what it reads.
     GIVEN: ClassVar[int] = 0
-
-    @classmethod
-    def fetch(cls, reference: Reference, folder: Path) -> None:
-        """Fetch a model. Raises UserError where it has no weights in safetensors or is not of this architecture."""
-        fetching.fetch(reference, folder)
-        if not any(folder.glob("*.safetensors")):
-            raise UserError(f"'{reference.text}': no weights in safetensors; other formats are not loaded")
-        with fetching.naming(reference, folder):
-            config = check(folder)
-        cls.check_architecture(reference.text, config)
 
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:

@@ -46,9 +46,10 @@ import random_model
 import sides
 from sides import Corpus, How, Run
 
-from mothertongue import engines, machine, references
+from mothertongue import machine, references
 from mothertongue.comparison import in_own_process
 from mothertongue.engine import Settings
+from mothertongue.engines.fetch import fetch_model
 from mothertongue.errors import run
 from mothertongue.files import whole_folder, write_json
 
@@ -168,7 +169,7 @@ def fetched(engine: str, model: str, models: Path) -> Path:
 
 def fetch(engine: str, reference: references.Reference, folder: Path) -> None:
     with whole_folder(folder) as partial:
-        engines.find(engine).fetch(reference, partial)
+        fetch_model(engine, reference, partial)
 
 
 def add(runs: dict[str, list[Run]], side: str, function, *arguments) -> None:

@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from mothertongue import engines
 from mothertongue.engine import Output, Settings
+from mothertongue.engines.fetch import fetch_model
 from mothertongue.messages import MESSAGES, TRANSLATED, read, write
 from mothertongue.references import parse
 
@@ -84,7 +85,7 @@ class Model:
         self.family = family
         self.hub = tiny.saved(factory.getbasetemp(), family.save, *family.arguments)
         self.fetched = factory.mktemp("fetched")
-        engines.find(family.engine).fetch(parse(str(self.hub)), self.fetched)
+        fetch_model(family.engine, parse(str(self.hub)), self.fetched)
 
     def engine(self, **settings):
         codes = {"source_code": self.family.source, "target_code": self.family.target, "prompt": self.family.prompt}
@@ -244,7 +245,7 @@ def biased(marian, folder, token, bias):
     weights = load_file(hub / "model.safetensors")
     weights["final_logits_bias"][0, marian.tokenizer.convert_tokens_to_ids(token)] = bias
     save_file(weights, hub / "model.safetensors", {"format": "pt"})
-    engines.find("opus-mt").fetch(parse(str(hub)), fetched)
+    fetch_model("opus-mt", parse(str(hub)), fetched)
     return engines.find("opus-mt")(fetched, Settings(device="cpu", compute_type="float32"))
 
 
@@ -426,7 +427,7 @@ def test_a_trained_model_is_as_good_as_in_transformers(tmp_path):
     known = {"suppress_tokens": [tokenizer.unk_token_id]}
     written = model.generate(**batch, **known, do_sample=False, num_beams=1, max_new_tokens=120)
     expected = tokenizer.batch_decode(written, skip_special_tokens=True)
-    engines.find("opus-mt").fetch(parse(str(hub)), tmp_path)
+    fetch_model("opus-mt", parse(str(hub)), tmp_path)
     engine = engines.find("opus-mt")(tmp_path, Settings(device="cpu", compute_type="float32"))
     texts = [output.text for output in engine.translate(english)]
     # The model loops in some of them, and each side stops that in its own way.

@@ -14,6 +14,7 @@ import sacrebleu
 
 from mothertongue import references
 from mothertongue.engine import Settings
+from mothertongue.engines.fetch import fetch_model
 from mothertongue.engines.firefox import Firefox
 from mothertongue.errors import UserError
 from mothertongue.record import identity, read_record
@@ -26,7 +27,7 @@ WEIGHTS = ("model.enpt.intgemm.alphas.bin", "vocab.enpt.spm", "lex.50.50.enpt.s2
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("enpt")
-    Firefox.fetch(references.parse(PACKAGE), folder)
+    fetch_model("firefox", references.parse(PACKAGE), folder)
     return folder
 
 
@@ -67,7 +68,7 @@ def test_a_damaged_model_is_refused_before_it_translates(model, tmp_path, name, 
         engine.translate(["Good morning!"])
     with pytest.raises(UserError, match=f"^{folder}: the model cannot be run"):
         (tmp_path / "fetched").mkdir()
-        Firefox.fetch(references.parse(str(folder)), tmp_path / "fetched")
+        fetch_model("firefox", references.parse(str(folder)), tmp_path / "fetched")
     assert not capfd.readouterr().err
 
 

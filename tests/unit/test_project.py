@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pins import MARK, pins
 
+from mothertongue import engines
+
 LIBRARY = Path("scripts/mothertongue")
 SAMPLE = Path("config/demo/messages.jsonl")
 RULES = "\n".join(path.read_text() for path in sorted(Path("rules").glob("*.smk")))
@@ -104,8 +106,8 @@ def test_the_inputs_of_a_rule_are_its_script_and_the_modules_that_it_imports(eng
         assert str(script) in files
         needed = closure(script)
         if rule in WITH_ENGINE:
-            module = LIBRARY / f"engines/{engine.replace('-', '_')}.py"
-            needed |= closure(module) | {str(module)}
+            for module in engines.modules(engine, fetched=rule == "fetch_translation_model"):
+                needed |= closure(LIBRARY / f"{module}.py") | {str(LIBRARY / f"{module}.py")}
         assert {file for file in files if file.startswith(f"{LIBRARY}/")} == needed, rule
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from mothertongue.engine import Engine
 from mothertongue.errors import UserError
 
-NAMES = sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+NAMES = sorted(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if not found.ispkg)
 
 
 def find(name: str) -> type[Engine]:
@@ -17,3 +17,11 @@ def find(name: str) -> type[Engine]:
         hint = f", did you mean '{near[0]}'?" if near else ""
         raise UserError(f"unknown translation engine '{name}'{hint} (known: {', '.join(NAMES)})")
     return import_module(f"{__name__}.{name.replace('-', '_')}").ENGINE
+
+
+def modules(name: str, fetched: bool = False) -> list[str]:
+    """Return the modules that an engine is loaded from, `fetched`: and that its models are fetched with.
+
+    They are paths below the library, without suffix: no import names them.
+    """
+    return [f"engines/{name.replace('-', '_')}", *([f"engines/fetch/{find(name).FETCH}"] if fetched else [])]

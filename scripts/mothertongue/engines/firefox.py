@@ -1,7 +1,6 @@
 """Mozilla's Firefox Translations models (MPL-2.0): small students, on CPUs only, run by fxtranslate."""
 
 import os
-import shutil
 import sys
 import threading
 import time
@@ -9,11 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from mothertongue import fetching
 from mothertongue.engine import Engine, Hear, Output, Pair, Pairs, Settings, ignore
 from mothertongue.errors import UserError
 from mothertongue.progress import Progress
-from mothertongue.references import Reference
 from mothertongue.tables import read_table
 
 # Segments a task: few enough to keep all workers busy to the end, enough to hide what a task costs.
@@ -27,6 +24,7 @@ _translator = None
 class Firefox(Engine):
     """A pool of processes with a translator each: a Translator is bound to the thread that made it."""
 
+    FETCH = "firefox"
     MODEL_MB = 60
     ON_GPU = False
     # The models cut what is longer without a word; in bytes, since fxtranslate does not show its tokens.
@@ -39,23 +37,6 @@ class Firefox(Engine):
             (row["source"], row["target"]): Pair(f"firefox:{row['model']}", licence="mpl-2.0")
             for row in read_table(tables / "firefox_models.tsv")
         }
-
-    @classmethod
-    def fetch(cls, reference: Reference, folder: Path) -> None:
-        """Fetch a model: a released one from Mozilla's service, or any other reference.
-
-        Raises UserError where the service cannot be reached or there is no Firefox model in what came.
-        """
-        if reference.kind == "firefox":
-            fetching.write_record(folder, reference, _download(reference, folder))
-        else:
-            fetching.fetch(reference, folder, weights=("*.bin",))
-        try:
-            engine = cls(folder, Settings())
-            engine.check()
-            engine.close()
-        except UserError as error:
-            raise UserError(str(error).replace(str(folder), reference.text)) from None
 
     def __init__(self, model: Path, settings: Settings) -> None:
         """Start the processes. Raises UserError where a file is missing."""
@@ -122,30 +103,6 @@ def _one(folder: Path, pattern: str) -> Path:
     for path in sorted(folder.glob(pattern)):
         return path
     raise UserError(f"{folder}: no Firefox translation model in it ({pattern} is missing)")
-
-
-def _download(reference: Reference, folder: Path) -> fetching.Resolved:
-    """Bring the newest released model of a pair into `folder`, through fxtranslate's own cache.
-
-    What `fxtranslate models add` put there before serves where the service cannot be reached.
-    """
-    from fxtranslate import Cache, discovery
-
-    source, target = reference.firefox_pair
-    cache, name = Cache(), f"{source}-{target}"
-    try:
-        route = discovery.add_models(source, target, progress=False)
-        if route["kind"] != "direct":
-            raise UserError(f"'{reference.text}': Mozilla has no model for this pair")
-    except ValueError as error:
-        if not cache.pair_files(name):
-            raise UserError(
-                f"cannot fetch '{reference.text}' from Mozilla's service: {error}; without a network, fetch it where "
-                f"there is one (fxtranslate models add {source} {target}) and name its local folder"
-            ) from None
-    for _, _, path in cache.pair_files(name):
-        shutil.copy(path, folder)
-    return fetching.Resolved(None, fetching.licence(reference))
 
 
 def _start(folder: Path, parent: int) -> None:

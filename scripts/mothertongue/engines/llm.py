@@ -7,12 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mothertongue import causal_models
 from mothertongue.engine import Pairs, every_pair
 from mothertongue.errors import UserError
 from mothertongue.generation import Generation
-from mothertongue.model_folder import read_config
-from mothertongue.references import Reference
 from mothertongue.tables import read_table
 
 _TOWER = {"en", "de", "fr", "es", "zh", "pt", "it", "ru", "ko", "nl"}
@@ -25,6 +22,7 @@ class LLM(Generation):
     FAMILY = "Unbabel/Tower"
     LICENCE = "cc-by-nc-4.0"
     MODEL_MB = 14000
+    FETCH = "causal_lm"
     LOADER = "AutoModelForCausalLM"
     PADDING = "left"
 
@@ -36,12 +34,6 @@ class LLM(Generation):
         if reference.startswith(cls.FAMILY):
             names = {code: name for code, name in names.items() if code in _TOWER}
         return every_pair(names, reference, cls.licence(reference))
-
-    @classmethod
-    def fetch(cls, reference: Reference, folder: Path) -> None:
-        """Fetch a model in safetensors or GGUF. Raises UserError where it has neither."""
-        causal_models.fetch(reference, folder)
-        cls.check_architecture(reference.text, read_config(folder))
 
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:

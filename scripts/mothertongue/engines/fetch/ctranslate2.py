@@ -1,6 +1,7 @@
-"""Conversion of translation models from the hub's layout to CTranslate2's, done once when a model is fetched."""
+"""Fetching encoder-decoder models: converted from the hub's layout to CTranslate2's, once."""
 
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,11 +9,27 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from mothertongue import fetching
+from mothertongue.encoder_decoder import EncoderDecoder
 from mothertongue.errors import UserError
 from mothertongue.model_folder import check, loading, skeleton
+from mothertongue.references import Reference
 
 # The model's own configuration, kept beside the converted weights.
 ORIGINAL = "original_config.json"
+
+
+def fetch(engine: type[EncoderDecoder], reference: Reference, folder: Path) -> None:
+    """Fetch and convert a model. Raises UserError where it is not of the engine's architecture, or damaged."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".hub-") as hub:
+        # transformers reads a pickle as tensors only (weights_only), never as code.
+        resolved = fetching.bring(reference, Path(hub), pickle=True)
+        try:
+            convert(Path(hub), folder, engine.MODEL_TYPE, engine.TOKENIZER_FILES)
+        except UserError as error:
+            message = str(error).removeprefix(f"{hub}: ").replace(f"{hub}/", "").replace(hub, reference.text)
+            raise UserError(f"{reference.text}: {message}") from None
+    fetching.write_record(folder, reference, resolved)
 
 
 def convert(source: Path, folder: Path, model_type: str, tokenizer_files: Sequence[str]) -> None:

@@ -1,0 +1,14 @@
+"""Fetching chat models that translate: safetensors as they are, GGUF files dequantised."""
+
+from pathlib import Path
+
+from mothertongue import causal_models
+from mothertongue.generation import Generation
+from mothertongue.model_folder import read_config
+from mothertongue.references import Reference
+
+
+def fetch(engine: type[Generation], reference: Reference, folder: Path) -> None:
+    """Fetch a model in safetensors or GGUF. Raises UserError where it has neither."""
+    causal_models.fetch(reference, folder)
+    engine.check_architecture(reference.text, read_config(folder))

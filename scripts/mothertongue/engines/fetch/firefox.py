@@ -1,0 +1,51 @@
+"""Fetching Firefox Translations models: a released one from Mozilla's service, or any other reference."""
+
+import shutil
+from pathlib import Path
+
+from mothertongue import fetching
+from mothertongue.engine import Settings
+from mothertongue.engines.firefox import Firefox
+from mothertongue.errors import UserError
+from mothertongue.references import Reference
+
+
+def fetch(engine: type[Firefox], reference: Reference, folder: Path) -> None:
+    """Fetch a model and try it.
+
+    Raises UserError where the service cannot be reached or there is no Firefox model in what came.
+    """
+    if reference.kind == "firefox":
+        fetching.write_record(folder, reference, _download(reference, folder))
+    else:
+        fetching.fetch(reference, folder, weights=("*.bin",))
+    try:
+        running = engine(folder, Settings())
+        running.check()
+        running.close()
+    except UserError as error:
+        raise UserError(str(error).replace(str(folder), reference.text)) from None
+
+
+def _download(reference: Reference, folder: Path) -> fetching.Resolved:
+    """Bring the newest released model of a pair into `folder`, through fxtranslate's own cache.
+
+    What `fxtranslate models add` put there before serves where the service cannot be reached.
+    """
+    from fxtranslate import Cache, discovery
+
+    source, target = reference.firefox_pair
+    cache, name = Cache(), f"{source}-{target}"
+    try:
+        route = discovery.add_models(source, target, progress=False)
+        if route["kind"] != "direct":
+            raise UserError(f"'{reference.text}': Mozilla has no model for this pair")
+    except ValueError as error:
+        if not cache.pair_files(name):
+            raise UserError(
+                f"cannot fetch '{reference.text}' from Mozilla's service: {error}; without a network, fetch it where "
+                f"there is one (fxtranslate models add {source} {target}) and name its local folder"
+            ) from None
+    for _, _, path in cache.pair_files(name):
+        shutil.copy(path, folder)
+    return fetching.Resolved(None, fetching.licence(reference))

@@ -1,0 +1,19 @@
+"""Fetching models that transformers runs as they are, in safetensors."""
+
+from pathlib import Path
+
+from mothertongue import fetching
+from mothertongue.errors import UserError
+from mothertongue.generation import Generation
+from mothertongue.model_folder import check
+from mothertongue.references import Reference
+
+
+def fetch(engine: type[Generation], reference: Reference, folder: Path) -> None:
+    """Fetch a model. Raises UserError where it has no weights in safetensors or is not of the engine's architecture."""
+    fetching.fetch(reference, folder)
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"'{reference.text}': no weights in safetensors; other formats are not loaded")
+    with fetching.naming(reference, folder):
+        config = check(folder)
+    engine.check_architecture(reference.text, config)
