@@ -25,9 +25,8 @@ from mothertongue import (
     source_files,
 )
 from mothertongue.errors import UserError, this_process
-from mothertongue.languages import find, read_languages
+from mothertongue.languages import ENGLISH, find, read_languages
 from mothertongue.library import modules as imported_modules
-from mothertongue.routes import ENGLISH
 
 os.environ |= {
     # Rules call the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.

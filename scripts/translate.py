@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mothertongue import shards
 from mothertongue.errors import run
+from mothertongue.languages import ENGLISH
 from mothertongue.messages import MESSAGES, TRANSLATED, read
-from mothertongue.routes import ENGLISH
 from mothertongue.shard_program import add_engine_arguments, finish, running_translator
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mothertongue.errors import UserError
 
+# The language through which those are reached that no model translates into directly.
+ENGLISH = "en"
 # Written without spaces between words: each character counts as a word, and sentences are joined without a space.
 UNSPACED = frozenset({"zh", "zh-Hant", "ja", "th", "lo", "km", "my"})
 # The letters (ranges, for a regular expression) that words of another script follow without a space. Hangul too: its

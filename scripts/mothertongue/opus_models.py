@@ -19,8 +19,8 @@ from pathlib import Path
 
 from mothertongue import hub
 from mothertongue.errors import UserError
+from mothertongue.languages import ENGLISH
 from mothertongue.progress import Progress, say
-from mothertongue.routes import ENGLISH
 from mothertongue.tables import read_table
 
 OWNER = "Helsinki-NLP"

@@ -9,9 +9,7 @@ from typing import Any
 from mothertongue import engines
 from mothertongue.engine import Pair, Pairs
 from mothertongue.errors import UserError
-from mothertongue.languages import Language, nearest_language
-
-ENGLISH = "en"
+from mothertongue.languages import ENGLISH, Language, nearest_language
 
 
 @dataclass(frozen=True)
