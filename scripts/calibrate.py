@@ -8,13 +8,13 @@ model is made of and has a checksum of every file.
 import argparse
 from pathlib import Path
 
-from mothertongue import gpus, merged_model
+from mothertongue import gpus, merged_model, merged_record
 from mothertongue.arguments import natural, positive
 from mothertongue.errors import run
 from mothertongue.files import whole_folder
 from mothertongue.model_folder import read_training
 from mothertongue.progress import say
-from mothertongue.record import read_record, write_merged
+from mothertongue.record import read_record
 from mothertongue.threads_file import read_threads
 
 
@@ -41,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     threads, merged = read_threads(arguments.threads), read_record(arguments.model, "merge_base")
-    record = read_training(arguments.adapter, *merged_model.NEEDED)
+    record = read_training(arguments.adapter, *merged_record.NEEDED)
     gpus.claim(arguments.gpus)
 
     from mothertongue import calibration
@@ -51,7 +51,7 @@ def main() -> None:
         size = calibration.pack(arguments.model, arguments.form, pieces, arguments.steps, folder)
         card = merged_model.card(record, arguments.name, merged["merge_base"], arguments.form)
         (folder / "README.md").write_text(card, encoding="utf-8")
-        write_merged(folder, record, merged, merged["merge_base"], arguments.form)
+        merged_record.write_record(folder, record, merged, merged["merge_base"], arguments.form)
     say(f"calibrate: {arguments.form}, groups of {size}, {len(pieces)} x {len(pieces[0])} tokens -> {arguments.output}")
 
 

@@ -7,12 +7,12 @@ template, a model card, and fetched.json, which says what the model is made of a
 import argparse
 from pathlib import Path
 
-from mothertongue import merged_model
+from mothertongue import merged_model, merged_record
 from mothertongue.errors import run
 from mothertongue.files import whole_folder
 from mothertongue.model_folder import read_training
 from mothertongue.progress import say
-from mothertongue.record import read_record, write_merged
+from mothertongue.record import read_record
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,9 +32,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    record = read_training(arguments.adapter, *merged_model.NEEDED, "settings.quantization", "settings.dtype", "dtype")
+    record = read_training(arguments.adapter, *merged_record.NEEDED, "settings.quantization", "settings.dtype", "dtype")
     base = read_record(arguments.base_model)
-    merged_model.check(record, arguments.merge_base)
+    merged_record.check(record, arguments.merge_base)
 
     from mothertongue import merging
 
@@ -42,8 +42,8 @@ def main() -> None:
         merging.merge(arguments.adapter, arguments.base_model, arguments.merge_base, merging.trained_in(record), folder)
         card = merged_model.card(record, arguments.name, arguments.merge_base)
         (folder / "README.md").write_text(card, encoding="utf-8")
-        write_merged(folder, record, base, arguments.merge_base)
-    say(f"merge: {merged_model.described(record, arguments.merge_base)} -> {arguments.output}")
+        merged_record.write_record(folder, record, base, arguments.merge_base)
+    say(f"merge: {merged_record.described(record, arguments.merge_base)} -> {arguments.output}")
 
 
 if __name__ == "__main__":

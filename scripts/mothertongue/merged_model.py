@@ -1,17 +1,11 @@
-"""What is said of a merged model: its card, and the record of what it is made of."""
+"""The card of a merged model."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from mothertongue import cards, licences
-from mothertongue.errors import UserError
 from mothertongue.record import base_name
 
-# What is asked of an adapter's training.json.
-NEEDED = (
-    "lang", "system_prompt", "settings.method", "base_model.reference", "base_model.revision", "base_model.licence",
-    "base_model.hub_id",
-)  # fmt: skip
 _WEIGHTS = {
     "full": "The adapter is folded into the weights of the base model as they were fetched.",
     "dequantized": "The adapter is folded into the base model's weights as its training saw them: in nf4, and back.",
@@ -26,22 +20,6 @@ _IN_PYTHON = cards.python(
     "model = AutoModelForCausalLM.from_pretrained(FOLDER)",
     "tokenizer = AutoTokenizer.from_pretrained(FOLDER)",
 )
-
-
-def check(record: Mapping[str, Any], merge_base: str) -> None:
-    """Raise UserError where the choice of weights to merge into means nothing for an adapter."""
-    quantization = record["settings"]["quantization"]
-    if merge_base == "dequantized" and quantization != "nf4":
-        raise UserError(
-            f"export.merge_base is dequantized, and the adapter was trained with quantization {quantization}, not nf4;"
-            " set it to full"
-        )
-
-
-def described(record: Mapping[str, Any], merge_base: str) -> str:
-    """The merged model in a few words."""
-    base = record["base_model"]
-    return f"{base_name(base)}@{base['revision']} ({merge_base}) with the {record['lang']} adapter"
 
 
 def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None = None) -> str:

@@ -3,14 +3,13 @@
 It is written where a model is fetched or made, and read by all that goes on from it.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums, read_object
+from mothertongue.files import read_object
 from mothertongue.model_files import RECORD
 
 
@@ -52,18 +51,3 @@ def identity(folder: Path) -> str:
     record = read_record(folder)
     local = record["kind"] in ("folder", "file")
     return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"
-
-
-def write_merged(
-    folder: Path, record: Mapping[str, Any], base: Mapping[str, Any], merge_base: str, form: str | None = None
-) -> None:
-    """Write `fetched.json` for the files that are in the folder now, as a fetched model has it."""
-    content = {
-        "reference": f"{base_name(record['base_model'])} with the {record['lang']} adapter",
-        "kind": form or "merged",
-        "revision": base["revision"],
-        "licence": base["licence"],
-        "merge_base": merge_base,
-        "files": folder_checksums(folder),
-    }
-    (folder / RECORD).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
