@@ -12,18 +12,16 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue import (
-    configuration,
-    engines,
-    licences,
-    plain_text,
-    publication,
-    references,
-    routes,
-    slurm_jobs,
-    snakemake_internals,
-    source_files,
-)
+from mothertongue import configuration
+from mothertongue import engines
+from mothertongue import licences
+from mothertongue import plain_text
+from mothertongue import publication
+from mothertongue import references
+from mothertongue import routes
+from mothertongue import slurm_jobs
+from mothertongue import snakemake_internals
+from mothertongue import source_files
 from mothertongue.errors import UserError, this_process
 from mothertongue.languages import ENGLISH, find, read_languages
 from mothertongue.library import modules as imported_modules

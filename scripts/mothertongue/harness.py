@@ -109,7 +109,7 @@ def told(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _put_scripts_last() -> None:
     """The harness imports a package `evaluate`, which scripts/evaluate.py would hide from it."""
-    scripts = str(Path(__file__).parent.parent)
+    scripts = str(Path(__file__).parents[1])
     if scripts in sys.path:
         sys.path.remove(scripts)
         sys.path.append(scripts)

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 from tuning_runs import ALONE, command, record, training, tune, weights
 
-from mothertongue import tuning
+from mothertongue.tuning import layout
 from mothertongue.prompts import Encoded
 
 # What anyone else would write.
@@ -235,7 +235,7 @@ def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material, sft, 
 )
 def test_a_step_has_the_same_sequences_however_they_are_read(batch, accumulation, processes, most, expected):
     settings = SimpleNamespace(batch_size=batch, accumulation=accumulation, target_tokens=None)
-    plan = tuning.layout(settings, [], processes, most)
+    plan = layout(settings, [], processes, most)
     assert (plan.batch_size, plan.accumulation) == expected
     assert plan.sequences == batch * accumulation
 
@@ -246,5 +246,5 @@ def test_a_step_learns_from_about_so_many_of_the_assistants_tokens():
         batch_size=4, accumulation=1, target_tokens=2000, method="sft", packing=True, max_length=500
     )
     # A full sequence has 200 of them, a batch 800.
-    assert tuning.layout(settings, data, 1).sequences == 8
-    assert tuning.layout(settings, data, 3).sequences == 9
+    assert layout(settings, data, 1).sequences == 8
+    assert layout(settings, data, 3).sequences == 9

@@ -7,7 +7,9 @@ from importlib import import_module
 from mothertongue.engine import Engine
 from mothertongue.errors import UserError
 
-NAMES = sorted(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if not found.ispkg)
+# What several engines have in common, and how their models are fetched.
+_SHARED = {"base", "ctranslate2", "transformers", "multilingual", "fetch"}
+NAMES = sorted(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if found.name not in _SHARED)
 
 
 def find(name: str) -> type[Engine]:
@@ -24,4 +26,6 @@ def modules(name: str, fetched: bool = False) -> list[str]:
 
     They are paths below the library, without suffix: no import names them.
     """
-    return [f"engines/{name.replace('-', '_')}", *([f"engines/fetch/{find(name).FETCH}"] if fetched else [])]
+    package = __name__.removeprefix("mothertongue.").replace(".", "/")
+    names = [name.replace("-", "_"), *([f"fetch/{find(name).FETCH}"] if fetched else [])]
+    return [f"{package}/{name}" for name in names]
