@@ -14,16 +14,16 @@ sys.path.append(str(Path("scripts").resolve()))
 
 from mothertongue import configuration
 from mothertongue import engines
-from mothertongue import licences
-from mothertongue import plain_text
+from mothertongue.common import licences
+from mothertongue.common import plain_text
 from mothertongue import publication
 from mothertongue import references
 from mothertongue import routes
 from mothertongue import slurm_jobs
 from mothertongue import snakemake_internals
 from mothertongue import source_files
-from mothertongue.errors import UserError, this_process
-from mothertongue.languages import ENGLISH, find, read_languages
+from mothertongue.common.errors import UserError, this_process
+from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.library import modules as imported_modules
 
 os.environ |= {
@@ -33,7 +33,7 @@ os.environ |= {
     "HF_HUB_OFFLINE": "1",
     # Packages of a user's home folder are in no environment file.
     "PYTHONNOUSERSITE": "1",
-    # Programs end with the Snakemake that runs them, however it ends: see scripts/mothertongue/errors.py.
+    # Programs end with the Snakemake that runs them, however it ends: see scripts/mothertongue/common/errors.py.
     "MOTHERTONGUE_SNAKEMAKE": this_process(),
 }
 

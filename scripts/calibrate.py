@@ -8,12 +8,13 @@ model is made of and has a checksum of every file.
 import argparse
 from pathlib import Path
 
-from mothertongue import gpus, merged_model, merged_record
-from mothertongue.arguments import natural, positive
-from mothertongue.errors import run
-from mothertongue.files import whole_folder
+from mothertongue import merged_model, merged_record
+from mothertongue.common import gpus
+from mothertongue.common.arguments import natural, positive
+from mothertongue.common.atomic_files import whole_folder
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.model_folder import read_training
-from mothertongue.progress import say
 from mothertongue.record import read_record
 from mothertongue.threads_file import read_threads
 

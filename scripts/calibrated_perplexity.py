@@ -6,10 +6,10 @@ The packed weights are read by the formats' own description and computed with in
 import argparse
 from pathlib import Path
 
-from mothertongue import gpus
-from mothertongue.errors import run
-from mothertongue.files import read_jsonl, write_json
-from mothertongue.progress import say
+from mothertongue.common import gpus
+from mothertongue.common.atomic_files import read_jsonl, write_json
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.prompts import Encoded
 
 

@@ -16,10 +16,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mothertongue import arguments as types
 from mothertongue import batch
-from mothertongue.errors import UserError, run
-from mothertongue.progress import Progress, say
+from mothertongue.common import arguments as types
+from mothertongue.common.errors import UserError, run
+from mothertongue.common.progress import Progress, say
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from mothertongue import gguf_conversion
-from mothertongue.errors import run
-from mothertongue.files import write_json
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import write_json
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,11 +8,11 @@ import argparse
 from pathlib import Path
 
 from mothertongue import dataset, quality_plots, quality_report
+from mothertongue.common.atomic_files import read_json, whole_file, write_json
+from mothertongue.common.errors import run
+from mothertongue.common.progress import Progress, say
 from mothertongue.dataset_card import dataset_card
-from mothertongue.errors import run
-from mothertongue.files import read_json, whole_file, write_json
 from mothertongue.messages import TRANSLATED, read, write
-from mothertongue.progress import Progress, say
 from mothertongue.record import identity, read_record
 
 

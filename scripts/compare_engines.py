@@ -15,14 +15,15 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import comparison, engines, machine
-from mothertongue.arguments import batch, positive
+from mothertongue import comparison, engines
+from mothertongue.common import hardware
+from mothertongue.common.arguments import batch, positive
+from mothertongue.common.atomic_files import write_json
+from mothertongue.common.errors import UserError, run
+from mothertongue.common.tsv import read_table
 from mothertongue.comparison import Setup
 from mothertongue.engine import Settings
-from mothertongue.errors import UserError, run
-from mothertongue.files import write_json
 from mothertongue.references import FORMS
-from mothertongue.tables import read_table
 
 CONFIG = Path(__file__).parent.parent / "config"
 OPTIONS = ("device", "compute_type", "beam_size", "batch_tokens", "workers", "prompt")
@@ -70,7 +71,7 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument(
         "--workers",
         type=positive,
-        default=machine.cores(),
+        default=hardware.cores(),
         help="processes or threads on a CPU (default: the cores, %(default)s)",
     )
     group.add_argument(
@@ -96,7 +97,7 @@ def main() -> None:
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
         content = {"settings": settings, "from": text.source, "to": text.target}
         content |= {"lines": len(text.texts), "words": text.words, "signatures": signatures}
-        content |= {"machine": machine.description(), "engines": [asdict(row) for row in rows]}
+        content |= {"machine": hardware.description(), "engines": [asdict(row) for row in rows]}
         write_json(arguments.json, content)
     if all(row.problem for row in rows):
         raise UserError("no engine could run; the table has the reasons")

@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 from mothertongue import gguf_conversion
-from mothertongue.errors import run
-from mothertongue.files import whole_file
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

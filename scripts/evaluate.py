@@ -9,14 +9,15 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import gpus, held_out
-from mothertongue.arguments import add_quantization, natural, positive
-from mothertongue.errors import run
-from mothertongue.files import read_jsonl, read_lines, whole_file, write_json, write_jsonl
+from mothertongue import held_out
+from mothertongue.common import gpus
+from mothertongue.common.arguments import add_quantization, natural, positive
+from mothertongue.common.atomic_files import read_jsonl, read_lines, whole_file, write_json, write_jsonl
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.intervals import Bootstrap
 from mothertongue.messages import TRANSLATED, read
 from mothertongue.model_folder import read_training
-from mothertongue.progress import say
 from mothertongue.sides import of_models
 from mothertongue.threads_file import read_threads
 

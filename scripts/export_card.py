@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from mothertongue import export_card
-from mothertongue.errors import run
-from mothertongue.files import read_json, whole_file
+from mothertongue.common.atomic_files import read_json, whole_file
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.model_folder import read_training
-from mothertongue.progress import say
 from mothertongue.record import read_record
 
 

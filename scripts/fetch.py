@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 from mothertongue import source, source_files
-from mothertongue.errors import run
-from mothertongue.files import sha256, whole_file, write_json
+from mothertongue.common.atomic_files import sha256, whole_file, write_json
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.messages import write
-from mothertongue.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 
 from mothertongue import causal_models, model_lock
-from mothertongue.errors import run
-from mothertongue.files import refuse_link, whole_folder
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import refuse_link, whole_folder
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.record import identity
 from mothertongue.references import FORMS, parse
 

@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 
 from mothertongue import chat_templates, fetching, model_lock
-from mothertongue.errors import run
-from mothertongue.files import whole_folder, write_json
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import whole_folder, write_json
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.prompts import CHOICE, check_rows, end_of_turn
 from mothertongue.references import FORMS, parse
 

@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import engines, fetching, licences, model_lock
+from mothertongue import engines, fetching, model_lock
+from mothertongue.common import licences
+from mothertongue.common.atomic_files import whole_folder
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.engines.fetch import fetch_model
-from mothertongue.errors import run
-from mothertongue.files import whole_folder
-from mothertongue.progress import say
 from mothertongue.record import identity
 from mothertongue.references import FORMS, parse
 

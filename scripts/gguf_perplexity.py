@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mothertongue import gguf_perplexity
-from mothertongue.arguments import positive
-from mothertongue.errors import run
-from mothertongue.files import read_jsonl, write_json
-from mothertongue.progress import say
+from mothertongue.common.arguments import positive
+from mothertongue.common.atomic_files import read_jsonl, write_json
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -7,11 +7,12 @@ tasks' own, without a chat template, so that figures compare with published ones
 import argparse
 from pathlib import Path
 
-from mothertongue import gpus, hub
-from mothertongue.arguments import add_quantization, natural, positive
-from mothertongue.errors import run
-from mothertongue.files import write_json
-from mothertongue.progress import say
+from mothertongue import hub
+from mothertongue.common import gpus
+from mothertongue.common.arguments import add_quantization, natural, positive
+from mothertongue.common.atomic_files import write_json
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

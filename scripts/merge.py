@@ -8,10 +8,10 @@ import argparse
 from pathlib import Path
 
 from mothertongue import merged_model, merged_record
-from mothertongue.errors import run
-from mothertongue.files import whole_folder
+from mothertongue.common.atomic_files import whole_folder
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.model_folder import read_training
-from mothertongue.progress import say
 from mothertongue.record import read_record
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import yaml
 
 from mothertongue import other_trainers, prompts
-from mothertongue.errors import run
-from mothertongue.files import whole_file, write_json, write_jsonl
+from mothertongue.common.atomic_files import whole_file, write_json, write_jsonl
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.other_trainers import Material
 from mothertongue.plain_templates import any_exchange, literal_end, without_marks
-from mothertongue.progress import say
 from mothertongue.threads_file import read_threads
 
 

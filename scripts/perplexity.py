@@ -8,11 +8,11 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import gpus
-from mothertongue.arguments import positive
-from mothertongue.errors import run
-from mothertongue.files import write_json, write_jsonl
-from mothertongue.progress import say
+from mothertongue.common import gpus
+from mothertongue.common.arguments import positive
+from mothertongue.common.atomic_files import write_json, write_jsonl
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.threads_file import read_threads
 
 

@@ -19,9 +19,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mothertongue import dry_run, gpus, planning
-from mothertongue.errors import UserError, run
-from mothertongue.files import write_json
+from mothertongue import dry_run, planning
+from mothertongue.common import gpus
+from mothertongue.common.atomic_files import write_json
+from mothertongue.common.errors import UserError, run
 
 CONFIG = Path("config", "config.yaml")
 # Where Snakemake looks for a profile by its name.

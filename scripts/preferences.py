@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from mothertongue import trees
-from mothertongue.errors import run
-from mothertongue.files import write_json, write_jsonl
+from mothertongue.common.atomic_files import write_json, write_jsonl
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.messages import TRANSLATED, read
 from mothertongue.preferences import PAIRS, as_rows, find_pairs
-from mothertongue.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 from mothertongue import publication
-from mothertongue.errors import run
-from mothertongue.files import write_json
+from mothertongue.common.atomic_files import write_json
+from mothertongue.common.errors import run
 from mothertongue.published_files import KINDS, PREPARE, Material
 
 

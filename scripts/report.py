@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 
 from mothertongue import report_data, report_page, run_costs
-from mothertongue.errors import run
-from mothertongue.files import read_json, whole_file
-from mothertongue.languages import find, read_languages
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import read_json, whole_file
+from mothertongue.common.errors import run
+from mothertongue.common.languages import find, read_languages
+from mothertongue.common.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,10 +11,10 @@ import argparse
 from pathlib import Path
 
 from mothertongue import configuration, route_table, routes
-from mothertongue.errors import run
-from mothertongue.files import read_json
-from mothertongue.languages import find, read_languages
-from mothertongue.tables import read_table
+from mothertongue.common.atomic_files import read_json
+from mothertongue.common.errors import run
+from mothertongue.common.languages import find, read_languages
+from mothertongue.common.tsv import read_table
 
 CONFIG = Path(__file__).parent.parent / "config"
 

@@ -7,8 +7,8 @@ import argparse
 from pathlib import Path
 
 from mothertongue import closing
-from mothertongue.errors import UserError, run
-from mothertongue.files import read_json, read_jsonl
+from mothertongue.common.atomic_files import read_json, read_jsonl
+from mothertongue.common.errors import UserError, run
 from mothertongue.messages import TRANSLATED, read
 
 

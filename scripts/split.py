@@ -9,10 +9,10 @@ from collections import Counter
 from pathlib import Path
 
 from mothertongue import dataset, trees
-from mothertongue.errors import UserError, run
-from mothertongue.files import whole_file, write_json
+from mothertongue.common.atomic_files import whole_file, write_json
+from mothertongue.common.errors import UserError, run
+from mothertongue.common.progress import first, say
 from mothertongue.messages import MESSAGES, divide, read, write
-from mothertongue.progress import first, say
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -7,10 +7,10 @@ import argparse
 from pathlib import Path
 
 from mothertongue import summary_page
-from mothertongue.errors import run
-from mothertongue.files import whole_file
-from mothertongue.languages import read_languages
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.errors import run
+from mothertongue.common.languages import read_languages
+from mothertongue.common.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

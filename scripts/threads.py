@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from mothertongue import trees
-from mothertongue.errors import run
-from mothertongue.files import write_json, write_jsonl
+from mothertongue.common.atomic_files import write_json, write_jsonl
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.messages import TRANSLATED, read
-from mothertongue.progress import say
 from mothertongue.prompts import InexactTemplate, read_template
 from mothertongue.thread_rows import as_rows
 

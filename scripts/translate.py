@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 
 from mothertongue import shards
-from mothertongue.errors import run
-from mothertongue.languages import ENGLISH
+from mothertongue.common.errors import run
+from mothertongue.common.languages import ENGLISH
 from mothertongue.messages import MESSAGES, TRANSLATED, read
 from mothertongue.shard_program import add_engine_arguments, finish, running_translator
 

@@ -11,12 +11,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import distributed, gpus, model_files
+from mothertongue import distributed, model_files
 from mothertongue.adapter_card import adapter_card
-from mothertongue.arguments import positive
-from mothertongue.errors import run
-from mothertongue.files import folder_checksums, sha256, whole_folder, write_json
-from mothertongue.progress import say
+from mothertongue.common import gpus
+from mothertongue.common.arguments import positive
+from mothertongue.common.atomic_files import folder_checksums, sha256, whole_folder, write_json
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.record import base_entry
 
 

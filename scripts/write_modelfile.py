@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 
 from mothertongue import prompts
-from mothertongue.errors import run
-from mothertongue.files import whole_file
+from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.errors import run
+from mothertongue.common.progress import say
 from mothertongue.model_folder import read_training
 from mothertongue.modelfile import UNTRANSLATED, for_ollama, modelfile
-from mothertongue.progress import say
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -28,7 +28,7 @@ def save_pieces(folder: Path, family: str, **more: bool) -> int:
     """Write tokenizer.model and tokenizer_config.json, with more settings; returns the number of tokens."""
     import sentencepiece
 
-    from mothertongue.files import write_json
+    from mothertongue.common.atomic_files import write_json
 
     options, tokens, settings = FAMILIES[family]
     sentencepiece.SentencePieceTrainer.train(
@@ -64,7 +64,7 @@ def save_merged(folder: Path, family: str) -> list[int]:
 
     from mothertongue import causal, merging, prompts, tokenizer_files
     from mothertongue.causal_models import with_older_names
-    from mothertongue.files import read_json, write_json
+    from mothertongue.common.atomic_files import read_json, write_json
 
     base, adapter, merged = (folder / name for name in ("base", "adapter", "merged"))
     base.mkdir()

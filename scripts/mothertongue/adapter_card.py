@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue import cards, licences
+from mothertongue import cards
+from mothertongue.common import licences
 from mothertongue.evaluation_tables import metrics_index, tables
 from mothertongue.record import base_name
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 from mothertongue.engine import Output
-from mothertongue.errors import UserError
-from mothertongue.progress import say
 from mothertongue.quality import Judge
 
 Translate = Callable[..., Sequence[Output]]  # of texts, and `hear` as in Engine.translate

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
-from mothertongue.files import read_lines, write_jsonl
+from mothertongue.common.atomic_files import read_lines, write_jsonl
+from mothertongue.common.errors import UserError
 from mothertongue.turns import EXPECTED, are_turns
 
 

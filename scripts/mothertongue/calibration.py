@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from mothertongue import causal, model_files, packed_format, prompts, tokenizer_files
-from mothertongue.errors import OwnError, UserError
-from mothertongue.files import copy_files, read_object, write_json
+from mothertongue.common.atomic_files import copy_files, read_object, write_json
+from mothertongue.common.errors import OwnError, UserError
+from mothertongue.common.progress import say
 from mothertongue.linear_layers import packed_layers
 from mothertongue.model_folder import check_objects, embedding_rows, loading
-from mothertongue.progress import say
 from mothertongue.weight_files import weights_of
 
 # What AutoRound writes; all else is the merged model's own.

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from mothertongue import distributed
-from mothertongue.errors import UserError
-from mothertongue.files import whole_file
-from mothertongue.progress import duration, say
+from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import duration, say
 
 
 class Meter(TrainerCallback):

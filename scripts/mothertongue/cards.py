@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from mothertongue.plain_text import one_line
+from mothertongue.common.plain_text import one_line
 
 # Where Markdown, HTML or GitHub's mathematics may begin or end, in a table too; an underscore in a word is one. At the
 # beginning also what makes a list, a rule or a heading; then addresses, which become links by themselves.

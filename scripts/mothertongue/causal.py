@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from mothertongue.errors import OwnError, UserError
+from mothertongue.common.errors import OwnError, UserError
 from mothertongue.model_folder import check_adapter, load_config, loading, read_training, skeleton
 
 logging.disable_progress_bar()

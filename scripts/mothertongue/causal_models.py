@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import fetching, model_files
-from mothertongue.errors import UserError
-from mothertongue.files import read_json, write_json
+from mothertongue.common.atomic_files import read_json, write_json
+from mothertongue.common.errors import UserError
 from mothertongue.gguf_header import check_gguf
 from mothertongue.model_folder import check, check_config, loading
 from mothertongue.references import Reference

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.gguf_header import check_gguf
 from mothertongue.model_folder import CONFIG, check_fast, check_tokenizer, loading, read_config
 from mothertongue.prompts import FORMATS, Template, read_template, with_tokens_of

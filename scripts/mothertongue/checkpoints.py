@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from mothertongue import distributed, files
-from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums, read_json, write_json
-from mothertongue.progress import say
+from mothertongue import distributed
+from mothertongue.common import atomic_files
+from mothertongue.common.atomic_files import folder_checksums, read_json, write_json
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 
 # What the checkpoints in a folder depend on, and in each checkpoint the mark that it is whole.
 _KEY, _WHOLE = "made_of.json", "whole.json"
@@ -64,28 +65,28 @@ def _prepare(folder: Path, made_of: Mapping[str, Any]) -> None:
 
     Nobody else writes the folder from here on: another training's checkpoints look like those of a killed one.
     """
-    files.refuse_link(folder)
-    files.hold(folder)
+    atomic_files.refuse_link(folder)
+    atomic_files.hold(folder)
     before = read_json(folder / _KEY) if (folder / _KEY).is_file() else None
     if before != made_of:
         if before:
             changed = sorted(name for name in {*before, *made_of} if before.get(name) != made_of.get(name))
             say(f"tune: the checkpoints in {folder} are of other {', '.join(changed)}: training begins anew")
-        files.remove(folder)
+        atomic_files.remove(folder)
         write_json(folder / _KEY, made_of)
         return
     for path in folder.glob("checkpoint-*"):
         if not (path / _WHOLE).is_file():
-            files.remove(path)  # of a run that was killed while it wrote
+            atomic_files.remove(path)  # of a run that was killed while it wrote
         elif read_json(path / _WHOLE)["files"] != _checksums(path):
             say(f"tune: warning: {path} is damaged: removed, training goes on from the one before")
-            files.remove(path)
+            atomic_files.remove(path)
 
 
 def clear(folder: Path) -> None:
     """Remove the checkpoints of a training that is over, and let others write there."""
-    files.remove(folder)
-    files.release(folder)
+    atomic_files.remove(folder)
+    atomic_files.release(folder)
 
 
 class Keeper(TrainerCallback):

@@ -18,16 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mothertongue import engines, fetching, machine, references
+from mothertongue import engines, fetching, references
+from mothertongue.common import hardware
+from mothertongue.common.atomic_files import read_lines, whole_folder
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import UNSPACED
+from mothertongue.common.licences import is_noncommercial
+from mothertongue.common.plain_text import guard_streams
+from mothertongue.common.progress import say
 from mothertongue.engine import Pair
 from mothertongue.engines.fetch import fetch_model
-from mothertongue.errors import UserError
-from mothertongue.files import read_lines, whole_folder
-from mothertongue.languages import UNSPACED
-from mothertongue.licences import is_noncommercial
 from mothertongue.model_files import RECORD
-from mothertongue.plain_text import guard_streams
-from mothertongue.progress import say
 from mothertongue.record import read_record
 from mothertongue.routes import translation_pairs
 from mothertongue.shard_program import add_engine_arguments, running_translator
@@ -316,7 +317,7 @@ def _metrics(target: str) -> tuple[Any, Any]:
 
 def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Measured:
     """Translate as the workflow does; this runs in a process of its own, which began at `started`."""
-    before = machine.device_memory(options.device)
+    before = hardware.device_memory(options.device)
     with running_translator(options, text.source, text.target) as translator:
         # Some engines load only when they are first used.
         shortest = min((line for line in text.texts if line.strip()), key=len)
@@ -325,7 +326,7 @@ def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Mea
         loaded = time.monotonic()
         translations = translate_messages(text.texts, translator)
         done = time.monotonic()
-        memory, after = machine.peak_memory(), machine.device_memory(options.device)
+        memory, after = hardware.peak_memory(), hardware.device_memory(options.device)
     device = after - before if before is not None and after is not None else None
     return Measured(translations, loaded - started, done - loaded, memory, device)
 

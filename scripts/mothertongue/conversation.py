@@ -10,9 +10,9 @@ import torch
 from transformers.utils import logging
 
 from mothertongue import causal, prompts, tokenizer_files
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 from mothertongue.model_folder import embedding_rows, read_training
-from mothertongue.progress import say
 
 
 @dataclass(frozen=True)

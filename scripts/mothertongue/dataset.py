@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.messages import ROUTES, SPLITS, STATUSES
 
 Accounting = dict[str, Any]

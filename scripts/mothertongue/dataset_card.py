@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue import cards, licences
+from mothertongue import cards
+from mothertongue.common import licences
 from mothertongue.source_files import is_hub_id
 
 _LOCAL = (

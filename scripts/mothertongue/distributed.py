@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from mothertongue import gpus
-from mothertongue.errors import UserError
-from mothertongue.progress import say
+from mothertongue.common import gpus
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 

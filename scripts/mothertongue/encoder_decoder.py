@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mothertongue.common.atomic_files import read_json, read_object
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import Progress, say
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
-from mothertongue.errors import UserError
-from mothertongue.files import read_json, read_object
 from mothertongue.model_folder import check_config, loading
-from mothertongue.progress import Progress, say
 
 END = "</s>"
 # Batches a worker that CTranslate2 gets at once. The fewer, the less far loops run past their own longest output.

@@ -10,9 +10,9 @@ from typing import Any
 
 from mothertongue import causal, prompts
 from mothertongue.answers import Answer, judge
+from mothertongue.common.progress import Progress, say
 from mothertongue.evaluated import Evaluated
 from mothertongue.held_out import Prompt
-from mothertongue.progress import Progress, say
 from mothertongue.prompts import Template
 from mothertongue.sides import Side
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import cards
-from mothertongue.errors import UserError
-from mothertongue.files import read_json, sha256
+from mothertongue.common.atomic_files import read_json, sha256
+from mothertongue.common.errors import UserError
 from mothertongue.model_files import RECORD
 from mothertongue.record import base_name
 

@@ -14,9 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import front_matter, hub, model_files
-from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums, read_object
+from mothertongue import hub, model_files
+from mothertongue.common import front_matter
+from mothertongue.common.atomic_files import folder_checksums, read_object
+from mothertongue.common.errors import UserError
 from mothertongue.model_files import RECORD
 from mothertongue.record import read_record
 from mothertongue.references import Reference, locate

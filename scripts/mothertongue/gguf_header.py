@@ -6,7 +6,7 @@ The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from pathlib import Path
 from typing import BinaryIO
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)

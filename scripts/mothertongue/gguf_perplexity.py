@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import Progress
 from mothertongue.gguf_header import check_gguf
-from mothertongue.progress import Progress
 
 # `input_ids` and `labels`, and the `text` that the first of them begin.
 Thread = Mapping[str, Any]

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from mothertongue import child_program
-from mothertongue.errors import UserError
+from mothertongue.common import subprocesses
+from mothertongue.common.errors import UserError
 from mothertongue.gguf_header import check_gguf
 
 # What llama.cpp can quantise is a row of blocks; rows of K-quants are longer ones.
@@ -49,7 +49,7 @@ def quantize(source: Path, quantization: str, threads: int, output: Path) -> Non
     from ik_llama_cpp.quantize import find_quantize_bin
 
     command = [find_quantize_bin(), source, output, quantization.upper(), str(threads)]
-    if said := child_program.run(command, quantized, "quantize", "tensors"):
+    if said := subprocesses.run(command, quantized, "quantize", "tensors"):
         why = "; ".join(said[-2:])
         raise UserError(f"{source}: cannot be quantised to {quantization}; llama-quantize says: {why}")
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from mothertongue import causal
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.evaluated import Evaluated
 
 _STDERR = "_stderr"

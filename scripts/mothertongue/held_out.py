@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mothertongue import trees
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 NATIVE, TRANSLATED, ENGLISH = "native", "translated", "english"
 KINDS = (NATIVE, TRANSLATED)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mothertongue.errors import UserError
-from mothertongue.files import sha256
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import sha256
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 
 T = TypeVar("T")
 _QUERY = re.compile(r"(?<=\w)\?[^\s'\"]*=[^\s'\"]*")

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mothertongue import causal
+from mothertongue.common.progress import Progress
 from mothertongue.evaluated import Evaluated
 from mothertongue.intervals import Bootstrap, ratio
-from mothertongue.progress import Progress
 from mothertongue.prompts import encode_known
 
 Thread = Mapping[str, Any]

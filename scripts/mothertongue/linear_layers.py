@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.model_folder import skeleton
 from mothertongue.weight_names import places
 

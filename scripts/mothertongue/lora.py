@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.model_folder import ADAPTER_WEIGHTS, check_adapter
 from mothertongue.weight_files import open_weights
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue import cards, licences
+from mothertongue import cards
+from mothertongue.common import licences
 from mothertongue.record import base_name
 
 _WEIGHTS = {

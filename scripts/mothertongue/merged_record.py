@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums
+from mothertongue.common.atomic_files import folder_checksums
+from mothertongue.common.errors import UserError
 from mothertongue.model_files import RECORD
 from mothertongue.record import base_name
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from mothertongue import causal, model_files, prompts, tokenizer_files
-from mothertongue.errors import UserError
-from mothertongue.files import read_object, write_json
+from mothertongue.common.atomic_files import read_object, write_json
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import Progress
 from mothertongue.linear_layers import linear_layers
 from mothertongue.lora import Change, read_lora
 from mothertongue.model_folder import embedding_rows, skeleton
 from mothertongue.plain_templates import without_marks
-from mothertongue.progress import Progress
 from mothertongue.weight_files import weights_of
 from mothertongue.weight_names import Place, places
 

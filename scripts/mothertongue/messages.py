@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 ROLES = ("prompter", "assistant")
 SPLITS = ("train", "validation")

@@ -13,9 +13,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
-from mothertongue.files import check_folder, sha256, write_json
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import check_folder, sha256, write_json
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 
 # What says of a fetched folder where its files are from, with the checksum of each.
 RECORD = "fetched.json"

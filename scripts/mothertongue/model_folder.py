@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import model_files
-from mothertongue.errors import UserError
-from mothertongue.files import read_object
+from mothertongue.common.atomic_files import read_object
+from mothertongue.common.errors import UserError
 from mothertongue.model_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from mothertongue.safetensors_header import Entry, read_header, total_numbers
 

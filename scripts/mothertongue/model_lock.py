@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import fetching
-from mothertongue.errors import UserError
-from mothertongue.files import folder_checksums, read_json, sha256, write_json
-from mothertongue.files import lock as lock_file
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import folder_checksums, read_json, sha256, write_json
+from mothertongue.common.atomic_files import lock as lock_file
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 from mothertongue.record import read_record
 from mothertongue.references import Reference, locate
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mothertongue import prompts
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.plain_templates import Exchange, exchange
 from mothertongue.prompts import Template
 

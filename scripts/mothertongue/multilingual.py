@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import ClassVar
 
+from mothertongue.common.errors import UserError
+from mothertongue.common.tsv import language_codes
 from mothertongue.encoder_decoder import END, EncoderDecoder
 from mothertongue.engine import Pairs, every_pair
-from mothertongue.errors import UserError
-from mothertongue.tables import language_codes
 
 
 class Multilingual(EncoderDecoder):

@@ -18,10 +18,10 @@ from json import JSONDecodeError
 from pathlib import Path
 
 from mothertongue import hub
-from mothertongue.errors import UserError
-from mothertongue.languages import ENGLISH
-from mothertongue.progress import Progress, say
-from mothertongue.tables import read_table
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import ENGLISH
+from mothertongue.common.progress import Progress, say
+from mothertongue.common.tsv import read_table
 
 OWNER = "Helsinki-NLP"
 COLUMNS = ("source", "target", "model", "target_token", "licence")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mothertongue import prompts
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
+from mothertongue.common.plain_text import one_line
 from mothertongue.plain_templates import Exchange
-from mothertongue.plain_text import one_line
 
 # torch's and bitsandbytes' optimizers as transformers names them.
 _OPTIMIZERS = {

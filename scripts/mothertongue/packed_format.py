@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.linear_layers import LinearLayer
 from mothertongue.model_folder import check, weight_paths
 

@@ -4,9 +4,9 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from mothertongue.languages import direction
+from mothertongue.common.languages import direction
+from mothertongue.common.progress import duration
 from mothertongue.measured import NOT_MEASURED
-from mothertongue.progress import duration
 
 
 def render(template: Path, **values: Any) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import causal, evaluated, merging, packed_format, prompts, tokenizer_files
-from mothertongue.errors import UserError
-from mothertongue.files import scratch_folder
+from mothertongue.common.atomic_files import scratch_folder
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import Progress
 from mothertongue.model_folder import embedding_rows, read_training
-from mothertongue.progress import Progress
 from mothertongue.prompts import Encoded
 from mothertongue.record import read_record
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import configuration
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import duration
 from mothertongue.dry_run import Job, Rule
-from mothertongue.errors import UserError
-from mothertongue.progress import duration
 from mothertongue.snakemake_internals import PROFILE_FILE, UNDECIDED
 
 # By what jobs of a rule are alike, the weightiest first: the time follows a shard's size more than its target language.

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
-from mothertongue.files import read_jsonl
+from mothertongue.common.atomic_files import read_jsonl
+from mothertongue.common.errors import UserError
 from mothertongue.turns import EXPECTED, are_turns
 
 Row = dict[str, Any]

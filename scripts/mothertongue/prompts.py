@@ -14,10 +14,10 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
-from mothertongue.files import read_object
+from mothertongue.common.atomic_files import read_object
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 from mothertongue.model_folder import check_tokenizer
-from mothertongue.progress import say
 from mothertongue.rendering import CannotRender, Rendered, Span, renderer
 
 Message = dict[str, str]  # role: system, user or assistant; content

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mothertongue import code_blocks
 from mothertongue.code_blocks import Span
-from mothertongue.languages import UNSPACED_LETTERS
+from mothertongue.common.languages import UNSPACED_LETTERS
 
 Need = Callable[[str], object]
 

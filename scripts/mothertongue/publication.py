@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import hub, references
-from mothertongue.errors import UserError
-from mothertongue.files import sha256, write_json
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import sha256, write_json
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 
 Files = dict[str, Path]
 # The list of what was published, in the repository itself, and how long it can be: a few dozen names.

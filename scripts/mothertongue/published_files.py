@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue import front_matter
 from mothertongue.adapter_card import Published, adapter_card
+from mothertongue.common import front_matter
+from mothertongue.common.atomic_files import read_json, read_object
+from mothertongue.common.errors import UserError
 from mothertongue.dataset_card import on_hub
-from mothertongue.errors import UserError
-from mothertongue.files import read_json, read_object
 from mothertongue.model_folder import read_training
 from mothertongue.publication import Files, files_of
 from mothertongue.record import base_name

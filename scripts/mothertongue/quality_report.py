@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from mothertongue import segments
-from mothertongue.language_id import MINIMUM_SCORE, other_language, speaks
-from mothertongue.languages import UNSPACED
+from mothertongue.common.language_id import MINIMUM_SCORE, other_language, speaks
+from mothertongue.common.languages import UNSPACED
 from mothertongue.messages import ROUTES, STATUSES
 
 # Stands in a reason, after `pivot: ` where the objection was to the pivot's English, that a second try has removed.

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
-from mothertongue.files import read_object
+from mothertongue.common.atomic_files import read_object
+from mothertongue.common.errors import UserError
 from mothertongue.model_files import RECORD
 
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mothertongue.errors import UserError
-from mothertongue.plain_text import visible
+from mothertongue.common.errors import UserError
+from mothertongue.common.plain_text import visible
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w./-]+)?")
 _PACKAGE = re.compile(r"package:([A-Za-z_]\w*)/(.+)")

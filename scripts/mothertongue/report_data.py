@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import examples
+from mothertongue.common.atomic_files import read_json, read_jsonl
+from mothertongue.common.licences import is_noncommercial
 from mothertongue.examples import Example
-from mothertongue.files import read_json, read_jsonl
-from mothertongue.licences import is_noncommercial
 from mothertongue.messages import SPLITS, TRANSLATED, read
 from mothertongue.run_costs import Step
 

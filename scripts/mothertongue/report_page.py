@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mothertongue import message_flow, pages, run_costs, sides
-from mothertongue.languages import UNSPACED
+from mothertongue.common.languages import UNSPACED
 from mothertongue.measured import Measured, find
 from mothertongue.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report_data import Json, Run

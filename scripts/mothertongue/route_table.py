@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mothertongue import engines
+from mothertongue.common.errors import UserError
+from mothertongue.common.licences import is_noncommercial
 from mothertongue.engine import Pairs
-from mothertongue.errors import UserError
-from mothertongue.licences import is_noncommercial
 from mothertongue.routes import Route, find_route
 
 

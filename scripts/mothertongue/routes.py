@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import engines
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import ENGLISH, Language, nearest_language
 from mothertongue.engine import Pair, Pairs
-from mothertongue.errors import UserError
-from mothertongue.languages import ENGLISH, Language, nearest_language
 
 
 @dataclass(frozen=True)

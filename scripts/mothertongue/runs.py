@@ -8,8 +8,8 @@ import os
 import stat
 from pathlib import Path
 
-from mothertongue.errors import UserError
-from mothertongue.files import flock, open_lock
+from mothertongue.common.atomic_files import flock, open_lock
+from mothertongue.common.errors import UserError
 
 # In the results folder: its lock is held by all runs, and it names their working directory.
 _NAME = ".runs.lock"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 # The bits of a number, by the names that the format has for types.
 _BITS = {

@@ -14,7 +14,7 @@ from functools import cached_property
 import sentencex
 
 from mothertongue import protect
-from mothertongue.languages import UNSPACED, UNSPACED_LETTERS
+from mothertongue.common.languages import UNSPACED, UNSPACED_LETTERS
 from mothertongue.protect import Span
 
 Measure = Callable[[str], int]

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mothertongue import engines, gpus
-from mothertongue.arguments import batch, positive
+from mothertongue import engines
 from mothertongue.attempts import Way
+from mothertongue.common import gpus
+from mothertongue.common.arguments import batch, positive
+from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore
-from mothertongue.errors import UserError
-from mothertongue.files import whole_file
 from mothertongue.messages import write
-from mothertongue.progress import say
 from mothertongue.quality import Judge, Limits
 from mothertongue.record import identity
 from mothertongue.translation import Translator

@@ -6,8 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from mothertongue.errors import UserError
-from mothertongue.progress import say
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 from mothertongue.snakemake_internals import JOB_COMMENTS
 
 _PAUSE = 10.0

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mothertongue import hub
-from mothertongue.errors import UserError
-from mothertongue.files import sha256
-from mothertongue.languages import language_of
+from mothertongue.common.atomic_files import sha256
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import language_of
+from mothertongue.common.progress import first, say
 from mothertongue.messages import (
     MESSAGES,
     OASST,
@@ -27,7 +28,6 @@ from mothertongue.messages import (
     is_validation,
     read_parquet,
 )
-from mothertongue.progress import first, say
 from mothertongue.source_files import SUFFIXES
 
 Rows = list[dict[str, Any]]

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 _SPLITS = ("train", "validation")

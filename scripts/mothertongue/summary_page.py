@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mothertongue import pages, sides
-from mothertongue.errors import UserError
-from mothertongue.files import read_json
-from mothertongue.languages import Language
+from mothertongue.common.atomic_files import read_json
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import Language
 from mothertongue.measured import Measured, find
 
 SIDES = ("base", "base_system_prompt", "adapter")

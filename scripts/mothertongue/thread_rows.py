@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.prompts import InexactTemplate, Template, render
 from mothertongue.trees import Message
 

@@ -6,10 +6,10 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from mothertongue import prompts
-from mothertongue.errors import UserError
-from mothertongue.files import read_json, write_json
+from mothertongue.common.atomic_files import read_json, write_json
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import say
 from mothertongue.model_folder import check_fast, check_tokenizer, loading
-from mothertongue.progress import say
 from mothertongue.prompts import Template
 
 # The files of a tokenizer and its chat template.

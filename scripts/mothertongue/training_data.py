@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import sequences
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.pairs import Pair, encode_pairs
 from mothertongue.preferences_file import read_preferences
 from mothertongue.prompts import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 # A text in which nothing is seen: white space, control characters, joiners, marks of direction, fillers, variation

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.model_folder import skeleton
 
 

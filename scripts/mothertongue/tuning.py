@@ -19,12 +19,13 @@ from peft.optimizers import create_loraplus_optimizer
 from transformers import Trainer, set_seed
 from transformers.integrations import is_tensorboard_available
 
-from mothertongue import causal, checkpoints, distributed, machine, tokenizer_files, trainers
+from mothertongue import causal, checkpoints, distributed, tokenizer_files, trainers
 from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
 from mothertongue.causal import device
-from mothertongue.errors import OwnError, UserError
-from mothertongue.files import is_full
-from mothertongue.progress import say
+from mothertongue.common import hardware
+from mothertongue.common.atomic_files import is_full
+from mothertongue.common.errors import OwnError, UserError
+from mothertongue.common.progress import say
 from mothertongue.prompts import Template
 
 ALL_LINEAR = "all-linear"
@@ -331,7 +332,7 @@ def record(settings: Settings, outcome: Outcome) -> dict[str, Any]:
         "device": device(),
         "dtype": dtype,
         "machine": {
-            "processor": machine.processor(),
+            "processor": hardware.processor(),
             "cpu_threads": torch.get_num_threads(),
             "gpu": torch.cuda.get_device_name() if device() == "cuda" else None,
         },

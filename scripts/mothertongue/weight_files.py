@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import torch
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.model_folder import weight_paths
 from mothertongue.safetensors_header import Entry, read_header
 

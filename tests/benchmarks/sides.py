@@ -9,7 +9,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 
-from mothertongue import engines, machine, segments
+from mothertongue import engines, segments
+from mothertongue.common import hardware
 from mothertongue.encoder_decoder import END
 from mothertongue.engine import Settings
 from mothertongue.engines.firefox import model_files
@@ -62,7 +63,7 @@ class Watch:
 
     def run(self, units):
         seconds, cores = time.monotonic() - self.clock, sum(os.times()[:4]) - self.cores
-        return Run(units, seconds, cores, machine.peak_memory())
+        return Run(units, seconds, cores, hardware.peak_memory())
 
 
 def take_apart(engine: str, folder: Path, messages: list[str], count: Callable[[str], int] | None = None) -> Corpus:

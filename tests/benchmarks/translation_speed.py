@@ -46,12 +46,13 @@ import random_model
 import sides
 from sides import Corpus, How, Run
 
-from mothertongue import machine, references
+from mothertongue import references
+from mothertongue.common import hardware
+from mothertongue.common.atomic_files import whole_folder, write_json
+from mothertongue.common.errors import run
 from mothertongue.comparison import in_own_process
 from mothertongue.engine import Settings
 from mothertongue.engines.fetch import fetch_model
-from mothertongue.errors import run
-from mothertongue.files import whole_folder, write_json
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -83,7 +84,7 @@ def parse_arguments():
     parser.add_argument("--turns", type=int, default=2, help="turns of ours and bare (default: 2)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda computes in float16")
     parser.add_argument("--batch-tokens", type=int, default=Settings().batch_tokens, help="default: the engine's")
-    parser.add_argument("--workers", type=int, default=machine.cores(), help="default: the cores")
+    parser.add_argument("--workers", type=int, default=hardware.cores(), help="default: the cores")
     return parser.parse_args()
 
 
@@ -94,7 +95,12 @@ def main():
     messages = read_messages(path)
     compute_type = "float16" if arguments.device == "cuda" else "int8"
     how = How(arguments.device, compute_type, arguments.batch_tokens, arguments.workers)
-    content = {"texts": path.name, "how": asdict(how), "load_before": os.getloadavg(), "machine": machine.description()}
+    content = {
+        "texts": path.name,
+        "how": asdict(how),
+        "load_before": os.getloadavg(),
+        "machine": hardware.description(),
+    }
     models = arguments.output.parent / "models"
     if "trained" in arguments.tables and model:
         some = evenly(messages, arguments.messages)

@@ -19,10 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from tuning_speed import MESSAGES, ROOT, TEMPLATE, fetch, write_threads
 
-from mothertongue import machine, references
+from mothertongue import references
+from mothertongue.common import hardware
+from mothertongue.common.atomic_files import read_json, read_jsonl, write_json
+from mothertongue.common.errors import UserError, run
 from mothertongue.comparison import in_own_process
-from mothertongue.errors import UserError, run
-from mothertongue.files import read_json, read_jsonl, write_json
 
 # Width, layers, heads, width of the feed-forward layers: of Llama 2 7B, TinyLlama 1.1B, and one for trying this out.
 SIZES = {"7B": (4096, 32, 32, 11008), "1B": (2048, 22, 32, 5632), "tiny": (64, 2, 4, 128)}
@@ -56,7 +57,7 @@ def main():
         peak = arguments.peak_tflops or in_own_process(measured_peak)
         runs = {kind: tune(work, kind, arguments) for kind in arguments.quantization}
     content = {
-        "machine": in_own_process(machine.description),
+        "machine": in_own_process(hardware.description),
         "parameters": parameters,
         "peak_tflops": peak,
         "tokens_of_a_thread": round(tokens),

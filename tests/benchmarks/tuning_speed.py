@@ -29,10 +29,11 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from mothertongue import machine, references
+from mothertongue import references
+from mothertongue.common import hardware
+from mothertongue.common.atomic_files import read_json, read_jsonl, whole_folder, write_json, write_jsonl
+from mothertongue.common.errors import UserError, run
 from mothertongue.comparison import in_own_process
-from mothertongue.errors import UserError, run
-from mothertongue.files import read_json, read_jsonl, whole_folder, write_json, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 MESSAGES = ROOT.parent / "shared" / "data" / "oasst" / "oasst1-en-sample.jsonl"
@@ -75,7 +76,7 @@ def main():
     arguments = parse_arguments()
     texts = arguments.texts or (MESSAGES if MESSAGES.is_file() else ROOT / "config/demo/messages.jsonl")
     content = {"model": arguments.model, "texts": texts.name, "load_before": os.getloadavg()}
-    content["machine"] = in_own_process(machine.description)
+    content["machine"] = in_own_process(hardware.description)
     runs = {"popular": [], "ours": []}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -195,7 +196,7 @@ def popular(base: Path, template: Path, work: Path) -> Run:
     targets = assistant_tokens(base, template, threads, POPULAR_LENGTH)
     cores = sum(os.times()[:2])
     # Not ru_maxrss: a process inherits its parent's.
-    memory = peak_memory_mb() if causal.device() == "cuda" else machine.peak_memory() // 2**20
+    memory = peak_memory_mb() if causal.device() == "cuda" else hardware.peak_memory() // 2**20
     return Run(targets, tokens, watch.seconds, cores, memory, trainer.state.global_step)
 
 

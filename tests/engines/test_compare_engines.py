@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mothertongue import comparison
+from mothertongue.common.errors import UserError
 from mothertongue.comparison import Candidate, Row
-from mothertongue.errors import UserError
 from mothertongue.model_files import RECORD
 from mothertongue.references import locate, parse
 

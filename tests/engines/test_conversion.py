@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import fetch_translation_model
 from mothertongue import engines
+from mothertongue.common.errors import UserError, run
 from mothertongue.engine import Settings
-from mothertongue.errors import UserError, run
 from mothertongue.record import read_record
 
 MARIAN, CHAT, NLLB, MADLAD, SEAMLESS = (

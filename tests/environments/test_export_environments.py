@@ -11,7 +11,7 @@ import subprocess
 import pytest
 import standin_conda
 
-from mothertongue.files import read_json, write_json, write_jsonl
+from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
 
 
 @pytest.fixture(scope="module")

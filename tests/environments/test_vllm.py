@@ -17,7 +17,7 @@ from running import program
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from mothertongue import causal, prompts, tokenizer_files
-from mothertongue.files import read_json, read_jsonl, write_json, write_jsonl
+from mothertongue.common.atomic_files import read_json, read_jsonl, write_json, write_jsonl
 from mothertongue.references import locate, parse
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ from running import program
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config
 
 from mothertongue import causal
-from mothertongue.files import read_json, write_jsonl
+from mothertongue.common.atomic_files import read_json, write_jsonl
 
 FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 16}

@@ -17,7 +17,7 @@ from running import program
 from tiny import save_tiny_mixture
 
 from mothertongue import causal, prompts, tokenizer_files
-from mothertongue.files import read_json, write_json, write_jsonl
+from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
 
 NAMES = ("f16", "q8_0", "q4_k_m")
 TOKENS = 16

@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from mothertongue import causal, merging
-from mothertongue.errors import UserError
-from mothertongue.files import read_json, write_json
+from mothertongue.common.atomic_files import read_json, write_json
+from mothertongue.common.errors import UserError
 
 FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}

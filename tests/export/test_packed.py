@@ -16,8 +16,8 @@ from tiny import save_tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3MoeConfig
 
 from mothertongue import calibration, causal, packed_format, prompts, tokenizer_files
-from mothertongue.errors import UserError
-from mothertongue.files import read_json
+from mothertongue.common.atomic_files import read_json
+from mothertongue.common.errors import UserError
 
 FAMILIES = {
     "llama": LlamaConfig,

@@ -10,7 +10,7 @@ from test_prompts import LLAMA2, MISTRAL, OFFICIAL, THREAD, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
 from mothertongue import chat_templates, prompts
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 TEMPLATES = Path("config/templates")
 # Mistral 7B Instruct v0.3 puts the system prompt into the last user turn.

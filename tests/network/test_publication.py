@@ -15,7 +15,7 @@ from published import write_adapter
 
 from mothertongue import fetching, references
 from mothertongue import hub as client
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.publication import adapter_names, files_of, made_from, model_name, repository_name, short_name
 from mothertongue.published_files import ADAPTER, DATASET, Material, adapter_files
 from mothertongue.record import identity

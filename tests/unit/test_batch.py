@@ -3,7 +3,7 @@
 import pytest
 
 from mothertongue import batch
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 
 def test_text_is_one_prompt_a_line(tmp_path):

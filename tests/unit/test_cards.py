@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from published import METRICS, RECORD
 
-from mothertongue import cards, front_matter, licences, merged_model
+from mothertongue import cards, merged_model
 from mothertongue.adapter_card import Published, adapter_card
+from mothertongue.common import front_matter, licences
+from mothertongue.common.plain_text import one_line
 from mothertongue.dataset_card import dataset_card, on_hub
-from mothertongue.plain_text import one_line
 from mothertongue.threads_card import threads_card
 
 # What acts in Markdown, HTML, YAML or a terminal, alone and at a line's beginning, and plain words.

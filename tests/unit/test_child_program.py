@@ -9,13 +9,14 @@ import time
 
 import pytest
 
-from mothertongue import child_program, gguf_conversion, gguf_quantization, progress
+from mothertongue import gguf_conversion, gguf_quantization
+from mothertongue.common import progress, subprocesses
 
 SPEAKING = "import sys, time; say = lambda text: print(text, end='', file=sys.stderr, flush=True)\n"
 
 
 def run(code, reached=gguf_conversion.written):
-    return child_program.run([sys.executable, "-c", SPEAKING + code], reached, "task", "MB")
+    return subprocesses.run([sys.executable, "-c", SPEAKING + code], reached, "task", "MB")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child whose parent is killed")

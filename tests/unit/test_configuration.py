@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from mothertongue import configuration, references
-from mothertongue.errors import UserError
-from mothertongue.languages import find, language_of, read_languages
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import find, language_of, read_languages
 
 SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
 LANGUAGES = read_languages(Path("config/languages.tsv"))

@@ -11,8 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mothertongue import prompts
 from mothertongue.causal import Decoding
+from mothertongue.common.errors import UserError
 from mothertongue.conversation import Conversation, Speaker
-from mothertongue.errors import UserError
 
 
 def speaker(tokenizer, window, own=None, system_prompt="Seja breve."):

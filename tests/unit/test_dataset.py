@@ -14,8 +14,8 @@ from test_trees import trees as tree_messages
 from translators import translator, way
 
 from mothertongue import dataset, quality_report, shards, source, trees
+from mothertongue.common.errors import UserError
 from mothertongue.dataset_card import dataset_card
-from mothertongue.errors import UserError
 from mothertongue.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.messages import write as write_table
 

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from mothertongue import errors
+from mothertongue.common import errors
 
 ASKING = """
 import sys
 sys.path.insert(0, "scripts")
-from mothertongue.errors import run
+from mothertongue.common.errors import run
 def main():
     {call}
 run(main)
@@ -42,7 +42,9 @@ def test_a_file_that_is_not_there_is_said_in_one_line():
 
 
 def test_a_line_of_others_words_has_an_end():
-    code, (line,) = ended("from mothertongue.errors import UserError; raise UserError('x' * 10**6 + '; do this')")
+    code, (line,) = ended(
+        "from mothertongue.common.errors import UserError; raise UserError('x' * 10**6 + '; do this')"
+    )
     assert code == 1 and len(line) < 2100 and line.endswith("; do this")
 
 
@@ -92,7 +94,7 @@ def test_sigterm_ends_a_program_that_imports_what_swallows_every_exception():
 
 def test_of_several_processes_the_first_says_the_line_whichever_ends_first():
     """The launcher ends all of them once one has ended: the others wait for that, and say nothing."""
-    code = "import sys; sys.path.insert(0, 'scripts')\nfrom mothertongue.errors import UserError, run\n"
+    code = "import sys; sys.path.insert(0, 'scripts')\nfrom mothertongue.common.errors import UserError, run\n"
     code += "def main():\n    print('met', flush=True)\n    raise UserError('no data')\nrun(main)"
 
     def start(rank):

@@ -14,7 +14,7 @@ from test_prompts import said, template, with_added
 from tokenizers import AddedToken
 
 from mothertongue import answers, evaluation, evaluation_plots, held_out, metrics, prompts, training_plot
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.held_out import NATIVE, TRANSLATED, Prompt
 from mothertongue.intervals import Bootstrap, mean, ratio
 from mothertongue.messages import TRANSLATED as TRANSLATED_SCHEMA

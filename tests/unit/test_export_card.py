@@ -6,8 +6,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mothertongue import export_card, merged_model, other_trainers
-from mothertongue.errors import UserError
-from mothertongue.files import sha256, write_json
+from mothertongue.common.atomic_files import sha256, write_json
+from mothertongue.common.errors import UserError
 from mothertongue.other_trainers import Material
 
 RECORD = {

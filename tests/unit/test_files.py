@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from mothertongue.errors import UserError
-from mothertongue.files import alone, is_full, lock, scratch_folder, whole_file, whole_folder
+from mothertongue.common.atomic_files import alone, is_full, lock, scratch_folder, whole_file, whole_folder
+from mothertongue.common.errors import UserError
 
 
 def test_nothing_appears_where_writing_fails(tmp_path):
@@ -88,7 +88,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 @pytest.mark.parametrize("kind", ["whole_file", "whole_folder"])
 def test_two_living_processes_never_write_the_same_output(tmp_path, kind):
     program = (
-        f"from pathlib import Path; from mothertongue.files import {kind}\n"
+        f"from pathlib import Path; from mothertongue.common.atomic_files import {kind}\n"
         f"with {kind}(Path({str(tmp_path / 'output')!r})): print('ready', flush=True); input()"
     )
     with subprocess.Popen(
@@ -171,8 +171,8 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkey
 WRITER = """
 import sys
 from pathlib import Path
-from mothertongue.errors import UserError
-from mothertongue.files import whole_file, whole_folder
+from mothertongue.common.errors import UserError
+from mothertongue.common.atomic_files import whole_file, whole_folder
 
 folder, letter, times = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for _ in range(times):

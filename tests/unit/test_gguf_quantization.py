@@ -4,7 +4,7 @@ import gguf
 import numpy as np
 import pytest
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.gguf_quantization import check_shapes
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import gpus
+from mothertongue.common import gpus
 
 CLAIM = """
 import os, sys

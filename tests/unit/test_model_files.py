@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mothertongue import fetching, model_files, references
-from mothertongue.errors import UserError
-from mothertongue.files import sha256
+from mothertongue.common.atomic_files import sha256
+from mothertongue.common.errors import UserError
 
 SOURCES = sorted(Path("scripts").rglob("*.py"))
 # What loads a model, a tokenizer, a configuration or a dataset that somebody else has made; load_dataset_builder knows no

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from mothertongue import front_matter, model_folder, prompts, tokenizer_files
-from mothertongue.errors import UserError
-from mothertongue.files import read_json, write_json
+from mothertongue import model_folder, prompts, tokenizer_files
+from mothertongue.common import front_matter
+from mothertongue.common.atomic_files import read_json, write_json
+from mothertongue.common.errors import UserError
 from mothertongue.gguf_header import check_gguf
 from mothertongue.safetensors_header import read_header
 from mothertongue.weight_files import open_weights

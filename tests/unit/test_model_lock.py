@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mothertongue import model_lock
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.references import Reference, parse
 
 

@@ -10,7 +10,7 @@ from test_prompts import MISTRAL, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
 from mothertongue import chat_templates, prompts
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.modelfile import UNTRANSLATED, _translated, for_ollama, modelfile
 from mothertongue.plain_templates import Exchange
 

@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from mothertongue import opus_models
-from mothertongue.errors import UserError
-from mothertongue.languages import read_languages
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import read_languages
+from mothertongue.common.tsv import read_table
 from mothertongue.opus_models import NOT_USED, Candidate, choose, parse_card
-from mothertongue.tables import read_table
 
 TABLE = Path("config/opus_mt.tsv")
 CODES = Path("config/language_codes.tsv")

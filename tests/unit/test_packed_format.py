@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from transformers import Gemma3Config, MixtralConfig, Qwen3MoeConfig
 
 from mothertongue import linear_layers, packed_format
-from mothertongue.errors import UserError
-from mothertongue.files import write_json
+from mothertongue.common.atomic_files import write_json
+from mothertongue.common.errors import UserError
 from mothertongue.linear_layers import LinearLayer
 
 MODEL = Path("model")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mothertongue import progress
-from mothertongue.plain_text import Visible, one_line, visible
+from mothertongue.common import progress
+from mothertongue.common.plain_text import Visible, one_line, visible
 
 # Characters that act, and ordinary ones that stand beside them.
 ODD = "\0\x07\x08\t\n\x0b\r\x1b\x7f\x85\x9b\u061c\u200b\u200d\u200e\u2028\u202e\u2066\ufeff\U000e0041\ud800a\\\"'é中😀"
@@ -32,7 +32,7 @@ CHATTY = """
 import sys, warnings
 sys.path.insert(0, "scripts")
 import argparse
-from mothertongue.errors import UserError, run
+from mothertongue.common.errors import UserError, run
 def main():
     bad = sys.argv[1]
     {call}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mothertongue import dry_run, planning
+from mothertongue.common.errors import UserError
 from mothertongue.dry_run import Job
-from mothertongue.errors import UserError
 from mothertongue.planning import Measurement, Place
 
 RULES = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])

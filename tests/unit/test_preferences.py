@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from oasst import row
 from test_trees import message, trees
 
-from mothertongue.errors import UserError
-from mothertongue.files import read_jsonl
+from mothertongue.common.atomic_files import read_jsonl
+from mothertongue.common.errors import UserError
 from mothertongue.messages import TRANSLATED, write
 from mothertongue.preferences import PAIRS, find_pairs
 from mothertongue.preferences_file import read_preferences

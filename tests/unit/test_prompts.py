@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from mothertongue import prompts, rendering
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 TEMPLATES = Path("config/templates")
 # The official Llama 2 chat template as its tokenizer carries it (meta-llama/Llama-2-7b-chat-hf).

@@ -12,7 +12,7 @@ from report_runs import SVG, TRAINING, metrics, report, write_run
 from running import program
 
 from mothertongue import closing, configuration, message_flow, report_page, run_costs
-from mothertongue.languages import direction
+from mothertongue.common.languages import direction
 from mothertongue.measured import NOT_MEASURED, find
 
 

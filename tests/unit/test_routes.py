@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from mothertongue import engines, fetching, references, routes
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import read_languages
+from mothertongue.common.licences import check, is_noncommercial
 from mothertongue.engine import Engine, Pair
-from mothertongue.errors import UserError
-from mothertongue.languages import read_languages
-from mothertongue.licences import check, is_noncommercial
 from mothertongue.routes import Route, find_route
 
 TABLES = Path("config")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mothertongue import runs
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 JOIN = """
 import sys

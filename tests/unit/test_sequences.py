@@ -10,7 +10,7 @@ from tiny import FAMILIES, family_tokenizer
 from tokenizers import AddedToken
 
 from mothertongue import prompts, sequences, training_data
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 SYSTEM = {"role": "system", "content": "Seja breve."}
 

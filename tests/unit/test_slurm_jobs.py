@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mothertongue import slurm_jobs
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 HERE = Path("/data/project")
 QUEUE = """\

@@ -16,7 +16,7 @@ import pytest
 from oasst import row, write
 
 from mothertongue import source
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.messages import MESSAGES, OASST, is_validation, read, shard_of
 
 PAIR = (row("a"), row("b", "a"))

@@ -10,8 +10,8 @@ from translators import translated, translator, way
 
 from mothertongue import shards
 from mothertongue.attempts import ask
+from mothertongue.common.errors import UserError
 from mothertongue.engine import Output
-from mothertongue.errors import UserError
 from mothertongue.messages import MESSAGES, STATUSES
 from mothertongue.quality import Judge, Limits
 

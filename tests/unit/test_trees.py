@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 from mothertongue.preferences import find_pairs
 from mothertongue.trees import Message, select
 

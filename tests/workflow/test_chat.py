@@ -11,9 +11,9 @@ from test_plain_text import acts
 
 from mothertongue import causal, prompts
 from mothertongue.causal import Decoding
+from mothertongue.common.atomic_files import read_jsonl, write_jsonl
+from mothertongue.common.errors import UserError
 from mothertongue.conversation import Conversation, Speaker
-from mothertongue.errors import UserError
-from mothertongue.files import read_jsonl, write_jsonl
 
 QUESTIONS = ["Olá!", "Quanto é 2 + 2? " * 6, "Como faço um bolo de cenoura?", "E agora?", "Por quê? " * 30]
 

@@ -39,7 +39,7 @@ def test_translations_are_portuguese_and_keep_what_is_to_be_kept(demo):
         pq.read_table(demo.root / f"results/demo/pt/dataset/{split}.parquet") for split in ("train", "validation")
     ]
     rows = [row for table in tables for row in table.to_pylist()]
-    from mothertongue.language_id import speaks
+    from mothertongue.common.language_id import speaks
 
     long = [row for row in rows if row["status"] == "translated" and len(row["source_text"]) > 200]
     assert len(long) > 20

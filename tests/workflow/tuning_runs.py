@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from mothertongue.files import write_jsonl
+from mothertongue.common.atomic_files import write_jsonl
 
 # One thread each: so small a model gains nothing by more, and they would wait for one another where others compute.
 ALONE = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -4,8 +4,8 @@ import difflib
 import pkgutil
 from importlib import import_module
 
+from mothertongue.common.errors import UserError
 from mothertongue.engine import Engine
-from mothertongue.errors import UserError
 
 # What several engines have in common, and how their models are fetched.
 _SHARED = {"base", "ctranslate2", "transformers", "multilingual", "fetch"}

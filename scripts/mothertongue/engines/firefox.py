@@ -8,10 +8,10 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import Progress
+from mothertongue.common.tsv import read_table
 from mothertongue.engine import Engine, Hear, Output, Pair, Pairs, Settings, ignore
-from mothertongue.errors import UserError
-from mothertongue.progress import Progress
-from mothertongue.tables import read_table
 
 # Segments a task: few enough to keep all workers busy to the end, enough to hide what a task costs.
 _BATCH = 64

@@ -7,10 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mothertongue.common.errors import UserError
+from mothertongue.common.tsv import read_table
 from mothertongue.engine import Pairs, every_pair
-from mothertongue.errors import UserError
 from mothertongue.generation import Generation
-from mothertongue.tables import read_table
 
 _TOWER = {"en", "de", "fr", "es", "zh", "pt", "it", "ru", "ko", "nl"}
 

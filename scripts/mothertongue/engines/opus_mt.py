@@ -5,10 +5,10 @@ Tiedemann and Thottingal, "OPUS-MT - Building open translation services for the 
 
 from pathlib import Path
 
+from mothertongue.common.errors import UserError
+from mothertongue.common.tsv import read_table
 from mothertongue.encoder_decoder import END, EncoderDecoder
 from mothertongue.engine import Pair, Pairs
-from mothertongue.errors import UserError
-from mothertongue.tables import read_table
 
 
 class OpusMT(EncoderDecoder):

@@ -6,10 +6,10 @@ Seamless Communication, "Seamless: Multilingual Expressive and Streaming Speech 
 from pathlib import Path
 from typing import Any
 
+from mothertongue.common.errors import UserError
+from mothertongue.common.tsv import language_codes
 from mothertongue.engine import Pairs, Settings, every_pair
-from mothertongue.errors import UserError
 from mothertongue.generation import Generation
-from mothertongue.tables import language_codes
 
 
 class SeamlessM4T(Generation):

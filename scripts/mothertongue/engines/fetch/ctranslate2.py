@@ -10,8 +10,8 @@ from pickle import UnpicklingError
 from typing import Any
 
 from mothertongue import fetching
+from mothertongue.common.errors import UserError
 from mothertongue.encoder_decoder import EncoderDecoder
-from mothertongue.errors import UserError
 from mothertongue.model_folder import check, loading, skeleton
 from mothertongue.references import Reference
 

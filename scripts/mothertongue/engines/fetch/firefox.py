@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 from mothertongue import fetching
+from mothertongue.common.errors import UserError
 from mothertongue.engine import Settings
 from mothertongue.engines.firefox import Firefox
-from mothertongue.errors import UserError
 from mothertongue.references import Reference
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from mothertongue.plain_text import one_line
+from mothertongue.common.plain_text import one_line
 
 # Characters of a name in a list of them.
 _NAME = 60

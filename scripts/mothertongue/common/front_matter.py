@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 _BEGINNING = re.compile(r"---\r?\n")
 _HEADER = re.compile(r"---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)

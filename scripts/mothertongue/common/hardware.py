@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import gpus
+from mothertongue.common import gpus
 
 _PACKAGES = ("ctranslate2", "fxtranslate", "sacrebleu", "sentencepiece", "sentencex", "torch", "transformers")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mothertongue.plain_text import guard_streams, one_line
+from mothertongue.common.plain_text import guard_streams, one_line
 
 # What the hub's client raises where it is switched off, as it is in all steps but those that fetch.
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}

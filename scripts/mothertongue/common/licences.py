@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 _NONCOMMERCIAL = re.compile(r"(^|[^a-z])nc([^a-z]|$)|non-?commercial", re.IGNORECASE)
 

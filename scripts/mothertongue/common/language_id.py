@@ -7,7 +7,7 @@ fastText's lid.176 as language identifier (here the compressed one that fast-lan
 from functools import cache
 from typing import Any
 
-from mothertongue.languages import UNSPACED
+from mothertongue.common.languages import UNSPACED
 
 MINIMUM_WORDS = 5
 MINIMUM_SCORE = 0.3

@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mothertongue.files import lock
-from mothertongue.progress import say
+from mothertongue.common.atomic_files import lock
+from mothertongue.common.progress import say
 
 # Open for as long as the process lives: their locks are what others see.
 _held: list[int] = []

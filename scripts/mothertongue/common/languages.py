@@ -5,7 +5,7 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
-from mothertongue.errors import UserError
+from mothertongue.common.errors import UserError
 
 # The language through which those are reached that no model translates into directly.
 ENGLISH = "en"

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mothertongue.errors import OwnError, UserError
+from mothertongue.common.errors import OwnError, UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A disk with no more bytes than these is full for all but the smallest files.

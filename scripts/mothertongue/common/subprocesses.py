@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mothertongue.errors import without_hub
-from mothertongue.progress import Progress
+from mothertongue.common.errors import without_hub
+from mothertongue.common.progress import Progress
 
 # How much is done and how much there is to do, by a line that a program says; None where it is of something else.
 Reached = Callable[[str], tuple[int, int] | None]
