@@ -17,7 +17,7 @@ from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.intervals import Bootstrap
 from mothertongue.messages import TRANSLATED, read
-from mothertongue.model_folder import read_training
+from mothertongue.model_folders.reading import read_training
 from mothertongue.sides import of_models
 from mothertongue.threads_file import read_threads
 

@@ -11,7 +11,7 @@ from mothertongue import merged_model, merged_record
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.model_folder import read_training
+from mothertongue.model_folders.reading import read_training
 from mothertongue.record import read_record
 
 

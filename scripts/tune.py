@@ -11,13 +11,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import distributed, model_files
+from mothertongue import distributed
 from mothertongue.adapter_card import adapter_card
 from mothertongue.common import gpus
 from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import folder_checksums, sha256, whole_folder, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.model_folders import contents
 from mothertongue.record import base_entry
 
 
@@ -125,15 +126,16 @@ def main() -> None:
         if arguments.gpus > 1:
             sys.exit(distributed.launch(arguments.gpus))
     base = base_entry(arguments.base_model, arguments.output)
-    model_files.check_base(arguments.base_model)
+    contents.check_base(arguments.base_model)
 
-    from mothertongue import causal, checkpoints, model_folder, tokenizer_files, training_data, tuning
+    from mothertongue import causal, checkpoints, tokenizer_files, training_data, tuning
+    from mothertongue.model_folders import reading
 
     tuning.compute_with(arguments.cpu_threads)
     rows = training_data.read_some(arguments.method, arguments.data)
     held_out = training_data.read(arguments.method, arguments.validation) if arguments.validation else []
     settings = tuning.Settings(**{name: getattr(arguments, name) for name in tuning.Settings.__annotations__})
-    known = model_folder.embedding_rows(arguments.base_model)
+    known = reading.embedding_rows(arguments.base_model)
     tokenizer = tokenizer_files.load(arguments.base_model, known)
     template = training_data.template_for(arguments.template, tokenizer, known)
     train, validation = (

@@ -7,7 +7,7 @@ from mothertongue import prompts
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.model_folder import read_training
+from mothertongue.model_folders.reading import read_training
 from mothertongue.modelfile import UNTRANSLATED, for_ollama, modelfile
 
 

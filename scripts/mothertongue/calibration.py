@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, model_files, packed_format, prompts, tokenizer_files
+from mothertongue import causal, packed_format, prompts, tokenizer_files
 from mothertongue.common.atomic_files import copy_files, read_object, write_json
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.common.progress import say
 from mothertongue.linear_layers import packed_layers
-from mothertongue.model_folder import check_objects, embedding_rows, loading
+from mothertongue.model_folders import contents
+from mothertongue.model_folders.reading import check_objects, embedding_rows, loading
 from mothertongue.weight_files import weights_of
 
 # What AutoRound writes; all else is the merged model's own.
@@ -72,7 +73,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
         data = [torch.tensor([piece]) for piece in pieces]
         try:
             # It would run a model's own code, and copy it.
-            with model_files.plain(model) as plain:
+            with contents.plain(model) as plain:
                 with loading(model, "cannot be loaded as a causal language model"):
                     loaded, account = AutoModelForCausalLM.from_pretrained(
                         plain, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
@@ -96,7 +97,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
             raise OwnError(f"{model}: out of memory; set export.calibration.length to half of it") from None
         (packed,) = [written] if isinstance(written, str) else written
         copy_files(Path(packed), _WEIGHTS, folder)
-    model_files.copy(model, _OWN, folder)
+    contents.copy(model, _OWN, folder)
     _describe(model, folder)
     return size
 

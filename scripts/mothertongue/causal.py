@@ -20,7 +20,7 @@ from transformers import (
 from transformers.utils import logging
 
 from mothertongue.common.errors import OwnError, UserError
-from mothertongue.model_folder import check_adapter, load_config, loading, read_training, skeleton
+from mothertongue.model_folders.reading import check_adapter, load_config, loading, read_training, skeleton
 
 logging.disable_progress_bar()
 # It warns of kernels that are not installed, wherever it is imported.

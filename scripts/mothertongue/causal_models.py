@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mothertongue import fetching, model_files
+from mothertongue import fetching
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
-from mothertongue.gguf_header import check_gguf
-from mothertongue.model_folder import check, check_config, loading
+from mothertongue.model_folders import contents
+from mothertongue.model_folders.gguf_header import check_gguf
+from mothertongue.model_folders.reading import check, check_config, loading
 from mothertongue.references import Reference
 
 
@@ -41,8 +42,8 @@ def check_base(reference: Reference) -> None:
         return
     config = fetching.configuration(reference)
     check_config(config, f"'{reference.text}': config.json")
-    if not model_files.known_type(config):
-        why = model_files.NEEDS_CODE if "auto_map" in config else "transformers does not know such models"
+    if not contents.known_type(config):
+        why = contents.NEEDS_CODE if "auto_map" in config else "transformers does not know such models"
         raise UserError(f"'{reference.text}' (model_type {config['model_type']}): {why}")
     if settings := config.get("quantization_config"):
         raise UserError(

@@ -28,7 +28,7 @@ from mothertongue.common.plain_text import guard_streams
 from mothertongue.common.progress import say
 from mothertongue.engine import Pair
 from mothertongue.engines.fetch import fetch_model
-from mothertongue.model_files import RECORD
+from mothertongue.model_folders.contents import RECORD
 from mothertongue.record import read_record
 from mothertongue.routes import translation_pairs
 from mothertongue.shard_program import add_engine_arguments, running_translator

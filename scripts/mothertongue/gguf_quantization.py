@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mothertongue.common import subprocesses
 from mothertongue.common.errors import UserError
-from mothertongue.gguf_header import check_gguf
+from mothertongue.model_folders.gguf_header import check_gguf
 
 # What llama.cpp can quantise is a row of blocks; rows of K-quants are longer ones.
 _BLOCK, _K_BLOCK = 32, 256

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mothertongue.common.errors import UserError
-from mothertongue.model_folder import skeleton
+from mothertongue.model_folders.reading import skeleton
 from mothertongue.weight_names import places
 
 # As AutoRound names an expert's layers, by the parameter that transformers has them in.

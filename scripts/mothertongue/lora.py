@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mothertongue.common.errors import UserError
-from mothertongue.model_folder import ADAPTER_WEIGHTS, check_adapter
+from mothertongue.model_folders.reading import ADAPTER_WEIGHTS, check_adapter
 from mothertongue.weight_files import open_weights
 
 _PREFIX = "base_model.model."

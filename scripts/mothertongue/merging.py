@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, model_files, prompts, tokenizer_files
+from mothertongue import causal, prompts, tokenizer_files
 from mothertongue.common.atomic_files import read_object, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
 from mothertongue.linear_layers import linear_layers
 from mothertongue.lora import Change, read_lora
-from mothertongue.model_folder import embedding_rows, skeleton
+from mothertongue.model_folders import contents
+from mothertongue.model_folders.reading import embedding_rows, skeleton
 from mothertongue.plain_templates import without_marks
 from mothertongue.weight_files import weights_of
 from mothertongue.weight_names import Place, places
@@ -49,7 +50,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     `dtype` is what the adapter was trained in. Raises UserError, before anything is written, where adapter and base
     model do not belong together.
     """
-    model_files.check(adapter)
+    contents.check(adapter)
     model, files = skeleton(base), list(weights_of(base))
     shapes = {name: entry.shape for file in files for name, entry in file.entries.items()}
     found = places(model, shapes)
@@ -70,7 +71,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
         place = found[name]
         return changes[place.parameter].fold(weight, place.expert, place.row)
 
-    model_files.copy(base, _FROM_BASE, folder)
+    contents.copy(base, _FROM_BASE, folder)
     tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
     tokenizer_files.save(tokenizer, folder)
     (folder / "chat_template.jinja").write_text(without_marks(template.source), encoding="utf-8")

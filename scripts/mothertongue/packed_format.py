@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from mothertongue.common.errors import UserError
 from mothertongue.linear_layers import LinearLayer
-from mothertongue.model_folder import check, weight_paths
+from mothertongue.model_folders.reading import check, weight_paths
 
 FORMS = ("gptq", "awq")
 # The weights that share a scale: 128 is what most models are packed with; smaller divides more models.

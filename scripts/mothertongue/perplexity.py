@@ -9,7 +9,7 @@ from mothertongue import causal, evaluated, merging, packed_format, prompts, tok
 from mothertongue.common.atomic_files import scratch_folder
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
-from mothertongue.model_folder import embedding_rows, read_training
+from mothertongue.model_folders.reading import embedding_rows, read_training
 from mothertongue.prompts import Encoded
 from mothertongue.record import read_record
 

@@ -17,7 +17,7 @@ from typing import Any
 from mothertongue.common.atomic_files import read_object
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
-from mothertongue.model_folder import check_tokenizer
+from mothertongue.model_folders.reading import check_tokenizer
 from mothertongue.rendering import CannotRender, Rendered, Span, renderer
 
 Message = dict[str, str]  # role: system, user or assistant; content

@@ -11,7 +11,7 @@ from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
 from mothertongue.dataset_card import on_hub
-from mothertongue.model_folder import read_training
+from mothertongue.model_folders.reading import read_training
 from mothertongue.publication import Files, files_of
 from mothertongue.record import base_name
 from mothertongue.threads_card import threads_card

@@ -10,7 +10,7 @@ from typing import Any
 
 from mothertongue.common.atomic_files import read_object
 from mothertongue.common.errors import UserError
-from mothertongue.model_files import RECORD
+from mothertongue.model_folders.contents import RECORD
 
 
 def read_record(folder: Path, *needed: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from mothertongue import prompts
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
-from mothertongue.model_folder import check_fast, check_tokenizer, loading
+from mothertongue.model_folders.reading import check_fast, check_tokenizer, loading
 from mothertongue.prompts import Template
 
 # The files of a tokenizer and its chat template.

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from mothertongue.common.errors import UserError
-from mothertongue.model_folder import skeleton
+from mothertongue.model_folders.reading import skeleton
 
 
 def write(base: Path, targets: Sequence[str], folder: Path) -> None:

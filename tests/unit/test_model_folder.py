@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from mothertongue import model_folder, prompts, tokenizer_files
+from mothertongue import prompts, tokenizer_files
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
-from mothertongue.gguf_header import check_gguf
-from mothertongue.safetensors_header import read_header
+from mothertongue.model_folders import reading
+from mothertongue.model_folders.gguf_header import check_gguf
+from mothertongue.model_folders.safetensors_header import read_header
 from mothertongue.weight_files import open_weights
 
 HUGE = 2**62
@@ -120,23 +121,23 @@ ABSURD = {
 
 @pytest.mark.parametrize("key", ABSURD)
 def test_a_configuration_that_no_model_has_is_refused_at_once(tmp_path, key):
-    model_folder.check_config(CONFIG, "config.json")
+    reading.check_config(CONFIG, "config.json")
     for value in ABSURD[key]:
         write_json(tmp_path / "config.json", CONFIG | {key: value})
         started = time.monotonic()
         with pytest.raises(UserError, match=r"config\.json: "):
-            model_folder.skeleton(tmp_path)
+            reading.skeleton(tmp_path)
         assert time.monotonic() - started < 2
 
 
 def test_a_configuration_larger_than_its_weights_is_refused_before_memory_is_taken(tiny_base, tmp_path):
     shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
-    assert model_folder.skeleton(tmp_path).num_parameters() > 100_000
+    assert reading.skeleton(tmp_path).num_parameters() > 100_000
     for changed in ({"hidden_size": 2**20}, {"vocab_size": 10**8}, {"num_hidden_layers": 1000}):
         (tmp_path / "config.json").unlink()
         write_json(tmp_path / "config.json", read_json(tiny_base / "config.json") | changed)
         with pytest.raises(UserError, match="its weight files"):
-            model_folder.skeleton(tmp_path)
+            reading.skeleton(tmp_path)
 
 
 def gguf(tensors=0, pairs=0, rest=b"", version=3):
@@ -220,7 +221,7 @@ def with_tokens(tiny_base, folder, **names):
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_base)
     tokenizer.add_special_tokens(names)
     tokenizer.save_pretrained(folder)
-    return model_folder.embedding_rows(tiny_base)
+    return reading.embedding_rows(tiny_base)
 
 
 def test_a_padding_token_that_the_model_does_not_know_gives_way_to_one_that_it_does(tiny_base, tmp_path, capsys):
@@ -262,11 +263,11 @@ NOT_TAKEN = {
 @pytest.mark.parametrize("what", NOT_TAKEN)
 def test_what_a_model_folder_says_costs_no_more_and_changes_nothing_silently(tiny_base, tmp_path, what):
     shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
-    model_folder.check(tmp_path)
+    reading.check(tmp_path)
     name, changed = NOT_TAKEN[what]
     write_json(tmp_path / name, read_json(tmp_path / name) | changed)
     with pytest.raises(UserError, match=re.escape(name)):
-        model_folder.check(tmp_path)
+        reading.check(tmp_path)
 
 
 def test_an_adapter_that_changes_the_base_models_weights_is_refused(tiny_base, tmp_path):
@@ -275,8 +276,8 @@ def test_an_adapter_that_changes_the_base_models_weights_is_refused(tiny_base, t
 
     model = AutoModelForCausalLM.from_pretrained(tiny_base, trust_remote_code=False)
     get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path)
-    config = model_folder.check_adapter(tmp_path)
+    config = reading.check_adapter(tmp_path)
     for beginning in ("pissa", "pissa_niter_100000000", "olora", "loftq", ["gaussian"]):
         write_json(tmp_path / "adapter_config.json", config | {"init_lora_weights": beginning})
         with pytest.raises(UserError, match="changes the base model's weights"):
-            model_folder.check_adapter(tmp_path)
+            reading.check_adapter(tmp_path)

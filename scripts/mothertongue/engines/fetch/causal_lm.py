@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mothertongue import causal_models
 from mothertongue.generation import Generation
-from mothertongue.model_folder import read_config
+from mothertongue.model_folders.reading import read_config
 from mothertongue.references import Reference
 
 

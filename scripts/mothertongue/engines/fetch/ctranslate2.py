@@ -12,7 +12,7 @@ from typing import Any
 from mothertongue import fetching
 from mothertongue.common.errors import UserError
 from mothertongue.encoder_decoder import EncoderDecoder
-from mothertongue.model_folder import check, loading, skeleton
+from mothertongue.model_folders.reading import check, loading, skeleton
 from mothertongue.references import Reference
 
 # The model's own configuration, kept beside the converted weights.

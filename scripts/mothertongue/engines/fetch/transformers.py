@@ -5,7 +5,7 @@ from pathlib import Path
 from mothertongue import fetching
 from mothertongue.common.errors import UserError
 from mothertongue.generation import Generation
-from mothertongue.model_folder import check
+from mothertongue.model_folders.reading import check
 from mothertongue.references import Reference
 
 

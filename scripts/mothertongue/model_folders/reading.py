@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mothertongue import model_files
 from mothertongue.common.atomic_files import read_object
 from mothertongue.common.errors import UserError
-from mothertongue.model_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from mothertongue.safetensors_header import Entry, read_header, total_numbers
+from mothertongue.model_folders import contents
+from mothertongue.model_folders.contents import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from mothertongue.model_folders.safetensors_header import Entry, read_header, total_numbers
 
 CONFIG = "config.json"
 TRAINING = "training.json"
@@ -99,7 +99,7 @@ def check(folder: Path) -> dict[str, Any]:
     damaged.
     """
     check_tokenizer(folder)
-    model_files.check_base(folder)
+    contents.check_base(folder)
     config = read_config(folder)
     entries = _entries(folder)
     if entries and (most := max(_layers(config), default=0)) > max(len(entries), _LAYERS_WITHOUT_WEIGHTS):
@@ -167,7 +167,7 @@ def weight_paths(folder: Path) -> list[Path]:
 
     Raises UserError where there are none, or where one is missing.
     """
-    model_files.check(folder)
+    contents.check(folder)
     if not (paths := _weight_paths(folder)):
         raise UserError(f"{folder}: no weights (*.safetensors) in it; make the folder anew")
     return paths
@@ -194,7 +194,7 @@ def check_tokenizer(folder: Path) -> dict[str, Any]:
 
     First the folder's files are checked to be its own, and data alone: see model_files.check.
     """
-    model_files.check(folder)
+    contents.check(folder)
     if (folder / _TOKENIZER).is_file():
         _check_growth(read_object(folder / _TOKENIZER), folder / _TOKENIZER)
     path = folder / _TOKENIZER_CONFIG
@@ -246,7 +246,7 @@ def check_adapter(adapter: Path) -> dict[str, Any]:
 
     Raises UserError where the folder holds no adapter, or a damaged one.
     """
-    model_files.check_adapter(adapter)
+    contents.check_adapter(adapter)
     path = adapter / ADAPTER_CONFIG
     config = read_object(path)
     ranks, alphas = (config.get(key) or {} for key in ("rank_pattern", "alpha_pattern"))
