@@ -14,9 +14,9 @@ from mothertongue.common.arguments import natural, positive
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.formats.threads import read_threads
 from mothertongue.model_folders.reading import read_training
 from mothertongue.record import read_record
-from mothertongue.threads_file import read_threads
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -12,7 +12,7 @@ from mothertongue.common.atomic_files import read_json, whole_file, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import Progress, say
 from mothertongue.dataset_card import dataset_card
-from mothertongue.messages import TRANSLATED, read, write
+from mothertongue.formats.messages import TRANSLATED, read, write
 from mothertongue.record import identity, read_record
 
 

@@ -15,11 +15,11 @@ from mothertongue.common.arguments import add_quantization, natural, positive
 from mothertongue.common.atomic_files import read_jsonl, read_lines, whole_file, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.formats.messages import TRANSLATED, read
+from mothertongue.formats.threads import read_threads
 from mothertongue.intervals import Bootstrap
-from mothertongue.messages import TRANSLATED, read
 from mothertongue.model_folders.reading import read_training
 from mothertongue.sides import of_models
-from mothertongue.threads_file import read_threads
 
 
 def parse_arguments() -> argparse.Namespace:

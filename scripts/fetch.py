@@ -13,7 +13,7 @@ from mothertongue import source, source_files
 from mothertongue.common.atomic_files import sha256, whole_file, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.messages import write
+from mothertongue.formats.messages import write
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -14,9 +14,9 @@ from mothertongue import other_trainers, prompts
 from mothertongue.common.atomic_files import whole_file, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.formats.threads import read_threads
 from mothertongue.other_trainers import Material
 from mothertongue.plain_templates import any_exchange, literal_end, without_marks
-from mothertongue.threads_file import read_threads
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -13,7 +13,7 @@ from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.threads_file import read_threads
+from mothertongue.formats.threads import read_threads
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -6,7 +6,7 @@ from pathlib import Path
 from mothertongue import shards
 from mothertongue.common.errors import run
 from mothertongue.common.languages import ENGLISH
-from mothertongue.messages import MESSAGES, read
+from mothertongue.formats.messages import MESSAGES, read
 from mothertongue.shard_program import add_engine_arguments, finish, running_translator
 
 

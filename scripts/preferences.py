@@ -7,7 +7,7 @@ from mothertongue import trees
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.messages import TRANSLATED, read
+from mothertongue.formats.messages import TRANSLATED, read
 from mothertongue.preferences import PAIRS, as_rows, find_pairs
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from mothertongue import closing
 from mothertongue.common.atomic_files import read_json, read_jsonl
 from mothertongue.common.errors import UserError, run
-from mothertongue.messages import TRANSLATED, read
+from mothertongue.formats.messages import TRANSLATED, read
 
 
 def parse_arguments() -> argparse.Namespace:

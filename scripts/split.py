@@ -12,7 +12,7 @@ from mothertongue import dataset, trees
 from mothertongue.common.atomic_files import whole_file, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import first, say
-from mothertongue.messages import MESSAGES, divide, read, write
+from mothertongue.formats.messages import MESSAGES, divide, read, write
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mothertongue import shards
 from mothertongue.common.errors import run
 from mothertongue.common.languages import ENGLISH
-from mothertongue.messages import MESSAGES, TRANSLATED, read
+from mothertongue.formats.messages import MESSAGES, TRANSLATED, read
 from mothertongue.shard_program import add_engine_arguments, finish, running_translator
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mothertongue.common.atomic_files import read_lines, write_jsonl
 from mothertongue.common.errors import UserError
-from mothertongue.turns import EXPECTED, are_turns
+from mothertongue.formats.turns import EXPECTED, are_turns
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
-from mothertongue.messages import ROUTES, SPLITS, STATUSES
+from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
 
 Accounting = dict[str, Any]
 Counts = dict[str, dict[str, dict[str, Any]]]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.messages import hash_of
+from mothertongue.formats.messages import hash_of
 
 KINDS = ("translated", "flagged", "failed")
 # Long enough to tell something, short enough to read; flagged and failed ones are shown whatever their length.

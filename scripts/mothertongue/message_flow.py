@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from mothertongue.messages import STATUSES
+from mothertongue.formats.messages import STATUSES
 
 ROUTE_LABELS = {
     "native": "native",

@@ -14,7 +14,7 @@ import pyarrow as pa
 from mothertongue import segments
 from mothertongue.common.language_id import MINIMUM_SCORE, other_language, speaks
 from mothertongue.common.languages import UNSPACED
-from mothertongue.messages import ROUTES, STATUSES
+from mothertongue.formats.messages import ROUTES, STATUSES
 
 # Stands in a reason, after `pivot: ` where the objection was to the pivot's English, that a second try has removed.
 CURED = "cured: "

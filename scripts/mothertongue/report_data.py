@@ -10,7 +10,7 @@ from mothertongue import examples
 from mothertongue.common.atomic_files import read_json, read_jsonl
 from mothertongue.common.licences import is_noncommercial
 from mothertongue.examples import Example
-from mothertongue.messages import SPLITS, TRANSLATED, read
+from mothertongue.formats.messages import SPLITS, TRANSLATED, read
 from mothertongue.run_costs import Step
 
 PLOTS = ("language", "bits_per_byte", "training")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mothertongue import message_flow, pages, run_costs, sides
 from mothertongue.common.languages import UNSPACED
+from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.measured import Measured, find
-from mothertongue.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report_data import Json, Run
 
 KINDS = ("native", "translated", "all")

@@ -18,7 +18,7 @@ from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore
-from mothertongue.messages import write
+from mothertongue.formats.messages import write
 from mothertongue.quality import Judge, Limits
 from mothertongue.record import identity
 from mothertongue.translation import Translator

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from mothertongue.messages import TRANSLATED
+from mothertongue.formats.messages import TRANSLATED
 from mothertongue.translation import Translation, Translator, nothing_to_translate, translate_messages
 
 

@@ -17,7 +17,7 @@ from mothertongue.common.atomic_files import sha256
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import language_of
 from mothertongue.common.progress import first, say
-from mothertongue.messages import (
+from mothertongue.formats.messages import (
     MESSAGES,
     OASST,
     ROLES,

@@ -8,8 +8,9 @@ from typing import Any
 
 from mothertongue import sequences
 from mothertongue.common.errors import UserError
+from mothertongue.formats.preferences import read_preferences
+from mothertongue.formats.threads import read_threads
 from mothertongue.pairs import Pair, encode_pairs
-from mothertongue.preferences_file import read_preferences
 from mothertongue.prompts import (
     FORMATS,
     Encoded,
@@ -21,7 +22,6 @@ from mothertongue.prompts import (
     read_template,
     with_tokens_of,
 )
-from mothertongue.threads_file import read_threads
 
 Row = Mapping[str, Any]
 

@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from mothertongue import engines
 from mothertongue.engine import Output, Settings
 from mothertongue.engines.fetch import fetch_model
-from mothertongue.messages import MESSAGES, TRANSLATED, read, write
+from mothertongue.formats.messages import MESSAGES, TRANSLATED, read, write
 from mothertongue.references import parse
 
 pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")

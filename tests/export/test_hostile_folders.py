@@ -21,8 +21,8 @@ from preloaded import Preloaded
 from tiny_translation import save_marian
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mothertongue import messages
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
+from mothertongue.formats import messages
 
 TOKEN, SECRET = "hf_canaryToken", "the content of another file"
 SETTINGS = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]

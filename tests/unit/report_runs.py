@@ -8,7 +8,7 @@ from oasst import row
 from running import program
 
 from mothertongue import dataset, quality_report, sides
-from mothertongue.messages import SPLITS, TRANSLATED, write
+from mothertongue.formats.messages import SPLITS, TRANSLATED, write
 
 MODELS = ("base", "adapter")
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 300" width="600" height="300"><text x="20" y="40">{}</text></svg>'

@@ -16,8 +16,8 @@ from translators import translator, way
 from mothertongue import dataset, quality_report, shards, source, trees
 from mothertongue.common.errors import UserError
 from mothertongue.dataset_card import dataset_card
-from mothertongue.messages import MESSAGES, TRANSLATED, divide
-from mothertongue.messages import write as write_table
+from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
+from mothertongue.formats.messages import write as write_table
 
 ROWS = [
     row("a", text="Good morning."),

@@ -15,9 +15,9 @@ from tokenizers import AddedToken
 
 from mothertongue import answers, evaluation, evaluation_plots, held_out, metrics, prompts, training_plot
 from mothertongue.common.errors import UserError
+from mothertongue.formats.messages import TRANSLATED as TRANSLATED_SCHEMA
 from mothertongue.held_out import NATIVE, TRANSLATED, Prompt
 from mothertongue.intervals import Bootstrap, mean, ratio
-from mothertongue.messages import TRANSLATED as TRANSLATED_SCHEMA
 from mothertongue.sides import SIDES, of_models
 
 values = st.lists(st.floats(0, 1), min_size=2, max_size=40)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oasst import row
 
 from mothertongue import quality_plots
-from mothertongue.messages import ROUTES, STATUSES, TRANSLATED, write
+from mothertongue.formats.messages import ROUTES, STATUSES, TRANSLATED, write
 from mothertongue.quality_report import EDGES, distribution, identify, report
 
 PORTUGUESE = "O gato dormiu o dia inteiro na varanda da casa porque estava muito cansado."

@@ -12,7 +12,7 @@ from mothertongue import shards
 from mothertongue.attempts import ask
 from mothertongue.common.errors import UserError
 from mothertongue.engine import Output
-from mothertongue.messages import MESSAGES, STATUSES
+from mothertongue.formats.messages import MESSAGES, STATUSES
 from mothertongue.quality import Judge, Limits
 
 SENTENCES = [

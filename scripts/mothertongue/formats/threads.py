@@ -5,7 +5,7 @@ from typing import Any
 
 from mothertongue.common.atomic_files import read_jsonl
 from mothertongue.common.errors import UserError
-from mothertongue.turns import EXPECTED, are_turns
+from mothertongue.formats.turns import EXPECTED, are_turns
 
 Row = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""The files between steps: their schemas and readers."""
