@@ -10,7 +10,7 @@ from mothertongue.common import gpus
 from mothertongue.common.atomic_files import read_jsonl, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.prompts import Encoded
+from mothertongue.prompts.templates import Encoded
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -6,11 +6,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mothertongue import chat_templates, fetching, model_lock
+from mothertongue import fetching, model_lock
 from mothertongue.common.atomic_files import whole_folder, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.prompts import CHOICE, check_rows, end_of_turn
+from mothertongue.prompts import choose_template
+from mothertongue.prompts.templates import CHOICE, check_rows, end_of_turn
 from mothertongue.references import FORMS, parse
 
 
@@ -37,10 +38,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         resolved = fetching.bring(reference, Path(scratch), weights=())
         with fetching.naming(reference, Path(scratch)):
-            tokenizer = chat_templates.load_tokenizer(Path(scratch))
-            known = chat_templates.known_tokens(Path(scratch))
-    own = chat_templates.own_template(tokenizer)
-    choice = chat_templates.choose(own, arguments.templates, arguments.prompt_format == "tokenizer")
+            tokenizer = choose_template.load_tokenizer(Path(scratch))
+            known = choose_template.known_tokens(Path(scratch))
+    own = choose_template.own_template(tokenizer)
+    choice = choose_template.choose(own, arguments.templates, arguments.prompt_format == "tokenizer")
     check_rows(choice.template, tokenizer, known)
     end_of_turn(choice.template, tokenizer)  # refuses a template whose end of turn is no token of this model
     added = {i: {"content": t.content, "special": t.special} for i, t in tokenizer.added_tokens_decoder.items()}

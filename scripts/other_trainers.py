@@ -10,13 +10,14 @@ from pathlib import Path
 
 import yaml
 
-from mothertongue import other_trainers, prompts
+from mothertongue import other_trainers
 from mothertongue.common.atomic_files import whole_file, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.formats.threads import read_threads
 from mothertongue.other_trainers import Material
-from mothertongue.plain_templates import any_exchange, literal_end, without_marks
+from mothertongue.prompts import templates
+from mothertongue.prompts.template_parts import any_exchange, literal_end, without_marks
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    settings, template = arguments.settings, prompts.read_template(arguments.template)
+    settings, template = arguments.settings, templates.read_template(arguments.template)
     other_trainers.check(settings)
     files = {"train": arguments.train, "validation": arguments.validation}
     for split, path in files.items():

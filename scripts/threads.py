@@ -8,7 +8,7 @@ from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.formats.messages import TRANSLATED, read
-from mothertongue.prompts import InexactTemplate, read_template
+from mothertongue.prompts.templates import InexactTemplate, read_template
 from mothertongue.thread_rows import as_rows
 
 

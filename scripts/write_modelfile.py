@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import prompts
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.model_folders.reading import read_training
 from mothertongue.modelfile import UNTRANSLATED, for_ollama, modelfile
+from mothertongue.prompts import templates
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,7 +27,7 @@ def main() -> None:
     tokenizer, template = tokenizer_files.load_with_template(arguments.adapter)
     system_prompt = read_training(arguments.adapter, "system_prompt")["system_prompt"]
     translated, system_prompt = for_ollama(template, tokenizer, system_prompt)
-    end = tokenizer.convert_ids_to_tokens(prompts.end_of_turn(template, tokenizer))
+    end = tokenizer.convert_ids_to_tokens(templates.end_of_turn(template, tokenizer))
     with whole_file(arguments.output) as partial:
         partial.write_text(modelfile(arguments.gguf, translated, end, system_prompt), encoding="utf-8")
     if translated is None:

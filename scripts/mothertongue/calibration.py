@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, packed_format, prompts, tokenizer_files
+from mothertongue import causal, packed_format, tokenizer_files
 from mothertongue.common.atomic_files import copy_files, read_object, write_json
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.common.progress import say
 from mothertongue.linear_layers import packed_layers
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.reading import check_objects, embedding_rows, loading
+from mothertongue.prompts import templates
 from mothertongue.weight_files import weights_of
 
 # What AutoRound writes; all else is the merged model's own.
@@ -43,7 +44,7 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count
     tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(model))
     tokens: list[int] = []
     drawn = random.Random(1).sample(threads, len(threads))
-    for _, encoded in prompts.encode_known(drawn, template, tokenizer):
+    for _, encoded in templates.encode_known(drawn, template, tokenizer):
         tokens += encoded.input_ids
         if len(tokens) >= count * length:
             break

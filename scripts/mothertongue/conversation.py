@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from mothertongue import causal, prompts, tokenizer_files
+from mothertongue import causal, tokenizer_files
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
 from mothertongue.model_folders.reading import embedding_rows, read_training
+from mothertongue.prompts import templates
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Speaker:
 
     model: Any
     tokenizer: Any
-    template: prompts.Template
+    template: templates.Template
     system_prompt: str
     decoding: causal.Decoding
 
@@ -54,31 +55,31 @@ class Speaker:
     @property
     def stop(self) -> int:
         """The token that ends an answer."""
-        return prompts.end_of_turn(self.template, self.tokenizer)
+        return templates.end_of_turn(self.template, self.tokenizer)
 
-    def fit(self, messages: list[prompts.Message]) -> tuple[list[prompts.Message], list[int]]:
+    def fit(self, messages: list[templates.Message]) -> tuple[list[templates.Message], list[int]]:
         """The messages without the oldest exchanges that find no room in the model's window, and the prompt's tokens.
 
         The system prompt stays, and so does the last question. Raises UserError where that alone is too long.
         """
-        if self.system_prompt and not prompts.system_prompt(messages):
+        if self.system_prompt and not templates.system_prompt(messages):
             messages = [{"role": "system", "content": self.system_prompt}, *messages]
         window = causal.window(self.model) or float("inf")
         # No more than half of the window: asked for the longest answer of all, a conversation could not be remembered.
         room = window - min(self.decoding.max_new_tokens, window // 2)
         questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
 
-        def without(exchanges: int) -> list[prompts.Message]:
+        def without(exchanges: int) -> list[templates.Message]:
             """The messages without the oldest exchanges: questions and what follows each of them up to the next."""
             return messages[: questions[0]] + messages[questions[exchanges] :]
 
         def fits(exchanges: int) -> bool:
-            return len(prompts.encode_prompt(without(exchanges), self.template, self.tokenizer)) <= room
+            return len(templates.encode_prompt(without(exchanges), self.template, self.tokenizer)) <= room
 
         most = len(questions) - 1
         # Mostly all of them fit; else as few are left out as will do.
         messages = without(0 if fits(0) else bisect_left(range(most), True, lo=min(1, most), key=fits))
-        tokens = prompts.encode_prompt(messages, self.template, self.tokenizer)
+        tokens = templates.encode_prompt(messages, self.template, self.tokenizer)
         if len(tokens) >= window:
             raise UserError(
                 f"it has {len(tokens):,} tokens, and the model reads {window:,}, answer included; shorten it"
@@ -86,7 +87,7 @@ class Speaker:
         return messages, tokens
 
     def answer_all(
-        self, chats: Sequence[list[prompts.Message]], batch_size: int, advance: Callable[[int], None]
+        self, chats: Sequence[list[templates.Message]], batch_size: int, advance: Callable[[int], None]
     ) -> list[tuple[str, bool]]:
         """Answers to many conversations, in order: the text, and whether the model ended it by itself.
 
@@ -108,7 +109,7 @@ class Conversation:
     """A model and the messages so far."""
 
     speaker: Speaker
-    messages: list[prompts.Message] = field(default_factory=list)
+    messages: list[templates.Message] = field(default_factory=list)
 
     def answer(self, question: str) -> str:
         """Answer a message, streaming the words to stdout; both are remembered.
@@ -128,7 +129,7 @@ class Conversation:
         self.messages = []
 
 
-def _say_dropped(before: list[prompts.Message], after: list[prompts.Message], where: str = "") -> None:
+def _say_dropped(before: list[templates.Message], after: list[templates.Message], where: str = "") -> None:
     count = sum(m["role"] != "system" for m in before) - sum(m["role"] != "system" for m in after)
     if count:
         say(f"chat: {where}longer than the model can read: the {count} oldest messages are forgotten")

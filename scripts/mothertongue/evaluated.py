@@ -7,7 +7,7 @@ from typing import Any
 
 from mothertongue import causal, tokenizer_files
 from mothertongue.model_folders.reading import embedding_rows, read_training
-from mothertongue.prompts import Template
+from mothertongue.prompts.templates import Template
 
 
 @dataclass(frozen=True)

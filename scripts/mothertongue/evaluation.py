@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mothertongue import causal, prompts
+from mothertongue import causal
 from mothertongue.answers import Answer, judge
 from mothertongue.common.progress import Progress, say
 from mothertongue.evaluated import Evaluated
 from mothertongue.held_out import Prompt
-from mothertongue.prompts import Template
+from mothertongue.prompts import templates
+from mothertongue.prompts.templates import Template
 from mothertongue.sides import Side
 
 # The examples may take this share of the model's window.
@@ -33,13 +34,13 @@ class Asking:
         """The tokens that a side answers."""
         turns = [turn for example in self.examples for turn in example["messages"]] if side.examples else []
         system = self.system_prompt if side.system_prompt else ""
-        return prompts.encode_prompt(prompts.chat(system, question, turns), self.template, self.tokenizer)
+        return templates.encode_prompt(templates.chat(system, question, turns), self.template, self.tokenizer)
 
 
 def with_room(asking: Asking, sides: Sequence[Side], window: int | None) -> tuple[Asking, list[Side]]:
     """As many of the examples as a small model has room for, and the sides; none with examples where there are none."""
     shown = next(side for side in sides if side.examples)
-    known = [example for example, _ in prompts.encode_known(asking.examples, asking.template, asking.tokenizer)]
+    known = [example for example, _ in templates.encode_known(asking.examples, asking.template, asking.tokenizer)]
 
     def too_long(count: int) -> bool:
         tokens = replace(asking, examples=known[:count]).tokens(shown, "")
@@ -55,7 +56,7 @@ def known_as_text(found: Sequence[Prompt], asking: Asking, sides: Sequence[Side]
     def known(prompt: Prompt) -> bool:
         try:
             return all(asking.tokens(side, prompt.text) for side in sides)
-        except prompts.ControlText:
+        except templates.ControlText:
             return False
 
     kept = [prompt for prompt in found if known(prompt)]
@@ -83,7 +84,7 @@ def ask(
 ) -> list[Answer]:
     """What each side answers to the same prompts, greedily, judged."""
     model, tokenizer = evaluated.model, evaluated.tokenizer
-    stop = prompts.end_of_turn(asking.template, tokenizer)
+    stop = templates.end_of_turn(asking.template, tokenizer)
     decoding = causal.Decoding(max_new_tokens)
     progress = Progress("evaluate", len(sides) * len(questions), "answers")
     found: list[Answer] = []

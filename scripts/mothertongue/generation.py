@@ -125,7 +125,7 @@ class Generation(Engine):
 
     def _as_text(self, segment: str) -> list[int]:
         """The tokens of a segment; none where it would become control tokens."""
-        from mothertongue.prompts import ControlText
+        from mothertongue.prompts.templates import ControlText
 
         try:
             return self.encode(segment)

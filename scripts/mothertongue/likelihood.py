@@ -8,7 +8,7 @@ from mothertongue import causal
 from mothertongue.common.progress import Progress
 from mothertongue.evaluated import Evaluated
 from mothertongue.intervals import Bootstrap, ratio
-from mothertongue.prompts import encode_known
+from mothertongue.prompts.templates import encode_known
 
 Thread = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, prompts, tokenizer_files
+from mothertongue import causal, tokenizer_files
 from mothertongue.common.atomic_files import read_object, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
@@ -17,7 +17,8 @@ from mothertongue.linear_layers import linear_layers
 from mothertongue.lora import Change, read_lora
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.reading import embedding_rows, skeleton
-from mothertongue.plain_templates import without_marks
+from mothertongue.prompts import templates
+from mothertongue.prompts.template_parts import without_marks
 from mothertongue.weight_files import weights_of
 from mothertongue.weight_names import Place, places
 
@@ -75,7 +76,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
     tokenizer_files.save(tokenizer, folder)
     (folder / "chat_template.jinja").write_text(without_marks(template.source), encoding="utf-8")
-    _stop_at(prompts.end_of_turn(template, tokenizer), folder)
+    _stop_at(templates.end_of_turn(template, tokenizer), folder)
     progress = Progress("merge", len(shapes), "weights")
     for file in files:
         file.rewrite(folder / file.path.name, changed | quantised, change, progress.advance)

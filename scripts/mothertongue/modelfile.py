@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from mothertongue import prompts
 from mothertongue.common.errors import UserError
-from mothertongue.plain_templates import Exchange, exchange
-from mothertongue.prompts import Template
+from mothertongue.prompts import templates
+from mothertongue.prompts.template_parts import Exchange, exchange
+from mothertongue.prompts.templates import Template
 
 # What Ollama does without a TEMPLATE, which no user would expect.
 UNTRANSLATED = (
@@ -59,7 +59,7 @@ def for_ollama(template: Template, tokenizer: Any, system_prompt: str) -> tuple[
     That is the one given, else the one that the template gives by itself.
     """
     # The runner itself puts the beginning-of-text token first, where the tokenizer does.
-    begins = prompts.beginning(tokenizer) is not None
+    begins = templates.beginning(tokenizer) is not None
     found = exchange(template, template.tokens.get("bos_token", "") if begins else "")
     system = system_prompt or (found.own_system if found else "")
     # Ollama renders each exchange alone: what is to stand before the first only must come with the system prompt.

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue import prompts
 from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import one_line
-from mothertongue.plain_templates import Exchange
+from mothertongue.prompts import templates
+from mothertongue.prompts.template_parts import Exchange
 
 # torch's and bitsandbytes' optimizers as transformers names them.
 _OPTIMIZERS = {
@@ -57,7 +57,7 @@ def plain_thread(row: Mapping[str, Any], control: Iterable[str]) -> dict[str, An
     """
     messages = []
     for message in row["messages"]:
-        text = prompts.neutralise(message["content"], control)
+        text = templates.neutralise(message["content"], control)
         content = text.strip() if message["role"] == "assistant" else text
         messages.append({"role": message["role"], "content": content})
     return {"thread_id": row["thread_id"], "messages": messages}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.prompts import ControlText, Template, encode, encode_prompt
+from mothertongue.prompts.templates import ControlText, Template, encode, encode_prompt
 
 
 @dataclass(frozen=True)

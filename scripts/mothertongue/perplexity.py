@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue import causal, evaluated, merging, packed_format, prompts, tokenizer_files
+from mothertongue import causal, evaluated, merging, packed_format, tokenizer_files
 from mothertongue.common.atomic_files import scratch_folder
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
 from mothertongue.model_folders.reading import embedding_rows, read_training
-from mothertongue.prompts import Encoded
+from mothertongue.prompts import templates
+from mothertongue.prompts.templates import Encoded
 from mothertongue.record import read_record
 
 # Longer threads are cut: what stands further back tells little of an export.
@@ -28,8 +29,8 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list
     longest = min(_LONGEST, causal.window_of(base) or _LONGEST)
     given = (template, tokenizer)
     pairs = [
-        (encoded.cut(longest), prompts.encoded_text(thread["messages"], *given))
-        for thread, encoded in prompts.encode_known(threads, *given)
+        (encoded.cut(longest), templates.encoded_text(thread["messages"], *given))
+        for thread, encoded in templates.encode_known(threads, *given)
     ]
     return [pair for pair in pairs if pair[0].targets]
 

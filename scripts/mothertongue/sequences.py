@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
-from mothertongue.prompts import ControlText, Encoded, Message, Template, encode
+from mothertongue.prompts.templates import ControlText, Encoded, Message, Template, encode
 
 
 @dataclass(frozen=True)

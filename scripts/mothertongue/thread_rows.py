@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mothertongue.common.errors import UserError
-from mothertongue.prompts import InexactTemplate, Template, render
+from mothertongue.prompts.templates import InexactTemplate, Template, render
 from mothertongue.trees import Message
 
 Row = dict[str, Any]

@@ -5,12 +5,12 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from mothertongue import prompts
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
 from mothertongue.model_folders.reading import check_fast, check_tokenizer, loading
-from mothertongue.prompts import Template
+from mothertongue.prompts import templates
+from mothertongue.prompts.templates import Template
 
 # The files of a tokenizer and its chat template.
 FILES = (
@@ -74,8 +74,8 @@ def load_with_template(folder: Path, rows: int | None = None) -> tuple[Any, Temp
     Raises UserError as `load`, and where the template has tokens that the model does not know.
     """
     tokenizer = load(folder, rows)
-    template = prompts.with_tokens_of(prompts.read_template(folder), tokenizer)
-    prompts.check_rows(template, tokenizer, rows)
+    template = templates.with_tokens_of(templates.read_template(folder), tokenizer)
+    templates.check_rows(template, tokenizer, rows)
     return tokenizer, template
 
 

@@ -10,7 +10,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from mothertongue import answer_loss, causal, packed_attention
 from mothertongue.pairs import Pair
-from mothertongue.prompts import Encoded
+from mothertongue.prompts.templates import Encoded
 
 disable_progress_bars()
 

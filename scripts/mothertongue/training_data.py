@@ -11,7 +11,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.formats.preferences import read_preferences
 from mothertongue.formats.threads import read_threads
 from mothertongue.pairs import Pair, encode_pairs
-from mothertongue.prompts import (
+from mothertongue.prompts.templates import (
     FORMATS,
     Encoded,
     InexactTemplate,

@@ -26,7 +26,7 @@ from mothertongue.common import hardware
 from mothertongue.common.atomic_files import is_full
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.common.progress import say
-from mothertongue.prompts import Template
+from mothertongue.prompts.templates import Template
 
 ALL_LINEAR = "all-linear"
 # What sees and hears in models that read more than text: no thread would teach it anything.

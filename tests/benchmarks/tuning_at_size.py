@@ -99,11 +99,12 @@ def save_model(tokenizer: Path, folder: Path, size: tuple[int, int, int, int]) -
 
 def tokens_of_a_thread(tokenizer: Path, threads: Path) -> float:
     """The mean number of tokens of a thread."""
-    from mothertongue import prompts, tokenizer_files
+    from mothertongue import tokenizer_files
+    from mothertongue.prompts.templates import templates
 
     words = tokenizer_files.load(tokenizer)
-    template = prompts.with_tokens_of(prompts.read_template(TEMPLATE), words)
-    return mean(len(prompts.encode(row["messages"], template, words)) for row in read_jsonl(threads))
+    template = templates.with_tokens_of(templates.read_template(TEMPLATE), words)
+    return mean(len(templates.encode(row["messages"], template, words)) for row in read_jsonl(threads))
 
 
 def measured_peak() -> float:

@@ -101,23 +101,25 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
     """The best thread of each tree of an OASST file, untranslated."""
     import pyarrow as pa
 
-    from mothertongue import prompts, source, thread_rows, trees
+    from mothertongue import source, thread_rows, trees
+    from mothertongue.prompts.templates import templates
 
     table = source.read_file(texts)
     table = table.append_column("status", pa.array(["native"] * len(table), pa.string()))
     found = trees.select(trees.from_table(table)).threads
     if limit < len(found):
         found = [found[number * len(found) // limit] for number in range(limit)]
-    write_jsonl(path, thread_rows.as_rows(found, "en", "", prompts.read_template(template)))
+    write_jsonl(path, thread_rows.as_rows(found, "en", "", templates.read_template(template)))
 
 
 def assistant_tokens(base: Path, template: Path, threads: Path, length: int) -> int:
     """The tokens of answers within the first `length` of each thread."""
-    from mothertongue import prompts, tokenizer_files
+    from mothertongue import tokenizer_files
+    from mothertongue.prompts.templates import templates
 
     tokenizer = tokenizer_files.load(base)
-    known = prompts.with_tokens_of(prompts.read_template(template), tokenizer)
-    encoded = [prompts.encode(row["messages"], known, tokenizer) for row in read_jsonl(threads)]
+    known = templates.with_tokens_of(templates.read_template(template), tokenizer)
+    encoded = [templates.encode(row["messages"], known, tokenizer) for row in read_jsonl(threads)]
     return sum(thread.cut(length).targets for thread in encoded)
 
 

@@ -16,8 +16,9 @@ from peft import LoraConfig, get_peft_model
 from running import program
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from mothertongue import causal, prompts, tokenizer_files
+from mothertongue import causal, tokenizer_files
 from mothertongue.common.atomic_files import read_json, read_jsonl, write_json, write_jsonl
+from mothertongue.prompts.templates import templates
 from mothertongue.references import locate, parse
 
 HERE = Path(__file__).parent
@@ -89,15 +90,15 @@ def questions():
 
 
 def conversations():
-    return [prompts.chat(SYSTEM, question) for question in questions()]
+    return [templates.chat(SYSTEM, question) for question in questions()]
 
 
 def said_by_peft(folder):
     tokenizer = tokenizer_files.load(folder / "adapter")
-    template = prompts.with_tokens_of(prompts.read_template(folder / "adapter"), tokenizer)
+    template = templates.with_tokens_of(templates.read_template(folder / "adapter"), tokenizer)
     model = causal.with_adapter(causal.load_base(folder / "base", dtype="float32"), folder / "adapter").eval()
-    tokens = [prompts.encode_prompt(one, template, tokenizer) for one in conversations()]
-    stop, decoding = prompts.end_of_turn(template, tokenizer), causal.Decoding(TOKENS)
+    tokens = [templates.encode_prompt(one, template, tokenizer) for one in conversations()]
+    stop, decoding = templates.end_of_turn(template, tokenizer), causal.Decoding(TOKENS)
     return [text for text, _ in causal.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
 
 

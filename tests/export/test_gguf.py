@@ -16,8 +16,9 @@ from peft import LoraConfig, get_peft_model
 from running import program
 from tiny import save_tiny_mixture
 
-from mothertongue import causal, prompts, tokenizer_files
+from mothertongue import causal, tokenizer_files
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
+from mothertongue.prompts.templates import templates
 
 NAMES = ("f16", "q8_0", "q4_k_m")
 TOKENS = 16
@@ -74,8 +75,8 @@ def questions():
 
 def conversations(adapter):
     tokenizer = tokenizer_files.load(adapter)
-    template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
-    asked = [prompts.chat("Responda em português.", question) for question in questions()]
+    template = templates.with_tokens_of(templates.read_template(adapter), tokenizer)
+    asked = [templates.chat("Responda em português.", question) for question in questions()]
     return tokenizer, template, asked
 
 
@@ -83,8 +84,8 @@ def conversations(adapter):
 def said_by_peft(exported):
     tokenizer, template, asked = conversations(exported / "adapter")
     model = causal.with_adapter(causal.load_base(exported / "base", dtype="float32"), exported / "adapter").eval()
-    tokens = [prompts.encode_prompt(one, template, tokenizer) for one in asked]
-    stop, decoding = prompts.end_of_turn(template, tokenizer), causal.Decoding(TOKENS)
+    tokens = [templates.encode_prompt(one, template, tokenizer) for one in asked]
+    stop, decoding = templates.end_of_turn(template, tokenizer), causal.Decoding(TOKENS)
     return [text for text, _ in causal.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
 
 

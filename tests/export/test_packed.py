@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tiny import save_tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3MoeConfig
 
-from mothertongue import calibration, causal, packed_format, prompts, tokenizer_files
+from mothertongue import calibration, causal, packed_format, tokenizer_files
 from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import UserError
+from mothertongue.prompts.templates import templates
 
 FAMILIES = {
     "llama": LlamaConfig,
@@ -95,8 +96,8 @@ def test_pieces_are_whole_and_of_the_threads_tokens(adapter, texts, count, lengt
         for thread in texts
     ]
     tokenizer = tokenizer_files.load(adapter)
-    template = prompts.with_tokens_of(prompts.read_template(adapter), tokenizer)
-    whole = [prompts.encode(thread["messages"], template, tokenizer).input_ids for thread in threads]
+    template = templates.with_tokens_of(templates.read_template(adapter), tokenizer)
+    whole = [templates.encode(thread["messages"], template, tokenizer).input_ids for thread in threads]
     pieces = calibration.windows(threads, adapter, adapter / "base", count, length)
     total = sum(map(len, whole))
     assert len(pieces) == max(1, min(count, total // length))

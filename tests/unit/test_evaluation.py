@@ -13,11 +13,12 @@ from report_runs import TRAINING
 from test_prompts import said, template, with_added
 from tokenizers import AddedToken
 
-from mothertongue import answers, evaluation, evaluation_plots, held_out, metrics, prompts, training_plot
+from mothertongue import answers, evaluation, evaluation_plots, held_out, metrics, training_plot
 from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import TRANSLATED as TRANSLATED_SCHEMA
 from mothertongue.held_out import NATIVE, TRANSLATED, Prompt
 from mothertongue.intervals import Bootstrap, mean, ratio
+from mothertongue.prompts.templates import templates
 from mothertongue.sides import SIDES, of_models
 
 values = st.lists(st.floats(0, 1), min_size=2, max_size=40)
@@ -149,11 +150,12 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     """Counted, they would make n too large, and an interval of a few threads no number."""
     from peft import LoraConfig, get_peft_model
 
-    from mothertongue import causal, likelihood, prompts, tokenizer_files
+    from mothertongue import causal, likelihood, tokenizer_files
     from mothertongue.evaluated import Evaluated
+    from mothertongue.prompts.templates import templates
 
     tokenizer = tokenizer_files.load(tiny_base)
-    template = prompts.with_tokens_of(prompts.read_template(Path("config/templates/chatml.jinja")), tokenizer)
+    template = templates.with_tokens_of(templates.read_template(Path("config/templates/chatml.jinja")), tokenizer)
     model = get_peft_model(causal.load_base(tiny_base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
     models = Evaluated(model, ["base", "adapter"], tokenizer, template, "none")
     long, cut, short = thread("a", "?" * 2000, "r"), thread("b", "q", "r " * 2000), thread("c", "q", "r")
@@ -275,7 +277,7 @@ def test_what_would_become_control_tokens_is_neither_asked_nor_shown_nor_read_an
     assert asking.examples == [examples[0], examples[2]] and sides == list(SIDES)
     found = [Prompt(NATIVE, text, "file") for text in ("Como?", "eu@aqui")]
     assert evaluation.known_as_text(found, asking, sides) == found[:1]
-    read = list(prompts.encode_known(examples, asking.template, tokenizer))
+    read = list(templates.encode_known(examples, asking.template, tokenizer))
     assert [thread for thread, _ in read] == [examples[0], examples[2]]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "warning: 1 threads are left out: of each a message would become control tokens of the model"

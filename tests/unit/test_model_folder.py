@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from mothertongue import prompts, tokenizer_files
+from mothertongue import tokenizer_files
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders import reading
 from mothertongue.model_folders.gguf_header import check_gguf
 from mothertongue.model_folders.safetensors_header import read_header
+from mothertongue.prompts.templates import templates
 from mothertongue.weight_files import open_weights
 
 HUGE = 2**62
@@ -243,7 +244,7 @@ def test_a_template_of_tokens_that_the_model_does_not_know_is_refused(tiny_base,
         "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
     )
     tokenizer, template = tokenizer_files.load_with_template(tmp_path)
-    assert max(prompts.encode_prompt(prompts.chat("", "a"), template, tokenizer)) == rows
+    assert max(templates.encode_prompt(templates.chat("", "a"), template, tokenizer)) == rows
     with pytest.raises(UserError, match=rf"'<\|turn\|>' is number {rows:,}, and the embeddings have {rows:,} rows"):
         tokenizer_files.load_with_template(tmp_path, rows)
 

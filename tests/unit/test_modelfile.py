@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from test_prompts import MISTRAL, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
-from mothertongue import chat_templates, prompts
 from mothertongue.common.errors import UserError
 from mothertongue.modelfile import UNTRANSLATED, _translated, for_ollama, modelfile
-from mothertongue.plain_templates import Exchange
+from mothertongue.prompts import choose_template
+from mothertongue.prompts.template_parts import Exchange
+from mothertongue.prompts.templates import templates
 
 QUESTION, ANSWER, SYSTEM = "Olá!", "Bom dia.", "Responda em português."
 TEMPLATES = Path("config/templates")
@@ -31,7 +32,7 @@ OWN |= {f"our {name}": (source, name) for name, source in OURS.items()}
 
 def template_of(source, tokenizer):
     """The template as training takes it: with the system prompt in the first question where it has no place for one."""
-    return chat_templates.choose(prompts.with_tokens_of(prompts.Template(source), tokenizer), TEMPLATES).template
+    return choose_template.choose(templates.with_tokens_of(templates.Template(source), tokenizer), TEMPLATES).template
 
 
 def rendered(template, system, question, answer):
@@ -94,16 +95,16 @@ def test_it_renders_what_the_template_renders(name, system):
         assert translated is None
         return
     first = rendered(translated, given, QUESTION, ANSWER) + rendered(translated, "", "E agora?", None)
-    messages = [*prompts.chat(system, QUESTION), {"role": "assistant", "content": ANSWER}]
-    wanted = prompts.render([*messages, *prompts.chat("", "E agora?")], template, prompt=True)
-    begins = prompts.beginning(tokenizer) is not None
+    messages = [*templates.chat(system, QUESTION), {"role": "assistant", "content": ANSWER}]
+    wanted = templates.render([*messages, *templates.chat("", "E agora?")], template, prompt=True)
+    begins = templates.beginning(tokenizer) is not None
     assert first.replace(" ", "") == wanted.removeprefix(tokenizer.bos_token if begins else "").replace(" ", "")
 
 
 def test_the_system_prompt_is_the_templates_own_where_none_is_set():
     tokenizer = family_tokenizer("chatml", "bytes")
     for source, own in ((SMOLLM2, "You are a helpful AI assistant named SmolLM"), (shipped("qwen2_5"), "You are Qwen")):
-        template = prompts.with_tokens_of(prompts.Template(source), tokenizer)
+        template = templates.with_tokens_of(templates.Template(source), tokenizer)
         assert for_ollama(template, tokenizer, "")[1].startswith(own)
         assert for_ollama(template, tokenizer, SYSTEM)[1] == SYSTEM
 
@@ -116,7 +117,7 @@ def test_the_system_prompt_is_the_templates_own_where_none_is_set():
 )  # fmt: skip
 def test_what_cannot_be_translated_is_said_and_not_left_to_ollama(source):
     tokenizer = family_tokenizer("chatml", "bytes")
-    template = prompts.with_tokens_of(prompts.Template(source), tokenizer)
+    template = templates.with_tokens_of(templates.Template(source), tokenizer)
     assert for_ollama(template, tokenizer, SYSTEM) == (None, SYSTEM)
     assert modelfile("a.gguf", None, "<|im_end|>", SYSTEM).splitlines()[1] == f"# {UNTRANSLATED}"
 

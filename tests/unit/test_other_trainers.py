@@ -14,8 +14,8 @@ from test_modelfile import OURS, OWN
 from test_prompts import shipped
 from tiny import FAMILIES
 
-from mothertongue.plain_templates import literal_end
-from mothertongue.prompts import Template
+from mothertongue.prompts.template_parts import literal_end
+from mothertongue.prompts.templates import Template
 
 # What ends a turn in the template's own letters; the others write the token that the tokenizer ends a text with.
 ENDS = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "phi3": "<|end|>"}

@@ -9,8 +9,8 @@ from test_prompts import with_added
 from tiny import FAMILIES, family_tokenizer
 from tokenizers import AddedToken
 
-from mothertongue import prompts
 from mothertongue.pairs import encode_pairs
+from mothertongue.prompts.templates import templates
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(lambda t: t.strip())
 
@@ -29,8 +29,8 @@ def row(chosen, rejected, question="Quanto é 2 + 2?"):
 
 def setting(family, kind="bytes"):
     tokenizer = family_tokenizer(family, kind)
-    template = prompts.read_template(Path(f"config/templates/{family}.jinja"))
-    return tokenizer, prompts.with_tokens_of(template, tokenizer)
+    template = templates.read_template(Path(f"config/templates/{family}.jinja"))
+    return tokenizer, templates.with_tokens_of(template, tokenizer)
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
@@ -43,10 +43,10 @@ def test_a_pair_is_what_training_on_each_answer_would_read(family, kind, chosen,
     assume(chosen.strip() != rejected.strip())
     for pair in encode_pairs([one], template, tokenizer, 10_000)[0]:
         for side, answer in ((pair.chosen, "chosen"), (pair.rejected, "rejected")):
-            whole = prompts.encode([*one["prompt"], *one[answer]], template, tokenizer)
+            whole = templates.encode([*one["prompt"], *one[answer]], template, tokenizer)
             read = pair.prompt + side
             assert whole.input_ids[: len(read)] == read  # what follows the end of the turn is left out
-            assert side[-1] == prompts.end_of_turn(template, tokenizer)
+            assert side[-1] == templates.end_of_turn(template, tokenizer)
             learned = [label for label in whole.labels if label >= 0]
             assert side[-len(learned) :] == learned
 

@@ -13,8 +13,9 @@ from tiny import FAMILIES, family_tokenizer, tiny_tokenizer
 from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from mothertongue import prompts, rendering
 from mothertongue.common.errors import UserError
+from mothertongue.prompts import rendering
+from mothertongue.prompts.templates import templates
 
 TEMPLATES = Path("config/templates")
 # The official Llama 2 chat template as its tokenizer carries it (meta-llama/Llama-2-7b-chat-hf).
@@ -93,8 +94,8 @@ def tokenizer():
 
 
 def template(name, tokenizer=None):
-    read = prompts.read_template(TEMPLATES / f"{name}.jinja")
-    return prompts.with_tokens_of(read, tokenizer) if tokenizer else read
+    read = templates.read_template(TEMPLATES / f"{name}.jinja")
+    return templates.with_tokens_of(read, tokenizer) if tokenizer else read
 
 
 def trained(encoded, tokenizer):
@@ -138,7 +139,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_golden_texts(name):
-    assert prompts.render(THREAD, template(name)) == GOLDEN[name]
+    assert templates.render(THREAD, template(name)) == GOLDEN[name]
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -149,7 +150,7 @@ def test_rendering_is_the_familys_own(name, thread):
     official = tokenizer.apply_chat_template(
         thread, chat_template=OFFICIAL[name], tokenize=False, add_generation_prompt=prompt
     )
-    assert prompts.render(thread, template(name, tokenizer), prompt=prompt) == official
+    assert templates.render(thread, template(name, tokenizer), prompt=prompt) == official
 
 
 def test_variants_of_a_familys_template_are_rendered_alike():
@@ -158,7 +159,7 @@ def test_variants_of_a_familys_template_are_rendered_alike():
         ("gemma", "gemma", gemma, THREAD[1:]), ("phi3", "phi3_5", phi, THREAD), ("phi3", "phi3_5", phi, THREAD[1:])
     ]:  # fmt: skip
         official = tokenizer.apply_chat_template(thread, chat_template=shipped(variant), tokenize=False)
-        assert prompts.render(thread, template(name, tokenizer)) == official
+        assert templates.render(thread, template(name, tokenizer)) == official
 
 
 @pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
@@ -167,10 +168,10 @@ def test_the_loss_falls_on_the_assistant_and_its_end_of_turn_alone(name, kind, t
     tokenizer = family_tokenizer(name, kind)
     own = template(name, tokenizer)
     answers = [message["content"] for message in thread if message["role"] == "assistant"]
-    found = trained(prompts.encode(thread, own, tokenizer), tokenizer)
+    found = trained(templates.encode(thread, own, tokenizer), tokenizer)
     space = " " if kind == "bytes" and name in ("llama2", "mistral") else ""
     assert found == [f"{space}{answer}{END[name]}" for answer in answers]
-    assert prompts.end_of_turn(own, tokenizer) == tokenizer.convert_tokens_to_ids(END[name].strip())
+    assert templates.end_of_turn(own, tokenizer) == tokenizer.convert_tokens_to_ids(END[name].strip())
     assert own.objection() is None
 
 
@@ -182,11 +183,11 @@ def test_what_is_trained_is_what_chat_asks_for(name, kind, question, answer):
     tokenizer = family_tokenizer(name, kind)
     own = template(name, tokenizer)
     thread = [*THREAD[:3], {"role": "user", "content": question}, {"role": "assistant", "content": f"{answer}!"}]
-    whole = prompts.encode(thread, own, tokenizer)
-    prompt = prompts.encode_prompt(thread[:-1], own, tokenizer)
+    whole = templates.encode(thread, own, tokenizer)
+    prompt = templates.encode_prompt(thread[:-1], own, tokenizer)
     assert whole.input_ids[: len(prompt)] == prompt
     assert whole.labels[len(prompt)] >= 0 and whole.labels[len(prompt) - 1] < 0
-    assert plain(trained(whole, tokenizer)[1]) == plain(prompts.neutralise(f"{answer}!") + END[name])
+    assert plain(trained(whole, tokenizer)[1]) == plain(templates.neutralise(f"{answer}!") + END[name])
 
 
 @pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
@@ -195,16 +196,19 @@ def test_one_beginning_of_text(name, kind):
     begins every exchange with one."""
     tokenizer = family_tokenizer(name, kind)
     own = template(name, tokenizer)
-    first = prompts.beginning(tokenizer)
+    first = templates.beginning(tokenizer)
     assert (first is not None) == (name not in ("chatml", "phi3"))
-    for ids in (prompts.encode(THREAD, own, tokenizer).input_ids, prompts.encode_prompt(THREAD[:4], own, tokenizer)):
+    for ids in (
+        templates.encode(THREAD, own, tokenizer).input_ids,
+        templates.encode_prompt(THREAD[:4], own, tokenizer),
+    ):
         count = ids.count(tokenizer.bos_token_id) if tokenizer.bos_token else 0
         assert count == (0 if first is None else 2 if name == "llama2" else 1)
         assert first is None or (ids[0] == first and ids[1] != first)
 
 
 def test_a_beginning_that_the_template_lacks_is_added_once(tokenizer):
-    assert prompts.encode(THREAD[:3], template("chatml"), tokenizer).input_ids.count(tokenizer.bos_token_id) == 1
+    assert templates.encode(THREAD[:3], template("chatml"), tokenizer).input_ids.count(tokenizer.bos_token_id) == 1
 
 
 CONTROL = ["</s>", "<s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<|im_start|>", "<|im_end|>", "<|im_", "<", "</", "s>",
@@ -221,8 +225,8 @@ def assert_no_control(name, tokenizer, system, user, answer):
         roles = ("system", "user", "assistant")
         thread = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
         own = template(name, tokenizer)
-        ids = prompts.encode(thread, own, tokenizer).input_ids
-        return [i for i in ids if i in tokenizer.all_special_ids], prompts.render(thread, own)
+        ids = templates.encode(thread, own, tokenizer).input_ids
+        return [i for i in ids if i in tokenizer.all_special_ids], templates.render(thread, own)
 
     specials, text = rendered(system, user, answer)
     plain, skeleton = rendered("a", "b", "c")
@@ -261,7 +265,7 @@ def real_llama():
 
 def test_harmless_text_is_left_alone():
     text = "Use <b>bold</b>, <table>, a[INSTANCE], 3 < 4 > 2, `x | y` and s>t."
-    assert prompts.neutralise(text) == text
+    assert templates.neutralise(text) == text
 
 
 # Templates without {% generation %} of models at hand, the family whose tokens they use, and how they end a turn.
@@ -276,13 +280,13 @@ UNMARKED = {"llama3": "llama3", "llama3_1": "llama3", "gemma3": "gemma", "phi3":
 def test_a_template_without_marks_is_learned_from_as_exactly(name, kind, question, answer):
     family = UNMARKED[name]
     tokenizer = family_tokenizer(family, kind)
-    own = prompts.with_tokens_of(prompts.Template(shipped(name)), tokenizer)
+    own = templates.with_tokens_of(templates.Template(shipped(name)), tokenizer)
     assert not own.marks_assistant and own.objection() is None
     thread = [*THREAD[:3], {"role": "user", "content": question}, {"role": "assistant", "content": f"{answer}!"}]
-    whole = prompts.encode(thread, own, tokenizer)
-    said = prompts.neutralise(f"{answer}!", prompts.special_tokens(tokenizer))
+    whole = templates.encode(thread, own, tokenizer)
+    said = templates.neutralise(f"{answer}!", templates.special_tokens(tokenizer))
     assert [plain(text) for text in trained(whole, tokenizer)] == [f"São 4.{END[family]}", plain(said + END[family])]
-    prompt = prompts.encode_prompt(thread[:-1], own, tokenizer)
+    prompt = templates.encode_prompt(thread[:-1], own, tokenizer)
     assert whole.input_ids[: len(prompt)] == prompt and whole.labels[len(prompt)] >= 0
 
 
@@ -290,8 +294,8 @@ def test_a_template_without_marks_is_learned_from_as_exactly(name, kind, questio
 def test_what_is_found_without_marks_is_what_ours_mark(name, own):
     for kind in ("bytes", "pieces"):
         tokenizer = family_tokenizer(name, kind)
-        found = prompts.encode(THREAD, prompts.with_tokens_of(prompts.Template(own), tokenizer), tokenizer)
-        assert found == prompts.encode(THREAD, template(name, tokenizer), tokenizer)
+        found = templates.encode(THREAD, templates.with_tokens_of(templates.Template(own), tokenizer), tokenizer)
+        assert found == templates.encode(THREAD, template(name, tokenizer), tokenizer)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +309,7 @@ def test_what_is_found_without_marks_is_what_ours_mark(name, own):
     ],
 )
 def test_a_template_that_cannot_tell_the_assistants_words_is_refused(name, objection):
-    own = prompts.with_tokens_of(prompts.Template(shipped(name)), family_tokenizer("chatml", "bytes"))
+    own = templates.with_tokens_of(templates.Template(shipped(name)), family_tokenizer("chatml", "bytes"))
     assert own.objection().startswith(objection)
 
 
@@ -335,33 +339,33 @@ def test_a_template_that_cannot_tell_the_assistants_words_is_refused(name, objec
     ],
 )
 def test_so_are_templates_of_other_faults(source, objection):
-    assert prompts.Template(source).objection().startswith(objection)
+    assert templates.Template(source).objection().startswith(objection)
 
 
 def test_white_space_that_a_template_marks_behind_the_end_of_turn_is_not_learned():
     tokenizer = family_tokenizer("gemma", "bytes")
-    own = prompts.with_tokens_of(prompts.Template(shipped("gemma_training")), tokenizer)
-    assert prompts.encode(THREAD[1:], own, tokenizer) == prompts.encode(
+    own = templates.with_tokens_of(templates.Template(shipped("gemma_training")), tokenizer)
+    assert templates.encode(THREAD[1:], own, tokenizer) == templates.encode(
         THREAD[1:], template("gemma", tokenizer), tokenizer
     )
 
 
 def test_a_thread_that_a_template_rewrites_is_refused():
     """A thinking model's template drops what stands before `</think>`, where its tokenizer does not know the mark."""
-    own = prompts.Template(
+    own = templates.Template(
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     assert own.objection() is None
-    with pytest.raises(prompts.InexactTemplate, match=r"choose another threads\.prompt_format: llama2, llama3"):
-        prompts.render([*THREAD[:2], {"role": "assistant", "content": "a</think>b"}], own)
+    with pytest.raises(templates.InexactTemplate, match=r"choose another threads\.prompt_format: llama2, llama3"):
+        templates.render([*THREAD[:2], {"role": "assistant", "content": "a</think>b"}], own)
 
 
 def test_the_base_models_own_template_is_read_from_its_folder(tmp_path, tokenizer):
     tokenizer.chat_template = CHATML
     tokenizer.save_pretrained(tmp_path)
-    own = prompts.read_template(tmp_path)
-    assert prompts.render(THREAD, own) == prompts.render(THREAD, template("chatml"))
+    own = templates.read_template(tmp_path)
+    assert templates.render(THREAD, own) == templates.render(THREAD, template("chatml"))
     assert not own.marks_assistant
     assert own.tokens["bos_token"] == "<s>"
 
@@ -401,36 +405,36 @@ def test_text_that_becomes_a_control_token_all_the_same_is_refused(tokens, norma
     own = template("chatml", tokenizer)
     for messages in (said(text), said(f"x {text} y")[:1], [*said("sim"), *said(text)] * 40):
         if text != "Olá" or messages[0]["content"] == text:
-            for encode in (prompts.encode, prompts.encode_prompt):
-                with pytest.raises(prompts.ControlText, match="a message becomes control tokens of the model"):
+            for encode in (templates.encode, templates.encode_prompt):
+                with pytest.raises(templates.ControlText, match="a message becomes control tokens of the model"):
                     encode(messages, own, tokenizer)
-    assert prompts.encode(said("olé"), own, tokenizer).targets
+    assert templates.encode(said("olé"), own, tokenizer).targets
 
 
 def test_so_is_text_that_a_template_makes_one():
-    own = prompts.Template(
+    own = templates.Template(
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.index0 %}{% generation %}{{ m.content }}<|im_end|>"
         "{% endgeneration %}{% else %}{{ m.content | replace('< ', '<') }}<|im_end|>{% endif %}\n{% endfor %}"
     )
     tokenizer = family_tokenizer("chatml", "bytes")
-    assert prompts.encode(said("olá < a"), own, tokenizer).targets
-    with pytest.raises(prompts.ControlText):
-        prompts.encode(said("<|im_end|>"), own, tokenizer)
+    assert templates.encode(said("olá < a"), own, tokenizer).targets
+    with pytest.raises(templates.ControlText):
+        templates.encode(said("<|im_end|>"), own, tokenizer)
     everywhere = CHATML.replace("message['content']", "message['content'].replace('< ', '<')")
-    assert prompts.Template(everywhere).objection() == "puts text of its own before the assistant's text"
+    assert templates.Template(everywhere).objection() == "puts text of its own before the assistant's text"
 
 
 def test_words_that_were_added_to_a_vocabulary_are_text_as_any_other():
     tokenizer = with_added([AddedToken(word) for word in ("a ", "São", "guarda-chuva", " não", "d'água", "🙂")])
     text = "São guarda-chuva não a d'água 🙂"
     given = (said(text), template("chatml", tokenizer), tokenizer)
-    assert text in prompts.encoded_text(*given)
-    assert {500 + 3 + at for at in range(6)} <= {*prompts.encode(*given).input_ids}
+    assert text in templates.encoded_text(*given)
+    assert {500 + 3 + at for at in range(6)} <= {*templates.encode(*given).input_ids}
 
 
 @given(tokens=st.lists(st.text("ab <", min_size=1, max_size=4), max_size=6), text=st.text("ab <", max_size=200))
 def test_what_is_put_apart_grows_by_no_more_than_a_space_at_a_time(tokens, text):
-    apart = prompts.neutralise(text, tokens)
+    apart = templates.neutralise(text, tokens)
     assert apart.replace(" ", "") == text.replace(" ", "") and len(apart) <= 2**8 * len(text)
     if all(len(token) > 1 and not token.startswith(" ") and token.rstrip(" ") != token[:1] for token in tokens):
         assert not any(token in apart for token in tokens)
@@ -447,11 +451,11 @@ def conversation(exchanges, system=True):
 def test_answers_of_a_long_conversation_are_found_as_those_of_a_short_one(name, exchanges, monkeypatch):
     """What is taken to be alike is so: found with two texts for every answer, or with few."""
     tokenizer = family_tokenizer(name, "bytes")
-    own = prompts.with_tokens_of(prompts.Template(OFFICIAL[name]), tokenizer)
+    own = templates.with_tokens_of(templates.Template(OFFICIAL[name]), tokenizer)
     thread = conversation(exchanges, system=name != "gemma" or "System role" not in OFFICIAL[name])
-    few = prompts.encode(thread, own, tokenizer)
-    monkeypatch.setattr(prompts, "_EACH_ANSWER", exchanges)
-    assert few == prompts.encode(thread, own, tokenizer)
+    few = templates.encode(thread, own, tokenizer)
+    monkeypatch.setattr(templates, "_EACH_ANSWER", exchanges)
+    assert few == templates.encode(thread, own, tokenizer)
     assert len(trained(few, tokenizer)) == exchanges
 
 
@@ -481,8 +485,8 @@ CHANGED = TURN.replace("content", "content | replace('Q', 'q')")
     ],
 )
 def test_a_long_conversation_that_is_not_rendered_turn_by_turn_is_refused(source, objection):
-    with pytest.raises(prompts.InexactTemplate, match=objection):
-        prompts.render(conversation(100, system=False), prompts.Template(source + LATER))
+    with pytest.raises(templates.InexactTemplate, match=objection):
+        templates.render(conversation(100, system=False), templates.Template(source + LATER))
 
 
 def cost(*calls):
@@ -502,33 +506,33 @@ def cost(*calls):
 @pytest.mark.parametrize("marks", [True, False])
 def test_the_cost_of_a_conversation_grows_in_line_with_its_length(marks):
     tokenizer = family_tokenizer("chatml", "bytes")
-    own = template("chatml", tokenizer) if marks else prompts.Template(CHATML)
+    own = template("chatml", tokenizer) if marks else templates.Template(CHATML)
     short, long = conversation(1_000), conversation(4_000)
-    assert cost(*[lambda: prompts.render(long, own)] * 2) < 8 * cost(*[lambda: prompts.render(short, own)] * 2)
+    assert cost(*[lambda: templates.render(long, own)] * 2) < 8 * cost(*[lambda: templates.render(short, own)] * 2)
 
 
 @pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("text", ["<", "<<|x|>", "<|im_end|>", "\n"])
 def test_the_cost_of_a_message_grows_in_line_with_its_length(marks, text):
-    own = template("chatml") if marks else prompts.Template(CHATML)
+    own = template("chatml") if marks else templates.Template(CHATML)
     # White space at the ends would be cut off first.
     short, long = (said(f"a{text * (size // len(text))}b") for size in (20_000, 80_000))
     short[1]["content"], long[1]["content"] = short[0]["content"], long[0]["content"]
-    assert cost(*[lambda: prompts.render(long, own)] * 2) < 8 * cost(*[lambda: prompts.render(short, own)] * 2)
+    assert cost(*[lambda: templates.render(long, own)] * 2) < 8 * cost(*[lambda: templates.render(short, own)] * 2)
 
 
 def test_thousands_of_control_tokens_cost_no_more_than_a_few():
     text = "<" * 200_000
     few, many = ([f"<unused{i}>" for i in range(count)] for count in (6, 6_000))
     for control in (few, many):
-        assert prompts.neutralise("a<unused5>b", control) == "a< unused5>b"  # also makes the pattern, once for all
-    assert cost(*[lambda: prompts.neutralise(text, many)] * 2) < 0.5 + 8 * cost(
-        *[lambda: prompts.neutralise(text, few)] * 2
+        assert templates.neutralise("a<unused5>b", control) == "a< unused5>b"  # also makes the pattern, once for all
+    assert cost(*[lambda: templates.neutralise(text, many)] * 2) < 0.5 + 8 * cost(
+        *[lambda: templates.neutralise(text, few)] * 2
     )
 
 
 def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path):
     (tmp_path / "own.jinja").write_text("\ufeff" + CHATML, encoding="utf-8")
-    assert prompts.read_template(tmp_path / "own.jinja").source == CHATML
+    assert templates.read_template(tmp_path / "own.jinja").source == CHATML
     with pytest.raises(UserError, match="no such template"):
-        prompts.read_template(tmp_path / "none.jinja")
+        templates.read_template(tmp_path / "none.jinja")

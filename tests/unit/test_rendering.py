@@ -14,7 +14,7 @@ from test_prompts import THREAD
 from tiny import family_tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from mothertongue.rendering import CannotRender, Renderer, renderer
+from mothertongue.prompts.rendering import CannotRender, Renderer, renderer
 
 SHIPPED = sorted(Path(trl.__file__).parent.glob("chat_templates/*.jinja"))
 # Of those that trl also has with marks, these.
@@ -81,7 +81,7 @@ HOSTILE = {
 def test_a_hostile_template_is_refused_for_a_reason_and_takes_neither_time_nor_memory():
     """In a process of its own, which a limit that fails cannot keep."""
     program = (
-        "import json, sys; from mothertongue.prompts import Template\n"
+        "import json, sys; from mothertongue.prompts.templates import Template\n"
         "print(json.dumps([Template(source).objection() for source in json.load(sys.stdin)]))"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -121,7 +121,7 @@ def test_a_fork_renders_in_a_process_of_its_own():
 
 def test_the_process_of_a_template_is_not_given_the_token_of_the_hub_and_ends_with_its_user():
     program = (
-        "import sys; from pathlib import Path; from mothertongue.rendering import renderer\n"
+        "import sys; from pathlib import Path; from mothertongue.prompts.rendering import renderer\n"
         "own = renderer('{{ messages[0].content }}'); own.render([{'role': 'user', 'content': 'a'}], {}, [(1, False)])\n"
         "process = own._process.pid\n"
         "print(process, b'HF_TOKEN' in Path(f'/proc/{process}/environ').read_bytes())"

@@ -9,8 +9,9 @@ from test_prompts import cost, said, template, with_added
 from tiny import FAMILIES, family_tokenizer
 from tokenizers import AddedToken
 
-from mothertongue import prompts, sequences, training_data
+from mothertongue import sequences, training_data
 from mothertongue.common.errors import UserError
+from mothertongue.prompts.templates import templates
 
 SYSTEM = {"role": "system", "content": "Seja breve."}
 
@@ -46,7 +47,7 @@ def test_every_token_that_is_learned_is_in_one_sequence_or_counted(family, kind,
     tokenizer = family_tokenizer(family, kind)
     own = template(family, tokenizer)
     messages = thread(*sizes, system=system)
-    whole = prompts.encode(messages, own, tokenizer)
+    whole = templates.encode(messages, own, tokenizer)
     found, account = sequences.fit([messages], own, tokenizer, length, how)
     assert all(len(sequence.input_ids) <= length and sequence.targets for sequence in found)
     assert len(learned(found)) + account.cut_assistant_tokens == whole.targets
@@ -64,8 +65,8 @@ def test_every_token_that_is_learned_is_in_one_sequence_or_counted(family, kind,
 def test_each_part_begins_with_the_system_prompt_and_a_question_and_holds_what_fits():
     tokenizer = family_tokenizer("chatml", "bytes")
     messages = thread(*[(5, 5)] * 5)
-    exchange = len(prompts.encode(messages[:3], template("chatml"), tokenizer).input_ids)
-    two = len(prompts.encode(messages[:5], template("chatml"), tokenizer).input_ids)
+    exchange = len(templates.encode(messages[:3], template("chatml"), tokenizer).input_ids)
+    two = len(templates.encode(messages[:5], template("chatml"), tokenizer).input_ids)
     found, account = fit([messages], two)
     assert exchange < two and account == sequences.Account(threads=1, sequences=3, split_threads=1)
     texts = [tokenizer.decode(sequence.input_ids) for sequence in found]
@@ -135,7 +136,7 @@ def test_each_part_holds_as_many_exchanges_as_fit(sizes, length):
 
 
 def _encoded(system, exchanges, own, tokenizer):
-    return prompts.encode([system, *(message for pair in exchanges for message in pair)], own, tokenizer)
+    return templates.encode([system, *(message for pair in exchanges for message in pair)], own, tokenizer)
 
 
 def test_the_cost_of_dividing_a_thread_grows_in_line_with_its_length():

@@ -9,11 +9,12 @@ import torch
 from running import ROOT
 from test_plain_text import acts
 
-from mothertongue import causal, prompts
+from mothertongue import causal
 from mothertongue.causal import Decoding
 from mothertongue.common.atomic_files import read_jsonl, write_jsonl
 from mothertongue.common.errors import UserError
 from mothertongue.conversation import Conversation, Speaker
+from mothertongue.prompts.templates import templates
 
 QUESTIONS = ["Olá!", "Quanto é 2 + 2? " * 6, "Como faço um bolo de cenoura?", "E agora?", "Por quê? " * 30]
 
@@ -61,7 +62,7 @@ def test_answers_in_a_batch_are_those_of_plain_greedy_decoding_one_by_one(speake
     stops = {speaker.stop, speaker.tokenizer.eos_token_id}
     expected = []
     for question in QUESTIONS:
-        tokens = prompts.encode_prompt(ask(question), speaker.template, speaker.tokenizer)
+        tokens = templates.encode_prompt(ask(question), speaker.template, speaker.tokenizer)
         answer = []
         while len(answer) < 12 and not stops & set(answer):
             logits = speaker.model(torch.tensor([tokens + answer])).logits
@@ -154,7 +155,7 @@ def test_a_long_conversation_forgets_its_oldest_exchanges_and_says_so(speaker, c
 
 def test_an_answer_ends_with_the_models_window(speaker):
     long = Speaker(speaker.model, speaker.tokenizer, speaker.template, "", Decoding(5000))
-    tokens = prompts.encode_prompt(ask("a " * 480), long.template, long.tokenizer)
+    tokens = templates.encode_prompt(ask("a " * 480), long.template, long.tokenizer)
     ((text, _),) = long.answer_all([ask("a " * 480)], 4, lambda count: None)
     assert len(tokens) + len(long.tokenizer(text)["input_ids"]) <= 1024 + 2
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 from tuning_runs import ALONE, command, record, training, tune, weights
 
-from mothertongue.prompts import Encoded
+from mothertongue.prompts.templates import Encoded
 from mothertongue.tuning import layout
 
 # What anyone else would write.

@@ -45,7 +45,7 @@ class LLM(Generation):
 
     def encode(self, segment: str) -> list[int]:
         """The prompt with the segment in it, in the model's chat template where it has one."""
-        from mothertongue import prompts
+        from mothertongue.prompts import templates
 
         names = {"{source}": self.settings.source_code, "{target}": self.settings.target_code}
         question = self.settings.prompt
@@ -53,16 +53,16 @@ class LLM(Generation):
             question = question.replace(name, value)
         question = question.replace("{text}", segment)
         if self._template:
-            return prompts.encode_prompt(prompts.chat("", question), self._template, self.tokenizer)
-        return prompts.encode_text(question, self.tokenizer)
+            return templates.encode_prompt(templates.chat("", question), self._template, self.tokenizer)
+        return templates.encode_text(question, self.tokenizer)
 
     @cached_property
     def _template(self) -> Any:
-        from mothertongue import prompts
+        from mothertongue.prompts import templates
 
         if not self.tokenizer.chat_template:
             return None
-        return prompts.with_tokens_of(prompts.read_template(self.folder), self.tokenizer)
+        return templates.with_tokens_of(templates.read_template(self.folder), self.tokenizer)
 
 
 ENGINE = LLM

@@ -51,9 +51,9 @@ class SeamlessM4T(Generation):
 
     def encode(self, segment: str) -> list[int]:
         """The source language, the text, the end."""
-        from mothertongue import prompts
+        from mothertongue.prompts import templates
 
-        return prompts.encode_text(segment, self.tokenizer)
+        return templates.encode_text(segment, self.tokenizer)
 
     def generation(self) -> dict[str, Any]:
         """The target language."""

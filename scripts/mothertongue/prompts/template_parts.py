@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass, replace
 
-from mothertongue import prompts
-from mothertongue.prompts import InexactTemplate, Message, Template
+from mothertongue.prompts import templates
+from mothertongue.prompts.templates import InexactTemplate, Message, Template
 
 _TOKEN = re.compile(r"<[^<>\s]+>")
 _MARK = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
@@ -49,7 +49,7 @@ def exchange(template: Template, beginning: str = "") -> Exchange | None:
     )
 
     def parts(messages: list[Message], texts: list[str], prompt: bool = True) -> list[str] | None:
-        return _around(prompts.render(messages, template, prompt=prompt).removeprefix(beginning), texts)
+        return _around(templates.render(messages, template, prompt=prompt).removeprefix(beginning), texts)
 
     try:
         whole = parts([system, question, answer, question], [_SYSTEM, _USER, _ANSWER, _USER])
@@ -78,7 +78,7 @@ def any_exchange(template: Template) -> Exchange | None:
     if found:
         return found
     try:
-        first = _TOKEN.match(prompts.render([{"role": "user", "content": _USER}], template, prompt=True))
+        first = _TOKEN.match(templates.render([{"role": "user", "content": _USER}], template, prompt=True))
     except InexactTemplate:
         return None
     return exchange(template, first[0]) if first else None
@@ -91,11 +91,11 @@ def literal_end(template: Template) -> str | None:
     """
     messages = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}]
     try:
-        text = prompts.render(messages, replace(template, tokens=template.tokens | {"eos_token": _ANY_END}))
+        text = templates.render(messages, replace(template, tokens=template.tokens | {"eos_token": _ANY_END}))
     except InexactTemplate:
         return None
     behind = _TOKEN.findall(text.partition(_ANSWER)[2])
-    end = next((token for token in behind if prompts.neutralise(token, template.control) != token), None)
+    end = next((token for token in behind if templates.neutralise(token, template.control) != token), None)
     return end if end and end in template.source else None
 
 

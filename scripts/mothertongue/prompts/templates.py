@@ -18,7 +18,7 @@ from mothertongue.common.atomic_files import read_object
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
 from mothertongue.model_folders.reading import check_tokenizer
-from mothertongue.rendering import CannotRender, Rendered, Span, renderer
+from mothertongue.prompts.rendering import CannotRender, Rendered, Span, renderer
 
 Message = dict[str, str]  # role: system, user or assistant; content
 

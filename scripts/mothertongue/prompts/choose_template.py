@@ -8,7 +8,7 @@ from typing import Any
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.gguf_header import check_gguf
 from mothertongue.model_folders.reading import CONFIG, check_fast, check_tokenizer, loading, read_config
-from mothertongue.prompts import FORMATS, Template, read_template, with_tokens_of
+from mothertongue.prompts.templates import FORMATS, Template, read_template, with_tokens_of
 
 # The template of ours for models whose own template, or tokenizer, has all of these strings; the first that fits.
 _FAMILIES = (
