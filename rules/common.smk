@@ -17,7 +17,7 @@ from mothertongue import engines
 from mothertongue.common import licences
 from mothertongue.common import plain_text
 from mothertongue import publication
-from mothertongue import references
+from mothertongue.models import references
 from mothertongue import routes
 from mothertongue import slurm_jobs
 from mothertongue import snakemake_internals

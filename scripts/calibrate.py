@@ -16,7 +16,7 @@ from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.formats.threads import read_threads
 from mothertongue.model_folders.reading import read_training
-from mothertongue.record import read_record
+from mothertongue.models.record import read_record
 
 
 def parse_arguments() -> argparse.Namespace:

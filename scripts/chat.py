@@ -70,8 +70,8 @@ def main() -> None:
         raise UserError("the prompt is empty")
     rows = batch.read(arguments.batch) if arguments.batch else []
 
-    from mothertongue.causal import Decoding
     from mothertongue.conversation import Conversation, Speaker
+    from mothertongue.models.causal_lm import Decoding
 
     decoding = Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p)
     speaker = Speaker.load(

@@ -13,7 +13,7 @@ from mothertongue.common.errors import run
 from mothertongue.common.progress import Progress, say
 from mothertongue.dataset_card import dataset_card
 from mothertongue.formats.messages import TRANSLATED, read, write
-from mothertongue.record import identity, read_record
+from mothertongue.models.record import identity, read_record
 
 
 def parse_arguments() -> argparse.Namespace:

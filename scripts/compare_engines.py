@@ -23,7 +23,7 @@ from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
 from mothertongue.comparison import Setup
 from mothertongue.engine import Settings
-from mothertongue.references import FORMS
+from mothertongue.models.references import FORMS
 
 CONFIG = Path(__file__).parent.parent / "config"
 OPTIONS = ("device", "compute_type", "beam_size", "batch_tokens", "workers", "prompt")

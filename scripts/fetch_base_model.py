@@ -6,12 +6,12 @@ An interrupted download keeps the files that have come in a hidden folder beside
 import argparse
 from pathlib import Path
 
-from mothertongue import causal_models, model_lock
 from mothertongue.common.atomic_files import refuse_link, whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.record import identity
-from mothertongue.references import FORMS, parse
+from mothertongue.models import fetch_base, lockfile
+from mothertongue.models.record import identity
+from mothertongue.models.references import FORMS, parse
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,11 +27,11 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     kept = arguments.output.with_name(f".{arguments.output.name}.download")
-    reference = model_lock.pin(arguments.lock, parse(arguments.model))
-    causal_models.check_base(reference)
+    reference = lockfile.pin(arguments.lock, parse(arguments.model))
+    fetch_base.check_base(reference)
     with whole_folder(arguments.output) as folder:
         refuse_link(kept)
-        causal_models.fetch(reference, folder, kept)
+        fetch_base.fetch(reference, folder, kept)
     say(f"fetch_base_model: {identity(arguments.output)} -> {arguments.output}")
 
 

@@ -6,13 +6,13 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mothertongue import fetching, model_lock
 from mothertongue.common.atomic_files import whole_folder, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.models import fetching, lockfile
+from mothertongue.models.references import FORMS, parse
 from mothertongue.prompts import choose_template
 from mothertongue.prompts.templates import CHOICE, check_rows, end_of_turn
-from mothertongue.references import FORMS, parse
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    reference = model_lock.pin(arguments.lock, parse(arguments.model))
+    reference = lockfile.pin(arguments.lock, parse(arguments.model))
     with tempfile.TemporaryDirectory() as scratch:
         resolved = fetching.bring(reference, Path(scratch), weights=())
         with fetching.naming(reference, Path(scratch)):

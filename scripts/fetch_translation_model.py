@@ -3,14 +3,15 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import engines, fetching, model_lock
+from mothertongue import engines
 from mothertongue.common import licences
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.engines.fetch import fetch_model
-from mothertongue.record import identity
-from mothertongue.references import FORMS, parse
+from mothertongue.models import fetching, lockfile
+from mothertongue.models.record import identity
+from mothertongue.models.references import FORMS, parse
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -30,12 +31,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     engine = engines.find(arguments.engine)
-    reference = model_lock.pin(arguments.lock, parse(arguments.model))
+    reference = lockfile.pin(arguments.lock, parse(arguments.model))
     if not arguments.allow_noncommercial:
         licences.check(fetching.licence(reference) or engine.UNMARKED_LICENCE, arguments.model)
     with whole_folder(arguments.output) as folder:
         fetch_model(arguments.engine, reference, folder)
-        model_lock.check_fetched(arguments.lock, reference, folder)
+        lockfile.check_fetched(arguments.lock, reference, folder)
         fetching.add_licence(folder, engine.UNMARKED_LICENCE)
     say(f"fetch_translation_model: {identity(arguments.output)} -> {arguments.output}")
 

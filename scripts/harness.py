@@ -7,12 +7,12 @@ tasks' own, without a chat template, so that figures compare with published ones
 import argparse
 from pathlib import Path
 
-from mothertongue import hub
 from mothertongue.common import gpus
 from mothertongue.common.arguments import add_quantization, natural, positive
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.models import hub
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -19,7 +19,7 @@ from mothertongue.common.atomic_files import folder_checksums, sha256, whole_fol
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.model_folders import contents
-from mothertongue.record import base_entry
+from mothertongue.models.record import base_entry
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -128,8 +128,9 @@ def main() -> None:
     base = base_entry(arguments.base_model, arguments.output)
     contents.check_base(arguments.base_model)
 
-    from mothertongue import causal, checkpoints, tokenizer_files, training_data, tuning
+    from mothertongue import checkpoints, training_data, tuning
     from mothertongue.model_folders import reading
+    from mothertongue.models import causal_lm, tokenizer_files
 
     tuning.compute_with(arguments.cpu_threads)
     rows = training_data.read_some(arguments.method, arguments.data)
@@ -149,10 +150,10 @@ def main() -> None:
     say(f"tune: {train}")
     tuning.check(settings, train.data, validation.data, arguments.fsdp is not None)
 
-    model = causal.load_base(arguments.base_model, settings.quantization, settings.dtype, arguments.fsdp is not None)
+    model = causal_lm.load_base(arguments.base_model, settings.quantization, settings.dtype, arguments.fsdp is not None)
     tuning.check_model(model, settings)
     if arguments.adapter:
-        model = causal.with_adapter(model, arguments.adapter, trainable=True)
+        model = causal_lm.with_adapter(model, arguments.adapter, trainable=True)
     else:
         model = tuning.with_lora(model, settings)
     made_of = asdict(settings) | {

@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
 
-    from mothertongue import tokenizer_files
+    from mothertongue.models import tokenizer_files
 
     tokenizer, template = tokenizer_files.load_with_template(arguments.adapter)
     system_prompt = read_training(arguments.adapter, "system_prompt")["system_prompt"]

@@ -62,9 +62,10 @@ def save_merged(folder: Path, family: str) -> list[int]:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig
 
-    from mothertongue import causal, merging, tokenizer_files
-    from mothertongue.causal_models import with_older_names
+    from mothertongue import merging
     from mothertongue.common.atomic_files import read_json, write_json
+    from mothertongue.models import causal_lm, tokenizer_files
+    from mothertongue.models.fetch_base import with_older_names
     from mothertongue.prompts.templates import templates
 
     base, adapter, merged = (folder / name for name in ("base", "adapter", "merged"))
@@ -78,7 +79,7 @@ def save_merged(folder: Path, family: str) -> list[int]:
     config = with_older_names(read_json(base / "config.json"))
     write_json(base / "config.json", {name: value for name, value in config.items() if name != "rope_parameters"})
     lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
-    get_peft_model(causal.load_base(base, dtype="float32"), lora).save_pretrained(adapter)
+    get_peft_model(causal_lm.load_base(base, dtype="float32"), lora).save_pretrained(adapter)
     template, tokenizer = templates.read_template(Path(f"config/templates/{family}.jinja")), tokenizer_files.load(base)
     tokenizer.chat_template = template.source
     tokenizer_files.save(tokenizer, adapter)

@@ -7,7 +7,7 @@ from typing import Any
 from mothertongue import cards
 from mothertongue.common import licences
 from mothertongue.evaluation_tables import metrics_index, tables
-from mothertongue.record import base_name
+from mothertongue.models.record import base_name
 
 _METHODS = {
     "sft": "SFT, loss on the assistant's words only",

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, packed_format, tokenizer_files
+from mothertongue import packed_format
 from mothertongue.common.atomic_files import copy_files, read_object, write_json
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.common.progress import say
 from mothertongue.linear_layers import packed_layers
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.reading import check_objects, embedding_rows, loading
+from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts import templates
 from mothertongue.weight_files import weights_of
 
@@ -37,7 +38,7 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count
     The threads are in the template that the adapter was trained in, and a piece is no longer than the model reads. Of
     too few tokens for one piece all are one; raises UserError where there are none.
     """
-    window = causal.window_of(model) or length
+    window = causal_lm.window_of(model) or length
     if window < length:
         say(f"calibrate: pieces of {window:,} tokens, which the model reads at most, not {length:,}")
         length = window
@@ -79,7 +80,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
                     loaded, account = AutoModelForCausalLM.from_pretrained(
                         plain, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
                     )
-                causal.check_complete(model, account)
+                causal_lm.check_complete(model, account)
                 rounding = AutoRound(
                     loaded,
                     tokenizer=tokenizer_files.load(plain, embedding_rows(model)),
@@ -89,7 +90,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
                     nsamples=len(pieces),
                     batch_size=min(8, len(pieces)),
                     iters=steps,
-                    device_map=causal.device(),
+                    device_map=causal_lm.device(),
                     enable_torch_compile=False,  # wants a compiler, which nodes of a cluster may lack
                     trust_remote_code=False,
                 )

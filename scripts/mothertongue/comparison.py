@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mothertongue import engines, fetching, references
+from mothertongue import engines
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import read_lines, whole_folder
 from mothertongue.common.errors import UserError
@@ -29,7 +29,8 @@ from mothertongue.common.progress import say
 from mothertongue.engine import Pair
 from mothertongue.engines.fetch import fetch_model
 from mothertongue.model_folders.contents import RECORD
-from mothertongue.record import read_record
+from mothertongue.models import fetching, references
+from mothertongue.models.record import read_record
 from mothertongue.routes import translation_pairs
 from mothertongue.shard_program import add_engine_arguments, running_translator
 from mothertongue.translation import Translation, translate_messages

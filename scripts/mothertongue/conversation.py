@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
-from mothertongue import causal, tokenizer_files
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
 from mothertongue.model_folders.reading import embedding_rows, read_training
+from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts import templates
 
 
@@ -24,7 +24,7 @@ class Speaker:
     tokenizer: Any
     template: templates.Template
     system_prompt: str
-    decoding: causal.Decoding
+    decoding: causal_lm.Decoding
 
     @classmethod
     def load(
@@ -34,7 +34,7 @@ class Speaker:
         base_only: bool,
         quantization: str,
         system_prompt: str | None,
-        decoding: causal.Decoding,
+        decoding: causal_lm.Decoding,
         seed: int,
     ) -> "Speaker":
         """Load an adapter on its base model; `system_prompt` None for the one of the training.
@@ -42,13 +42,13 @@ class Speaker:
         Raises UserError where adapter or base model is not to be found.
         """
         logging.set_verbosity_error()
-        folder = causal.base_of(adapter, base)
+        folder = causal_lm.base_of(adapter, base)
         tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(folder))
         if system_prompt is None:
             system_prompt = read_training(adapter, "system_prompt")["system_prompt"]
-        model = causal.load_base(folder, quantization)
+        model = causal_lm.load_base(folder, quantization)
         if not base_only:
-            model = causal.with_adapter(model, adapter)
+            model = causal_lm.with_adapter(model, adapter)
         torch.manual_seed(seed)
         return cls(model.eval(), tokenizer, template, system_prompt, decoding)
 
@@ -64,7 +64,7 @@ class Speaker:
         """
         if self.system_prompt and not templates.system_prompt(messages):
             messages = [{"role": "system", "content": self.system_prompt}, *messages]
-        window = causal.window(self.model) or float("inf")
+        window = causal_lm.window(self.model) or float("inf")
         # No more than half of the window: asked for the longest answer of all, a conversation could not be remembered.
         room = window - min(self.decoding.max_new_tokens, window // 2)
         questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
@@ -101,7 +101,7 @@ class Speaker:
                 raise UserError(f"prompt {number}: {error}") from None
             tokens.append(found)
             _say_dropped(messages, fitting, f"prompt {number}: ")
-        return causal.generate(self.model, self.tokenizer, tokens, self.stop, self.decoding, batch_size, advance)
+        return causal_lm.generate(self.model, self.tokenizer, tokens, self.stop, self.decoding, batch_size, advance)
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Conversation:
         asked = [*self.messages, {"role": "user", "content": question}]
         messages, tokens = speaker.fit(asked)
         _say_dropped(asked, messages)
-        text = causal.stream(speaker.model, speaker.tokenizer, tokens, speaker.stop, speaker.decoding)
+        text = causal_lm.stream(speaker.model, speaker.tokenizer, tokens, speaker.stop, speaker.decoding)
         self.messages = [*messages, {"role": "assistant", "content": text}]
         return text
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue import causal, tokenizer_files
 from mothertongue.model_folders.reading import embedding_rows, read_training
+from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts.templates import Template
 
 
@@ -23,7 +23,7 @@ class Evaluated:
     @property
     def window(self) -> int | None:
         """The tokens that the model can read."""
-        return causal.window(self.model)
+        return causal_lm.window(self.model)
 
 
 def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quantization: str) -> Evaluated:
@@ -31,18 +31,18 @@ def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quant
 
     The base model is quantised as the adapter was trained where `quantization` is auto.
     """
-    base = causal.base_of(adapter, base_model)
+    base = causal_lm.base_of(adapter, base_model)
     if quantization == "auto":
         quantization = read_training(adapter, "settings.quantization")["settings"]["quantization"]
     tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
-    model = causal.with_adapter(causal.load_base(base, quantization), adapter)
+    model = causal_lm.with_adapter(causal_lm.load_base(base, quantization), adapter)
     if sft_adapter:
-        causal.add_adapter(model, sft_adapter, "sft")
+        causal_lm.add_adapter(model, sft_adapter, "sft")
     models = ("base", "sft", "adapter") if sft_adapter else ("base", "adapter")
     return Evaluated(model.eval(), models, tokenizer, template, quantization)
 
 
 def computed_in(evaluated: Evaluated) -> dict[str, str]:
     """The numbers and the device that the models computed with."""
-    dtype = str(causal.compute_dtype()).removeprefix("torch.")
-    return {"quantization": evaluated.quantization, "dtype": dtype, "device": causal.device()}
+    dtype = str(causal_lm.compute_dtype()).removeprefix("torch.")
+    return {"quantization": evaluated.quantization, "dtype": dtype, "device": causal_lm.device()}

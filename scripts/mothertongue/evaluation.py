@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mothertongue import causal
 from mothertongue.answers import Answer, judge
 from mothertongue.common.progress import Progress, say
 from mothertongue.evaluated import Evaluated
 from mothertongue.held_out import Prompt
+from mothertongue.models import causal_lm
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Template
 from mothertongue.sides import Side
@@ -85,13 +85,13 @@ def ask(
     """What each side answers to the same prompts, greedily, judged."""
     model, tokenizer = evaluated.model, evaluated.tokenizer
     stop = templates.end_of_turn(asking.template, tokenizer)
-    decoding = causal.Decoding(max_new_tokens)
+    decoding = causal_lm.Decoding(max_new_tokens)
     progress = Progress("evaluate", len(sides) * len(questions), "answers")
     found: list[Answer] = []
     for side in sides:
         tokens = [asking.tokens(side, question.text) for question in questions]
-        with causal.speaking_as(model, side.model):
-            texts = causal.generate(model, tokenizer, tokens, stop, decoding, advance=progress.advance)
+        with causal_lm.speaking_as(model, side.model):
+            texts = causal_lm.generate(model, tokenizer, tokens, stop, decoding, advance=progress.advance)
         found += judge(side.name, questions, texts, lang)
     progress.finish()
     return found

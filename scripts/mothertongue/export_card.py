@@ -10,7 +10,7 @@ from mothertongue import cards
 from mothertongue.common.atomic_files import read_json, sha256
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
-from mothertongue.record import base_name
+from mothertongue.models.record import base_name
 
 # What is asked of an adapter's training.json.
 NEEDED = (

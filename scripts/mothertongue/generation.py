@@ -40,7 +40,7 @@ class Generation(Engine):
         import torch
         import transformers
 
-        from mothertongue import causal, tokenizer_files
+        from mothertongue.models import causal_lm, tokenizer_files
 
         if not (model / "config.json").is_file():
             raise UserError(f"{model}: no model in it; make it with scripts/fetch_translation_model.py")
@@ -49,13 +49,13 @@ class Generation(Engine):
         self.settings = settings
         self.batch_tokens = settings.batch_tokens
         self.folder = model
-        device = causal.device() if settings.device == "auto" else settings.device
+        device = causal_lm.device() if settings.device == "auto" else settings.device
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("translation.device is cuda, and there is no CUDA device; set it to cpu or auto")
         if settings.compute_type not in ("auto", *_DTYPES):
             raise UserError(f"translation.compute_type {settings.compute_type}: this engine has {', '.join(_DTYPES)}")
         torch.set_num_threads(settings.workers)
-        dtype = causal.compute_dtype() if settings.compute_type == "auto" else getattr(torch, settings.compute_type)
+        dtype = causal_lm.compute_dtype() if settings.compute_type == "auto" else getattr(torch, settings.compute_type)
         skeleton(model, self.LOADER, "model of this engine")
         loader = getattr(transformers, self.LOADER)
         with loading(model, "transformers cannot load it"):

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from mothertongue import causal
 from mothertongue.common.errors import UserError
 from mothertongue.evaluated import Evaluated
+from mothertongue.models import causal_lm
 
 _STDERR = "_stderr"
 
@@ -60,7 +60,7 @@ def measure(
 
     results: dict[str, dict[str, Any]] = {}
     for name in evaluated.models:
-        with causal.speaking_as(evaluated.model, name):
+        with causal_lm.speaking_as(evaluated.model, name):
             found = simple_evaluate(
                 HFLM(
                     evaluated.model,

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mothertongue import causal
 from mothertongue.common.progress import Progress
 from mothertongue.evaluated import Evaluated
 from mothertongue.intervals import Bootstrap, ratio
+from mothertongue.models import causal_lm
 from mothertongue.prompts.templates import encode_known
 
 Thread = Mapping[str, Any]
@@ -31,8 +31,8 @@ def bits_per_byte(
             if size:
                 sizes.append(size)
                 for name in evaluated.models:
-                    with causal.speaking_as(evaluated.model, name):
-                        nats = causal.negative_log_likelihood(evaluated.model, encoded.input_ids, encoded.labels)
+                    with causal_lm.speaking_as(evaluated.model, name):
+                        nats = causal_lm.negative_log_likelihood(evaluated.model, encoded.input_ids, encoded.labels)
                     bits[name].append(nats / math.log(2))
             progress.advance()
         for name in evaluated.models:

@@ -5,7 +5,7 @@ from typing import Any
 
 from mothertongue import cards
 from mothertongue.common import licences
-from mothertongue.record import base_name
+from mothertongue.models.record import base_name
 
 _WEIGHTS = {
     "full": "The adapter is folded into the weights of the base model as they were fetched.",

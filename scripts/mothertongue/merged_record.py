@@ -8,7 +8,7 @@ from typing import Any
 from mothertongue.common.atomic_files import folder_checksums
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
-from mothertongue.record import base_name
+from mothertongue.models.record import base_name
 
 # What is asked of an adapter's training.json.
 NEEDED = (

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from mothertongue import causal, tokenizer_files
 from mothertongue.common.atomic_files import read_object, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
@@ -17,6 +16,7 @@ from mothertongue.linear_layers import linear_layers
 from mothertongue.lora import Change, read_lora
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.reading import embedding_rows, skeleton
+from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts import templates
 from mothertongue.prompts.template_parts import without_marks
 from mothertongue.weight_files import weights_of
@@ -66,7 +66,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
     changed = {name for name, place in found.items() if place.parameter in changes}
 
     def change(name: str, weight: torch.Tensor) -> torch.Tensor:
-        weight = _through_nf4(weight.to(causal.as_dtype(dtype))) if name in quantised else weight
+        weight = _through_nf4(weight.to(causal_lm.as_dtype(dtype))) if name in quantised else weight
         if name not in changed:
             return weight
         place = found[name]
@@ -132,6 +132,6 @@ def _through_nf4(weight: torch.Tensor) -> torch.Tensor:
     """A weight as training on 4 bits sees it: quantised as `causal.load_base` does, and back."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
-    on_device = weight.to(causal.device())
+    on_device = weight.to(causal_lm.device())
     packed, state = quantize_4bit(on_device, quant_type="nf4", compress_statistics=True)
     return dequantize_4bit(packed, state).cpu()

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
 
-from mothertongue import hub
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH
 from mothertongue.common.progress import Progress, say
 from mothertongue.common.tsv import read_table
+from mothertongue.models import hub
 
 OWNER = "Helsinki-NLP"
 COLUMNS = ("source", "target", "model", "target_token", "licence")

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue import causal, evaluated, merging, packed_format, tokenizer_files
+from mothertongue import evaluated, merging, packed_format
 from mothertongue.common.atomic_files import scratch_folder
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
 from mothertongue.model_folders.reading import embedding_rows, read_training
+from mothertongue.models import causal_lm, tokenizer_files
+from mothertongue.models.record import read_record
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Encoded
-from mothertongue.record import read_record
 
 # Longer threads are cut: what stands further back tells little of an export.
 _LONGEST = 2048
@@ -26,7 +27,7 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list
     With each comes its whole text. Those without an assistant's word are left out.
     """
     tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
-    longest = min(_LONGEST, causal.window_of(base) or _LONGEST)
+    longest = min(_LONGEST, causal_lm.window_of(base) or _LONGEST)
     given = (template, tokenizer)
     pairs = [
         (encoded.cut(longest), templates.encoded_text(thread["messages"], *given))
@@ -40,7 +41,7 @@ def measure(name: str, model: Any, threads: Sequence[Encoded]) -> float | None:
     progress = Progress(f"perplexity: {name}", len(threads), "held-out threads")
     nats, tokens = 0.0, 0
     for thread in threads:
-        nats += causal.negative_log_likelihood(model, thread.input_ids, thread.labels)
+        nats += causal_lm.negative_log_likelihood(model, thread.input_ids, thread.labels)
         tokens += thread.targets
         progress.advance()
     progress.finish()
@@ -61,16 +62,16 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
     at_hand = read_record(merged, "merge_base")["merge_base"]
     found = {
         "adapter": measure("adapter", evaluated.load(adapter, None, base, settings["quantization"]).model, threads),
-        f"merged, {at_hand}": measure(f"merged, {at_hand}", causal.load_base(merged, spread=True).eval(), threads),
+        f"merged, {at_hand}": measure(f"merged, {at_hand}", causal_lm.load_base(merged, spread=True).eval(), threads),
     }
     for other in set(merging.MERGE_BASES) - {at_hand} if settings["quantization"] == "nf4" else ():
         with scratch_folder(merged.parent / ".merged-other") as scratch:
             merging.merge(adapter, base, other, merging.trained_in(record), scratch)
             name = f"merged, {other}"
-            found[name] = measure(name, causal.load_base(scratch, spread=True).eval(), threads)
+            found[name] = measure(name, causal_lm.load_base(scratch, spread=True).eval(), threads)
     return found
 
 
 def of_packed(folder: Path, threads: Sequence[Encoded]) -> float | None:
     """The perplexity of a model in GPTQ's or AWQ's format, computed in 16 bits."""
-    return measure(folder.name, causal.load_weights(folder, packed_format.unpacked(folder)).eval(), threads)
+    return measure(folder.name, causal_lm.load_weights(folder, packed_format.unpacked(folder)).eval(), threads)

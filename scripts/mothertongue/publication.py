@@ -15,10 +15,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mothertongue import hub, references
 from mothertongue.common.atomic_files import sha256, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
+from mothertongue.models import hub, references
 
 Files = dict[str, Path]
 # The list of what was published, in the repository itself, and how long it can be: a few dozen names.

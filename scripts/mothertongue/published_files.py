@@ -12,8 +12,8 @@ from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
 from mothertongue.dataset_card import on_hub
 from mothertongue.model_folders.reading import read_training
+from mothertongue.models.record import base_name
 from mothertongue.publication import Files, files_of
-from mothertongue.record import base_name
 from mothertongue.threads_card import threads_card
 
 # The files that the rules combine, threads, tune, evaluate and harness write. A tokenizer's are named by its class.

@@ -19,8 +19,8 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
 from mothertongue.engine import Engine, Hear, Output, Settings, ignore
 from mothertongue.formats.messages import write
+from mothertongue.models.record import identity
 from mothertongue.quality import Judge, Limits
-from mothertongue.record import identity
 from mothertongue.translation import Translator
 
 _LIMITS = {

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mothertongue import hub
 from mothertongue.common.atomic_files import sha256
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import language_of
@@ -28,6 +27,7 @@ from mothertongue.formats.messages import (
     is_validation,
     read_parquet,
 )
+from mothertongue.models import hub
 from mothertongue.source_files import SUFFIXES
 
 Rows = list[dict[str, Any]]

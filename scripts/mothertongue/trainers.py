@@ -8,7 +8,8 @@ from datasets import Dataset, disable_progress_bars
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from mothertongue import answer_loss, causal, packed_attention
+from mothertongue import answer_loss, packed_attention
+from mothertongue.models import causal_lm
 from mothertongue.pairs import Pair
 from mothertongue.prompts.templates import Encoded
 
@@ -64,8 +65,8 @@ def build(
 
 def shared(settings: Any) -> dict[str, Any]:
     """The TrainingArguments that every method takes from the settings."""
-    dtype = causal.as_dtype(settings.dtype)
-    cuda = causal.device() == "cuda"
+    dtype = causal_lm.as_dtype(settings.dtype)
+    cuda = causal_lm.device() == "cuda"
     return {
         "num_train_epochs": settings.epochs,
         "max_steps": settings.max_steps or -1,
@@ -114,7 +115,7 @@ def _widen(model: Any) -> None:
 
 def _quicken(base: Any, packing: bool) -> None:
     """Compute the same with less work, on a CPU: see the modules. On GPUs TRL has kernels, and none was measured."""
-    if causal.device() == "cpu":
+    if causal_lm.device() == "cpu":
         if packing and base.config._attn_implementation == "sdpa":
             base.set_attn_implementation(packed_attention.NAME)
         if answer_loss.suits(base):

@@ -19,13 +19,14 @@ from peft.optimizers import create_loraplus_optimizer
 from transformers import Trainer, set_seed
 from transformers.integrations import is_tensorboard_available
 
-from mothertongue import causal, checkpoints, distributed, tokenizer_files, trainers
+from mothertongue import checkpoints, distributed, trainers
 from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
-from mothertongue.causal import device
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import is_full
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.common.progress import say
+from mothertongue.models import causal_lm, tokenizer_files
+from mothertongue.models.causal_lm import device
 from mothertongue.prompts.templates import Template
 
 ALL_LINEAR = "all-linear"
@@ -272,7 +273,7 @@ def check_model(model: Any, settings: Settings) -> None:
 
     Raises UserError where it cannot read as much as is asked for, or parts are to be trained that cannot be.
     """
-    window = causal.window(model)
+    window = causal_lm.window(model)
     if window and settings.max_length > window:
         raise UserError(f"tuning.max_length is {settings.max_length:,}, and the base model reads {window:,}; lower it")
     last = model.get_output_embeddings()
@@ -283,7 +284,7 @@ def check_model(model: Any, settings: Settings) -> None:
                 f"tuning.lora.targets: {target} cannot be trained (embeddings stay as they are); leave it out"
             )
     if settings.quantization != "none":
-        wide, total = causal.full_width_gb(model)
+        wide, total = causal_lm.full_width_gb(model)
         if wide > total / 2:
             say(f"tune: warning: {wide:.1f} of the model's {total:.1f} GB cannot be quantised (experts are no layers)")
 
@@ -326,7 +327,7 @@ def save(
 def record(settings: Settings, outcome: Outcome) -> dict[str, Any]:
     """The settings and measurements, for training.json."""
     measured = asdict(outcome) | {"tokens_per_second": round(outcome.tokens_per_second, 1)}
-    dtype = str(causal.as_dtype(settings.dtype)).removeprefix("torch.")
+    dtype = str(causal_lm.as_dtype(settings.dtype)).removeprefix("torch.")
     return {
         "settings": asdict(settings),
         "device": device(),

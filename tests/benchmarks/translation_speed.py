@@ -46,13 +46,13 @@ import random_model
 import sides
 from sides import Corpus, How, Run
 
-from mothertongue import references
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import whole_folder, write_json
 from mothertongue.common.errors import run
 from mothertongue.comparison import in_own_process
 from mothertongue.engine import Settings
 from mothertongue.engines.fetch import fetch_model
+from mothertongue.models import references
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

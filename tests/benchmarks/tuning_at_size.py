@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from tuning_speed import MESSAGES, ROOT, TEMPLATE, fetch, write_threads
 
-from mothertongue import references
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import read_json, read_jsonl, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.comparison import in_own_process
+from mothertongue.models import references
 
 # Width, layers, heads, width of the feed-forward layers: of Llama 2 7B, TinyLlama 1.1B, and one for trying this out.
 SIZES = {"7B": (4096, 32, 32, 11008), "1B": (2048, 22, 32, 5632), "tiny": (64, 2, 4, 128)}
@@ -75,13 +75,13 @@ def save_model(tokenizer: Path, folder: Path, size: tuple[int, int, int, int]) -
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from mothertongue import causal
+    from mothertongue.models import causal_lm
 
     width, layers, heads, inner = size
     words = AutoTokenizer.from_pretrained(tokenizer)
     torch.manual_seed(1)
     torch.set_default_dtype(torch.bfloat16)
-    with torch.device(causal.device()):
+    with torch.device(causal_lm.device()):
         model = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=len(words),
@@ -99,7 +99,7 @@ def save_model(tokenizer: Path, folder: Path, size: tuple[int, int, int, int]) -
 
 def tokens_of_a_thread(tokenizer: Path, threads: Path) -> float:
     """The mean number of tokens of a thread."""
-    from mothertongue import tokenizer_files
+    from mothertongue.models import tokenizer_files
     from mothertongue.prompts.templates import templates
 
     words = tokenizer_files.load(tokenizer)
@@ -111,11 +111,11 @@ def measured_peak() -> float:
     """Trillions of operations a second in a large matrix product, the best of five."""
     import torch
 
-    from mothertongue import causal
+    from mothertongue.models import causal_lm
 
-    on_gpu = causal.device() == "cuda"
+    on_gpu = causal_lm.device() == "cuda"
     side = 8192 if on_gpu else 2048
-    left, right = torch.randn(2, side, side, device=causal.device(), dtype=causal.compute_dtype())
+    left, right = torch.randn(2, side, side, device=causal_lm.device(), dtype=causal_lm.compute_dtype())
     seconds = []
     for _ in range(5):
         began = time.perf_counter()

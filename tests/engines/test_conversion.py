@@ -15,7 +15,7 @@ import fetch_translation_model
 from mothertongue import engines
 from mothertongue.common.errors import UserError, run
 from mothertongue.engine import Settings
-from mothertongue.record import read_record
+from mothertongue.models.record import read_record
 
 MARIAN, CHAT, NLLB, MADLAD, SEAMLESS = (
     tiny.save_marian, tiny.save_chat_model, tiny.save_nllb, tiny.save_madlad400, tiny.save_seamless

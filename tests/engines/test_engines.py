@@ -26,7 +26,7 @@ from mothertongue import engines
 from mothertongue.engine import Output, Settings
 from mothertongue.engines.fetch import fetch_model
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, read, write
-from mothertongue.references import parse
+from mothertongue.models.references import parse
 
 pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
 SHARED = Path(__file__).parents[3] / "shared/data"

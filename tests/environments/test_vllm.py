@@ -16,10 +16,10 @@ from peft import LoraConfig, get_peft_model
 from running import program
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from mothertongue import causal, tokenizer_files
 from mothertongue.common.atomic_files import read_json, read_jsonl, write_json, write_jsonl
+from mothertongue.models import causal_lm, tokenizer_files
+from mothertongue.models.references import locate, parse
 from mothertongue.prompts.templates import templates
-from mothertongue.references import locate, parse
 
 HERE = Path(__file__).parent
 SIZES = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -56,7 +56,7 @@ def exported(tmp_path_factory):
     tokenizer.save_pretrained(base)
     write_json(base / "fetched.json", {"reference": "random", "kind": "folder", "revision": "1", "licence": None})
     config = LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
-    adapted = get_peft_model(causal.load_base(base, dtype="float32"), config)
+    adapted = get_peft_model(causal_lm.load_base(base, dtype="float32"), config)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             parameter.data = torch.randn_like(parameter) * 0.1
@@ -96,10 +96,10 @@ def conversations():
 def said_by_peft(folder):
     tokenizer = tokenizer_files.load(folder / "adapter")
     template = templates.with_tokens_of(templates.read_template(folder / "adapter"), tokenizer)
-    model = causal.with_adapter(causal.load_base(folder / "base", dtype="float32"), folder / "adapter").eval()
+    model = causal_lm.with_adapter(causal_lm.load_base(folder / "base", dtype="float32"), folder / "adapter").eval()
     tokens = [templates.encode_prompt(one, template, tokenizer) for one in conversations()]
-    stop, decoding = templates.end_of_turn(template, tokenizer), causal.Decoding(TOKENS)
-    return [text for text, _ in causal.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
+    stop, decoding = templates.end_of_turn(template, tokenizer), causal_lm.Decoding(TOKENS)
+    return [text for text, _ in causal_lm.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from safetensors.torch import load_file, save_file
 from tiny_translation import save_marian
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mothertongue import tokenizer_files
 from mothertongue.common import errors
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
 from mothertongue.formats import messages
+from mothertongue.models import tokenizer_files
 
 TUNING = json.dumps(yaml.safe_load(Path("config/config.yaml").read_text())["tuning"])
 

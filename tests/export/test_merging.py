@@ -22,9 +22,10 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from mothertongue import causal, merging
+from mothertongue import merging
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
+from mothertongue.models import causal_lm
 
 FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -48,7 +49,7 @@ def save(folder, config, dtype=torch.float32, shard="200KB", **options):
 
 def save_adapter(folder, base, quantization="none", dtype="float32", **options):
     """An adapter of random weights: what training would make, without training."""
-    model = causal.load_base(base, quantization, dtype)
+    model = causal_lm.load_base(base, quantization, dtype)
     adapted = get_peft_model(
         model, LoraConfig(**{"r": 8} | options, target_modules="all-linear", task_type="CAUSAL_LM")
     )
@@ -77,10 +78,10 @@ def test_the_merged_model_computes_what_peft_computes(tmp_path, family, options)
     adapter = save_adapter(tmp_path / "adapter", base, **options)
     (tmp_path / "merged").mkdir()
     merging.merge(adapter, base, merging.FULL, "float32", tmp_path / "merged")
-    adapted = causal.with_adapter(causal.load_base(base, dtype="float32"), adapter)
-    wanted, found = logits(adapted), logits(causal.load_base(tmp_path / "merged", dtype="float32"))
+    adapted = causal_lm.with_adapter(causal_lm.load_base(base, dtype="float32"), adapter)
+    wanted, found = logits(adapted), logits(causal_lm.load_base(tmp_path / "merged", dtype="float32"))
     assert torch.allclose(found, wanted, atol=1e-4)
-    assert not torch.allclose(logits(causal.load_base(base, dtype="float32")), wanted, atol=0.1)
+    assert not torch.allclose(logits(causal_lm.load_base(base, dtype="float32")), wanted, atol=0.1)
     assert len(list((tmp_path / "merged").glob("*.safetensors"))) == len(list(base.glob("*.safetensors"))) > 1
     template = (tmp_path / "merged/chat_template.jinja").read_text()
     assert "generation -%}" in (adapter / "chat_template.jinja").read_text() and "generation -%}" not in template
@@ -114,9 +115,9 @@ def test_weights_that_transformers_renames_or_stacks_are_merged_under_their_name
     adapter = save_adapter(tmp_path / "adapter", base, **options)
     (tmp_path / "merged").mkdir()
     merging.merge(adapter, base, merging.FULL, "float32", tmp_path / "merged")
-    wanted = causal.with_adapter(causal.load_base(base, dtype="float32"), adapter).merge_and_unload().state_dict()
-    found = causal.load_base(tmp_path / "merged", dtype="float32").state_dict()
-    plain = causal.load_base(base, dtype="float32").state_dict()
+    wanted = causal_lm.with_adapter(causal_lm.load_base(base, dtype="float32"), adapter).merge_and_unload().state_dict()
+    found = causal_lm.load_base(tmp_path / "merged", dtype="float32").state_dict()
+    plain = causal_lm.load_base(base, dtype="float32").state_dict()
     assert found.keys() == wanted.keys()
     assert all(torch.allclose(found[name], wanted[name], atol=1e-5) for name in wanted)
     changed = {
@@ -132,12 +133,14 @@ def test_the_dequantised_merge_is_what_an_nf4_adapter_was_trained_on(tmp_path, f
     base = tmp_path / "base"
     save(base, OTHER_NAMES[family]) if family in OTHER_NAMES else save_base(base)
     adapter = save_adapter(tmp_path / "adapter", base, "nf4")
-    wanted = logits(causal.with_adapter(causal.load_base(base, "nf4", "float32"), adapter))
+    wanted = logits(causal_lm.with_adapter(causal_lm.load_base(base, "nf4", "float32"), adapter))
     far = {}
     for merge_base in merging.MERGE_BASES:
         (tmp_path / merge_base).mkdir()
         merging.merge(adapter, base, merge_base, "float32", tmp_path / merge_base)
-        far[merge_base] = (logits(causal.load_base(tmp_path / merge_base, dtype="float32")) - wanted).abs().max().item()
+        far[merge_base] = (
+            (logits(causal_lm.load_base(tmp_path / merge_base, dtype="float32")) - wanted).abs().max().item()
+        )
     assert far["dequantized"] < 1e-4 and far["full"] > 1e-2
 
 
@@ -186,7 +189,7 @@ def test_what_cannot_be_merged_is_refused_in_one_line(tmp_path):
     save_file({"model.norm.weight": torch.ones(64)}, tmp_path / "empty/model.safetensors")
     with pytest.raises(UserError, match=re.escape("has no weight 'model.layers.0.mlp.down_proj.weight'")):
         merging.merge(adapter, tmp_path / "empty", merging.FULL, "float32", tmp_path / "empty")
-    embeddings = get_peft_model(causal.load_base(base, dtype="float32"), LoraConfig(target_modules=["embed_tokens"]))
+    embeddings = get_peft_model(causal_lm.load_base(base, dtype="float32"), LoraConfig(target_modules=["embed_tokens"]))
     embeddings.save_pretrained(tmp_path / "embeddings")
     with pytest.raises(
         UserError, match=r"embed_tokens.*' is no part of a linear layer's LoRA.* out of tuning\.lora\.t"

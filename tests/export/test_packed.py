@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tiny import save_tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3MoeConfig
 
-from mothertongue import calibration, causal, packed_format, tokenizer_files
+from mothertongue import calibration, packed_format
 from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import UserError
+from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts.templates import templates
 
 FAMILIES = {
@@ -42,7 +43,7 @@ def test_a_packed_model_computes_nearly_what_it_did(tmp_path, family, form):
     (model.bfloat16() if family == "gemma" else model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     assert calibration.pack(folder, form, PIECES, 0, output) == 64
-    packed = causal.load_weights(output, packed_format.unpacked(output)).eval()
+    packed = causal_lm.load_weights(output, packed_format.unpacked(output)).eval()
     before, after = (dict(one.named_parameters()) for one in (model, packed))
     assert before.keys() == after.keys()
     for name, weight in before.items():
@@ -63,9 +64,9 @@ def test_rounding_steps_bring_the_model_nearer_to_what_it_was(tmp_path, adapter)
         output = tmp_path / str(steps)
         output.mkdir()
         calibration.pack(adapter / "base", "gptq", PIECES, steps, output)
-        return distance(causal.load_weights(output, packed_format.unpacked(output)).eval())
+        return distance(causal_lm.load_weights(output, packed_format.unpacked(output)).eval())
 
-    base = causal.load_base(adapter / "base", dtype="float32").eval()
+    base = causal_lm.load_base(adapter / "base", dtype="float32").eval()
 
     @torch.inference_mode()
     def distance(model):

@@ -8,8 +8,8 @@ from running import program
 from tiny import FAMILIES as TEMPLATES
 from tiny import family_tokenizer
 
-from mothertongue import tokenizer_files
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
+from mothertongue.models import tokenizer_files
 
 TEXTS = (
     "", "a", " a\n", "<|im_start|>user\nOi  b<|im_end|> c\n", "<start_of_turn>user\nOi\t b<end_of_turn> c",

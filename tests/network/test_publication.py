@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published import write_adapter
 
-from mothertongue import fetching, references
-from mothertongue import hub as client
 from mothertongue.common.errors import UserError
+from mothertongue.models import fetching, references
+from mothertongue.models import hub as client
+from mothertongue.models.record import identity
 from mothertongue.publication import adapter_names, files_of, made_from, model_name, repository_name, short_name
 from mothertongue.published_files import ADAPTER, DATASET, Material, adapter_files
-from mothertongue.record import identity
 
 TOKEN = "hf_RecognisableSecretOfTheTest"
 PUBLISHED = {

@@ -9,9 +9,9 @@ from tiny import family_tokenizer
 from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mothertongue.causal import Decoding
 from mothertongue.common.errors import UserError
 from mothertongue.conversation import Conversation, Speaker
+from mothertongue.models.causal_lm import Decoding
 from mothertongue.prompts.templates import templates
 
 

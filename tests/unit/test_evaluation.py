@@ -150,13 +150,14 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     """Counted, they would make n too large, and an interval of a few threads no number."""
     from peft import LoraConfig, get_peft_model
 
-    from mothertongue import causal, likelihood, tokenizer_files
+    from mothertongue import likelihood
     from mothertongue.evaluated import Evaluated
+    from mothertongue.models import causal_lm, tokenizer_files
     from mothertongue.prompts.templates import templates
 
     tokenizer = tokenizer_files.load(tiny_base)
     template = templates.with_tokens_of(templates.read_template(Path("config/templates/chatml.jinja")), tokenizer)
-    model = get_peft_model(causal.load_base(tiny_base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
+    model = get_peft_model(causal_lm.load_base(tiny_base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
     models = Evaluated(model, ["base", "adapter"], tokenizer, template, "none")
     long, cut, short = thread("a", "?" * 2000, "r"), thread("b", "q", "r " * 2000), thread("c", "q", "r")
     found = likelihood.bits_per_byte(models, {NATIVE: [long, cut, short], "english": [long]}, Bootstrap())["base"]
@@ -167,11 +168,11 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
 def test_fewer_prompts_at_once_where_the_memory_runs_out(tiny_base, monkeypatch):
     import torch
 
-    from mothertongue import causal, tokenizer_files
+    from mothertongue.models import causal_lm, tokenizer_files
 
-    model, tokenizer = causal.load_base(tiny_base), tokenizer_files.load(tiny_base)
+    model, tokenizer = causal_lm.load_base(tiny_base), tokenizer_files.load(tiny_base)
     prompts = [tokenizer(text)["input_ids"] for text in ("a", "b c", "d e f", "g", "h i", "j")]
-    whole = causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4))
+    whole = causal_lm.generate(model, tokenizer, prompts, 1, causal_lm.Decoding(4))
     generate, sizes = model.generate, []
 
     def tight(**values):
@@ -182,11 +183,11 @@ def test_fewer_prompts_at_once_where_the_memory_runs_out(tiny_base, monkeypatch)
 
     monkeypatch.setattr(model, "generate", tight)
     room = 2
-    assert causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4), batch_size=5) == whole
+    assert causal_lm.generate(model, tokenizer, prompts, 1, causal_lm.Decoding(4), batch_size=5) == whole
     assert sizes == [5, 2, 2, 2]
     room = 0
     with pytest.raises(UserError, match="out of memory for one prompt of 2 tokens"):
-        causal.generate(model, tokenizer, prompts, 1, causal.Decoding(4))
+        causal_lm.generate(model, tokenizer, prompts, 1, causal_lm.Decoding(4))
 
 
 @pytest.mark.parametrize("option", ["--examples=-1", "--seed=-1"])

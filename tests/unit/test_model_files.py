@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import fetching, references
 from mothertongue.common.atomic_files import sha256
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders import contents
+from mothertongue.models import fetching, references
 
 SOURCES = sorted(Path("scripts").rglob("*.py"))
 # What loads a model, a tokenizer, a configuration or a dataset that somebody else has made; load_dataset_builder knows no

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mothertongue import model_lock
 from mothertongue.common.errors import UserError
-from mothertongue.references import Reference, parse
+from mothertongue.models import lockfile
+from mothertongue.models.references import Reference, parse
 
 
 def released(folder, content):
@@ -19,33 +19,33 @@ def released(folder, content):
 
 def test_a_release_that_has_moved_is_refused_until_its_entry_is_deleted(tmp_path):
     lock, firefox = tmp_path / "lock.json", parse("firefox:en/nl")
-    assert model_lock.pin(lock, firefox) is firefox and not lock.exists()
+    assert lockfile.pin(lock, firefox) is firefox and not lock.exists()
     for content in ("first", "first"):
         released(tmp_path, content)
-        model_lock.check_fetched(lock, firefox, tmp_path)
+        lockfile.check_fetched(lock, firefox, tmp_path)
     released(tmp_path, "second")
     with pytest.raises(UserError, match=r"'firefox:en/nl': model.bin is not what .*lock.json has of revision newest"):
-        model_lock.check_fetched(lock, firefox, tmp_path)
+        lockfile.check_fetched(lock, firefox, tmp_path)
     lock.unlink()
-    model_lock.check_fetched(lock, firefox, tmp_path)
+    lockfile.check_fetched(lock, firefox, tmp_path)
 
 
 def test_a_package_is_held_by_its_version(tmp_path, capsys):
     lock, package = tmp_path / "lock.json", parse("package:yaml/loader.py")
-    assert model_lock.pin(lock, package) == package == model_lock.pin(lock, package)
+    assert lockfile.pin(lock, package) == package == lockfile.pin(lock, package)
     entries = json.loads(lock.read_text())
     version, files = entries["package:yaml/loader.py"]["revision"], entries["package:yaml/loader.py"]["files"]
     assert list(files) == ["loader.py"]
     lock.write_text(json.dumps({package.text: {"revision": version, "files": {"loader.py": "0" * 64}}}))
     with pytest.raises(UserError, match=f"loader.py is not what .* has of revision {version}"):
-        model_lock.pin(lock, package)
+        lockfile.pin(lock, package)
     # Another version of the package is another model, which the environments pin.
     lock.write_text(json.dumps({package.text: {"revision": "0.1", "files": {"loader.py": "0" * 64}}}))
-    model_lock.pin(lock, package)
+    lockfile.pin(lock, package)
     assert json.loads(lock.read_text()) == entries and "had 0.1" in capsys.readouterr().err
 
 
 def test_files_of_the_user_and_a_fetch_by_hand_have_no_lock(tmp_path):
     folder = Reference(str(tmp_path), "folder")
-    assert model_lock.pin(tmp_path / "lock.json", folder) is folder and not (tmp_path / "lock.json").exists()
-    assert model_lock.pin(None, parse("owner/name")) == parse("owner/name")
+    assert lockfile.pin(tmp_path / "lock.json", folder) is folder and not (tmp_path / "lock.json").exists()
+    assert lockfile.pin(None, parse("owner/name")) == parse("owner/name")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import engines, fetching, references, routes
+from mothertongue import engines, routes
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import read_languages
 from mothertongue.common.licences import check, is_noncommercial
 from mothertongue.engine import Engine, Pair
+from mothertongue.models import fetching, references
 from mothertongue.routes import Route, find_route
 
 TABLES = Path("config")

@@ -9,11 +9,11 @@ import torch
 from running import ROOT
 from test_plain_text import acts
 
-from mothertongue import causal
-from mothertongue.causal import Decoding
 from mothertongue.common.atomic_files import read_jsonl, write_jsonl
 from mothertongue.common.errors import UserError
 from mothertongue.conversation import Conversation, Speaker
+from mothertongue.models import causal_lm
+from mothertongue.models.causal_lm import Decoding
 from mothertongue.prompts.templates import templates
 
 QUESTIONS = ["Olá!", "Quanto é 2 + 2? " * 6, "Como faço um bolo de cenoura?", "E agora?", "Por quê? " * 30]
@@ -43,7 +43,7 @@ def adapter(tmp_path_factory, tiny_base):
 @pytest.fixture
 def speaker(adapter, monkeypatch):
     # In float32: bfloat16 rounds a batch otherwise than a single prompt.
-    monkeypatch.setattr(causal, "compute_dtype", lambda: torch.float32)
+    monkeypatch.setattr(causal_lm, "compute_dtype", lambda: torch.float32)
     return Speaker.load(adapter, None, False, "none", None, Decoding(12), 42)
 
 

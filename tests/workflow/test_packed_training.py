@@ -7,7 +7,8 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
-from mothertongue import answer_loss, packed_attention, tokenizer_files
+from mothertongue import answer_loss, packed_attention
+from mothertongue.models import tokenizer_files
 
 LENGTHS = (40, 9, 200, 77, 130, 64)
 

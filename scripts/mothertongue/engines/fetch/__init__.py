@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mothertongue import engines
-from mothertongue.references import Reference
+from mothertongue.models.references import Reference
 
 
 def fetch_model(name: str, reference: Reference, folder: Path) -> None:

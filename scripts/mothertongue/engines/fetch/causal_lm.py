@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from mothertongue import causal_models
 from mothertongue.generation import Generation
 from mothertongue.model_folders.reading import read_config
-from mothertongue.references import Reference
+from mothertongue.models import fetch_base
+from mothertongue.models.references import Reference
 
 
 def fetch(engine: type[Generation], reference: Reference, folder: Path) -> None:
     """Fetch a model in safetensors or GGUF. Raises UserError where it has neither."""
-    causal_models.fetch(reference, folder)
+    fetch_base.fetch(reference, folder)
     engine.check_architecture(reference.text, read_config(folder))

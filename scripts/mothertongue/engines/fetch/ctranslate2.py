@@ -9,11 +9,11 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from mothertongue import fetching
 from mothertongue.common.errors import UserError
 from mothertongue.encoder_decoder import EncoderDecoder
 from mothertongue.model_folders.reading import check, loading, skeleton
-from mothertongue.references import Reference
+from mothertongue.models import fetching
+from mothertongue.models.references import Reference
 
 # The model's own configuration, kept beside the converted weights.
 ORIGINAL = "original_config.json"

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from mothertongue import fetching
 from mothertongue.common.errors import UserError
 from mothertongue.engine import Settings
 from mothertongue.engines.firefox import Firefox
-from mothertongue.references import Reference
+from mothertongue.models import fetching
+from mothertongue.models.references import Reference
 
 
 def fetch(engine: type[Firefox], reference: Reference, folder: Path) -> None:

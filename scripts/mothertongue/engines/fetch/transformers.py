@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from mothertongue import fetching
 from mothertongue.common.errors import UserError
 from mothertongue.generation import Generation
 from mothertongue.model_folders.reading import check
-from mothertongue.references import Reference
+from mothertongue.models import fetching
+from mothertongue.models.references import Reference
 
 
 def fetch(engine: type[Generation], reference: Reference, folder: Path) -> None:

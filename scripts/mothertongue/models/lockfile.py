@@ -16,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mothertongue import fetching
 from mothertongue.common.atomic_files import folder_checksums, read_json, sha256, write_json
 from mothertongue.common.atomic_files import lock as lock_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
-from mothertongue.record import read_record
-from mothertongue.references import Reference, locate
+from mothertongue.models import fetching
+from mothertongue.models.record import read_record
+from mothertongue.models.references import Reference, locate
 
 # Of models whose releases have no name of their own.
 _NEWEST = "newest"

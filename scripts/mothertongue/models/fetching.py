@@ -14,14 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mothertongue import hub
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import folder_checksums, read_object
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.contents import RECORD
-from mothertongue.record import read_record
-from mothertongue.references import Reference, locate
+from mothertongue.models import hub
+from mothertongue.models.record import read_record
+from mothertongue.models.references import Reference, locate
 
 _LEFT_OUT = ["original/*", "consolidated*", "*/*", RECORD, *contents.ADAPTER]
 _PICKLES = "pytorch_model*.bin"

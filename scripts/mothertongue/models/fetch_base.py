@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mothertongue import fetching
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.gguf_header import check_gguf
 from mothertongue.model_folders.reading import check, check_config, loading
-from mothertongue.references import Reference
+from mothertongue.models import fetching
+from mothertongue.models.references import Reference
 
 
 def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
@@ -62,7 +62,7 @@ def _convert(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
-    from mothertongue import tokenizer_files
+    from mothertongue.models import tokenizer_files
 
     logging.disable_progress_bar()
     dequantised = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
