@@ -21,7 +21,7 @@ from mothertongue.models import references
 from mothertongue import routes
 from mothertongue import slurm_jobs
 from mothertongue import snakemake_internals
-from mothertongue import source_files
+from mothertongue.source import dataset_reference
 from mothertongue.common.errors import UserError, this_process
 from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.library import modules as imported_modules
@@ -179,8 +179,8 @@ BASE_MODELS = {references.parse(model).slug: model for _, model in BASE_MODEL_OW
 TRANSLATION_MODELS = {references.parse(model).slug: (engine, model) for engine, model in TRANSLATION_MODELS}
 # Results folders that have every shard, and those whose split is known to be done.
 SHARDS_THERE, SPLIT = set(), set()
-SOURCE_FILES = checked(source_files.local_files, configuration.dataset_arguments(config))
-checked(source_files.check_exist, SOURCE_FILES)
+SOURCE_FILES = checked(dataset_reference.local_files, configuration.dataset_arguments(config))
+checked(dataset_reference.check_exist, SOURCE_FILES)
 checked(usable, *SOURCE_FILES.values())
 
 

@@ -9,11 +9,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mothertongue import source, source_files
 from mothertongue.common.atomic_files import sha256, whole_file, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.formats.messages import write
+from mothertongue.source import dataset_reference, oasst
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,15 +53,15 @@ def share(text: str) -> float:
 
 def main() -> None:
     arguments = parse_arguments()
-    files = source_files.local_files(arguments.dataset)
-    limits = source.new_limits(arguments.max_rows, arguments.max_megabytes, arguments.max_line_megabytes)
+    files = dataset_reference.local_files(arguments.dataset)
+    limits = oasst.new_limits(arguments.max_rows, arguments.max_megabytes, arguments.max_line_megabytes)
     if files:
-        tables = {split: source.read_file(path, limits) for split, path in files.items()}
+        tables = {split: oasst.read_file(path, limits) for split, path in files.items()}
         resolved = {str(path): f"sha256:{sha256(path)}" for path in files.values()}
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            tables, resolved = source.download(arguments.dataset[0], arguments.revision, Path(scratch), limits)
-    messages = source.combine_splits(tables, arguments.validation)
+            tables, resolved = oasst.download(arguments.dataset[0], arguments.revision, Path(scratch), limits)
+    messages = oasst.combine_splits(tables, arguments.validation)
     with whole_file(arguments.output) as partial:
         write(messages, partial)
     if arguments.record:

@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from mothertongue.common.errors import UserError
-from mothertongue.source_files import local_files
+from mothertongue.source.dataset_reference import local_files
 
 _IN_QUOTES = "YAML reads no, yes, on, off, numbers and dates as such: write it in quotes, such as 'no'"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from mothertongue import cards
 from mothertongue.common import licences
-from mothertongue.source_files import is_hub_id
+from mothertongue.source.dataset_reference import is_hub_id
 
 _LOCAL = (
     "from datasets import load_dataset",

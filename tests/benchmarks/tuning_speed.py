@@ -101,10 +101,11 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
     """The best thread of each tree of an OASST file, untranslated."""
     import pyarrow as pa
 
-    from mothertongue import source, thread_rows, trees
+    from mothertongue import thread_rows, trees
     from mothertongue.prompts.templates import templates
+    from mothertongue.source.oasst import oasst
 
-    table = source.read_file(texts)
+    table = oasst.read_file(texts)
     table = table.append_column("status", pa.array(["native"] * len(table), pa.string()))
     found = trees.select(trees.from_table(table)).threads
     if limit < len(found):

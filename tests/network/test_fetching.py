@@ -15,7 +15,7 @@ import pytest
 from hub import Hub
 from tiny_translation import save_marian
 
-from mothertongue import source
+from mothertongue.source.oasst import oasst
 
 SAMPLE = Path("config/demo/messages.jsonl")
 BASE = ("fetch_base_model.py", "--model")
@@ -54,7 +54,7 @@ def refusal(done, folder):
 
 def split_sample(tmp_path):
     """The sample as two Parquet files of the hub's layout, and as a table."""
-    table, files = source.read_file(SAMPLE), {}
+    table, files = oasst.read_file(SAMPLE), {}
     trees = table["message_tree_id"].to_pylist()
     first = trees.index(trees[300])
     for split, part in (("train", table.slice(0, first)), ("validation", table.slice(first))):

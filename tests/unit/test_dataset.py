@@ -13,11 +13,12 @@ from oasst import row, write
 from test_trees import trees as tree_messages
 from translators import translator, way
 
-from mothertongue import dataset, quality_report, shards, source, trees
+from mothertongue import dataset, quality_report, shards, trees
 from mothertongue.common.errors import UserError
 from mothertongue.dataset_card import dataset_card
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.formats.messages import write as write_table
+from mothertongue.source.oasst import oasst
 
 ROWS = [
     row("a", text="Good morning."),
@@ -39,7 +40,7 @@ UPPER = translator(way(upper, "m@1"))
 
 @pytest.fixture
 def messages(tmp_path):
-    return source.combine_splits({"train": source.read_file(write(tmp_path / "m.jsonl", *ROWS))}, 0.0)
+    return oasst.combine_splits({"train": oasst.read_file(write(tmp_path / "m.jsonl", *ROWS))}, 0.0)
 
 
 @pytest.fixture

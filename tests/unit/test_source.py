@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from oasst import row, write
 
-from mothertongue import source
 from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import MESSAGES, OASST, is_validation, read, shard_of
+from mothertongue.source.oasst import oasst
 
 PAIR = (row("a"), row("b", "a"))
 SAMPLE = Path("config/demo/messages.jsonl")
@@ -25,18 +25,18 @@ SAMPLE = Path("config/demo/messages.jsonl")
 
 def refusal(path):
     with pytest.raises(UserError) as caught:
-        source.combine_splits({"train": source.read_file(path)}, 0.0)
+        oasst.combine_splits({"train": oasst.read_file(path)}, 0.0)
     message = str(caught.value)
     assert "\n" not in message
     return message.removeprefix(f"{path}: ")
 
 
 def test_every_kind_of_file_gives_the_same_table(tmp_path):
-    table = source.read_file(SAMPLE)
+    table = oasst.read_file(SAMPLE)
     (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
     pq.write_table(table, tmp_path / "m.parquet")
-    assert source.read_file(tmp_path / "m.jsonl.gz").equals(table)
-    assert source.read_file(tmp_path / "m.parquet").equals(table)
+    assert oasst.read_file(tmp_path / "m.jsonl.gz").equals(table)
+    assert oasst.read_file(tmp_path / "m.parquet").equals(table)
     assert table.schema.equals(OASST)
     for line, record in zip(SAMPLE.open(encoding="utf-8"), table.to_pylist(), strict=True):
         original = json.loads(line)
@@ -88,7 +88,7 @@ def test_bad_rows_are_refused_by_line(tmp_path, rows, expected):
 def test_the_tags_of_oasst_are_languages(tmp_path):
     tags = ["en", "pt-BR", "uk-UA", "nb-NO", "zh", "bar", "swg", "zh-Hant-TW", "sr-Latn", "de-1996"]
     path = write(tmp_path / "m.jsonl", *(row(tag, lang=tag) for tag in tags))
-    assert source.read_file(path)["lang"].to_pylist() == tags
+    assert oasst.read_file(path)["lang"].to_pylist() == tags
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_files_that_are_not_what_they_are_called(tmp_path):
 
 
 def test_a_parquet_file_with_a_wrong_type_or_a_missing_column(tmp_path):
-    table = source.read_file(SAMPLE)
+    table = oasst.read_file(SAMPLE)
     path = tmp_path / "m.parquet"
     pq.write_table(table.drop_columns(["role"]), path)
     assert refusal(path) == "column 'role' is missing"
@@ -130,13 +130,13 @@ def test_null_keys_may_be_left_out_and_blank_lines_and_a_byte_order_mark_do_no_h
     lean = {key: value for key, value in row("b", "a").items() if key not in ("rank", "detoxify")}
     path = tmp_path / "m.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row("a")).encode() + b"\n\n" + json.dumps(lean).encode() + b"\r\n")
-    table = source.read_file(path)
+    table = oasst.read_file(path)
     assert table["rank"].to_pylist() == [None, None]
     assert table["message_id"].to_pylist() == ["a", "b"]
 
 
 def test_trees_are_never_divided_and_splits_are_stable():
-    messages = source.combine_splits({"train": source.read_file(SAMPLE)}, 0.12)
+    messages = oasst.combine_splits({"train": oasst.read_file(SAMPLE)}, 0.12)
     assert messages.schema.equals(MESSAGES)
     split_of = {}
     for tree, split in zip(messages["message_tree_id"].to_pylist(), messages["split"].to_pylist(), strict=True):
@@ -148,16 +148,16 @@ def test_trees_are_never_divided_and_splits_are_stable():
 
 
 def test_a_tree_in_two_splits_is_refused(tmp_path):
-    train = source.read_file(write(tmp_path / "t.jsonl", *PAIR))
-    validation = source.read_file(write(tmp_path / "v.jsonl", row("c", tree="a")))
+    train = oasst.read_file(write(tmp_path / "t.jsonl", *PAIR))
+    validation = oasst.read_file(write(tmp_path / "v.jsonl", row("c", tree="a")))
     with pytest.raises(UserError, match="tree a stands in the train and in the validation split"):
-        source.combine_splits({"train": train, "validation": validation}, 0.5)
+        oasst.combine_splits({"train": train, "validation": validation}, 0.5)
 
 
 def test_another_script_is_another_source_language(tmp_path):
     tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw", "pt_BR", "zh_TW", "eng_Latn"]
     path = write(tmp_path / "m.jsonl", *(row(f"{number}", lang=tag) for number, tag in enumerate(tags)))
-    messages = source.combine_splits({"train": source.read_file(path)}, 0.0)
+    messages = oasst.combine_splits({"train": oasst.read_file(path)}, 0.0)
     assert messages["lang"].to_pylist() == tags
     assert messages["source_lang"].to_pylist() == ["pt", "zh-Hant", "zh", "sr-Latn", "he", "pt", "zh-Hant", "en"]
 
@@ -174,22 +174,22 @@ def parquet(path, rows, **columns):
 @pytest.mark.parametrize("parent", ["", "None", "nan", " ", "null", "NaN", float("nan")], ids=repr)
 def test_a_parent_that_is_written_as_none_is_none(tmp_path, capsys, parent):
     path = write(tmp_path / "m.jsonl", row("a", parent, "a", "prompter"), row("b", "a"))
-    assert source.read_file(path)["parent_id"].to_pylist() == [None, "a"]
+    assert oasst.read_file(path)["parent_id"].to_pylist() == [None, "a"]
     if isinstance(parent, str):
         assert f"parent_id of 1 messages is read as null, was {parent!r}" in capsys.readouterr().err
-        same = source.read_file(parquet(tmp_path / "m.parquet", [row("a", parent, "a", "prompter"), row("b", "a")]))
+        same = oasst.read_file(parquet(tmp_path / "m.parquet", [row("a", parent, "a", "prompter"), row("b", "a")]))
         assert same["parent_id"].to_pylist() == [None, "a"]
 
 
 def test_a_parent_may_be_called_none(tmp_path):
     path = write(tmp_path / "m.jsonl", row("None"), row("b", "None"))
-    assert source.read_file(path)["parent_id"].to_pylist() == [None, "None"]
+    assert oasst.read_file(path)["parent_id"].to_pylist() == [None, "None"]
 
 
 def test_trees_without_a_root_are_told_and_all_of_them_refused(tmp_path, capsys):
     orphan = row("c", "gone", "t")
     assert refusal(write(tmp_path / "m.jsonl", orphan)).startswith("source.dataset: none of 1 trees has a root")
-    source.combine_splits({"train": source.read_file(write(tmp_path / "m.jsonl", *PAIR, orphan))}, 0.0)
+    oasst.combine_splits({"train": oasst.read_file(write(tmp_path / "m.jsonl", *PAIR, orphan))}, 0.0)
     assert (
         "1 of 2 trees have no root (a message whose parent_id is null) and so no thread: 't'" in capsys.readouterr().err
     )
@@ -203,8 +203,8 @@ def test_replies_to_messages_that_are_missing_are_told_and_all_of_them_refused(t
         "they must be written alike"
     )
     capsys.readouterr()
-    tables = {"train": source.read_file(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))}
-    source.combine_splits(tables, 0.0)
+    tables = {"train": oasst.read_file(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))}
+    oasst.combine_splits(tables, 0.0)
     assert "the parent_id of 3 of 4 replies is no message_id of the dataset" in capsys.readouterr().err
 
 
@@ -220,7 +220,7 @@ LISTS = {
 
 def test_labels_of_the_official_export_are_converted(tmp_path):
     rows = [row("a", **OFFICIAL), row("b", "a", labels={}, emojis=None), row("c", "a", **LISTS)]
-    table = source.read_file(write(tmp_path / "m.jsonl", *rows))
+    table = oasst.read_file(write(tmp_path / "m.jsonl", *rows))
     for name, lists in LISTS.items():
         empty = dict.fromkeys(lists) if name == "labels" else None
         assert table[name].to_pylist() == [lists, empty, lists]
@@ -228,7 +228,7 @@ def test_labels_of_the_official_export_are_converted(tmp_path):
     official = [row("a", **OFFICIAL), row("b", "a", labels={"toxicity": {"value": 0.5, "count": 1}}, emojis={"+1": 1})]
     columns = {name: pa.array([row[name] for row in official]) for name in OFFICIAL}
     plain = [one | {"labels": None, "emojis": None} for one in official]
-    table = source.read_file(parquet(tmp_path / "m.parquet", plain, **columns))
+    table = oasst.read_file(parquet(tmp_path / "m.parquet", plain, **columns))
     assert [table[name][0].as_py() for name in LISTS] == list(LISTS.values())
     assert table["labels"][1].as_py() == {"name": ["toxicity"], "value": [0.5], "count": [1]}
 
@@ -262,17 +262,17 @@ def test_what_a_column_has_no_place_for_is_refused_and_never_dropped(tmp_path, c
 
 def test_columns_that_are_left_out_are_named(tmp_path, capsys):
     rows = [row("a", notes="x"), row("b", "a", more=1)]
-    source.read_file(write(tmp_path / "m.jsonl", *rows))
+    oasst.read_file(write(tmp_path / "m.jsonl", *rows))
     assert "left out, no columns of OASST: 'notes', 'more'" in capsys.readouterr().err
     table = pa.Table.from_pylist(list(PAIR), schema=OASST).append_column("notes", pa.array(["x", "y"]))
     pq.write_table(table, tmp_path / "m.parquet")
-    source.read_file(tmp_path / "m.parquet")
+    oasst.read_file(tmp_path / "m.parquet")
     assert "left out, no columns of OASST: 'notes'" in capsys.readouterr().err
 
 
 def test_long_lists_of_columns_are_a_short_line(tmp_path, capsys):
     notes = {f"note {number}": number for number in range(50_000)} | {"n" * 1_000_000: 0}
-    source.read_file(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
+    oasst.read_file(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
     said = capsys.readouterr().err
     assert len(said) < 500
     assert said.endswith("'note 7', 'note 8' and 49,992 more\n")
@@ -323,7 +323,7 @@ REPLIES = [row("1675790964000"), row("2", "1675790964000"), row("3", "1675790964
 )
 def test_types_that_programs_have_for_the_same_values_are_read(tmp_path, column, values, read_as):
     path = parquet(tmp_path / "m.parquet", REPLIES, **{column: values})
-    assert source.read_file(path)[column].to_pylist() == read_as
+    assert oasst.read_file(path)[column].to_pylist() == read_as
 
 
 @pytest.mark.parametrize(
@@ -355,17 +355,17 @@ def test_values_of_another_type_are_refused_and_never_made_the_column_s(tmp_path
 
 
 def test_files_that_pandas_wrote_are_read_as_their_json(tmp_path):
-    table = source.read_file(SAMPLE)
+    table = oasst.read_file(SAMPLE)
     frame = pd.read_json(SAMPLE, lines=True, precise_float=True)
     frame.to_parquet(tmp_path / "m.parquet")
-    assert source.read_file(tmp_path / "m.parquet").equals(table)
+    assert oasst.read_file(tmp_path / "m.parquet").equals(table)
     plain = [name for name in frame if not pa.types.is_nested(OASST.field(name).type)]
     frame.astype(dict.fromkeys(plain, "category")).to_parquet(tmp_path / "m.parquet")
-    assert source.read_file(tmp_path / "m.parquet").equals(table)
+    assert oasst.read_file(tmp_path / "m.parquet").equals(table)
 
 
 def limited(**limits):
-    return source.new_limits(**{"rows": 100, "megabytes": 2, "line_megabytes": 1} | limits)
+    return oasst.new_limits(**{"rows": 100, "megabytes": 2, "line_megabytes": 1} | limits)
 
 
 def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_path):
@@ -375,7 +375,7 @@ def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_pa
         tracemalloc.start()
         before = pa.total_allocated_bytes()
         with pytest.raises(UserError) as caught:
-            source.read_file(path, limits or limited())
+            oasst.read_file(path, limits or limited())
         assert tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before < 40_000_000
         tracemalloc.stop()
         return str(caught.value).removeprefix(f"{path}: ")
@@ -413,7 +413,7 @@ def test_long_lists_are_refused_before_they_are_decoded(tmp_path):
     pa.set_memory_pool(pool := pa.proxy_memory_pool(usual))
     try:
         with pytest.raises(UserError, match="more than 100 MB decompressed"):
-            source.read_file(path, limited(megabytes=100))
+            oasst.read_file(path, limited(megabytes=100))
     finally:
         pa.set_memory_pool(usual)
     assert pool.max_memory() < 1_000_000
@@ -441,9 +441,9 @@ except source.UserError as error:
 
 def test_limits_are_of_all_files_together(tmp_path):
     path, limits = write(tmp_path / "m.jsonl", *PAIR), limited(rows=3)
-    source.read_file(path, limits)
+    oasst.read_file(path, limits)
     with pytest.raises(UserError, match="line 2: more than 3 messages"):
-        source.read_file(path, limits)
+        oasst.read_file(path, limits)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])

@@ -28,7 +28,7 @@ from mothertongue.formats.messages import (
     read_parquet,
 )
 from mothertongue.models import hub
-from mothertongue.source_files import SUFFIXES
+from mothertongue.source.dataset_reference import SUFFIXES
 
 Rows = list[dict[str, Any]]
 

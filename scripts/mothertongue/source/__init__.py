@@ -1,0 +1,1 @@
+"""Datasets of conversation trees, as they come."""
