@@ -13,12 +13,12 @@ import yaml
 sys.path.append(str(Path("scripts").resolve()))
 
 from mothertongue import configuration
-from mothertongue import engines
+from mothertongue.translation import engines
 from mothertongue.common import licences
 from mothertongue.common import plain_text
 from mothertongue import publication
 from mothertongue.models import references
-from mothertongue import routes
+from mothertongue.translation import routes
 from mothertongue import slurm_jobs
 from mothertongue import snakemake_internals
 from mothertongue.source import dataset_reference

@@ -15,15 +15,15 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import comparison, engines
 from mothertongue.common import hardware
 from mothertongue.common.arguments import batch, positive
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
-from mothertongue.comparison import Setup
-from mothertongue.engine import Settings
 from mothertongue.models.references import FORMS
+from mothertongue.translation import engine_comparison, engines
+from mothertongue.translation.engine_comparison import Setup
+from mothertongue.translation.engines.base import Settings
 
 CONFIG = Path(__file__).parent.parent / "config"
 OPTIONS = ("device", "compute_type", "beam_size", "batch_tokens", "workers", "prompt")
@@ -82,15 +82,15 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    candidates = [comparison.parse_candidate(text) for text in arguments.engines]
+    candidates = [engine_comparison.parse_candidate(text) for text in arguments.engines]
     known = {row["code"] for table in ("languages.tsv", "language_codes.tsv") for row in read_table(CONFIG / table)}
     codes = (arguments.source_lang, arguments.target_lang)
-    text = comparison.read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
+    text = engine_comparison.read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
     options = {name.replace("_", "-"): getattr(arguments, name) for name in OPTIONS}
     setup = Setup(CONFIG, arguments.models, arguments.allow_noncommercial, options)
-    signatures = comparison.signatures(text.target)
-    rows = [comparison.compare(candidate, text, setup) for candidate in candidates]
-    print(comparison.table(rows))
+    signatures = engine_comparison.signatures(text.target)
+    rows = [engine_comparison.compare(candidate, text, setup) for candidate in candidates]
+    print(engine_comparison.table(rows))
     print(f"{text.source} to {text.target}, {len(text.texts):,} lines, {text.words:,} words")
     print("\n".join(f"{name} {signature}" for name, signature in signatures.items()))
     if arguments.json:

@@ -3,15 +3,15 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import engines
 from mothertongue.common import licences
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
-from mothertongue.engines.fetch import fetch_model
 from mothertongue.models import fetching, lockfile
 from mothertongue.models.record import identity
 from mothertongue.models.references import FORMS, parse
+from mothertongue.translation import engines
+from mothertongue.translation.engines.fetch import fetch_model
 
 
 def parse_arguments() -> argparse.Namespace:

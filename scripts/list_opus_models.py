@@ -9,10 +9,10 @@ scripts/list_opus_models.py --candidates routes.tsv --models models.tsv --langua
 import argparse
 from pathlib import Path
 
-from mothertongue import opus_models
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.translation import opus_models
 
 
 def parse_arguments() -> argparse.Namespace:

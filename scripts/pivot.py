@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import shards
 from mothertongue.common.errors import run
 from mothertongue.common.languages import ENGLISH
 from mothertongue.formats.messages import MESSAGES, read
-from mothertongue.shard_program import add_engine_arguments, finish, running_translator
+from mothertongue.translation import shards
+from mothertongue.translation.cli import add_engine_arguments, finish, running_translator
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mothertongue import segments
 from mothertongue.common.language_id import MINIMUM_SCORE, other_language, speaks
 from mothertongue.common.languages import UNSPACED
 from mothertongue.formats.messages import ROUTES, STATUSES
+from mothertongue.translation import segments
 
 # Stands in a reason, after `pivot: ` where the objection was to the pivot's English, that a second try has removed.
 CURED = "cured: "

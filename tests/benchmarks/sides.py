@@ -9,13 +9,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 
-from mothertongue import engines, segments
 from mothertongue.common import hardware
-from mothertongue.encoder_decoder import END
-from mothertongue.engine import Settings
-from mothertongue.engines.firefox import model_files
-from mothertongue.shard_program import add_engine_arguments, running_translator
-from mothertongue.translation import translate_messages
+from mothertongue.translation import engines, segments
+from mothertongue.translation.cli import add_engine_arguments, running_translator
+from mothertongue.translation.engines.base import Settings
+from mothertongue.translation.engines.ctranslate2 import END
+from mothertongue.translation.engines.firefox import model_files
+from mothertongue.translation.messages import translate_messages
 
 SOURCE, TARGET = "en", "pt"
 # The loop that people use, and the positions of a Marian model.

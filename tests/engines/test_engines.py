@@ -22,11 +22,11 @@ from sentencepiece import SentencePieceProcessor
 from tiny_translation import DUTCH, ENGLISH, PORTUGUESE, PROMPT
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, SeamlessM4Tv2ForTextToText
 
-from mothertongue import engines
-from mothertongue.engine import Output, Settings
-from mothertongue.engines.fetch import fetch_model
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, read, write
 from mothertongue.models.references import parse
+from mothertongue.translation import engines
+from mothertongue.translation.engines.base import Output, Settings
+from mothertongue.translation.engines.fetch import fetch_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
 SHARED = Path(__file__).parents[3] / "shared/data"

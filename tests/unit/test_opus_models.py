@@ -14,11 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from mothertongue import opus_models
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import read_languages
 from mothertongue.common.tsv import read_table
-from mothertongue.opus_models import NOT_USED, Candidate, choose, parse_card
+from mothertongue.translation import opus_models
+from mothertongue.translation.opus_models import NOT_USED, Candidate, choose, parse_card
 
 TABLE = Path("config/opus_mt.tsv")
 CODES = Path("config/language_codes.tsv")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from translators import translated
 
-from mothertongue import protect
+from mothertongue.translation import protected_spans
 
 
 def shouted(text, lang="en"):
@@ -20,7 +20,7 @@ def shouted(text, lang="en"):
 
 
 def kept(text, lang="zh"):
-    return [text[start:end] for start, end in protect.spans(text, lang)]
+    return [text[start:end] for start, end in protected_spans.spans(text, lang)]
 
 
 KEPT = [

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import engines, routes
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import read_languages
 from mothertongue.common.licences import check, is_noncommercial
-from mothertongue.engine import Engine, Pair
 from mothertongue.models import fetching, references
-from mothertongue.routes import Route, find_route
+from mothertongue.translation import engines, routes
+from mothertongue.translation.engines.base import Engine, Pair
+from mothertongue.translation.routes import Route, find_route
 
 TABLES = Path("config")
 LANGUAGES = set(read_languages(TABLES / "languages.tsv"))

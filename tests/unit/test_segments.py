@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from translators import translated
 
-from mothertongue import protect, segments
+from mothertongue.translation import protected_spans, segments
 
 OASST = Path(__file__).parents[3] / "shared/data/oasst/oasst1-en-sample.jsonl"
 
@@ -74,7 +74,7 @@ def test_every_protected_span_is_in_one_part(text, lang, limit):
         spans = part.spans if part.translate else [(0, len(part.text))]
         kept += [(position + start, position + end) for start, end in spans]
         position += len(part.text)
-    for start, end in protect.spans(text, lang):
+    for start, end in protected_spans.spans(text, lang):
         assert any(first <= start and end <= last for first, last in kept), text[start:end]
 
 

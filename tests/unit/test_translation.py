@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from translators import translated, translator, way
 
-from mothertongue import shards
-from mothertongue.attempts import ask
 from mothertongue.common.errors import UserError
-from mothertongue.engine import Output
 from mothertongue.formats.messages import MESSAGES, STATUSES
-from mothertongue.quality import Judge, Limits
+from mothertongue.translation import shards
+from mothertongue.translation.attempts import ask
+from mothertongue.translation.checks import Judge, Limits
+from mothertongue.translation.engines.base import Output
 
 SENTENCES = [
     "The house is red.",

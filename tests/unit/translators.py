@@ -1,10 +1,10 @@
 """Translators for tests: engines that are plain functions from texts to texts."""
 
-from mothertongue.attempts import Way
-from mothertongue.engine import Output
-from mothertongue.quality import Judge, Limits
-from mothertongue.segments import byte_length
-from mothertongue.translation import Translator, translate_messages
+from mothertongue.translation.attempts import Way
+from mothertongue.translation.checks import Judge, Limits
+from mothertongue.translation.engines.base import Output
+from mothertongue.translation.messages import Translator, translate_messages
+from mothertongue.translation.segments import byte_length
 
 
 def way(model, name="model", fits=lambda text: True):

@@ -47,7 +47,7 @@ def test_a_touched_file_rebuilds_nothing(project):
     touched = [
         "messages.jsonl",
         "scripts/translate.py",
-        "scripts/mothertongue/segments.py",
+        "scripts/mothertongue/translation/segments.py",
         "config/templates/chatml.jinja",
     ]
     touched += [

@@ -11,7 +11,7 @@ from pathlib import Path
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
 from mothertongue.common.tsv import read_table
-from mothertongue.engine import Engine, Hear, Output, Pair, Pairs, Settings, ignore
+from mothertongue.translation.engines.base import Engine, Hear, Output, Pair, Pairs, Settings, ignore
 
 # Segments a task: few enough to keep all workers busy to the end, enough to hide what a task costs.
 _BATCH = 64

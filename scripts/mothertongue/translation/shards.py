@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from mothertongue.formats.messages import TRANSLATED
-from mothertongue.translation import Translation, Translator, nothing_to_translate, translate_messages
+from mothertongue.translation.messages import Translation, Translator, nothing_to_translate, translate_messages
 
 
 def keep(shard: pa.Table, lang: str) -> pa.Table:

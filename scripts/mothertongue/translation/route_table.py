@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mothertongue import engines
 from mothertongue.common.errors import UserError
 from mothertongue.common.licences import is_noncommercial
-from mothertongue.engine import Pairs
-from mothertongue.routes import Route, find_route
+from mothertongue.translation import engines
+from mothertongue.translation.engines.base import Pairs
+from mothertongue.translation.routes import Route, find_route
 
 
 def messages_by_language(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:

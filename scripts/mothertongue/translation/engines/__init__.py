@@ -5,7 +5,7 @@ import pkgutil
 from importlib import import_module
 
 from mothertongue.common.errors import UserError
-from mothertongue.engine import Engine
+from mothertongue.translation.engines.base import Engine
 
 # What several engines have in common, and how their models are fetched.
 _SHARED = {"base", "ctranslate2", "transformers", "multilingual", "fetch"}

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import language_codes
-from mothertongue.encoder_decoder import END, EncoderDecoder
-from mothertongue.engine import Pairs, every_pair
+from mothertongue.translation.engines.base import Pairs, every_pair
+from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
 
 class Multilingual(EncoderDecoder):

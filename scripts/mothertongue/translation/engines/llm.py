@@ -9,8 +9,8 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import read_table
-from mothertongue.engine import Pairs, every_pair
-from mothertongue.generation import Generation
+from mothertongue.translation.engines.base import Pairs, every_pair
+from mothertongue.translation.engines.transformers import Generation
 
 _TOWER = {"en", "de", "fr", "es", "zh", "pt", "it", "ru", "ko", "nl"}
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from mothertongue import segments
-from mothertongue.attempts import Attempt, Way, attempt
-from mothertongue.quality import Judge
-from mothertongue.segments import Measure, Part
+from mothertongue.translation import segments
+from mothertongue.translation.attempts import Attempt, Way, attempt
+from mothertongue.translation.checks import Judge
+from mothertongue.translation.segments import Measure, Part
 
 Pieces = list[tuple[Part, Attempt | None]]  # what a part was translated in; None beside what is kept as it is
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import read_table
-from mothertongue.encoder_decoder import END, EncoderDecoder
-from mothertongue.engine import Pair, Pairs
+from mothertongue.translation.engines.base import Pair, Pairs
+from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
 
 class OpusMT(EncoderDecoder):

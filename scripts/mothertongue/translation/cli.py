@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mothertongue import engines
-from mothertongue.attempts import Way
 from mothertongue.common import gpus
 from mothertongue.common.arguments import batch, positive
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
-from mothertongue.engine import Engine, Hear, Output, Settings, ignore
 from mothertongue.formats.messages import write
 from mothertongue.models.record import identity
-from mothertongue.quality import Judge, Limits
-from mothertongue.translation import Translator
+from mothertongue.translation import engines
+from mothertongue.translation.attempts import Way
+from mothertongue.translation.checks import Judge, Limits
+from mothertongue.translation.engines.base import Engine, Hear, Output, Settings, ignore
+from mothertongue.translation.messages import Translator
 
 _LIMITS = {
     "length_ratio": "flag a sentence whose translation is so many times longer or shorter, in bytes",

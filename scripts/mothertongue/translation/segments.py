@@ -13,9 +13,9 @@ from functools import cached_property
 
 import sentencex
 
-from mothertongue import protect
 from mothertongue.common.languages import UNSPACED, UNSPACED_LETTERS
-from mothertongue.protect import Span
+from mothertongue.translation import protected_spans
+from mothertongue.translation.protected_spans import Span
 
 Measure = Callable[[str], int]
 Range = tuple[int, int, list[Span]]  # where a segment starts and ends, and the spans in it
@@ -181,7 +181,7 @@ class _View:
 
     @classmethod
     def of(cls, text: str, lang: str) -> "_View":
-        spans = protect.spans(text, lang)
+        spans = protected_spans.spans(text, lang)
         seen = text if text.isascii() else _SURROGATE.sub("?", text)
         hidden, position = [], 0
         for start, end in spans:
@@ -215,7 +215,7 @@ def _sentences(view: _View, lang: str) -> Iterator[Span]:
     position = 0
     for start, end in [*several, (len(view.seen), 0)]:
         lines = view.hidden[position:start].splitlines(keepends=True)
-        rows = protect.tables(lines) if piped else [False] * len(lines)
+        rows = protected_spans.tables(lines) if piped else [False] * len(lines)
         for line, in_table in zip(lines, rows, strict=True):
             body = position + len(line.rstrip())
             if _has_words(view.hidden, position, body):

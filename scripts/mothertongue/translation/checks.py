@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mothertongue.common.language_id import other_language, speaks
-from mothertongue.engine import Output
+from mothertongue.translation.engines.base import Output
 
 # Numbers that stand alone: no part of a name, a time, a range; "the 1990s" and "the 3rd" are said in words elsewhere.
 _NUMBER = re.compile(r"(?<![\w.,:-])\d+(?:[.,]\d+)*(?![\w:-])")

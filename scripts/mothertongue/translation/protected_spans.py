@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from mothertongue import code_blocks
-from mothertongue.code_blocks import Span
 from mothertongue.common.languages import UNSPACED_LETTERS
+from mothertongue.translation import code_blocks
+from mothertongue.translation.code_blocks import Span
 
 Need = Callable[[str], object]
 

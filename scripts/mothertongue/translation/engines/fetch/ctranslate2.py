@@ -10,10 +10,10 @@ from pickle import UnpicklingError
 from typing import Any
 
 from mothertongue.common.errors import UserError
-from mothertongue.encoder_decoder import EncoderDecoder
 from mothertongue.model_folders.reading import check, loading, skeleton
 from mothertongue.models import fetching
 from mothertongue.models.references import Reference
+from mothertongue.translation.engines.ctranslate2 import EncoderDecoder
 
 # The model's own configuration, kept beside the converted weights.
 ORIGINAL = "original_config.json"

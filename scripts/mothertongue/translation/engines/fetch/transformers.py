@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from mothertongue.common.errors import UserError
-from mothertongue.generation import Generation
 from mothertongue.model_folders.reading import check
 from mothertongue.models import fetching
 from mothertongue.models.references import Reference
+from mothertongue.translation.engines.transformers import Generation
 
 
 def fetch(engine: type[Generation], reference: Reference, folder: Path) -> None:

@@ -7,9 +7,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from mothertongue.encoder_decoder import END
-from mothertongue.engine import Hear, Output, ignore
-from mothertongue.multilingual import Multilingual
+from mothertongue.translation.engines.base import Hear, Output, ignore
+from mothertongue.translation.engines.ctranslate2 import END
+from mothertongue.translation.engines.multilingual import Multilingual
 
 # Sources disagree about what the model calls Hebrew.
 _OLDER = {"<2he>": "<2iw>"}

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress, say
-from mothertongue.engine import Engine, Hear, Output, Settings, ignore, out_of_memory
 from mothertongue.model_folders.reading import check, loading, skeleton
+from mothertongue.translation.engines.base import Engine, Hear, Output, Settings, ignore, out_of_memory
 
 # The longest output, in tokens, for a source of so many: what is longer is a loop.
 _EXPANSION, _SLACK = 2, 30

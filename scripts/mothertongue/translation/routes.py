@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue import engines
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH, Language, nearest_language
-from mothertongue.engine import Pair, Pairs
+from mothertongue.translation import engines
+from mothertongue.translation.engines.base import Pair, Pairs
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from mothertongue.generation import Generation
 from mothertongue.model_folders.reading import read_config
 from mothertongue.models import fetch_base
 from mothertongue.models.references import Reference
+from mothertongue.translation.engines.transformers import Generation
 
 
 def fetch(engine: type[Generation], reference: Reference, folder: Path) -> None:

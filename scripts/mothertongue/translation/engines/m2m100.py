@@ -3,7 +3,7 @@
 Fan et al., "Beyond English-Centric Multilingual Machine Translation", 2020 (arXiv:2010.11125).
 """
 
-from mothertongue.multilingual import Multilingual
+from mothertongue.translation.engines.multilingual import Multilingual
 
 
 class M2M100(Multilingual):

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 from mothertongue.common.errors import UserError
-from mothertongue.engine import Settings
-from mothertongue.engines.firefox import Firefox
 from mothertongue.models import fetching
 from mothertongue.models.references import Reference
+from mothertongue.translation.engines.base import Settings
+from mothertongue.translation.engines.firefox import Firefox
 
 
 def fetch(engine: type[Firefox], reference: Reference, folder: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import language_codes
-from mothertongue.engine import Pairs, Settings, every_pair
-from mothertongue.generation import Generation
+from mothertongue.translation.engines.base import Pairs, Settings, every_pair
+from mothertongue.translation.engines.transformers import Generation
 
 
 class SeamlessM4T(Generation):

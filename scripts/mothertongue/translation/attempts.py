@@ -6,8 +6,8 @@ from functools import partial
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
-from mothertongue.engine import Output
-from mothertongue.quality import Judge
+from mothertongue.translation.checks import Judge
+from mothertongue.translation.engines.base import Output
 
 Translate = Callable[..., Sequence[Output]]  # of texts, and `hear` as in Engine.translate
 # An engine that fails for more texts than this, and for most of them, is broken: that is no matter of the texts.

@@ -3,8 +3,8 @@
 from importlib import import_module
 from pathlib import Path
 
-from mothertongue import engines
 from mothertongue.models.references import Reference
+from mothertongue.translation import engines
 
 
 def fetch_model(name: str, reference: Reference, folder: Path) -> None:

@@ -3,7 +3,7 @@
 NLLB Team, "No Language Left Behind: Scaling Human-Centered Machine Translation", 2022 (arXiv:2207.04672).
 """
 
-from mothertongue.multilingual import Multilingual
+from mothertongue.translation.engines.multilingual import Multilingual
 
 
 class NLLB(Multilingual):

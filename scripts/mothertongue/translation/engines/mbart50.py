@@ -4,7 +4,7 @@ Tang et al., "Multilingual Translation with Extensible Multilingual Pretraining 
 (arXiv:2008.00401).
 """
 
-from mothertongue.multilingual import Multilingual
+from mothertongue.translation.engines.multilingual import Multilingual
 
 
 class MBart50(Multilingual):

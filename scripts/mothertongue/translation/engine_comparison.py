@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mothertongue import engines
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import read_lines, whole_folder
 from mothertongue.common.errors import UserError
@@ -26,14 +25,15 @@ from mothertongue.common.languages import UNSPACED
 from mothertongue.common.licences import is_noncommercial
 from mothertongue.common.plain_text import guard_streams
 from mothertongue.common.progress import say
-from mothertongue.engine import Pair
-from mothertongue.engines.fetch import fetch_model
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models import fetching, references
 from mothertongue.models.record import read_record
-from mothertongue.routes import translation_pairs
-from mothertongue.shard_program import add_engine_arguments, running_translator
-from mothertongue.translation import Translation, translate_messages
+from mothertongue.translation import engines
+from mothertongue.translation.cli import add_engine_arguments, running_translator
+from mothertongue.translation.engines.base import Pair
+from mothertongue.translation.engines.fetch import fetch_model
+from mothertongue.translation.messages import Translation, translate_messages
+from mothertongue.translation.routes import translation_pairs
 
 _TOKEN = ",target_token="
 # sacrebleu's tokenizers that need nothing else installed; 13a is its default.

@@ -1,0 +1,1 @@
+"""Translation of messages: segments, engines, checks, routes."""
