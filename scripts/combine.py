@@ -7,10 +7,10 @@ are by source language: quality.json and its plots in quality/.
 import argparse
 from pathlib import Path
 
-from mothertongue import dataset, quality_plots, quality_report
 from mothertongue.common.atomic_files import read_json, whole_file, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import Progress, say
+from mothertongue.dataset import combine, quality_plots, quality_report
 from mothertongue.dataset_card import dataset_card
 from mothertongue.formats.messages import TRANSLATED, read, write
 from mothertongue.models.record import identity, read_record
@@ -41,8 +41,8 @@ def main() -> None:
     arguments = parse_arguments()
     shards = [read(path, TRANSLATED) for path in arguments.shards]
     counts = read_json(arguments.counts)
-    splits = dataset.combine(shards, arguments.on_flagged)
-    accounting = dataset.account(counts, shards, splits)
+    splits = combine.combine(shards, arguments.on_flagged)
+    accounting = combine.account(counts, shards, splits)
     progress = Progress("combine", sum(map(len, shards)), "messages judged")
     quality = quality_report.report(shards, arguments.target, progress.advance)
     progress.finish()
@@ -52,7 +52,7 @@ def main() -> None:
         arguments.source,
         arguments.licence,
         accounting,
-        dataset.models_used(splits),
+        combine.models_used(splits),
         quality,
         {identity(folder): read_record(folder)["licence"] for folder in arguments.models},
     )

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import trees
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.dataset import trees
+from mothertongue.dataset.preferences import PAIRS, as_rows, find_pairs
 from mothertongue.formats.messages import TRANSLATED, read
-from mothertongue.preferences import PAIRS, as_rows, find_pairs
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,10 +8,10 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from mothertongue import dataset, trees
 from mothertongue.common.atomic_files import whole_file, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import first, say
+from mothertongue.dataset import combine, trees
 from mothertongue.formats.messages import MESSAGES, divide, read, write
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     shards = dict(arguments.shards)
     messages = read(arguments.messages, MESSAGES)
     languages = Counter(messages["source_lang"].to_pylist())
-    in_languages = dataset.of_languages(messages, shards)
+    in_languages = combine.of_languages(messages, shards)
     if not len(in_languages):
         found = first([f"{language} ({count})" for language, count in languages.most_common()])
         raise UserError(f"{arguments.messages}: no message in any of source.languages; it has {found}")
@@ -68,7 +68,7 @@ def main() -> None:
         for shard, table in enumerate(divide(kept, language, number)):
             with whole_file(arguments.output / language / f"{shard}.parquet") as partial:
                 write(table, partial)
-    write_json(arguments.counts, dataset.count_sources(messages, in_languages, kept))
+    write_json(arguments.counts, combine.count_sources(messages, in_languages, kept))
     say(f"split: {len(kept):,} of {len(messages):,} messages, {sum(shards.values())} shards -> {arguments.output}")
 
 

@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import trees
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.dataset import trees
+from mothertongue.dataset.thread_rows import as_rows
 from mothertongue.formats.messages import TRANSLATED, read
 from mothertongue.prompts.templates import InexactTemplate, read_template
-from mothertongue.thread_rows import as_rows
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mothertongue import trees
 from mothertongue.common.errors import UserError
+from mothertongue.dataset import trees
 
 NATIVE, TRANSLATED, ENGLISH = "native", "translated", "english"
 KINDS = (NATIVE, TRANSLATED)

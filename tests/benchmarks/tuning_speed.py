@@ -101,7 +101,7 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
     """The best thread of each tree of an OASST file, untranslated."""
     import pyarrow as pa
 
-    from mothertongue import thread_rows, trees
+    from mothertongue.dataset import thread_rows, trees
     from mothertongue.prompts.templates import templates
     from mothertongue.source.oasst import oasst
 

@@ -7,7 +7,9 @@ import pyarrow as pa
 from oasst import row
 from running import program
 
-from mothertongue import dataset, quality_report, sides
+from mothertongue import sides
+from mothertongue.dataset import quality_report
+from mothertongue.dataset.combine import combine
 from mothertongue.formats.messages import SPLITS, TRANSLATED, write
 
 MODELS = ("base", "adapter")
@@ -109,10 +111,10 @@ def write_run(results: Path, lang: str, native=True, known=True, extra=(), promp
         path.write_text(text, encoding="utf-8")
 
     table = pa.Table.from_pylist(messages(lang, extra), schema=TRANSLATED)
-    splits = dataset.combine([table], "drop")
-    counts = dataset.count_sources(table, table, table)
+    splits = combine.combine([table], "drop")
+    counts = combine.count_sources(table, table, table)
     counts["train"]["fr"] = {"messages": 9, "excluded_because": {"language": 9, "scope": 0}}
-    put(own / "dataset/accounting.json", dataset.account(counts, [table], splits))
+    put(own / "dataset/accounting.json", combine.account(counts, [table], splits))
     put(own / "dataset/quality.json", quality_report.report([table], lang))
     for split in SPLITS:
         write(splits[split], own / f"dataset/{split}.parquet")

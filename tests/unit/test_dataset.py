@@ -13,8 +13,9 @@ from oasst import row, write
 from test_trees import trees as tree_messages
 from translators import translator, way
 
-from mothertongue import dataset, quality_report, trees
 from mothertongue.common.errors import UserError
+from mothertongue.dataset import quality_report, trees
+from mothertongue.dataset.combine import combine
 from mothertongue.dataset_card import dataset_card
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.formats.messages import write as write_table
@@ -57,8 +58,8 @@ LANGUAGES = ["en", "pt", "es"]
 
 @pytest.fixture
 def counts(messages):
-    kept = dataset.of_languages(messages, LANGUAGES)
-    return dataset.count_sources(messages, kept, kept)
+    kept = combine.of_languages(messages, LANGUAGES)
+    return combine.count_sources(messages, kept, kept)
 
 
 def test_each_shard_keeps_its_messages_in_order(messages):
@@ -98,8 +99,8 @@ def test_a_pivot_keeps_the_source_and_names_both_models(messages):
 
 
 def test_the_account_adds_up(translated, counts):
-    splits = dataset.combine(translated, "keep")
-    accounting = dataset.account(counts, translated, splits)
+    splits = combine.combine(translated, "keep")
+    accounting = combine.account(counts, translated, splits)
     total = accounting["total"]
     assert total["messages"] == sum(total["status"].values()) + total["excluded"] == 7
     assert total["excluded"] == accounting["train"]["de"]["excluded"] == 1
@@ -112,16 +113,16 @@ def test_the_account_adds_up(translated, counts):
 
 
 def test_messages_outside_the_scope_are_excluded_by_name(messages, translated):
-    kept = trees.of_threads(dataset.of_languages(messages, LANGUAGES), "best")
+    kept = trees.of_threads(combine.of_languages(messages, LANGUAGES), "best")
     assert kept["message_id"].to_pylist() == ["a", "b"]
-    counts = dataset.count_sources(messages, dataset.of_languages(messages, LANGUAGES), kept)
+    counts = combine.count_sources(messages, combine.of_languages(messages, LANGUAGES), kept)
     shards = [table.filter(pc.is_in(table["message_id"], kept["message_id"])) for table in translated]
-    accounting = dataset.account(counts, shards, dataset.combine(shards, "keep"))
+    accounting = combine.account(counts, shards, combine.combine(shards, "keep"))
     assert accounting["train"]["en"]["excluded_because"] == {"language": 0, "scope": 2}
     assert accounting["total"]["excluded_because"] == {"language": 1, "scope": 4}
     assert accounting["total"]["excluded"] == 5
     with pytest.raises(UserError, match="train, en: 2 messages went in, 4 came out"):
-        dataset.account(counts, translated, dataset.combine(translated, "keep"))
+        combine.account(counts, translated, combine.combine(translated, "keep"))
 
 
 @given(tree_messages(), st.sampled_from(["best", "all"]))
@@ -155,17 +156,17 @@ def test_a_missing_message_stops_the_build(translated, counts):
     first = next(number for number, table in enumerate(translated) if len(table))
     short = [table.slice(1) if number == first else table for number, table in enumerate(translated)]
     with pytest.raises(UserError, match="4 messages went in, 3 came out"):
-        dataset.account(counts, short, dataset.combine(short, "keep"))
+        combine.account(counts, short, combine.combine(short, "keep"))
     no_english = [table for table in translated if table.num_rows and table["source_lang"][0].as_py() != "en"]
     with pytest.raises(UserError, match="4 messages went in, 0 came out"):
-        dataset.account(counts, no_english, dataset.combine(no_english, "keep"))
+        combine.account(counts, no_english, combine.combine(no_english, "keep"))
 
 
 def test_flagged_messages_can_be_dropped_and_stay_accounted_for(messages):
     (shard,) = divide(messages, "en", 1)
     loop = shards.translate(shard, "pt", translator(lambda batch: ["isto " * 9 for _ in batch]), "direct")
-    splits = dataset.combine([loop], "drop")
-    counts = dataset.count_sources(shard, shard, shard)
-    entry = dataset.account(counts, [loop], splits)["train"]["en"]
+    splits = combine.combine([loop], "drop")
+    counts = combine.count_sources(shard, shard, shard)
+    entry = combine.account(counts, [loop], splits)["train"]["en"]
     assert entry["status"]["flagged"] == 3
     assert entry["out"] == 1

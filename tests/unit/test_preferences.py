@@ -14,10 +14,10 @@ from test_trees import message, trees
 
 from mothertongue.common.atomic_files import read_jsonl
 from mothertongue.common.errors import UserError
+from mothertongue.dataset.preferences import PAIRS, find_pairs
 from mothertongue.formats.messages import TRANSLATED, write
 from mothertongue.formats.preferences import read_preferences
 from mothertongue.formats.threads import read_threads
-from mothertongue.preferences import PAIRS, find_pairs
 
 
 def compared(*messages, how="best_vs_all"):

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oasst import row
 
-from mothertongue import quality_plots
+from mothertongue.dataset import quality_plots
+from mothertongue.dataset.quality_report import EDGES, distribution, identify, report
 from mothertongue.formats.messages import ROUTES, STATUSES, TRANSLATED, write
-from mothertongue.quality_report import EDGES, distribution, identify, report
 
 PORTUGUESE = "O gato dormiu o dia inteiro na varanda da casa porque estava muito cansado."
 SPANISH = "El perro corre por la calle y los niños juegan en el parque cerca de la iglesia."

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mothertongue.common.errors import UserError
-from mothertongue.preferences import find_pairs
-from mothertongue.trees import Message, select
+from mothertongue.dataset.preferences import find_pairs
+from mothertongue.dataset.trees import Message, select
 
 
 def message(id_, parent=None, role=None, rank=None, created="2023-01-01", **kwargs):

@@ -149,7 +149,7 @@ def test_settings_of_translation_translate_again_what_they_touch(project):
 
 
 def test_an_edited_library_module_makes_stale_what_uses_it(project):
-    module = project.root / "scripts/mothertongue/trees.py"
+    module = project.root / "scripts/mothertongue/dataset/trees.py"
     module.write_text(module.read_text() + "\n# A remark.\n")
     assert project.build().jobs == {"split": 1, "threads": 2, "tune": 1, "evaluate": 1}
 

@@ -5,7 +5,7 @@ from math import inf, nan
 from pathlib import Path
 from typing import Any
 
-from mothertongue.quality_report import CURED, Report
+from mothertongue.dataset.quality_report import CURED, Report
 
 Figures = Mapping[str, Any]
 Rows = list[tuple[str, Figures]]

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mothertongue.common.errors import UserError
+from mothertongue.dataset.trees import Message
 from mothertongue.prompts.templates import InexactTemplate, Template, render
-from mothertongue.trees import Message
 
 Row = dict[str, Any]
 

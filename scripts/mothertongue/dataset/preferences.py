@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to
+from mothertongue.dataset.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to
 
 PAIRS = ("best_vs_worst", "best_vs_all")
 
