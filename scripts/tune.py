@@ -11,7 +11,6 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import distributed
 from mothertongue.adapter_card import adapter_card
 from mothertongue.common import gpus
 from mothertongue.common.arguments import positive
@@ -20,6 +19,7 @@ from mothertongue.common.errors import run
 from mothertongue.common.progress import say
 from mothertongue.model_folders import contents
 from mothertongue.models.record import base_entry
+from mothertongue.tuning import distributed
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -128,34 +128,34 @@ def main() -> None:
     base = base_entry(arguments.base_model, arguments.output)
     contents.check_base(arguments.base_model)
 
-    from mothertongue import checkpoints, training_data, tuning
     from mothertongue.model_folders import reading
     from mothertongue.models import causal_lm, tokenizer_files
+    from mothertongue.tuning import checkpoints, data, training
 
-    tuning.compute_with(arguments.cpu_threads)
-    rows = training_data.read_some(arguments.method, arguments.data)
-    held_out = training_data.read(arguments.method, arguments.validation) if arguments.validation else []
-    settings = tuning.Settings(**{name: getattr(arguments, name) for name in tuning.Settings.__annotations__})
+    training.compute_with(arguments.cpu_threads)
+    rows = data.read_some(arguments.method, arguments.data)
+    held_out = data.read(arguments.method, arguments.validation) if arguments.validation else []
+    settings = training.Settings(**{name: getattr(arguments, name) for name in training.Settings.__annotations__})
     known = reading.embedding_rows(arguments.base_model)
     tokenizer = tokenizer_files.load(arguments.base_model, known)
-    template = training_data.template_for(arguments.template, tokenizer, known)
+    template = data.template_for(arguments.template, tokenizer, known)
     train, validation = (
-        training_data.tokenize(some, template, tokenizer, settings.method, settings.max_length, arguments.too_long)
+        data.tokenize(some, template, tokenizer, settings.method, settings.max_length, arguments.too_long)
         for some in (rows, held_out)
     )
-    training_data.check_some(train, settings.method)
+    data.check_some(train, settings.method)
     for some in (train, validation):
-        training_data.check_tokens(some, known, tokenizer)
+        data.check_tokens(some, known, tokenizer)
     say(f"tune: chat template: {template.name}")
     say(f"tune: {train}")
-    tuning.check(settings, train.data, validation.data, arguments.fsdp is not None)
+    training.check(settings, train.data, validation.data, arguments.fsdp is not None)
 
     model = causal_lm.load_base(arguments.base_model, settings.quantization, settings.dtype, arguments.fsdp is not None)
-    tuning.check_model(model, settings)
+    training.check_model(model, settings)
     if arguments.adapter:
         model = causal_lm.with_adapter(model, arguments.adapter, trainable=True)
     else:
-        model = tuning.with_lora(model, settings)
+        model = training.with_lora(model, settings)
     made_of = asdict(settings) | {
         "data": sha256(arguments.data),
         "validation data": sha256(arguments.validation) if arguments.validation else None,
@@ -164,30 +164,30 @@ def main() -> None:
         "base model": f"{base['reference']}@{base['revision']}",
         "adapter": folder_checksums(arguments.adapter) if arguments.adapter else None,
         "FSDP": arguments.fsdp is not None,
-        "packages": tuning.versions(),
+        "packages": training.versions(),
     }
     work = arguments.output.with_name(f"{arguments.output.name}.checkpoints")
     before = checkpoints.find(work, made_of)
     if before:
-        tuning.compute_as(before)
+        training.compute_as(before)
     keeper = checkpoints.Keeper(arguments.checkpoint_minutes, arguments.time_budget, started, before)
     keeper.listen()
-    machine = tuning.machine_arguments(arguments.fsdp, arguments.tensorboard)
-    trainer, outcome = tuning.train(model, tokenizer, train.data, validation.data, settings, work, keeper, machine)
+    machine = training.machine_arguments(arguments.fsdp, arguments.tensorboard)
+    trainer, outcome = training.train(model, tokenizer, train.data, validation.data, settings, work, keeper, machine)
 
-    weights = tuning.gathered(trainer)
+    weights = training.gathered(trainer)
     if distributed.rank() > 0:
         return
-    record = tuning.record(settings, outcome) | {
+    record = training.record(settings, outcome) | {
         "lang": arguments.target,
-        "system_prompt": training_data.system_prompt(rows[0]),
+        "system_prompt": data.system_prompt(rows[0]),
         "base_model": base,
         "data": train.account | {"too_long": arguments.too_long, "sha256": made_of["data"]},
         "validation_data": validation.account,
     }
     with whole_folder(arguments.output) as folder:
         origin = (base["hub_id"], base["revision"]) if base["hub_id"] else (str(arguments.base_model), None)
-        tuning.save(trainer, tokenizer, template, folder, weights, *origin)
+        training.save(trainer, tokenizer, template, folder, weights, *origin)
         write_json(folder / "training.json", record)
         card = adapter_card(arguments.target, arguments.name, record, template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")

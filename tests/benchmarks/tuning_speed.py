@@ -152,7 +152,7 @@ def popular(base: Path, template: Path, work: Path) -> Run:
     from trl import SFTConfig, SFTTrainer
 
     from mothertongue.models import causal_lm
-    from mothertongue.tuning import peak_memory_mb
+    from mothertongue.tuning.training import peak_memory_mb
 
     class Watch(TrainerCallback):
         def on_train_begin(self, *arguments, **more):

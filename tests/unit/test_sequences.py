@@ -9,9 +9,9 @@ from test_prompts import cost, said, template, with_added
 from tiny import FAMILIES, family_tokenizer
 from tokenizers import AddedToken
 
-from mothertongue import sequences, training_data
 from mothertongue.common.errors import UserError
 from mothertongue.prompts.templates import templates
+from mothertongue.tuning import data, sequences
 
 SYSTEM = {"role": "system", "content": "Seja breve."}
 
@@ -112,10 +112,10 @@ def test_a_thread_that_becomes_a_control_token_is_left_out_and_counted():
     assert found == sequences.fit(threads[:1], own, tokenizer, 60, "split")[0]
     assert account == sequences.Account(threads=3, sequences=1, refused_threads=2)
     rows = [{"messages": thread} for thread in threads]
-    assert "refused threads 2" in str(training_data.tokenize(rows, own, tokenizer, "sft", 60, "split"))
-    none = training_data.tokenize(rows[1:], own, tokenizer, "sft", 60, "split")
+    assert "refused threads 2" in str(data.tokenize(rows, own, tokenizer, "sft", 60, "split"))
+    none = data.tokenize(rows[1:], own, tokenizer, "sft", 60, "split")
     with pytest.raises(UserError, match="nothing to train on: of 2 threads a message would become control tokens"):
-        training_data.check_some(none, "sft")
+        data.check_some(none, "sft")
 
 
 @settings(deadline=None, max_examples=50)

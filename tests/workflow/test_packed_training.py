@@ -7,8 +7,8 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
-from mothertongue import answer_loss, packed_attention
 from mothertongue.models import tokenizer_files
+from mothertongue.tuning import assistant_loss, packed_attention
 
 LENGTHS = (40, 9, 200, 77, 130, 64)
 
@@ -50,8 +50,8 @@ def test_packed_threads_teach_the_same_as_threads_apart(tiny_base, tmp_path, par
     if "attention" in parts:
         made.model.set_attn_implementation(packed_attention.NAME)
     if "loss" in parts:
-        assert answer_loss.suits(made.model.get_base_model())
-        answer_loss.install(made.model.get_base_model())
+        assert assistant_loss.suits(made.model.get_base_model())
+        assistant_loss.install(made.model.get_base_model())
     loss, gradients = learnt(made, batch)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert torch.allclose(gradients, expected, rtol=1e-3, atol=1e-6)
@@ -71,8 +71,8 @@ def test_what_is_not_packed_is_attended_to_as_ever(tiny_base):
 
 def test_a_head_that_is_not_plain_keeps_trls_loss(tiny_base):
     model = AutoModelForCausalLM.from_pretrained(tiny_base)
-    assert not answer_loss.suits(model)  # it is trained
+    assert not assistant_loss.suits(model)  # it is trained
     model.requires_grad_(False)
-    assert answer_loss.suits(model)
+    assert assistant_loss.suits(model)
     model.config.final_logit_softcapping = 30.0
-    assert not answer_loss.suits(model)
+    assert not assistant_loss.suits(model)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tuning_runs import ALONE, command, record, training, tune, weights
 
 from mothertongue.prompts.templates import Encoded
-from mothertongue.tuning import layout
+from mothertongue.tuning.training import layout
 
 # What anyone else would write.
 PLAIN = """

@@ -19,8 +19,6 @@ from peft.optimizers import create_loraplus_optimizer
 from transformers import Trainer, set_seed
 from transformers.integrations import is_tensorboard_available
 
-from mothertongue import checkpoints, distributed, trainers
-from mothertongue.callbacks import Finite, Meter, Validation, validation_losses
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import is_full
 from mothertongue.common.errors import OwnError, UserError
@@ -28,6 +26,8 @@ from mothertongue.common.progress import say
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.models.causal_lm import device
 from mothertongue.prompts.templates import Template
+from mothertongue.tuning import checkpoints, distributed, trainers
+from mothertongue.tuning.callbacks import Finite, Meter, Validation, validation_losses
 
 ALL_LINEAR = "all-linear"
 # What sees and hears in models that read more than text: no thread would teach it anything.

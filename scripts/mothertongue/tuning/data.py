@@ -6,11 +6,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mothertongue import sequences
 from mothertongue.common.errors import UserError
 from mothertongue.formats.preferences import read_preferences
 from mothertongue.formats.threads import read_threads
-from mothertongue.pairs import Pair, encode_pairs
 from mothertongue.prompts.templates import (
     FORMATS,
     Encoded,
@@ -22,6 +20,8 @@ from mothertongue.prompts.templates import (
     read_template,
     with_tokens_of,
 )
+from mothertongue.tuning import sequences
+from mothertongue.tuning.pairs import Pair, encode_pairs
 
 Row = Mapping[str, Any]
 

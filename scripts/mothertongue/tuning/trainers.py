@@ -8,10 +8,10 @@ from datasets import Dataset, disable_progress_bars
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-from mothertongue import answer_loss, packed_attention
 from mothertongue.models import causal_lm
-from mothertongue.pairs import Pair
 from mothertongue.prompts.templates import Encoded
+from mothertongue.tuning import assistant_loss, packed_attention
+from mothertongue.tuning.pairs import Pair
 
 disable_progress_bars()
 
@@ -118,8 +118,8 @@ def _quicken(base: Any, packing: bool) -> None:
     if causal_lm.device() == "cpu":
         if packing and base.config._attn_implementation == "sdpa":
             base.set_attn_implementation(packed_attention.NAME)
-        if answer_loss.suits(base):
-            answer_loss.install(base)
+        if assistant_loss.suits(base):
+            assistant_loss.install(base)
 
 
 def _dataset(method: str, data: Data) -> Dataset:

@@ -10,10 +10,10 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from mothertongue import distributed
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import duration, say
+from mothertongue.tuning import distributed
 
 
 class Meter(TrainerCallback):

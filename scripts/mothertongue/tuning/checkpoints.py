@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from mothertongue import distributed
 from mothertongue.common import atomic_files
 from mothertongue.common.atomic_files import folder_checksums, read_json, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
+from mothertongue.tuning import distributed
 
 # What the checkpoints in a folder depend on, and in each checkpoint the mark that it is whole.
 _KEY, _WHOLE = "made_of.json", "whole.json"
