@@ -9,17 +9,17 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import held_out
 from mothertongue.common import gpus
 from mothertongue.common.arguments import add_quantization, natural, positive
 from mothertongue.common.atomic_files import read_jsonl, read_lines, whole_file, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.evaluation import held_out
+from mothertongue.evaluation.bootstrap import Bootstrap
+from mothertongue.evaluation.systems import of_models
 from mothertongue.formats.messages import TRANSLATED, read
 from mothertongue.formats.threads import read_threads
-from mothertongue.intervals import Bootstrap
 from mothertongue.model_folders.reading import read_training
-from mothertongue.sides import of_models
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -59,28 +59,36 @@ def main() -> None:
     training = read_training(arguments.adapter, "training")["training"]
     gpus.claim(arguments.gpus)
 
-    from mothertongue import answers, evaluated, evaluation, evaluation_plots, likelihood, metrics, training_plot
+    from mothertongue.evaluation import (
+        answer_metrics,
+        bits_per_byte,
+        generation,
+        loaded_models,
+        plots,
+        summary,
+        training_plot,
+    )
 
-    models = evaluated.load(arguments.adapter, arguments.sft_adapter, arguments.base_model, arguments.quantization)
+    models = loaded_models.load(arguments.adapter, arguments.sft_adapter, arguments.base_model, arguments.quantization)
     seed, bootstrap = arguments.seed, Bootstrap(seed=arguments.seed)
     by_kind = held_out.by_kind(threads, dataset) | {held_out.ENGLISH: held_out.english_threads(dataset)}
     examples = held_out.examples(train, arguments.examples, seed)
-    asking = evaluation.Asking(models.tokenizer, models.template, arguments.system_prompt, examples)
-    asking, sides = evaluation.with_room(asking, of_models(models.models), models.window)
+    asking = generation.Asking(models.tokenizer, models.template, arguments.system_prompt, examples)
+    asking, sides = generation.with_room(asking, of_models(models.models), models.window)
     found = held_out.candidates(by_kind, lines, str(arguments.prompts))
-    found = evaluation.known_as_text(found, asking, sides)
-    fitting = evaluation.that_fit(found, asking, sides, models.window, arguments.max_new_tokens)
+    found = generation.known_as_text(found, asking, sides)
+    fitting = generation.that_fit(found, asking, sides, models.window, arguments.max_new_tokens)
     chosen = held_out.choose(found, fitting, held_out.texts_of(train, preferences), arguments.count, seed)
     say(f"evaluate: {held_out.told(chosen.account)}")
 
     read_out = {kind: held_out.sample(some, arguments.thread_count, seed) for kind, some in by_kind.items()}
-    bits = likelihood.bits_per_byte(models, read_out, bootstrap)
-    replies = evaluation.ask(models, asking, sides, chosen.prompts, arguments.max_new_tokens, arguments.target)
+    bits = bits_per_byte.bits_per_byte(models, read_out, bootstrap)
+    replies = generation.ask(models, asking, sides, chosen.prompts, arguments.max_new_tokens, arguments.target)
     measured = {
         "lang": arguments.target,
         "models": models.models,
         "prompts": chosen.account,
-        "answers": answers.measure(replies, bootstrap),
+        "answers": answer_metrics.measure(replies, bootstrap),
         "bits_per_byte": bits,
         "settings": {
             "prompts": arguments.count,
@@ -90,17 +98,17 @@ def main() -> None:
             "max_new_tokens": arguments.max_new_tokens,
             "decoding": "greedy",
         }
-        | evaluated.computed_in(models)
+        | loaded_models.computed_in(models)
         | asdict(bootstrap),
     }
     write_json(arguments.output / "metrics.json", measured)
     write_jsonl(arguments.output / "samples.jsonl", [asdict(answer) for answer in replies])
-    for plot in evaluation_plots.PLOTS:
+    for plot in plots.PLOTS:
         with whole_file(arguments.output / f"{plot}.svg") as partial:
-            evaluation_plots.draw(plot, measured, arguments.name, partial)
+            plots.draw(plot, measured, arguments.name, partial)
     with whole_file(arguments.output / "training.svg") as partial:
         training_plot.plot(training, arguments.name, partial)
-    for line in metrics.lines(measured):
+    for line in summary.lines(measured):
         say(f"evaluate: {line}")
 
 

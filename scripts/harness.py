@@ -36,14 +36,14 @@ def main() -> None:
     hub.check_token()
     gpus.claim(arguments.gpus)
 
-    from mothertongue import evaluated, harness
+    from mothertongue.evaluation import lm_eval, loaded_models
 
-    tasks = harness.find_tasks(arguments.tasks)
-    models = evaluated.load(arguments.adapter, None, arguments.base_model, arguments.quantization)
-    results = harness.measure(models, tasks, arguments.limit, arguments.batch_size, arguments.seed)
-    settings = {"limit": arguments.limit, "seed": arguments.seed, "harness": harness.version()}
-    write_json(arguments.output, {"tasks": results, "settings": settings | evaluated.computed_in(models)})
-    for line in harness.told(results):
+    tasks = lm_eval.find_tasks(arguments.tasks)
+    models = loaded_models.load(arguments.adapter, None, arguments.base_model, arguments.quantization)
+    results = lm_eval.measure(models, tasks, arguments.limit, arguments.batch_size, arguments.seed)
+    settings = {"limit": arguments.limit, "seed": arguments.seed, "harness": lm_eval.version()}
+    write_json(arguments.output, {"tasks": results, "settings": settings | loaded_models.computed_in(models)})
+    for line in lm_eval.told(results):
         say(f"harness: {line}")
 
 

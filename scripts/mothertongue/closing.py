@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue import metrics
+from mothertongue.evaluation import summary
 
 _WIDTH = 100
 
@@ -53,7 +53,7 @@ def training(record: Mapping[str, Any]) -> str:
 
 def evaluation(found: Mapping[str, Any]) -> str:
     """The numbers of the evaluation."""
-    return "\n".join(["Evaluation, with 95% intervals", *(f"  {line}" for line in metrics.lines(found))])
+    return "\n".join(["Evaluation, with 95% intervals", *(f"  {line}" for line in summary.lines(found))])
 
 
 def answers(samples: Sequence[Mapping[str, Any]], sides: Sequence[str] = ("base", "adapter")) -> str:

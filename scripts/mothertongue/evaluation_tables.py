@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mothertongue.cards import markdown, row
-from mothertongue.measured import NOT_MEASURED, Measured, find
-from mothertongue.sides import BY_NAME
+from mothertongue.evaluation.estimate import NOT_MEASURED, Measured, find
+from mothertongue.evaluation.systems import BY_NAME
 
 # Of answers, by their name in metrics.json: the name in a table, and the digits of a number; None for a share.
 _ANSWERS = {

@@ -6,7 +6,7 @@ from typing import Any
 
 from mothertongue.common.languages import direction
 from mothertongue.common.progress import duration
-from mothertongue.measured import NOT_MEASURED
+from mothertongue.evaluation.estimate import NOT_MEASURED
 
 
 def render(template: Path, **values: Any) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue import evaluated, merging, packed_format
+from mothertongue import merging, packed_format
 from mothertongue.common.atomic_files import scratch_folder
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
+from mothertongue.evaluation import loaded_models
 from mothertongue.model_folders.reading import embedding_rows, read_training
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.models.record import read_record
@@ -61,7 +62,7 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
     settings = record["settings"]
     at_hand = read_record(merged, "merge_base")["merge_base"]
     found = {
-        "adapter": measure("adapter", evaluated.load(adapter, None, base, settings["quantization"]).model, threads),
+        "adapter": measure("adapter", loaded_models.load(adapter, None, base, settings["quantization"]).model, threads),
         f"merged, {at_hand}": measure(f"merged, {at_hand}", causal_lm.load_base(merged, spread=True).eval(), threads),
     }
     for other in set(merging.MERGE_BASES) - {at_hand} if settings["quantization"] == "nf4" else ():

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mothertongue import message_flow, pages, run_costs, sides
+from mothertongue import message_flow, pages, run_costs
 from mothertongue.common.languages import UNSPACED
+from mothertongue.evaluation import systems
+from mothertongue.evaluation.estimate import Measured, find
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
-from mothertongue.measured import Measured, find
 from mothertongue.report_data import Json, Run
 
 KINDS = ("native", "translated", "all")
@@ -59,8 +60,8 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         columns=used_columns(run.accounting),
         route_labels=message_flow.ROUTE_LABELS,
         thread_outcomes=outcomes(run.threads, "messages"),
-        sides=[side for side in sides.SIDES if side.name in (run.metrics or {}).get("answers", {})],
-        answered_by=[side for side in sides.SIDES if any(side.name in asked.answers for asked in run.prompts)],
+        sides=[side for side in systems.SIDES if side.name in (run.metrics or {}).get("answers", {})],
+        answered_by=[side for side in systems.SIDES if any(side.name in asked.answers for asked in run.prompts)],
         translators=[model for model in run.models if model.messages is not None],
         bases=[model for model in run.models if model.messages is None],
         few_models=FEW_MODELS,
@@ -120,10 +121,10 @@ def left_out(metrics: Json | None) -> dict[str, int]:
     return {why: sum(kind.get(why, 0) for kind in kinds) for why in ("seen_in_training", "too_long")}
 
 
-def models_of(metrics: Json | None) -> list[sides.Side]:
+def models_of(metrics: Json | None) -> list[systems.Side]:
     """The plain sides of the models whose bits per byte were measured."""
     losses = (metrics or {}).get("bits_per_byte", {})
-    measured = [side for side in sides.SIDES if isinstance(losses.get(side.model), Mapping)]
+    measured = [side for side in systems.SIDES if isinstance(losses.get(side.model), Mapping)]
     return [side for side in measured if not side.system_prompt and not side.examples]
 
 

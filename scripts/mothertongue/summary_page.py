@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mothertongue import pages, sides
+from mothertongue import pages
 from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import Language
-from mothertongue.measured import Measured, find
+from mothertongue.evaluation import systems
+from mothertongue.evaluation.estimate import Measured, find
 
 SIDES = ("base", "base_system_prompt", "adapter")
 
@@ -61,7 +62,7 @@ def read(metrics: Path, results: Path) -> Row:
 def render(rows: Sequence[Row], languages: Mapping[str, Language], template: Path) -> str:
     """The page, by its template."""
     names = {code: language.name for code, language in languages.items()}
-    labels = [sides.BY_NAME[side] for side in SIDES]
+    labels = [systems.BY_NAME[side] for side in SIDES]
     return pages.render(template, rows=rows, names=names, sides=labels)
 
 

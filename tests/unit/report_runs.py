@@ -7,9 +7,9 @@ import pyarrow as pa
 from oasst import row
 from running import program
 
-from mothertongue import sides
 from mothertongue.dataset import quality_report
 from mothertongue.dataset.combine import combine
+from mothertongue.evaluation import systems
 from mothertongue.formats.messages import SPLITS, TRANSLATED, write
 
 MODELS = ("base", "adapter")
@@ -50,7 +50,7 @@ def measured(value, width, n, high=1.0):
 
 def metrics(lang, native=True, known=True):
     """An evaluation; without native prompts, or of a language that lid.176 does not know."""
-    values = {side.name: 0.3 + 0.13 * number for number, side in enumerate(sides.of_models(MODELS))}
+    values = {side.name: 0.3 + 0.13 * number for number, side in enumerate(systems.of_models(MODELS))}
 
     def answers(side, n):
         found = {"ended": measured(0.4, 0.2, n), "repetition": measured(0.12, 0.05, n)}
@@ -85,7 +85,7 @@ def samples(lang, native=True, extra=()):
     return [
         {"side": side.name, "kind": kind, "from": "x", "prompt": prompt, "reference": answer, "answer": answer,
          "in_language": side.model == "adapter", "ended": True, "repetition": 0.1, "chrf": 31.2}
-        for side in sides.of_models(MODELS) for kind, prompt in asked
+        for side in systems.of_models(MODELS) for kind, prompt in asked
     ]  # fmt: skip
 
 

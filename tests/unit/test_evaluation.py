@@ -13,13 +13,14 @@ from report_runs import TRAINING
 from test_prompts import said, template, with_added
 from tokenizers import AddedToken
 
-from mothertongue import answers, evaluation, evaluation_plots, held_out, metrics, training_plot
 from mothertongue.common.errors import UserError
+from mothertongue.evaluation import answer_metrics, held_out, plots, summary, training_plot
+from mothertongue.evaluation.bootstrap import Bootstrap, mean, ratio
+from mothertongue.evaluation.generation import generation
+from mothertongue.evaluation.held_out import NATIVE, TRANSLATED, Prompt
+from mothertongue.evaluation.systems import SIDES, of_models
 from mothertongue.formats.messages import TRANSLATED as TRANSLATED_SCHEMA
-from mothertongue.held_out import NATIVE, TRANSLATED, Prompt
-from mothertongue.intervals import Bootstrap, mean, ratio
 from mothertongue.prompts.templates import templates
-from mothertongue.sides import SIDES, of_models
 
 values = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 
@@ -150,8 +151,8 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     """Counted, they would make n too large, and an interval of a few threads no number."""
     from peft import LoraConfig, get_peft_model
 
-    from mothertongue import likelihood
-    from mothertongue.evaluated import Evaluated
+    from mothertongue.evaluation import bits_per_byte
+    from mothertongue.evaluation.loaded_models import Evaluated
     from mothertongue.models import causal_lm, tokenizer_files
     from mothertongue.prompts.templates import templates
 
@@ -160,7 +161,7 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     model = get_peft_model(causal_lm.load_base(tiny_base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
     models = Evaluated(model, ["base", "adapter"], tokenizer, template, "none")
     long, cut, short = thread("a", "?" * 2000, "r"), thread("b", "q", "r " * 2000), thread("c", "q", "r")
-    found = likelihood.bits_per_byte(models, {NATIVE: [long, cut, short], "english": [long]}, Bootstrap())["base"]
+    found = bits_per_byte.bits_per_byte(models, {NATIVE: [long, cut, short], "english": [long]}, Bootstrap())["base"]
     assert found[NATIVE]["n"] == 2 and found[NATIVE]["low"] > 0 and 1 < found[NATIVE]["bytes"] < 4000
     assert found["english"] is None
 
@@ -199,15 +200,15 @@ def test_numbers_below_zero_are_refused_in_one_line(option):
 def test_answers_are_judged():
     prompts = [Prompt(NATIVE, "Como?", "f"), Prompt(TRANSLATED, "Quem?", "id", "A casa é muito bonita hoje.")]
     texts = [("a b c d a b c d a b c d", False), ("A casa é muito bonita hoje.", True)]
-    looping, good = answers.judge("base", prompts, texts, "pt")
+    looping, good = answer_metrics.judge("base", prompts, texts, "pt")
     assert looping.repetition == pytest.approx(5 / 9, abs=1e-4) and looping.chrf is None and not looping.ended
     assert good.repetition == 0 and good.chrf == 100 and good.in_language is True and good.ended
-    assert answers.repetition("你好吗你好吗你好吗", "zh") == pytest.approx(0.5, abs=1e-4)
-    measured = answers.measure([looping, good], Bootstrap())["base"]
+    assert answer_metrics.repetition("你好吗你好吗你好吗", "zh") == pytest.approx(0.5, abs=1e-4)
+    measured = answer_metrics.measure([looping, good], Bootstrap())["base"]
     assert list(measured) == ["all", NATIVE, TRANSLATED]
     assert measured["all"]["ended"]["value"] == 0.5 and measured["all"]["chrf"]["n"] == 1
-    (unknown,) = answers.judge("base", prompts[:1], [("nl", True)], "zu")
-    assert answers.measure([unknown], Bootstrap())["base"]["all"]["in_language"] is None
+    (unknown,) = answer_metrics.judge("base", prompts[:1], [("nl", True)], "zu")
+    assert answer_metrics.measure([unknown], Bootstrap())["base"]["all"]["in_language"] is None
 
 
 def estimate(value, n=12):
@@ -231,15 +232,15 @@ def found():
 
 
 def test_metrics_are_told_in_words(found):
-    told = "\n".join(metrics.lines(found))
+    told = "\n".join(summary.lines(found))
     assert "bits per byte, SFT adapter: translated 0.900 (0.810–0.990, n 12), english 0.800 (n 1)" in told
     assert "answers in the language, adapter + system prompt: 75% (68–82, n 12)" in told
 
 
-@pytest.mark.parametrize("plot", evaluation_plots.PLOTS)
+@pytest.mark.parametrize("plot", plots.PLOTS)
 def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
     for name in ("a", "b"):
-        evaluation_plots.draw(plot, found, "Portuguese", tmp_path / name)
+        plots.draw(plot, found, "Portuguese", tmp_path / name)
     text = (tmp_path / "a").read_text()
     assert text == (tmp_path / "b").read_text()
     assert "n = 12" in text and ("bits a byte" in text or "% of the answers" in text) and "95% intervals" in text
@@ -248,17 +249,17 @@ def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
 
 
 def test_a_name_is_no_formula(found, tmp_path):
-    for plot in evaluation_plots.PLOTS:
-        evaluation_plots.draw(plot, found, "Odd $^^$ <b>", tmp_path / plot)
+    for plot in plots.PLOTS:
+        plots.draw(plot, found, "Odd $^^$ <b>", tmp_path / plot)
     training_plot.plot(TRAINING["training"], "Odd $^^$ <b>", tmp_path / "training")
-    for plot in (*evaluation_plots.PLOTS, "training"):
+    for plot in (*plots.PLOTS, "training"):
         assert "Odd $^^$ &lt;b&gt;" in (tmp_path / plot).read_text()
 
 
 def test_shares_are_drawn_on_an_axis_of_all_answers(found):
     for side in found["answers"].values():
         side[NATIVE] = side[NATIVE] | {"in_language": {"value": 0.0, "low": 0.0, "high": 0.0, "n": 12}}
-    (panel,) = evaluation_plots.answers_in_language(found, "Portuguese").axes
+    (panel,) = plots.answers_in_language(found, "Portuguese").axes
     assert panel.get_xlim()[0] == 0 and panel.get_xlim()[1] > 100 and max(panel.get_xticks()) == 100
 
 
@@ -266,18 +267,18 @@ def test_plots_of_a_language_that_cannot_be_identified_say_so(found, tmp_path):
     unknown = json.loads(json.dumps(found))
     for side in unknown["answers"].values():
         side[NATIVE]["in_language"] = None
-    evaluation_plots.draw("language", unknown, "Zulu", tmp_path / "a")
+    plots.draw("language", unknown, "Zulu", tmp_path / "a")
     assert "not measurable" in (tmp_path / "a").read_text()
 
 
 def test_what_would_become_control_tokens_is_neither_asked_nor_shown_nor_read_and_that_is_said(capsys):
     tokenizer = with_added([AddedToken("@", special=True)])
     examples = [{"messages": said(text)} for text in ("Olá!", "a@b", "Quanto é?")]
-    asking = evaluation.Asking(tokenizer, template("chatml", tokenizer), "Seja breve.", examples)
-    asking, sides = evaluation.with_room(asking, SIDES, 10_000)
+    asking = generation.Asking(tokenizer, template("chatml", tokenizer), "Seja breve.", examples)
+    asking, sides = generation.with_room(asking, SIDES, 10_000)
     assert asking.examples == [examples[0], examples[2]] and sides == list(SIDES)
     found = [Prompt(NATIVE, text, "file") for text in ("Como?", "eu@aqui")]
-    assert evaluation.known_as_text(found, asking, sides) == found[:1]
+    assert generation.known_as_text(found, asking, sides) == found[:1]
     read = list(templates.encode_known(examples, asking.template, tokenizer))
     assert [thread for thread, _ in read] == [examples[0], examples[2]]
     lines = capsys.readouterr().err.splitlines()
@@ -289,14 +290,14 @@ def test_as_many_examples_are_shown_as_half_of_the_window_holds():
     tokenizer = with_added([])
     examples = [{"messages": said(f"Quanto é {i}?")} for i in range(50)]
     for window in (100, 400, 1_000, 10_000, None):
-        given = evaluation.Asking(tokenizer, template("chatml", tokenizer), "", examples)
-        asking, sides = evaluation.with_room(given, SIDES, window)
+        given = generation.Asking(tokenizer, template("chatml", tokenizer), "", examples)
+        asking, sides = generation.with_room(given, SIDES, window)
         shown = next(side for side in SIDES if side.examples)
         fit = [
             count
             for count in range(51)
             if not window
-            or len(evaluation.Asking(tokenizer, given.template, "", examples[:count]).tokens(shown, "")) <= window / 2
+            or len(generation.Asking(tokenizer, given.template, "", examples[:count]).tokens(shown, "")) <= window / 2
         ]
         assert list(asking.examples) == examples[: max(fit)]
         assert sides == [side for side in SIDES if max(fit) or not side.examples]

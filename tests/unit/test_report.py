@@ -13,7 +13,7 @@ from running import program
 
 from mothertongue import closing, configuration, message_flow, report_page, run_costs
 from mothertongue.common.languages import direction
-from mothertongue.measured import NOT_MEASURED, find
+from mothertongue.evaluation.estimate import NOT_MEASURED, find
 
 
 class Texts(HTMLParser):

@@ -87,7 +87,7 @@ def test_the_evaluation_compares_the_adapter_with_its_base_prompted_and_not(demo
 
 def test_no_prompt_of_the_evaluation_is_in_the_training_threads(demo):
     """A question of the held-out threads that is smuggled into training is not asked."""
-    from mothertongue.held_out import normalise
+    from mothertongue.evaluation.held_out import normalise
 
     folder = demo.root / "results/demo/pt"
     samples = [json.loads(line) for line in (folder / "evaluation/samples.jsonl").open(encoding="utf-8")]

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue.measured import NOT_MEASURED, find
-from mothertongue.sides import BY_NAME
+from mothertongue.evaluation.estimate import NOT_MEASURED, find
+from mothertongue.evaluation.systems import BY_NAME
 
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue.sides import BY_NAME
+from mothertongue.evaluation.systems import BY_NAME
 
 # The running mean is over this share of the steps.
 _WINDOW = 0.05

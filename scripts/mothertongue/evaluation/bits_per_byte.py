@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mothertongue.common.progress import Progress
-from mothertongue.evaluated import Evaluated
-from mothertongue.intervals import Bootstrap, ratio
+from mothertongue.evaluation.bootstrap import Bootstrap, ratio
+from mothertongue.evaluation.loaded_models import Evaluated
 from mothertongue.models import causal_lm
 from mothertongue.prompts.templates import encode_known
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mothertongue.answers import Answer, judge
 from mothertongue.common.progress import Progress, say
-from mothertongue.evaluated import Evaluated
-from mothertongue.held_out import Prompt
+from mothertongue.evaluation.answer_metrics import Answer, judge
+from mothertongue.evaluation.held_out import Prompt
+from mothertongue.evaluation.loaded_models import Evaluated
+from mothertongue.evaluation.systems import Side
 from mothertongue.models import causal_lm
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Template
-from mothertongue.sides import Side
 
 # The examples may take this share of the model's window.
 _EXAMPLES_SHARE = 0.5

@@ -7,8 +7,8 @@ from typing import Any
 
 from mothertongue.common.language_id import speaks
 from mothertongue.common.languages import UNSPACED
-from mothertongue.held_out import KINDS, Prompt
-from mothertongue.intervals import Bootstrap, mean
+from mothertongue.evaluation.bootstrap import Bootstrap, mean
+from mothertongue.evaluation.held_out import KINDS, Prompt
 
 # Words that make up a repeated sequence: seq-rep-4 of Welleck et al., "Neural Text Generation with Unlikelihood
 # Training", 2019 (arXiv:1908.04319), here of words so that tokenizers compare.

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from mothertongue.common.errors import UserError
-from mothertongue.evaluated import Evaluated
+from mothertongue.evaluation.loaded_models import Evaluated
 from mothertongue.models import causal_lm
 
 _STDERR = "_stderr"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue.sides import BY_NAME, Side
+from mothertongue.evaluation.systems import BY_NAME, Side
 
 _ROW = 0.34
 _KINDS = {"native": "native", "translated": "translated", "english": "English, as before translation"}

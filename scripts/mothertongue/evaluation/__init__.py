@@ -1,0 +1,1 @@
+"""Evaluation of adapters beside their base model."""
