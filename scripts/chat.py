@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mothertongue import batch
+from mothertongue.chat import prompt_file
 from mothertongue.common import arguments as types
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import Progress, say
@@ -68,9 +68,9 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.prompt is not None and not arguments.prompt.strip():
         raise UserError("the prompt is empty")
-    rows = batch.read(arguments.batch) if arguments.batch else []
+    rows = prompt_file.read(arguments.batch) if arguments.batch else []
 
-    from mothertongue.conversation import Conversation, Speaker
+    from mothertongue.chat.conversation import Conversation, Speaker
     from mothertongue.models.causal_lm import Decoding
 
     decoding = Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p)
@@ -85,8 +85,8 @@ def main() -> None:
     )
     if arguments.batch:
         progress = Progress("chat", len(rows), "answers")
-        answers = speaker.answer_all(batch.conversations(rows), arguments.batch_size, progress.advance)
-        batch.write(batch.with_answers(rows, answers), arguments.output)
+        answers = speaker.answer_all(prompt_file.conversations(rows), arguments.batch_size, progress.advance)
+        prompt_file.write(prompt_file.with_answers(rows, answers), arguments.output)
         progress.finish()
     elif arguments.prompt is not None:
         Conversation(speaker).answer(arguments.prompt)

@@ -2,25 +2,25 @@
 
 import pytest
 
-from mothertongue import batch
+from mothertongue.chat import prompt_file
 from mothertongue.common.errors import UserError
 
 
 def test_text_is_one_prompt_a_line(tmp_path):
     (tmp_path / "p.txt").write_text('Olá!\r\n\n {"prompt": 1} \n', encoding="utf-8")
-    assert batch.read(tmp_path / "p.txt") == [{"prompt": "Olá!"}, {"prompt": '{"prompt": 1}'}]
+    assert prompt_file.read(tmp_path / "p.txt") == [{"prompt": "Olá!"}, {"prompt": '{"prompt": 1}'}]
 
 
 def test_json_lines_are_prompts_or_conversations_and_keep_what_else_they_hold(tmp_path):
     (tmp_path / "p.jsonl").write_text(
         '{"prompt": "a\\u2028b", "id": 1}\n{"messages": [{"role": "user", "content": "c"}]}', encoding="utf-8"
     )
-    rows = batch.read(tmp_path / "p.jsonl")
-    assert batch.conversations(rows) == [
+    rows = prompt_file.read(tmp_path / "p.jsonl")
+    assert prompt_file.conversations(rows) == [
         [{"role": "user", "content": "a\u2028b"}],
         [{"role": "user", "content": "c"}],
     ]
-    answered = batch.with_answers(rows, [("d", True), ("e", False)])
+    answered = prompt_file.with_answers(rows, [("d", True), ("e", False)])
     assert answered[0] == {"prompt": "a\u2028b", "id": 1, "answer": "d", "ended": True}
 
 
@@ -42,7 +42,7 @@ def test_json_lines_are_prompts_or_conversations_and_keep_what_else_they_hold(tm
 def test_what_is_no_prompt_is_refused(tmp_path, name, text, expected):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as refusal:
-        batch.read(tmp_path / name)
+        prompt_file.read(tmp_path / name)
     assert expected in str(refusal.value)
 
 
@@ -50,12 +50,12 @@ def test_what_is_no_prompt_is_refused(tmp_path, name, text, expected):
 def test_a_byte_order_mark_is_no_part_of_the_first_prompt(tmp_path, name):
     line = "Olá!" if name == "p.txt" else '{"prompt": "Olá!"}'
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + line.encode())
-    assert batch.read(tmp_path / name) == [{"prompt": "Olá!"}]
+    assert prompt_file.read(tmp_path / name) == [{"prompt": "Olá!"}]
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "latin.txt").write_bytes("Olá".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):
-        batch.read(tmp_path / "latin.txt")
+        prompt_file.read(tmp_path / "latin.txt")
     with pytest.raises(UserError, match="cannot be read"):
-        batch.read(tmp_path)
+        prompt_file.read(tmp_path)

@@ -9,8 +9,8 @@ from tiny import family_tokenizer
 from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from mothertongue.chat.conversation import Conversation, Speaker
 from mothertongue.common.errors import UserError
-from mothertongue.conversation import Conversation, Speaker
 from mothertongue.models.causal_lm import Decoding
 from mothertongue.prompts.templates import templates
 

@@ -9,9 +9,9 @@ import torch
 from running import ROOT
 from test_plain_text import acts
 
+from mothertongue.chat.conversation import Conversation, Speaker
 from mothertongue.common.atomic_files import read_jsonl, write_jsonl
 from mothertongue.common.errors import UserError
-from mothertongue.conversation import Conversation, Speaker
 from mothertongue.models import causal_lm
 from mothertongue.models.causal_lm import Decoding
 from mothertongue.prompts.templates import templates
