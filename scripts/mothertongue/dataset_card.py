@@ -132,8 +132,8 @@ def _quality(name: str, figures: Mapping[str, Any]) -> list[str]:
     elif language["judged"]:
         share, judged = language["in_target_share"], language["judged"]
         lines.append(
-            f"- language: {share:.1%} of the {judged:,} translations long enough to judge are in {cards.markdown(name)}"
-            + cards.counted("; others: ", language["others"])
+            f"- language: {share:.1%} of the {judged:,} translations long enough to judge are in "
+            f"{cards.markdown(name)}" + cards.counted("; others: ", language["others"])
         )
     if score:
         lines.append(f"- mean log-probability of a token, by the engine: {score['p50']:.2f} in the middle")

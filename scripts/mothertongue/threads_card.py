@@ -41,8 +41,8 @@ def threads_card(
             "",
             f"# {cards.markdown(title)}",
             "",
-            f"Conversations in {cards.markdown(name)} for tuning chat models, chosen by Mothertongue from the messages "
-            f"of [{cards.markdown(dataset)}](https://huggingface.co/datasets/{quote(dataset)}): "
+            f"Conversations in {cards.markdown(name)} for tuning chat models, chosen by Mothertongue from the "
+            f"messages of [{cards.markdown(dataset)}](https://huggingface.co/datasets/{quote(dataset)}): "
             + ", ".join(f"{count:,} in {split}" for split, count in threads.items())
             + ".",
             "",
