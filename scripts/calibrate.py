@@ -8,7 +8,8 @@ model is made of and has a checksum of every file.
 import argparse
 from pathlib import Path
 
-from mothertongue import merged_model, merged_record
+from mothertongue import merged_record
+from mothertongue.cards import merged_model
 from mothertongue.common import gpus
 from mothertongue.common.arguments import natural, positive
 from mothertongue.common.atomic_files import whole_folder

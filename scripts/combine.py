@@ -7,11 +7,11 @@ are by source language: quality.json and its plots in quality/.
 import argparse
 from pathlib import Path
 
+from mothertongue.cards.dataset import dataset_card
 from mothertongue.common.atomic_files import read_json, whole_file, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import Progress, say
 from mothertongue.dataset import combine, quality_plots, quality_report
-from mothertongue.dataset_card import dataset_card
 from mothertongue.formats.messages import TRANSLATED, read, write
 from mothertongue.models.record import identity, read_record
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mothertongue import export_card
+from mothertongue.cards import exports
 from mothertongue.common.atomic_files import read_json, whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
@@ -39,17 +39,17 @@ def main() -> None:
     def lost(form: str) -> float | None:
         return read_json(folder / f"perplexity/{form}.json")["perplexity"]
 
-    files = dict.fromkeys(export_card.weights(folder, "merged"), measured["perplexity"][f"merged, {merge_base}"])
+    files = dict.fromkeys(exports.weights(folder, "merged"), measured["perplexity"][f"merged, {merge_base}"])
     models = [name for name in arguments.gguf if name.startswith("gguf/")]
     files |= {name: lost(Path(name).stem) if name in models else None for name in arguments.gguf}
     # Each has the merged model's tokenizer.
     read = read_json(folder / f"perplexity/{Path(models[0]).stem}.json")
     for form in arguments.packed:
-        files |= dict.fromkeys(export_card.weights(folder, form), lost(form))
-    record = read_training(arguments.adapter, *export_card.NEEDED)
+        files |= dict.fromkeys(exports.weights(folder, form), lost(form))
+    record = read_training(arguments.adapter, *exports.NEEDED)
     with whole_file(arguments.output) as partial:
-        exported = export_card.exported(folder, files)
-        text = export_card.card(
+        exported = exports.exported(folder, files)
+        text = exports.card(
             folder,
             record,
             arguments.name,

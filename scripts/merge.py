@@ -7,7 +7,8 @@ template, a model card, and fetched.json, which says what the model is made of a
 import argparse
 from pathlib import Path
 
-from mothertongue import merged_model, merged_record
+from mothertongue import merged_record
+from mothertongue.cards import merged_model
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say

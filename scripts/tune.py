@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue.adapter_card import adapter_card
+from mothertongue.cards.adapter import adapter_card
 from mothertongue.common import gpus
 from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import folder_checksums, sha256, whole_folder, write_json

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue.adapter_card import Published, adapter_card
+from mothertongue.cards.adapter import Published, adapter_card
+from mothertongue.cards.dataset import on_hub
+from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
-from mothertongue.dataset_card import on_hub
 from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import base_name
 from mothertongue.publication import Files, files_of
-from mothertongue.threads_card import threads_card
 
 # The files that the rules combine, threads, tune, evaluate and harness write. A tokenizer's are named by its class.
 DATASET = (

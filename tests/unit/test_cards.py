@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from published import METRICS, RECORD
 
-from mothertongue import cards, merged_model
-from mothertongue.adapter_card import Published, adapter_card
+from mothertongue.cards import merged_model
+from mothertongue.cards.adapter import Published, adapter_card
+from mothertongue.cards.dataset import dataset_card, on_hub
+from mothertongue.cards.render import render
+from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter, licences
 from mothertongue.common.plain_text import one_line
-from mothertongue.dataset_card import dataset_card, on_hub
-from mothertongue.threads_card import threads_card
 
 # What acts in Markdown, HTML, YAML or a terminal, alone and at a line's beginning, and plain words.
 PIECES = ["`", "``", "*", "_", "__", "a", "1.", "1)", "-", "+", "=", "===", "---", "#", ">", "|", "~~", "~~~", "[x](y)", "![", "](", "<b>",
@@ -174,13 +175,13 @@ def test_a_text_renders_as_itself_and_adds_no_element(text, place):
     plain = one_line(" ".join(text.split()))
     wanted = [(*element[:3], element[3].replace("word", plain)) for element in parsed(place.replace("{}", "word"))]
     if plain:
-        assert parsed(place.replace("{}", cards.markdown(text))) == wanted
+        assert parsed(place.replace("{}", render.markdown(text))) == wanted
 
 
 @given(TEXT.filter(str.strip), st.sampled_from(PLACES))
 def test_code_renders_as_itself(text, place):
     # A page shows several spaces as one.
-    rendered = re.sub(" +", " ", MARKDOWN.render(place.replace("{}", cards.code(text))))
+    rendered = re.sub(" +", " ", MARKDOWN.render(place.replace("{}", render.code(text))))
     plain = one_line(" ".join(text.split()))
     escaped = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     assert rendered == re.sub(" +", " ", MARKDOWN.render(place.replace("{}", "`word`"))).replace("word", escaped)
@@ -189,7 +190,7 @@ def test_code_renders_as_itself(text, place):
 @given(TEXT, TEXT)
 def test_a_value_adds_no_key_to_a_header(one, other):
     values = {"language": ["nl"], "pretty_name": one, "tags": [one, other], "datasets": {"name": other}}
-    text = "\n".join([*cards.header(values), "", "# x"])
+    text = "\n".join([*render.header(values), "", "# x"])
     plain = {
         "pretty_name": one_line(one),
         "tags": [one_line(one), one_line(other)],

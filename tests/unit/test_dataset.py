@@ -13,10 +13,10 @@ from oasst import row, write
 from test_trees import trees as tree_messages
 from translators import translator, way
 
+from mothertongue.cards.dataset import dataset_card
 from mothertongue.common.errors import UserError
 from mothertongue.dataset import quality_report, trees
 from mothertongue.dataset.combine import combine
-from mothertongue.dataset_card import dataset_card
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.formats.messages import write as write_table
 from mothertongue.source.oasst import oasst

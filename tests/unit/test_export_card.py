@@ -5,7 +5,8 @@ import shlex
 import pytest
 from markdown_it import MarkdownIt
 
-from mothertongue import export_card, merged_model, other_trainers
+from mothertongue import other_trainers
+from mothertongue.cards import exports, merged_model
 from mothertongue.common.atomic_files import sha256, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.other_trainers import Material
@@ -40,12 +41,10 @@ def folder(tmp_path):
 
 
 def card(folder, record=RECORD, alike=1999):
-    files = dict.fromkeys(export_card.weights(folder, "merged"), 10.1) | {"gguf/q8_0.gguf": 10.2, "adapter.gguf": None}
-    files |= dict.fromkeys(export_card.weights(folder, "awq"), 12.0)
-    exported = export_card.exported(folder, files)
-    return export_card.card(
-        folder, record, "Dutch", "nl-chat", "a/b", "full", exported, MEASURED, READ | {"alike": alike}
-    )
+    files = dict.fromkeys(exports.weights(folder, "merged"), 10.1) | {"gguf/q8_0.gguf": 10.2, "adapter.gguf": None}
+    files |= dict.fromkeys(exports.weights(folder, "awq"), 12.0)
+    exported = exports.exported(folder, files)
+    return exports.card(folder, record, "Dutch", "nl-chat", "a/b", "full", exported, MEASURED, READ | {"alike": alike})
 
 
 def test_every_file_has_its_size_perplexity_and_checksum(folder):
@@ -124,11 +123,9 @@ def test_whatever_others_name_a_command_is_one_and_its_cell_too(folder, odd):
     """Names of models, files and folders: each is one word of the shell, and text in its table."""
     (folder / f"gguf/{odd}.gguf").write_bytes(b"")
     record = RECORD | {"system_prompt": odd, "base_model": RECORD["base_model"] | {"reference": odd, "revision": odd}}
-    exported = export_card.exported(folder, {f"gguf/{odd}.gguf": 10.0, "awq/model.safetensors": None})
+    exported = exports.exported(folder, {f"gguf/{odd}.gguf": 10.0, "awq/model.safetensors": None})
     measured = MEASURED | {"perplexity": {"adapter": 10.0, odd: 1.0}}
-    text = export_card.card(
-        folder, record, odd, odd, f"../{odd}", odd, exported, measured, {"tokens": 2000, "alike": 1999}
-    )
+    text = exports.card(folder, record, odd, odd, f"../{odd}", odd, exported, measured, {"tokens": 2000, "alike": 1999})
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
     inline = [inner for token in tokens for inner in token.children or []]
     assert {token.type for token in inline} <= {"text", "code_inline", "softbreak", "html_inline"}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue import cards
+from mothertongue.cards import render
 from mothertongue.common import licences
 from mothertongue.models.record import base_name
 
@@ -15,7 +15,7 @@ _PACKED = (
     "The weights of its linear layers are then rounded to 4 bits by AutoRound, on the threads that the adapter was"
     " trained with, and packed in the format of {}."
 )
-_IN_PYTHON = cards.python(
+_IN_PYTHON = render.python(
     "from transformers import AutoModelForCausalLM, AutoTokenizer",
     "",
     "model = AutoModelForCausalLM.from_pretrained(FOLDER)",
@@ -28,7 +28,7 @@ def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None
     packed = [_PACKED.format(form.upper())] if form else []
     base, model = record["base_model"], base_name(record["base_model"])
     header = {
-        **cards.languages(record["lang"]),
+        **render.languages(record["lang"]),
         "base_model": base["hub_id"],
         "base_model_relation": "finetune" if base["hub_id"] else None,
         **licences.header([base["licence"]]),
@@ -38,20 +38,20 @@ def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None
     }
     return "\n".join(
         [
-            *cards.header(header),
+            *render.header(header),
             "",
-            f"# {cards.markdown(f'{model}, answering in {name}')}",
+            f"# {render.markdown(f'{model}, answering in {name}')}",
             "",
-            cards.markdown(
+            render.markdown(
                 f"{model} (revision {base['revision']}) with a LoRA adapter, made by Mothertongue, that teaches it to "
                 f"answer in {name}. {' '.join([_WEIGHTS[merge_base], *packed])}"
             ),
             "",
-            *(cards.shell("vllm serve FOLDER") if form else _IN_PYTHON),
+            *(render.shell("vllm serve FOLDER") if form else _IN_PYTHON),
             "",
             "It was trained with this system prompt:",
             "",
-            *cards.quoted(record["system_prompt"]),
+            *render.quoted(record["system_prompt"]),
             "",
             "fetched.json has the checksum of every file.",
             "",

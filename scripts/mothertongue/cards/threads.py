@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from mothertongue import cards
+from mothertongue.cards import render
 
 
 def threads_card(
@@ -25,7 +25,7 @@ def threads_card(
         "pretty_name": title,
         "task_categories": ["text-generation"],
         "tags": ["conversational", "machine-translated", "mothertongue"],
-        "size_categories": [cards.size_category(sum(threads.values()))],
+        "size_categories": [render.size_category(sum(threads.values()))],
         "source_datasets": [dataset],
         "configs": [
             {
@@ -37,20 +37,20 @@ def threads_card(
     }
     return "\n".join(
         [
-            *cards.header(header),
+            *render.header(header),
             "",
-            f"# {cards.markdown(title)}",
+            f"# {render.markdown(title)}",
             "",
-            f"Conversations in {cards.markdown(name)} for tuning chat models, chosen by Mothertongue from the "
-            f"messages of [{cards.markdown(dataset)}](https://huggingface.co/datasets/{quote(dataset)}): "
+            f"Conversations in {render.markdown(name)} for tuning chat models, chosen by Mothertongue from the "
+            f"messages of [{render.markdown(dataset)}](https://huggingface.co/datasets/{quote(dataset)}): "
             + ", ".join(f"{count:,} in {split}" for split, count in threads.items())
             + ".",
             "",
             "Each row is a conversation: `messages` has its turns (role, content, message_id), `text` the same in the "
             "chat template that they were made for, `thread_id` and `message_tree_id` where it comes from.",
             "",
-            *cards.python(
-                "from datasets import load_dataset", "", f"threads = load_dataset({cards.literal(repository)})"
+            *render.python(
+                "from datasets import load_dataset", "", f"threads = load_dataset({render.literal(repository)})"
             ),
             "",
             "## Account of every tree and message",
@@ -58,7 +58,7 @@ def threads_card(
             "| split | of | outcome | count |",
             "|---|---|---|---:|",
             *(
-                cards.row(split, what, cards.markdown(outcome), f"{count:,}")
+                render.row(split, what, render.markdown(outcome), f"{count:,}")
                 for split, counts in accounting.items()
                 for what in ("trees", "messages")
                 for outcome, count in counts[what].items()

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue import cards
+from mothertongue.cards import render
+from mothertongue.cards.evaluation import metrics_index, tables
 from mothertongue.common import licences
-from mothertongue.evaluation_tables import metrics_index, tables
 from mothertongue.models.record import base_name
 
 _METHODS = {
@@ -37,7 +37,7 @@ def adapter_card(
     read = f"{data['threads']:,} threads" if method == "sft" else f"{data['pairs']:,} preference pairs"
     model = base_name(base)
     header = {
-        **cards.languages(lang),
+        **render.languages(lang),
         "base_model": base["hub_id"],
         **licences.header([base["licence"], *_forbidding(published)], one=True),
         "datasets": published.datasets if published else [],
@@ -48,29 +48,29 @@ def adapter_card(
     }
     return "\n".join(
         [
-            *cards.header(header),
+            *render.header(header),
             "",
-            f"# {cards.markdown(f'A {name} adapter for {model}')}",
+            f"# {render.markdown(f'A {name} adapter for {model}')}",
             "",
-            cards.markdown(
+            render.markdown(
                 f"A LoRA adapter for {model} (revision {base['revision']}), tuned by Mothertongue on {read} to answer "
                 f"in {name}."
             ),
             "",
             *_loading(base, published),
             "",
-            cards.markdown(
+            render.markdown(
                 f"Prompts are rendered in the chat template beside this file ({template}), with this system prompt:"
             ),
             "",
-            *cards.quoted(record["system_prompt"]),
+            *render.quoted(record["system_prompt"]),
             "",
             *([*tables(published.metrics), ""] if published else []),
             "## Training",
             "",
             "| | |",
             "|---|---|",
-            *(cards.row(label, cards.markdown(text)) for label, text in _training(record).items()),
+            *(render.row(label, render.markdown(text)) for label, text in _training(record).items()),
             "",
             "Settings, losses and checksums are in training.json.",
             "",
@@ -102,14 +102,14 @@ def _training(record: Mapping[str, Any]) -> dict[str, str]:
 
 def _loading(base: Mapping[str, Any], published: Published | None) -> list[str]:
     """How to load the adapter. A base model that is not on the hub has to be at hand."""
-    where = cards.literal(published.repository) if published else "ADAPTER_FOLDER"
+    where = render.literal(published.repository) if published else "ADAPTER_FOLDER"
     if base["hub_id"] or not published:
         code = ("from peft import AutoPeftModelForCausalLM", f"AutoPeftModelForCausalLM.from_pretrained({where})")
-        return cards.python(code[0], "", f"model = {code[1]}")
+        return render.python(code[0], "", f"model = {code[1]}")
     return [
         "The base model is not on the hub: `BASE_MODEL` is the folder that it was fetched to.",
         "",
-        *cards.python(
+        *render.python(
             "from peft import PeftModel",
             "from transformers import AutoModelForCausalLM",
             "",
@@ -125,8 +125,8 @@ def _licences(model: str, licence: str | None, published: Published) -> list[str
     return [
         "## Licences",
         "",
-        *cards.stated(parts),
-        *licences.warning({cards.markdown(model): licence, cards.markdown(data): parts[f"data {data}"]}),
+        *render.stated(parts),
+        *licences.warning({render.markdown(model): licence, render.markdown(data): parts[f"data {data}"]}),
     ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue.cards import markdown, row
+from mothertongue.cards.render import markdown, row
 from mothertongue.evaluation.estimate import NOT_MEASURED, Measured, find
 from mothertongue.evaluation.systems import BY_NAME
 

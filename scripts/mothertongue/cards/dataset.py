@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue import cards
+from mothertongue.cards import render
 from mothertongue.common import licences
 from mothertongue.source.dataset_reference import is_hub_id
 
@@ -32,12 +32,12 @@ def dataset_card(
     total = accounting["total"]
     used = {model: model_licences.get(model) for models_of_one in models for model in models_of_one.split("+")}
     header = {
-        **cards.languages(lang),
+        **render.languages(lang),
         **licences.header([licence, *used.values()]),
         "pretty_name": f"{source} in {name}",
         "task_categories": ["text-generation"],
         "tags": ["conversational", "machine-translated", "mothertongue"],
-        "size_categories": [cards.size_category(total["out"])],
+        "size_categories": [render.size_category(total["out"])],
         "source_datasets": [source] if is_hub_id(source) else [],
         "configs": [
             {
@@ -47,9 +47,9 @@ def dataset_card(
         ],
     }
     rows = [
-        cards.row(
+        render.row(
             split,
-            cards.markdown(language),
+            render.markdown(language),
             *map(str, [entry["messages"], entry["excluded"]]),
             *map(str, entry["status"].values()),
             str(entry["out"]),
@@ -59,11 +59,11 @@ def dataset_card(
     ]
     return "\n".join(
         [
-            *cards.header(header),
+            *render.header(header),
             "",
-            f"# {cards.markdown(f'{source} in {name}')}",
+            f"# {render.markdown(f'{source} in {name}')}",
             "",
-            cards.markdown(
+            render.markdown(
                 f"The messages of {source}, translated into {name} by Mothertongue: {total['messages']:,} messages in, "
                 f"{total['out']:,} in the dataset."
             ),
@@ -72,16 +72,16 @@ def dataset_card(
             "Each row is a message with the source's columns; `text` is in the target language (null where `status` is "
             "`failed`), `source_text` as it was. `route`, `model`, `status` and `reasons` say how it was translated.",
             "",
-            *cards.python(*_LOCAL),
+            *render.python(*_LOCAL),
             "",
             "## Translation models",
             "",
-            *([f"- {cards.markdown(model)}: {count:,} messages" for model, count in models.items()] or ["- none"]),
+            *([f"- {render.markdown(model)}: {count:,} messages" for model, count in models.items()] or ["- none"]),
             "",
             "## Licences",
             "",
-            *cards.stated({source: licence} | used),
-            *licences.warning({cards.markdown(model): found for model, found in used.items()}),
+            *render.stated({source: licence} | used),
+            *licences.warning({render.markdown(model): found for model, found in used.items()}),
             "",
             "## Quality",
             "",
@@ -94,7 +94,7 @@ def dataset_card(
             "",
             "## Account of every message",
             "",
-            cards.row("split", "source", "in", "excluded", *total["status"], "out"),
+            render.row("split", "source", "in", "excluded", *total["status"], "out"),
             "|---|---|" + "---:|" * (3 + len(total["status"])),
             *rows,
             "",
@@ -104,8 +104,8 @@ def dataset_card(
 
 def on_hub(card: str, repository: str) -> str:
     """The card with the code that loads the dataset from where it is published."""
-    code = ("from datasets import load_dataset", "", f"dataset = load_dataset({cards.literal(repository)})")
-    return card.replace("\n".join(cards.python(*_LOCAL)), "\n".join(cards.python(*code)))
+    code = ("from datasets import load_dataset", "", f"dataset = load_dataset({render.literal(repository)})")
+    return card.replace("\n".join(render.python(*_LOCAL)), "\n".join(render.python(*code)))
 
 
 def _left_out(excluded: Mapping[str, int]) -> list[str]:
@@ -118,8 +118,8 @@ def _quality(name: str, figures: Mapping[str, Any]) -> list[str]:
     """The quality report's figures as lines of a list."""
     language, score = figures["language"], figures["score"]["quantiles"]
     lines = [
-        cards.counted("- objections (messages): ", _messages(figures["reasons"])) or "- objections: none",
-        cards.counted("- objections that a second try removed (messages): ", _messages(figures["cured"])),
+        render.counted("- objections (messages): ", _messages(figures["reasons"])) or "- objections: none",
+        render.counted("- objections that a second try removed (messages): ", _messages(figures["cured"])),
     ]
     for unit, label in (("characters", "characters"), ("bytes", "UTF-8 bytes")):
         if ratio := figures["length_ratio"][unit]["quantiles"]:
@@ -128,12 +128,12 @@ def _quality(name: str, figures: Mapping[str, Any]) -> list[str]:
                 f"{ratio['p5']:.2f} to {ratio['p95']:.2f} for nine of ten"
             )
     if language is None:
-        lines.append(f"- language: not measurable, lid.176 does not know {cards.markdown(name)}")
+        lines.append(f"- language: not measurable, lid.176 does not know {render.markdown(name)}")
     elif language["judged"]:
         share, judged = language["in_target_share"], language["judged"]
         lines.append(
             f"- language: {share:.1%} of the {judged:,} translations long enough to judge are in "
-            f"{cards.markdown(name)}" + cards.counted("; others: ", language["others"])
+            f"{render.markdown(name)}" + render.counted("; others: ", language["others"])
         )
     if score:
         lines.append(f"- mean log-probability of a token, by the engine: {score['p50']:.2f} in the middle")

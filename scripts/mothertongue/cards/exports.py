@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue import cards
+from mothertongue.cards import render
 from mothertongue.common.atomic_files import read_json, sha256
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
@@ -87,18 +87,18 @@ def card(
     model, names = base_name(record["base_model"]), [file.name for file in files]
     tuned = measured["perplexity"]["adapter"]
     forms = [
-        [cards.markdown(name if name == "adapter" else f"{name} weights"), *_lost(value, tuned)]
+        [render.markdown(name if name == "adapter" else f"{name} weights"), *_lost(value, tuned)]
         for name, value in measured["perplexity"].items()
     ]
     rows = [
-        [cards.code(file.name), f"{file.megabytes:,.0f} MB", *_lost(file.perplexity, tuned), cards.code(file.sha256)]
+        [render.code(file.name), f"{file.megabytes:,.0f} MB", *_lost(file.perplexity, tuned), render.code(file.sha256)]
         for file in files
     ]
     return "\n".join(
         [
-            f"# {cards.markdown(f'{model} in {language}: exports')}",
+            f"# {render.markdown(f'{model} in {language}: exports')}",
             "",
-            f"The adapter of `../adapter`, and {cards.markdown(model)} with it, for other programs.",
+            f"The adapter of `../adapter`, and {render.markdown(model)} with it, for other programs.",
             "",
             *_table(["file", "size", "perplexity", "beside the adapter", "SHA-256"], rows),
             "",
@@ -106,7 +106,7 @@ def card(
             f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
             " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers,"
             " what is packed as gptq or awq unpacked to 16 bits."
-            f" {_reading(read)} `merged/` is made of the base model's {cards.markdown(merged_as)} weights:",
+            f" {_reading(read)} `merged/` is made of the base model's {render.markdown(merged_as)} weights:",
             "",
             *_table(["model", "perplexity", "beside the adapter"], forms),
             "",
@@ -117,7 +117,7 @@ def card(
             "The adapter was trained with this system prompt, which Ollama's Modelfile brings along; other programs"
             " want it as a conversation's first message:",
             "",
-            *cards.quoted(record["system_prompt"]),
+            *render.quoted(record["system_prompt"]),
             "",
             *_training(folder, record),
         ]
@@ -136,7 +136,7 @@ def _others(folder: Path, names: Sequence[str]) -> list[str]:
     patterns = ("*.gguf", "gguf/*.gguf", "gptq/*.safetensors", "awq/*.safetensors")
     found = [str(path.relative_to(folder)) for pattern in patterns for path in sorted(folder.glob(pattern))]
     # The other GGUF files are made of that one.
-    others = [cards.code(name) for name in found if name not in (*names, "gguf/f16.gguf")]
+    others = [render.code(name) for name in found if name not in (*names, "gguf/f16.gguf")]
     if not others:
         return []
     return [f"Also here, and not of this card: {', '.join(others)}. Earlier exports leave such files.", ""]
@@ -152,7 +152,7 @@ def _commands(folder: Path, record: Mapping[str, Any], name: str, base_model: st
     """One line a program."""
     models = dict.fromkeys(Path(file).parent.name for file in files if file.endswith(".safetensors"))
     commands = {
-        f"vLLM, {cards.code(f'{model}/')}": shlex.join(["vllm", "serve", model, "--served-model-name", name])
+        f"vLLM, {render.code(f'{model}/')}": shlex.join(["vllm", "serve", model, "--served-model-name", name])
         for model in models
     }
     rank = next((rank for rank in _VLLM_RANKS if rank >= record["settings"]["lora_rank"]), None)
@@ -197,8 +197,8 @@ def _trains(file: Path) -> bool:
 
 
 def _programs(commands: Iterable[tuple[str, str]]) -> list[str]:
-    return _table(["program", "command"], [[program, cards.code(line)] for program, line in commands])
+    return _table(["program", "command"], [[program, render.code(line)] for program, line in commands])
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [cards.row(*cells) for cells in (header, ["---"] * len(header), *rows)]
+    return [render.row(*cells) for cells in (header, ["---"] * len(header), *rows)]
