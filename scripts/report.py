@@ -9,11 +9,11 @@ import argparse
 import json
 from pathlib import Path
 
-from mothertongue import report_data, report_page, run_costs
 from mothertongue.common.atomic_files import read_json, whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.languages import find, read_languages
 from mothertongue.common.progress import say
+from mothertongue.report import adapter_page, run_costs, run_data
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -58,29 +58,29 @@ def main() -> None:
     languages = read_languages(arguments.languages)
     accounting = read_json(arguments.dataset / "accounting.json")
     quality = read_json(arguments.dataset / "quality.json")
-    rows = report_data.read_dataset(arguments.dataset)
+    rows = run_data.read_dataset(arguments.dataset)
     models = [*arguments.models, arguments.base_model]
     adapters = [path for path in (arguments.sft_adapter, arguments.adapter) if path]
-    pivots = report_data.pivots(quality)
+    pivots = run_data.pivots(quality)
     steps = run_costs.read(arguments.results, arguments.target, arguments.folder, models, adapters, pivots)
-    page = report_page.render(
-        report_data.Run(
+    page = adapter_page.render(
+        run_data.Run(
             lang=arguments.target,
             name=find(arguments.target, languages).name,
-            source=report_data.read_source(arguments.source, arguments.source_name, arguments.source_licence),
-            models=report_data.read_models(arguments.models, arguments.base_model, quality),
+            source=run_data.read_source(arguments.source, arguments.source_name, arguments.source_licence),
+            models=run_data.read_models(arguments.models, arguments.base_model, quality),
             settings=arguments.settings,
             accounting=accounting,
             quality=quality,
-            routed=report_data.routed(rows, accounting),
-            examples=report_data.read_examples(rows, quality),
-            threads=report_data.read_accounts(arguments.threads),
-            preferences=report_data.read_accounts(arguments.preferences),
-            training=report_data.read_if_there(arguments.adapter / "training.json"),
-            metrics=report_data.read_if_there(arguments.evaluation / "metrics.json"),
-            harness=report_data.read_if_there(arguments.evaluation / "harness.json"),
-            prompts=report_data.read_prompts(arguments.evaluation / "samples.jsonl", arguments.prompts),
-            plots=report_data.read_plots(arguments.evaluation),
+            routed=run_data.routed(rows, accounting),
+            examples=run_data.read_examples(rows, quality),
+            threads=run_data.read_accounts(arguments.threads),
+            preferences=run_data.read_accounts(arguments.preferences),
+            training=run_data.read_if_there(arguments.adapter / "training.json"),
+            metrics=run_data.read_if_there(arguments.evaluation / "metrics.json"),
+            harness=run_data.read_if_there(arguments.evaluation / "harness.json"),
+            prompts=run_data.read_prompts(arguments.evaluation / "samples.jsonl", arguments.prompts),
+            plots=run_data.read_plots(arguments.evaluation),
             steps=steps,
         ),
         {code: language.name for code, language in languages.items()},

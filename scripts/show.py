@@ -6,10 +6,10 @@ Messages by status, objections, two of them before and after, the evaluation, an
 import argparse
 from pathlib import Path
 
-from mothertongue import closing
 from mothertongue.common.atomic_files import read_json, read_jsonl
 from mothertongue.common.errors import UserError, run
 from mothertongue.formats.messages import TRANSLATED, read
+from mothertongue.report import terminal
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,13 +33,13 @@ def main() -> None:
     rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
     samples = read_jsonl(folder / "evaluation" / "samples.jsonl", prompt=str, side=str)
     sections = [
-        closing.messages(accounting),
-        closing.quality(quality),
-        closing.before_and_after(rows),
-        closing.training(training),
-        closing.evaluation(metrics),
-        closing.answers(samples),
-        closing.next_steps(folder, samples),
+        terminal.messages(accounting),
+        terminal.quality(quality),
+        terminal.before_and_after(rows),
+        terminal.training(training),
+        terminal.evaluation(metrics),
+        terminal.answers(samples),
+        terminal.next_steps(folder, samples),
     ]
     print("\n\n".join(sections))
 

@@ -6,11 +6,11 @@ scripts/summary.py --metrics results/*/evaluation/metrics.json --results results
 import argparse
 from pathlib import Path
 
-from mothertongue import summary_page
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.languages import read_languages
 from mothertongue.common.progress import say
+from mothertongue.report import summary_page
 
 
 def parse_arguments() -> argparse.Namespace:

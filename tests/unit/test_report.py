@@ -11,9 +11,10 @@ import pytest
 from report_runs import SVG, TRAINING, metrics, report, write_run
 from running import program
 
-from mothertongue import closing, configuration, message_flow, report_page, run_costs
+from mothertongue import configuration
 from mothertongue.common.languages import direction
 from mothertongue.evaluation.estimate import NOT_MEASURED, find
+from mothertongue.report import adapter_page, run_costs, sankey, terminal
 
 
 class Texts(HTMLParser):
@@ -61,14 +62,14 @@ def test_few_native_prompts_and_threads_do_not_head_the_page():
         found = {kind: {"value": 1.5, "low": None, "high": None, "n": n} if n else None for kind, n in kinds.items()}
         return {"bits_per_byte": {"adapter": found}, "answers": {"adapter": {"native": {"ended": found["native"]}}}}
 
-    assert [report_page.main_text(bits(*ns)) for ns in ((10, 9), (9, 3), (1, 0), (0, 5))] == [
+    assert [adapter_page.main_text(bits(*ns)) for ns in ((10, 9), (9, 3), (1, 0), (0, 5))] == [
         "native",
         "translated",
         "native",
         "translated",
     ]
-    assert [report_page.main_kind(bits(n, 9)) for n in (10, 9, 0)] == ["native", "all", "all"]
-    assert report_page.main_kind(None) == "all"
+    assert [adapter_page.main_kind(bits(n, 9)) for n in (10, 9, 0)] == ["native", "all", "all"]
+    assert adapter_page.main_kind(None) == "all"
 
 
 def test_what_it_was_built_from(page):
@@ -97,16 +98,13 @@ def test_the_flow_adds_up_in_picture_and_table(page):
 def test_bands_of_the_picture_leave_no_message_behind():
     total = {"messages": 5, "excluded": 1, "status": {"translated": 3, "flagged": 1}, "out": 3}
     routed = {("direct", "translated"): 3, ("direct", "flagged"): 1}
-    flow = message_flow.make({"total": total}, routed, {"train": {"threads": 1, "messages": {"in a thread": 2}}})
+    flow = sankey.make({"total": total}, routed, {"train": {"threads": 1, "messages": {"in a thread": 2}}})
     for node in flow.nodes:
         into = sum(count for (_, end), count in flow.links.items() if end == node.name)
         out = sum(count for (start, _), count in flow.links.items() if start == node.name)
         assert into in (0, flow.count(node)) and out in (0, flow.count(node)), node
     assert flow.links["status flagged", "dropped"] == 1 and flow.links["dataset", "no thread"] == 1
-    assert (
-        message_flow.svg(message_flow.make({"total": total | {"excluded": 0, "status": {}, "out": 0}}, {}, {}), "")
-        == ""
-    )
+    assert sankey.svg(sankey.make({"total": total | {"excluded": 0, "status": {}, "out": 0}}, {}, {}), "") == ""
 
 
 def test_quality_and_examples(page):
@@ -238,14 +236,14 @@ def test_what_is_written_without_spaces_is_counted_in_letters(tmp_path):
 
 
 def test_the_terminal_says_what_training_read():
-    assert closing.training(TRAINING).startswith("Training: 20 threads, 3 steps, loss 3.70 -> 2.50, ")
-    assert "Training: 7 preference pairs," in closing.training(TRAINING | {"data": {"pairs": 7}})
+    assert terminal.training(TRAINING).startswith("Training: 20 threads, 3 steps, loss 3.70 -> 2.50, ")
+    assert "Training: 7 preference pairs," in terminal.training(TRAINING | {"data": {"pairs": 7}})
 
 
 @pytest.mark.parametrize("question", ["E o quê?", "it's $(id)", "--seed 1", "-x"])
 def test_the_commands_to_chat_are_one_each(question):
     folder = Path("results/a b;$(id)")
-    commands = closing.next_steps(folder, [{"prompt": question}]).splitlines()[1:]
+    commands = terminal.next_steps(folder, [{"prompt": question}]).splitlines()[1:]
     plain, asked = (shlex.split(line)[2:] for line in commands)
     parser = argparse.ArgumentParser()
     parser.add_argument("prompt", nargs="?")

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from mothertongue import message_flow, pages, run_costs
 from mothertongue.common.languages import UNSPACED
 from mothertongue.evaluation import systems
 from mothertongue.evaluation.estimate import Measured, find
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
-from mothertongue.report_data import Json, Run
+from mothertongue.report import html, run_costs, sankey
+from mothertongue.report.run_data import Json, Run
 
 KINDS = ("native", "translated", "all")
 TEXTS = {"native": "native", "translated": "translated", "english": "English"}
@@ -47,18 +47,18 @@ STEPS = {
 
 def render(run: Run, names: Mapping[str, str], template: Path) -> str:
     """The page of a run, by its template; `names` are the languages' by code."""
-    flow = message_flow.make(run.accounting, run.routed, run.threads)
-    return pages.render(
+    flow = sankey.make(run.accounting, run.routed, run.threads)
+    return html.render(
         template,
         run=run,
         names=names,
         kind=main_kind(run.metrics),
         text=main_text(run.metrics),
         headline=headline(run.metrics),
-        picture_of_flow=message_flow.svg(flow, f"The flow of {run.name} messages; the table below has its numbers"),
+        picture_of_flow=sankey.svg(flow, f"The flow of {run.name} messages; the table below has its numbers"),
         by_source=by_source(run.accounting),
         columns=used_columns(run.accounting),
-        route_labels=message_flow.ROUTE_LABELS,
+        route_labels=sankey.ROUTE_LABELS,
         thread_outcomes=outcomes(run.threads, "messages"),
         sides=[side for side in systems.SIDES if side.name in (run.metrics or {}).get("answers", {})],
         answered_by=[side for side in systems.SIDES if any(side.name in asked.answers for asked in run.prompts)],

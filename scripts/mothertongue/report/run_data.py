@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mothertongue import examples
 from mothertongue.common.atomic_files import read_json, read_jsonl
 from mothertongue.common.licences import is_noncommercial
-from mothertongue.examples import Example
 from mothertongue.formats.messages import SPLITS, TRANSLATED, read
-from mothertongue.run_costs import Step
+from mothertongue.report import examples
+from mothertongue.report.examples import Example
+from mothertongue.report.run_costs import Step
 
 PLOTS = ("language", "bits_per_byte", "training")
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".npz")

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mothertongue import pages
 from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import Language
 from mothertongue.evaluation import systems
 from mothertongue.evaluation.estimate import Measured, find
+from mothertongue.report import html
 
 SIDES = ("base", "base_system_prompt", "adapter")
 
@@ -63,7 +63,7 @@ def render(rows: Sequence[Row], languages: Mapping[str, Language], template: Pat
     """The page, by its template."""
     names = {code: language.name for code, language in languages.items()}
     labels = [systems.BY_NAME[side] for side in SIDES]
-    return pages.render(template, rows=rows, names=names, sides=labels)
+    return html.render(template, rows=rows, names=names, sides=labels)
 
 
 def _first(metrics: Mapping, *path: str) -> Measured | None:
