@@ -8,13 +8,13 @@ model is made of and has a checksum of every file.
 import argparse
 from pathlib import Path
 
-from mothertongue import merged_record
 from mothertongue.cards import merged_model
 from mothertongue.common import gpus
 from mothertongue.common.arguments import natural, positive
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export import merged_record
 from mothertongue.formats.threads import read_threads
 from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import read_record
@@ -46,11 +46,11 @@ def main() -> None:
     record = read_training(arguments.adapter, *merged_record.NEEDED)
     gpus.claim(arguments.gpus)
 
-    from mothertongue import calibration
+    from mothertongue.export import auto_round
 
-    pieces = calibration.windows(threads, arguments.adapter, arguments.model, arguments.sequences, arguments.length)
+    pieces = auto_round.windows(threads, arguments.adapter, arguments.model, arguments.sequences, arguments.length)
     with whole_folder(arguments.output) as folder:
-        size = calibration.pack(arguments.model, arguments.form, pieces, arguments.steps, folder)
+        size = auto_round.pack(arguments.model, arguments.form, pieces, arguments.steps, folder)
         card = merged_model.card(record, arguments.name, merged["merge_base"], arguments.form)
         (folder / "README.md").write_text(card, encoding="utf-8")
         merged_record.write_record(folder, record, merged, merged["merge_base"], arguments.form)

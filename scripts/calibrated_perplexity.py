@@ -28,7 +28,7 @@ def main() -> None:
     threads = [Encoded(row["input_ids"], row["labels"]) for row in rows]
     gpus.claim(arguments.gpus)
 
-    from mothertongue import perplexity
+    from mothertongue.export import perplexity
 
     found = perplexity.of_packed(arguments.model, threads)
     write_json(arguments.output, {"perplexity": found})

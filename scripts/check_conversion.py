@@ -8,10 +8,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mothertongue import gguf_conversion
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export.gguf import convert
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -30,15 +30,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     if arguments.lora_targets:
-        from mothertongue import trial_adapter
+        from mothertongue.export import dummy_adapter
 
         with tempfile.TemporaryDirectory() as scratch:
             adapter = Path(scratch) / "adapter"
-            trial_adapter.write(arguments.base_model, arguments.lora_targets, adapter)
-            gguf_conversion.check_adapter(adapter, arguments.base_model)
+            dummy_adapter.write(arguments.base_model, arguments.lora_targets, adapter)
+            convert.check_adapter(adapter, arguments.base_model)
     else:
-        gguf_conversion.check_model(arguments.base_model)
-    converter = gguf_conversion.converter_version()
+        convert.check_model(arguments.base_model)
+    converter = convert.converter_version()
     write_json(arguments.output, {"lora_targets": arguments.lora_targets, "converter": converter})
     say(f"check_conversion: {arguments.base_model}: taken by the converter of {converter}")
 

@@ -6,10 +6,10 @@ The shapes of its weights decide: GPTQ and AWQ want rows in groups, llama.cpp's 
 import argparse
 from pathlib import Path
 
-from mothertongue import gguf_quantization
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export.gguf import quantize
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -23,15 +23,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
 
-    from mothertongue import linear_layers, packed_format
+    from mothertongue.export import gptq_awq, linear_layers
 
-    if arguments.form in packed_format.FORMS:
+    if arguments.form in gptq_awq.FORMS:
         layers = linear_layers.packed_layers(arguments.base_model, arguments.form)
-        size = packed_format.group_size(layers, arguments.form, arguments.base_model)
+        size = gptq_awq.group_size(layers, arguments.form, arguments.base_model)
         found, said = {"group_size": size}, f"groups of {size} weights share a scale"
     else:
         rows = linear_layers.row_lengths(arguments.base_model)
-        count = gguf_quantization.check_rows(rows, arguments.form, arguments.base_model)
+        count = quantize.check_rows(rows, arguments.form, arguments.base_model)
         found, said = {"fall_back": count}, f"{count} weights take a larger quantisation, since their rows do not fit"
     write_json(arguments.output, {"form": arguments.form, **found})
     say(f"check_shapes: {arguments.form}: {said}")

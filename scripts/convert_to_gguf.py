@@ -7,10 +7,10 @@ scripts/convert_to_gguf.py --folder results/nl/adapter --base-model results/mode
 import argparse
 from pathlib import Path
 
-from mothertongue import gguf_conversion
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export.gguf import convert
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -26,9 +26,9 @@ def main() -> None:
     arguments = parse_arguments()
     with whole_file(arguments.output) as partial:
         if arguments.base_model:
-            gguf_conversion.convert_adapter(arguments.folder, arguments.base_model, partial)
+            convert.convert_adapter(arguments.folder, arguments.base_model, partial)
         else:
-            gguf_conversion.convert_model(arguments.folder, arguments.name, partial)
+            convert.convert_model(arguments.folder, arguments.name, partial)
     say(f"convert_to_gguf: {arguments.output.stat().st_size / 1e6:,.0f} MB -> {arguments.output}")
 
 

@@ -4,11 +4,11 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from mothertongue import gguf_perplexity
 from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import read_jsonl, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export.gguf import perplexity
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -23,9 +23,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     threads = read_jsonl(arguments.tokens, input_ids=list, labels=list, text=str)
-    found = gguf_perplexity.measure(arguments.model, threads, arguments.threads)
+    found = perplexity.measure(arguments.model, threads, arguments.threads)
     write_json(arguments.output, asdict(found))
-    say(f"gguf_perplexity: {gguf_perplexity.told(arguments.model, found)}")
+    say(f"gguf_perplexity: {perplexity.told(arguments.model, found)}")
 
 
 if __name__ == "__main__":

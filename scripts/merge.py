@@ -7,11 +7,11 @@ template, a model card, and fetched.json, which says what the model is made of a
 import argparse
 from pathlib import Path
 
-from mothertongue import merged_record
 from mothertongue.cards import merged_model
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export import merged_record
 from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import read_record
 
@@ -37,10 +37,10 @@ def main() -> None:
     base = read_record(arguments.base_model)
     merged_record.check(record, arguments.merge_base)
 
-    from mothertongue import merging
+    from mothertongue.export import merge
 
     with whole_folder(arguments.output) as folder:
-        merging.merge(arguments.adapter, arguments.base_model, arguments.merge_base, merging.trained_in(record), folder)
+        merge.merge(arguments.adapter, arguments.base_model, arguments.merge_base, merge.trained_in(record), folder)
         card = merged_model.card(record, arguments.name, arguments.merge_base)
         (folder / "README.md").write_text(card, encoding="utf-8")
         merged_record.write_record(folder, record, base, arguments.merge_base)

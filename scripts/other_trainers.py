@@ -10,12 +10,12 @@ from pathlib import Path
 
 import yaml
 
-from mothertongue import other_trainers
 from mothertongue.common.atomic_files import whole_file, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export import other_trainers
+from mothertongue.export.other_trainers import Material
 from mothertongue.formats.threads import read_threads
-from mothertongue.other_trainers import Material
 from mothertongue.prompts import templates
 from mothertongue.prompts.template_parts import any_exchange, literal_end, without_marks
 

@@ -34,7 +34,7 @@ def main() -> None:
     threads = read_threads(arguments.threads)[: arguments.count]
     gpus.claim(arguments.gpus)
 
-    from mothertongue import perplexity
+    from mothertongue.export import perplexity
 
     pairs = perplexity.encode(threads, arguments.adapter, arguments.base_model)
     write_jsonl(arguments.tokens, [asdict(thread) | {"text": text} for thread, text in pairs])

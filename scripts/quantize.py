@@ -7,11 +7,11 @@ to another quantisation, and the file is larger than the name promises.
 import argparse
 from pathlib import Path
 
-from mothertongue import gguf_quantization
 from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export.gguf import quantize
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -25,9 +25,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    fallen_back = gguf_quantization.check_shapes(arguments.model, arguments.quantization)
+    fallen_back = quantize.check_shapes(arguments.model, arguments.quantization)
     with whole_file(arguments.output) as partial:
-        gguf_quantization.quantize(arguments.model, arguments.quantization, arguments.threads, partial)
+        quantize.quantize(arguments.model, arguments.quantization, arguments.threads, partial)
     note = f" ({fallen_back} weights in a larger quantisation: their rows do not fit)" if fallen_back else ""
     say(f"quantize: {arguments.output.stat().st_size / 1e6:,.0f} MB{note} -> {arguments.output}")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.export.gguf.modelfile import UNTRANSLATED, for_ollama, modelfile
 from mothertongue.model_folders.reading import read_training
-from mothertongue.modelfile import UNTRANSLATED, for_ollama, modelfile
 from mothertongue.prompts import templates
 
 

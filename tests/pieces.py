@@ -62,8 +62,8 @@ def save_merged(folder: Path, family: str) -> list[int]:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig
 
-    from mothertongue import merging
     from mothertongue.common.atomic_files import read_json, write_json
+    from mothertongue.export import merge
     from mothertongue.models import causal_lm, tokenizer_files
     from mothertongue.models.fetch_base import with_older_names
     from mothertongue.prompts.templates import templates
@@ -83,5 +83,5 @@ def save_merged(folder: Path, family: str) -> list[int]:
     template, tokenizer = templates.read_template(Path(f"config/templates/{family}.jinja")), tokenizer_files.load(base)
     tokenizer.chat_template = template.source
     tokenizer_files.save(tokenizer, adapter)
-    merging.merge(adapter, base, merging.FULL, "float32", merged)
+    merge.merge(adapter, base, merge.FULL, "float32", merged)
     return templates.encode(MESSAGES, templates.with_tokens_of(template, tokenizer), tokenizer).input_ids

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pieces import FAMILIES, MESSAGES, save_merged
 
-from mothertongue import calibration
+from mothertongue.export import auto_round
 from mothertongue.models import causal_lm
 
 PACKAGES = ("transformers==4.57.6", "tokenizers==0.22.2", "huggingface-hub==0.36.2")
@@ -43,7 +43,7 @@ def test_transformers_4_reads_and_computes_the_same(transformers_4, tmp_path, fa
     wanted = save_merged(tmp_path, family)
     merged, packed = tmp_path / "merged", tmp_path / "awq"
     packed.mkdir()
-    calibration.pack(merged, "awq", [wanted], 0, packed)
+    auto_round.pack(merged, "awq", [wanted], 0, packed)
     with torch.inference_mode():
         logits = causal_lm.load_base(merged, dtype="float32").eval()(torch.tensor([wanted])).logits[0, -1]
     for folder in (merged, packed):

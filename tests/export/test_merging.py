@@ -22,9 +22,9 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-from mothertongue import merging
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
+from mothertongue.export import merge
 from mothertongue.models import causal_lm
 
 FAMILIES = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen": Qwen2Config, "gemma": GemmaConfig}
@@ -77,7 +77,7 @@ def test_the_merged_model_computes_what_peft_computes(tmp_path, family, options)
     known = read_json(base / "config.json").get("eos_token_id")
     adapter = save_adapter(tmp_path / "adapter", base, **options)
     (tmp_path / "merged").mkdir()
-    merging.merge(adapter, base, merging.FULL, "float32", tmp_path / "merged")
+    merge.merge(adapter, base, merge.FULL, "float32", tmp_path / "merged")
     adapted = causal_lm.with_adapter(causal_lm.load_base(base, dtype="float32"), adapter)
     wanted, found = logits(adapted), logits(causal_lm.load_base(tmp_path / "merged", dtype="float32"))
     assert torch.allclose(found, wanted, atol=1e-4)
@@ -114,7 +114,7 @@ def test_weights_that_transformers_renames_or_stacks_are_merged_under_their_name
     base = save(tmp_path / "base", OTHER_NAMES[family], save_original_format=original)
     adapter = save_adapter(tmp_path / "adapter", base, **options)
     (tmp_path / "merged").mkdir()
-    merging.merge(adapter, base, merging.FULL, "float32", tmp_path / "merged")
+    merge.merge(adapter, base, merge.FULL, "float32", tmp_path / "merged")
     wanted = causal_lm.with_adapter(causal_lm.load_base(base, dtype="float32"), adapter).merge_and_unload().state_dict()
     found = causal_lm.load_base(tmp_path / "merged", dtype="float32").state_dict()
     plain = causal_lm.load_base(base, dtype="float32").state_dict()
@@ -135,9 +135,9 @@ def test_the_dequantised_merge_is_what_an_nf4_adapter_was_trained_on(tmp_path, f
     adapter = save_adapter(tmp_path / "adapter", base, "nf4")
     wanted = logits(causal_lm.with_adapter(causal_lm.load_base(base, "nf4", "float32"), adapter))
     far = {}
-    for merge_base in merging.MERGE_BASES:
+    for merge_base in merge.MERGE_BASES:
         (tmp_path / merge_base).mkdir()
-        merging.merge(adapter, base, merge_base, "float32", tmp_path / merge_base)
+        merge.merge(adapter, base, merge_base, "float32", tmp_path / merge_base)
         far[merge_base] = (
             (logits(causal_lm.load_base(tmp_path / merge_base, dtype="float32")) - wanted).abs().max().item()
         )
@@ -171,12 +171,12 @@ def test_only_the_weights_that_transformers_loads_are_merged(tmp_path):
     base = save_base(tmp_path / "base")
     save_file({"tok_embeddings.weight": torch.ones(2)}, base / "consolidated.safetensors")
     (tmp_path / "merged").mkdir()
-    merging.merge(save_adapter(tmp_path / "adapter", base), base, merging.FULL, "float32", tmp_path / "merged")
+    merge.merge(save_adapter(tmp_path / "adapter", base), base, merge.FULL, "float32", tmp_path / "merged")
     names = {path.name for path in base.glob("model-*.safetensors")}
     assert len(names) > 1 and {path.name for path in (tmp_path / "merged").glob("*.safetensors")} == names
     next(base.glob("model-*.safetensors")).unlink()
     with pytest.raises(UserError, match=r"not there, and model\.safetensors\.index\.json names it"):
-        merging.merge(tmp_path / "adapter", base, merging.FULL, "float32", tmp_path / "merged")
+        merge.merge(tmp_path / "adapter", base, merge.FULL, "float32", tmp_path / "merged")
 
 
 def test_what_cannot_be_merged_is_refused_in_one_line(tmp_path):
@@ -185,17 +185,17 @@ def test_what_cannot_be_merged_is_refused_in_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     shutil.copy(base / "config.json", tmp_path / "empty")
     with pytest.raises(UserError, match=r"empty: no weights \(\*\.safetensors\) in it"):
-        merging.merge(adapter, tmp_path / "empty", merging.FULL, "float32", tmp_path / "empty")
+        merge.merge(adapter, tmp_path / "empty", merge.FULL, "float32", tmp_path / "empty")
     save_file({"model.norm.weight": torch.ones(64)}, tmp_path / "empty/model.safetensors")
     with pytest.raises(UserError, match=re.escape("has no weight 'model.layers.0.mlp.down_proj.weight'")):
-        merging.merge(adapter, tmp_path / "empty", merging.FULL, "float32", tmp_path / "empty")
+        merge.merge(adapter, tmp_path / "empty", merge.FULL, "float32", tmp_path / "empty")
     embeddings = get_peft_model(causal_lm.load_base(base, dtype="float32"), LoraConfig(target_modules=["embed_tokens"]))
     embeddings.save_pretrained(tmp_path / "embeddings")
     with pytest.raises(
         UserError, match=r"embed_tokens.*' is no part of a linear layer's LoRA.* out of tuning\.lora\.t"
     ):
-        merging.merge(tmp_path / "embeddings", base, merging.FULL, "float32", tmp_path / "empty")
+        merge.merge(tmp_path / "embeddings", base, merge.FULL, "float32", tmp_path / "empty")
     config = json.loads((adapter / "adapter_config.json").read_text())
     write_json(adapter / "adapter_config.json", config | {"bias": "all", "modules_to_save": ["lm_head"]})
     with pytest.raises(UserError, match="an adapter with modules_to_save, bias cannot be merged"):
-        merging.merge(adapter, base, merging.FULL, "float32", tmp_path)
+        merge.merge(adapter, base, merge.FULL, "float32", tmp_path)

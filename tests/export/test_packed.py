@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from tiny import save_tiny_model, tiny_tokenizer
 from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, MistralConfig, Qwen2Config, Qwen3MoeConfig
 
-from mothertongue import calibration, packed_format
 from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import UserError
+from mothertongue.export import auto_round, gptq_awq
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts.templates import templates
 
@@ -32,7 +32,7 @@ SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "n
 PIECES = [[random.Random(piece).randrange(5, 500) for _ in range(64)] for piece in range(8)]
 
 
-@pytest.mark.parametrize("form", packed_format.FORMS)
+@pytest.mark.parametrize("form", gptq_awq.FORMS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_packed_model_computes_nearly_what_it_did(tmp_path, family, form):
     tokenizer, folder, output = tiny_tokenizer(), tmp_path / "model", tmp_path / form
@@ -42,8 +42,8 @@ def test_a_packed_model_computes_nearly_what_it_did(tmp_path, family, form):
     model = AutoModelForCausalLM.from_config(config).eval()
     (model.bfloat16() if family == "gemma" else model).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    assert calibration.pack(folder, form, PIECES, 0, output) == 64
-    packed = causal_lm.load_weights(output, packed_format.unpacked(output)).eval()
+    assert auto_round.pack(folder, form, PIECES, 0, output) == 64
+    packed = causal_lm.load_weights(output, gptq_awq.unpacked(output)).eval()
     before, after = (dict(one.named_parameters()) for one in (model, packed))
     assert before.keys() == after.keys()
     for name, weight in before.items():
@@ -63,8 +63,8 @@ def test_rounding_steps_bring_the_model_nearer_to_what_it_was(tmp_path, adapter)
     def loss(steps):
         output = tmp_path / str(steps)
         output.mkdir()
-        calibration.pack(adapter / "base", "gptq", PIECES, steps, output)
-        return distance(causal_lm.load_weights(output, packed_format.unpacked(output)).eval())
+        auto_round.pack(adapter / "base", "gptq", PIECES, steps, output)
+        return distance(causal_lm.load_weights(output, gptq_awq.unpacked(output)).eval())
 
     base = causal_lm.load_base(adapter / "base", dtype="float32").eval()
 
@@ -99,22 +99,22 @@ def test_pieces_are_whole_and_of_the_threads_tokens(adapter, texts, count, lengt
     tokenizer = tokenizer_files.load(adapter)
     template = templates.with_tokens_of(templates.read_template(adapter), tokenizer)
     whole = [templates.encode(thread["messages"], template, tokenizer).input_ids for thread in threads]
-    pieces = calibration.windows(threads, adapter, adapter / "base", count, length)
+    pieces = auto_round.windows(threads, adapter, adapter / "base", count, length)
     total = sum(map(len, whole))
     assert len(pieces) == max(1, min(count, total // length))
     assert {len(piece) for piece in pieces} == {min(length, total)}
     if len(threads) == 1:
         assert list(chain(*pieces)) == whole[0][: sum(map(len, pieces))]
-    assert pieces == calibration.windows(threads, adapter, adapter / "base", count, length)
+    assert pieces == auto_round.windows(threads, adapter, adapter / "base", count, length)
 
 
 def test_without_threads_it_is_refused(adapter):
     with pytest.raises(UserError, match="there are no threads to calibrate on"):
-        calibration.windows([], adapter, adapter / "base", 1, 32)
+        auto_round.windows([], adapter, adapter / "base", 1, 32)
 
 
 def test_no_piece_is_longer_than_the_model_reads(adapter, capsys):
     threads = [{"messages": [{"role": "user", "content": "why "}, {"role": "assistant", "content": 4000 * "b d "}]}]
-    pieces = calibration.windows(threads, adapter, adapter / "base", 2, 2048)
+    pieces = auto_round.windows(threads, adapter, adapter / "base", 2, 2048)
     assert [len(piece) for piece in pieces] == [1024, 1024]
     assert "pieces of 1,024 tokens, which the model reads at most, not 2,048" in capsys.readouterr().err

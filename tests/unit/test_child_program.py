@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from mothertongue import gguf_conversion, gguf_quantization
 from mothertongue.common import progress, subprocesses
+from mothertongue.export.gguf import convert, quantize
 
 SPEAKING = "import sys, time; say = lambda text: print(text, end='', file=sys.stderr, flush=True)\n"
 
 
-def run(code, reached=gguf_conversion.written):
+def run(code, reached=convert.written):
     return subprocesses.run([sys.executable, "-c", SPEAKING + code], reached, "task", "MB")
 
 
@@ -68,5 +68,5 @@ def test_of_a_program_that_fails_the_last_lines_are_had(capfd):
 
 def test_lines_of_llama_quantize_are_counted():
     line = "[  12/ 272]   blk.0.attn_q.weight - [  576,   576,     1,     1], type =    f16, converting to q8_0 .. size = 1"
-    assert gguf_quantization.quantized(line) == (12, 272)
-    assert gguf_quantization.quantized("llama_model_quantize_internal: model size  =   256.63 MB") is None
+    assert quantize.quantized(line) == (12, 272)
+    assert quantize.quantized("llama_model_quantize_internal: model size  =   256.63 MB") is None

@@ -5,11 +5,11 @@ import shlex
 import pytest
 from markdown_it import MarkdownIt
 
-from mothertongue import other_trainers
 from mothertongue.cards import exports, merged_model
 from mothertongue.common.atomic_files import sha256, write_json
 from mothertongue.common.errors import UserError
-from mothertongue.other_trainers import Material
+from mothertongue.export import other_trainers
+from mothertongue.export.other_trainers import Material
 
 RECORD = {
     "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False, "method": "sft"},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mothertongue.common.errors import UserError
-from mothertongue.gguf_quantization import check_shapes
+from mothertongue.export.gguf.quantize import check_shapes
 
 
 def written(path, *lengths):

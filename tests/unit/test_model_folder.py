@@ -14,12 +14,12 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
+from mothertongue.export.safetensors import open_weights
 from mothertongue.model_folders import reading
 from mothertongue.model_folders.gguf_header import check_gguf
 from mothertongue.model_folders.safetensors_header import read_header
 from mothertongue.models import tokenizer_files
 from mothertongue.prompts.templates import templates
-from mothertongue.weight_files import open_weights
 
 HUGE = 2**62
 

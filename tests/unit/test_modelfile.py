@@ -10,7 +10,7 @@ from test_prompts import MISTRAL, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
 from mothertongue.common.errors import UserError
-from mothertongue.modelfile import UNTRANSLATED, _translated, for_ollama, modelfile
+from mothertongue.export.gguf.modelfile import UNTRANSLATED, _translated, for_ollama, modelfile
 from mothertongue.prompts import choose_template
 from mothertongue.prompts.template_parts import Exchange
 from mothertongue.prompts.templates import templates

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Gemma3Config, MixtralConfig, Qwen3MoeConfig
 
-from mothertongue import linear_layers, packed_format
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError
-from mothertongue.linear_layers import LinearLayer
+from mothertongue.export import gptq_awq, linear_layers
+from mothertongue.export.linear_layers import LinearLayer
 
 MODEL = Path("model")
 # AutoAWQ's: the output at place i of eight goes into the four bits at 4 * AWQ[i].
@@ -51,12 +51,12 @@ def test_gptq_packs_inputs_downwards_and_zero_points_one_too_low(drawn):
     qweight = [[packed(codes[8 * i : 8 * i + 8, o], plain) for o in range(outputs)] for i in range(inputs // 8)]
     qzeros = [[packed(row[8 * o : 8 * o + 8] - 1, plain) for o in range(outputs // 8)] for row in zeros]
     parts = {"qweight": torch.tensor(qweight).int(), "qzeros": torch.tensor(qzeros).int(), "scales": scales}
-    assert torch.allclose(packed_format.unpack_gptq(parts), meant(*drawn))
+    assert torch.allclose(gptq_awq.unpack_gptq(parts), meant(*drawn))
     # With the groups said of each input, the inputs may lie in any order.
     order = torch.randperm(inputs)
     said = order // (inputs // len(zeros))
     expected = torch.stack([(codes[i] - zeros[said[i]]) * scales[said[i]].float() for i in range(inputs)], dim=1)
-    assert torch.allclose(packed_format.unpack_gptq(parts | {"g_idx": said.int()}), expected)
+    assert torch.allclose(gptq_awq.unpack_gptq(parts | {"g_idx": said.int()}), expected)
 
 
 @given(weights())
@@ -66,12 +66,12 @@ def test_awq_packs_outputs_sideways_in_an_order_of_its_own(drawn):
         [[packed(row[8 * o : 8 * o + 8], AWQ) for o in range(len(row) // 8)] for row in rows] for rows in (codes, zeros)
     )
     parts = {"qweight": torch.tensor(qweight).int(), "qzeros": torch.tensor(qzeros).int(), "scales": scales}
-    assert torch.allclose(packed_format.unpack_awq(parts), meant(*drawn))
+    assert torch.allclose(gptq_awq.unpack_awq(parts), meant(*drawn))
 
 
 def test_the_largest_group_that_divides_every_row_is_taken():
     def size(*rows):
-        return packed_format.group_size([LinearLayer("a", inputs, outputs) for inputs, outputs in rows], "awq", MODEL)
+        return gptq_awq.group_size([LinearLayer("a", inputs, outputs) for inputs, outputs in rows], "awq", MODEL)
 
     assert (size((4096, 11008), (11008, 4096)), size((576, 1536), (1536, 576)), size((96, 8))) == (128, 64, 32)
     for inputs, outputs in ((48, 64), (64, 12)):
@@ -85,7 +85,7 @@ def test_what_is_packed_in_neither_format_is_refused(tmp_path):
     for settings in ({}, {"quant_method": "gptq", "bits": 8}, {"quant_method": "awq", "bits": 4, "version": "gemv"}):
         write_json(tmp_path / "config.json", {"quantization_config": settings})
         with pytest.raises(UserError, match="not packed in 4 bits as gptq or awq"):
-            packed_format.unpacked(tmp_path)
+            gptq_awq.unpacked(tmp_path)
 
 
 def test_models_of_kinds_that_cannot_be_packed_are_refused_by_their_configuration(tmp_path):
@@ -111,7 +111,7 @@ def test_the_layers_of_experts_are_packed_too(tmp_path):
         tmp_path
     )
     layers = linear_layers.packed_layers(tmp_path, "gptq")
-    assert packed_format.group_size(layers, "gptq", MODEL) == 32
+    assert gptq_awq.group_size(layers, "gptq", MODEL) == 32
 
 
 def test_of_a_model_that_also_sees_the_rows_of_its_text_are_told(tmp_path):

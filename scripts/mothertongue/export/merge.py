@@ -12,15 +12,15 @@ import torch
 from mothertongue.common.atomic_files import read_object, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
-from mothertongue.linear_layers import linear_layers
-from mothertongue.lora import Change, read_lora
+from mothertongue.export.linear_layers import linear_layers
+from mothertongue.export.lora import Change, read_lora
+from mothertongue.export.safetensors import weights_of
+from mothertongue.export.weight_names import Place, places
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.reading import embedding_rows, skeleton
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts import templates
 from mothertongue.prompts.template_parts import without_marks
-from mothertongue.weight_files import weights_of
-from mothertongue.weight_names import Place, places
 
 FULL, DEQUANTIZED = "full", "dequantized"
 # Of an adapter that is trained on 4 bits: the weights as they were fetched, or as training saw them.

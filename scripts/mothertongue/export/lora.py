@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from mothertongue.common.errors import UserError
+from mothertongue.export.safetensors import open_weights
 from mothertongue.model_folders.reading import ADAPTER_WEIGHTS, check_adapter
-from mothertongue.weight_files import open_weights
 
 _PREFIX = "base_model.model."
 _PARTS = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_magnitude_vector": "magnitude"}

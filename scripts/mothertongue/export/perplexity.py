@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue import merging, packed_format
 from mothertongue.common.atomic_files import scratch_folder
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
 from mothertongue.evaluation import loaded_models
+from mothertongue.export import gptq_awq, merge
 from mothertongue.model_folders.reading import embedding_rows, read_training
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.models.record import read_record
@@ -58,16 +58,16 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
 
     Of an adapter that is tuned on 4 bits both merges count; the one that is not at hand is made for that.
     """
-    record = read_training(adapter, *merging.NEEDED)
+    record = read_training(adapter, *merge.NEEDED)
     settings = record["settings"]
     at_hand = read_record(merged, "merge_base")["merge_base"]
     found = {
         "adapter": measure("adapter", loaded_models.load(adapter, None, base, settings["quantization"]).model, threads),
         f"merged, {at_hand}": measure(f"merged, {at_hand}", causal_lm.load_base(merged, spread=True).eval(), threads),
     }
-    for other in set(merging.MERGE_BASES) - {at_hand} if settings["quantization"] == "nf4" else ():
+    for other in set(merge.MERGE_BASES) - {at_hand} if settings["quantization"] == "nf4" else ():
         with scratch_folder(merged.parent / ".merged-other") as scratch:
-            merging.merge(adapter, base, other, merging.trained_in(record), scratch)
+            merge.merge(adapter, base, other, merge.trained_in(record), scratch)
             name = f"merged, {other}"
             found[name] = measure(name, causal_lm.load_base(scratch, spread=True).eval(), threads)
     return found
@@ -75,4 +75,4 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
 
 def of_packed(folder: Path, threads: Sequence[Encoded]) -> float | None:
     """The perplexity of a model in GPTQ's or AWQ's format, computed in 16 bits."""
-    return measure(folder.name, causal_lm.load_weights(folder, packed_format.unpacked(folder)).eval(), threads)
+    return measure(folder.name, causal_lm.load_weights(folder, gptq_awq.unpacked(folder)).eval(), threads)

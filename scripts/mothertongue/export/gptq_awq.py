@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from mothertongue.common.errors import UserError
-from mothertongue.linear_layers import LinearLayer
+from mothertongue.export.linear_layers import LinearLayer
 from mothertongue.model_folders.reading import check, weight_paths
 
 FORMS = ("gptq", "awq")

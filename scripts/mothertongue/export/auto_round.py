@@ -12,16 +12,16 @@ from typing import Any
 
 import torch
 
-from mothertongue import packed_format
 from mothertongue.common.atomic_files import copy_files, read_object, write_json
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.common.progress import say
-from mothertongue.linear_layers import packed_layers
+from mothertongue.export import gptq_awq
+from mothertongue.export.linear_layers import packed_layers
+from mothertongue.export.safetensors import weights_of
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.reading import check_objects, embedding_rows, loading
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts import templates
-from mothertongue.weight_files import weights_of
 
 # What AutoRound writes; all else is the merged model's own.
 _WEIGHTS = ("config.json", "quant*_config.json", "*.safetensors", "*.safetensors.index.json")
@@ -64,7 +64,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
     """
     check_objects(model)
     weights_of(model)
-    size = packed_format.group_size(packed_layers(model, form), form, model)
+    size = gptq_awq.group_size(packed_layers(model, form), form, model)
     scheme = {"bits": 4, "group_size": size, "sym": _SYMMETRIC[form], "data_type": "int"}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         # Set before it is imported: its news of every layer is too much, and its files would lie in the working folder.

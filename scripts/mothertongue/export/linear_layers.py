@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from mothertongue.common.errors import UserError
+from mothertongue.export.weight_names import places
 from mothertongue.model_folders.reading import skeleton
-from mothertongue.weight_names import places
 
 # As AutoRound names an expert's layers, by the parameter that transformers has them in.
 _EXPERTS = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}

@@ -1,0 +1,1 @@
+"""Adapters as GGUF files, for llama.cpp and Ollama."""
