@@ -16,7 +16,7 @@ from mothertongue import configuration
 from mothertongue.translation import engines
 from mothertongue.common import licences
 from mothertongue.common import plain_text
-from mothertongue import publication
+from mothertongue.publication.upload import upload
 from mothertongue.models import references
 from mothertongue.translation import routes
 from mothertongue import slurm_jobs

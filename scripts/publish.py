@@ -12,10 +12,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mothertongue import publication
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
-from mothertongue.published_files import KINDS, PREPARE, Material
+from mothertongue.publication import upload
+from mothertongue.publication.contents import KINDS, PREPARE, Material
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,12 +44,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    token = "" if arguments.dry_run else publication.check_token()
-    target = publication.Target(
+    token = "" if arguments.dry_run else upload.check_token()
+    target = upload.Target(
         arguments.repo,
         KINDS[arguments.what],
         not arguments.public,
-        publication.made_from(arguments.what, arguments.target, arguments.made_from),
+        upload.made_from(arguments.what, arguments.target, arguments.made_from),
         arguments.existing,
     )
     material = Material(
@@ -63,11 +63,11 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         files = PREPARE[arguments.what](material, Path(scratch))
-        files = publication.write_list(Path(scratch) / publication.LIST, target, files)
-        print(publication.plan(target, files), flush=True)
+        files = upload.write_list(Path(scratch) / upload.LIST, target, files)
+        print(upload.plan(target, files), flush=True)
         if arguments.dry_run:
             return
-        record = publication.push(target, files, token)
+        record = upload.push(target, files, token)
     if arguments.output:
         write_json(arguments.output, record)
 

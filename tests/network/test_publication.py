@@ -17,8 +17,8 @@ from mothertongue.common.errors import UserError
 from mothertongue.models import fetching, references
 from mothertongue.models import hub as client
 from mothertongue.models.record import identity
-from mothertongue.publication import adapter_names, files_of, made_from, model_name, repository_name, short_name
-from mothertongue.published_files import ADAPTER, DATASET, Material, adapter_files
+from mothertongue.publication.contents import ADAPTER, DATASET, Material, adapter_files
+from mothertongue.publication.upload import adapter_names, files_of, made_from, model_name, repository_name, short_name
 
 TOKEN = "hf_RecognisableSecretOfTheTest"
 PUBLISHED = {

@@ -14,7 +14,7 @@ from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import base_name
-from mothertongue.publication import Files, files_of
+from mothertongue.publication.upload import Files, files_of
 
 # The files that the rules combine, threads, tune, evaluate and harness write. A tokenizer's are named by its class.
 DATASET = (

@@ -1,0 +1,1 @@
+"""Publication on the hub."""
