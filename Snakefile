@@ -30,7 +30,7 @@ Conversation trees go in, a LoRA adapter comes out, and every step between is a 
 
 from snakemake.utils import min_version
 
-# What is tested; scripts/mothertongue/snakemake_internals.py depends on the version.
+# What is tested; scripts/mothertongue/workflow/snakemake_internals.py depends on the version.
 min_version("9.27.1")
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from mothertongue import runs
+from mothertongue.workflow import runs
 
 # What the jobs in the queue are made from. It is written when a run begins.
 MAKING = Path(".snakemake", "mothertongue.making")

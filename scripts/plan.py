@@ -19,10 +19,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mothertongue import dry_run, planning
 from mothertongue.common import gpus
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError, run
+from mothertongue.workflow import dry_run, planning
 
 CONFIG = Path("config", "config.yaml")
 # Where Snakemake looks for a profile by its name.

@@ -10,12 +10,12 @@ No network is asked: the tables of config/ say what there is.
 import argparse
 from pathlib import Path
 
-from mothertongue import configuration
 from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import run
 from mothertongue.common.languages import find, read_languages
 from mothertongue.common.tsv import read_table
 from mothertongue.translation import route_table, routes
+from mothertongue.workflow import configuration
 
 CONFIG = Path(__file__).parent.parent / "config"
 

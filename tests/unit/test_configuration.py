@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mothertongue import configuration
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import find, language_of, read_languages
 from mothertongue.models import references
+from mothertongue.workflow import configuration
 
 SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
 LANGUAGES = read_languages(Path("config/languages.tsv"))

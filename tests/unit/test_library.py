@@ -2,7 +2,7 @@
 
 import pytest
 
-from mothertongue.library import modules
+from mothertongue.workflow.library import modules
 
 FILES = {
     "step.py": """\"\"\"Not from mothertongue import unused.\"\"\"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import dry_run, planning
 from mothertongue.common.errors import UserError
-from mothertongue.dry_run import Job
-from mothertongue.planning import Measurement, Place
+from mothertongue.workflow import dry_run, planning
+from mothertongue.workflow.dry_run import Job
+from mothertongue.workflow.planning import Measurement, Place
 
 RULES = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
 CLUSTER = Place("slurm", gpus=8, jobs=100, cores=2)

@@ -11,10 +11,10 @@ import pytest
 from report_runs import SVG, TRAINING, metrics, report, write_run
 from running import program
 
-from mothertongue import configuration
 from mothertongue.common.languages import direction
 from mothertongue.evaluation.estimate import NOT_MEASURED, find
 from mothertongue.report import adapter_page, run_costs, sankey, terminal
+from mothertongue.workflow import configuration
 
 
 class Texts(HTMLParser):

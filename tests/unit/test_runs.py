@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import runs
 from mothertongue.common.errors import UserError
+from mothertongue.workflow import runs
 
 JOIN = """
 import sys

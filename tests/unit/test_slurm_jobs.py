@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import slurm_jobs
 from mothertongue.common.errors import UserError
+from mothertongue.workflow import slurm
 
 HERE = Path("/data/project")
 QUEUE = """\
@@ -41,25 +41,25 @@ def squeue(tmp_path, monkeypatch):
         )
         tool.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-        monkeypatch.setattr(slurm_jobs, "_PAUSE", 0)
+        monkeypatch.setattr(slurm, "_PAUSE", 0)
 
     return answer
 
 
 def test_only_jobs_of_snakemake_in_this_folder_count(squeue):
     squeue(QUEUE)
-    assert slurm_jobs.earlier(HERE) == ["11", "12"]
+    assert slurm.earlier(HERE) == ["11", "12"]
 
 
 def test_what_other_programs_write_beside_their_jobs_is_not_ours(squeue):
     odd = "/data/a (b) [c|d]+"
     squeue(OTHERS + QUEUE, (OTHERS + QUEUE).replace(str(HERE), odd))
-    assert slurm_jobs.earlier(HERE) == slurm_jobs.earlier(Path(odd)) == ["11", "12"]
+    assert slurm.earlier(HERE) == slurm.earlier(Path(odd)) == ["11", "12"]
 
 
 def test_it_waits_until_they_are_gone(squeue, capsys):
     squeue(QUEUE, QUEUE, QUEUE.splitlines()[1])
-    slurm_jobs.wait_for_earlier(HERE, same_making=True)
+    slurm.wait_for_earlier(HERE, same_making=True)
     assert capsys.readouterr().err.splitlines() == [
         "waiting for 2 Slurm jobs of an earlier run; to cancel them instead: scancel 11 12",
         "waiting for 1 Slurm jobs of an earlier run; to cancel them instead: scancel 12",
@@ -69,12 +69,12 @@ def test_it_waits_until_they_are_gone(squeue, capsys):
 def test_jobs_that_make_something_else_are_refused(squeue):
     squeue(QUEUE)
     with pytest.raises(UserError, match=r"another configuration or other code; .* cancel them: scancel 11 12"):
-        slurm_jobs.wait_for_earlier(HERE, same_making=False)
+        slurm.wait_for_earlier(HERE, same_making=False)
 
 
 def test_without_slurm_there_are_none_and_a_silent_one_is_an_error(squeue, monkeypatch):
     squeue(code=1)
     with pytest.raises(UserError, match="Slurm does not answer: cannot reach the controller"):
-        slurm_jobs.earlier(HERE)
+        slurm.earlier(HERE)
     monkeypatch.setenv("PATH", "/nowhere")
-    assert slurm_jobs.earlier(HERE) == []
+    assert slurm.earlier(HERE) == []

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from running import Project, copy_project
 
-from mothertongue import dry_run
+from mothertongue.workflow import dry_run
 
 LANGUAGES = ["nl", "de", "fr", "it", "pt", "sv", "da", "fi", "pl", "cs", "tr", "uk"]
 TARGETS = [f"results/{lang}/adapter" for lang in LANGUAGES]

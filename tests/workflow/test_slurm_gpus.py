@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from running import Project, copy_project
 
-from mothertongue import dry_run
+from mothertongue.workflow import dry_run
 
 RULES = dry_run.read_rules(sorted(Path("rules").glob("*.smk")))
 TARGETS = [f"results/nl/{name}" for name in ("report.html", "export/README.md", "evaluation/harness.json")]

@@ -1,4 +1,4 @@
-"""What scripts/mothertongue/snakemake_internals.py takes from Snakemake, asked of the one that is installed.
+"""What scripts/mothertongue/workflow/snakemake_internals.py takes from Snakemake, asked of the one that is installed.
 
 A test that fails after an update says what has moved: mend the function of that module which it names.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue import dry_run, snakemake_internals
+from mothertongue.workflow import dry_run, snakemake_internals
 
 MOVED = f"Snakemake {metadata.version('snakemake')} has moved what snakemake_internals"
 SNAKEFILE = """

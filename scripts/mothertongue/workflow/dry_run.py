@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mothertongue import snakemake_internals as printed
+from mothertongue.workflow import snakemake_internals as printed
 
 # What the wildcards look like that are no single name.
 _WILDCARDS = {"results": ".+", "variant": "(?:variants/[^/]+/)?", "stage": "(?:sft/)?"}

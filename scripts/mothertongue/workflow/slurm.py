@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
-from mothertongue.snakemake_internals import JOB_COMMENTS
+from mothertongue.workflow.snakemake_internals import JOB_COMMENTS
 
 _PAUSE = 10.0
 

@@ -20,11 +20,11 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from mothertongue import configuration
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import duration
-from mothertongue.dry_run import Job, Rule
-from mothertongue.snakemake_internals import PROFILE_FILE, UNDECIDED
+from mothertongue.workflow import configuration
+from mothertongue.workflow.dry_run import Job, Rule
+from mothertongue.workflow.snakemake_internals import PROFILE_FILE, UNDECIDED
 
 # By what jobs of a rule are alike, the weightiest first: the time follows a shard's size more than its target language.
 _ALIKE = ("source", "shard", "split", "model", "variant", "stage", "lang")

@@ -1,0 +1,1 @@
+"""What the rules and scripts/plan.py know of the workflow itself."""
