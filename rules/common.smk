@@ -12,18 +12,14 @@ import yaml
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
-from mothertongue.workflow import configuration
-from mothertongue.translation import engines
-from mothertongue.common import licences
-from mothertongue.common import plain_text
-from mothertongue.publication.upload import upload
-from mothertongue.models import references
-from mothertongue.translation import routes
-from mothertongue.workflow import slurm
-from mothertongue.workflow import snakemake_internals
-from mothertongue.source import dataset_reference
+from mothertongue.common import licences, plain_text
 from mothertongue.common.errors import UserError, this_process
 from mothertongue.common.languages import ENGLISH, find, read_languages
+from mothertongue.models import references
+from mothertongue.publication import upload
+from mothertongue.source import dataset_reference
+from mothertongue.translation import engines, routes
+from mothertongue.workflow import configuration, slurm, snakemake_internals
 from mothertongue.workflow.library import modules as imported_modules
 
 os.environ |= {

@@ -2,9 +2,7 @@
 
 PUBLICATION = config["publication"]
 SOURCES = {split: os.path.abspath(path) for split, path in SOURCE_FILES.items()}
-SOURCE_NAME = PUBLICATION["name"] or publication.short_name(
-    next(iter(SOURCES.values()), configuration.dataset_name(config))
-)
+SOURCE_NAME = PUBLICATION["name"] or upload.short_name(next(iter(SOURCES.values()), configuration.dataset_name(config)))
 
 
 def check_publication(wildcards):
@@ -12,9 +10,9 @@ def check_publication(wildcards):
     if wildcards.variant and wildcards.kind != "adapter":
         raise UserError(f"{wildcards.variant}published: a variant has an adapter of its own, and no {wildcards.kind}")
     find_variant(wildcards.variant)
-    publication.check_namespace(PUBLICATION["namespace"])
+    upload.check_namespace(PUBLICATION["namespace"])
     if snakemake_internals.runs_jobs(workflow):
-        publication.check_token()
+        upload.check_token()
 
 
 def what_is_published(wildcards):
@@ -31,7 +29,7 @@ def what_is_published(wildcards):
 
 def published_dataset(wildcards):
     """Where the dataset goes."""
-    name = publication.repository_name(SOURCE_NAME)[:64] or "messages"
+    name = upload.repository_name(SOURCE_NAME)[:64] or "messages"
     return f"{PUBLICATION['namespace']}/{name}_{wildcards.lang}"
 
 
@@ -39,7 +37,7 @@ def published_repository(wildcards):
     """Where it goes."""
     if wildcards.kind == "adapter":
         bases = {Path(folder).name: settings["base_model"] for folder, settings in TUNING.items()}
-        names = checked(publication.adapter_names, bases, wildcards.lang, PUBLICATION["name"] or "")
+        names = checked(upload.adapter_names, bases, wildcards.lang, PUBLICATION["name"] or "")
         return f"{PUBLICATION['namespace']}/{names[Path(wildcards.variant).name]}"
     return published_dataset(wildcards) + ("_threads" if wildcards.kind == "threads" else "")
 

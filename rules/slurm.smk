@@ -25,7 +25,7 @@ def once_earlier_jobs_ended():
     submits = snakemake_internals.is_main_process(workflow) and snakemake_internals.submits_jobs(workflow)
     if submits and not locked:
         same = MAKING.is_file() and MAKING.read_text() == making()
-        checked(slurm_jobs.wait_for_earlier, Path.cwd(), same)
+        checked(slurm.wait_for_earlier, Path.cwd(), same)
 
 
 def record_what_they_made():

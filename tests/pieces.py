@@ -66,7 +66,7 @@ def save_merged(folder: Path, family: str) -> list[int]:
     from mothertongue.export import merge
     from mothertongue.models import causal_lm, tokenizer_files
     from mothertongue.models.fetch_base import with_older_names
-    from mothertongue.prompts.templates import templates
+    from mothertongue.prompts import templates
 
     base, adapter, merged = (folder / name for name in ("base", "adapter", "merged"))
     base.mkdir()

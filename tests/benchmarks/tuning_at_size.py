@@ -100,7 +100,7 @@ def save_model(tokenizer: Path, folder: Path, size: tuple[int, int, int, int]) -
 def tokens_of_a_thread(tokenizer: Path, threads: Path) -> float:
     """The mean number of tokens of a thread."""
     from mothertongue.models import tokenizer_files
-    from mothertongue.prompts.templates import templates
+    from mothertongue.prompts import templates
 
     words = tokenizer_files.load(tokenizer)
     template = templates.with_tokens_of(templates.read_template(TEMPLATE), words)

@@ -102,8 +102,8 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
     import pyarrow as pa
 
     from mothertongue.dataset import thread_rows, trees
-    from mothertongue.prompts.templates import templates
-    from mothertongue.source.oasst import oasst
+    from mothertongue.prompts import templates
+    from mothertongue.source import oasst
 
     table = oasst.read_file(texts)
     table = table.append_column("status", pa.array(["native"] * len(table), pa.string()))
@@ -116,7 +116,7 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
 def assistant_tokens(base: Path, template: Path, threads: Path, length: int) -> int:
     """The tokens of answers within the first `length` of each thread."""
     from mothertongue.models import tokenizer_files
-    from mothertongue.prompts.templates import templates
+    from mothertongue.prompts import templates
 
     tokenizer = tokenizer_files.load(base)
     known = templates.with_tokens_of(templates.read_template(template), tokenizer)

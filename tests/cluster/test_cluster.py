@@ -171,7 +171,7 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
     run = start(round(2.3 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))).succeed()
     assert run.jobs == {"tune": 1}
     assert len(submitted(run.output)) >= 3 and "going on from step" in run.output
-    # A job has the threads of its rule, which another number of threads could not repeat: see tuning.compute_with.
+    # A job has the threads of its rule, which another number of threads could not repeat: see training.compute_with.
     options = next(line for line in run_options(site) if line.startswith("--"))
     subprocess.run(
         [sys.executable, "scripts/tune.py", "--data", threads, "--validation",

@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from mothertongue.common.atomic_files import read_json, read_jsonl, write_json, write_jsonl
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.models.references import locate, parse
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import templates
 
 HERE = Path(__file__).parent
 SIZES = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -18,7 +18,7 @@ from tiny import save_tiny_mixture
 
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
 from mothertongue.models import causal_lm, tokenizer_files
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import templates
 
 NAMES = ("f16", "q8_0", "q4_k_m")
 TOKENS = 16

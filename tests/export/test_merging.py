@@ -152,10 +152,10 @@ def test_merging_never_holds_the_model(tmp_path):
     size = sum(path.stat().st_size for path in base.glob("*.safetensors")) / 2**20
     program = (
         "import re, sys; sys.path.insert(0, 'scripts')\n"
-        "from pathlib import Path; from mothertongue import linear_layers, merging\n"
+        "from pathlib import Path; from mothertongue.export import linear_layers, merge\n"
         "linear_layers.skeleton(Path(sys.argv[2]))  # transformers' code of the family is no part of it\n"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) // 1024\n"
-        "before = peak(); merging.merge(*map(Path, sys.argv[1:3]), 'full', 'float32', Path(sys.argv[3]))\n"
+        "before = peak(); merge.merge(*map(Path, sys.argv[1:3]), 'full', 'float32', Path(sys.argv[3]))\n"
         "print(peak() - before)"
     )
     (tmp_path / "merged").mkdir()

@@ -19,7 +19,7 @@ from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import UserError
 from mothertongue.export import auto_round, gptq_awq
 from mothertongue.models import causal_lm, tokenizer_files
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import templates
 
 FAMILIES = {
     "llama": LlamaConfig,

@@ -10,8 +10,7 @@ from test_prompts import LLAMA2, MISTRAL, OFFICIAL, THREAD, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
 from mothertongue.common.errors import UserError
-from mothertongue.prompts import choose_template
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import choose_template, templates
 
 TEMPLATES = Path("config/templates")
 # Mistral 7B Instruct v0.3 puts the system prompt into the last user turn.

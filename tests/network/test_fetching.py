@@ -15,7 +15,7 @@ import pytest
 from hub import Hub
 from tiny_translation import save_marian
 
-from mothertongue.source.oasst import oasst
+from mothertongue.source import oasst
 
 SAMPLE = Path("config/demo/messages.jsonl")
 BASE = ("fetch_base_model.py", "--model")

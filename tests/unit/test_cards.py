@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from published import METRICS, RECORD
 
-from mothertongue.cards import merged_model
+from mothertongue.cards import merged_model, render
 from mothertongue.cards.adapter import Published, adapter_card
 from mothertongue.cards.dataset import dataset_card, on_hub
-from mothertongue.cards.render import render
 from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter, licences
 from mothertongue.common.plain_text import one_line

@@ -25,9 +25,9 @@ def test_a_child_is_gone_with_its_killed_parent(tmp_path, number):
     os.mkfifo(tmp_path / "pipe")
     child = f"import time; file = open({str(tmp_path / 'pipe')!r}, 'w'); print('here', file=file, flush=True); time.sleep(60)"
     parent = (
-        "import sys; from mothertongue import child_program, errors\n"
+        "import sys; from mothertongue.common import errors, subprocesses\n"
         f"command = [sys.executable, '-c', {child!r}]\n"
-        "errors.run(lambda: child_program.run(command, lambda line: None, 'task', 'MB'))"
+        "errors.run(lambda: subprocesses.run(command, lambda line: None, 'task', 'MB'))"
     )
     process = subprocess.Popen([sys.executable, "-c", parent], env=os.environ | {"PYTHONPATH": "scripts"})
     # The pipe ends with the last process that writes to it.

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from mothertongue.chat.conversation import Conversation, Speaker
 from mothertongue.common.errors import UserError
 from mothertongue.models.causal_lm import Decoding
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import templates
 
 
 def speaker(tokenizer, window, own=None, system_prompt="Seja breve."):

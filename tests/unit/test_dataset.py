@@ -19,7 +19,7 @@ from mothertongue.dataset import quality_report, trees
 from mothertongue.dataset.combine import combine
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.formats.messages import write as write_table
-from mothertongue.source.oasst import oasst
+from mothertongue.source import oasst
 from mothertongue.translation import shards
 
 ROWS = [

@@ -51,8 +51,8 @@ def test_a_line_of_others_words_has_an_end():
 @pytest.mark.parametrize("ends", ["program", "snakemake"])
 def test_a_program_ends_by_sigterm_or_with_its_snakemake_and_leaves_nothing(tmp_path, ends):
     code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom pathlib import Path\n"
-    code += "from mothertongue import errors, files\ndef main():\n"
-    code += f"    with files.whole_folder(Path({str(tmp_path / 'output')!r})) as folder:\n"
+    code += "from mothertongue.common import atomic_files, errors\ndef main():\n"
+    code += f"    with atomic_files.whole_folder(Path({str(tmp_path / 'output')!r})) as folder:\n"
     code += "        (folder / 'half').touch(); print('writing', flush=True); time.sleep(60)\nerrors.run(main)"
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as snakemake:
         environment = os.environ | {"MOTHERTONGUE_SNAKEMAKE": str(snakemake.pid)}
@@ -72,7 +72,7 @@ def test_a_program_ends_whose_snakemake_ended_while_it_started():
     with subprocess.Popen([sys.executable, "-c", "pass"]) as snakemake:
         snakemake.wait(timeout=20)
     place = errors.this_process().partition(" ")[2]
-    code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom mothertongue import errors\n"
+    code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom mothertongue.common import errors\n"
     code += "errors.run(lambda: time.sleep(60))"
     environment = os.environ | {"MOTHERTONGUE_SNAKEMAKE": f"{snakemake.pid} {place}"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=30)
@@ -80,7 +80,9 @@ def test_a_program_ends_whose_snakemake_ended_while_it_started():
 
 
 def test_sigterm_ends_a_program_that_imports_what_swallows_every_exception():
-    code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom mothertongue import errors\nerrors._AGAIN = 0.5\n"
+    code = (
+        "import sys, time; sys.path.insert(0, 'scripts')\nfrom mothertongue.common import errors\nerrors._AGAIN = 0.5\n"
+    )
     code += "def main():\n    try:\n        print('importing', flush=True); time.sleep(60)\n"
     code += "    except BaseException:\n        time.sleep(60)\nerrors.run(main)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as program:

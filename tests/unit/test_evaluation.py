@@ -14,13 +14,12 @@ from test_prompts import said, template, with_added
 from tokenizers import AddedToken
 
 from mothertongue.common.errors import UserError
-from mothertongue.evaluation import answer_metrics, held_out, plots, summary, training_plot
+from mothertongue.evaluation import answer_metrics, generation, held_out, plots, summary, training_plot
 from mothertongue.evaluation.bootstrap import Bootstrap, mean, ratio
-from mothertongue.evaluation.generation import generation
 from mothertongue.evaluation.held_out import NATIVE, TRANSLATED, Prompt
 from mothertongue.evaluation.systems import SIDES, of_models
 from mothertongue.formats.messages import TRANSLATED as TRANSLATED_SCHEMA
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import templates
 
 values = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 
@@ -154,7 +153,7 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     from mothertongue.evaluation import bits_per_byte
     from mothertongue.evaluation.loaded_models import Evaluated
     from mothertongue.models import causal_lm, tokenizer_files
-    from mothertongue.prompts.templates import templates
+    from mothertongue.prompts import templates
 
     tokenizer = tokenizer_files.load(tiny_base)
     template = templates.with_tokens_of(templates.read_template(Path("config/templates/chatml.jinja")), tokenizer)

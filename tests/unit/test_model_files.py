@@ -46,7 +46,7 @@ def test_only_what_asks_the_hub_has_the_hub_and_its_token():
     for path in Path("scripts").glob("*.py"):
         assert ("run(main, hub=True)" in path.read_text(encoding="utf-8")) == (path.stem in ASKING), path
     code = (
-        "import os, sys; from mothertongue import {module}errors\n"
+        "import os, sys; {module}from mothertongue.common import errors\n"
         "def main():\n"
         "    from huggingface_hub import constants, get_token\n"
         "    print(constants.HF_HUB_OFFLINE, get_token())\n"
@@ -56,7 +56,7 @@ def test_only_what_asks_the_hub_has_the_hub_and_its_token():
     environment |= {"HUGGING_FACE_HUB_TOKEN": "hf_b"}
     for module, hub, expected in (
         ("", False, "True None"),
-        ("prompts, ", False, "True None"),
+        ("from mothertongue.prompts import templates; ", False, "True None"),
         ("", True, "False hf_a"),
     ):
         command = [sys.executable, "-c", code.format(module=module, hub=hub)]

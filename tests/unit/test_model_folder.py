@@ -19,7 +19,7 @@ from mothertongue.model_folders import reading
 from mothertongue.model_folders.gguf_header import check_gguf
 from mothertongue.model_folders.safetensors_header import read_header
 from mothertongue.models import tokenizer_files
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import templates
 
 HUGE = 2**62
 

@@ -11,9 +11,8 @@ from tiny import FAMILIES, family_tokenizer
 
 from mothertongue.common.errors import UserError
 from mothertongue.export.gguf.modelfile import UNTRANSLATED, _translated, for_ollama, modelfile
-from mothertongue.prompts import choose_template
+from mothertongue.prompts import choose_template, templates
 from mothertongue.prompts.template_parts import Exchange
-from mothertongue.prompts.templates import templates
 
 QUESTION, ANSWER, SYSTEM = "Olá!", "Bom dia.", "Responda em português."
 TEMPLATES = Path("config/templates")

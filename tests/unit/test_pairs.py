@@ -9,7 +9,7 @@ from test_prompts import with_added
 from tiny import FAMILIES, family_tokenizer
 from tokenizers import AddedToken
 
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import templates
 from mothertongue.tuning.pairs import encode_pairs
 
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=30).filter(lambda t: t.strip())

@@ -14,8 +14,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from mothertongue.common.errors import UserError
-from mothertongue.prompts import rendering
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import rendering, templates
 
 TEMPLATES = Path("config/templates")
 # The official Llama 2 chat template as its tokenizer carries it (meta-llama/Llama-2-7b-chat-hf).

@@ -10,7 +10,7 @@ from tiny import FAMILIES, family_tokenizer
 from tokenizers import AddedToken
 
 from mothertongue.common.errors import UserError
-from mothertongue.prompts.templates import templates
+from mothertongue.prompts import templates
 from mothertongue.tuning import data, sequences
 
 SYSTEM = {"role": "system", "content": "Seja breve."}

@@ -17,7 +17,7 @@ from oasst import row, write
 
 from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import MESSAGES, OASST, is_validation, read, shard_of
-from mothertongue.source.oasst import oasst
+from mothertongue.source import oasst
 
 PAIR = (row("a"), row("b", "a"))
 SAMPLE = Path("config/demo/messages.jsonl")

@@ -211,7 +211,7 @@ def test_a_run_from_another_folder_on_the_same_results_is_refused_before_it_remo
     assert project.run(*target).code == 0
     before = (results / "source/messages.parquet").stat()
     hold = (
-        "from pathlib import Path; from mothertongue import runs;"
+        "from pathlib import Path; from mothertongue.workflow import runs;"
         f"runs.join(Path({str(results)!r}), Path('/')); print(flush=True); input()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+import mothertongue
 from mothertongue.common.errors import UserError
 from mothertongue.evaluation.loaded_models import Evaluated
 from mothertongue.models import causal_lm
@@ -109,7 +110,7 @@ def told(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _put_scripts_last() -> None:
     """The harness imports a package `evaluate`, which scripts/evaluate.py would hide from it."""
-    scripts = str(Path(__file__).parents[1])
+    scripts = str(Path(mothertongue.__file__).parents[1])
     if scripts in sys.path:
         sys.path.remove(scripts)
         sys.path.append(scripts)

@@ -12,7 +12,7 @@ from mothertongue.prompts.templates import Template
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The models that are compared, as one (see `causal.speaking_as`), with the adapter's tokenizer and template."""
+    """The models that are compared, as one (see `causal_lm.speaking_as`), with the adapter's tokenizer and template."""
 
     model: Any
     models: Sequence[str]

@@ -129,7 +129,7 @@ def _unfit(
 
 
 def _through_nf4(weight: torch.Tensor) -> torch.Tensor:
-    """A weight as training on 4 bits sees it: quantised as `causal.load_base` does, and back."""
+    """A weight as training on 4 bits sees it: quantised as `causal_lm.load_base` does, and back."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     on_device = weight.to(causal_lm.device())

@@ -201,7 +201,7 @@ class _Code(str):
 
 
 def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange | None) -> str:
-    """A script that trains the same adapter with Unsloth, or says why it cannot: see plain_templates.any_exchange."""
+    """A script that trains the same adapter with Unsloth, or says why it cannot: see template_parts.any_exchange."""
     if not parts or not parts.before_question or not parts.before_answer.strip():
         why = "unsloth_train.py: Unsloth cannot tell the assistant's words in this chat template; use axolotl.yaml"
         return f'"""No training by Unsloth: see below."""\n\nraise SystemExit({why!r})\n'

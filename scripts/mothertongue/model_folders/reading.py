@@ -192,7 +192,7 @@ def _weight_paths(folder: Path) -> list[Path]:
 def check_tokenizer(folder: Path) -> dict[str, Any]:
     """A folder's tokenizer_config.json, empty where there is none. Raises UserError where it is damaged.
 
-    First the folder's files are checked to be its own, and data alone: see model_files.check.
+    First the folder's files are checked to be its own, and data alone: see contents.check.
     """
     contents.check(folder)
     if (folder / _TOKENIZER).is_file():

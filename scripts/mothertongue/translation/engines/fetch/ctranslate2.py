@@ -89,7 +89,7 @@ def _run_converter(source: Path, folder: Path) -> None:
 
 @contextmanager
 def _loading(path: str, what: str) -> Iterator[None]:
-    """A context in which transformers loads a part of a model: see model_folder.loading."""
+    """A context in which transformers loads a part of a model: see reading.loading."""
     with loading(Path(path), f"cannot load the model's {what}"):
         try:
             yield
