@@ -7,8 +7,7 @@ import pyarrow as pa
 from oasst import row
 from running import program
 
-from mothertongue.dataset import quality_report
-from mothertongue.dataset.combine import combine
+from mothertongue.dataset import combine, quality_report
 from mothertongue.evaluation import systems
 from mothertongue.formats.messages import SPLITS, TRANSLATED, write
 

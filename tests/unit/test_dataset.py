@@ -15,8 +15,7 @@ from translators import translator, way
 
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common.errors import UserError
-from mothertongue.dataset import quality_report, trees
-from mothertongue.dataset.combine import combine
+from mothertongue.dataset import combine, quality_report, trees
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.formats.messages import write as write_table
 from mothertongue.source import oasst

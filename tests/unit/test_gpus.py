@@ -15,7 +15,7 @@ from mothertongue.common import gpus
 CLAIM = """
 import os, sys
 sys.path.insert(0, "scripts")
-from mothertongue import gpus
+from mothertongue.common import gpus
 if os.geteuid() == 0 and "AS" in os.environ:
     os.setgroups([])
     os.setgid(int(os.environ["AS"]))

@@ -13,7 +13,7 @@ from mothertongue.workflow import runs
 JOIN = """
 import sys
 from pathlib import Path
-from mothertongue import runs
+from mothertongue.workflow import runs
 runs.join(Path(sys.argv[1]), Path(sys.argv[2]))
 print("joined", flush=True)
 sys.stdin.read()

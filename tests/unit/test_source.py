@@ -424,12 +424,12 @@ def test_memory_that_the_machine_has_not_is_one_line(tmp_path):
     program = """
 import resource, sys
 from pathlib import Path
-from mothertongue import source
+from mothertongue.source import oasst
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 1_000_000_000,) * 2)
 try:
-    source.read_file(Path(sys.argv[1]))
-except source.UserError as error:
+    oasst.read_file(Path(sys.argv[1]))
+except oasst.UserError as error:
     print(error)
 """
     environment = os.environ | {"PYTHONPATH": "scripts"}
