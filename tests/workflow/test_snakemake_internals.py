@@ -23,7 +23,7 @@ import json, sys
 from pathlib import Path
 
 sys.path.append({scripts!r})
-from mothertongue import snakemake_internals
+from mothertongue.workflow import snakemake_internals
 
 
 def note(when, **facts):
