@@ -4,7 +4,7 @@
 rule merge:
     input:
         script="scripts/merge.py",
-        library=library("merge"),
+        library=library("merge", without="cards"),
         after=once_split,
         adapter=exported_adapter,
         base_model=exported_base_model,
@@ -114,7 +114,7 @@ rule check_shapes:
 rule calibrate:
     input:
         script="scripts/calibrate.py",
-        library=library("calibrate"),
+        library=library("calibrate", without="cards"),
         after=once_split,
         shapes="{results}/{lang}/{variant}export/shapes/{form}.json",
         adapter=exported_adapter,

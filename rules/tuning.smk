@@ -70,7 +70,7 @@ rule fetch_base_model:
 rule tune:
     input:
         script="scripts/tune.py",
-        library=library("tune"),
+        library=library("tune", without="cards"),
         after=once_split,
         data=training_data,
         validation=validation_data,
