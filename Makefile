@@ -5,6 +5,7 @@
 #              a model of 7B parameters too where there is a GPU;
 #              less with BENCH='--messages 100' for translation, BENCH_TUNING='--threads 16 --turns 1' for tuning
 # make format  ruff and snakefmt
+# make manual writes the table of keys of config/README.md as the settings are declared
 # make pins    pins everything that the packages named in envs/ need to what constraints.txt has; it asks the package index
 
 PYTHON ?= python3.11
@@ -12,7 +13,7 @@ BIN := .venv/bin
 DEMO := results/demo/pt
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup demo test test-quick bench format pins
+.PHONY: setup demo test test-quick bench format manual pins
 
 setup: .venv/installed
 
@@ -46,6 +47,9 @@ format: setup
 	$(BIN)/ruff check --fix scripts tests
 	$(BIN)/ruff format scripts tests
 	$(BIN)/snakefmt Snakefile rules profiles/demo/Snakefile
+
+manual: setup
+	PYTHONPATH=scripts $(BIN)/python tests/support/manual.py
 
 pins: setup
 	$(BIN)/python tests/pins.py

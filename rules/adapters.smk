@@ -15,7 +15,7 @@ def tuning(wildcards):
     """The settings of an adapter, with what its method changes in them."""
     settings = checked(find_variant, wildcards.variant)
     method = "sft" if wildcards.stage else settings["method"]
-    return settings | {"beta": 0.1} | settings.get(method, {}) | {"method": method}
+    return settings | settings.get(method, {}) | {"method": method}
 
 
 def tuning_gpus(wildcards):
@@ -65,25 +65,9 @@ def template(wildcards):
 
 def tuning_options(wildcards):
     """The tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
-    settings = tuning(wildcards)
-    lora = {f"lora_{name}": value for name, value in settings["lora"].items() if name not in ("rslora", "dora")}
-    names = """method quantization dtype neftune epochs max_steps learning_rate schedule warmup optimizer weight_decay
-        max_grad_norm beta batch_size accumulation target_tokens max_length too_long seed"""
-    values = lora | {name: settings[name] for name in names.split()}
-    values["validation_interval"], values["patience"] = (
-        settings["validation"]["interval"],
-        settings["validation"]["patience"],
-    )
-    targets = values.pop("lora_targets")
-    # 2 and 2.0 are one value: jobs are compared by the text.
-    plain = {name: int(v) if isinstance(v, float) and v % 1 == 0 else v for name, v in values.items() if v is not None}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in plain.items()]
-    options += given("--lora-targets", [targets] if isinstance(targets, str) else targets)
-    flags = settings["lora"] | {"gradient_checkpointing": settings["gradient_checkpointing"]}
-    options += [
-        f"--{name.replace('_', '-')}" for name in ("rslora", "dora", "gradient_checkpointing") if flags.get(name)
-    ]
-    return options + ([] if settings["packing"] else ["--no-packing"])
+    values = tuning(wildcards)
+    options = as_arguments(TuningSettings, values) + as_arguments(DataSettings, values)
+    return options + given("--beta", [values["beta"]] if "beta" in values else [])
 
 
 def tuning_memory(wildcards, attempt):
@@ -104,9 +88,8 @@ def tuning_machine(wildcards, input):
 
 def evaluation_options(wildcards):
     """The evaluation's settings as arguments of scripts/evaluate.py."""
-    names = {"prompts": "count", "threads": "thread-count"}
-    settings = {key: value for key, value in config["evaluation"].items() if not key.startswith("harness")}
-    return [f"--{names.get(key, key).replace('_', '-')}={value}" for key, value in settings.items()]
+    values = config["evaluation"]
+    return as_arguments(EvaluationSettings, values) + as_arguments(QuantizationSettings, values)
 
 
 def preference_accounts(wildcards):

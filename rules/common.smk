@@ -7,20 +7,25 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
-
 # At the end of the path: a script's name must not hide a package from Snakemake.
 sys.path.append(str(Path("scripts").resolve()))
 
 from mothertongue.common import licences, plain_text
 from mothertongue.common.errors import UserError, this_process
 from mothertongue.common.languages import ENGLISH, find, read_languages
+from mothertongue.common.settings import as_arguments
+from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
+from mothertongue.export.settings import CalibrationSettings
 from mothertongue.models import references
 from mothertongue.publication import upload
 from mothertongue.source import dataset_reference
+from mothertongue.source.settings import LimitSettings
 from mothertongue.translation import engines, routes
+from mothertongue.translation.settings import EngineSettings, QualityLimits
+from mothertongue.tuning.settings import DataSettings, TuningSettings
 from mothertongue.workflow import configuration, slurm, snakemake_internals
 from mothertongue.workflow.library import modules as imported_modules
+from mothertongue.workflow.settings import schema as configuration_schema
 
 os.environ |= {
     # Rules call the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.
@@ -66,7 +71,7 @@ def literal(value):
 
 
 checked(usable, str(Path.cwd()))
-SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
+SCHEMA = configuration_schema()
 DEFAULTS = configuration.read(Path("config/config.yaml"))
 config |= configuration.coerce(config, SCHEMA)
 checked(configuration.check, config, SCHEMA)
@@ -89,11 +94,12 @@ wildcard_constraints:
     stage="(sft/)?",
 
 
-def library(script, *more, without=None):
-    """The library modules whose change makes the output of a script stale: those that it imports, and `more` with theirs.
+# What cannot change a result that takes hours: the card beside it, and how settings are declared, whose values are arguments.
+WORDING = ("cards", "settings")
 
-    Results that take hours are `without` the package `cards`: what is written beside them does not change them.
-    """
+
+def library(script, *more, without=()):
+    """The library modules whose change makes the output of a script stale: those that it imports, and `more` with theirs."""
     entries = [script, *(f"mothertongue/{module}" for module in more)]
     return sorted({module for entry in entries for module in imported_modules(entry, without=without)})
 
@@ -101,7 +107,9 @@ def library(script, *more, without=None):
 def translation_library(script):
     """The library modules by which a shard is translated: another shard's engines do not make it stale."""
     return lambda wildcards: library(
-        script, *(module for engine in translation_engines(wildcards) for module in engines.modules(engine))
+        script,
+        *(module for engine in translation_engines(wildcards) for module in engines.modules(engine)),
+        without=WORDING,
     )
 
 
@@ -237,7 +245,7 @@ def translation_options(wildcards):
     It takes no `input`: Snakemake does not compare the params that do, and results would be kept that are stale.
     """
     models = (translation_model(wildcards), fallback_model(wildcards))
-    options = {}
+    options = []
     for prefix, engine, pairs, model in zip(("", "fallback-"), ENGINES, (PAIRS, FALLBACK_PAIRS), models):
         if model:
             pair = pairs[languages_between(wildcards)]
@@ -247,12 +255,11 @@ def translation_options(wildcards):
                 "source-code": pair.source_code,
                 "target-code": pair.target_code,
             }
-            options |= {prefix + name: value for name, value in values.items() if value}
-    if options:
-        used = ("device", "compute_type", "beam_size", "batch_tokens", *(["prompt"] if "llm" in ENGINES else []))
-        options |= {name: TRANSLATION[name] for name in used}
-        options |= {name: limit for name, limit in config["quality"].items() if name != "on_flagged"}
-    return [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+            options += [f"--{prefix}{name}={value}" for name, value in values.items() if value]
+    if not options:
+        return []
+    values = TRANSLATION if "llm" in ENGINES else TRANSLATION | {"prompt": None}
+    return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, config["quality"])
 
 
 def source_shard(wildcards):

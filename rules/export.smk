@@ -4,7 +4,7 @@
 rule merge:
     input:
         script="scripts/merge.py",
-        library=library("merge", without="cards"),
+        library=library("merge", without=WORDING),
         after=once_split,
         adapter=exported_adapter,
         base_model=exported_base_model,
@@ -114,7 +114,7 @@ rule check_shapes:
 rule calibrate:
     input:
         script="scripts/calibrate.py",
-        library=library("calibrate", without="cards"),
+        library=library("calibrate", without=WORDING),
         after=once_split,
         shapes="{results}/{lang}/{variant}export/shapes/{form}.json",
         adapter=exported_adapter,
@@ -139,7 +139,7 @@ rule calibrate:
         disk_mb=15000,
     params:
         name=language_name,
-        calibration=lambda wildcards: [f"--{name}={value}" for name, value in EXPORT["calibration"].items()],
+        calibration=as_arguments(CalibrationSettings, EXPORT),
     shell:
         r"""
         python {input.script} \

@@ -26,7 +26,7 @@ rule fetch:
         dataset=literal(given("--dataset", configuration.dataset_arguments(config))),
         revision=literal(given("--revision", [] if SOURCE_FILES else [config["source"]["revision"]])),
         validation=config["source"]["validation"],
-        limits=[f"--max-{name.replace('_', '-')}={limit}" for name, limit in config["source"]["limits"].items()],
+        limits=as_arguments(LimitSettings, config["source"]),
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \

@@ -70,7 +70,7 @@ rule fetch_base_model:
 rule tune:
     input:
         script="scripts/tune.py",
-        library=library("tune", without="cards"),
+        library=library("tune", without=WORDING),
         after=once_split,
         data=training_data,
         validation=validation_data,

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from mothertongue.cards import merged_model
 from mothertongue.common import gpus
-from mothertongue.common.arguments import natural, positive
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.common.settings import add_arguments
 from mothertongue.export import merged_record
+from mothertongue.export.settings import CalibrationSettings
 from mothertongue.formats.threads import read_threads
 from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import read_record
@@ -26,14 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that is merged in it")
     parser.add_argument("--threads", type=Path, required=True, help="training threads that scripts/threads.py wrote")
     parser.add_argument("--form", choices=("gptq", "awq"), required=True, help="format to write")
-    parser.add_argument("--sequences", type=positive, default=128, help="pieces of threads to read (default: 128)")
-    parser.add_argument("--length", type=positive, default=2048, help="tokens of a piece (default: 2048)")
-    parser.add_argument(
-        "--steps",
-        type=natural,
-        default=200,
-        help="how often the rounding of a layer is improved (default: 200); 0 rounds to the nearest",
-    )
+    add_arguments(parser, CalibrationSettings)
     parser.add_argument("--name", required=True, help="English name of the language, for the card")
     gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")

@@ -11,7 +11,9 @@ from mothertongue.cards.dataset import dataset_card
 from mothertongue.common.atomic_files import read_json, whole_file, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import Progress, say
+from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import combine, quality_plots, quality_report
+from mothertongue.dataset.settings import FlaggedSettings
 from mothertongue.formats.messages import TRANSLATED, read, write
 from mothertongue.models.record import identity, read_record
 
@@ -27,12 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", type=Path, nargs="*", default=[], help="fetched models that translated, for their licences"
     )
-    parser.add_argument(
-        "--on-flagged",
-        choices=("keep", "drop"),
-        default="keep",
-        help="whether translations that a quality check objects to stay in the dataset (default: keep)",
-    )
+    add_arguments(parser, FlaggedSettings)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the dataset to")
     return parser.parse_args()
 

@@ -23,14 +23,14 @@ from mothertongue.common.tsv import read_table
 from mothertongue.models.references import FORMS
 from mothertongue.translation import engine_comparison, engines
 from mothertongue.translation.engine_comparison import Setup
-from mothertongue.translation.engines.base import Settings
+from mothertongue.translation.settings import EngineSettings
 
 CONFIG = Path(__file__).parent.parent / "config"
 OPTIONS = ("device", "compute_type", "beam_size", "batch_tokens", "workers", "prompt")
 
 
 def parse_arguments() -> argparse.Namespace:
-    defaults = Settings()
+    defaults = EngineSettings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "engines",

@@ -10,12 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mothertongue.common import gpus
-from mothertongue.common.arguments import add_quantization, natural, positive
 from mothertongue.common.atomic_files import read_jsonl, read_lines, whole_file, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.common.settings import add_arguments
 from mothertongue.evaluation import held_out
 from mothertongue.evaluation.bootstrap import Bootstrap
+from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.evaluation.systems import of_models
 from mothertongue.formats.messages import TRANSLATED, read
 from mothertongue.formats.threads import read_threads
@@ -27,7 +28,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--sft-adapter", type=Path, help="the adapter that a DPO adapter goes on from, to compare with")
     parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
-    add_quantization(parser)
     parser.add_argument("--threads", type=Path, required=True, help="validation threads that scripts/threads.py wrote")
     parser.add_argument("--dataset", type=Path, required=True, help="validation split that scripts/combine.py wrote")
     parser.add_argument(
@@ -35,16 +35,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--train-preferences", type=Path, help="training preferences, where the adapter has seen some")
     parser.add_argument("--prompts", type=Path, help="text file, a prompt in the target language a line")
-    parser.add_argument("--count", type=positive, default=100, help="prompts each side answers (default: 100)")
-    parser.add_argument(
-        "--thread-count", type=positive, default=200, help="held-out threads of a kind to read at most (default: 200)"
-    )
-    parser.add_argument("--examples", type=natural, default=3, help="exchanges shown to the base model (default: 3)")
     parser.add_argument("--target", required=True, help="code of the target language")
     parser.add_argument("--name", required=True, help="English name of the target language, for the plots")
     parser.add_argument("--system-prompt", default="", help="given to the sides that have one; empty for none")
-    parser.add_argument("--max-new-tokens", type=positive, default=100, help="longest answer in tokens (default: 100)")
-    parser.add_argument("--seed", type=natural, default=42, help="draws prompts, threads, examples and intervals")
+    add_arguments(parser, QuantizationSettings, EvaluationSettings)
     gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     return parser.parse_args()

@@ -12,8 +12,10 @@ from pathlib import Path
 from mothertongue.common.atomic_files import sha256, whole_file, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.common.settings import add_arguments, from_arguments
 from mothertongue.formats.messages import write
 from mothertongue.source import dataset_reference, oasst
+from mothertongue.source.settings import FetchSettings, LimitSettings
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,34 +29,16 @@ def parse_arguments() -> argparse.Namespace:
         "one file, or train=FILE validation=FILE",
     )
     parser.add_argument("--revision", help="commit, tag or branch of a dataset on the hub (default: the newest)")
-    parser.add_argument(
-        "--validation",
-        type=share,
-        default=0.05,
-        help="share of the trees, chosen by hash, that become the validation split where there is none (default 0.05)",
-    )
-    for option, default, what in (
-        ("--max-rows", 5_000_000, "most messages of all files together"),
-        ("--max-megabytes", 4_000, "most megabytes of all files together, decompressed"),
-        ("--max-line-megabytes", 16, "most megabytes of a line of JSON"),
-    ):
-        parser.add_argument(option, type=int, default=default, metavar="N", help=f"{what} (default {default:,})")
+    add_arguments(parser, FetchSettings, LimitSettings)
     parser.add_argument("--record", type=Path, help="JSON file to write: files and revisions that were read")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     return parser.parse_args()
 
 
-def share(text: str) -> float:
-    """A number from 0 to below 1."""
-    if not 0 <= (number := float(text)) < 1:
-        raise ValueError
-    return number
-
-
 def main() -> None:
     arguments = parse_arguments()
     files = dataset_reference.local_files(arguments.dataset)
-    limits = oasst.new_limits(arguments.max_rows, arguments.max_megabytes, arguments.max_line_megabytes)
+    limits = oasst.new_limits(from_arguments(LimitSettings, arguments))
     if files:
         tables = {split: oasst.read_file(path, limits) for split, path in files.items()}
         resolved = {str(path): f"sha256:{sha256(path)}" for path in files.values()}

@@ -8,10 +8,12 @@ import argparse
 from pathlib import Path
 
 from mothertongue.common import gpus
-from mothertongue.common.arguments import add_quantization, natural, positive
+from mothertongue.common.arguments import natural, positive
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.common.settings import add_arguments
+from mothertongue.evaluation.settings import QuantizationSettings
 from mothertongue.models import hub
 
 
@@ -19,7 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
-    add_quantization(parser)
+    add_arguments(parser, QuantizationSettings)
     parser.add_argument("--tasks", nargs="+", action="extend", required=True, help="names of tasks, or YAML files")
     parser.add_argument("--limit", type=positive, help="examples of each task at most (default: all)")
     parser.add_argument("--batch-size", type=positive, default=8, help="examples read at once (default: 8)")

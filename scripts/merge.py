@@ -11,7 +11,9 @@ from mothertongue.cards import merged_model
 from mothertongue.common.atomic_files import whole_folder
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.common.settings import add_arguments
 from mothertongue.export import merged_record
+from mothertongue.export.settings import MergeSettings
 from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import read_record
 
@@ -20,12 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--base-model", type=Path, required=True, help="folder of its base model, as it was fetched")
-    parser.add_argument(
-        "--merge-base",
-        choices=("full", "dequantized"),
-        default="full",
-        help="of an adapter that is trained in nf4: the base model's own weights (default), or those 4-bit ones",
-    )
+    add_arguments(parser, MergeSettings)
     parser.add_argument("--name", required=True, help="English name of the language, for the card")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     return parser.parse_args()

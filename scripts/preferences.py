@@ -6,21 +6,17 @@ from pathlib import Path
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import trees
-from mothertongue.dataset.preferences import PAIRS, as_rows, find_pairs
+from mothertongue.dataset.preferences import as_rows, find_pairs
+from mothertongue.dataset.settings import PreferenceSettings
 from mothertongue.formats.messages import TRANSLATED, read
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="split that scripts/combine.py wrote (.parquet)")
-    parser.add_argument(
-        "--pairs",
-        choices=PAIRS,
-        default="best_vs_worst",
-        help="best_vs_worst: the best and the worst reply to each message of a user; "
-        "best_vs_all: the best and each that was ranked below it (default: best_vs_worst)",
-    )
+    add_arguments(parser, PreferenceSettings)
     parser.add_argument("--system-prompt", default="", help="put before every prompt; empty for none (default)")
     parser.add_argument("--output", type=Path, required=True, help="JSON Lines file to write")
     parser.add_argument(

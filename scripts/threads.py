@@ -6,7 +6,9 @@ from pathlib import Path
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import trees
+from mothertongue.dataset.settings import ThreadSettings
 from mothertongue.dataset.thread_rows import as_rows
 from mothertongue.formats.messages import TRANSLATED, read
 from mothertongue.prompts.templates import InexactTemplate, read_template
@@ -15,12 +17,7 @@ from mothertongue.prompts.templates import InexactTemplate, read_template
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="split that scripts/combine.py wrote (.parquet)")
-    parser.add_argument(
-        "--select",
-        choices=("best", "all"),
-        default="best",
-        help="best: one thread a tree; all: one for every branch that prompters opened (default: best)",
-    )
+    add_arguments(parser, ThreadSettings)
     parser.add_argument("--system-prompt", default="", help="put before every thread; empty for none (default)")
     parser.add_argument(
         "--template",

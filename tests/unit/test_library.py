@@ -45,9 +45,11 @@ def test_every_form_of_an_import_is_seen_and_what_python_runs_for_it(scripts):
     assert found == {"__init__.py", "first.py", "second.py"} | rooms | deep
 
 
-def test_a_package_can_be_left_out_with_what_it_alone_imports(scripts):
-    found = {path.removeprefix(f"{scripts}/mothertongue/") for path in modules("step", scripts, without="rooms")}
-    assert found == {"__init__.py", "first.py", "second.py"}
+def test_packages_and_modules_can_be_left_out_with_what_they_alone_import(scripts):
+    found = {
+        path.removeprefix(f"{scripts}/mothertongue/") for path in modules("step", scripts, without=("rooms", "second"))
+    }
+    assert found == {"__init__.py", "first.py"}
 
 
 def test_a_module_of_the_library_is_among_its_own(scripts):

@@ -14,10 +14,12 @@ from test_trees import message, trees
 
 from mothertongue.common.atomic_files import read_jsonl
 from mothertongue.common.errors import UserError
-from mothertongue.dataset.preferences import PAIRS, find_pairs
+from mothertongue.dataset.preferences import find_pairs
 from mothertongue.formats.messages import TRANSLATED, write
 from mothertongue.formats.preferences import read_preferences
 from mothertongue.formats.threads import read_threads
+
+PAIRS = ("best_vs_worst", "best_vs_all")
 
 
 def compared(*messages, how="best_vs_all"):

@@ -18,6 +18,7 @@ from oasst import row, write
 from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import MESSAGES, OASST, is_validation, read, shard_of
 from mothertongue.source import oasst
+from mothertongue.source.settings import LimitSettings
 
 PAIR = (row("a"), row("b", "a"))
 SAMPLE = Path("config/demo/messages.jsonl")
@@ -365,7 +366,10 @@ def test_files_that_pandas_wrote_are_read_as_their_json(tmp_path):
 
 
 def limited(**limits):
-    return oasst.new_limits(**{"rows": 100, "megabytes": 2, "line_megabytes": 1} | limits)
+    names = {
+        f"max_{name}": limit for name, limit in ({"rows": 100, "megabytes": 2, "line_megabytes": 1} | limits).items()
+    }
+    return oasst.new_limits(LimitSettings(**names))
 
 
 def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_path):

@@ -12,8 +12,9 @@ from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import MESSAGES, STATUSES
 from mothertongue.translation import shards
 from mothertongue.translation.attempts import ask
-from mothertongue.translation.checks import Judge, Limits
+from mothertongue.translation.checks import Judge
 from mothertongue.translation.engines.base import Output
+from mothertongue.translation.settings import QualityLimits
 
 SENTENCES = [
     "The house is red.",
@@ -187,11 +188,11 @@ SOURCE = "Cats sleep for most of the day and hunt at night, when the mice come o
     ],
 )
 def test_the_checks_of_a_segment(output, expected):
-    assert list(Judge("en", "pt", Limits()).objections(SOURCE, output)) == expected
+    assert list(Judge("en", "pt", QualityLimits()).objections(SOURCE, output)) == expected
 
 
 def test_what_the_source_does_itself_is_no_fault():
-    judge = Judge("en", "pt", Limits())
+    judge = Judge("en", "pt", QualityLimits())
     laughter = "Hahahahahahahaha, no no no no no no no!"
     assert list(judge.objections(laughter, Output("Hahahahahahahaha, não não não não não não não!"))) == []
     # A quotation in a third language stays.
@@ -199,7 +200,7 @@ def test_what_the_source_does_itself_is_no_fault():
     assert list(judge.objections(german, Output(german))) == []
     # Neighbouring languages share sentences.
     danish = "Jeg kan ikke finde min bog, men jeg har en anden."
-    assert list(Judge("nb", "da", Limits()).objections(danish, Output(danish))) == []
+    assert list(Judge("nb", "da", QualityLimits()).objections(danish, Output(danish))) == []
     # Names and numbers are copied.
     assert list(judge.objections("Barack Obama, Angela Merkel", Output("Barack Obama, Angela Merkel"))) == []
     # Short texts vary.
@@ -227,12 +228,12 @@ def test_what_the_source_does_itself_is_no_fault():
     ],
 )
 def test_numbers_brackets_and_short_texts(text, translation, expected):
-    assert list(Judge("en", "pt", Limits()).objections(text, Output(translation))) == expected
+    assert list(Judge("en", "pt", QualityLimits()).objections(text, Output(translation))) == expected
 
 
 def test_limits_are_what_the_user_sets():
     output = Output(GOOD[:40] + "!", -0.9)
-    assert list(Judge("en", "pt", Limits(length_ratio=2.0, score=-0.5)).objections(SOURCE, output)) == [
+    assert list(Judge("en", "pt", QualityLimits(length_ratio=2.0, score=-0.5)).objections(SOURCE, output)) == [
         "length ratio",
         "score",
     ]

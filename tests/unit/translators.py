@@ -1,10 +1,11 @@
 """Translators for tests: engines that are plain functions from texts to texts."""
 
 from mothertongue.translation.attempts import Way
-from mothertongue.translation.checks import Judge, Limits
+from mothertongue.translation.checks import Judge
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.messages import Translator, translate_messages
 from mothertongue.translation.segments import byte_length
+from mothertongue.translation.settings import QualityLimits
 
 
 def way(model, name="model", fits=lambda text: True):
@@ -19,7 +20,7 @@ def way(model, name="model", fits=lambda text: True):
 def translator(*models, source="en", target="pt", limits=None, limit=480):
     """A translator that tries the models in turn."""
     ways = [model if isinstance(model, Way) else way(model) for model in models]
-    return Translator(ways, Judge(source, target, limits or Limits()), limit, byte_length)
+    return Translator(ways, Judge(source, target, limits or QualityLimits()), limit, byte_length)
 
 
 def translated(texts, *models, **options):

@@ -1,4 +1,4 @@
-"""Types and shared options of command-line arguments: what does not fit is refused in its one line."""
+"""Types of command-line arguments: what does not fit is refused in its one line."""
 
 import argparse
 
@@ -26,13 +26,3 @@ def _at_least(least: int, text: str) -> int:
     if number < least:
         raise argparse.ArgumentTypeError(f"{number} is below {least}")
     return number
-
-
-def add_quantization(parser: argparse.ArgumentParser) -> None:
-    """Add `--quantization`, of the base model that an adapter is measured on."""
-    parser.add_argument(
-        "--quantization",
-        choices=("auto", "nf4", "int8", "none"),
-        default="auto",
-        help="of the base model; auto: as the adapter was trained (default)",
-    )

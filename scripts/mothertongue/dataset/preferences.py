@@ -7,8 +7,6 @@ from typing import Any
 
 from mothertongue.dataset.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to
 
-PAIRS = ("best_vs_worst", "best_vs_all")
-
 
 @dataclass(frozen=True)
 class Pair:

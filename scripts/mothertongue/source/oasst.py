@@ -29,6 +29,7 @@ from mothertongue.formats.messages import (
 )
 from mothertongue.models import hub
 from mothertongue.source.dataset_reference import SUFFIXES
+from mothertongue.source.settings import LimitSettings
 
 Rows = list[dict[str, Any]]
 
@@ -38,13 +39,14 @@ _MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowE
 _NO_PARENT = frozenset({"", "none", "nan", "null", "<na>"})
 # Bytes of JSON Lines that are held as Python objects at once.
 _AT_ONCE = 16_000_000
+_DEFAULT = LimitSettings()
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def new_limits(rows: int = 5_000_000, megabytes: int = 4_000, line_megabytes: int = 16) -> Limits:
-    """How large a dataset may be, all its files together, and a line of JSON."""
+def new_limits(settings: LimitSettings = _DEFAULT) -> Limits:
+    """Return how large a dataset may be, all its files together, and a line of JSON."""
     advice = "source.limits.{key} allows more, where the machine has the memory"
-    return Limits(rows, megabytes * 10**6, advice, line_megabytes * 10**6)
+    return Limits(settings.max_rows, settings.max_megabytes * 10**6, advice, settings.max_line_megabytes * 10**6)
 
 
 def download(

@@ -7,35 +7,18 @@ from dataclasses import dataclass
 
 from mothertongue.common.language_id import other_language, speaks
 from mothertongue.translation.engines.base import Output
+from mothertongue.translation.settings import QualityLimits
 
 # Numbers that stand alone: no part of a name, a time, a range; "the 1990s" and "the 3rd" are said in words elsewhere.
 _NUMBER = re.compile(r"(?<![\w.,:-])\d+(?:[.,]\d+)*(?![\w:-])")
 _WORD = re.compile(r"\w+")
 # A run of letters said five times or more in a row, inside words too: "nonononono", "aaaaa".
 _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{4,}")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a check objects.
-
-    Segments of less than `judged_bytes` UTF-8 bytes are not judged by score, those of less than `language_bytes` not by
-    language: short texts vary widely. `length_ratio`: bytes of the translation over those of its source, or the
-    reverse; under `judged_bytes` a translation may be half as many times longer, and `short_length` more.
-    `repeats`: how often one to six words, or one to eight letters, may follow themselves.
-    `compression`: bytes over bytes compressed by zlib, as Whisper judges its loops (Radford et al., 2022, there 2.4).
-    `language_confidence`: how sure the identifier must be that it is another language. `score`: the lowest mean
-    log-probability of a token.
-    """
-
-    length_ratio: float = 4.0
-    repeats: int = 4
-    compression: float = 2.4
-    language_confidence: float = 0.7
-    score: float = -1.5
-    judged_bytes: int = 40
-    short_length: int = 12
-    language_bytes: int = 60
+# Short texts vary widely: segments of fewer UTF-8 bytes are not judged by score; their translations may be half as many
+# times longer than the limit, and so many bytes and characters more.
+_JUDGED_BYTES, _SHORT_LENGTH = 40, 12
+# Translations of fewer UTF-8 bytes are not judged by language.
+_LANGUAGE_BYTES = 60
 
 
 @dataclass(frozen=True)
@@ -44,7 +27,7 @@ class Judge:
 
     source: str
     target: str
-    limits: Limits
+    limits: QualityLimits
 
     def objections(self, text: str, output: Output) -> Iterator[str]:
         """The names of the checks that object to the translation of a segment."""
@@ -63,21 +46,21 @@ class Judge:
             yield "brackets"
         if not output.complete or (_loops(output.text, limits) and not _loops(text, limits)):
             yield "repetition"
-        elif translated >= limits.language_bytes and (found := self._other_language(text, output.text)):
+        elif translated >= _LANGUAGE_BYTES and (found := self._other_language(text, output.text)):
             yield f"language: {found}"
-        if output.score is not None and size >= limits.judged_bytes and output.score < limits.score:
+        if output.score is not None and size >= _JUDGED_BYTES and output.score < limits.score:
             yield "score"
 
     def _is_out_of_proportion(self, text: str, translation: str) -> bool:
         """Whether a translation is too long or short; a short text by characters too: its script is not judged."""
         limits = self.limits
         size, translated = _size(text), _size(translation)
-        if size >= limits.judged_bytes:
+        if size >= _JUDGED_BYTES:
             return max(size, translated) > limits.length_ratio * min(size, translated)
         sizes = (size, translated), (len(text), len(translation))
         # Abbreviations are spelt out.
         return not text.isupper() and all(
-            after > limits.length_ratio / 2 * before + limits.short_length for before, after in sizes
+            after > limits.length_ratio / 2 * before + _SHORT_LENGTH for before, after in sizes
         )
 
     def _may_be_copied(self, text: str) -> bool:
@@ -125,7 +108,7 @@ def _is_copy(source: str, translation: str) -> bool:
     return len(words) >= 4 and len(ordinary) > 1 and words == _WORD.findall(translation)
 
 
-def _loops(text: str, limits: Limits) -> bool:
+def _loops(text: str, limits: QualityLimits) -> bool:
     """Whether a text says the same over and over."""
     if _repeats(text, limits.repeats) > limits.repeats or _STUTTER.search(text.lower()):
         return True

@@ -4,14 +4,13 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 import pyarrow as pa
 
-from mothertongue.common import gpus
-from mothertongue.common.arguments import batch, positive
+from mothertongue.common import gpus, settings
 from mothertongue.common.atomic_files import whole_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
@@ -19,24 +18,17 @@ from mothertongue.formats.messages import write
 from mothertongue.models.record import identity
 from mothertongue.translation import engines
 from mothertongue.translation.attempts import Way
-from mothertongue.translation.checks import Judge, Limits
-from mothertongue.translation.engines.base import Engine, Hear, Output, Settings, ignore
+from mothertongue.translation.checks import Judge
+from mothertongue.translation.engines.base import Engine, Hear, Output, ignore
 from mothertongue.translation.messages import Translator
+from mothertongue.translation.settings import EngineSettings, QualityLimits
 
-_LIMITS = {
-    "length_ratio": "flag a sentence whose translation is so many times longer or shorter, in bytes",
-    "repeats": "flag a translation that says words or letters more often than this in a row",
-    "compression": "flag a translation that zlib compresses more than so many times",
-    "language_confidence": "flag a translation that is in another language with at least this confidence",
-    "score": "flag a translation whose tokens have a mean log-probability below this",
-}
 # What another decoding helps against: of 62 loops it ended 57, of 46 lost numbers it found none.
 _CURED_WITH_CARE = frozenset({"repetition", "brackets", "untranslated", "empty"})
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of engine, model, quality checks and output."""
-    defaults = Settings()
     for prefix, role in (("", "translates"), ("fallback-", "translates what the first engine does badly")):
         group = parser.add_argument_group(f"the engine that {role}")
         group.add_argument(
@@ -50,23 +42,9 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{prefix}target-code", default="", help="what it calls the target language, such as >>por<< or por_Latn"
         )
     group = parser.add_argument_group("how they run")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default=defaults.device, help="default: auto")
-    group.add_argument(
-        "--compute-type", default=defaults.compute_type, help="int8, float16, float32 ... (default: auto, the fastest)"
-    )
-    group.add_argument("--beam-size", type=positive, default=defaults.beam_size, help="1 is greedy search (default: 1)")
-    group.add_argument(
-        "--batch-tokens", type=batch, default=defaults.batch_tokens, help="source tokens a batch (default: 8192)"
-    )
-    group.add_argument("--prompt", default=defaults.prompt, help="what an llm is asked; {source}, {target}, {text}")
+    settings.add_arguments(group, EngineSettings)
     gpus.add_argument(group)
-    group.add_argument("--workers", type=positive, default=1, help="processes or threads on a CPU (default: 1)")
-    group = parser.add_argument_group("quality checks")
-    for name, text in _LIMITS.items():
-        default = getattr(Limits, name)
-        group.add_argument(
-            f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"{text} (default: {default})"
-        )
+    settings.add_arguments(parser.add_argument_group("quality checks"), QualityLimits)
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
 
@@ -80,7 +58,7 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
     if "{text}" not in arguments.prompt:
         raise UserError("--prompt: there is no {text} in it, where the model reads what it is to translate")
     gpus.claim(arguments.gpus)
-    limits = Limits(**{name: getattr(arguments, name) for name in _LIMITS})
+    limits = settings.from_arguments(QualityLimits, arguments)
     with ExitStack() as stack:
         engine = _load(arguments, "")
         stack.callback(engine.close)
@@ -103,10 +81,10 @@ def finish(task: str, table: pa.Table, output: Path) -> None:
 
 def _load(arguments: argparse.Namespace, prefix: str) -> Engine:
     """Load the engine whose arguments begin with `prefix`."""
-    values = {field.name: getattr(arguments, field.name) for field in fields(Settings) if "code" not in field.name}
     codes = {name: getattr(arguments, f"{prefix}{name}") for name in ("source_code", "target_code")}
     engine = engines.find(getattr(arguments, f"{prefix}engine"))
-    return engine(getattr(arguments, f"{prefix}model"), Settings(**values, **codes))
+    own = replace(settings.from_arguments(EngineSettings, arguments), **codes)
+    return engine(getattr(arguments, f"{prefix}model"), own)
 
 
 def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Way:

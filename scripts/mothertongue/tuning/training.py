@@ -28,48 +28,11 @@ from mothertongue.models.causal_lm import device
 from mothertongue.prompts.templates import Template
 from mothertongue.tuning import checkpoints, distributed, trainers
 from mothertongue.tuning.callbacks import Finite, Meter, Validation, validation_losses
+from mothertongue.tuning.settings import TuningSettings
 
 ALL_LINEAR = "all-linear"
 # What sees and hears in models that read more than text: no thread would teach it anything.
 _OTHER_SENSES = re.compile(r".*\b(?:vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\b.*")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The hyperparameters, named as scripts/tune.py's arguments, which explain them.
-
-    Lengths in tokens; `warmup` and `validation_interval` as shares of the steps; None for what is not wanted.
-    """
-
-    method: str
-    quantization: str
-    dtype: str
-    lora_rank: int
-    lora_alpha: int
-    lora_dropout: float
-    lora_targets: list[str]
-    rslora: bool
-    dora: bool
-    lora_plus: float | None
-    neftune: float | None
-    epochs: float
-    max_steps: int | None
-    learning_rate: float
-    schedule: str
-    warmup: float
-    optimizer: str
-    weight_decay: float
-    max_grad_norm: float
-    beta: float
-    batch_size: int
-    accumulation: int
-    target_tokens: int | None
-    max_length: int
-    packing: bool
-    gradient_checkpointing: bool
-    validation_interval: float | None
-    patience: int | None
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -130,7 +93,7 @@ def compute_as(before: checkpoints.Checkpoint) -> None:
         torch.set_num_threads(before.threads)
 
 
-def with_lora(model: Any, settings: Settings) -> Any:
+def with_lora(model: Any, settings: TuningSettings) -> Any:
     """The model with a new LoRA adapter. Raises UserError where it has no such layers."""
     set_seed(settings.seed)
     targets = settings.lora_targets
@@ -152,7 +115,7 @@ def with_lora(model: Any, settings: Settings) -> Any:
         raise UserError(f"tuning.lora.targets {', '.join(targets)}: {error}{advice}") from None
 
 
-def layout(settings: Settings, data: trainers.Data, processes: int, most: int | None = None) -> Layout:
+def layout(settings: TuningSettings, data: trainers.Data, processes: int, most: int | None = None) -> Layout:
     """How a step's sequences are shared out and read: the same sequences a step whatever the number of processes.
 
     `most` bounds what a process reads at once. Raises UserError where they cannot be shared out evenly.
@@ -182,7 +145,7 @@ def train(
     tokenizer: Any,
     data: trainers.Data,
     validation: trainers.Data,
-    settings: Settings,
+    settings: TuningSettings,
     work: Path,
     keeper: checkpoints.Keeper,
     arguments: Mapping[str, Any] | None = None,
@@ -249,7 +212,7 @@ def train(
     return trainer, outcome
 
 
-def check(settings: Settings, data: trainers.Data, validation: trainers.Data, sharded: bool) -> None:
+def check(settings: TuningSettings, data: trainers.Data, validation: trainers.Data, sharded: bool) -> None:
     """Say what of the settings has no effect here. Raises UserError for those that do not go together."""
     layout(settings, data, distributed.world_size())
     if sharded and distributed.world_size() == 1:
@@ -268,7 +231,7 @@ def check(settings: Settings, data: trainers.Data, validation: trainers.Data, sh
         say(f"tune: {settings.quantization} on a CPU: less memory, and slower than quantization none")
 
 
-def check_model(model: Any, settings: Settings) -> None:
+def check_model(model: Any, settings: TuningSettings) -> None:
     """Say what of a loaded model is not quantised.
 
     Raises UserError where it cannot read as much as is asked for, or parts are to be trained that cannot be.
@@ -324,7 +287,7 @@ def save(
     path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def record(settings: Settings, outcome: Outcome) -> dict[str, Any]:
+def record(settings: TuningSettings, outcome: Outcome) -> dict[str, Any]:
     """The settings and measurements, for training.json."""
     measured = asdict(outcome) | {"tokens_per_second": round(outcome.tokens_per_second, 1)}
     dtype = str(causal_lm.as_dtype(settings.dtype)).removeprefix("torch.")
@@ -368,7 +331,7 @@ def _run(trainer: Trainer, keeper: checkpoints.Keeper, work: Path) -> None:
         ) from None
 
 
-def _optimizer(model: Any, settings: Settings) -> Any:
+def _optimizer(model: Any, settings: TuningSettings) -> Any:
     """LoRA+'s optimizer, whose B matrices learn faster; None for the trainer's own."""
     if settings.lora_plus is None:
         return None

@@ -36,17 +36,16 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise UserError(problem)
 
 
-def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:
+def coerce(value: Any, schema: Mapping[str, Any]) -> Any:
     """The configuration with text made what the schema wants: snakemake's --config gives every inner value as text.
 
     What cannot be made to fit stays as it is, for `check` to refuse.
     """
-    root = root or schema
-    schema = _alternative(value, schema, root)
+    schema = _alternative(value, schema)
     if isinstance(value, dict):
         other = schema.get("additionalProperties")
         inner = schema.get("properties", {})
-        return {key: coerce(item, inner.get(key, other) or {}, root) for key, item in value.items()}
+        return {key: coerce(item, inner.get(key, other) or {}) for key, item in value.items()}
     types = schema.get("type", [] if "enum" in schema else "string")
     types = [types] if isinstance(types, str) else types
     allowed = schema.get("enum", [])
@@ -65,15 +64,12 @@ def coerce(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any] | None
     return int(number) if number % 1 == 0 else number
 
 
-def _alternative(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema that a value is read by: references followed, and of several the one for its kind."""
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].removeprefix("#/$defs/")]
+def _alternative(value: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema that a value is read by: of several the one for its kind."""
     if "oneOf" not in schema:
         return schema
-    alternatives = [_alternative(value, alternative, root) for alternative in schema["oneOf"]]
     wanted = "object" if isinstance(value, dict) else "null" if value == "null" else "string"
-    return next((found for found in alternatives if found.get("type") == wanted), schema)
+    return next((found for found in schema["oneOf"] if found.get("type") == wanted), schema)
 
 
 def lay_over(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,10 +163,10 @@ def _say(error: ValidationError) -> Iterator[str]:
 
 
 def _types(schema: Mapping[str, Any]) -> list[str]:
-    """The types that a value may have; of references to other schemas, a text's."""
+    """Return the types that a value may have."""
     own = schema.get("type", [])
     inner = [kind for alternative in schema.get("oneOf", []) for kind in _types(alternative)]
-    return [*([own] if isinstance(own, str) else own), *inner, *(["string"] if "$ref" in schema else [])]
+    return [*([own] if isinstance(own, str) else own), *inner]
 
 
 def _is_no_text(value: Any) -> bool:

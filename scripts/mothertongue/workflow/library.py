@@ -13,19 +13,18 @@ _NAME = re.compile(r"(\w+)(?: as \w+)?\s*(?:,|$)")
 
 
 @functools.cache
-def modules(entry: str, scripts: Path = Path("scripts"), without: str | None = None) -> list[str]:
+def modules(entry: str, scripts: Path = Path("scripts"), without: tuple[str, ...] = ()) -> list[str]:
     """Return the paths of the modules that an entry imports, with the `__init__.py` of their packages, sorted.
 
     `entry` is a file below `scripts` without its suffix; a module of the library is among the modules that it imports.
-    `without` names a package that is left out, with all that is imported by it alone.
+    Packages and modules whose names are in `without` are left out, with all that is imported by them alone.
     """
     path = scripts / f"{entry}.py"
-    left_out = scripts / _PACKAGE / without if without else None
     reached: set[Path] = set()
     waiting = [*_packages(path, scripts), path] if entry.startswith(f"{_PACKAGE}/") else list(_imports(path, scripts))
     while waiting:
         module = waiting.pop()
-        if module not in reached and (left_out is None or not module.is_relative_to(left_out)):
+        if module not in reached and not {module.parent.name, module.stem} & {*without}:
             reached.add(module)
             waiting += _imports(module, scripts)
     return sorted(map(str, reached))

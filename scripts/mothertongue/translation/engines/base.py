@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from mothertongue.translation.settings import EngineSettings
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -22,20 +24,6 @@ class Pair:
 
 
 Pairs = dict[tuple[str, str], Pair]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How an engine runs; the codes are those of the Pair, the other values those of the configuration."""
-
-    source_code: str = ""
-    target_code: str = ""
-    device: str = "auto"
-    compute_type: str = "auto"
-    beam_size: int = 1
-    batch_tokens: int = 8192
-    workers: int = 1
-    prompt: str = "Translate the following text from {source} into {target}.\n{source}: {text}\n{target}:"
 
 
 class Output(NamedTuple):
@@ -94,7 +82,7 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def __init__(self, model: Path, settings: Settings) -> None:
+    def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Load the model. Raises UserError where it does not know the languages of `settings`."""
 
     @abstractmethod

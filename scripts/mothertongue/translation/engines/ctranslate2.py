@@ -16,7 +16,8 @@ from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress, say
 from mothertongue.model_folders.reading import check_config, loading
-from mothertongue.translation.engines.base import Engine, Hear, Output, Settings, ignore, out_of_memory
+from mothertongue.translation.engines.base import Engine, Hear, Output, ignore, out_of_memory
+from mothertongue.translation.settings import EngineSettings
 
 END = "</s>"
 # Batches a worker that CTranslate2 gets at once. The fewer, the less far loops run past their own longest output.
@@ -55,7 +56,7 @@ class EncoderDecoder(Engine):
     # Sentences of more tokens are rare in training data, and models lose the thread of them.
     limit = 250
 
-    def __init__(self, model: Path, settings: Settings) -> None:
+    def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Load the model on its device. Raises UserError where it is damaged or does not know the languages."""
         from sentencepiece import SentencePieceProcessor
 
@@ -183,7 +184,7 @@ class EncoderDecoder(Engine):
         return Output(text.replace("▁", " ").strip(), score, complete)
 
 
-def _load(model: Path, settings: Settings) -> Any:
+def _load(model: Path, settings: EngineSettings) -> Any:
     """CTranslate2's translator on the CPU or on all CUDA devices that are to be seen."""
     import ctranslate2
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
 from mothertongue.common.tsv import read_table
-from mothertongue.translation.engines.base import Engine, Hear, Output, Pair, Pairs, Settings, ignore
+from mothertongue.translation.engines.base import Engine, Hear, Output, Pair, Pairs, ignore
+from mothertongue.translation.settings import EngineSettings
 
 # Segments a task: few enough to keep all workers busy to the end, enough to hide what a task costs.
 _BATCH = 64
@@ -38,7 +39,7 @@ class Firefox(Engine):
             for row in read_table(tables / "firefox_models.tsv")
         }
 
-    def __init__(self, model: Path, settings: Settings) -> None:
+    def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Start the processes. Raises UserError where a file is missing."""
         model_files(model)
         if settings.device == "cuda":

@@ -8,8 +8,9 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import language_codes
-from mothertongue.translation.engines.base import Pairs, Settings, every_pair
+from mothertongue.translation.engines.base import Pairs, every_pair
 from mothertongue.translation.engines.transformers import Generation
+from mothertongue.translation.settings import EngineSettings
 
 
 class SeamlessM4T(Generation):
@@ -36,7 +37,7 @@ class SeamlessM4T(Generation):
         if (found := config.get("model_type")) != "seamless_m4t_v2":
             raise UserError(f"'{name}' is a '{found}', and this engine runs 'seamless_m4t_v2' models; choose another")
 
-    def __init__(self, model: Path, settings: Settings) -> None:
+    def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Load the model. Raises UserError where it does not know the languages."""
         super().__init__(model, settings)
         known = getattr(self.model.generation_config, "text_decoder_lang_to_code_id", {})

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress, say
 from mothertongue.model_folders.reading import check, loading, skeleton
-from mothertongue.translation.engines.base import Engine, Hear, Output, Settings, ignore, out_of_memory
+from mothertongue.translation.engines.base import Engine, Hear, Output, ignore, out_of_memory
+from mothertongue.translation.settings import EngineSettings
 
 # The longest output, in tokens, for a source of so many: what is longer is a loop.
 _EXPANSION, _SLACK = 2, 30
@@ -35,7 +36,7 @@ class Generation(Engine):
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
         """Raise UserError where a model's config.json is of another architecture."""
 
-    def __init__(self, model: Path, settings: Settings) -> None:
+    def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Load the model. Raises UserError where it is damaged or does not know the languages."""
         import torch
         import transformers

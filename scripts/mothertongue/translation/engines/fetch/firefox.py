@@ -6,8 +6,8 @@ from pathlib import Path
 from mothertongue.common.errors import UserError
 from mothertongue.models import fetching
 from mothertongue.models.references import Reference
-from mothertongue.translation.engines.base import Settings
 from mothertongue.translation.engines.firefox import Firefox
+from mothertongue.translation.settings import EngineSettings
 
 
 def fetch(engine: type[Firefox], reference: Reference, folder: Path) -> None:
@@ -20,7 +20,7 @@ def fetch(engine: type[Firefox], reference: Reference, folder: Path) -> None:
     else:
         fetching.fetch(reference, folder, weights=("*.bin",))
     try:
-        running = engine(folder, Settings())
+        running = engine(folder, EngineSettings())
         running.check()
         running.close()
     except UserError as error:

@@ -1,0 +1,39 @@
+"""The settings by which datasets, threads and preferences are made: arguments of scripts, and keys."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mothertongue.common.settings import setting
+
+
+@dataclass(frozen=True)
+class FlaggedSettings:
+    """What becomes of translations that a check objects to."""
+
+    on_flagged: Literal["keep", "drop"] = setting(
+        "keep", "whether translations that a quality check objects to stay in the dataset",
+        manual="`drop` leaves flagged messages out of the dataset; they stay in the accounting",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ThreadSettings:
+    """Which threads are extracted."""
+
+    select: Literal["best", "all"] = setting(
+        "best", "best: one thread a tree; all: one for every branch that prompters opened",
+        manual="`best`: one thread a tree, at each step the best-ranked usable reply; `all`: one for every branch that "
+        "prompters opened",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    """Which replies are compared."""
+
+    pairs: Literal["best_vs_worst", "best_vs_all"] = setting(
+        "best_vs_worst", "best_vs_worst: the best and the worst reply to each message of a user; best_vs_all: the best "
+        "and each that was ranked below it",
+        manual="which replies are compared ([below](#preferences)): `best_vs_worst`: the best and the worst to each "
+        "message of a user, one pair; `best_vs_all`: the best and each that was ranked below it",
+    )  # fmt: skip

@@ -1,0 +1,41 @@
+"""The settings of an evaluation: arguments of scripts/evaluate.py and harness.py, and the keys of `evaluation`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mothertongue.common.settings import setting
+
+
+@dataclass(frozen=True)
+class QuantizationSettings:
+    """How the base model is loaded that an adapter is measured on."""
+
+    quantization: Literal["auto", "nf4", "int8", "none"] = setting(
+        "auto", "of the base model; auto: as the adapter was trained",
+        manual="of the base model, with and without the adapter: `auto`: as the adapter was trained; `nf4`, `int8`, "
+        "`none`",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How much is measured."""
+
+    count: int = setting(
+        100, "prompts each side answers", key="prompts", at_least=1,
+        manual="held-out prompts that each side answers ([below](#evaluation)), half of them native where there are as "
+        "many",
+    )  # fmt: skip
+    thread_count: int = setting(
+        200, "held-out threads of a kind to read at most", key="threads", at_least=1,
+        manual="held-out threads of each kind (native, translated, English) whose bits per byte are measured, at most",
+    )  # fmt: skip
+    examples: int = setting(
+        3, "exchanges shown to the base model", at_least=0,
+        manual="exchanges that the base model is shown on one of its sides; 0 leaves that side out",
+    )  # fmt: skip
+    max_new_tokens: int = setting(100, "longest answer in tokens", at_least=1)
+    seed: int = setting(
+        42, "draws prompts, threads, examples and intervals", at_least=0,
+        manual="draws prompts, threads, examples, and the resamples of the intervals; answers are greedy",
+    )  # fmt: skip

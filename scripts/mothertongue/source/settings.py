@@ -1,0 +1,33 @@
+"""The settings by which a dataset is read: arguments of scripts/fetch.py, and keys of `source`."""
+
+from dataclasses import dataclass
+
+from mothertongue.common.settings import setting
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """How a dataset is split, and how much is read of it."""
+
+    validation: float = setting(
+        0.05, "share of the trees, chosen by hash, that become the validation split where there is none", at_least=0,
+        below=1,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LimitSettings:
+    """How large a dataset may be: refused in one line before memory is taken for more."""
+
+    max_rows: int = setting(
+        5_000_000, "most messages of all files together", key="limits.rows", at_least=1,
+        manual="messages that are read at most, of all files together. A dataset that has more is refused in one line",
+    )  # fmt: skip
+    max_megabytes: int = setting(
+        4_000, "most megabytes of all files together, decompressed", key="limits.megabytes", at_least=1,
+        manual="megabytes that are read at most, of all files together, decompressed. A dataset that has more is "
+        "refused before memory is taken for it; reading takes about as much memory",
+    )  # fmt: skip
+    max_line_megabytes: int = setting(
+        16, "most megabytes of a line of JSON", key="limits.line_megabytes", at_least=1, at_most=2000
+    )

@@ -1,0 +1,84 @@
+"""The settings by which messages are translated: arguments of scripts, and keys of `translation` and `quality`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mothertongue.common.settings import setting
+
+_COMPUTE_TYPES = [
+    "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine runs. The codes are those of the pair of languages; `workers` are processes or threads on a CPU."""
+
+    source_code: str = ""
+    target_code: str = ""
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", "where models run",
+        manual="`cpu`, `cuda` (all devices that a job sees), `auto`: a GPU where there is one",
+    )  # fmt: skip
+    compute_type: str = setting(
+        "auto", "int8, float16, float32 ...; auto is the fastest", schema={"enum": _COMPUTE_TYPES},
+        manual="numbers that the model computes with: `int8`, `float16`, `float32`, ...; `auto` is the fastest that "
+        "the device has",
+    )  # fmt: skip
+    beam_size: int = setting(
+        1, "1 is greedy search", at_least=1,
+        manual="1 is greedy search; 4 took 2.8 times as long with a model of OPUS-MT's size on two CPU cores",
+    )  # fmt: skip
+    batch_tokens: int = setting(
+        8192, "source tokens a batch", at_least=64, expected="a number of tokens from 64",
+        manual="source tokens translated at once; halved, with a warning, where memory runs out",
+    )  # fmt: skip
+    workers: int = setting(1, "processes or threads on a CPU", key=None, at_least=1)
+    prompt: str = setting(
+        "Translate the following text from {source} into {target}.\n{source}: {text}\n{target}:",
+        "what an llm is asked; {source}, {target}, {text}", expected="a text with {text} in it",
+        schema={"pattern": r"\{text\}"}, shown="Tower's",
+        manual="what the `llm` engine asks; `{text}` is the segment, `{source}` and `{target}` the languages' English "
+        "names",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class QualityLimits:
+    """When a check objects.
+
+    `length_ratio`: bytes of the translation over those of its source, or the reverse.
+    `repeats`: how often one to six words, or one to eight letters, may follow themselves.
+    `compression`: bytes over bytes compressed by zlib, as Whisper judges its loops (Radford et al., 2022, there 2.4).
+    `language_confidence`: how sure the identifier must be that it is another language. `score`: the lowest mean
+    log-probability of a token.
+    """
+
+    length_ratio: float = setting(
+        4.0, "flag a sentence whose translation is so many times longer or shorter, in bytes", above=1,
+        manual="flags a sentence whose translation is so many times longer or shorter in UTF-8 bytes; below 40 bytes "
+        "only what is more than half as many times longer, and 12 bytes and characters more. Scripts differ by up to "
+        "three bytes a letter; beyond four times something is lost or invented",
+    )  # fmt: skip
+    repeats: int = setting(
+        4, "flag a translation that says words or letters more often than this in a row", at_least=1,
+        manual="flags a translation that says one to six words, or one to eight letters, more often than this in a "
+        "row, unless its source does",
+    )  # fmt: skip
+    compression: float = setting(
+        2.4, "flag a translation that zlib compresses more than so many times", above=1,
+        manual="flags a translation that zlib shrinks by more. Sentences of the OASST1 sample reach 1.8, loops begin "
+        "at 2.5",
+    )  # fmt: skip
+    language_confidence: float = setting(
+        0.7, "flag a translation that is in another language with at least this confidence", above=0, at_most=1,
+        manual="flags a translation (from 60 bytes) that the identifier is so sure to be in another language while the "
+        "right one has less than 5%. None of 1,500 FLORES sentences cut to 60 characters is flagged",
+    )  # fmt: skip
+    score: float = setting(
+        -1.5, "flag a translation whose tokens have a mean log-probability below this", at_most=0,
+        expected="a number below 0; -1000 never flags",
+        manual="flags a sentence (from 40 bytes) whose tokens have a lower mean log-probability. Of a weak test "
+        "model's translations of FLORES 5% are below -1.1, and its loops between -1.3 and -1.8; `-1000` switches "
+        "it off",
+    )  # fmt: skip

@@ -1,0 +1,340 @@
+"""All keys of the configuration: those of the steps' settings, and those that only the workflow reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mothertongue.common.settings import defaults_of, rows_of, schema_of, setting
+from mothertongue.dataset.settings import FlaggedSettings, PreferenceSettings, ThreadSettings
+from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
+from mothertongue.export.settings import CalibrationSettings, MergeSettings
+from mothertongue.source.settings import FetchSettings, LimitSettings
+from mothertongue.translation.settings import EngineSettings, QualityLimits
+from mothertongue.tuning.settings import DataSettings, Schedule, TuningSettings
+
+_LANGUAGE = r"[a-z]{2,3}(-[A-Z][a-z]{3})?"
+_LANGUAGE_CODE = {
+    "type": "string",
+    "pattern": f"^{_LANGUAGE}$",
+    "description": "a language code such as en or zh-Hant, without a region",
+}
+_REFERENCE = {
+    "type": "string",
+    "minLength": 1,
+    "description": "a hub id (owner/name, optionally @revision), a local folder, a local .gguf file, or "
+    "package:NAME/PATH",
+}
+_OPTIONAL_REFERENCE = {"type": ["string", "null"], "minLength": 1, "description": "a model reference, or null"}
+_ENGINE = {"type": "string", "minLength": 1, "description": "the name of a translation engine"}
+_TEXT = {"type": "string"}
+_MODELS = {
+    "type": "object",
+    "propertyNames": {
+        "pattern": f"^{_LANGUAGE}-{_LANGUAGE}$",
+        "description": "a pair of language codes such as en-nl",
+    },
+    "additionalProperties": {
+        "description": "a model reference, {model: REFERENCE, target_token: TOKEN}, or null for no model",
+        "oneOf": [
+            {"type": "null"},
+            _REFERENCE,
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["model"],
+                "properties": {"model": _REFERENCE, "source_token": _TEXT, "target_token": _TEXT},
+            },
+        ],
+    },
+}
+_FALLBACK = {
+    "description": "null, an engine, or {engine: NAME, model: REFERENCE, models: {PAIR: REFERENCE}}",
+    "oneOf": [
+        {"type": "null"},
+        _ENGINE,
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["engine"],
+            "properties": {"engine": _ENGINE, "model": _OPTIONAL_REFERENCE, "models": _MODELS},
+        },
+    ],
+}
+_DATASET = {
+    "description": "a hub id, a file, or {train: FILE, validation: FILE}",
+    "oneOf": [
+        {"type": "string", "minLength": 1},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["train", "validation"],
+            "properties": {"train": _TEXT, "validation": _TEXT},
+        },
+    ],
+}
+_LANGUAGES = "en es ru de zh fr th pt ca ko uk it ja vi eu pl hu ar nl sv tr fi cs da gl he ro nb id bg bn fa el eo sk"
+_HUB_NAME = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_TEMPLATES = ("auto", "tokenizer", "llama2", "llama3", "mistral", "chatml", "gemma", "phi3", "zephyr")
+Quantization = Literal["f16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "q4_0", "q3_k_m", "q2_k"]
+Packed = Literal["gptq", "awq"]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Keys at the top level."""
+
+    results: str = setting(
+        "results", "folder that everything is built in; targets begin with it; no `{}` or `<>` in it",
+        schema={"pattern": r"^(?!-|\.\.?$)[^{}<>\n]*[^{}<>/\n]$(?!\n)"},
+        expected="a folder such as results, without a slash at its end, {}, <>, or a hyphen at its beginning",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Keys of `source` that say which dataset is translated."""
+
+    dataset: str = setting(
+        "OpenAssistant/oasst1",
+        "hub id, local `.jsonl`, `.jsonl.gz` or `.parquet` in the OASST schema (18 columns), or "
+        "`{train: FILE, validation: FILE}`",
+        schema=_DATASET,
+    )  # fmt: skip
+    revision: str = setting(
+        "fdf72ae0827c1cda404aff25b6603abec9e3399b", "commit, tag or branch of a dataset on the hub", shown="a commit",
+        schema={"minLength": 1}, expected="a commit, tag or branch, in quotes where it is all digits",
+    )  # fmt: skip
+    licence: str = setting(
+        "apache-2.0", "the dataset's licence, for the cards: set it with `source.dataset`; empty: not stated"
+    )
+    scope: Literal["all", "threads"] = setting(
+        "all", "`all`: every message is translated; `threads`: only those that threads can be made of (below)"
+    )
+
+
+@dataclass(frozen=True)
+class Languages:
+    """Keys of `source` that say what of the dataset is translated."""
+
+    languages: list[str] = setting(
+        _LANGUAGES.split(),
+        "languages to translate from, without region; messages in others are counted as `excluded`. A language in "
+        "another script than the usual one is a language of its own: messages tagged `zh-TW`, `zh-HK` or `zh-Hant` are "
+        "`zh-Hant` (see [below](#what-a-dataset-may-hold))",
+        shown="the 35 of OASST1", schema={"minItems": 1, "uniqueItems": True, "items": _LANGUAGE_CODE},
+        expected="language codes, each once",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Keys of `source` that say how the dataset is divided."""
+
+    shards: dict[str, int] = setting(
+        {"en": 2},
+        "slices of a language that are translated side by side, each a job; 1 where not listed (see "
+        "[below](#how-many-shards))",
+        schema={
+            "type": "object",
+            "propertyNames": _LANGUAGE_CODE,
+            "additionalProperties": {
+                "type": "integer", "minimum": 1, "maximum": 10000, "description": "a whole number from 1 to 10000",
+            },
+        },
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Keys of `translation` that choose engines and models."""
+
+    engine: str = setting("opus-mt", "which models translate: see below", schema=_ENGINE)
+    model: str | None = setting(
+        None,
+        "model reference for engines with one model for all languages, such as `facebook/nllb-200-3.3B`; `null`: the "
+        "engine's own",
+        schema=_OPTIONAL_REFERENCE,
+    )
+    models: dict[str, Any] = setting(
+        {},
+        "by pair of languages, before the engine's own: a model reference (`{en-nl: owner/name}`), "
+        '`{model: owner/name, target_token: ">>por<<"}` where the model must be told the language, or `null` for no '
+        "model",
+        schema=_MODELS,
+    )
+    fallback: str | None = setting(
+        None, "a second engine for what the first does badly: its name, or `{engine: nllb, model: ...}`",
+        schema=_FALLBACK,
+    )  # fmt: skip
+    allow_noncommercial: bool = setting(
+        False,
+        "`true` accepts models whose licence forbids commercial use; what is made with them inherits that",
+    )
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Keys of `threads` that say how a thread becomes a prompt."""
+
+    system_prompt: str | None = setting(
+        None, "`null`: the language's own of `languages.tsv`; `''`: none; else your text",
+        expected="a text, '' for none, or null for the language's own",
+    )  # fmt: skip
+    prompt_format: str = setting(
+        "auto",
+        "the chat template: `auto`, `tokenizer`, one of ours, or a `.jinja` file of yours (see "
+        "[below](#which-chat-template))",
+        schema={"pattern": rf"^({'|'.join(_TEMPLATES)}|.+\.jinja)$"},
+        expected=f"{', '.join(_TEMPLATES)} or a .jinja file",
+    )
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """The key of `tuning` that names the model."""
+
+    base_model: str = setting("NousResearch/Llama-2-7b-chat-hf", "model reference", schema=_REFERENCE)
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Keys of `tuning` that stand in for others in dpo and orpo."""
+
+    dpo_beta: float = setting(
+        0.1, "in `dpo`: how near to the SFT adapter to stay; a larger one stays nearer", key="dpo.beta", above=0
+    )
+    dpo_learning_rate: float = setting(
+        5e-6, "in `dpo`, the learning rate", key="dpo.learning_rate", above=0, shown="`5.0e-6`",
+        expected="a number above 0, written 2.0e-4 (YAML reads 2e-4 as text)",
+    )  # fmt: skip
+    dpo_epochs: float = setting(1, "in `dpo`, the passes over the data", key="dpo.epochs", above=0)
+    dpo_schedule: Schedule = setting("cosine", "in `dpo`, the schedule", key="dpo.schedule")
+    orpo_beta: float = setting(0.1, "in `orpo`: the weight of the preference beside the text", key="orpo.beta", above=0)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Keys of `tuning` that change where an adapter is tuned, and not what it learns."""
+
+    gpus: int = setting(
+        1, "GPUs that training asks for ([below](#several-gpus)); `0` trains on the CPU", at_least=0,
+        expected="a number of GPUs",
+    )  # fmt: skip
+    fsdp: str | None = setting(
+        None, "`config/accelerate/fsdp.yaml`, or your own: shares out a model that does not fit one GPU",
+        expected="an accelerate configuration file or null",
+    )  # fmt: skip
+    checkpoint_minutes: float = setting(
+        10, "from one checkpoint to the next; one is also written when training is told to stop", above=0
+    )
+    report_to: Literal["none", "tensorboard"] = setting(
+        "none", "`tensorboard` writes its logs to `results/logs/{lang}/adapter.tensorboard`"
+    )
+
+
+@dataclass(frozen=True)
+class Harness:
+    """Keys of `evaluation` for the lm-evaluation-harness."""
+
+    harness: list[str] = setting(
+        [],
+        "tasks of the [lm-evaluation-harness](https://github.com/EleutherAI/lm-evaluation-harness), such as "
+        "`belebele_nld_Latn`, or YAML files in its format ([below](#evaluation))",
+        expected="a list of tasks",
+    )
+    harness_limit: int | None = setting(None, "examples of each task at most; `null`: all", at_least=1)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Keys of `publication`."""
+
+    namespace: str | None = setting(
+        None, "whose repositories on the hub ([below](#publishing)): your name, or an organisation's",
+        schema={"pattern": _HUB_NAME}, expected="a user's or an organisation's name on the hub, or null",
+    )  # fmt: skip
+    private: bool = setting(
+        True, "of a new repository; one that is there stays as visible as it is, and a public one is refused"
+    )
+    name: str | None = setting(
+        None,
+        "what the repositories are called after in the place of the source dataset; an adapter's has it behind its "
+        "base model",
+        schema={"pattern": _HUB_NAME, "maxLength": 64},
+        expected="a name of letters, digits, dots and hyphens, or null",
+    )
+    existing: bool = setting(
+        False,
+        "whether to publish also in a repository that is there and was not made by this workflow, or from other data",
+    )
+
+
+@dataclass(frozen=True)
+class Exports:
+    """Keys of `export` that say which files are made."""
+
+    gguf: list[Quantization] = setting(
+        ["q4_k_m", "q8_0"],
+        "GGUF files that `export/README.md` has, the first for Ollama: `f16`, `q8_0`, `q6_k`, `q5_k_m`, `q5_k_s`, "
+        "`q4_k_m`, `q4_k_s`, `q4_0`, `q3_k_m`, `q2_k`",
+        schema={"minItems": 1, "uniqueItems": True},
+        expected="a list of f16, q8_0, q6_k, q5_k_m, q5_k_s, q4_k_m, q4_k_s, q4_0, q3_k_m, q2_k",
+    )
+    adapter_gguf: bool = setting(
+        True,
+        "whether `export/README.md` has `adapter.gguf` too; `false` where the experts of a mixture adapt: llama.cpp "
+        "has no such adapters",
+    )
+    packed: list[Packed] = setting(
+        [],
+        "4-bit weights for servers with GPUs that `export/README.md` has too: `gptq`, `awq` ([below](#exporting))",
+        schema={"uniqueItems": True}, expected="a list of gptq, awq; [] for none",
+    )  # fmt: skip
+
+
+# The groups of the configuration by their keys, in the manual's order.
+GROUPS: Mapping[str, tuple[type, ...]] = {
+    "source": (Dataset, FetchSettings, Languages, LimitSettings, Shards),
+    "translation": (Engines, EngineSettings),
+    "quality": (QualityLimits, FlaggedSettings),
+    "threads": (ThreadSettings, Prompts),
+    "preferences": (PreferenceSettings,),
+    "tuning": (BaseModel, TuningSettings, DataSettings, Methods, Machine),
+    "evaluation": (EvaluationSettings, QuantizationSettings, Harness),
+    "publication": (Publication,),
+    "export": (MergeSettings, Exports, CalibrationSettings),
+}
+_VARIANTS = (
+    "more adapters from the same data, each with its own `tuning` values ([below](#several-adapters-side-by-side))"
+)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the configuration. It refuses unknown keys everywhere."""
+    whole = schema_of([Results])
+    properties = whole["properties"] | {name: schema_of(group) for name, group in GROUPS.items()}
+    properties["variants"] = {
+        "type": "object",
+        "propertyNames": {
+            "pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*$(?!\n)",
+            "maxLength": 100,
+            "description": "a name of letters, digits, and _ . - after the first",
+        },
+        "additionalProperties": schema_of(GROUPS["tuning"], required=False),
+    }
+    return whole | {"properties": properties, "required": list(properties)}
+
+
+def defaults() -> dict[str, Any]:
+    """Return the defaults of all keys, which config/config.yaml shows."""
+    return defaults_of([Results]) | {name: defaults_of(group) for name, group in GROUPS.items()} | {"variants": {}}
+
+
+def table() -> list[str]:
+    """Return the manual's table of all keys as lines of Markdown."""
+    rows = rows_of("", [Results])
+    for name, group in GROUPS.items():
+        rows += rows_of(name, group)
+        if name == "tuning":
+            rows.append(f"| `variants` | `{{}}` | {_VARIANTS} |")
+    return ["| key | default | meaning |", "|---|---|---|", *rows]
