@@ -6,7 +6,7 @@ rule combine:
         script="scripts/combine.py",
         library=library("combine"),
         shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=SHARD_NAMES),
-        after=once_split,
+        after=after_split,
         counts="{results}/source/counts.json",
         models=translators,
     output:
@@ -67,9 +67,9 @@ rule threads:
     input:
         script="scripts/threads.py",
         library=library("threads"),
-        after=once_split,
+        after=after_split,
         dataset="{results}/{lang}/dataset/{split}.parquet",
-        template=lambda wildcards: prompt_template(BASE_MODEL, wildcards),
+        template=adapters.own_template,
     output:
         threads="{results}/{lang}/threads/{split}.jsonl",
         accounting="{results}/{lang}/threads/{split}.accounting.json",
@@ -107,7 +107,7 @@ rule preferences:
         library=library("preferences"),
         # Before `after`, which can wait for split: a scope without preferences is refused before anything runs.
         dataset=dataset_of_all_messages,
-        after=once_split,
+        after=after_split,
     output:
         preferences="{results}/{lang}/preferences/{split}.jsonl",
         accounting="{results}/{lang}/preferences/{split}.accounting.json",

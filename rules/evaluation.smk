@@ -5,15 +5,15 @@ rule evaluate:
     input:
         script="scripts/evaluate.py",
         library=library("evaluate"),
-        after=once_split,
+        after=after_split,
         adapter=rules.tune.output.adapter,
-        sft_adapter=adapter_before,
-        base_model=base_model,
+        sft_adapter=adapters.before,
+        base_model=adapters.base_model,
         threads="{results}/{lang}/threads/validation.jsonl",
         dataset="{results}/{lang}/dataset/validation.parquet",
         train_threads="{results}/{lang}/threads/train.jsonl",
-        train_preferences=preferences_seen,
-        prompts=evaluation_prompts,
+        train_preferences=adapters.preferences_seen,
+        prompts=evaluations.prompts,
     output:
         metrics="{results}/{lang}/{variant}{stage}evaluation/metrics.json",
         samples="{results}/{lang}/{variant}{stage}evaluation/samples.jsonl",
@@ -38,10 +38,10 @@ rule evaluate:
         "../envs/evaluation.yaml"
     threads: 8
     resources:
-        mem_mb=more_if_tried_again(24000),
-        runtime=more_if_tried_again(60),
-        gpu=on_its_gpu,
-        gpu_model=gpu_model(on_its_gpu),
+        mem_mb=double_on_retry(24000),
+        runtime=double_on_retry(60),
+        gpu=adapters.one_gpu,
+        gpu_model=gpu_model(adapters.one_gpu),
         disk_mb=10,
     params:
         name=language_name,
@@ -49,7 +49,7 @@ rule evaluate:
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
         train_preferences=lambda wildcards, input: given("--train-preferences", input.train_preferences),
         prompts=lambda wildcards, input: given("--prompts", input.prompts),
-        options=evaluation_options,
+        options=evaluations.options,
         folder=lambda wildcards, output: str(Path(output.metrics).parent),
     shell:
         r"""
@@ -76,10 +76,10 @@ rule harness:
     input:
         script="scripts/harness.py",
         library=library("harness"),
-        tasks=harness_tasks,
-        after=once_split,
+        tasks=evaluations.task_files,
+        after=after_split,
         adapter=rules.tune.output.adapter,
-        base_model=base_model,
+        base_model=adapters.base_model,
     output:
         "{results}/{lang}/{variant}{stage}evaluation/harness.json",
     log:
@@ -90,10 +90,10 @@ rule harness:
         "../envs/harness.yaml"
     threads: 8
     resources:
-        mem_mb=more_if_tried_again(24000),
-        runtime=more_if_tried_again(240),
-        gpu=on_its_gpu,
-        gpu_model=gpu_model(on_its_gpu),
+        mem_mb=double_on_retry(24000),
+        runtime=double_on_retry(240),
+        gpu=adapters.one_gpu,
+        gpu_model=gpu_model(adapters.one_gpu),
         disk_mb=1000,
     params:
         tasks=literal(given("--tasks", config["evaluation"]["harness"])),

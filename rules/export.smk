@@ -5,9 +5,9 @@ rule merge:
     input:
         script="scripts/merge.py",
         library=library("merge", without=WORDING),
-        after=once_split,
-        adapter=exported_adapter,
-        base_model=exported_base_model,
+        after=after_split,
+        adapter=exports.adapter,
+        base_model=adapters.base_model,
     output:
         merged=directory("{results}/{lang}/{variant}export/merged"),
     log:
@@ -18,14 +18,14 @@ rule merge:
         "../envs/tuning.yaml"
     threads: 2
     resources:
-        mem_mb=more_if_tried_again(8000),
-        runtime=more_if_tried_again(60),
+        mem_mb=double_on_retry(8000),
+        runtime=double_on_retry(60),
         gpu=0,
         gpu_model="",
         disk_mb=15000,
     params:
         name=language_name,
-        merge_base=merge_base,
+        merge_base=exports.merge_base,
     shell:
         r"""
         python {input.script} \
@@ -41,9 +41,9 @@ rule perplexity:
     input:
         script="scripts/perplexity.py",
         library=library("perplexity"),
-        after=once_split,
-        adapter=exported_adapter,
-        base_model=exported_base_model,
+        after=after_split,
+        adapter=exports.adapter,
+        base_model=adapters.base_model,
         merged=rules.merge.output.merged,
         threads="{results}/{lang}/threads/validation.jsonl",
     output:
@@ -57,10 +57,10 @@ rule perplexity:
         "../envs/tuning.yaml"
     threads: 8
     resources:
-        mem_mb=more_if_tried_again(24000),
-        runtime=more_if_tried_again(60),
-        gpu=on_its_gpu,
-        gpu_model=gpu_model(on_its_gpu),
+        mem_mb=double_on_retry(24000),
+        runtime=double_on_retry(60),
+        gpu=adapters.one_gpu,
+        gpu_model=gpu_model(adapters.one_gpu),
         disk_mb=15000,
     params:
         most=config["evaluation"]["threads"],
@@ -82,7 +82,7 @@ rule check_shapes:
     input:
         script="scripts/check_shapes.py",
         library=library("check_shapes"),
-        base_model=exported_base_model,
+        base_model=adapters.base_model,
     output:
         "{results}/{lang}/{variant}export/shapes/{form}.json",
     log:
@@ -115,9 +115,9 @@ rule calibrate:
     input:
         script="scripts/calibrate.py",
         library=library("calibrate", without=WORDING),
-        after=once_split,
+        after=after_split,
         shapes="{results}/{lang}/{variant}export/shapes/{form}.json",
-        adapter=exported_adapter,
+        adapter=exports.adapter,
         merged=rules.merge.output.merged,
         threads="{results}/{lang}/threads/train.jsonl",
     output:
@@ -132,14 +132,14 @@ rule calibrate:
         "../envs/auto_round.yaml"
     threads: 8
     resources:
-        mem_mb=more_if_tried_again(32000),
-        runtime=more_if_tried_again(720),
-        gpu=on_its_gpu,
-        gpu_model=gpu_model(on_its_gpu),
+        mem_mb=double_on_retry(32000),
+        runtime=double_on_retry(720),
+        gpu=adapters.one_gpu,
+        gpu_model=gpu_model(adapters.one_gpu),
         disk_mb=15000,
     params:
         name=language_name,
-        calibration=as_arguments(CalibrationSettings, EXPORT),
+        calibration=as_arguments(CalibrationSettings, config["export"]),
     shell:
         r"""
         python {input.script} \
@@ -158,7 +158,7 @@ rule calibrated_perplexity:
     input:
         script="scripts/calibrated_perplexity.py",
         library=library("calibrated_perplexity"),
-        after=once_split,
+        after=after_split,
         model="{results}/{lang}/{variant}export/{form}",
         tokens=rules.perplexity.output.tokens,
     output:
@@ -173,10 +173,10 @@ rule calibrated_perplexity:
         "../envs/tuning.yaml"
     threads: 8
     resources:
-        mem_mb=more_if_tried_again(24000),
-        runtime=more_if_tried_again(60),
-        gpu=on_its_gpu,
-        gpu_model=gpu_model(on_its_gpu),
+        mem_mb=double_on_retry(24000),
+        runtime=double_on_retry(60),
+        gpu=adapters.one_gpu,
+        gpu_model=gpu_model(adapters.one_gpu),
         disk_mb=10,
     shell:
         r"""
@@ -192,10 +192,10 @@ rule other_trainers:
     input:
         script="scripts/other_trainers.py",
         library=library("other_trainers"),
-        after=once_split,
+        after=after_split,
         train="{results}/{lang}/threads/train.jsonl",
         validation="{results}/{lang}/threads/validation.jsonl",
-        template=exported_template,
+        template=exports.template,
     output:
         axolotl="{results}/{lang}/{variant}export/axolotl.yaml",
         unsloth="{results}/{lang}/{variant}export/unsloth_train.py",
@@ -215,9 +215,9 @@ rule other_trainers:
         gpu=0,
         disk_mb=10,
     params:
-        settings=exported_settings,
-        base_model=named_base_model,
-        revision=base_model_revision,
+        settings=exports.settings,
+        base_model=exports.base_model,
+        revision=exports.base_model_revision,
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
     shell:
         r"""
@@ -236,17 +236,18 @@ rule export_card:
     input:
         script="scripts/export_card.py",
         library=library("export_card"),
-        after=once_split,
-        adapter=exported_adapter,
+        after=after_split,
+        adapter=exports.adapter,
         merged=rules.merge.output.merged,
         modelfile="{results}/{lang}/{variant}export/gguf/Modelfile",
-        gguf=gguf_files,
-        packed=expand("{{results}}/{{lang}}/{{variant}}export/{form}", form=EXPORT["packed"]),
+        gguf=exports.gguf_files,
+        packed=expand("{{results}}/{{lang}}/{{variant}}export/{form}", form=config["export"]["packed"]),
         perplexities=expand(
-            "{{results}}/{{lang}}/{{variant}}export/perplexity/{form}.json", form=EXPORT["gguf"] + EXPORT["packed"]
+            "{{results}}/{{lang}}/{{variant}}export/perplexity/{form}.json",
+            form=config["export"]["gguf"] + config["export"]["packed"],
         ),
         models=rules.perplexity.output.models,
-        beside=for_other_trainers,
+        beside=lambda wildcards: rules.other_trainers.output if exports.is_sft(wildcards) else [],
     output:
         "{results}/{lang}/{variant}export/README.md",
     log:
@@ -264,11 +265,11 @@ rule export_card:
         disk_mb=10,
     params:
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
-        gguf=lambda wildcards: given("--gguf", gguf_names(wildcards)),
-        packed=given("--packed", EXPORT["packed"]),
-        base_model=named_base_model,
+        gguf=lambda wildcards: given("--gguf", exports.gguf_names(wildcards)),
+        packed=given("--packed", config["export"]["packed"]),
+        base_model=exports.base_model,
         name=language_name,
-        served_as=served_name,
+        served_as=exports.served_as,
     shell:
         r"""
         python {input.script} \

@@ -5,7 +5,7 @@ rule check_conversion:
     input:
         script="scripts/check_conversion.py",
         library=library("check_conversion"),
-        base_model=exported_base_model,
+        base_model=adapters.base_model,
     output:
         "{results}/{lang}/{variant}export/conversion/{converted}.json",
     log:
@@ -26,7 +26,7 @@ rule check_conversion:
         gpu=0,
         disk_mb=100,
     params:
-        targets=converted_targets,
+        targets=exports.converted_targets,
     shell:
         r"""
         python {input.script} \
@@ -40,10 +40,10 @@ rule convert_to_gguf:
     input:
         script="scripts/convert_to_gguf.py",
         library=library("convert_to_gguf"),
-        after=once_split,
+        after=after_split,
         conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
-        folder=converted_folder,
-        base_model=converted_over,
+        folder=exports.converted,
+        base_model=exports.converted_over,
     output:
         "{results}/{lang}/{variant}export/{converted}.gguf",
     log:
@@ -56,13 +56,13 @@ rule convert_to_gguf:
         "../envs/gguf.yaml"
     threads: 2
     resources:
-        mem_mb=more_if_tried_again(16000),
-        runtime=more_if_tried_again(60),
+        mem_mb=double_on_retry(16000),
+        runtime=double_on_retry(60),
         gpu=0,
         gpu_model="",
         disk_mb=15000,
     params:
-        name=exported_name,
+        name=exports.name,
         base_model=lambda wildcards, input: given("--base-model", input.base_model),
     shell:
         r"""
@@ -78,7 +78,7 @@ rule quantize:
     input:
         script="scripts/quantize.py",
         library=library("quantize"),
-        after=once_split,
+        after=after_split,
         shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
         model="{results}/{lang}/{variant}export/gguf/f16.gguf",
     output:
@@ -93,8 +93,8 @@ rule quantize:
         "../envs/llama_cpp.yaml"
     threads: 8
     resources:
-        mem_mb=more_if_tried_again(8000),
-        runtime=more_if_tried_again(60),
+        mem_mb=double_on_retry(8000),
+        runtime=double_on_retry(60),
         gpu=0,
         gpu_model="",
         disk_mb=8000,
@@ -112,7 +112,7 @@ rule gguf_perplexity:
     input:
         script="scripts/gguf_perplexity.py",
         library=library("gguf_perplexity"),
-        after=once_split,
+        after=after_split,
         model="{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
         tokens=rules.perplexity.output.tokens,
     output:
@@ -127,8 +127,8 @@ rule gguf_perplexity:
         "../envs/llama_cpp.yaml"
     threads: 8
     resources:
-        mem_mb=more_if_tried_again(16000),
-        runtime=more_if_tried_again(240),
+        mem_mb=double_on_retry(16000),
+        runtime=double_on_retry(240),
         gpu=0,
         gpu_model="",
         disk_mb=10,
@@ -146,9 +146,9 @@ rule write_modelfile:
     input:
         script="scripts/write_modelfile.py",
         library=library("write_modelfile"),
-        after=once_split,
-        adapter=exported_adapter,
-        model=f"{{results}}/{{lang}}/{{variant}}export/gguf/{EXPORT['gguf'][0]}.gguf",
+        after=after_split,
+        adapter=exports.adapter,
+        model=f"{{results}}/{{lang}}/{{variant}}export/gguf/{config['export']['gguf'][0]}.gguf",
     output:
         "{results}/{lang}/{variant}export/gguf/Modelfile",
     log:
@@ -165,7 +165,7 @@ rule write_modelfile:
         gpu=0,
         disk_mb=10,
     params:
-        gguf=f"{EXPORT['gguf'][0]}.gguf",
+        gguf=f"{config['export']['gguf'][0]}.gguf",
     shell:
         r"""
         python {input.script} \

@@ -5,7 +5,7 @@ rule publish:
     input:
         script="scripts/publish.py",
         library=library("publish"),
-        after=once_split,
+        after=after_split,
         published=what_is_published,
         dataset_card="{results}/{lang}/dataset/README.md",
     output:
@@ -27,13 +27,13 @@ rule publish:
         disk_mb=10,
     params:
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.kind}",
-        repository=published_repository,
+        repository=repositories.name,
         name=language_name,
-        beside=published_beside,
-        made_from=published_of,
+        beside=repositories.beside,
+        made_from=repositories.made_from,
         switches=[
-            *([] if PUBLICATION["private"] else ["--public"]),
-            *(["--existing"] if PUBLICATION["existing"] else []),
+            *([] if config["publication"]["private"] else ["--public"]),
+            *(["--existing"] if config["publication"]["existing"] else []),
         ],
     shell:
         r"""

@@ -7,17 +7,17 @@ rule report:
         library=library("report"),
         page=expand("report/{file}", file=("report.html", "page.html", "macros.html", "style.css")),
         languages="config/languages.tsv",
-        after=once_split,
+        after=after_split,
         source=rules.fetch.output.record,
         models=translators,
-        base_model=base_model,
+        base_model=adapters.base_model,
         dataset=rules.combine.output,
         threads=expand(rules.threads.output.accounting, split=SPLITS, allow_missing=True),
-        preferences=preference_accounts,
+        preferences=adapters.preference_accounts,
         adapter=rules.tune.output.adapter,
-        sft_adapter=adapter_before,
+        sft_adapter=adapters.before,
         evaluation=rules.evaluate.output,
-        harness=harness_results,
+        harness=evaluations.harness_results,
     output:
         report(
             "{results}/{lang}/{variant}{stage}report.html",
@@ -42,7 +42,7 @@ rule report:
         source=literal(configuration.dataset_name(config)),
         licence=literal(config["source"]["licence"]),
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
-        settings=changed_settings,
+        settings=lambda wildcards: adapters.changed_settings(wildcards, DEFAULTS),
         folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",
     shell:
         r"""
@@ -70,7 +70,7 @@ rule report:
 
 rule summary:
     input:
-        unpack(built),
+        unpack(lambda wildcards: built(wildcards.results, LANGUAGES)),
         script="scripts/summary.py",
         library=library("summary"),
         page=expand("report/{file}", file=("summary.html", "page.html", "macros.html", "style.css")),

@@ -18,7 +18,7 @@ def making():
 
 
 @functools.cache
-def once_earlier_jobs_ended():
+def after_earlier_jobs():
     """Wait for the jobs of an earlier run before it is decided what there is to do."""
     # A locked folder has a living run, or one to be unlocked first: Snakemake says so itself.
     locked = snakemake_internals.is_locked(Path())

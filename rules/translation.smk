@@ -5,9 +5,9 @@ rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
         library=lambda wildcards: library(
-            "fetch_translation_model", *engines.modules(TRANSLATION_MODELS[wildcards.model][0], fetched=True)
+            "fetch_translation_model", *engines.modules(translations.models[wildcards.model][0], fetched=True)
         ),
-        files=lambda wildcards: local_model_files(TRANSLATION_MODELS[wildcards.model][1]),
+        files=lambda wildcards: local_model_files(translations.models[wildcards.model][1]),
     output:
         model=directory("{results}/models/translation/{model}"),
     log:
@@ -19,15 +19,17 @@ rule fetch_translation_model:
         "../envs/conversion.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards: 2000 + 3 * translation_model_mb(wildcards),
+        mem_mb=lambda wildcards: 2000 + 3 * translations.model_mb(wildcards),
         runtime=20,
         gpu=0,
-        disk_mb=translation_model_mb,
+        disk_mb=translations.model_mb,
     params:
-        engine=lambda wildcards: TRANSLATION_MODELS[wildcards.model][0],
-        reference=lambda wildcards: TRANSLATION_MODELS[wildcards.model][1],
+        engine=lambda wildcards: translations.models[wildcards.model][0],
+        reference=lambda wildcards: translations.models[wildcards.model][1],
         # With `input` it is not compared: a model that is there is the same with leave and without.
-        licence=lambda wildcards, input: ["--allow-noncommercial"] if TRANSLATION["allow_noncommercial"] else [],
+        licence=lambda wildcards, input: (
+            ["--allow-noncommercial"] if config["translation"]["allow_noncommercial"] else []
+        ),
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
@@ -42,10 +44,10 @@ rule fetch_translation_model:
 rule pivot:
     input:
         script="scripts/pivot.py",
-        library=translation_library("pivot"),
+        library=translations.library("pivot"),
         shard=source_shard,
-        model=translation_model,
-        fallback=fallback_model,
+        model=translations.model,
+        fallback=translations.fallback,
     output:
         "{results}/pivot/{source}/{shard}.parquet",
     log:
@@ -53,17 +55,17 @@ rule pivot:
     benchmark:
         "{results}/benchmarks/pivot/{source}/{shard}.jsonl"
     conda:
-        f"../envs/{TRANSLATION_ENVIRONMENT}.yaml"
+        f"../envs/{translations.environment}.yaml"
     threads: 4
     resources:
-        mem_mb=more_if_tried_again(TRANSLATION_MEMORY),
-        runtime=more_if_tried_again(60),
+        mem_mb=double_on_retry(translations.memory_mb),
+        runtime=double_on_retry(60),
         gpu=translation_gpus,
         gpu_model=gpu_model(translation_gpus),
         disk_mb=50,
     params:
-        route=engines.find(ENGINES[0]).ROUTE,
-        options=translation_options,
+        route=translations.one_step,
+        options=translations.options,
     shell:
         r"""
         python {input.script} \
@@ -80,11 +82,11 @@ rule pivot:
 rule translate:
     input:
         script="scripts/translate.py",
-        library=translation_library("translate"),
-        after=once_split,
+        library=translations.library("translate"),
+        after=after_split,
         shard=shard_to_translate,
-        model=translation_model,
-        fallback=fallback_model,
+        model=translations.model,
+        fallback=translations.fallback,
     output:
         "{results}/{lang}/translated/{source}/{shard}.parquet",
     log:
@@ -92,17 +94,17 @@ rule translate:
     benchmark:
         "{results}/benchmarks/{lang}/translated/{source}/{shard}.jsonl"
     conda:
-        f"../envs/{TRANSLATION_ENVIRONMENT}.yaml"
-    threads: lambda wildcards: 4 if route(wildcards).last else 1
+        f"../envs/{translations.environment}.yaml"
+    threads: lambda wildcards: 4 if translations.route(wildcards).last else 1
     resources:
-        mem_mb=more_if_tried_again(TRANSLATION_MEMORY),
-        runtime=more_if_tried_again(60),
+        mem_mb=double_on_retry(translations.memory_mb),
+        runtime=double_on_retry(60),
         gpu=translation_gpus,
         gpu_model=gpu_model(translation_gpus),
         disk_mb=50,
     params:
-        route=lambda wildcards: route(wildcards).kind,
-        options=translation_options,
+        route=lambda wildcards: translations.route(wildcards).kind,
+        options=translations.options,
     shell:
         r"""
         python {input.script} \

@@ -5,7 +5,7 @@ rule fetch_chat_template:
     input:
         script="scripts/fetch_chat_template.py",
         library=library("fetch_chat_template"),
-        files=lambda wildcards: chat_template_files(BASE_MODELS[wildcards.model]),
+        files=lambda wildcards: chat_template_files(adapters.base_models[wildcards.model]),
         templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
     output:
         template=directory("{results}/models/templates/{model}"),
@@ -23,7 +23,7 @@ rule fetch_chat_template:
         gpu=0,
         disk_mb=100,
     params:
-        reference=lambda wildcards: BASE_MODELS[wildcards.model],
+        reference=lambda wildcards: adapters.base_models[wildcards.model],
         prompt_format=config["threads"]["prompt_format"],
     shell:
         r"""
@@ -40,7 +40,7 @@ rule fetch_base_model:
     input:
         script="scripts/fetch_base_model.py",
         library=library("fetch_base_model"),
-        files=lambda wildcards: local_model_files(BASE_MODELS[wildcards.model]),
+        files=lambda wildcards: local_model_files(adapters.base_models[wildcards.model]),
     output:
         model=directory("{results}/models/base/{model}"),
     log:
@@ -57,7 +57,7 @@ rule fetch_base_model:
         gpu=0,
         disk_mb=15000,
     params:
-        reference=lambda wildcards: BASE_MODELS[wildcards.model],
+        reference=lambda wildcards: adapters.base_models[wildcards.model],
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
@@ -71,12 +71,12 @@ rule tune:
     input:
         script="scripts/tune.py",
         library=library("tune", without=WORDING),
-        after=once_split,
-        data=training_data,
-        validation=validation_data,
-        base_model=base_model,
-        template=template,
-        adapter=adapter_before,
+        after=after_split,
+        data=adapters.train_data,
+        validation=adapters.validation_data,
+        base_model=adapters.base_model,
+        template=adapters.template,
+        adapter=adapters.before,
     output:
         adapter=directory("{results}/{lang}/{variant}{stage}adapter"),
     log:
@@ -87,17 +87,17 @@ rule tune:
         "../envs/tuning.yaml"
     threads: 8
     resources:
-        mem_mb=tuning_memory,
+        mem_mb=adapters.memory_mb,
         runtime=720,
-        gpu=tuning_gpus,
-        gpu_model=gpu_model(tuning_gpus),
+        gpu=adapters.gpus,
+        gpu_model=gpu_model(adapters.gpus),
         disk_mb=4000,
     params:
         name=language_name,
         validation=lambda wildcards, input: given("--validation", input.validation),
         adapter=lambda wildcards, input: given("--adapter", input.adapter),
-        options=tuning_options,
-        machine=tuning_machine,
+        options=adapters.options,
+        machine=adapters.machine_options,
     shell:
         r"""
         python {input.script} \

@@ -3,7 +3,7 @@
 
 rule unknown_language:
     input:
-        refuse_language,
+        lambda wildcards: checked(find, wildcards.unknown, LANGUAGES),
     output:
         "{results}/{unknown}/{file}",
     wildcard_constraints:
@@ -13,9 +13,9 @@ rule unknown_language:
 
 rule unknown_export:
     input:
-        refuse_export,
+        exports.refuse,
     output:
         "{results}/{lang}/{variant}export{unknown}",
     wildcard_constraints:
         # What is in the folders among them is theirs.
-        unknown=rf"(?!/(?:{'|'.join(EXPORTED_PATHS)})(?:/|$)).*",
+        unknown=rf"(?!/(?:{PATHS})(?:/|$)).*",

@@ -16,6 +16,7 @@ from mothertongue.common.languages import find, read_languages
 from mothertongue.common.tsv import read_table
 from mothertongue.translation import route_table, routes
 from mothertongue.workflow import configuration
+from mothertongue.workflow.settings import schema
 
 CONFIG = Path(__file__).parent.parent / "config"
 
@@ -40,7 +41,7 @@ def main() -> None:
         config = configuration.lay_over(config, configuration.read(arguments.configfile))
     if arguments.engine:
         config["translation"]["engine"] = arguments.engine
-    configuration.check(config, configuration.read(CONFIG / "schemas" / "config.schema.yaml"))
+    configuration.check(config, schema())
     languages = read_languages(CONFIG / "languages.tsv")
     find(arguments.target, languages)
     routes.check_languages(config, languages)

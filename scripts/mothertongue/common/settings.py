@@ -95,6 +95,11 @@ def settings_of(declared: type) -> list[Setting]:
     return [_setting(one, hints[one.name]) for one in fields(declared) if "help" in one.metadata]
 
 
+def keys_of(declared: Iterable[type]) -> list[tuple[str, Setting]]:
+    """Return the settings of dataclasses that are keys of the configuration, by their dotted names within a group."""
+    return [(one.key, one) for some in declared for one in settings_of(some) if one.key is not None]
+
+
 def add_arguments(parser: Any, *declared: type) -> None:
     """Add the arguments of the settings that dataclasses declare to a parser or group, under their headings."""
     groups: dict[str, Any] = {"": parser}
@@ -129,8 +134,8 @@ def as_arguments(declared: type, values: Mapping[str, Any]) -> list[str]:
 def schema_of(declared: Iterable[type], required: bool = True) -> dict[str, Any]:
     """Return the JSON Schema of a group of the configuration, of the settings that dataclasses declare."""
     root: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
-    for one in (one for some in declared for one in settings_of(some) if one.key is not None):
-        *path, name = one.key.split(".")
+    for key, one in keys_of(declared):
+        *path, name = key.split(".")
         inner = root
         for part in path:
             empty = {"type": "object", "additionalProperties": False, "properties": {}}
@@ -142,8 +147,8 @@ def schema_of(declared: Iterable[type], required: bool = True) -> dict[str, Any]
 def defaults_of(declared: Iterable[type]) -> dict[str, Any]:
     """Return the defaults of a group of the configuration."""
     root: dict[str, Any] = {}
-    for one in (one for some in declared for one in settings_of(some) if one.key is not None):
-        *path, name = one.key.split(".")
+    for key, one in keys_of(declared):
+        *path, name = key.split(".")
         inner = root
         for part in path:
             inner = inner.setdefault(part, {})
@@ -154,8 +159,8 @@ def defaults_of(declared: Iterable[type]) -> dict[str, Any]:
 def rows_of(group: str, declared: Iterable[type]) -> list[str]:
     """Return the rows of the manual's table for a group of the configuration: key, default, meaning."""
     rows = []
-    for one in (one for some in declared for one in settings_of(some) if one.key is not None):
-        key = ".".join(filter(None, [group, one.key]))
+    for name, one in keys_of(declared):
+        key = ".".join(filter(None, [group, name]))
         default = one.shown or f"`{one.default if isinstance(one.default, str) else _yaml(one.default)}`"
         rows.append(f"| `{key}` | {default} | {one.manual or one.help} |")
     return rows

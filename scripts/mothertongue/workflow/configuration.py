@@ -107,6 +107,14 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[s
         yield from _say(error)
 
 
+def check_scope(config: Mapping[str, Any]) -> None:
+    """Raise UserError where preferences are wanted of replies that the scope leaves out."""
+    if (scope := config["source"]["scope"]) != "all":
+        raise UserError(
+            f"preferences compare replies that source.scope: {scope} does not translate; set source.scope to all"
+        )
+
+
 def dataset_arguments(config: Mapping[str, Any]) -> list[str]:
     """source.dataset as the arguments of scripts/fetch.py: one name, or train=FILE and validation=FILE."""
     dataset = config["source"]["dataset"]

@@ -1,0 +1,163 @@
+"""Which adapters a configuration has, and what each is made of: settings, data, models and options of the rule tune."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mothertongue.common.errors import UserError
+from mothertongue.common.settings import as_arguments
+from mothertongue.models import references
+from mothertongue.tuning.settings import DataSettings, TuningSettings
+from mothertongue.workflow import configuration
+from mothertongue.workflow.rule_helpers import SPLITS, Wildcards, given, in_one_line, model_folder, usable
+
+Settings = Mapping[str, Any]
+# The settings that an SFT adapter does not depend on.
+_NOT_SFT = {"method", "dpo", "orpo", "gpus", "fsdp", "checkpoint_minutes", "report_to"}
+
+
+class Adapters:
+    """The language's own adapter, and those of the variants. Raises UserError where their settings cannot be used."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        # By the adapter's folder: the language's own, and the variants that lay their settings over it.
+        self.by_folder: dict[str, Settings] = {"": config["tuning"]} | {
+            f"variants/{name}/": configuration.lay_over(config["tuning"], settings)
+            for name, settings in config["variants"].items()
+        }
+        self.owners = [("tuning", settings["base_model"]) for settings in self.by_folder.values()]
+        self._check()
+
+    @property
+    def base_models(self) -> dict[str, str]:
+        """The base models by the folder that each is fetched to."""
+        return {references.parse(model).slug: model for _, model in self.owners}
+
+    def of_variant(self, wildcards: Wildcards) -> Settings:
+        """Return the settings of a variant. Raises UserError where there is none of that name."""
+        folder = wildcards.variant
+        if folder not in self.by_folder:
+            known = ", ".join(self.config["variants"]) or "none"
+            raise UserError(f"variants: there is no variant '{Path(folder).name}'; the configuration has: {known}")
+        return self.by_folder[folder]
+
+    @in_one_line
+    def settings(self, wildcards: Wildcards) -> Settings:
+        """Return the settings of an adapter, with what its method changes in them."""
+        settings = self.of_variant(wildcards)
+        method = "sft" if wildcards.stage else settings["method"]
+        return settings | settings.get(method, {}) | {"method": method}
+
+    def gpus(self, wildcards: Wildcards) -> int:
+        """Return the GPUs that an adapter is tuned on; 0 for the CPU."""
+        return self.settings(wildcards)["gpus"]
+
+    @in_one_line
+    def one_gpu(self, wildcards: Wildcards) -> int:
+        """Return 1 where the adapter is tuned on GPUs, else 0: what uses it takes one."""
+        return min(1, self.of_variant(wildcards)["gpus"])
+
+    def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
+        """Return the memory of tuning: each GPU's process holds the base model while it loads it."""
+        return 24000 * max(1, self.gpus(wildcards)) * min(attempt, 2)
+
+    def train_data(self, wildcards: Wildcards, split: str = "train") -> str:
+        """Return the threads, or the preferences, that an adapter is tuned on."""
+        kind = "threads" if self._is_sft(wildcards) else "preferences"
+        return f"{wildcards.results}/{wildcards.lang}/{kind}/{split}.jsonl"
+
+    def validation_data(self, wildcards: Wildcards) -> list[str]:
+        """Return what the validation loss is taken on; nothing where it is not followed."""
+        followed = self.settings(wildcards)["validation"]["interval"]
+        return [self.train_data(wildcards, "validation")] if followed else []
+
+    def preferences_seen(self, wildcards: Wildcards) -> list[str]:
+        """Return the preferences that an adapter has learned from, whose questions are no held-out prompts."""
+        return [] if self._is_sft(wildcards) else [self.train_data(wildcards)]
+
+    def preference_accounts(self, wildcards: Wildcards) -> list[str]:
+        """Return the accounts of the preferences, where the adapter is tuned on them."""
+        folder = f"{wildcards.results}/{wildcards.lang}/preferences"
+        return [] if self._is_sft(wildcards) else [f"{folder}/{split}.accounting.json" for split in SPLITS]
+
+    def before(self, wildcards: Wildcards) -> list[str]:
+        """Return the SFT adapter that DPO goes on from."""
+        if self.settings(wildcards)["method"] != "dpo":
+            return []
+        # A variant that learns what the language's own adapter did goes on from that.
+        own, settings = self.by_folder[""], self.by_folder[wildcards.variant]
+        same = own["method"] == "sft" and all(own[key] == settings[key] for key in own if key not in _NOT_SFT)
+        folder = f"{wildcards.results}/{wildcards.lang}"
+        return [f"{folder}/adapter" if same else f"{folder}/{wildcards.variant}sft/adapter"]
+
+    def base_model(self, wildcards: Wildcards) -> str:
+        """Return the folder that the base model of an adapter is fetched to."""
+        return self._base_folder(wildcards)
+
+    def template(self, wildcards: Wildcards) -> str:
+        """Return the chat template that an adapter is tuned with."""
+        return self.template_of(self._variant(wildcards)["base_model"], wildcards)
+
+    def own_template(self, wildcards: Wildcards) -> str:
+        """Return the chat template of the language's own adapter, in which threads are rendered."""
+        return self.template_of(self.by_folder[""]["base_model"], wildcards)
+
+    def template_of(self, base_model: str, wildcards: Wildcards) -> str:
+        """Return the template that a model is tuned with: one of ours, the user's own, or what suits the model."""
+        prompt_format = self.config["threads"]["prompt_format"]
+        if prompt_format in ("auto", "tokenizer"):
+            return model_folder(base_model, "templates").format(**wildcards)
+        return prompt_format if prompt_format.endswith(".jinja") else f"config/templates/{prompt_format}.jinja"
+
+    def options(self, wildcards: Wildcards) -> list[str]:
+        """Return the tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
+        values = self.settings(wildcards)
+        options = as_arguments(TuningSettings, values) + as_arguments(DataSettings, values)
+        return options + given("--beta", [values["beta"]] if "beta" in values else [])
+
+    def machine_options(self, wildcards: Wildcards, input: Any) -> list[str]:
+        """Return the settings that do not change what is learned; taking `input`, they make no adapter stale."""
+        settings = self.settings(wildcards)
+        options = [f"--checkpoint-minutes={settings['checkpoint_minutes']}"]
+        options += [f"--fsdp={settings['fsdp']}"] if settings["fsdp"] else []
+        if settings["report_to"] == "tensorboard":
+            place = f"{wildcards.lang}/{wildcards.variant}{wildcards.stage}adapter.tensorboard"
+            options.append(f"--tensorboard={wildcards.results}/logs/{place}")
+        return options
+
+    @in_one_line
+    def changed_settings(self, wildcards: Wildcards, defaults: Mapping[str, Any]) -> str:
+        """Return, as JSON, the settings that differ from the defaults, those of a variant as the tuning's."""
+        settings = {**self.config, "tuning": self.of_variant(wildcards), "variants": {}}
+        return json.dumps(configuration.differences(settings, defaults), sort_keys=True)
+
+    @in_one_line
+    def _variant(self, wildcards: Wildcards) -> Settings:
+        return self.of_variant(wildcards)
+
+    def _base_folder(self, wildcards: Wildcards) -> str:
+        return model_folder(self._variant(wildcards)["base_model"], "base").format(**wildcards)
+
+    def _is_sft(self, wildcards: Wildcards) -> bool:
+        return self.settings(wildcards)["method"] == "sft"
+
+    def _check(self) -> None:
+        template = self.config["threads"]["prompt_format"]
+        if template.endswith(".jinja") and not Path(template).is_file():
+            raise UserError(f"threads.prompt_format: no such template: {template}")
+        usable(template)
+        for folder, settings in self.by_folder.items():
+            name, gpus = ".".join(Path(folder).parts) or "tuning", settings["gpus"]
+            if settings["fsdp"] and not Path(settings["fsdp"]).is_file():
+                raise UserError(f"{name}.fsdp: no such accelerate configuration: {settings['fsdp']}")
+            if settings["fsdp"] and gpus < 2:
+                raise UserError(f"{name}.fsdp shares a model out among several GPUs; set {name}.gpus, or fsdp to null")
+            if gpus > 1 and not settings["target_tokens"] and settings["batch_size"] * settings["accumulation"] % gpus:
+                raise UserError(
+                    f"{name}: a step of batch_size x accumulation sequences cannot be shared out among {gpus} GPUs; "
+                    f"make it a multiple of {gpus}"
+                )
+            if settings["validation"]["patience"] and not settings["validation"]["interval"]:
+                raise UserError(f"{name}.validation.patience needs an interval; set {name}.validation.interval")

@@ -1,0 +1,64 @@
+"""What adapters are evaluated on, and which evaluations there are."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mothertongue.common.errors import UserError
+from mothertongue.common.settings import as_arguments
+from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
+from mothertongue.workflow.rule_helpers import Wildcards, in_one_line, usable
+
+# Where the evaluations of a language's adapters can be.
+_FOLDERS = ("", "sft", "variants/*", "variants/*/sft")
+
+
+class Evaluations:
+    """The evaluations of a configuration."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.evaluation = config["evaluation"]
+
+    def options(self, wildcards: Wildcards) -> list[str]:
+        """Return the evaluation's settings as arguments of scripts/evaluate.py."""
+        return as_arguments(EvaluationSettings, self.evaluation) + as_arguments(QuantizationSettings, self.evaluation)
+
+    def prompts(self, wildcards: Wildcards) -> list[str]:
+        """Return the held-out prompts of the language; without them the validation threads' own questions serve."""
+        path = f"config/prompts/{wildcards.lang}.txt"
+        return [path] if Path(path).is_file() else []
+
+    @in_one_line
+    def task_files(self, wildcards: Wildcards) -> list[str]:
+        """Return the harness's tasks that are files of the user's, whose edit makes the results stale."""
+        if not self.evaluation["harness"]:
+            raise UserError("evaluation.harness names no task; set it to a list such as [belebele_nld_Latn]")
+        return usable(*(task for task in self.evaluation["harness"] if task.endswith((".yaml", ".yml"))))
+
+    def harness_results(self, wildcards: Wildcards) -> list[str]:
+        """Return what the report shows of the harness, where its tasks are named."""
+        folder = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.stage}evaluation"
+        return [f"{folder}/harness.json"] if self.evaluation["harness"] else []
+
+
+def built(results: str, languages: Iterable[str]) -> dict[str, list[str]]:
+    """Return the evaluations that are there when Snakemake starts, and what the table of all shows beside them.
+
+    Their paths are of a form that no rule makes. The table is of what stands: asking for it builds nothing else.
+    """
+    found = [
+        (Path(results, lang), evaluation.parents[1])
+        for lang in languages
+        for folder in _FOLDERS
+        for evaluation in sorted(Path(results, lang).glob(str(Path(folder, "evaluation/metrics.json"))))
+    ]
+    beside = [own / name for _, own in found for name in ("adapter/training.json", "report.html")]
+    beside += [
+        lang / name for lang, _ in found for name in ("dataset/accounting.json", "threads/train.accounting.json")
+    ]
+    path = os.path.relpath if Path(results).is_absolute() else os.path.abspath
+    return {
+        "metrics": [path(own / "evaluation/metrics.json") for _, own in found],
+        "beside": sorted({path(file) for file in beside if file.is_file()}),
+    }

@@ -1,0 +1,152 @@
+"""Which exports there are, and what each rule of them is given."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from mothertongue.common.errors import UserError
+from mothertongue.models import references
+from mothertongue.workflow.adapters import Adapters
+from mothertongue.workflow.rule_helpers import SPLITS, Wildcards, given, in_one_line
+from mothertongue.workflow.settings import Packed, Quantization
+
+QUANTIZATIONS = [name for name in get_args(Quantization) if name != "f16"]
+PACKED = list(get_args(Packed))
+# What is made in export/ and in the folders there.
+_MADE = {
+    "": ["merged", *PACKED, "adapter.gguf", "axolotl.yaml", "unsloth_train.py", "dataset_info.json", "README.md"],
+    "gguf/": ["f16.gguf", *(f"{name}.gguf" for name in QUANTIZATIONS), "Modelfile"],
+    "threads/": [f"{split}.jsonl" for split in SPLITS],
+    "perplexity/": ["models.json", "tokens.jsonl", *(f"{form}.json" for form in ("f16", *QUANTIZATIONS, *PACKED))],
+    "conversion/": ["gguf/f16.json", "adapter.json"],
+    "shapes/": [f"{form}.json" for form in (*QUANTIZATIONS, *PACKED)],
+}
+# A regular expression of all paths below export/ that rules make.
+PATHS = "|".join(re.escape(folder + name) for folder, names in _MADE.items() for name in names)
+# The settings that other trainers do not read.
+_UNUSED = {"base_model", "dpo", "orpo", "fsdp", "checkpoint_minutes", "report_to"}
+
+
+class Exports:
+    """The exports of the adapters of a configuration."""
+
+    def __init__(self, config: Mapping[str, Any], adapters: Adapters) -> None:
+        self.export, self.adapters = config["export"], adapters
+
+    @in_one_line
+    def adapter(self, wildcards: Wildcards) -> str:
+        """Return the final adapter, also where preferences were learned from an SFT adapter."""
+        self.adapters.of_variant(wildcards)
+        return f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}adapter"
+
+    @in_one_line
+    def merge_base(self, wildcards: Wildcards) -> str:
+        """Return the weights that the adapter is merged into."""
+        quantization = self.adapters.of_variant(wildcards)["quantization"]
+        if self.export["merge_base"] == "dequantized" and quantization != "nf4":
+            raise UserError(
+                f"export.merge_base is dequantized, and the adapter's tuning.quantization is {quantization}, not nf4; "
+                "set it to full"
+            )
+        return self.export["merge_base"]
+
+    @in_one_line
+    def converted(self, wildcards: Wildcards) -> str:
+        """Return what becomes a GGUF file: the merged model, or the adapter alone."""
+        if wildcards.converted != "adapter":
+            return f"{self._folder(wildcards)}/merged"
+        if self.adapters.of_variant(wildcards)["lora"].get("dora"):
+            raise UserError(
+                "export/adapter.gguf: llama.cpp lays no DoRA adapter over a model (tuning.lora.dora); export the "
+                "merged model instead: export/gguf/q8_0.gguf"
+            )
+        return self.adapter(wildcards)
+
+    def converted_over(self, wildcards: Wildcards) -> list[str]:
+        """Return the base model that an adapter alone is laid over."""
+        return [self.adapters.base_model(wildcards)] if wildcards.converted == "adapter" else []
+
+    @in_one_line
+    def converted_targets(self, wildcards: Wildcards) -> list[str]:
+        """Return the layers that an adapter alone adapts, as options."""
+        if wildcards.converted != "adapter":
+            return []
+        targets = self.adapters.of_variant(wildcards)["lora"]["targets"]
+        return given("--lora-targets", [targets] if isinstance(targets, str) else targets)
+
+    @in_one_line
+    def name(self, wildcards: Wildcards) -> str:
+        """Return what the model is called inside a GGUF file."""
+        model = self._reference(wildcards).name
+        return f"{Path(model).name.removesuffix('.gguf')}-{wildcards.lang}"
+
+    def served_as(self, wildcards: Wildcards) -> str:
+        """Return what the card calls the model where another program runs it."""
+        return "-".join([wildcards.lang, *Path(wildcards.variant).parts[1:], "chat"])
+
+    @in_one_line
+    def template(self, wildcards: Wildcards) -> str:
+        """Return the chat template that the adapter is tuned with, for other trainers."""
+        method = self.adapters.of_variant(wildcards)["method"]
+        if method != "sft":
+            raise UserError(
+                "export: axolotl.yaml, unsloth_train.py and dataset_info.json are of sft, and tuning.method is "
+                f"{method}"
+            )
+        return self.adapters.template(wildcards)
+
+    @in_one_line
+    def settings(self, wildcards: Wildcards) -> str:
+        """Return the settings that other trainers are given, as JSON."""
+        settings = self.adapters.of_variant(wildcards)
+        return json.dumps({key: value for key, value in settings.items() if key not in _UNUSED}, sort_keys=True)
+
+    @in_one_line
+    def base_model(self, wildcards: Wildcards) -> str:
+        """Return the base model as another program finds it: by its id on the hub, or where it was fetched to."""
+        reference = self._reference(wildcards)
+        if reference.kind == "hub":
+            return reference.name
+        return os.path.relpath(self.adapters.base_model(wildcards), self._folder(wildcards))
+
+    @in_one_line
+    def base_model_revision(self, wildcards: Wildcards) -> list[str]:
+        """Return the commit, tag or branch of a base model on the hub as an option, where one is named."""
+        reference = self._reference(wildcards)
+        revision = reference.hub_id[1] if reference.kind == "hub" else None
+        return given("--revision", [revision] if revision else [])
+
+    @in_one_line
+    def gguf_names(self, wildcards: Wildcards) -> list[str]:
+        """Return the GGUF files of the card: the configured ones, and the adapter alone where llama.cpp takes it."""
+        taken = self.export["adapter_gguf"] and not self.adapters.of_variant(wildcards)["lora"].get("dora")
+        alone = ["adapter.gguf"] if taken else []
+        return [*(f"gguf/{quantization}.gguf" for quantization in self.export["gguf"]), *alone]
+
+    def gguf_files(self, wildcards: Wildcards) -> list[str]:
+        """Return the paths of the GGUF files of the card."""
+        return [f"{self._folder(wildcards)}/{name}" for name in self.gguf_names(wildcards)]
+
+    @in_one_line
+    def is_sft(self, wildcards: Wildcards) -> bool:
+        """Return whether there are files for other trainers, which are of sft alone."""
+        return self.adapters.of_variant(wildcards)["method"] == "sft"
+
+    @in_one_line
+    def refuse(self, wildcards: Wildcards) -> None:
+        """Refuse an export that no rule makes, and name those of its folder."""
+        folder = max((folder for folder in _MADE if wildcards.unknown[1:].startswith(folder)), key=len)
+        made = _MADE[folder] + ([] if folder else [name for name in _MADE if name])
+        export = self._folder(wildcards)
+        raise UserError(
+            f"unknown target {export}{wildcards.unknown}; below {export}/{folder} there are {', '.join(made)}"
+        )
+
+    def _folder(self, wildcards: Wildcards) -> str:
+        return f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export"
+
+    def _reference(self, wildcards: Wildcards) -> references.Reference:
+        return references.parse(self.adapters.of_variant(wildcards)["base_model"])

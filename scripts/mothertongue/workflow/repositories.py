@@ -1,0 +1,67 @@
+"""What is published, in which repository of the hub."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mothertongue.common.errors import UserError
+from mothertongue.models import references
+from mothertongue.publication import upload
+from mothertongue.workflow import configuration
+from mothertongue.workflow.adapters import Adapters
+from mothertongue.workflow.rule_helpers import Wildcards, checked, in_one_line, local_model_files
+
+
+class Repositories:
+    """The repositories of a configuration, for datasets, threads and adapters."""
+
+    def __init__(self, config: Mapping[str, Any], adapters: Adapters, source_files: Mapping[str, Path]) -> None:
+        self.publication, self.adapters = config["publication"], adapters
+        self.sources = [os.path.abspath(path) for path in source_files.values()]  # noqa: PTH100 (links stay)
+        self.dataset_name = configuration.dataset_name(config)
+        self.source_name = self.publication["name"] or upload.short_name(next(iter(self.sources), self.dataset_name))
+
+    @in_one_line
+    def check(self, wildcards: Wildcards, runs_jobs: bool) -> None:
+        """Refuse what cannot be published before anything is built for it."""
+        if wildcards.variant and wildcards.kind != "adapter":
+            raise UserError(
+                f"{wildcards.variant}published: a variant has an adapter of its own, and no {wildcards.kind}"
+            )
+        self.adapters.of_variant(wildcards)
+        upload.check_namespace(self.publication["namespace"])
+        if runs_jobs:
+            upload.check_token()
+
+    def dataset(self, wildcards: Wildcards) -> str:
+        """Return the repository of the dataset."""
+        name = upload.repository_name(self.source_name)[:64] or "messages"
+        return f"{self.publication['namespace']}/{name}_{wildcards.lang}"
+
+    def name(self, wildcards: Wildcards) -> str:
+        """Return the repository of a dataset, its threads or an adapter."""
+        if wildcards.kind == "adapter":
+            bases = {Path(folder).name: settings["base_model"] for folder, settings in self.adapters.by_folder.items()}
+            names = checked(upload.adapter_names, bases, wildcards.lang, self.publication["name"] or "")
+            return f"{self.publication['namespace']}/{names[Path(wildcards.variant).name]}"
+        return self.dataset(wildcards) + ("_threads" if wildcards.kind == "threads" else "")
+
+    @in_one_line
+    def made_from(self, wildcards: Wildcards) -> str:
+        """Return what stands for the data and the model that it is made from: two of one name share no repository."""
+        sources = self.sources or [self.dataset_name]
+        if wildcards.kind == "adapter":
+            model = self.adapters.of_variant(wildcards)["base_model"]
+            local = local_model_files(model)
+            place = os.path.abspath(Path(model).expanduser())  # noqa: PTH100 (links stay)
+            sources = [*sources, place if local else references.parse(model).name, Path(wildcards.variant).name]
+        return "|".join(sources)
+
+    def beside(self, wildcards: Wildcards) -> list[str]:
+        """Return what threads and an adapter say of the dataset that they are made from, and of an evaluation."""
+        folder = f"{wildcards.results}/{wildcards.lang}"
+        options = [f"--dataset-card={folder}/dataset/README.md", f"--dataset-repo={self.dataset(wildcards)}"]
+        if wildcards.kind == "adapter":
+            options.append(f"--evaluation={folder}/{wildcards.variant}evaluation")
+        return [] if wildcards.kind == "dataset" else options

@@ -1,0 +1,132 @@
+"""How the messages of each language are translated: engines, models and options of the rules pivot and translate."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mothertongue.common import licences
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import ENGLISH
+from mothertongue.common.settings import as_arguments
+from mothertongue.models import references
+from mothertongue.translation import engines, routes
+from mothertongue.translation.engines.base import Pairs
+from mothertongue.translation.settings import EngineSettings, QualityLimits
+from mothertongue.workflow.rule_helpers import WORDING, Wildcards, library, model_folder
+
+
+class Translations:
+    """The routes and engines of a configuration. Raises UserError where its `translation` cannot be used."""
+
+    def __init__(self, config: Mapping[str, Any], tables: Path) -> None:
+        self.translation, self.quality = config["translation"], config["quality"]
+        settings = routes.engine_settings(self.translation)
+        self.engines: list[str] = [one["engine"] for one in settings]
+        self.pairs: list[Pairs] = [routes.translation_pairs(one, tables) for one in settings]
+        # Each engine and model once, and by the folder that the model is fetched to.
+        self.owners = list(
+            dict.fromkeys(
+                (engine, pair.model)
+                for engine, pairs in zip(self.engines, self.pairs, strict=True)
+                for pair in pairs.values()
+            )
+        )
+        self._check()
+        self.models = {references.parse(model).slug: (engine, model) for engine, model in self.owners}
+        self.one_step = engines.find(self.engines[0]).ROUTE
+        self.memory_mb = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in self.engines)
+        # The larger environment runs what the smaller one does.
+        self.environment = min(engines.find(engine).ENVIRONMENT for engine in self.engines)
+
+    def _check(self) -> None:
+        if self.translation["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in self.engines):
+            raise UserError(
+                f"translation.device is cuda, and the {self.engines[0]} engine runs on CPUs only; set it to auto"
+            )
+        if not self.translation["allow_noncommercial"]:
+            for pair in (pair for pairs in self.pairs for pair in pairs.values()):
+                licences.check(pair.licence, pair.model)
+
+    def route(self, wildcards: Wildcards) -> routes.Route:
+        """Return how the messages of a source language reach the target language."""
+        return routes.find_route(wildcards.source, wildcards.lang, self.pairs[0], self.one_step)
+
+    def languages_between(self, wildcards: Wildcards) -> tuple[str, str]:
+        """Return the languages that pivot or translate goes from and to."""
+        if not hasattr(wildcards, "lang"):
+            return wildcards.source, ENGLISH
+        return ENGLISH if self.route(wildcards).kind == "pivot" else wildcards.source, wildcards.lang
+
+    def engines_of(self, wildcards: Wildcards) -> list[str]:
+        """Return the engines that translate a shard; none where it is native, or nothing can translate it."""
+        pair = self.languages_between(wildcards)
+        if pair not in self.pairs[0]:
+            return []
+        return [engine for engine, pairs in zip(self.engines, self.pairs, strict=True) if pair in pairs]
+
+    def library(self, script: str) -> Callable[[Wildcards], list[str]]:
+        """Return the modules by which a shard is translated: another shard's engines do not make it stale."""
+
+        def modules(wildcards: Wildcards) -> list[str]:
+            more = [module for engine in self.engines_of(wildcards) for module in engines.modules(engine)]
+            return library(script, *more, without=WORDING)
+
+        return modules
+
+    def model(self, wildcards: Wildcards) -> list[str]:
+        """Return the model's folder; none for native messages and those without a route."""
+        return self._folder(0, wildcards)
+
+    def fallback(self, wildcards: Wildcards) -> list[str]:
+        """Return the second engine's model folder where there is one."""
+        return self._folder(1, wildcards) if len(self.engines) > 1 and self.model(wildcards) else []
+
+    def options(self, wildcards: Wildcards) -> list[str]:
+        """Return engines, models and checks as arguments of scripts/pivot.py and translate.py; none without a model.
+
+        It takes no `input`: Snakemake does not compare the params that do, and results would be kept that are stale.
+        """
+        options: list[str] = []
+        models = (self.model(wildcards), self.fallback(wildcards))
+        for prefix, engine, pairs, model in zip(("", "fallback-"), self.engines, self.pairs, models, strict=False):
+            if model:
+                pair = pairs[self.languages_between(wildcards)]
+                values = {
+                    "engine": engine,
+                    "model": model[0],
+                    "source-code": pair.source_code,
+                    "target-code": pair.target_code,
+                }
+                options += [f"--{prefix}{name}={value}" for name, value in values.items() if value]
+        if not options:
+            return []
+        values = self.translation if "llm" in self.engines else self.translation | {"prompt": None}
+        return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, self.quality)
+
+    def gpus(self, wildcards: Wildcards, grouped: bool) -> int:
+        """Return 1 where a model translates that can use a GPU, unless the configuration wants the CPU; else 0.
+
+        Jobs of two kinds cannot be in one group: where shards are `grouped`, all ask for the same.
+        """
+        names = self.engines if grouped else self.engines_of(wildcards)
+        on_gpu = any(engines.find(engine).ON_GPU for engine in names)
+        return int(on_gpu and self.translation["device"] != "cpu")
+
+    def model_mb(self, wildcards: Wildcards) -> int:
+        """Return how large a translation model is on the disk, in MB: the usual size of its engine's models."""
+        return engines.find(self.models[wildcards.model][0]).MODEL_MB
+
+    def models_into(self, wildcards: Wildcards, sources: list[str]) -> list[str]:
+        """Return the folders of all models that translate into a language, on the way through English too."""
+        models: list[str] = []
+        for source in sources:
+            kind = routes.find_route(source, wildcards.lang, self.pairs[0], self.one_step).kind
+            pivot = kind == "pivot"
+            steps = [(source, ENGLISH), (ENGLISH, wildcards.lang)] if pivot else [(source, wildcards.lang)]
+            for step in (step for step in steps if step in self.pairs[0]):
+                models += [pairs[step].model for pairs in self.pairs if step in pairs]
+        return [model_folder(model, "translation").format(**wildcards) for model in dict.fromkeys(models)]
+
+    def _folder(self, number: int, wildcards: Wildcards) -> list[str]:
+        pair = self.pairs[number].get(self.languages_between(wildcards))
+        return [model_folder(pair.model, "translation").format(**wildcards)] if pair else []
