@@ -15,11 +15,15 @@ its line had, with `answer` and `ended`: whether the model ended it by itself, n
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mothertongue.chat import prompt_file
 from mothertongue.common import arguments as types
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import Progress, say
+
+if TYPE_CHECKING:  # imported late: it loads torch
+    from mothertongue.chat.conversation import Conversation
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -94,7 +98,7 @@ def main() -> None:
         converse(Conversation(speaker))
 
 
-def converse(conversation: "Conversation") -> None:  # noqa: F821  (imported late: it loads torch)
+def converse(conversation: "Conversation") -> None:
     """Answer what is typed until /quit or the end of input."""
     say("Type a message; /reset begins a new conversation, /quit leaves.")
     while (line := read_line()) not in (None, "/quit"):

@@ -14,6 +14,7 @@ of its own. Models are fetched where they are not there yet. An engine that cann
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mothertongue.common import hardware
 from mothertongue.common.arguments import batch, positive
@@ -95,7 +96,7 @@ def main() -> None:
     print("\n".join(f"{name} {signature}" for name, signature in signatures.items()))
     if arguments.json:
         settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
-        content = {"settings": settings, "from": text.source, "to": text.target}
+        content: dict[str, Any] = {"settings": settings, "from": text.source, "to": text.target}
         content |= {"lines": len(text.texts), "words": text.words, "signatures": signatures}
         content |= {"machine": hardware.description(), "engines": [asdict(row) for row in rows]}
         write_json(arguments.json, content)

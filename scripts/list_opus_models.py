@@ -7,6 +7,7 @@ scripts/list_opus_models.py --candidates routes.tsv --models models.tsv --langua
 """
 
 import argparse
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from mothertongue.common.atomic_files import whole_file
@@ -47,11 +48,13 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     tags = opus_models.language_tags(arguments.languages)
+    candidates: Iterable[opus_models.Candidate]
+    listed: Collection[str]
     if arguments.candidates:
         candidates, listed = opus_models.read_candidates(arguments.candidates, arguments.models, tags)
     else:
-        listed = opus_models.hub_models()
-        candidates = opus_models.card_candidates(listed, opus_models.hub_cards(listed), tags)
+        listed = licences = opus_models.hub_models()
+        candidates = opus_models.card_candidates(licences, opus_models.hub_cards(licences), tags)
     chosen = opus_models.choose(candidates)
     changes = opus_models.compare(arguments.output, chosen, listed)
     with whole_file(arguments.output) as partial:

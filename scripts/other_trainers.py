@@ -42,10 +42,9 @@ def main() -> None:
         write_jsonl(arguments.output / "threads" / f"{split}.jsonl", rows)
         if split == "validation" and not rows:
             settings = other_trainers.unvalidated(settings)
-    names = (f"threads/{split}.jsonl" for split in files)
-    material = Material(
-        arguments.base_model, arguments.revision, *names, without_marks(template.source), literal_end(template)
-    )
+    train, validation = (f"threads/{split}.jsonl" for split in files)
+    source, end = without_marks(template.source), literal_end(template)
+    material = Material(arguments.base_model, arguments.revision, train, validation, source, end)
     with whole_file(arguments.output / "axolotl.yaml") as partial:
         notes = other_trainers.as_comment(other_trainers.unlike_axolotl(settings))
         content = yaml.safe_dump(other_trainers.axolotl(settings, material), sort_keys=False, allow_unicode=True)

@@ -124,7 +124,7 @@ def main() -> None:
     keeper = checkpoints.Keeper(arguments.checkpoint_minutes, arguments.time_budget, started, before)
     keeper.listen()
     machine = training.machine_arguments(arguments.fsdp, arguments.tensorboard)
-    trainer, outcome = training.train(model, tokenizer, train.data, validation.data, settings, work, keeper, machine)
+    trainer, outcome = training.train(model, tokenizer, train, validation, settings, work, keeper, machine)
 
     weights = training.gathered(trainer)
     if distributed.rank() > 0:

@@ -217,7 +217,8 @@ def test_the_sample_holds_every_awkward_case():
 
 @pytest.mark.parametrize(
     "command", [["ruff", "check", "scripts", "tests"], ["ruff", "format", "--check", "scripts", "tests"],
-                ["snakefmt", "--check", "Snakefile", "rules"], ["snakemake", "--lint"], ["lint-imports", "--no-cache"]],
+                ["snakefmt", "--check", "Snakefile", "rules"], ["snakemake", "--lint"], ["lint-imports", "--no-cache"],
+                ["mypy"]],
     ids=lambda c: " ".join(c[:2]),
 )  # fmt: skip
 def test_form(command):

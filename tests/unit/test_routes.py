@@ -82,6 +82,13 @@ def test_the_users_models_come_first():
     assert routes.parse_pair("en-zh-Hant") == ("en", "zh-Hant") and routes.parse_pair("zh-Hant-en") == ("zh-Hant", "en")
 
 
+def test_a_pair_that_ends_with_a_line_break_is_of_an_unknown_language():
+    translation = {"engine": "opus-mt", "model": None, "models": {"en-nl\n": "a/b"}, "fallback": None}
+    config = {"source": {"languages": [], "shards": {}}, "translation": translation}
+    with pytest.raises(UserError, match=r"translation.models 'en-nl\n': unknown language 'nl\n'"):
+        routes.check_languages(config, read_languages(TABLES / "languages.tsv"))
+
+
 def test_a_fallback_engine_is_written_short_or_in_full():
     translation = {"engine": "opus-mt", "model": None, "models": {"en-nl": "a/b"}, "fallback": "m2m100"}
     first, second = routes.engine_settings(translation)

@@ -14,6 +14,7 @@ from typing import Any
 
 from mothertongue.common.errors import OwnError, UserError
 
+_SAID: dict[type, str] = {str: "a text", list: "a list"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A disk with no more bytes than these is full for all but the smallest files.
 _ROOM = 2**20
@@ -222,8 +223,7 @@ def read_jsonl(path: Path, **keys: type) -> list[dict[str, Any]]:
     for number, row in enumerate(rows, start=1):
         for key, kind in keys.items():
             if not isinstance(row, dict) or not isinstance(row.get(key), kind):
-                said = {str: "a text", list: "a list"}[kind]
-                raise UserError(f"{path}: line {number}: expected an object with '{key}', {said}")
+                raise UserError(f"{path}: line {number}: expected an object with '{key}', {_SAID[kind]}")
     return rows
 
 

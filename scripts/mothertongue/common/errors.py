@@ -50,7 +50,7 @@ def run(main: Callable[[], None], hub: bool = False) -> None:
         os.environ.update(kept)
         # The client reads the switch when it is imported, as it is by what renders templates.
         if client := sys.modules.get("huggingface_hub.constants"):
-            client.HF_HUB_OFFLINE = True
+            vars(client)["HF_HUB_OFFLINE"] = True
     if "LOCAL_RANK" not in os.environ:
         signal.signal(signal.SIGTERM, _exit)
         _end_with_snakemake()

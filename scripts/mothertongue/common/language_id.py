@@ -47,7 +47,7 @@ def other_language(text: str, lang: str, confidence: float) -> str | None:
     if lang in _UNKNOWN:
         return None
     found = {guess["lang"]: guess["score"] for guess in _detector().detect(" ".join(text.split()), k=_GUESSES)}
-    best = max(found, key=found.get, default=None)
+    best = max(found, key=lambda guess: found[guess], default=None)
     if best is None or found[best] < confidence or found.get(_NAMES.get(lang, lang), 0.0) >= _POSSIBLE:
         return None
     return best

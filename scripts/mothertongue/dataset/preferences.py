@@ -46,7 +46,7 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
     for members in by_tree(messages).values():
         budget.see(members)
         kept_out = obstacles(members)
-        replies.update(kept_out[m.id] for m in members if m.role == "assistant" and kept_out[m.id])
+        replies.update(reason for m in members if m.role == "assistant" and (reason := kept_out[m.id]))
         by_id = {message.id: message for message in members}
         depth, sizes = depths(members), characters(members)
         answers = _answers(members)
@@ -97,14 +97,15 @@ def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
     """What becomes of a question by its usable replies, the best first, and those that the best is preferred to."""
     if len(replies) < 2:
         return ("one usable reply" if replies else "no usable reply"), []
-    ranked = [reply for reply in replies if reply.rank is not None]
+    ranked = [(reply.rank, reply) for reply in replies if reply.rank is not None]
     if len(ranked) < 2:
         return "fewer than two ranked", []
-    worse = [reply for reply in ranked if reply.rank > ranked[0].rank]
+    lowest, best = ranked[0]
+    worse = [reply for rank, reply in ranked if rank > lowest]
     if not worse:
         return "equal ranks", []
-    best = _stripped(ranked[0])
-    different = [reply for reply in worse if _stripped(reply) != best]
+    text = _stripped(best)
+    different = [reply for reply in worse if _stripped(reply) != text]
     if not different:
         return "same text", []
     return "in a pair", different[-1:] if how == "best_vs_worst" else different

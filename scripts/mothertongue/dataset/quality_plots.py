@@ -27,14 +27,15 @@ def draw(plot: str, report: Report, name: str, path: Path) -> None:
     import matplotlib
 
     # Fixed identifiers and no date; text stays text.
-    settings = {
-        "svg.hashsalt": "mothertongue",
-        "svg.fonttype": "none",
-        "text.parse_math": False,
-        "font.size": 9,
-        "axes.titlesize": 10,
-    }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(
+        {
+            "svg.hashsalt": "mothertongue",
+            "svg.fonttype": "none",
+            "text.parse_math": False,
+            "font.size": 9,
+            "axes.titlesize": 10,
+        }
+    ):
         PLOTS[plot](report, name).savefig(path, format="svg", metadata={"Date": None})
 
 

@@ -121,8 +121,10 @@ def of_threads(messages: pa.Table, how: str) -> pa.Table:
 
 def from_table(table: pa.Table) -> list[Message]:
     """The messages of a translated table (see messages.TRANSLATED), in its order."""
-    names = ("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "created_date")
-    names += ("deleted", "review_result", "status")
+    names = [
+        *("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "created_date"),
+        *("deleted", "review_result", "status"),
+    ]
     rows = zip(*(table[name].to_pylist() for name in names), strict=True)
     return [
         Message(id_, parent, tree, role, text, rank, created or "", bool(deleted), review, status)
@@ -157,9 +159,10 @@ def depths(members: list[Message]) -> dict[str, int]:
 
 def characters(members: list[Message]) -> dict[str, int]:
     """The characters of the conversation from the root down to each message of a tree, by id."""
-    found: dict[str | None, int] = {}
+    found: dict[str, int] = {}
     for message in _top_down(members):
-        found[message.id] = found.get(message.parent, 0) + len(message.text or "")
+        above = found.get(message.parent, 0) if message.parent is not None else 0
+        found[message.id] = above + len(message.text or "")
     return found
 
 

@@ -123,7 +123,7 @@ def sample(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
 
 def examples(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
     """Short threads of the training data, cut to their first exchange, to show the base model what is wanted."""
-    exchanges = []
+    exchanges: list[Thread] = []
     for thread in threads:
         turns = [message for message in thread["messages"] if message["role"] != "system"][:2]
         if sum(len(message["content"]) for message in turns) <= _LONGEST_EXAMPLE:

@@ -42,14 +42,15 @@ def draw(plot: str, metrics: Mapping[str, Any], name: str, path: Path) -> None:
     """Draw one of PLOTS as SVG; the same numbers give the same bytes."""
     import matplotlib
 
-    settings = {
-        "svg.hashsalt": "mothertongue",
-        "svg.fonttype": "none",
-        "text.parse_math": False,
-        "font.size": 10,
-        "hatch.linewidth": 0.6,
-    }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(
+        {
+            "svg.hashsalt": "mothertongue",
+            "svg.fonttype": "none",
+            "text.parse_math": False,
+            "font.size": 10,
+            "hatch.linewidth": 0.6,
+        }
+    ):
         PLOTS[plot](metrics, name).savefig(path, format="svg", metadata={"Date": None})
 
 

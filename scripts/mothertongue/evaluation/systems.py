@@ -3,6 +3,7 @@
 A side has one colour and one hatch in every picture; they differ in lightness too, for print without colours.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -31,6 +32,6 @@ SIDES = (
 BY_NAME = {side.name: side for side in SIDES}
 
 
-def of_models(models: tuple[str, ...]) -> list[Side]:
+def of_models(models: Collection[str]) -> list[Side]:
     """The sides of the models at hand, in order."""
     return [side for side in SIDES if side.model in models]

@@ -77,12 +77,14 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
             # It would run a model's own code, and copy it.
             with contents.plain(model) as plain:
                 with loading(model, "cannot be loaded as a causal language model"):
-                    loaded, account = AutoModelForCausalLM.from_pretrained(
+                    # What output_loading_info adds is not in transformers' types.
+                    loaded: tuple[Any, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
                         plain, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
                     )
+                unpacked, account = loaded
                 causal_lm.check_complete(model, account)
                 rounding = AutoRound(
-                    loaded,
+                    unpacked,
                     tokenizer=tokenizer_files.load(plain, embedding_rows(model)),
                     scheme=scheme,
                     dataset=[{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in data],

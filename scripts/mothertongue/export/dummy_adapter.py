@@ -30,4 +30,4 @@ def write(base: Path, targets: Sequence[str], folder: Path) -> None:
     weights = {name: torch.zeros(weight.shape) for name, weight in get_peft_model_state_dict(model).items()}
     folder.mkdir()
     save_file(weights, folder / "adapter_model.safetensors")
-    model.peft_config["default"].save_pretrained(folder)
+    model.peft_config["default"].save_pretrained(str(folder))

@@ -20,7 +20,7 @@ _OPTIMIZERS = {
     "paged_adamw": "paged_adamw_32bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
 }
-_AXOLOTL_DTYPES = {
+_AXOLOTL_DTYPES: Mapping[str, Mapping[str, bool | str]] = {
     "auto": {"bf16": "auto"},
     "bfloat16": {"bf16": True},
     "float16": {"bf16": False, "fp16": True},

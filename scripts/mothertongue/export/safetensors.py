@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 
@@ -36,11 +36,13 @@ class WeightFile:
             for name, entry in self.entries.items():
                 content = self._bytes(source, name)
                 if name in names:
-                    content = _content(change(name, _tensor(content, entry, f"{self.path}: {name}")), entry)
-                file.write(content)
+                    changed = change(name, _tensor(content, entry, f"{self.path}: {name}"))
+                    file.write(_content(changed, entry))
+                else:
+                    file.write(content)
                 advance()
 
-    def _bytes(self, file: BinaryIO, name: str) -> bytearray:
+    def _bytes(self, file: BufferedReader, name: str) -> bytearray:
         entry = self.entries[name]
         file.seek(8 + len(self.header) + entry.start)
         content = bytearray(entry.end - entry.start)
@@ -72,4 +74,4 @@ def _tensor(content: bytearray, entry: Entry, where: str) -> torch.Tensor:
 
 def _content(tensor: torch.Tensor, entry: Entry) -> memoryview:
     plain = tensor.to(_DTYPES[entry.dtype]).contiguous().reshape(-1)
-    return memoryview(plain.view(torch.uint8).numpy())
+    return plain.view(torch.uint8).numpy().data

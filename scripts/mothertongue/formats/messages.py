@@ -250,8 +250,10 @@ def _fits(found: pa.DataType, field: pa.Field) -> bool:
         lists = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list, kinds.is_list_view)
         return any(is_kind(found) for is_kind in lists) and _fits(found.value_type, wanted.value_field)
     if kinds.is_string(wanted):
-        texts = (kinds.is_string, kinds.is_large_string, kinds.is_string_view)
-        texts += (kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view)
+        texts = (
+            *(kinds.is_string, kinds.is_large_string, kinds.is_string_view),
+            *(kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view),
+        )
         return (
             any(is_kind(found) for is_kind in texts)
             or (kinds.is_integer(found) and _is_id(field))

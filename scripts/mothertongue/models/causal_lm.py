@@ -97,7 +97,8 @@ def load_base(
         settings = BitsAndBytesConfig(load_in_8bit=True)
     try:
         with loading(folder, "cannot be loaded as a causal language model"):
-            model, account = AutoModelForCausalLM.from_pretrained(
+            # What output_loading_info adds is not in transformers' types.
+            loaded: tuple[Any, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
                 folder,
                 dtype=compute,
                 quantization_config=settings,
@@ -110,6 +111,7 @@ def load_base(
         raise OwnError(
             f"{folder}: out of memory while it is loaded; take a larger machine, or set tuning.quantization to nf4"
         ) from None
+    model, account = loaded
     check_complete(folder, account)
     if quantization == "nf4":
         _keep_gradients(model)
@@ -121,7 +123,8 @@ def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
     config = load_config(folder)
     del config.quantization_config
     with loading(folder, "cannot be loaded as a causal language model"):
-        model, account = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
+        # The mapping's values are classes of models here; transformers' types say what those of tokenizers were.
+        model, account = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(  # type: ignore[attr-defined]
             None,
             config=config,
             state_dict=weights,

@@ -68,10 +68,12 @@ def _convert(file: Path, folder: Path) -> None:
     dequantised = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
     check_gguf(file)
     with loading(file, "cannot be loaded as a GGUF model"):
-        model, account = AutoModelForCausalLM.from_pretrained(
+        # What output_loading_info adds is not in transformers' types.
+        loaded: tuple[Any, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
             file.parent, gguf_file=file.name, trust_remote_code=False, output_loading_info=True, **dequantised
         )
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+    model, account = loaded
     if missing := sorted(account["missing_keys"]):
         raise UserError(f"{file}: damaged, or of no causal language model: {missing[0]} is missing")
     model.save_pretrained(folder)

@@ -111,11 +111,18 @@ def download(
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import filter_repo_objects
 
-    chosen = {"allow_patterns": patterns, "ignore_patterns": left_out}
-    place = {"repo_type": kind, "revision": info.sha, "local_dir": folder}
-    patiently(lambda: snapshot_download(repository, **place, **chosen))
+    patiently(
+        lambda: snapshot_download(
+            repository,
+            repo_type=kind,
+            revision=info.sha,
+            local_dir=folder,
+            allow_patterns=patterns,
+            ignore_patterns=left_out,
+        )
+    )
     recorded = {file.rfilename: file for file in info.siblings or []}
-    names = list(filter_repo_objects(recorded, **chosen))
+    names = list(filter_repo_objects(recorded, allow_patterns=patterns, ignore_patterns=left_out))
     for name in names:
         path, file = folder / name, recorded[name]
         if not path.is_file() or checksum(path, file.lfs) != recorded_checksum(file):

@@ -43,7 +43,8 @@ class Reference:
     @property
     def firefox_pair(self) -> tuple[str, str]:
         """The two languages of a reference to a Firefox model, by Mozilla's codes."""
-        return _FIREFOX.fullmatch(self.text).groups()
+        source, _, target = self.text.removeprefix("firefox:").partition("/")
+        return source, target
 
 
 def parse(text: str) -> Reference:
@@ -78,7 +79,7 @@ def locate(reference: Reference) -> Path:
     """
     if reference.kind in ("folder", "file"):
         return Path(reference.text).expanduser()
-    name, inner = _PACKAGE.fullmatch(reference.text).groups()
+    name, _, inner = reference.text.removeprefix("package:").partition("/")
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"'{reference.text}': the Python package '{name}' is not installed here; install it with pip")

@@ -90,9 +90,11 @@ class Renderer:
         tokens = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
         environment = {name: value for name, value in os.environ.items() if name not in tokens}
         # -P: the library's folder is not where this process is to look for Python's own modules.
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
+        assert process.stdin and process.stdout  # pipes, as asked for
+        self._process, self._requests, self._answers = process, process.stdin, process.stdout
         self._owner = os.getpid()
         self._end = weakref.finalize(self, _kill, self._process, self._owner)
         self._write(self._source)
@@ -101,16 +103,16 @@ class Renderer:
         """The line that answers a request; empty where the process has ended."""
         try:
             self._write(request)
-            return self._process.stdout.readline()
+            return self._answers.readline()
         except BrokenPipeError:
             return b""
 
     def _write(self, value: Any) -> None:
-        self._process.stdin.write(json.dumps(value).encode() + b"\n")
-        self._process.stdin.flush()
+        self._requests.write(json.dumps(value).encode() + b"\n")
+        self._requests.flush()
 
     def _why_it_ended(self) -> str:
-        self._process.stdout.close()
+        self._answers.close()
         code = self._process.wait()
         self._stop()
         if code == -signal.SIGPROF:
@@ -135,17 +137,26 @@ def _kill(process: subprocess.Popen, owner: int) -> None:
     process.kill()
     for stream in (process.stdin, process.stdout):
         with contextlib.suppress(BrokenPipeError):  # of what it had not read yet
-            stream.close()
+            if stream:
+                stream.close()
     process.wait()
 
 
 # What follows runs in the process of a template.
 
 
+class _Environment(ImmutableSandboxedEnvironment):
+    """An environment of templates that keeps, of the text being rendered, its length and the spans so far."""
+
+    spans: list[Span]
+    written: int
+
+
 class _Generation(Extension):
     """`{% generation %}` … `{% endgeneration %}`, which note where in the text their content stands."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    environment: _Environment
+    tags: ClassVar[set[str]] = {"generation"}  # type: ignore[misc]  # jinja2 declares it as an instance's
 
     def parse(self, parser: Parser) -> nodes.Node:
         """What the tags become: a call that is given their content."""
@@ -173,10 +184,10 @@ class _Namespace(Namespace):
     """Jinja's namespace, without names that begin with an underscore."""
 
     def __init__(self, /, *values: Any, **named: Any) -> None:
-        values = dict(*values, **named)
-        for name in values:
+        names = dict(*values, **named)
+        for name in names:
             _check_name(name)
-        super().__init__(values)
+        super().__init__(names)
 
     def __setitem__(self, name: str, value: Any) -> None:
         _check_name(name)
@@ -188,7 +199,7 @@ def _check_name(name: Any) -> None:
         raise SecurityError(f"a namespace has no {name!r}")
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
+def _environment() -> _Environment:
     """What a chat template can use: the same as transformers gives it."""
 
     def raise_exception(message: str) -> None:
@@ -199,9 +210,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     ) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
+    environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     environment.filters["tojson"] = tojson
     environment.globals |= {
         "raise_exception": raise_exception,
@@ -214,7 +223,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 def _render(template: Any, messages: list[dict[str, str]], tokens: dict[str, str], prompt: bool) -> Rendered:
     """One text and its spans. Raises ValueError where it grows too long."""
-    environment = template.environment
+    environment: _Environment = template.environment
     environment.spans, environment.written = [], 0
     size = sum(len(message["content"]) for message in messages)
     most = _CHARACTERS + _CHARACTERS_A_CHARACTER * size + _CHARACTERS_A_MESSAGE * len(messages)

@@ -8,7 +8,7 @@ from mothertongue.evaluation import systems
 from mothertongue.evaluation.estimate import Measured, find
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report import html, run_costs, sankey
-from mothertongue.report.run_data import Json, Run
+from mothertongue.report.run_data import Json, Model, Run, Source
 
 KINDS = ("native", "translated", "all")
 TEXTS = {"native": "native", "translated": "translated", "english": "English"}
@@ -158,7 +158,7 @@ def outcomes(accounts: Mapping[str, Json], key: str) -> list[tuple[str, list[int
 
 def licences(run: Run) -> dict[str, list[str]]:
     """Everything that the run was made of, by what its licence says of commercial use."""
-    parts = [run.source, *run.models]
+    parts: list[Source | Model] = [run.source, *run.models]
     return {
         "noncommercial": [part.name for part in parts if part.noncommercial],
         "unstated": [part.name for part in parts if not part.licence],

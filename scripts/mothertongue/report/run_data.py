@@ -112,14 +112,15 @@ def read_source(record: Path, name: str, licence: str) -> Source:
 def read_models(folders: Iterable[Path], base: Path, quality: Json) -> list[Model]:
     """The translation models, with the messages that each had a part in, the most used first; then the base model."""
     used = quality["total"]["model"]
-    translators = []
+    translators: list[tuple[int, Model]] = []
     for folder in folders:
         model = _read_model("translation model", folder)
         own = {model.name, f"{model.name}@{model.revision}"}
         # A message that came through English names two: a@1+b@2.
         messages = sum(count for names, count in used.items() if own & set(names.split("+")))
-        translators.append(replace(model, messages=messages))
-    return [*sorted(translators, key=lambda model: (-model.messages, model.name)), _read_model("base model", base)]
+        translators.append((messages, replace(model, messages=messages)))
+    translators.sort(key=lambda translator: (-translator[0], translator[1].name))
+    return [*(model for _, model in translators), _read_model("base model", base)]
 
 
 def pivots(quality: Json) -> list[str]:

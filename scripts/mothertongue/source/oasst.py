@@ -159,7 +159,7 @@ def check(table: pa.Table, lines: Sequence[int], where: str, unit: str) -> None:
     for message in ids:
         path: dict[str, None] = {}
         node: str | None = message
-        while node in parent_of and node not in sound:
+        while node is not None and node in parent_of and node not in sound:
             if node in path:
                 raise UserError(
                     f"{where}: {unit} {line_of[node]}: message {node} is its own ancestor (parent_id cycle)"

@@ -79,7 +79,7 @@ def ask(translate: Translate, texts: list[str]) -> list[Output | None]:
 
     def ask_some(some: list[str]) -> None:
         try:
-            found = list(translate(some))
+            found: list[Output | None] = list(translate(some))
             if len(found) != len(some):
                 raise RuntimeError(f"the engine returned {len(found)} translations for {len(some)} segments")
         except (UserError, MemoryError):

@@ -129,19 +129,17 @@ def read_parallel(
     Raises UserError where a file is missing or not UTF-8, where they have no lines, or not as many as each other, and
     where a language is not in `known`.
     """
-    languages = [
-        _language(path, code, option, known)
-        for path, code, option in zip((source, reference), codes, ("--from", "--to"), strict=True)
-    ]
-    if languages[0] == languages[1]:
-        raise UserError(f"both texts are in '{languages[0]}'; say what languages they are in with --from and --to")
+    origin = _language(source, codes[0], "--from", known)
+    target = _language(reference, codes[1], "--to", known)
+    if origin == target:
+        raise UserError(f"both texts are in '{origin}'; say what languages they are in with --from and --to")
     texts, translations = _read_lines(source), _read_lines(reference)
     if len(texts) != len(translations):
         counts = f"{source} has {len(texts):,} lines, {reference} has {len(translations):,}"
         raise UserError(f"{counts}; each line must stand beside its translation")
     if not any(text.strip() for text in texts[:limit]):
         raise UserError(f"{source}: there is nothing to translate in it")
-    return Parallel(*languages, texts[:limit], translations[:limit])
+    return Parallel(origin, target, texts[:limit], translations[:limit])
 
 
 def compare(candidate: Candidate, text: Parallel, setup: Setup) -> Row:
@@ -246,7 +244,7 @@ def _find_pair(candidate: Candidate, text: Parallel, tables: Path) -> Pair:
 
 def _check_licence(pair: Pair, setup: Setup) -> str | None:
     """The licence of a pair's model. Raises UserError where it forbids commercial use and that was not allowed."""
-    licence = pair.licence
+    licence: str | None = pair.licence
     if not is_noncommercial(licence):
         reference = references.parse(pair.model)
         folder = setup.models / reference.slug
@@ -337,6 +335,7 @@ def _answer(sender: Any, function: Callable[..., Any], arguments: Sequence[Any])
     # Ctrl-C reaches the parent too, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     guard_streams()
+    answer: tuple[Any, str | None]
     try:
         answer = function(*arguments), None
     except UserError as error:
@@ -348,13 +347,14 @@ def _answer(sender: Any, function: Callable[..., Any], arguments: Sequence[Any])
     sender.send(answer)
 
 
-def _ending(code: int) -> str:
-    return f"signal {-code}; it may have run out of memory" if code < 0 else f"exit code {code}"
+def _ending(code: int | None) -> str:
+    return f"signal {-code}; it may have run out of memory" if code and code < 0 else f"exit code {code}"
 
 
 def _cells(found: Row, on_device: bool) -> list[str]:
     if found.problem:
         return [found.engine, found.model, found.problem]
+    statuses = found.statuses or {}
     memory = [found.memory_bytes, *([found.device_memory_bytes] if on_device else [])]
     return [
         found.engine,
@@ -364,6 +364,6 @@ def _cells(found: Row, on_device: bool) -> list[str]:
         f"{found.words_per_second:,.0f}",
         f"{found.load_seconds:.1f}",
         *("" if size is None else f"{size / _MEGABYTE:,.0f}" for size in memory),
-        *(str(found.statuses.get(status, 0)) for status in ("flagged", "failed")),
+        *(str(statuses.get(status, 0)) for status in ("flagged", "failed")),
         (found.licence or "unknown") + (" (non-commercial)" if is_noncommercial(found.licence) else ""),
     ]

@@ -190,7 +190,7 @@ def hub_cards(models: Collection[str]) -> dict[str, Card]:
 
 def parse_card(text: str) -> Card:
     """The languages of a card: lists of codes in the text, and target tokens wherever they stand (lists, examples)."""
-    listed = {}
+    listed: dict[str, tuple[str, ...]] = {}
     for side, languages in _LANGUAGES.findall(text):
         listed.setdefault(side.lower(), tuple(re.split(r"[,\s]+", languages.strip())))
     labels = frozenset(_LABEL.findall(text))
@@ -202,7 +202,9 @@ def card_candidates(licences: Mapping[str, str], cards: Mapping[str, Card], tags
     codes = {tag: code for code, names in tags.items() for tag in names}
     for model in sorted(cards, key=lambda model: _breadth(model, cards[model])):
         card = cards[model]
-        kind, family, *sides = _NAME.fullmatch(model).groups()
+        if not (name := _NAME.fullmatch(model)):
+            raise ValueError(f"{model}: not the id of an OPUS-MT model")
+        kind, family, *sides = name.groups()
         own = tuple(codes.get(side) for side in sides)
         sources = _covered(tags, card.sources or sides[:1])
         targets = _covered(tags, card.targets or card.labels or sides[1:])

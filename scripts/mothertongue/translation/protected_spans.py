@@ -212,7 +212,6 @@ class _Rest:
     first: int
     last: int
     re: re.Pattern[str]
-    lastgroup: None = None
 
     def start(self) -> int:
         return self.first
@@ -235,12 +234,14 @@ def _marks(
     text: str, position: int, stop: int, patterns: list[re.Pattern[str]], ends: dict[int, int]
 ) -> Iterator[Span]:
     """The spans that patterns find from a position to a stop; the one that begins first counts, then it goes on."""
-    matches = [match for pattern in patterns if (match := pattern.search(text, position, stop))]
+    matches: list[re.Match[str] | _Rest] = [
+        found for pattern in patterns if (found := pattern.search(text, position, stop))
+    ]
     while matches:
-        match = min(matches, key=_start)
-        end, position = _end(match, ends, stop)
+        first = min(matches, key=_start)
+        end, position = _end(first, ends, stop)
         if end:
-            yield match.start(), end
+            yield first.start(), end
         matches = [
             later
             for match in matches
@@ -254,14 +255,16 @@ def _start(match: re.Match[str] | _Rest) -> int:
 
 def _end(match: re.Match[str] | _Rest, ends: dict[int, int], stop: int) -> tuple[int, int]:
     """Where what a match begins ends, 0 where it is nothing to keep, and where to look on."""
+    if isinstance(match, _Rest) or not match.lastgroup:
+        return match.end(), match.end()
+    kind = match.lastgroup
     paired = ends.get(match.start(), 0)
     paired = paired if paired <= stop else 0
-    kind = match.lastgroup
     if kind == "ticks":
         return paired or (match.end() if len(match[kind]) >= 3 else 0), paired or match.end()
     if kind == "paired":
         return paired or match.end(), paired or match.end()
-    if kind and not _is_formula(match[kind], escaped=kind == "escaped"):
+    if not _is_formula(match[kind], escaped=kind == "escaped"):
         return 0, match.start() + 1
     return match.end(), match.end()
 

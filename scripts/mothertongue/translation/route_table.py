@@ -1,6 +1,6 @@
 """The routes into a language as a table to read."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,10 +38,10 @@ def table(engine: str, target: str, languages: Sequence[str], pairs: Pairs, mess
         f"{language:<{widths[0]}}  {share:>{widths[1]}}  {kind:<{widths[2]}}  {models}".rstrip()
         for language, share, kind, models in rows
     ]
-    kinds: Counter[str] = Counter()
+    kinds: dict[str, float] = defaultdict(float)
     for language, route in routes.items():
         kinds[route.kind] += shares[language]
-    summary = ", ".join(f"{kind} {share:.2%}" for kind, share in kinds.most_common())
+    summary = ", ".join(f"{kind} {share:.2%}" for kind, share in sorted(kinds.items(), key=lambda item: -item[1]))
     return "\n".join([f"{engine}, into {target}:", *lines, f"share of the messages: {summary}", ""])
 
 

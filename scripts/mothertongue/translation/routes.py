@@ -78,7 +78,7 @@ def check_languages(config: Mapping[str, Any], languages: dict[str, Language]) -
 
 def parse_pair(name: str) -> tuple[str, str]:
     """The languages of a pair such as en-nl; zh-Hant keeps its hyphen."""
-    source, target = re.fullmatch(r"([a-z]+(?:-[A-Z]\w+)?)-([a-z]+(?:-[A-Z]\w+)?)", name).groups()
+    source, target = re.split("-(?=[a-z])", name)
     return source, target
 
 

@@ -183,7 +183,8 @@ class _View:
     def of(cls, text: str, lang: str) -> "_View":
         spans = protected_spans.spans(text, lang)
         seen = text if text.isascii() else _SURROGATE.sub("?", text)
-        hidden, position = [], 0
+        hidden: list[str] = []
+        position = 0
         for start, end in spans:
             hidden += seen[position:start], _MASK * (end - start)
             position = end
@@ -227,10 +228,10 @@ def _sentences(view: _View, lang: str) -> Iterator[Span]:
 
 def _stretches(hidden: str, start: int, end: int, in_table: bool) -> list[Span]:
     """What a line consists of after its markers: its columns or the cells of a table, a bold name apart."""
-    markers = _MARKERS.match(hidden, start, end)
-    start = markers.end()
-    if "#" in markers[0] and (hashes := _CLOSING_HASHES.search(hidden, start, end)):
-        end = hashes.start()
+    if markers := _MARKERS.match(hidden, start, end):
+        start = markers.end()
+        if "#" in markers[0] and (hashes := _CLOSING_HASHES.search(hidden, start, end)):
+            end = hashes.start()
     pattern = _CELLS if in_table else _COLUMNS
     found: list[Span] = []
     while True:
@@ -321,10 +322,10 @@ def _are_one(before: str, character: str) -> bool:
 
 def _beside_spans(hidden: str, start: int, end: int, after_span: bool, before_span: bool) -> Span:
     """A stretch without the separators and brackets that belong to the spans beside it."""
-    if after_span:
-        start = _SEPARATORS.match(hidden, start, end).end()
-    if before_span:
-        end = _OPENERS.search(hidden, max(start, end - _OPENERS_LENGTH), end).start()
+    if after_span and (separators := _SEPARATORS.match(hidden, start, end)):
+        start = separators.end()
+    if before_span and (openers := _OPENERS.search(hidden, max(start, end - _OPENERS_LENGTH), end)):
+        end = openers.start()
     return start, end
 
 

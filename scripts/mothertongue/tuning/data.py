@@ -1,10 +1,11 @@
 """What training reads: threads (sft) or preference pairs (dpo, orpo), tokenized, with an account of what was cut."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from mothertongue.common.errors import UserError
 from mothertongue.formats.preferences import read_preferences
@@ -26,18 +27,75 @@ from mothertongue.tuning.pairs import Pair, encode_pairs
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Tokenized:
-    """Sequences that training can read, and the account of what they were made of."""
+class Example(Protocol):
+    """One thing to learn from, as tokens: a thread, or a preference pair."""
 
-    data: Sequence[Encoded] | Sequence[Pair]
+    def __len__(self) -> int: ...
+
+    @property
+    def targets(self) -> int:
+        """The number of tokens that the loss is taken on."""
+
+
+@dataclass(frozen=True)
+class Tokenized(ABC):
+    """Examples that training can read, and the account of what they were made of."""
+
+    data: Sequence[Example]
     account: dict[str, int]
+
+    kind: ClassVar[str]
 
     def __str__(self) -> str:
         tokens = sum(len(one) for one in self.data)
-        kind = "pairs" if self.data and isinstance(self.data[0], Pair) else "sequences"
         counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in self.account.items() if count)
-        return f"{len(self.data):,} {kind}, {tokens:,} tokens ({counts})"
+        return f"{len(self.data):,} {self.kind}, {tokens:,} tokens ({counts})"
+
+    @abstractmethod
+    def token_ids(self) -> Iterator[Iterable[int]]:
+        """The tokens of each example."""
+
+    @abstractmethod
+    def rows(self) -> list[dict[str, list[int]]]:
+        """The examples in the columns that the method's trainer of TRL reads."""
+
+
+class Threads(Tokenized):
+    """Threads, for sft."""
+
+    data: Sequence[Encoded]
+    kind = "sequences"
+
+    def token_ids(self) -> Iterator[Iterable[int]]:
+        """The tokens of each thread."""
+        return (one.input_ids for one in self.data)
+
+    def rows(self) -> list[dict[str, list[int]]]:
+        """The threads as SFTTrainer reads them."""
+        return [{"input_ids": one.input_ids, "labels": one.labels} for one in self.data]
+
+
+class Pairs(Tokenized):
+    """Preference pairs, for dpo."""
+
+    data: Sequence[Pair]
+    kind = "pairs"
+
+    def token_ids(self) -> Iterator[Iterable[int]]:
+        """The tokens of each pair."""
+        return (chain(one.prompt, one.chosen, one.rejected) for one in self.data)
+
+    def rows(self) -> list[dict[str, list[int]]]:
+        """The pairs as DPOTrainer reads them."""
+        return [{"prompt_ids": one.prompt, "chosen_ids": one.chosen, "rejected_ids": one.rejected} for one in self.data]
+
+
+class OrpoPairs(Pairs):
+    """Preference pairs, for orpo."""
+
+    def rows(self) -> list[dict[str, list[int]]]:
+        """The pairs as ORPOTrainer reads them: each answer with the prompt before it."""
+        return [_orpo_row(pair) for pair in self.data]
 
 
 def read(method: str, path: Path) -> list[Row]:
@@ -70,17 +128,17 @@ def tokenize(
     rows: Sequence[Row], template: Template, tokenizer: Any, method: str, max_length: int, too_long: str
 ) -> Tokenized:
     """Rows as sequences of at most `max_length` tokens; longer threads are split or cut, as `too_long` says."""
-    if method != "sft":
-        return Tokenized(*encode_pairs(rows, template, tokenizer, max_length))
-    fitted, account = sequences.fit([row["messages"] for row in rows], template, tokenizer, max_length, too_long)
-    return Tokenized(fitted, asdict(account))
+    if method == "sft":
+        fitted, account = sequences.fit([row["messages"] for row in rows], template, tokenizer, max_length, too_long)
+        return Threads(fitted, asdict(account))
+    pairs = encode_pairs(rows, template, tokenizer, max_length)
+    return Pairs(*pairs) if method == "dpo" else OrpoPairs(*pairs)
 
 
 def check_tokens(tokenized: Tokenized, rows: int | None, tokenizer: Any) -> None:
     """Raise UserError where data has a token that is none of the `rows` tokens that the model knows."""
-    for one in tokenized.data:
-        parts = [one.prompt, one.chosen, one.rejected] if isinstance(one, Pair) else [one.input_ids]
-        check_known(chain(*parts), rows, tokenizer)
+    for ids in tokenized.token_ids():
+        check_known(ids, rows, tokenizer)
 
 
 def check_some(tokenized: Tokenized, method: str) -> None:
@@ -101,3 +159,12 @@ def system_prompt(row: Row) -> str:
     """The system prompt that training sees; empty for none."""
     messages = row.get("messages") or row["prompt"]
     return messages[0]["content"] if messages[0]["role"] == "system" else ""
+
+
+def _orpo_row(pair: Pair) -> dict[str, list[int]]:
+    row = {"prompt_input_ids": pair.prompt, "prompt_attention_mask": [1] * len(pair.prompt)}
+    for side, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
+        row[f"{side}_input_ids"] = pair.prompt + answer
+        row[f"{side}_attention_mask"] = [1] * (len(pair.prompt) + len(answer))
+        row[f"{side}_labels"] = [-100] * len(pair.prompt) + answer
+    return row

@@ -33,8 +33,8 @@ def attend(
     window = more.get("sliding_window")
     if not lengths or (window and max(lengths) > window):
         return sdpa_attention_forward(module, query, key, value, attention_mask, **more)
-    parts = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
-    return torch.cat([sdpa_attention_forward(module, *part, None, **more)[0] for part in parts], dim=1), None
+    threads = zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
+    return torch.cat([sdpa_attention_forward(module, q, k, v, None, **more)[0] for q, k, v in threads], dim=1), None
 
 
 AttentionInterface.register(NAME, attend)

@@ -62,10 +62,11 @@ def _parts(messages: list[Message], template: Template, tokenizer: Any, max_leng
     at, tried = 0, 1
     while at < len(exchanges):
         left = len(exchanges) - at
-        part, count, too_many, step = None, 0, left + 1, 1
+        part: Encoded | None = None
+        count, too_many, step = 0, left + 1, 1
         tried = min(tried, left)
         # From the number of the part before, in growing steps, then halfway: a part of any length takes few attempts.
-        while too_many - count > 1:
+        while part is None or too_many - count > 1:
             encoded = encode([*system, *chain(*exchanges[at : at + tried])], template, tokenizer)
             if len(encoded.input_ids) <= max_length or tried == 1:
                 part, count = encoded, tried

@@ -5,13 +5,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset, disable_progress_bars
-from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from mothertongue.models import causal_lm
-from mothertongue.prompts.templates import Encoded
 from mothertongue.tuning import assistant_loss, packed_attention
-from mothertongue.tuning.pairs import Pair
+from mothertongue.tuning.data import Tokenized
 
 disable_progress_bars()
 
@@ -24,35 +23,33 @@ OPTIMIZERS = {
 }
 SCHEDULES = ("constant_with_warmup", "cosine", "linear")
 
-Data = Sequence[Encoded] | Sequence[Pair]
-
 
 def build(
     settings: Any,
     model: Any,
     tokenizer: Any,
-    data: Data,
-    validation: Data,
+    data: Tokenized,
+    validation: Tokenized,
     arguments: Mapping[str, Any],
     callbacks: Sequence[TrainerCallback],
     optimizer: Any = None,
-) -> Any:
-    """The trainer of a method for a model with an adapter; `validation` empty for none.
+) -> Trainer:
+    """The trainer of a method for a model with an adapter, on what was tokenized for it; `validation` empty for none.
 
     `settings` are tuning.Settings, `arguments` TrainingArguments beside those that follow from them.
     """
-    both = shared(settings) | arguments
+    both = {**shared(settings), **arguments}
     common: dict[str, Any] = {
         "model": model,
-        "train_dataset": _dataset(settings.method, data),
-        "eval_dataset": _dataset(settings.method, validation) if validation else None,
+        "train_dataset": Dataset.from_list(data.rows()),
+        "eval_dataset": Dataset.from_list(validation.rows()) if validation.data else None,
         "processing_class": tokenizer,
         "callbacks": list(callbacks),
         "optimizers": (optimizer, None),
     }
     if settings.method == "sft":
         packing = {"packing": settings.packing, "packing_strategy": "bfd", "eval_packing": settings.packing}
-        trainer = SFTTrainer(args=SFTConfig(**both, **packing), **common)
+        trainer: Trainer = SFTTrainer(args=SFTConfig(**both, **packing), **common)
         _quicken(model.get_base_model(), settings.packing)
     elif settings.method == "dpo":
         trainer = _Dpo(args=DPOConfig(**both, beta=settings.beta), **common)
@@ -122,25 +119,6 @@ def _quicken(base: Any, packing: bool) -> None:
             assistant_loss.install(base)
 
 
-def _dataset(method: str, data: Data) -> Dataset:
-    if method == "sft":
-        return Dataset.from_list([{"input_ids": one.input_ids, "labels": one.labels} for one in data])
-    if method == "dpo":
-        return Dataset.from_list(
-            [{"prompt_ids": one.prompt, "chosen_ids": one.chosen, "rejected_ids": one.rejected} for one in data]
-        )
-    return Dataset.from_list([_orpo_row(one) for one in data])
-
-
-def _orpo_row(pair: Pair) -> dict[str, list[int]]:
-    row = {"prompt_input_ids": pair.prompt, "prompt_attention_mask": [1] * len(pair.prompt)}
-    for side, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
-        row[f"{side}_input_ids"] = pair.prompt + answer
-        row[f"{side}_attention_mask"] = [1] * (len(pair.prompt) + len(answer))
-        row[f"{side}_labels"] = [-100] * len(pair.prompt) + answer
-    return row
-
-
 class _Dpo(DPOTrainer):
     """DPO on pairs that are tokenized already."""
 
@@ -148,7 +126,7 @@ class _Dpo(DPOTrainer):
         return dataset
 
 
-def _orpo(common: dict[str, Any], arguments: dict[str, Any]) -> Any:
+def _orpo(common: dict[str, Any], arguments: dict[str, Any]) -> Trainer:
     """ORPO on pairs that are tokenized already. TRL keeps it among what is experimental: imported where it is used."""
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 

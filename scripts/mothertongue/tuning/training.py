@@ -7,7 +7,7 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +28,7 @@ from mothertongue.models.causal_lm import device
 from mothertongue.prompts.templates import Template
 from mothertongue.tuning import checkpoints, distributed, trainers
 from mothertongue.tuning.callbacks import Finite, Meter, Validation, validation_losses
+from mothertongue.tuning.data import Example, Tokenized
 from mothertongue.tuning.settings import TuningSettings
 
 ALL_LINEAR = "all-linear"
@@ -115,7 +116,7 @@ def with_lora(model: Any, settings: TuningSettings) -> Any:
         raise UserError(f"tuning.lora.targets {', '.join(targets)}: {error}{advice}") from None
 
 
-def layout(settings: TuningSettings, data: trainers.Data, processes: int, most: int | None = None) -> Layout:
+def layout(settings: TuningSettings, data: Sequence[Example], processes: int, most: int | None = None) -> Layout:
     """How a step's sequences are shared out and read: the same sequences a step whatever the number of processes.
 
     `most` bounds what a process reads at once. Raises UserError where they cannot be shared out evenly.
@@ -125,7 +126,7 @@ def layout(settings: TuningSettings, data: trainers.Data, processes: int, most: 
         targets = sum(one.targets for one in data)
         rows = len(data)
         if settings.method == "sft" and settings.packing:
-            rows = math.ceil(sum(len(one.input_ids) for one in data) / settings.max_length)
+            rows = math.ceil(sum(len(one) for one in data) / settings.max_length)
         accumulation = max(1, round(settings.target_tokens / (targets / rows * settings.batch_size)))
     sequences = settings.batch_size * accumulation
     if sequences % processes:
@@ -143,8 +144,8 @@ def layout(settings: TuningSettings, data: trainers.Data, processes: int, most: 
 def train(
     model: Any,
     tokenizer: Any,
-    data: trainers.Data,
-    validation: trainers.Data,
+    data: Tokenized,
+    validation: Tokenized,
     settings: TuningSettings,
     work: Path,
     keeper: checkpoints.Keeper,
@@ -159,7 +160,7 @@ def train(
     beginning = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(model).items()}
     most = None
     while True:
-        plan = layout(settings, data, distributed.world_size(), most)
+        plan = layout(settings, data.data, distributed.world_size(), most)
         watch = Validation(settings.patience, work / "best.safetensors")
         own = {
             "output_dir": str(work),
@@ -169,7 +170,7 @@ def train(
             "gradient_accumulation_steps": plan.accumulation,
             "report_to": "none",
         }
-        if validation and settings.validation_interval:
+        if validation.data and settings.validation_interval:
             own |= {"eval_strategy": "steps", "eval_steps": settings.validation_interval}
         own |= arguments or {}
         callbacks = [Meter(), Finite(), watch, keeper]
@@ -212,7 +213,7 @@ def train(
     return trainer, outcome
 
 
-def check(settings: TuningSettings, data: trainers.Data, validation: trainers.Data, sharded: bool) -> None:
+def check(settings: TuningSettings, data: Sequence[Example], validation: Sequence[Example], sharded: bool) -> None:
     """Say what of the settings has no effect here. Raises UserError for those that do not go together."""
     layout(settings, data, distributed.world_size())
     if sharded and distributed.world_size() == 1:

@@ -73,15 +73,15 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
     progress.finish()
     # A ruined file has logits that are no numbers, or such losses that their perplexity is none.
     try:
-        found = math.exp(nats / tokens)
+        perplexity = math.exp(nats / tokens)
     except OverflowError:
-        found = math.inf
-    if not math.isfinite(found):
+        perplexity = math.inf
+    if not math.isfinite(perplexity):
         raise UserError(
             f"{path}: computes no numbers that have a perplexity: it is damaged, or too coarse for this model; delete"
             " it and make it anew, or take another quantisation"
         )
-    return Measured(found, read, alike)
+    return Measured(perplexity, read, alike)
 
 
 def _alike(made: Sequence[int], given: Sequence[int]) -> int:

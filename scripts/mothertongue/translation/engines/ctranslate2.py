@@ -209,7 +209,8 @@ def _load_cublas() -> None:
     import ctypes
 
     package = importlib.util.find_spec("nvidia.cublas") if importlib.util.find_spec("nvidia") else None
-    folders = [Path(place) / "lib" for place in package.submodule_search_locations] if package else []
+    places = package.submodule_search_locations if package else None
+    folders = [Path(place) / "lib" for place in places or []]
     for name in ("libcublasLt.so.12", "libcublas.so.12"):
         for path in [*(str(folder / name) for folder in folders), name]:
             with suppress(OSError):

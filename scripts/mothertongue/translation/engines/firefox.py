@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
@@ -14,12 +15,16 @@ from mothertongue.common.tsv import read_table
 from mothertongue.translation.engines.base import Engine, Hear, Output, Pair, Pairs, ignore
 from mothertongue.translation.settings import EngineSettings
 
+if TYPE_CHECKING:
+    from fxtranslate import Translator
+
 # Segments a task: few enough to keep all workers busy to the end, enough to hide what a task costs.
 _BATCH = 64
 # A word that every model has a translation for, and the seconds that it may take a process to start and translate it.
 _WORD, _PATIENCE = "Hello", 60
 
-_translator = None
+# Of a worker: see _start.
+_translator: "Translator"
 
 
 class Firefox(Engine):

@@ -13,6 +13,7 @@ class Multilingual(EncoderDecoder):
     """The encoder reads the source language's token before the text, the decoder begins with the target's."""
 
     ROUTE = "multilingual"
+    MODEL: ClassVar[str]
     # The column of language_codes.tsv.
     NAME: ClassVar[str]
     # The model's token for a code.

@@ -85,7 +85,9 @@ class Generation(Engine):
 
     def decode(self, tokens: list[int]) -> str:
         """The text of generated tokens."""
-        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        # One text, where transformers' types allow for those of a batch.
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[assignment]
+        return text.strip()
 
     def close(self) -> None:
         """Let go of the model."""
