@@ -1,0 +1,76 @@
+"""How messages of each language are translated, as rules ask it: engines, models, options, GPUs."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mothertongue.common.errors import UserError
+from mothertongue.workflow import settings
+from mothertongue.workflow.configuration import lay_over
+from mothertongue.workflow.translations import Translations
+
+FALLBACK = {"fallback": "nllb", "allow_noncommercial": True}
+
+
+class Wildcards(SimpleNamespace):
+    def keys(self):
+        return vars(self).keys()
+
+    def __getitem__(self, key):
+        return getattr(self, key)
+
+
+def translations(**values):
+    return Translations(lay_over(settings.defaults(), {"translation": values}), Path("config"))
+
+
+def wildcards(source, lang=None):
+    return Wildcards(results="r", source=source, shard="0", **({"lang": lang} if lang else {}))
+
+
+def test_a_shard_has_the_engines_and_models_that_translate_it():
+    both = translations(**FALLBACK)
+    assert both.engines_of(wildcards("en", "nl")) == ["opus-mt", "nllb"]
+    assert both.engines_of(wildcards("nl", "nl")) == [] and both.options(wildcards("nl", "nl")) == []
+    options = both.options(wildcards("en", "nl"))
+    assert options[:2] == ["--engine=opus-mt", "--model=r/models/translation/Helsinki-NLP--opus-mt-en-nl"]
+    assert "--fallback-engine=nllb" in options and "--fallback-target-code=nld_Latn" in options
+    assert "--beam-size=1" in options and "--score=-1.5" in options
+    assert not [option for option in options if option.startswith("--prompt")]
+    assert [
+        option for option in translations(engine="llm", **FALLBACK).options(wildcards("en", "nl")) if "prompt" in option
+    ]
+
+
+def test_through_english_where_there_is_no_direct_model():
+    one = translations()
+    pivot = next(
+        source
+        for source in settings.defaults()["source"]["languages"]
+        if one.route(wildcards(source, "nl")).kind == "pivot"
+    )
+    assert one.languages_between(wildcards(pivot, "nl")) == ("en", "nl")
+    assert one.languages_between(wildcards(pivot)) == (pivot, "en")
+    assert len(one.models_into(Wildcards(results="r", lang="nl"), [pivot])) == 2
+
+
+def test_a_shard_depends_on_the_modules_of_its_own_engines():
+    both = translations(**FALLBACK)
+    modules = both.library("translate")
+    assert any(path.endswith("engines/nllb.py") for path in modules(wildcards("en", "nl")))
+    assert not any("engines/nllb" in path or "engines/opus_mt" in path for path in modules(wildcards("nl", "nl")))
+
+
+def test_a_gpu_is_for_models_that_can_use_one():
+    assert translations().gpus(wildcards("en", "nl"), grouped=False) == 1
+    assert translations().gpus(wildcards("nl", "nl"), grouped=False) == 0
+    assert translations().gpus(wildcards("nl", "nl"), grouped=True) == 1
+    assert translations(device="cpu").gpus(wildcards("en", "nl"), grouped=True) == 0
+
+
+def test_what_cannot_run_is_refused():
+    with pytest.raises(UserError, match="the firefox engine runs on CPUs only; set it to auto"):
+        translations(engine="firefox", device="cuda")
+    with pytest.raises(UserError, match="allow_noncommercial"):
+        translations(engine="nllb")
