@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
 from mothertongue.models import tokenizer_files
-from mothertongue.tuning import assistant_loss, packed_attention
+from mothertongue.tuning import cpu_kernels
 
 LENGTHS = (40, 9, 200, 77, 130, 64)
 
@@ -48,10 +48,10 @@ def test_packed_threads_teach_the_same_as_threads_apart(tiny_base, tmp_path, par
     made, batch = trainer(tiny_base, tmp_path)
     assert batch["input_ids"].shape == (1, sum(LENGTHS))
     if "attention" in parts:
-        made.model.set_attn_implementation(packed_attention.NAME)
+        made.model.set_attn_implementation(cpu_kernels.PACKED)
     if "loss" in parts:
-        assert assistant_loss.suits(made.model.get_base_model())
-        assistant_loss.install(made.model.get_base_model())
+        assert cpu_kernels.can_compute_loss(made.model.get_base_model())
+        cpu_kernels.install_loss(made.model.get_base_model())
     loss, gradients = learnt(made, batch)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert torch.allclose(gradients, expected, rtol=1e-3, atol=1e-6)
@@ -65,14 +65,14 @@ def test_what_is_not_packed_is_attended_to_as_ever(tiny_base):
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32).eval()
     with torch.no_grad():
         expected = model(ids, attention_mask=mask).logits
-        model.set_attn_implementation(packed_attention.NAME)
+        model.set_attn_implementation(cpu_kernels.PACKED)
         assert torch.equal(model(ids, attention_mask=mask).logits[0, 7:], expected[0, 7:])
 
 
 def test_a_head_that_is_not_plain_keeps_trls_loss(tiny_base):
     model = AutoModelForCausalLM.from_pretrained(tiny_base)
-    assert not assistant_loss.suits(model)  # it is trained
+    assert not cpu_kernels.can_compute_loss(model)  # it is trained
     model.requires_grad_(False)
-    assert assistant_loss.suits(model)
+    assert cpu_kernels.can_compute_loss(model)
     model.config.final_logit_softcapping = 30.0
-    assert not assistant_loss.suits(model)
+    assert not cpu_kernels.can_compute_loss(model)

@@ -9,7 +9,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
 from mothertongue.models import causal_lm
-from mothertongue.tuning import assistant_loss, packed_attention
+from mothertongue.tuning import cpu_kernels
 from mothertongue.tuning.data import Tokenized
 
 disable_progress_bars()
@@ -50,7 +50,7 @@ def build(
     if settings.method == "sft":
         packing = {"packing": settings.packing, "packing_strategy": "bfd", "eval_packing": settings.packing}
         trainer: Trainer = SFTTrainer(args=SFTConfig(**both, **packing), **common)
-        _quicken(model.get_base_model(), settings.packing)
+        _speed_up(model.get_base_model(), settings.packing)
     elif settings.method == "dpo":
         trainer = _Dpo(args=DPOConfig(**both, beta=settings.beta), **common)
     else:
@@ -110,13 +110,13 @@ def _widen(model: Any) -> None:
             parameter.data = parameter.data.float()
 
 
-def _quicken(base: Any, packing: bool) -> None:
-    """Compute the same with less work, on a CPU: see the modules. On GPUs TRL has kernels, and none was measured."""
+def _speed_up(base: Any, packing: bool) -> None:
+    """Compute the same with less work on a CPU: see cpu_kernels. On GPUs TRL has kernels, and none was measured."""
     if causal_lm.device() == "cpu":
-        if packing and base.config._attn_implementation == "sdpa":
-            base.set_attn_implementation(packed_attention.NAME)
-        if assistant_loss.suits(base):
-            assistant_loss.install(base)
+        if packing:
+            cpu_kernels.install_packed_attention(base)
+        if cpu_kernels.can_compute_loss(base):
+            cpu_kernels.install_loss(base)
 
 
 class _Dpo(DPOTrainer):
