@@ -23,6 +23,8 @@ def later():
     "mothertongue/rooms/third.py": "import os",
     "mothertongue/rooms/fourth.py": "from mothertongue.rooms import WORD",
     "mothertongue/rooms/fifth.py": "",
+    "mothertongue/rooms/fifth.md.jinja": "{# from mothertongue import unused #}",
+    "mothertongue/rooms/unused.md.jinja": "",
     "mothertongue/rooms/sixth.py": "    from mothertongue.deep.inner.seventh import name",
     "mothertongue/deep/inner/seventh.py": "",
 }
@@ -41,10 +43,11 @@ def scripts(tmp_path):
 def test_every_form_of_an_import_is_seen_and_what_python_runs_for_it(scripts):
     found = {path.removeprefix(f"{scripts}/mothertongue/") for path in modules("step", scripts)}
     rooms = {f"rooms/{name}.py" for name in ("__init__", "third", "fourth", "fifth", "sixth")}
+    rooms.add("rooms/fifth.md.jinja")
     deep = {"deep/__init__.py", "deep/inner/__init__.py", "deep/inner/seventh.py"}
     assert found == {"__init__.py", "first.py", "second.py"} | rooms | deep
 
 
 def test_a_module_of_the_library_is_among_its_own(scripts):
     found = [path.removeprefix(f"{scripts}/mothertongue/") for path in modules("mothertongue/rooms/fifth", scripts)]
-    assert found == ["__init__.py", "rooms/__init__.py", "rooms/fifth.py"]
+    assert found == ["__init__.py", "rooms/__init__.py", "rooms/fifth.md.jinja", "rooms/fifth.py"]
