@@ -1,5 +1,8 @@
 """Which library modules a script depends on, whatever form its imports have."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from mothertongue.workflow.library import modules
@@ -23,6 +26,8 @@ def later():
     "mothertongue/rooms/third.py": "import os",
     "mothertongue/rooms/fourth.py": "from mothertongue.rooms import WORD",
     "mothertongue/rooms/fifth.py": "",
+    "mothertongue/rooms/fifth.md.jinja": "{# from mothertongue import unused #}",
+    "mothertongue/rooms/unused.md.jinja": "",
     "mothertongue/rooms/sixth.py": "    from mothertongue.deep.inner.seventh import name",
     "mothertongue/deep/inner/seventh.py": "",
 }
@@ -41,6 +46,7 @@ def scripts(tmp_path):
 def test_every_form_of_an_import_is_seen_and_what_python_runs_for_it(scripts):
     found = {path.removeprefix(f"{scripts}/mothertongue/") for path in modules("step", scripts)}
     rooms = {f"rooms/{name}.py" for name in ("__init__", "third", "fourth", "fifth", "sixth")}
+    rooms.add("rooms/fifth.md.jinja")
     deep = {"deep/__init__.py", "deep/inner/__init__.py", "deep/inner/seventh.py"}
     assert found == {"__init__.py", "first.py", "second.py"} | rooms | deep
 
@@ -54,4 +60,21 @@ def test_packages_and_modules_can_be_left_out_with_what_they_alone_import(script
 
 def test_a_module_of_the_library_is_among_its_own(scripts):
     found = [path.removeprefix(f"{scripts}/mothertongue/") for path in modules("mothertongue/rooms/fifth", scripts)]
-    assert found == ["__init__.py", "rooms/__init__.py", "rooms/fifth.py"]
+    assert found == ["__init__.py", "rooms/__init__.py", "rooms/fifth.md.jinja", "rooms/fifth.py"]
+
+
+def test_a_card_brings_its_template_along_and_those_that_it_includes():
+    needed = set(modules("tune"))
+    for name in ("adapter", "evaluation", "stated_licences"):
+        assert {f"scripts/mothertongue/cards/{name}{suffix}" for suffix in (".py", ".md.jinja")} <= needed
+    assert "scripts/mothertongue/cards/dataset.md.jinja" not in needed
+
+
+@pytest.mark.parametrize("template", sorted(Path("scripts").rglob("*.md.jinja")), ids=lambda path: path.name)
+def test_a_template_is_beside_its_module_and_that_module_imports_those_of_what_it_includes(template):
+    """Only so is an edit of a template known to every rule whose card it changes."""
+    module = template.parent / template.name.replace(".md.jinja", ".py")
+    assert module.is_file()
+    needed = set(modules(str(module.relative_to("scripts").with_suffix(""))))
+    names = re.findall(r'{%-? *(?:include|import|from|extends) "([^"]+)"', template.read_text())
+    assert {str(template.parent / name) for name in names} <= needed

@@ -76,7 +76,8 @@ def closure(path, without=()):
             if not {module.parent.name, module.stem} & {*without}:
                 reached.add(module)
                 waiting.append(module)
-    return {str(module) for module in reached}
+    templates = {module.with_suffix(".md.jinja") for module in reached}
+    return {str(file) for file in reached | {template for template in templates if template.is_file()}}
 
 
 def dry_run_inputs(engine):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue.cards.render import markdown, row
 from mothertongue.evaluation.estimate import NOT_MEASURED, Measured, find
 from mothertongue.evaluation.systems import BY_NAME
 
@@ -16,47 +15,28 @@ _ANSWERS = {
 }
 _KINDS = ("native", "translated", "english")
 
-_FILES = (
-    "Every answer is in [evaluation/samples.jsonl](evaluation/samples.jsonl), every number with its settings in "
-    "[evaluation/metrics.json](evaluation/metrics.json)."
-)
-
 Metrics = Mapping[str, Any]
 
 
-def tables(metrics: Metrics) -> list[str]:
-    """The section of a card; what is not in the metrics reads "not measured"."""
+def values(metrics: Metrics) -> dict[str, Any]:
+    """Return what evaluation.md.jinja shows; what is not in the metrics reads "not measured"."""
     answers, bits, prompts, settings = (
         _section(metrics, key) for key in ("answers", "bits_per_byte", "prompts", "settings")
     )
-    asked = ", ".join(f"{found['count']:,} {markdown(kind)}" for kind, found in prompts.items()) or NOT_MEASURED
-    confidence = f"{settings['confidence']:.0%} intervals" if "confidence" in settings else "intervals"
-    return [
-        "## Evaluation",
-        "",
-        f"Held-out prompts that every side answered: {asked}. In brackets: {confidence} of the mean. An answer is in "
-        "the language where every line of five words or more is, by lid.176. Repetition is the share of sequences of "
-        "four words (of four letters where words are written without spaces) that were said before, chrF the likeness "
-        "to a reference reply (of 100).",
-        "",
-        *_table(
-            ["side", *(label for label, _ in _ANSWERS.values())],
-            {
-                _label(side): [
-                    _told(find(answers, side, "all", name), digits) for name, (_, digits) in _ANSWERS.items()
-                ]
-                for side in answers or ["adapter"]
-            },
-        ),
-        "",
-        "Bits per byte of held-out replies, lower is better:",
-        "",
-        *_table(
-            ["model", *_KINDS],
-            {_label(model): [_told(find(bits, model, kind), 3) for kind in _KINDS] for model in bits or ["adapter"]},
-        ),
-        *(["", _FILES] if metrics else []),
-    ]
+    return {
+        "files": bool(metrics),
+        "prompts": {kind: found["count"] for kind, found in prompts.items()},
+        "confidence": settings.get("confidence"),
+        "measures": [label for label, _ in _ANSWERS.values()],
+        "answers": {
+            _label(side): [_told(find(answers, side, "all", name), digits) for name, (_, digits) in _ANSWERS.items()]
+            for side in answers or ["adapter"]
+        },
+        "kinds": _KINDS,
+        "bits_per_byte": {
+            _label(model): [_told(find(bits, model, kind), 3) for kind in _KINDS] for model in bits or ["adapter"]
+        },
+    }
 
 
 def metrics_index(repository: str, datasets: list[str], metrics: Metrics) -> list[dict[str, Any]]:
@@ -83,11 +63,6 @@ def _section(metrics: Metrics, name: str) -> Mapping[str, Any]:
     """A part of the metrics; empty where it is missing, or written by an evaluation that had another form."""
     found = metrics.get(name)
     return found if isinstance(found, Mapping) else {}
-
-
-def _table(columns: list[str], rows: Mapping[str, list[str]]) -> list[str]:
-    lines = [row(markdown(name), *cells) for name, cells in rows.items()]
-    return [row(*columns), "|---|" + "---:|" * (len(columns) - 1), *lines]
 
 
 def _label(side: str) -> str:

@@ -1,7 +1,7 @@
 """The card of an adapter's exports: what each file is, its size, what it has lost, its checksum, how to run it."""
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,8 @@ NEEDED = (
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 # The share of tokens below which more than odd white space is read otherwise: control tokens, say.
 _ALIKE = 0.99
-# What other trainers are given, and how each is run.
-_TRAINERS = {
-    "axolotl.yaml": ("Axolotl", "axolotl train axolotl.yaml"),
-    "unsloth_train.py": ("Unsloth", "python unsloth_train.py"),
-    "dataset_info.json": (
-        "LLaMA-Factory, the threads alone: the settings are yours",
-        "llamafactory-cli train --dataset_dir . --dataset mothertongue_train",
-    ),
-}
+# The files that other trainers are given.
+_TRAINERS = ("axolotl.yaml", "unsloth_train.py", "dataset_info.json")
 
 
 @dataclass(frozen=True)
@@ -84,51 +77,26 @@ def card(
     weights that the adapter is merged into, `measured` what scripts/perplexity.py wrote, `read` what
     scripts/gguf_perplexity.py wrote of a file's tokenizer.
     """
-    model, names = base_name(record["base_model"]), [file.name for file in files]
-    tuned = measured["perplexity"]["adapter"]
-    forms = [
-        [render.markdown(name if name == "adapter" else f"{name} weights"), *_lost(value, tuned)]
-        for name, value in measured["perplexity"].items()
-    ]
-    rows = [
-        [render.code(file.name), f"{file.megabytes:,.0f} MB", *_lost(file.perplexity, tuned), render.code(file.sha256)]
-        for file in files
-    ]
-    return "\n".join(
-        [
-            f"# {render.markdown(f'{model} in {language}: exports')}",
-            "",
-            f"The adapter of `../adapter`, and {render.markdown(model)} with it, for other programs.",
-            "",
-            *_table(["file", "size", "perplexity", "beside the adapter", "SHA-256"], rows),
-            "",
-            *_others(folder, names),
-            f"Perplexity is of the assistant's {measured['tokens']:,} tokens in {measured['threads']:,} held-out"
-            " threads, lower is better; that of GGUF files is measured by llama.cpp's code, the others by transformers,"
-            " what is packed as gptq or awq unpacked to 16 bits."
-            f" {_reading(read)} `merged/` is made of the base model's {render.markdown(merged_as)} weights:",
-            "",
-            *_table(["model", "perplexity", "beside the adapter"], forms),
-            "",
-            "## How to run each, from this folder",
-            "",
-            *_commands(folder, record, served_as, base_model, names),
-            "",
-            "The adapter was trained with this system prompt, which Ollama's Modelfile brings along; other programs"
-            " want it as a conversation's first message:",
-            "",
-            *render.quoted(record["system_prompt"]),
-            "",
-            *_training(folder, record),
-        ]
+    names = [file.name for file in files]
+    return render.card(
+        "exports",
+        model=base_name(record["base_model"]),
+        language=language,
+        files=files,
+        others=_others(folder, names),
+        measured=measured,
+        read=read,
+        alike=read["alike"] >= _ALIKE * read["tokens"],
+        merged_as=merged_as,
+        packed=_serve_packed(served_as, names),
+        lora=_serve_adapter(record, served_as, base_model),
+        ollama=_ollama(served_as),
+        speaks=_has_template(folder / "gguf/Modelfile"),
+        llama_cpp=f"llama-server -m {shlex.quote(next(name for name in names if name.startswith('gguf/')))} --jinja",
+        over_base="adapter.gguf" in names,
+        system_prompt=record["system_prompt"],
+        trainers=_trainers(folder, record),
     )
-
-
-def _reading(read: Mapping[str, int]) -> str:
-    """Whether llama.cpp's tokenizer, which measuring goes without, is the adapter's."""
-    told = f"Of the threads' {read['tokens']:,} tokens llama.cpp's tokenizer makes {read['alike']:,} as training did"
-    far = read["alike"] < _ALIKE * read["tokens"]
-    return f"{told}: so few that it will answer worse than these figures say." if far else f"{told}."
 
 
 def _others(folder: Path, names: Sequence[str]) -> list[str]:
@@ -136,44 +104,30 @@ def _others(folder: Path, names: Sequence[str]) -> list[str]:
     patterns = ("*.gguf", "gguf/*.gguf", "gptq/*.safetensors", "awq/*.safetensors")
     found = [str(path.relative_to(folder)) for pattern in patterns for path in sorted(folder.glob(pattern))]
     # The other GGUF files are made of that one.
-    others = [render.code(name) for name in found if name not in (*names, "gguf/f16.gguf")]
-    if not others:
-        return []
-    return [f"Also here, and not of this card: {', '.join(others)}. Earlier exports leave such files.", ""]
+    return [name for name in found if name not in (*names, "gguf/f16.gguf")]
 
 
-def _lost(perplexity: float | None, tuned: float | None) -> list[str]:
-    if not perplexity or not tuned:
-        return ["not measured", "not measured"]
-    return [f"{perplexity:.3f}", f"x {perplexity / tuned:.3f}"]
-
-
-def _commands(folder: Path, record: Mapping[str, Any], name: str, base_model: str, files: Sequence[str]) -> list[str]:
-    """One line a program."""
+def _serve_packed(name: str, files: Sequence[str]) -> dict[str, str]:
+    """vLLM's command for each model whose weights are packed, or merged."""
     models = dict.fromkeys(Path(file).parent.name for file in files if file.endswith(".safetensors"))
-    commands = {
-        f"vLLM, {render.code(f'{model}/')}": shlex.join(["vllm", "serve", model, "--served-model-name", name])
-        for model in models
-    }
+    return {model: shlex.join(["vllm", "serve", model, "--served-model-name", name]) for model in models}
+
+
+def _serve_adapter(record: Mapping[str, Any], name: str, base_model: str) -> str | None:
+    """vLLM's command for the adapter over its base model; None where vLLM does not take such an adapter."""
     rank = next((rank for rank in _VLLM_RANKS if rank >= record["settings"]["lora_rank"]), None)
-    if rank and not record["settings"]["dora"]:
-        revision = ["--revision", record["base_model"]["revision"]] if record["base_model"]["hub_id"] else []
-        # vLLM would take the template of the base model, and end answers where that does.
-        spoken = ["--chat-template", "merged/chat_template.jinja", "--generation-config", "merged"]
-        lora = ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{name}=../adapter"]
-        commands["vLLM, the adapter"] = shlex.join(["vllm", "serve", base_model, *revision, *lora, *spoken])
-    ollama = "Ollama"
-    if not _has_template(folder / "gguf/Modelfile"):
-        ollama += ", once `gguf/Modelfile` has a `TEMPLATE` of yours: without, it speaks another chat format"
-    served, model = shlex.quote(name), shlex.quote(next(file for file in files if file.startswith("gguf/")))
-    commands[ollama] = f"ollama create {served} -f gguf/Modelfile && ollama run {served}"
-    commands["llama.cpp"] = f"llama-server -m {model} --jinja"
-    if "adapter.gguf" in files:
-        commands["llama.cpp, the adapter over a GGUF file of the base model"] = (
-            "llama-server -m BASE_MODEL.gguf --lora adapter.gguf --jinja"
-            " --chat-template-file merged/chat_template.jinja"
-        )
-    return _programs(commands.items())
+    if not rank or record["settings"]["dora"]:
+        return None
+    revision = ["--revision", record["base_model"]["revision"]] if record["base_model"]["hub_id"] else []
+    # vLLM would take the template of the base model, and end answers where that does.
+    spoken = ["--chat-template", "merged/chat_template.jinja", "--generation-config", "merged"]
+    lora = ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{name}=../adapter"]
+    return shlex.join(["vllm", "serve", base_model, *revision, *lora, *spoken])
+
+
+def _ollama(name: str) -> str:
+    served = shlex.quote(name)
+    return f"ollama create {served} -f gguf/Modelfile && ollama run {served}"
 
 
 def _has_template(modelfile: Path) -> bool:
@@ -181,24 +135,12 @@ def _has_template(modelfile: Path) -> bool:
     return any(line.startswith("TEMPLATE ") for line in modelfile.read_text(encoding="utf-8").splitlines())
 
 
-def _training(folder: Path, record: Mapping[str, Any]) -> list[str]:
-    """How other programs train the same adapter: one of preferences is trained by none."""
+def _trainers(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """The files by which other programs train the same adapter: one of preferences is trained by none."""
     sft = record["settings"]["method"] == "sft"
-    commands = [
-        (f"{program}, `{file}`", line) for file, (program, line) in _TRAINERS.items() if sft and _trains(folder / file)
-    ]
-    title = "## How to train the same adapter with other programs, from this folder"
-    return [title, "", *_programs(commands), ""] if commands else []
+    return [file for file in _TRAINERS if sft and _trains(folder / file)]
 
 
 def _trains(file: Path) -> bool:
     """Whether a file for another trainer is there, and is no script that can only say why it does not train."""
     return file.exists() and "\nraise SystemExit(" not in file.read_text(encoding="utf-8")
-
-
-def _programs(commands: Iterable[tuple[str, str]]) -> list[str]:
-    return _table(["program", "command"], [[program, render.code(line)] for program, line in commands])
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [render.row(*cells) for cells in (header, ["---"] * len(header), *rows)]

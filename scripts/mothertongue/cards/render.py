@@ -1,10 +1,15 @@
-"""What every card (README.md) in the hub's format shares: its YAML header, and how text and counts stand in it."""
+"""Cards (README.md) from their templates: the YAML header, and how text, code and counts stand in Markdown.
+
+A module x.py of this package computes the values that its card shows; x.md.jinja beside it has all of the wording.
+"""
 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import jinja2
 import yaml
 
 from mothertongue.common.plain_text import one_line
@@ -17,6 +22,17 @@ _MARK = re.compile(
 # Letters of ASCII without backtick and bar, and without spaces around them.
 _PLAIN_CODE = re.compile(r"[!-_a-{}~]([ -_a-{}~]*[!-_a-{}~])?")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+def card(name: str, /, **values: Any) -> str:
+    """Return the text of `<name>.md.jinja` with these values, which its filters make Markdown."""
+    return _TEMPLATES.get_template(f"{name}.md.jinja").render(values)
+
+
+def block(name: str, part: str, /, **values: Any) -> str:
+    """Return one named block of a card's template: a part that is written anew in a card that is there."""
+    template = _TEMPLATES.get_template(f"{name}.md.jinja")
+    return "".join(template.blocks[part](template.new_context(values)))
 
 
 def header(values: Mapping[str, Any]) -> list[str]:
@@ -50,34 +66,14 @@ def code(text: str) -> str:
     return f"`{text}`" if _PLAIN_CODE.fullmatch(text) else f"<code>{markdown(text)}</code>"
 
 
-def row(*cells: str) -> str:
-    """A row of a table, of cells that are Markdown."""
-    return f"| {' | '.join(cells)} |"
-
-
-def python(*lines: str) -> list[str]:
-    """Code as it stands in a card; texts in it are written by `literal`."""
-    return ["```python", *lines, "```"]
-
-
 def literal(text: str) -> str:
     """A text in Python's code: one line of ASCII."""
     return json.dumps(text)
 
 
-def shell(*lines: str) -> list[str]:
-    """Commands as they stand in a card."""
-    return ["```sh", *lines, "```"]
-
-
-def quoted(system_prompt: str) -> list[str]:
-    """A system prompt as it stands in a card, however many lines it has."""
-    return [f"> {markdown(line)}".rstrip() for line in system_prompt.splitlines()] or ["> (none)"]
-
-
-def stated(licences: Mapping[str, str | None]) -> list[str]:
-    """A list of licences, by what they are of."""
-    return [f"- {markdown(name)}: {markdown(licence or 'not stated')}" for name, licence in licences.items()]
+def quoted(text: str) -> str:
+    """A text as a quotation, however many lines it has; empty for none."""
+    return "\n".join(f"> {markdown(line)}".rstrip() for line in text.splitlines())
 
 
 def size_category(rows: int) -> str:
@@ -85,6 +81,36 @@ def size_category(rows: int) -> str:
     return next((name for limit, name in _SIZES if rows < limit), "n>1M")
 
 
-def counted(label: str, counts: Mapping[str, int]) -> str:
-    """The counts behind their label, which is Markdown; empty where there are none."""
-    return label + ", ".join(f"{markdown(name)} {count:,}" for name, count in counts.items()) if counts else ""
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts behind their names: `a 1, b 2`."""
+    return ", ".join(f"{markdown(name)} {count:,}" for name, count in counts.items())
+
+
+def number(value: float, form: str = ",") -> str:
+    """A number in one of Python's forms; its thousands are apart unless another is named."""
+    return format(value, form)
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph of Markdown, which the template has over several lines, as one line."""
+    return text.strip("\n").replace("\n", " ") + "\n"
+
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters |= {
+    "header": lambda values: "\n".join(header(values)),
+    "paragraph": _paragraph,
+    "plain_paragraph": lambda text: f"{markdown(text)}\n",
+    "markdown": markdown,
+    "code": code,
+    "literal": literal,
+    "quoted": quoted,
+    "counted": counted,
+    "number": number,
+}

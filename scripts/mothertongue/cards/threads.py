@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from mothertongue.cards import render
 
@@ -35,36 +34,13 @@ def threads_card(
             }
         ],
     }
-    return "\n".join(
-        [
-            *render.header(header),
-            "",
-            f"# {render.markdown(title)}",
-            "",
-            f"Conversations in {render.markdown(name)} for tuning chat models, chosen by Mothertongue from the "
-            f"messages of [{render.markdown(dataset)}](https://huggingface.co/datasets/{quote(dataset)}): "
-            + ", ".join(f"{count:,} in {split}" for split, count in threads.items())
-            + ".",
-            "",
-            "Each row is a conversation: `messages` has its turns (role, content, message_id), `text` the same in the "
-            "chat template that they were made for, `thread_id` and `message_tree_id` where it comes from.",
-            "",
-            *render.python(
-                "from datasets import load_dataset", "", f"threads = load_dataset({render.literal(repository)})"
-            ),
-            "",
-            "## Account of every tree and message",
-            "",
-            "| split | of | outcome | count |",
-            "|---|---|---|---:|",
-            *(
-                render.row(split, what, render.markdown(outcome), f"{count:,}")
-                for split, counts in accounting.items()
-                for what in ("trees", "messages")
-                for outcome, count in counts[what].items()
-            ),
-            "",
-            "The licence is the dataset's; its card names the licences of all that it is made from.",
-            "",
-        ]
+    return render.card(
+        "threads",
+        header=header,
+        title=title,
+        name=name,
+        repository=repository,
+        dataset=dataset,
+        threads=threads,
+        accounting=accounting,
     )

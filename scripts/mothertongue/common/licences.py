@@ -1,7 +1,7 @@
-"""Licences: models that forbid commercial use must be asked for, and what cards say of them."""
+"""Licences: models that forbid commercial use must be asked for, and how a card's header names them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from mothertongue.common.errors import UserError
 
@@ -30,12 +30,6 @@ def header(found: Iterable[str | None], one: bool = False) -> dict[str, str | li
         name = re.sub(r"[^a-z0-9.-]+", "-", "-and-".join(names)).strip("-")
         return {"license": "other", "license_name": name or "unnamed"}
     return {"license": names[0] if len(names) == 1 else names or "unknown"}
-
-
-def warning(found: Mapping[str, str | None]) -> list[str]:
-    """Lines of a card that say which of the licences, by what they are of (in Markdown), forbid commercial use."""
-    names = [name for name, licence in found.items() if is_noncommercial(licence)]
-    return ["", f"**Not for commercial use**: the licence of {', '.join(names)} forbids it."] if names else []
 
 
 def is_noncommercial(licence: str | None) -> bool:

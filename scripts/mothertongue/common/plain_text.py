@@ -25,6 +25,11 @@ def visible(text: str) -> str:
     return _ACTS.sub(lambda found: found[1] or json.dumps(found[0])[1:-1], text)
 
 
+def byte_length(text: str) -> int:
+    """The length of a text in UTF-8; half of a character counts as what it would be written with, three bytes."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
 def one_line(text: str) -> str:
     """The text with its line breaks as spaces, and what else acts made visible."""
     return visible(_LINE_BREAK.sub(" ", text))

@@ -46,7 +46,13 @@ def _check_token(token: str, name: str) -> None:
 
 
 def patiently(ask: Callable[[], T]) -> T:
-    """What `ask` gives; asked again where the hub is busy or a connection broke, after as long as the hub says."""
+    """What `ask` gives; asked again where the hub is busy or a connection broke, after as long as the hub says.
+
+    The hub's client (huggingface_hub 2.4.0) does so itself for a part of its requests alone: the heads and listings of
+    files, and parts of uploads. It asks once for what model_info, dataset_info, repo_info, create_repo and
+    create_commit send, and gives up a file whose download is answered with 500 to 504. A commit is not for it to
+    repeat: `ask` compares again with what is there, so that one whose answer was lost is not made twice.
+    """
     for tries in range(1, _TRIES):
         try:
             return ask()

@@ -4,13 +4,12 @@ A benchmark and a log stand at the same path below `benchmarks` and `logs`. What
 line that mothertongue.gpus writes.
 """
 
-import json
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from mothertongue.common.benchmarks import number, read_rows
 
 _GPUS = re.compile(r"^runs on .*, GPUs (.+)$", re.MULTILINE)
 
@@ -119,22 +118,10 @@ def _jobs(results: Path, patterns: Iterable[str]) -> list[Job]:
     for file in files:
         log = (results / "logs" / file.relative_to(benchmarks)).with_suffix(".log")
         gpus = _gpus(log)
-        jobs += [Job(_number(row, "s"), _number(row, "cpu_time"), _number(row, "max_rss"), gpus) for row in _rows(file)]
+        jobs += [
+            Job(number(row, "s"), number(row, "cpu_time"), number(row, "max_rss"), gpus) for row in read_rows(file)
+        ]
     return jobs
-
-
-def _rows(path: Path) -> list[Mapping[str, Any]]:
-    """The lines of a benchmark; a file that a killed job left half-written has none."""
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError):
-        return []
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def _number(row: Mapping[str, Any], key: str) -> float | None:
-    value = row.get(key)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _gpus(log: Path) -> int:

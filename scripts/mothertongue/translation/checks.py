@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mothertongue.common.language_id import other_language, speaks
+from mothertongue.common.plain_text import byte_length
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.settings import QualityLimits
 
@@ -37,7 +38,7 @@ class Judge:
             return
         if _is_copy(text, output.text) and not self._may_be_copied(text):
             yield "untranslated"
-        size, translated = _size(text), _size(output.text)
+        size, translated = byte_length(text), byte_length(output.text)
         if self._is_out_of_proportion(text, output.text):
             yield "length ratio"
         if _loses_a_number(text, output.text):
@@ -54,7 +55,7 @@ class Judge:
     def _is_out_of_proportion(self, text: str, translation: str) -> bool:
         """Whether a translation is too long or short; a short text by characters too: its script is not judged."""
         limits = self.limits
-        size, translated = _size(text), _size(translation)
+        size, translated = byte_length(text), byte_length(translation)
         if size >= _JUDGED_BYTES:
             return max(size, translated) > limits.length_ratio * min(size, translated)
         sizes = (size, translated), (len(text), len(translation))
@@ -75,10 +76,6 @@ class Judge:
         if found and found != self.source and found == other_language(text, self.source, confidence):
             return None
         return found
-
-
-def _size(text: str) -> int:
-    return len(text.encode(errors="surrogatepass"))
 
 
 def _loses_a_number(source: str, translation: str) -> bool:

@@ -25,6 +25,7 @@ from mothertongue.common.languages import UNSPACED
 from mothertongue.common.licences import is_noncommercial
 from mothertongue.common.plain_text import guard_streams
 from mothertongue.common.progress import say
+from mothertongue.common.text_table import aligned
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models import fetching, references
 from mothertongue.models.record import read_record
@@ -179,18 +180,7 @@ def table(rows: Sequence[Row]) -> str:
     if on_device:
         heads.insert(7, "device MB")
     lines = [_cells(found, on_device) for found in rows]
-    full = [heads, *(line for line, found in zip(lines, rows, strict=True) if not found.problem)]
-    widths = [max(len(line[column]) for line in full) for column in range(len(heads))]
-    for column in (0, 1):
-        widths[column] = max(len(line[column]) for line in [heads, *lines])
-    texts = {0, 1, len(heads) - 1}
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column in texts else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=False))
-        ).rstrip()
-        for line in [heads, *lines]
-    )
+    return "\n".join(aligned([heads, *lines], left={0, 1, len(heads) - 1}))
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:

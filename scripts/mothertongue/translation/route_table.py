@@ -6,6 +6,7 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.licences import is_noncommercial
+from mothertongue.common.text_table import aligned
 from mothertongue.translation import engines
 from mothertongue.translation.engines.base import Pairs
 from mothertongue.translation.routes import Route, find_route
@@ -33,16 +34,13 @@ def table(engine: str, target: str, languages: Sequence[str], pairs: Pairs, mess
     rows += [
         [language, f"{shares[language]:.2%}", routes[language].kind, _models(routes[language])] for language in order
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [
-        f"{language:<{widths[0]}}  {share:>{widths[1]}}  {kind:<{widths[2]}}  {models}".rstrip()
-        for language, share, kind, models in rows
-    ]
     kinds: dict[str, float] = defaultdict(float)
     for language, route in routes.items():
         kinds[route.kind] += shares[language]
     summary = ", ".join(f"{kind} {share:.2%}" for kind, share in sorted(kinds.items(), key=lambda item: -item[1]))
-    return "\n".join([f"{engine}, into {target}:", *lines, f"share of the messages: {summary}", ""])
+    return "\n".join(
+        [f"{engine}, into {target}:", *aligned(rows, left={0, 2, 3}), f"share of the messages: {summary}", ""]
+    )
 
 
 def _models(route: Route) -> str:

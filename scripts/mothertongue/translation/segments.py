@@ -14,6 +14,7 @@ from functools import cached_property
 import sentencex
 
 from mothertongue.common.languages import UNSPACED, UNSPACED_LETTERS
+from mothertongue.common.plain_text import byte_length
 from mothertongue.translation import protected_spans
 from mothertongue.translation.protected_spans import Span
 
@@ -58,11 +59,6 @@ _JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
 # More characters than a unit of any measure covers on average: what is longer is cut without being measured whole.
 _CHARACTERS_A_UNIT = 8
 _CHUNK = 4000  # characters given to the sentence splitter at once: it is quadratic in a line of quotation marks
-
-
-def byte_length(text: str) -> int:
-    """A script-neutral stand-in for a segment's length in tokens."""
-    return len(text.encode("utf-8", "surrogatepass"))
 
 
 @dataclass(frozen=True)
@@ -123,9 +119,10 @@ class Part:
 def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length) -> list[Part]:
     """Take a message in language `lang` apart; no part that is translated measures more than `limit`.
 
-    `measure` may be any length that is at most `byte_length`: a count of tokens that cover a byte or more each, without
-    the tokens that a model adds at the ends (leave room for those in `limit`). It is only asked about text that has
-    more bytes than the limit. A single character that measures more is not translated.
+    `byte_length` stands in for a count of tokens in any script. `measure` may be any length that is at most that: a
+    count of tokens that cover a byte or more each, without those that a model adds at the ends (leave room for them
+    in `limit`). It is only asked about text that has more bytes than the limit. A single character that measures more
+    is not translated.
     """
     view = _View.of(text, lang)
     sentences = _sentences(view, lang)

@@ -22,6 +22,7 @@ from transformers.integrations import is_tensorboard_available
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import is_full
 from mothertongue.common.errors import OwnError, UserError
+from mothertongue.common.memory import out_of_memory
 from mothertongue.common.progress import say
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.models.causal_lm import device
@@ -180,7 +181,7 @@ def train(
             _run(trainer, keeper, work)
             break
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         if plan.batch_size == 1 or plan.processes > 1:
             raise OwnError(
@@ -351,14 +352,3 @@ def _let_go(model: Any, beginning: Mapping[str, Any]) -> None:
     set_peft_model_state_dict(model, dict(beginning))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _out_of_memory(error: Exception) -> bool:
-    words = (
-        "out of memory",
-        "cublas_status_alloc_failed",
-        "can't allocate memory",
-        "cannot allocate memory",
-        "not enough memory",
-    )
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(w in str(error).lower() for w in words)

@@ -1,4 +1,7 @@
-"""The library modules that a script imports, directly or not: the inputs of its rule whose change alters the output."""
+"""The library modules that a script imports, directly or not: the inputs of its rule whose change alters the output.
+
+A module x.py that renders a template has it beside it, as x.md.jinja: where the module is an input, both are.
+"""
 
 import functools
 import re
@@ -14,7 +17,8 @@ _NAME = re.compile(r"(\w+)(?: as \w+)?\s*(?:,|$)")
 
 @functools.cache
 def modules(entry: str, scripts: Path = Path("scripts"), without: tuple[str, ...] = ()) -> list[str]:
-    """Return the paths of the modules that an entry imports, with the `__init__.py` of their packages, sorted.
+    """Return the paths of the modules that an entry imports, with the `__init__.py` of their packages and the templates
+    beside them, sorted.
 
     `entry` is a file below `scripts` without its suffix; a module of the library is among the modules that it imports.
     Packages and modules whose names are in `without` are left out, with all that is imported by them alone.
@@ -27,7 +31,8 @@ def modules(entry: str, scripts: Path = Path("scripts"), without: tuple[str, ...
         if module not in reached and not {module.parent.name, module.stem} & {*without}:
             reached.add(module)
             waiting += _imports(module, scripts)
-    return sorted(map(str, reached))
+    templates = (module.with_suffix(".md.jinja") for module in reached)
+    return sorted(map(str, [*reached, *filter(Path.is_file, templates)]))
 
 
 @functools.cache

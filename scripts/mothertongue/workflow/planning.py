@@ -10,8 +10,6 @@ jobs' times added up and shared among what can work at once: GPUs, jobs in the q
 Snakemake runs on. Waiting in the queue and second tries are not in it.
 """
 
-import json
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +18,10 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from mothertongue.common import benchmarks
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import duration
+from mothertongue.common.text_table import aligned
 from mothertongue.workflow import configuration
 from mothertongue.workflow.dry_run import Job, Rule
 from mothertongue.workflow.snakemake_internals import PROFILE_FILE, UNDECIDED
@@ -236,16 +236,7 @@ def table(plan: Plan, targets: Sequence[str]) -> str:
     rows = [["rule", "jobs", "where", "threads", "memory", "GPUs", "time a job", "", "GPU-hours", "disk"]]
     rows += [_row(rule) for rule in plan.rules]
     rows.append(["total", f"{plan.jobs:,}", *[""] * 6, _number(plan.gpu_hours), _gigabytes(plan.disk_mb)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    left = {0, 2, 7}
-    lines = [
-        "  ".join(
-            f"{cell:<{width}}" if column in left else f"{cell:>{width}}"
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*lines, "", *_closing(plan)])
+    return "\n".join([*aligned(rows, left={0, 2, 7}), "", *_closing(plan)])
 
 
 def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
@@ -283,12 +274,9 @@ def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
 
 
 def _seconds(path: Path) -> list[float]:
-    """The times in a benchmark; a file that a killed job left half-written has none."""
-    try:
-        times = [json.loads(line)["s"] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [float(time) for time in times if isinstance(time, int | float) and math.isfinite(time)]
+    """The times in a benchmark."""
+    times = [benchmarks.number(row, "s") for row in benchmarks.read_rows(path)]
+    return [time for time in times if time is not None]
 
 
 def _row(rule: RulePlan) -> list[str]:

@@ -115,8 +115,3 @@ def every_pair(codes: Mapping[str, str], model: str, licence: str, names_source:
         for target in codes
         if source != target
     }
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether what an engine raised says that memory ran out, on the machine or on its device."""
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in ("memory", "alloc"))

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
+from mothertongue.common.memory import out_of_memory
 from mothertongue.common.progress import Progress, say
 from mothertongue.model_folders.reading import check_config, loading
-from mothertongue.translation.engines.base import Engine, Hear, Output, ignore, out_of_memory
+from mothertongue.translation.engines.base import Engine, Hear, Output, ignore
 from mothertongue.translation.settings import EngineSettings
 
 END = "</s>"

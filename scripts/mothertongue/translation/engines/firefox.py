@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mothertongue.common.errors import UserError
+from mothertongue.common.plain_text import byte_length
 from mothertongue.common.progress import Progress
 from mothertongue.common.tsv import read_table
 from mothertongue.translation.engines.base import Engine, Hear, Output, Pair, Pairs, ignore
@@ -66,7 +67,7 @@ class Firefox(Engine):
 
     def measure(self, text: str) -> int:
         """The length of a segment in bytes."""
-        return len(text.encode(errors="surrogatepass"))
+        return byte_length(text)
 
     def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
         """The translation of each segment; long ones first, so that no worker is left alone with one at the end.

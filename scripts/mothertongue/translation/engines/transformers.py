@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mothertongue.common.errors import UserError
+from mothertongue.common.memory import out_of_memory
 from mothertongue.common.progress import Progress, say
 from mothertongue.model_folders.reading import check, loading, skeleton
-from mothertongue.translation.engines.base import Engine, Hear, Output, ignore, out_of_memory
+from mothertongue.translation.engines.base import Engine, Hear, Output, ignore
 from mothertongue.translation.settings import EngineSettings
 
 # The longest output, in tokens, for a source of so many: what is longer is a loop.
