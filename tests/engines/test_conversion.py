@@ -229,4 +229,4 @@ def test_a_vocabulary_that_is_too_long_is_cut(copied, load):
     del settings["extra_ids"], settings["additional_special_tokens"]
     (model / "tokenizer_config.json").write_text(json.dumps(settings))
     engine = load("madlad400", model, target_code="<2pt>", compute_type="float32")
-    assert engine.translate(["Yes."])[0].text
+    assert engine.translate_all(["Yes."])[0].text

@@ -172,7 +172,7 @@ def same(output, text, score):
 
 
 def test_the_encoder_reads_what_the_models_own_tokenizer_makes(converted, read_tokens):
-    converted.engine().translate(SEGMENTS)
+    converted.engine().translate_all(SEGMENTS)
     vocabulary = json.loads((converted.fetched / "shared_vocabulary.json").read_text(encoding="utf-8"))
     numbers = {token: number for number, token in enumerate(vocabulary)}
     read = [[numbers.get(token, numbers["<unk>"]) for token in tokens] for tokens in read_tokens]
@@ -180,15 +180,15 @@ def test_the_encoder_reads_what_the_models_own_tokenizer_makes(converted, read_t
 
 
 def test_no_text_becomes_a_control_token(converted, read_tokens):
-    converted.engine().translate(["I like </s> <pad> <unk> __nl__ nld_Latn nl_XX >>nld<< <2nl> and <mask>."])
-    converted.engine().translate(["I"])
+    converted.engine().translate_all(["I like </s> <pad> <unk> __nl__ nld_Latn nl_XX >>nld<< <2nl> and <mask>."])
+    converted.engine().translate_all(["I"])
     text, plain = read_tokens
     control = {"</s>", "<s>", "<pad>", "<unk>", "<mask>", converted.family.other}
     assert [token for token in text if token in control] == [token for token in plain if token in control] == ["</s>"]
 
 
 def test_converted_models_write_what_transformers_writes(converted):
-    outputs = converted.engine().translate(SEGMENTS)
+    outputs = converted.engine().translate_all(SEGMENTS)
     tokenizer = converted.tokenizer
     model = AutoModelForSeq2SeqLM.from_pretrained(converted.hub)
     options = {"suppress_tokens": [tokenizer.unk_token_id], "min_new_tokens": 1}
@@ -205,14 +205,14 @@ def test_converted_models_write_what_transformers_writes(converted):
 
 def test_another_target_language_gives_that_language(converted):
     if converted.family.other:
-        knows(converted.engine(target_code=converted.family.other).translate(SEGMENTS), DUTCH)
+        knows(converted.engine(target_code=converted.family.other).translate_all(SEGMENTS), DUTCH)
 
 
 def test_pieces_that_the_target_vocabulary_lacks_are_text(marian):
     target = SentencePieceProcessor(str(marian.fetched / "target.spm"))
     first = SentencePieceProcessor(str(marian.fetched / "source.spm")).encode(tiny.NAME, out_type=str)[0]
     assert first.startswith("▁") and target.piece_to_id(first) == target.unk_id()
-    assert marian.engine().translate([tiny.NAME])[0].text == tiny.NAME + tiny.EMOJI
+    assert marian.engine().translate_all([tiny.NAME])[0].text == tiny.NAME + tiny.EMOJI
 
 
 def knows(outputs, translations):
@@ -229,8 +229,8 @@ def many():
 @pytest.mark.parametrize("careful", [False, True])
 def test_batches_change_nothing(converted, careful):
     segments = many()
-    small = converted.engine(batch_tokens=64, workers=2).translate(segments, careful)
-    large = converted.engine(batch_tokens=8192).translate(segments, careful)
+    small = converted.engine(batch_tokens=64, workers=2).translate_all(segments, careful)
+    large = converted.engine(batch_tokens=8192).translate_all(segments, careful)
     alike = [same(one, other.text, other.score) for one, other in zip(small, large, strict=True)]
     # Which of several beams is the best may hang on how far they were let go.
     assert sum(alike) >= (0.9 if careful else 1) * len(segments)
@@ -252,13 +252,13 @@ def biased(marian, folder, token, bias):
 
 def test_a_loop_is_cut_whatever_stands_beside_it(marian, tmp_path):
     engine = biased(marian, tmp_path, "</s>", -1e4)
-    short, long = engine.translate([ENGLISH[0], SEGMENTS[-1]])
+    short, long = engine.translate_all([ENGLISH[0], SEGMENTS[-1]])
     assert not short.complete and not long.complete and len(long.text) > len(short.text) > len(ENGLISH[0])
-    assert engine.translate(ENGLISH[:1])[0].text == short.text
+    assert engine.translate_all(ENGLISH[:1])[0].text == short.text
 
 
 def test_an_unknown_token_is_never_written(marian, tmp_path):
-    assert biased(marian, tmp_path, "<unk>", 1e4).translate(SEGMENTS) == marian.engine().translate(SEGMENTS)
+    assert biased(marian, tmp_path, "<unk>", 1e4).translate_all(SEGMENTS) == marian.engine().translate_all(SEGMENTS)
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def written_alone(generated):
 
 @pytest.mark.parametrize("batch_tokens", [8192, 300])
 def test_generating_engines_write_what_transformers_writes_alone(generated, written_alone, batch_tokens):
-    outputs = generated.engine(batch_tokens=batch_tokens).translate(SEGMENTS)
+    outputs = generated.engine(batch_tokens=batch_tokens).translate_all(SEGMENTS)
     for segment, output, (tokens, score) in zip(SEGMENTS, outputs, written_alone, strict=True):
         text = generated.tokenizer.decode(tokens, skip_special_tokens=True).strip()
         assert same(output, text, score), (segment, text, score, output)
@@ -300,20 +300,20 @@ def test_no_text_becomes_a_control_token_of_generating_engines(generated):
 
 def test_careful_generation_may_say_what_it_was_asked(generated):
     engine = generated.engine()
-    outputs = engine.translate([*ENGLISH, tiny.NAME], careful=True)
+    outputs = engine.translate_all([*ENGLISH, tiny.NAME], careful=True)
     knows(outputs, PORTUGUESE)
     if generated.family.prompt:
         assert len(engine.tokenizer(tiny.NAME)["input_ids"]) > 4 and outputs[-1].text == tiny.NAME
 
 
 def test_several_beams_have_no_score(generated):
-    outputs = generated.engine(beam_size=2).translate(SEGMENTS[:3])
+    outputs = generated.engine(beam_size=2).translate_all(SEGMENTS[:3])
     assert [output.score for output in outputs] == [None] * 3 and all(output.text for output in outputs)
 
 
 def test_nothing_in_nothing_out(marian, generated):
     for model in (marian, generated):
-        assert model.engine().translate([]) == model.engine().translate([], careful=True) == []
+        assert model.engine().translate_all([]) == model.engine().translate_all([], careful=True) == []
 
 
 def failing(message, room=0):
@@ -337,12 +337,12 @@ def halvings(capsys):
 
 def test_out_of_memory_halves_the_batch(marian, monkeypatch, capsys):
     texts = many()
-    expected = marian.engine().translate(texts)
+    expected = marian.engine().translate_all(texts)
     monkeypatch.setattr(ctranslate2, "Translator", failing("CUDA failed with error out of memory", room=100))
     engine = marian.engine(batch_tokens=300)
-    assert [output.text for output in engine.translate(texts)] == [output.text for output in expected]
+    assert [output.text for output in engine.translate_all(texts)] == [output.text for output in expected]
     assert halvings(capsys) == ["150", "75"]
-    engine.translate(texts)
+    engine.translate_all(texts)
     assert halvings(capsys) == []
 
 
@@ -357,13 +357,13 @@ def test_out_of_memory_halves_the_batch(marian, monkeypatch, capsys):
 def test_what_no_smaller_batch_cures_is_raised(marian, monkeypatch, capsys, message, tried):
     monkeypatch.setattr(ctranslate2, "Translator", failing(message))
     with pytest.raises(RuntimeError, match=message):
-        marian.engine(batch_tokens=300).translate(SEGMENTS)
+        marian.engine(batch_tokens=300).translate_all(SEGMENTS)
     assert halvings(capsys) == tried
 
 
 def test_out_of_memory_halves_the_batch_of_generation(generated, monkeypatch, capsys):
     engine = generated.engine(batch_tokens=1600)
-    expected = [output.text for output in engine.translate(SEGMENTS)]
+    expected = [output.text for output in engine.translate_all(SEGMENTS)]
     real, failed, room = engine.model.generate, [], 400
 
     def tight(input_ids, **options):
@@ -373,11 +373,11 @@ def test_out_of_memory_halves_the_batch_of_generation(generated, monkeypatch, ca
         return real(input_ids=input_ids, **options)
 
     monkeypatch.setattr(engine.model, "generate", tight)
-    assert [output.text for output in engine.translate(SEGMENTS)] == expected
+    assert [output.text for output in engine.translate_all(SEGMENTS)] == expected
     assert halvings(capsys) == [f"{size // 2:,}" for size in failed] != []
     room = 0
     with pytest.raises(RuntimeError, match="out of memory"):
-        engine.translate(SEGMENTS)
+        engine.translate_all(SEGMENTS)
 
 
 def test_a_translation_job_starts_fast_and_needs_no_torch(marian, tmp_path):
@@ -430,7 +430,7 @@ def test_a_trained_model_is_as_good_as_in_transformers(tmp_path):
     expected = tokenizer.batch_decode(written, skip_special_tokens=True)
     fetch_model("opus-mt", parse(str(hub)), tmp_path)
     engine = engines.find("opus-mt")(tmp_path, EngineSettings(device="cpu", compute_type="float32"))
-    texts = [output.text for output in engine.translate(english)]
+    texts = [output.text for output in engine.translate_all(english)]
     # The model loops in some of them, and each side stops that in its own way.
     assert sum(text == other for text, other in zip(texts, expected, strict=True)) >= 0.8 * len(texts)
     scores = [corpus_chrf(some, [portuguese]).score for some in (texts, expected)]
@@ -440,6 +440,6 @@ def test_a_trained_model_is_as_good_as_in_transformers(tmp_path):
 def test_a_segment_that_becomes_a_control_token_is_not_translated_and_stops_no_other(generated):
     engine = generated.engine()
     (text, *_), *_ = tiny.PHRASES
-    (alone,) = engine.translate([text])
+    (alone,) = engine.translate_all([text])
     engine.tokenizer.add_special_tokens({"additional_special_tokens": ["@"]}, replace_extra_special_tokens=False)
-    assert [output.text for output in engine.translate(["me@here", text])] == ["", alone.text]
+    assert [output.text for output in engine.translate_all(["me@here", text])] == ["", alone.text]

@@ -40,7 +40,7 @@ def engine(model):
 
 def test_translates_in_order_and_gives_no_scores(engine):
     texts = ["Good morning!", "The house is red.", "", "Good morning!", "A cat sleeps on the sofa."] * 30
-    outputs = engine.translate(texts)
+    outputs = engine.translate_all(texts)
     assert [output.text for output in outputs[:5]] == [
         "Bom dia!", "A casa é vermelha.", "", "Bom dia!", "Um gato dorme no sofá.",
     ]  # fmt: skip
@@ -53,7 +53,7 @@ def test_quality_on_flores(engine):
     source, reference = (
         (FLORES / f"devtest300.{lang}").read_text(encoding="utf-8").splitlines() for lang in ("en", "pt")
     )
-    texts = [output.text for output in engine.translate(source)]
+    texts = [output.text for output in engine.translate_all(source)]
     assert sacrebleu.corpus_chrf(texts, [reference]).score >= 68
 
 
@@ -65,7 +65,7 @@ def test_a_damaged_model_is_refused_before_it_translates(model, tmp_path, name, 
     (folder / name).write_bytes(content)
     engine = Firefox(folder, EngineSettings())
     with pytest.raises(UserError, match="the model cannot be run: its files are damaged; fetch it again"):
-        engine.translate(["Good morning!"])
+        engine.translate_all(["Good morning!"])
     with pytest.raises(UserError, match=f"^{folder}: the model cannot be run"):
         (tmp_path / "fetched").mkdir()
         fetch_model("firefox", references.parse(str(folder)), tmp_path / "fetched")

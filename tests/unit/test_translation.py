@@ -104,7 +104,22 @@ def test_an_engine_that_is_broken_ends_the_job():
     with pytest.raises(ValueError, match="no such word"):
         translated([f"Sentence number {word}." for word in "abcdefghijklmnopqrstuvwxyz"], raising)
     with pytest.raises(UserError):
-        ask(lambda texts: (_ for _ in ()).throw(UserError("no memory")), ["a", "b"])
+        list(ask(lambda texts: (_ for _ in ()).throw(UserError("no memory")), ["a", "b"]))
+
+
+def test_what_came_before_an_engine_failed_is_not_asked_for_again():
+    asked = []
+
+    def halting(texts):
+        asked.append(len(texts))
+        for index, text in enumerate(texts):
+            if text == "c":
+                raise RuntimeError("no c")
+            yield index, Output(text.upper())
+
+    found = dict(ask(halting, list("abcd")))
+    assert found == {"a": Output("A"), "b": Output("B"), "c": None, "d": Output("D")}
+    assert asked == [4, 1, 1]
 
 
 def test_what_came_out_badly_is_tried_in_the_next_ways():

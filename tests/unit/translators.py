@@ -11,8 +11,8 @@ from mothertongue.translation.settings import QualityLimits
 def way(model, name="model", fits=lambda text: True):
     """A way to translate by `model`, which returns texts or Outputs."""
 
-    def translate(texts, hear=None):
-        return [text if isinstance(text, Output) else Output(text) for text in model(texts)]
+    def translate(texts):
+        return enumerate(text if isinstance(text, Output) else Output(text) for text in model(texts))
 
     return Way(translate, fits, name)
 

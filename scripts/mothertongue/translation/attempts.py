@@ -1,15 +1,15 @@
 """Attempts at a translation: every text comes back, and what came out badly is tried in other ways."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import say
 from mothertongue.translation.checks import Judge
 from mothertongue.translation.engines.base import Output
 
-Translate = Callable[..., Sequence[Output]]  # of texts, and `hear` as in Engine.translate
+# As Engine.translate: yields each output with the index of its text.
+Translate = Callable[[list[str]], Iterator[tuple[int, Output]]]
 # An engine that fails for more texts than this, and for most of them, is broken: that is no matter of the texts.
 _FAILURES = 20
 
@@ -68,50 +68,47 @@ def attempt(texts: Iterable[str], ways: Sequence[Way], judge: Judge) -> dict[str
     return best | lost
 
 
-def ask(translate: Translate, texts: list[str]) -> list[Output | None]:
-    """An engine's output for each text; None for those that it fails at.
+def ask(translate: Translate, texts: list[str]) -> Iterator[tuple[str, Output | None]]:
+    """Yield each text with an engine's output, as they come; None for those that it fails at.
 
-    Where it raises or returns too few, the texts are halved until the ones at fault are found. Raises what the engine
+    Where it raises or leaves some out, those are halved until the ones at fault are found. Raises what the engine
     raises where it fails for most texts.
     """
-    outputs: list[Output | None] = []
-    failures: list[Exception] = []
-
-    def ask_some(some: list[str]) -> None:
+    answered = failed = 0
+    waiting = [texts]
+    while waiting:
+        some = waiting.pop()
+        missing = dict.fromkeys(range(len(some)))
+        failure: Exception | None = None
         try:
-            found: list[Output | None] = list(translate(some))
-            if len(found) != len(some):
-                raise RuntimeError(f"the engine returned {len(found)} translations for {len(some)} segments")
+            for index, output in translate(some):
+                del missing[index]
+                answered += 1
+                yield some[index], output
+            if missing:
+                failure = RuntimeError(f"the engine left out {len(missing)} of {len(some)} segments")
         except (UserError, MemoryError):
             raise
         except Exception as error:
-            if len(some) > 1:
-                ask_some(some[: len(some) // 2])
-                ask_some(some[len(some) // 2 :])
-                return
-            failures.append(error)
-            if len(failures) > _FAILURES and 2 * len(failures) > len(outputs):
-                raise
-            say(f"translate: warning: the engine failed at '{some[0][:60]}': {error}")
-            found = [None]
-        outputs.extend(found)
-
-    ask_some(texts)
-    return outputs
+            failure = error
+        if failure is None:
+            continue
+        rest = [some[index] for index in missing]
+        if len(rest) > 1:
+            waiting += [rest[len(rest) // 2 :], rest[: len(rest) // 2]]
+        elif rest:
+            failed += 1
+            if failed > _FAILURES and 2 * failed > answered:
+                raise failure
+            say(f"translate: warning: the engine failed at '{rest[0][:60]}': {failure}")
+            answered += 1
+            yield rest[0], None
 
 
 def _attempts(way: Way, texts: list[str], judge: Judge) -> dict[str, Attempt]:
     """The attempt of a way at each text, judged as it comes: the checks take no time while the model works."""
-    heard: dict[str, Attempt] = {}
-
-    def hear(text: str, output: Output) -> None:
-        heard[text] = _judged(text, output, way.model, judge)
-
-    outputs = ask(partial(way.translate, hear=hear), texts) if texts else []
-    return {
-        text: heard[text] if output and text in heard else _judged(text, output, way.model, judge)
-        for text, output in zip(texts, outputs, strict=True)
-    }
+    found = ask(way.translate, texts) if texts else iter(())
+    return {text: _judged(text, output, way.model, judge) for text, output in found}
 
 
 def _judged(text: str, output: Output | None, model: str, judge: Judge) -> Attempt:

@@ -19,7 +19,7 @@ from mothertongue.models.record import identity
 from mothertongue.translation import engines
 from mothertongue.translation.attempts import Way
 from mothertongue.translation.checks import Judge
-from mothertongue.translation.engines.base import Engine, Hear, Output, ignore
+from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.messages import Translator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 
@@ -94,8 +94,8 @@ def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Way:
         stack.callback(loaded.close)
         return loaded
 
-    def translate(texts: list[str], hear: Hear = ignore) -> list[Output]:
-        return engine().translate(texts, hear=hear)
+    def translate(texts: list[str]) -> Iterator[tuple[int, Output]]:
+        return engine().translate(texts)
 
     def fits(text: str) -> bool:
         return engine().measure(text) <= engine().limit

@@ -311,7 +311,7 @@ def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Mea
         # Some engines load only when they are first used.
         shortest = min((line for line in text.texts if line.strip()), key=len)
         with contextlib.redirect_stderr(io.StringIO()):
-            translator.ways[0].translate([shortest])
+            list(translator.ways[0].translate([shortest]))
         loaded = time.monotonic()
         translations = translate_messages(text.texts, translator)
         done = time.monotonic()

@@ -1,7 +1,7 @@
 """What a translation engine is: the interface that each module of engines/ fills, and the values that pass."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -36,13 +36,6 @@ class Output(NamedTuple):
     text: str
     score: float | None = None
     complete: bool = True
-
-
-Hear = Callable[[str, Output], None]
-
-
-def ignore(segment: str, output: Output) -> None:
-    pass
 
 
 class Engine(ABC):
@@ -90,12 +83,17 @@ class Engine(ABC):
         """The length of a segment as the model counts it; at most its length in bytes."""
 
     @abstractmethod
-    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
-        """The translation of each segment, in order; an empty text where the model gives none.
+    def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
+        """Yield the translation of each segment with its index, as they come, while the model works on others.
 
-        `careful` asks for the slower decoding that avoids repetition, for segments that came out badly. `hear` is told
-        of each segment and its translation as they come, while the model works on others.
+        The text is empty where the model gives none. `careful` asks for the slower decoding that avoids repetition,
+        for segments that came out badly.
         """
+
+    def translate_all(self, segments: list[str], careful: bool = False) -> list[Output]:
+        """Return the translations of segments in their order."""
+        found = dict(self.translate(segments, careful))
+        return [found[index] for index in range(len(segments))]
 
     @abstractmethod
     def close(self) -> None:

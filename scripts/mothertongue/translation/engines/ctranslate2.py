@@ -17,7 +17,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.memory import out_of_memory
 from mothertongue.common.progress import Progress, say
 from mothertongue.model_folders.reading import check_config, loading
-from mothertongue.translation.engines.base import Engine, Hear, Output, ignore
+from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.settings import EngineSettings
 
 END = "</s>"
@@ -96,17 +96,13 @@ class EncoderDecoder(Engine):
         """The length of a segment in SentencePiece pieces."""
         return len(self._source.encode(text))
 
-    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
-        """The translation of each segment. Tokens are made window by window, so memory does not grow with the shard."""
-        outputs = [Output("")] * len(segments)
+    def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
+        """Yield translations, the longest first, tokenised window by window: memory does not grow with the shard."""
         progress = Progress("translate again" if careful else "translate", sum(map(len, segments)), "characters")
         for window in self._run(segments, careful):
-            for number, output in zip(window.numbers, self._results(window, careful), strict=True):
-                outputs[number] = output
-                hear(segments[number], output)
+            yield from zip(window.numbers, self._results(window, careful), strict=True)
             progress.advance(sum(len(segments[number]) for number in window.numbers))
         progress.finish()
-        return outputs
 
     def close(self) -> None:
         """Release the model's memory."""

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,7 +14,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import byte_length
 from mothertongue.common.progress import Progress
 from mothertongue.common.tsv import read_table
-from mothertongue.translation.engines.base import Engine, Hear, Output, Pair, Pairs, ignore
+from mothertongue.translation.engines.base import Engine, Output, Pair, Pairs
 from mothertongue.translation.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class Firefox(Engine):
         """The length of a segment in bytes."""
         return byte_length(text)
 
-    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
-        """The translation of each segment; long ones first, so that no worker is left alone with one at the end.
+    def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
+        """Yield translations, the longest segments first, so that no worker is left alone with one at the end.
 
         Raises UserError where the model is damaged.
         """
@@ -78,15 +79,11 @@ class Firefox(Engine):
         order = sorted(range(len(segments)), key=lambda i: len(segments[i]), reverse=True)
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
         progress = Progress("translate", sum(len(segment.split()) for segment in segments), "words")
-        outputs = [Output("")] * len(segments)
         results = self._pool.map(_translate, ([segments[i] for i in batch] for batch in batches))
         for batch, texts in zip(batches, results, strict=True):
-            for i, text in zip(batch, texts, strict=True):
-                outputs[i] = Output(text)
-                hear(segments[i], outputs[i])
+            yield from zip(batch, map(Output, texts), strict=True)
             progress.advance(sum(len(segments[i].split()) for i in batch))
         progress.finish()
-        return outputs
 
     def close(self) -> None:
         """End the processes."""

@@ -4,10 +4,11 @@ Kudugunta et al., "MADLAD-400: A Multilingual And Document-Level Large Audited D
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mothertongue.translation.engines.base import Hear, Output, ignore
+from mothertongue.translation.engines.base import Output
 from mothertongue.translation.engines.ctranslate2 import END
 from mothertongue.translation.engines.multilingual import Multilingual
 
@@ -39,9 +40,9 @@ class Madlad400(Multilingual):
         """The target language as SentencePiece cuts it before a text, the text, the end."""
         return [*self._source.encode(self.settings.target_code, out_type=str), *pieces, END]
 
-    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
-        """The translation of each segment; a text that looks like a language token is kept from becoming one."""
-        return super().translate([_TOKEN.sub("< 2", segment) for segment in segments], careful, hear)
+    def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
+        """Yield translations; a text that looks like a language token is kept from becoming one."""
+        return super().translate([_TOKEN.sub("< 2", segment) for segment in segments], careful)
 
     def target_prefix(self) -> list[str]:
         """None: the encoder was told the language."""

@@ -9,7 +9,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.memory import out_of_memory
 from mothertongue.common.progress import Progress, say
 from mothertongue.model_folders.reading import check, loading, skeleton
-from mothertongue.translation.engines.base import Engine, Hear, Output, ignore
+from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.settings import EngineSettings
 
 # The longest output, in tokens, for a source of so many: what is longer is a loop.
@@ -98,14 +98,14 @@ class Generation(Engine):
         """The length of a segment in tokens."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def translate(self, segments: list[str], careful: bool = False, hear: Hear = ignore) -> list[Output]:
-        """The translation of each segment, the longest first; where memory runs out, the batch is halved.
+    def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
+        """Yield translations, the longest first; where memory runs out, the batch is halved.
 
         A segment that would become control tokens has an empty one.
         """
-        outputs = [Output("")] * len(segments)
         tokens = [self._as_text(segment) for segment in segments]
         progress = Progress("translate again" if careful else "translate", sum(map(len, tokens)), "tokens")
+        yield from ((number, Output("")) for number, found in enumerate(tokens) if not found)
         readable = [number for number in range(len(segments)) if tokens[number]]
         waiting = sorted(readable, key=lambda number: len(tokens[number]), reverse=True)
         while waiting:
@@ -119,13 +119,10 @@ class Generation(Engine):
                 self.batch_tokens = len(batch) * len(tokens[batch[0]]) // 2
                 say(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")
                 continue
-            for number, output in zip(batch, found, strict=True):
-                outputs[number] = output
-                hear(segments[number], output)
+            yield from zip(batch, found, strict=True)
             progress.advance(sum(len(tokens[number]) for number in batch))
             waiting = waiting[len(batch) :]
         progress.finish()
-        return outputs
 
     def _as_text(self, segment: str) -> list[int]:
         """The tokens of a segment; none where it would become control tokens."""
