@@ -6,11 +6,11 @@ import json
 from mothertongue.workflow import runs
 
 # What the jobs in the queue are made from. It is written when a run begins.
-MAKING = Path(".snakemake", "mothertongue.making")
+FINGERPRINT = Path(".snakemake", "mothertongue.making")
 
 
 @functools.cache
-def making():
+def fingerprint():
     """A checksum of the configuration and of all code."""
     files = sorted([Path("Snakefile"), *Path("rules").iterdir(), *Path("scripts").rglob("*.py")])
     content = json.dumps(config, sort_keys=True).encode() + b"".join(path.read_bytes() for path in files)
@@ -24,7 +24,7 @@ def after_earlier_jobs():
     locked = snakemake_internals.is_locked(Path())
     submits = snakemake_internals.is_main_process(workflow) and snakemake_internals.submits_jobs(workflow)
     if submits and not locked:
-        same = MAKING.is_file() and MAKING.read_text() == making()
+        same = FINGERPRINT.is_file() and FINGERPRINT.read_text() == fingerprint()
         checked(slurm.wait_for_earlier, Path.cwd(), same)
 
 
@@ -33,12 +33,12 @@ def record_what_they_made():
 
     Without a record Snakemake could not tell later that they are stale.
     """
-    if MAKING.is_file() and MAKING.read_text() == making():
-        snakemake_internals.record_outputs_since(workflow, MAKING.stat().st_mtime)
+    if FINGERPRINT.is_file() and FINGERPRINT.read_text() == fingerprint():
+        snakemake_internals.record_outputs_since(workflow, FINGERPRINT.stat().st_mtime)
 
 
 onstart:
     checked(runs.join, Path(config["results"]), Path.cwd())
     if snakemake_internals.submits_jobs(workflow):
         record_what_they_made()
-        MAKING.write_text(making())
+        FINGERPRINT.write_text(fingerprint())

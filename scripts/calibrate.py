@@ -10,9 +10,9 @@ from pathlib import Path
 
 from mothertongue.cards import merged_model
 from mothertongue.common import gpus
-from mothertongue.common.atomic_files import whole_folder
+from mothertongue.common.atomic_files import atomic_folder
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.export import merged_record
 from mothertongue.export.settings import CalibrationSettings
@@ -43,12 +43,12 @@ def main() -> None:
     from mothertongue.export import auto_round
 
     pieces = auto_round.windows(threads, arguments.adapter, arguments.model, arguments.sequences, arguments.length)
-    with whole_folder(arguments.output) as folder:
+    with atomic_folder(arguments.output) as folder:
         size = auto_round.pack(arguments.model, arguments.form, pieces, arguments.steps, folder)
         card = merged_model.card(record, arguments.name, merged["merge_base"], arguments.form)
         (folder / "README.md").write_text(card, encoding="utf-8")
         merged_record.write_record(folder, record, merged, merged["merge_base"], arguments.form)
-    say(f"calibrate: {arguments.form}, groups of {size}, {len(pieces)} x {len(pieces[0])} tokens -> {arguments.output}")
+    log(f"calibrate: {arguments.form}, groups of {size}, {len(pieces)} x {len(pieces[0])} tokens -> {arguments.output}")
 
 
 if __name__ == "__main__":

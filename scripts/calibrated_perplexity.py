@@ -9,7 +9,7 @@ from pathlib import Path
 from mothertongue.common import gpus
 from mothertongue.common.atomic_files import read_jsonl, write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.prompts.templates import Encoded
 
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     found = perplexity.of_packed(arguments.model, threads)
     write_json(arguments.output, {"perplexity": found})
-    say(f"calibrated_perplexity: {found:.3f}" if found else "calibrated_perplexity: no held-out threads")
+    log(f"calibrated_perplexity: {found:.3f}" if found else "calibrated_perplexity: no held-out threads")
 
 
 if __name__ == "__main__":

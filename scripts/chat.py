@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from mothertongue.chat import prompt_file
 from mothertongue.common import arguments as types
 from mothertongue.common.errors import UserError, run
-from mothertongue.common.progress import Progress, say
+from mothertongue.common.progress import Progress, log
 
 if TYPE_CHECKING:  # imported late: it loads torch
     from mothertongue.chat.conversation import Conversation
@@ -100,16 +100,16 @@ def main() -> None:
 
 def converse(conversation: "Conversation") -> None:
     """Answer what is typed until /quit or the end of input."""
-    say("Type a message; /reset begins a new conversation, /quit leaves.")
+    log("Type a message; /reset begins a new conversation, /quit leaves.")
     while (line := read_line()) not in (None, "/quit"):
         if line == "/reset":
             conversation.reset()
-            say("(a new conversation)")
+            log("(a new conversation)")
         elif line:
             try:
                 conversation.answer(line)
             except UserError as error:
-                say(f"chat: {error}")
+                log(f"chat: {error}")
 
 
 def read_line() -> str | None:

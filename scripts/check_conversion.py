@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export.gguf import convert
 
 
@@ -40,7 +40,7 @@ def main() -> None:
         convert.check_model(arguments.base_model)
     converter = convert.converter_version()
     write_json(arguments.output, {"lora_targets": arguments.lora_targets, "converter": converter})
-    say(f"check_conversion: {arguments.base_model}: taken by the converter of {converter}")
+    log(f"check_conversion: {arguments.base_model}: taken by the converter of {converter}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export.gguf import quantize
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         count = quantize.check_rows(rows, arguments.form, arguments.base_model)
         found, said = {"fall_back": count}, f"{count} weights take a larger quantisation, since their rows do not fit"
     write_json(arguments.output, {"form": arguments.form, **found})
-    say(f"check_shapes: {arguments.form}: {said}")
+    log(f"check_shapes: {arguments.form}: {said}")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 from mothertongue.cards.dataset import dataset_card
-from mothertongue.common.atomic_files import read_json, whole_file, write_json
+from mothertongue.common.atomic_files import atomic_file, read_json, write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import Progress, say
+from mothertongue.common.progress import Progress, log
 from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import combine, quality_plots, quality_report
 from mothertongue.dataset.settings import FlaggedSettings
@@ -54,18 +54,18 @@ def main() -> None:
         {identity(folder): read_record(folder)["licence"] for folder in arguments.models},
     )
     for split, table in splits.items():
-        with whole_file(arguments.output / f"{split}.parquet") as partial:
+        with atomic_file(arguments.output / f"{split}.parquet") as partial:
             write(table, partial)
     write_json(arguments.output / "accounting.json", accounting)
     write_json(arguments.output / "quality.json", quality)
     for plot in quality_plots.PLOTS:
-        with whole_file(arguments.output / "quality" / f"{plot}.svg") as partial:
+        with atomic_file(arguments.output / "quality" / f"{plot}.svg") as partial:
             quality_plots.draw(plot, quality, arguments.name, partial)
-    with whole_file(arguments.output / "README.md") as partial:
+    with atomic_file(arguments.output / "README.md") as partial:
         partial.write_text(card, encoding="utf-8")
     total = accounting["total"]
     statuses = ", ".join(f"{count:,} {status}" for status, count in total["status"].items() if count)
-    say(
+    log(
         f"combine: {total['messages']:,} messages in = {statuses}, {total['excluded']:,} excluded; "
         f"{total['out']:,} out -> {arguments.output}"
     )

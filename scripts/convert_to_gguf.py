@@ -7,9 +7,9 @@ scripts/convert_to_gguf.py --folder results/nl/adapter --base-model results/mode
 import argparse
 from pathlib import Path
 
-from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export.gguf import convert
 
 
@@ -24,12 +24,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    with whole_file(arguments.output) as partial:
+    with atomic_file(arguments.output) as partial:
         if arguments.base_model:
             convert.convert_adapter(arguments.folder, arguments.base_model, partial)
         else:
             convert.convert_model(arguments.folder, arguments.name, partial)
-    say(f"convert_to_gguf: {arguments.output.stat().st_size / 1e6:,.0f} MB -> {arguments.output}")
+    log(f"convert_to_gguf: {arguments.output.stat().st_size / 1e6:,.0f} MB -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mothertongue.common import gpus
-from mothertongue.common.atomic_files import read_jsonl, read_lines, whole_file, write_json, write_jsonl
+from mothertongue.common.atomic_files import atomic_file, read_jsonl, read_lines, write_json, write_jsonl
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.evaluation import held_out
 from mothertongue.evaluation.bootstrap import Bootstrap
@@ -73,7 +73,7 @@ def main() -> None:
     found = generation.known_as_text(found, asking, sides)
     fitting = generation.that_fit(found, asking, sides, models.window, arguments.max_new_tokens)
     chosen = held_out.choose(found, fitting, held_out.texts_of(train, preferences), arguments.count, seed)
-    say(f"evaluate: {held_out.told(chosen.account)}")
+    log(f"evaluate: {held_out.format_account(chosen.account)}")
 
     read_out = {kind: held_out.sample(some, arguments.thread_count, seed) for kind, some in by_kind.items()}
     bits = bits_per_byte.bits_per_byte(models, read_out, bootstrap)
@@ -98,12 +98,12 @@ def main() -> None:
     write_json(arguments.output / "metrics.json", measured)
     write_jsonl(arguments.output / "samples.jsonl", [asdict(answer) for answer in replies])
     for plot in plots.PLOTS:
-        with whole_file(arguments.output / f"{plot}.svg") as partial:
+        with atomic_file(arguments.output / f"{plot}.svg") as partial:
             plots.draw(plot, measured, arguments.name, partial)
-    with whole_file(arguments.output / "training.svg") as partial:
+    with atomic_file(arguments.output / "training.svg") as partial:
         training_plot.plot(training, arguments.name, partial)
     for line in summary.lines(measured):
-        say(f"evaluate: {line}")
+        log(f"evaluate: {line}")
 
 
 if __name__ == "__main__":

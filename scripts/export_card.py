@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from mothertongue.cards import exports
-from mothertongue.common.atomic_files import read_json, whole_file
+from mothertongue.common.atomic_files import atomic_file, read_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import read_record
 
@@ -47,7 +47,7 @@ def main() -> None:
     for form in arguments.packed:
         files |= dict.fromkeys(exports.weights(folder, form), lost(form))
     record = read_training(arguments.adapter, *exports.NEEDED)
-    with whole_file(arguments.output) as partial:
+    with atomic_file(arguments.output) as partial:
         exported = exports.exported(folder, files)
         text = exports.card(
             folder,
@@ -61,7 +61,7 @@ def main() -> None:
             read,
         )
         partial.write_text(text, encoding="utf-8")
-    say(f"export_card: {len(files)} files -> {arguments.output}")
+    log(f"export_card: {len(files)} files -> {arguments.output}")
 
 
 if __name__ == "__main__":

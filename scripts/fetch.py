@@ -9,9 +9,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mothertongue.common.atomic_files import sha256, whole_file, write_json
+from mothertongue.common.atomic_files import atomic_file, sha256, write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments, from_arguments
 from mothertongue.formats.messages import write
 from mothertongue.source import dataset_reference, oasst
@@ -46,12 +46,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             tables, resolved = oasst.download(arguments.dataset[0], arguments.revision, Path(scratch), limits)
     messages = oasst.combine_splits(tables, arguments.validation)
-    with whole_file(arguments.output) as partial:
+    with atomic_file(arguments.output) as partial:
         write(messages, partial)
     if arguments.record:
         write_json(arguments.record, {"dataset": arguments.dataset, "resolved": resolved})
     trees = len(set(messages["message_tree_id"].to_pylist()))
-    say(f"fetch: {len(messages):,} messages in {trees:,} trees -> {arguments.output}")
+    log(f"fetch: {len(messages):,} messages in {trees:,} trees -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ An interrupted download keeps the files that have come in a hidden folder beside
 import argparse
 from pathlib import Path
 
-from mothertongue.common.atomic_files import refuse_link, whole_folder
+from mothertongue.common.atomic_files import atomic_folder, refuse_link
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.models import fetch_base, lockfile
 from mothertongue.models.record import identity
 from mothertongue.models.references import FORMS, parse
@@ -29,10 +29,10 @@ def main() -> None:
     kept = arguments.output.with_name(f".{arguments.output.name}.download")
     reference = lockfile.pin(arguments.lock, parse(arguments.model))
     fetch_base.check_base(reference)
-    with whole_folder(arguments.output) as folder:
+    with atomic_folder(arguments.output) as folder:
         refuse_link(kept)
         fetch_base.fetch(reference, folder, kept)
-    say(f"fetch_base_model: {identity(arguments.output)} -> {arguments.output}")
+    log(f"fetch_base_model: {identity(arguments.output)} -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from mothertongue.common.atomic_files import whole_folder, write_json
+from mothertongue.common.atomic_files import atomic_folder, write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.models import fetching, lockfile
 from mothertongue.models.references import FORMS, parse
 from mothertongue.prompts import choose_template
@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parse_arguments()
     reference = lockfile.pin(arguments.lock, parse(arguments.model))
     with tempfile.TemporaryDirectory() as scratch:
-        resolved = fetching.bring(reference, Path(scratch), weights=())
+        resolved = fetching.download(reference, Path(scratch), weights=())
         with fetching.naming(reference, Path(scratch)):
             tokenizer = choose_template.load_tokenizer(Path(scratch))
             known = choose_template.known_tokens(Path(scratch))
@@ -45,13 +45,13 @@ def main() -> None:
     check_rows(choice.template, tokenizer, known)
     end_of_turn(choice.template, tokenizer)  # refuses a template whose end of turn is no token of this model
     added = {i: {"content": t.content, "special": t.special} for i, t in tokenizer.added_tokens_decoder.items()}
-    with whole_folder(arguments.output) as folder:
+    with atomic_folder(arguments.output) as folder:
         (folder / "chat_template.jinja").write_text(choice.template.source, encoding="utf-8")
         write_json(folder / "tokenizer_config.json", choice.template.tokens | {"added_tokens_decoder": added})
         write_json(folder / CHOICE, {"template": choice.name, "reason": choice.reason})
         fetching.write_record(folder, reference, resolved)
     reason = f" ({choice.reason})" if choice.reason else ""
-    say(f"fetch_chat_template: chat template: {choice.name}{reason} -> {arguments.output}")
+    log(f"fetch_chat_template: chat template: {choice.name}{reason} -> {arguments.output}")
 
 
 if __name__ == "__main__":

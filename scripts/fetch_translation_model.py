@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from mothertongue.common import licences
-from mothertongue.common.atomic_files import whole_folder
+from mothertongue.common.atomic_files import atomic_folder
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.models import fetching, lockfile
 from mothertongue.models.record import identity
 from mothertongue.models.references import FORMS, parse
@@ -34,11 +34,11 @@ def main() -> None:
     reference = lockfile.pin(arguments.lock, parse(arguments.model))
     if not arguments.allow_noncommercial:
         licences.check(fetching.licence(reference) or engine.UNMARKED_LICENCE, arguments.model)
-    with whole_folder(arguments.output) as folder:
+    with atomic_folder(arguments.output) as folder:
         fetch_model(arguments.engine, reference, folder)
         lockfile.check_fetched(arguments.lock, reference, folder)
         fetching.add_licence(folder, engine.UNMARKED_LICENCE)
-    say(f"fetch_translation_model: {identity(arguments.output)} -> {arguments.output}")
+    log(f"fetch_translation_model: {identity(arguments.output)} -> {arguments.output}")
 
 
 if __name__ == "__main__":

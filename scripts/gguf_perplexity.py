@@ -7,7 +7,7 @@ from pathlib import Path
 from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import read_jsonl, write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export.gguf import perplexity
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     threads = read_jsonl(arguments.tokens, input_ids=list, labels=list, text=str)
     found = perplexity.measure(arguments.model, threads, arguments.threads)
     write_json(arguments.output, asdict(found))
-    say(f"gguf_perplexity: {perplexity.told(arguments.model, found)}")
+    log(f"gguf_perplexity: {perplexity.format_perplexity(arguments.model, found)}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from mothertongue.common import gpus
 from mothertongue.common.arguments import natural, positive
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.evaluation.settings import QuantizationSettings
 from mothertongue.models import hub
@@ -45,8 +45,8 @@ def main() -> None:
     results = lm_eval.measure(models, tasks, arguments.limit, arguments.batch_size, arguments.seed)
     settings = {"limit": arguments.limit, "seed": arguments.seed, "harness": lm_eval.version()}
     write_json(arguments.output, {"tasks": results, "settings": settings | loaded_models.computed_in(models)})
-    for line in lm_eval.told(results):
-        say(f"harness: {line}")
+    for line in lm_eval.format_results(results):
+        log(f"harness: {line}")
 
 
 if __name__ == "__main__":

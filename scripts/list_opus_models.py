@@ -10,9 +10,9 @@ import argparse
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.translation import opus_models
 
 
@@ -48,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     tags = opus_models.language_tags(arguments.languages)
-    candidates: Iterable[opus_models.Candidate]
+    candidates: Iterable[opus_models.OpusModel]
     listed: Collection[str]
     if arguments.candidates:
         candidates, listed = opus_models.read_candidates(arguments.candidates, arguments.models, tags)
@@ -57,12 +57,12 @@ def main() -> None:
         candidates = opus_models.card_candidates(licences, opus_models.hub_cards(licences), tags)
     chosen = opus_models.choose(candidates)
     changes = opus_models.compare(arguments.output, chosen, listed)
-    with whole_file(arguments.output) as partial:
+    with atomic_file(arguments.output) as partial:
         opus_models.write(chosen, partial)
-    say(f"list_opus_models: {len(chosen):,} pairs -> {arguments.output}")
-    say(f"list_opus_models: {changes.added:,} added, {changes.removed:,} removed, {changes.changed:,} changed")
+    log(f"list_opus_models: {len(chosen):,} pairs -> {arguments.output}")
+    log(f"list_opus_models: {changes.added:,} added, {changes.removed:,} removed, {changes.changed:,} changed")
     if changes.gone:
-        say(f"list_opus_models: in the table before, and not listed any more: {', '.join(changes.gone)}")
+        log(f"list_opus_models: in the table before, and not listed any more: {', '.join(changes.gone)}")
 
 
 if __name__ == "__main__":

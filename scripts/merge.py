@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 from mothertongue.cards import merged_model
-from mothertongue.common.atomic_files import whole_folder
+from mothertongue.common.atomic_files import atomic_folder
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.export import merged_record
 from mothertongue.export.settings import MergeSettings
@@ -36,12 +36,12 @@ def main() -> None:
 
     from mothertongue.export import merge
 
-    with whole_folder(arguments.output) as folder:
+    with atomic_folder(arguments.output) as folder:
         merge.merge(arguments.adapter, arguments.base_model, arguments.merge_base, merge.trained_in(record), folder)
         card = merged_model.card(record, arguments.name, arguments.merge_base)
         (folder / "README.md").write_text(card, encoding="utf-8")
         merged_record.write_record(folder, record, base, arguments.merge_base)
-    say(f"merge: {merged_record.described(record, arguments.merge_base)} -> {arguments.output}")
+    log(f"merge: {merged_record.described(record, arguments.merge_base)} -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from mothertongue.common.atomic_files import whole_file, write_json, write_jsonl
+from mothertongue.common.atomic_files import atomic_file, write_json, write_jsonl
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export import other_trainers
-from mothertongue.export.other_trainers import Material
+from mothertongue.export.other_trainers import TrainerInputs
 from mothertongue.formats.threads import read_threads
 from mothertongue.prompts import templates
 from mothertongue.prompts.template_parts import any_exchange, literal_end, without_marks
@@ -44,15 +44,15 @@ def main() -> None:
             settings = other_trainers.unvalidated(settings)
     train, validation = (f"threads/{split}.jsonl" for split in files)
     source, end = without_marks(template.source), literal_end(template)
-    material = Material(arguments.base_model, arguments.revision, train, validation, source, end)
-    with whole_file(arguments.output / "axolotl.yaml") as partial:
+    material = TrainerInputs(arguments.base_model, arguments.revision, train, validation, source, end)
+    with atomic_file(arguments.output / "axolotl.yaml") as partial:
         notes = other_trainers.as_comment(other_trainers.unlike_axolotl(settings))
         content = yaml.safe_dump(other_trainers.axolotl(settings, material), sort_keys=False, allow_unicode=True)
         partial.write_text("\n".join([*notes, content]), encoding="utf-8")
-    with whole_file(arguments.output / "unsloth_train.py") as partial:
+    with atomic_file(arguments.output / "unsloth_train.py") as partial:
         partial.write_text(other_trainers.unsloth(settings, material, any_exchange(template)), encoding="utf-8")
     write_json(arguments.output / "dataset_info.json", other_trainers.llama_factory(material))
-    say(f"other_trainers: axolotl.yaml, unsloth_train.py, dataset_info.json, threads -> {arguments.output}")
+    log(f"other_trainers: axolotl.yaml, unsloth_train.py, dataset_info.json, threads -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from mothertongue.common import gpus
 from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.formats.threads import read_threads
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     tokens = sum(thread.targets for thread in encoded)
     write_json(arguments.output, {"threads": len(encoded), "tokens": tokens, "perplexity": found})
     for name, value in found.items():
-        say(f"perplexity: {name}: {value:.3f}" if value else "perplexity: there are no held-out threads")
+        log(f"perplexity: {name}: {value:.3f}" if value else "perplexity: there are no held-out threads")
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def main() -> None:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))
 
 
-def ask_snakemake(arguments: argparse.Namespace, targets: list[str], place: planning.Place) -> str:
+def ask_snakemake(arguments: argparse.Namespace, targets: list[str], place: planning.Capacity) -> str:
     """What Snakemake prints of the jobs that it would run. Raises UserError with its reason where it cannot tell."""
     # Its own executor: Slurm's would wait for the jobs of an earlier run, and is asked nothing here.
     command = [sys.executable, "-m", "snakemake", *targets, "--profile", arguments.profile]

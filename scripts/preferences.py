@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import trees
 from mothertongue.dataset.preferences import as_rows, find_pairs
@@ -33,7 +33,7 @@ def main() -> None:
         arguments.accounting,
         {"pairs": len(preferences.pairs), "questions": preferences.questions, "replies": preferences.replies},
     )
-    say(
+    log(
         f"preferences: {len(preferences.pairs):,} pairs from {preferences.questions.get('in a pair', 0):,} of "
         f"{sum(preferences.questions.values()):,} questions -> {arguments.output}"
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
 from mothertongue.publication import upload
-from mothertongue.publication.contents import KINDS, PREPARE, Material
+from mothertongue.publication.contents import KINDS, PREPARE, Publishable
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -52,7 +52,7 @@ def main() -> None:
         upload.made_from(arguments.what, arguments.target, arguments.made_from),
         arguments.existing,
     )
-    material = Material(
+    material = Publishable(
         arguments.folder,
         arguments.repo,
         arguments.target,

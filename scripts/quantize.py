@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 from mothertongue.common.arguments import positive
-from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export.gguf import quantize
 
 
@@ -26,10 +26,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     fallen_back = quantize.check_shapes(arguments.model, arguments.quantization)
-    with whole_file(arguments.output) as partial:
+    with atomic_file(arguments.output) as partial:
         quantize.quantize(arguments.model, arguments.quantization, arguments.threads, partial)
     note = f" ({fallen_back} weights in a larger quantisation: their rows do not fit)" if fallen_back else ""
-    say(f"quantize: {arguments.output.stat().st_size / 1e6:,.0f} MB{note} -> {arguments.output}")
+    log(f"quantize: {arguments.output.stat().st_size / 1e6:,.0f} MB{note} -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ import argparse
 import json
 from pathlib import Path
 
-from mothertongue.common.atomic_files import read_json, whole_file
+from mothertongue.common.atomic_files import atomic_file, read_json
 from mothertongue.common.errors import run
 from mothertongue.common.languages import find, read_languages
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.report import adapter_page, run_costs, run_data
 
 
@@ -86,9 +86,9 @@ def main() -> None:
         {code: language.name for code, language in languages.items()},
         arguments.template,
     )
-    with whole_file(arguments.output) as partial:
+    with atomic_file(arguments.output) as partial:
         partial.write_text(page, encoding="utf-8")
-    say(f"report: {len(page.encode()) / 1000:,.0f} kB -> {arguments.output}")
+    log(f"report: {len(page.encode()) / 1000:,.0f} kB -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from mothertongue.common.atomic_files import whole_file, write_json
+from mothertongue.common.atomic_files import atomic_file, write_json
 from mothertongue.common.errors import UserError, run
-from mothertongue.common.progress import first, say
+from mothertongue.common.progress import first, log
 from mothertongue.dataset import combine, trees
 from mothertongue.formats.messages import MESSAGES, divide, read, write
 
@@ -60,16 +60,16 @@ def main() -> None:
         found = first([f"{language} ({count})" for language, count in languages.most_common()])
         raise UserError(f"{arguments.messages}: no message in any of source.languages; it has {found}")
     if left_out := [f"{language} ({count})" for language, count in languages.most_common() if language not in shards]:
-        say(f"split: warning: left out, not in source.languages: {first(left_out)}")
+        log(f"split: warning: left out, not in source.languages: {first(left_out)}")
     kept = trees.of_threads(in_languages, arguments.only_threads) if arguments.only_threads else in_languages
     if not len(kept):
         raise UserError(f"{arguments.messages}: no tree has a thread; source.scope 'all' keeps every message")
     for language, number in shards.items():
         for shard, table in enumerate(divide(kept, language, number)):
-            with whole_file(arguments.output / language / f"{shard}.parquet") as partial:
+            with atomic_file(arguments.output / language / f"{shard}.parquet") as partial:
                 write(table, partial)
     write_json(arguments.counts, combine.count_sources(messages, in_languages, kept))
-    say(f"split: {len(kept):,} of {len(messages):,} messages, {sum(shards.values())} shards -> {arguments.output}")
+    log(f"split: {len(kept):,} of {len(messages):,} messages, {sum(shards.values())} shards -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ scripts/summary.py --metrics results/*/evaluation/metrics.json --results results
 import argparse
 from pathlib import Path
 
-from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import run
 from mothertongue.common.languages import read_languages
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.report import summary_page
 
 
@@ -34,9 +34,9 @@ def main() -> None:
     arguments = parse_arguments()
     rows = [summary_page.read(path, arguments.results) for path in arguments.metrics]
     page = summary_page.render(rows, read_languages(arguments.languages), arguments.template)
-    with whole_file(arguments.output) as partial:
+    with atomic_file(arguments.output) as partial:
         partial.write_text(page, encoding="utf-8")
-    say(f"summary: {len(rows)} adapters -> {arguments.output}")
+    log(f"summary: {len(rows)} adapters -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import trees
 from mothertongue.dataset.settings import ThreadSettings
 from mothertongue.dataset.thread_rows import as_rows
 from mothertongue.formats.messages import TRANSLATED, read
-from mothertongue.prompts.templates import InexactTemplate, read_template
+from mothertongue.prompts.templates import UnmaskableTemplate, read_template
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -37,8 +37,8 @@ def main() -> None:
     table = read(arguments.dataset, TRANSLATED)
     template = read_template(arguments.template)
     if objection := template.objection():
-        raise InexactTemplate(objection)
-    say(f"threads: chat template: {template.name}")
+        raise UnmaskableTemplate(objection)
+    log(f"threads: chat template: {template.name}")
     selection = trees.select(trees.from_table(table), arguments.select)
     lang = table["lang"][0].as_py() if len(table) else ""
     write_jsonl(arguments.output, as_rows(selection.threads, lang, arguments.system_prompt, template))
@@ -52,7 +52,7 @@ def main() -> None:
         },
     )
     without = ", ".join(f"{count} {reason}" for reason, count in selection.trees.items() if reason != "thread")
-    say(
+    log(
         f"threads: {len(selection.threads):,} threads of {sum(selection.trees.values()):,} trees"
         f"{f' (none of: {without})' if without else ''} -> {arguments.output}"
     )

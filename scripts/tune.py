@@ -14,9 +14,9 @@ from pathlib import Path
 from mothertongue.cards.adapter import adapter_card
 from mothertongue.common import gpus
 from mothertongue.common.arguments import positive
-from mothertongue.common.atomic_files import folder_checksums, sha256, whole_folder, write_json
+from mothertongue.common.atomic_files import atomic_folder, folder_checksums, sha256, write_json
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments, from_arguments
 from mothertongue.model_folders import contents
 from mothertongue.models.record import base_entry
@@ -97,8 +97,8 @@ def main() -> None:
     data.check_some(train, settings.method)
     for some in (train, validation):
         data.check_tokens(some, known, tokenizer)
-    say(f"tune: chat template: {template.name}")
-    say(f"tune: {train}")
+    log(f"tune: chat template: {template.name}")
+    log(f"tune: {train}")
     training.check(settings, train.data, validation.data, arguments.fsdp is not None)
 
     model = causal_lm.load_base(arguments.base_model, settings.quantization, settings.dtype, arguments.fsdp is not None)
@@ -107,7 +107,7 @@ def main() -> None:
         model = causal_lm.with_adapter(model, arguments.adapter, trainable=True)
     else:
         model = training.with_lora(model, settings)
-    made_of = asdict(settings) | {
+    fingerprint = asdict(settings) | {
         "data": sha256(arguments.data),
         "validation data": sha256(arguments.validation) if arguments.validation else None,
         "template": template.source,
@@ -118,7 +118,7 @@ def main() -> None:
         "packages": training.versions(),
     }
     work = arguments.output.with_name(f"{arguments.output.name}.checkpoints")
-    before = checkpoints.find(work, made_of)
+    before = checkpoints.find(work, fingerprint)
     if before:
         training.compute_as(before)
     keeper = checkpoints.Keeper(arguments.checkpoint_minutes, arguments.time_budget, started, before)
@@ -133,17 +133,17 @@ def main() -> None:
         "lang": arguments.target,
         "system_prompt": data.system_prompt(rows[0]),
         "base_model": base,
-        "data": train.account | {"too_long": arguments.too_long, "sha256": made_of["data"]},
+        "data": train.account | {"too_long": arguments.too_long, "sha256": fingerprint["data"]},
         "validation_data": validation.account,
     }
-    with whole_folder(arguments.output) as folder:
+    with atomic_folder(arguments.output) as folder:
         origin = (base["hub_id"], base["revision"]) if base["hub_id"] else (str(arguments.base_model), None)
         training.save(trainer, tokenizer, template, folder, weights, *origin)
         write_json(folder / "training.json", record)
         card = adapter_card(arguments.target, arguments.name, record, template.name)
         (folder / "README.md").write_text(card, encoding="utf-8")
     checkpoints.clear(work)
-    say(
+    log(
         f"tune: loss {outcome.losses[0]:.3f} -> {outcome.losses[-1]:.3f} in {outcome.steps} steps, "
         f"{outcome.tokens_per_second:,.0f} tokens/s -> {arguments.output}"
     )

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import run
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export.gguf.modelfile import UNTRANSLATED, for_ollama, modelfile
 from mothertongue.model_folders.reading import read_training
 from mothertongue.prompts import templates
@@ -28,11 +28,11 @@ def main() -> None:
     system_prompt = read_training(arguments.adapter, "system_prompt")["system_prompt"]
     translated, system_prompt = for_ollama(template, tokenizer, system_prompt)
     end = tokenizer.convert_ids_to_tokens(templates.end_of_turn(template, tokenizer))
-    with whole_file(arguments.output) as partial:
+    with atomic_file(arguments.output) as partial:
         partial.write_text(modelfile(arguments.gguf, translated, end, system_prompt), encoding="utf-8")
     if translated is None:
-        say(f"write_modelfile: {UNTRANSLATED}")
-    say(f"write_modelfile: {arguments.gguf} -> {arguments.output}")
+        log(f"write_modelfile: {UNTRANSLATED}")
+    log(f"write_modelfile: {arguments.gguf} -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def ours(engine: str, folder: Path, corpus: Corpus, how: How, started: float, tr
     with running_translator(options, SOURCE, TARGET) as translator:
         if engine != "firefox":  # whose processes load the model as they start, on the bare side too
             watch = Watch()
-        translate_messages(corpus.messages, replace(translator, ways=translator.ways[:tries]))
+        translate_messages(corpus.messages, replace(translator, strategies=translator.strategies[:tries]))
         run = watch.run(corpus.message_units)
     # Only processes that have ended are counted.
     run = replace(run, core_seconds=watch.run(0).core_seconds)

@@ -47,7 +47,7 @@ import sides
 from sides import Corpus, How, Run
 
 from mothertongue.common import hardware
-from mothertongue.common.atomic_files import whole_folder, write_json
+from mothertongue.common.atomic_files import atomic_folder, write_json
 from mothertongue.common.errors import run
 from mothertongue.models import references
 from mothertongue.translation.engine_comparison import in_own_process
@@ -119,7 +119,7 @@ def main():
 
 
 def save_random_model(hub: Path) -> None:
-    with whole_folder(hub) as folder:
+    with atomic_folder(hub) as folder:
         random_model.save(folder, next(references.locate(references.parse(FIREFOX)).glob("vocab.*.spm")))
 
 
@@ -174,7 +174,7 @@ def fetched(engine: str, model: str, models: Path) -> Path:
 
 
 def fetch(engine: str, reference: references.Reference, folder: Path) -> None:
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         fetch_model(engine, reference, partial)
 
 

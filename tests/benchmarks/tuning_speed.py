@@ -30,7 +30,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 from mothertongue.common import hardware
-from mothertongue.common.atomic_files import read_json, read_jsonl, whole_folder, write_json, write_jsonl
+from mothertongue.common.atomic_files import atomic_folder, read_json, read_jsonl, write_json, write_jsonl
 from mothertongue.common.errors import UserError, run
 from mothertongue.models import references
 from mothertongue.translation.engine_comparison import in_own_process
@@ -93,7 +93,7 @@ def main():
 def fetch(reference: references.Reference, folder: Path) -> None:
     from mothertongue.models import fetch_base
 
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         fetch_base.fetch(reference, partial)
 
 

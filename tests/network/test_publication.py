@@ -17,7 +17,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.models import fetching, references
 from mothertongue.models import hub as client
 from mothertongue.models.record import identity
-from mothertongue.publication.contents import ADAPTER, DATASET, Material, adapter_files
+from mothertongue.publication.contents import ADAPTER, DATASET, Publishable, adapter_files
 from mothertongue.publication.upload import adapter_names, files_of, made_from, model_name, repository_name, short_name
 
 TOKEN = "hf_RecognisableSecretOfTheTest"
@@ -220,7 +220,7 @@ def test_only_files_that_rules_write_are_published_and_none_is_a_link(publisher,
     (publisher.folder / "adapter/merges.txt").unlink()
     (tmp_path / "scratch").mkdir()
     card, evaluation = publisher.folder / "dataset/README.md", publisher.folder / "evaluation"
-    material = Material(publisher.folder / "adapter", "me/tiny-nl", "nl", "Dutch", "me/x_nl", card, evaluation)
+    material = Publishable(publisher.folder / "adapter", "me/tiny-nl", "nl", "Dutch", "me/x_nl", card, evaluation)
     inside = publisher.folder / "adapter/.env"
     for name in ("adapter/merges.txt", "adapter/adapter_config.json", "evaluation/harness.json"):
         path = publisher.folder / name

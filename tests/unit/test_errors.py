@@ -52,7 +52,7 @@ def test_a_line_of_others_words_has_an_end():
 def test_a_program_ends_by_sigterm_or_with_its_snakemake_and_leaves_nothing(tmp_path, ends):
     code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom pathlib import Path\n"
     code += "from mothertongue.common import atomic_files, errors\ndef main():\n"
-    code += f"    with atomic_files.whole_folder(Path({str(tmp_path / 'output')!r})) as folder:\n"
+    code += f"    with atomic_files.atomic_folder(Path({str(tmp_path / 'output')!r})) as folder:\n"
     code += "        (folder / 'half').touch(); print('writing', flush=True); time.sleep(60)\nerrors.run(main)"
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as snakemake:
         environment = os.environ | {"MOTHERTONGUE_SNAKEMAKE": str(snakemake.pid)}

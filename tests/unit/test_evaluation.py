@@ -17,7 +17,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.evaluation import answer_metrics, generation, held_out, plots, summary, training_plot
 from mothertongue.evaluation.bootstrap import Bootstrap, mean, ratio
 from mothertongue.evaluation.held_out import NATIVE, TRANSLATED, Prompt
-from mothertongue.evaluation.systems import SIDES, of_models
+from mothertongue.evaluation.systems import SYSTEMS, of_models
 from mothertongue.formats.messages import TRANSLATED as TRANSLATED_SCHEMA
 from mothertongue.prompts import templates
 
@@ -243,7 +243,7 @@ def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
     text = (tmp_path / "a").read_text()
     assert text == (tmp_path / "b").read_text()
     assert "n = 12" in text and ("bits a byte" in text or "% of the answers" in text) and "95% intervals" in text
-    sides = [side.label for side in SIDES if plot == "language" or side.name == side.model]
+    sides = [side.label for side in SYSTEMS if plot == "language" or side.name == side.model]
     assert all(label in text for label in sides)
 
 
@@ -274,8 +274,8 @@ def test_what_would_become_control_tokens_is_neither_asked_nor_shown_nor_read_an
     tokenizer = with_added([AddedToken("@", special=True)])
     examples = [{"messages": said(text)} for text in ("Olá!", "a@b", "Quanto é?")]
     asking = generation.Asking(tokenizer, template("chatml", tokenizer), "Seja breve.", examples)
-    asking, sides = generation.with_room(asking, SIDES, 10_000)
-    assert asking.examples == [examples[0], examples[2]] and sides == list(SIDES)
+    asking, sides = generation.with_room(asking, SYSTEMS, 10_000)
+    assert asking.examples == [examples[0], examples[2]] and sides == list(SYSTEMS)
     found = [Prompt(NATIVE, text, "file") for text in ("Como?", "eu@aqui")]
     assert generation.known_as_text(found, asking, sides) == found[:1]
     read = list(templates.encode_known(examples, asking.template, tokenizer))
@@ -290,8 +290,8 @@ def test_as_many_examples_are_shown_as_half_of_the_window_holds():
     examples = [{"messages": said(f"Quanto é {i}?")} for i in range(50)]
     for window in (100, 400, 1_000, 10_000, None):
         given = generation.Asking(tokenizer, template("chatml", tokenizer), "", examples)
-        asking, sides = generation.with_room(given, SIDES, window)
-        shown = next(side for side in SIDES if side.examples)
+        asking, sides = generation.with_room(given, SYSTEMS, window)
+        shown = next(side for side in SYSTEMS if side.examples)
         fit = [
             count
             for count in range(51)
@@ -299,4 +299,4 @@ def test_as_many_examples_are_shown_as_half_of_the_window_holds():
             or len(generation.Asking(tokenizer, given.template, "", examples[:count]).tokens(shown, "")) <= window / 2
         ]
         assert list(asking.examples) == examples[: max(fit)]
-        assert sides == [side for side in SIDES if max(fit) or not side.examples]
+        assert sides == [side for side in SYSTEMS if max(fit) or not side.examples]

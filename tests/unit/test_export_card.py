@@ -9,7 +9,7 @@ from mothertongue.cards import exports, merged_model
 from mothertongue.common.atomic_files import sha256, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.export import other_trainers
-from mothertongue.export.other_trainers import Material
+from mothertongue.export.other_trainers import TrainerInputs
 
 RECORD = {
     "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False, "method": "sft"},
@@ -105,7 +105,7 @@ def test_other_trainers_have_their_commands_where_they_have_their_files(folder):
     assert not any(command in card(folder, preferences) for command in TRAINED_BY.values())
     (folder / "axolotl.yaml").unlink()
     assert "axolotl" not in card(folder) and TRAINED_BY["unsloth_train.py"] in card(folder)
-    material = Material("a/b", None, "train.jsonl", "validation.jsonl", "{{ messages }}", None)
+    material = TrainerInputs("a/b", None, "train.jsonl", "validation.jsonl", "{{ messages }}", None)
     (folder / "unsloth_train.py").write_text(other_trainers.unsloth({}, material, None))
     assert TRAINED_BY["unsloth_train.py"] not in card(folder)
 

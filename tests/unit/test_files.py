@@ -11,15 +11,15 @@ import sys
 
 import pytest
 
-from mothertongue.common.atomic_files import alone, is_full, lock, scratch_folder, whole_file, whole_folder
+from mothertongue.common.atomic_files import alone, atomic_file, atomic_folder, is_full, lock, scratch_folder
 from mothertongue.common.errors import UserError
 
 
 def test_nothing_appears_where_writing_fails(tmp_path):
-    with pytest.raises(RuntimeError), whole_file(tmp_path / "a" / "file") as partial:
+    with pytest.raises(RuntimeError), atomic_file(tmp_path / "a" / "file") as partial:
         partial.write_text("half")
         raise RuntimeError
-    with pytest.raises(RuntimeError), whole_folder(tmp_path / "folder") as partial:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "folder") as partial:
         (partial / "file").write_text("half")
         raise RuntimeError
     assert [path.name for path in tmp_path.rglob("*")] == ["a"]
@@ -27,7 +27,12 @@ def test_nothing_appears_where_writing_fails(tmp_path):
 
 def test_a_place_that_cannot_be_written_to_is_said_in_a_line(tmp_path):
     (tmp_path / "file").write_text("")
-    for where, writing in (("file/a", whole_file), ("file/a", whole_folder), (".", whole_file), ("file", whole_folder)):
+    for where, writing in (
+        ("file/a", atomic_file),
+        ("file/a", atomic_folder),
+        (".", atomic_file),
+        ("file", atomic_folder),
+    ):
         with pytest.raises(UserError, match=str(tmp_path)), writing(tmp_path / where):
             pass
 
@@ -57,16 +62,16 @@ def little_space():
 
 @pytest.mark.parametrize("write", [lambda path: path.write_bytes(bytes(9999)), write_parquet, write_weights])
 def test_a_full_disk_is_said_in_a_line_and_nothing_is_left(tmp_path, little_space, write):
-    for kind in (whole_file, whole_folder, scratch_folder):
+    for kind in (atomic_file, atomic_folder, scratch_folder):
         expected = f"{tmp_path / 'output'}: no space left for it .* make room"
         with pytest.raises(UserError, match=expected), kind(tmp_path / "output") as partial:
-            write(partial if kind is whole_file else partial / "file")
+            write(partial if kind is atomic_file else partial / "file")
         assert not list(tmp_path.iterdir())
 
 
 def test_an_error_is_not_taken_for_a_full_disk(tmp_path):
     assert not any(is_full(error, tmp_path) for error in (RuntimeError("a bug"), OSError("odd"), FileNotFoundError(2)))
-    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "output"):
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "output"):
         (tmp_path / "none").read_bytes()
 
 
@@ -75,17 +80,17 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     (tmp_path / ".folder.partial" / "old").write_text("old")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "older").write_text("older")
-    with whole_folder(tmp_path / "folder") as partial:
+    with atomic_folder(tmp_path / "folder") as partial:
         (partial / "new").write_text("new")
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["new"]
     (tmp_path / ".file.partial").write_text("old")
-    with whole_file(tmp_path / "file") as partial:
+    with atomic_file(tmp_path / "file") as partial:
         partial.write_text("new")
     assert (tmp_path / "file").read_text() == "new"
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("kind", ["whole_file", "whole_folder"])
+@pytest.mark.parametrize("kind", ["atomic_file", "atomic_folder"])
 def test_two_living_processes_never_write_the_same_output(tmp_path, kind):
     program = (
         f"from pathlib import Path; from mothertongue.common.atomic_files import {kind}\n"
@@ -95,7 +100,7 @@ def test_two_living_processes_never_write_the_same_output(tmp_path, kind):
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="scripts"
     ) as other:
         assert other.stdout.readline() == b"ready\n"
-        context = {"whole_file": whole_file, "whole_folder": whole_folder}[kind]
+        context = {"atomic_file": atomic_file, "atomic_folder": atomic_folder}[kind]
         with pytest.raises(UserError, match="another process is writing it"), context(tmp_path / "output"):
             pass
         other.communicate(b"\n")
@@ -104,8 +109,8 @@ def test_two_living_processes_never_write_the_same_output(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("writing", "link"),
-    [(whole_file, ".output.partial"), (whole_folder, ".output.partial"), (scratch_folder, "output"),
-     (whole_file, ".output.lock"), (whole_folder, ".output.lock")],
+    [(atomic_file, ".output.partial"), (atomic_folder, ".output.partial"), (scratch_folder, "output"),
+     (atomic_file, ".output.lock"), (atomic_folder, ".output.lock")],
 )  # fmt: skip
 def test_a_link_in_the_place_of_what_is_written_is_refused_and_not_followed(tmp_path, writing, link):
     (tmp_path / "others").mkdir()
@@ -113,7 +118,7 @@ def test_a_link_in_the_place_of_what_is_written_is_refused_and_not_followed(tmp_
     for target in ("others", "others/file", "others/none"):
         (tmp_path / link).symlink_to(tmp_path / target)
         with pytest.raises(UserError, match=f"{link}: a link is there"), writing(tmp_path / "output") as place:
-            (place if writing is whole_file else place / "file").write_text("ours")
+            (place if writing is atomic_file else place / "file").write_text("ours")
         (tmp_path / link).unlink()
     assert [path.name for path in tmp_path.rglob("*")] == ["others", "file"]
     assert (tmp_path / "others/file").read_text() == "theirs"
@@ -125,7 +130,7 @@ def test_results_may_stand_on_another_disk_behind_links(tmp_path):
     (tmp_path / "disk/old/file").write_text("old")
     (tmp_path / "results").symlink_to("disk")
     (tmp_path / "disk/nl/output").symlink_to(tmp_path / "disk/old")
-    with whole_folder(tmp_path / "results/nl/output") as partial:
+    with atomic_folder(tmp_path / "results/nl/output") as partial:
         (partial / "file").write_text("new")
     # The link is replaced; what it led to is not touched.
     assert (tmp_path / "disk/nl/output/file").read_text() == "new"
@@ -135,7 +140,7 @@ def test_results_may_stand_on_another_disk_behind_links(tmp_path):
 def test_a_hard_link_to_a_file_of_somebody_is_not_written_to(tmp_path):
     (tmp_path / "theirs").write_text("theirs")
     (tmp_path / ".output.partial").hardlink_to(tmp_path / "theirs")
-    with whole_file(tmp_path / "output") as partial:
+    with atomic_file(tmp_path / "output") as partial:
         partial.write_text("ours")
     assert (tmp_path / "theirs").read_text() == "theirs" and (tmp_path / "output").read_text() == "ours"
 
@@ -143,7 +148,10 @@ def test_a_hard_link_to_a_file_of_somebody_is_not_written_to(tmp_path):
 @pytest.mark.parametrize("odd", [os.mkfifo, os.mkdir])
 def test_what_is_no_file_of_locks_is_said_and_never_waited_at(tmp_path, odd):
     odd(tmp_path / ".output.lock")
-    with pytest.raises(UserError, match=r"output: \.output\.lock is not|output: Is a"), whole_file(tmp_path / "output"):
+    with (
+        pytest.raises(UserError, match=r"output: \.output\.lock is not|output: Is a"),
+        atomic_file(tmp_path / "output"),
+    ):
         pass
     with pytest.raises(OSError):
         lock(tmp_path / ".output.lock")
@@ -162,7 +170,7 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkey
         raise OSError(answer, os.strerror(answer))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with whole_file(tmp_path / "file") as partial, whole_folder(tmp_path / "folder"):
+    with atomic_file(tmp_path / "file") as partial, atomic_folder(tmp_path / "folder"):
         partial.write_text("new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
@@ -172,16 +180,16 @@ WRITER = """
 import sys
 from pathlib import Path
 from mothertongue.common.errors import UserError
-from mothertongue.common.atomic_files import whole_file, whole_folder
+from mothertongue.common.atomic_files import atomic_file, atomic_folder
 
 folder, letter, times = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for _ in range(times):
     try:
-        with whole_file(folder / "file") as partial, partial.open("w") as file:
+        with atomic_file(folder / "file") as partial, partial.open("w") as file:
             for _ in range(20):
                 file.write(letter * 5000)
                 file.flush()
-        with whole_folder(folder / "folder") as partial:
+        with atomic_folder(folder / "folder") as partial:
             for number in range(20):
                 (partial / str(number)).write_text(letter)
         print(flush=True)
@@ -208,7 +216,7 @@ def test_writers_side_by_side_of_which_some_are_killed_never_mix_or_break_an_out
     text = (tmp_path / "file").read_text()
     assert len(text) == 100_000 and len(set(text)) == 1
     # What the killed left holds nobody up.
-    with whole_file(tmp_path / "file") as partial, whole_folder(tmp_path / "folder") as folder:
+    with atomic_file(tmp_path / "file") as partial, atomic_folder(tmp_path / "folder") as folder:
         partial.write_text("last")
         (folder / "only").write_text("last")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "only"]

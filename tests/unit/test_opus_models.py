@@ -18,7 +18,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.languages import read_languages
 from mothertongue.common.tsv import read_table
 from mothertongue.translation import opus_models
-from mothertongue.translation.opus_models import NOT_USED, Candidate, choose, parse_card
+from mothertongue.translation.opus_models import NOT_USED, OpusModel, choose, parse_card
 
 TABLE = Path("config/opus_mt.tsv")
 CODES = Path("config/language_codes.tsv")
@@ -167,7 +167,7 @@ def test_every_id_is_believed_to_be_on_the_hub():
 
 def test_a_direct_model_past_english_must_rank_well():
     def candidate(source, target, rank, licence="apache-2.0", model="x"):
-        return Candidate(source, target, model, "", licence, rank)
+        return OpusModel(source, target, model, "", licence, rank)
 
     chosen = choose(
         [

@@ -79,7 +79,7 @@ def test_what_people_write_with_stays(text):
 
 
 def test_a_line_of_progress_stays_one_line(capsys):
-    progress.say("split: left out: \x1b[2Jxx (3)\nsplit: all is well")
+    progress.log("split: left out: \x1b[2Jxx (3)\nsplit: all is well")
     assert capsys.readouterr().err == "split: left out: \\u001b[2Jxx (3) split: all is well\n"
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from mothertongue.common.errors import UserError
 from mothertongue.workflow import dry_run, planning
-from mothertongue.workflow.dry_run import Job
-from mothertongue.workflow.planning import Measurement, Place
+from mothertongue.workflow.dry_run import PlannedJob
+from mothertongue.workflow.planning import Capacity, Measurement
 
 RULES = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
-CLUSTER = Place("slurm", gpus=8, jobs=100, cores=2)
+CLUSTER = Capacity("slurm", gpus=8, jobs=100, cores=2)
 
 # What Snakemake 9.27.1 prints, without most of the library modules among the inputs.
 DRY_RUN = """\
@@ -76,7 +76,7 @@ split            1
 
 
 def job(rule, inputs=(), outputs=(), gpus=0, minutes=60, threads=1, **wildcards):
-    return Job(rule, tuple(inputs), tuple(outputs), wildcards, threads, 4000, gpus, minutes, 100)
+    return PlannedJob(rule, tuple(inputs), tuple(outputs), wildcards, threads, 4000, gpus, minutes, 100)
 
 
 def translating(count, gpus=1):
@@ -96,7 +96,7 @@ def stage_hours(jobs, place, measurements=()):
 
 def test_jobs_of_a_dry_run():
     split, translate, native = dry_run.parse_jobs(DRY_RUN)
-    assert split == Job(
+    assert split == PlannedJob(
         rule="split",
         inputs=("scripts/split.py", "results/source/messages.parquet"),
         outputs=(
@@ -212,9 +212,9 @@ def test_fetching_shares_the_local_cores_and_goes_on_beside_what_it_does_not_fee
 
 def test_one_machine_has_its_cores_and_its_gpus():
     jobs = [job("translate", gpus=1, threads=4, shard=str(number)) for number in range(8)]
-    assert stage_hours(jobs, Place(None, gpus=1, jobs=None, cores=16)) == [8]
-    assert stage_hours(jobs, Place(None, gpus=8, jobs=None, cores=16)) == [2]
-    without = planning.make(jobs, RULES, [], Place(None, gpus=0, jobs=None, cores=8))
+    assert stage_hours(jobs, Capacity(None, gpus=1, jobs=None, cores=16)) == [8]
+    assert stage_hours(jobs, Capacity(None, gpus=8, jobs=None, cores=16)) == [2]
+    without = planning.make(jobs, RULES, [], Capacity(None, gpus=0, jobs=None, cores=8))
     assert (without.stages, without.gpu_hours) == ([4 * 3600], 0)
     assert "no GPU" in planning.table(without, ["t"])
 
@@ -231,13 +231,13 @@ def test_profiles_say_where_jobs_run(tmp_path):
     assert planning.read_profile("slurm", [Path()]) == slurm
     assert planning.place(slurm, 0, 64) == CLUSTER
     assert planning.place(slurm, 0, 64, gpus=32).gpus == 32
-    assert planning.place(local, 2, 64) == Place(None, gpus=2, jobs=None, cores=64)
+    assert planning.place(local, 2, 64) == Capacity(None, gpus=2, jobs=None, cores=64)
     assert planning.read_profile("nowhere", [Path(), tmp_path]) == {}
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "config.yaml").write_text("executor: lsf")
     (tmp_path / "site" / "config.v9+.yaml").write_text("executor: slurm\njobs: unlimited\n")
     site = planning.read_profile("site", [Path(), tmp_path])
-    assert planning.place(site, 0, 4) == Place("slurm", gpus=8, jobs=None, cores=4)
+    assert planning.place(site, 0, 4) == Capacity("slurm", gpus=8, jobs=None, cores=4)
 
 
 def test_targets(tmp_path):

@@ -356,7 +356,7 @@ def test_a_thread_that_a_template_rewrites_is_refused():
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     assert own.objection() is None
-    with pytest.raises(templates.InexactTemplate, match=r"choose another threads\.prompt_format: llama2, llama3"):
+    with pytest.raises(templates.UnmaskableTemplate, match=r"choose another threads\.prompt_format: llama2, llama3"):
         templates.render([*THREAD[:2], {"role": "assistant", "content": "a</think>b"}], own)
 
 
@@ -484,7 +484,7 @@ CHANGED = TURN.replace("content", "content | replace('Q', 'q')")
     ],
 )
 def test_a_long_conversation_that_is_not_rendered_turn_by_turn_is_refused(source, objection):
-    with pytest.raises(templates.InexactTemplate, match=objection):
+    with pytest.raises(templates.UnmaskableTemplate, match=objection):
         templates.render(conversation(100, system=False), templates.Template(source + LATER))
 
 

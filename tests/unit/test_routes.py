@@ -11,7 +11,7 @@ from mothertongue.common.languages import read_languages
 from mothertongue.common.licences import check, is_noncommercial
 from mothertongue.models import fetching, references
 from mothertongue.translation import engines, routes
-from mothertongue.translation.engines.base import Engine, Pair
+from mothertongue.translation.engines.base import Engine, LanguagePair
 from mothertongue.translation.routes import Route, find_route
 
 TABLES = Path("config")
@@ -25,14 +25,14 @@ def pairs_of(engine, model=None, **models):
 
 def test_routes_in_order_of_preference():
     pairs = {
-        pair: Pair("-".join(pair))
+        pair: LanguagePair("-".join(pair))
         for pair in [("es", "nl"), ("th", "en"), ("en", "nl"), ("en", "zh-Hant"), ("es", "en")]
     }
     assert find_route("nl", "nl", pairs) == Route("native")
-    assert find_route("es", "nl", pairs) == Route("direct", Pair("es-nl"))
-    assert find_route("es", "nl", pairs, "multilingual") == Route("multilingual", Pair("es-nl"))
-    assert find_route("th", "nl", pairs) == Route("pivot", Pair("en-nl"), first=Pair("th-en"))
-    assert find_route("th", "zh-Hant", pairs) == Route("pivot", Pair("en-zh-Hant"), first=Pair("th-en"))
+    assert find_route("es", "nl", pairs) == Route("direct", LanguagePair("es-nl"))
+    assert find_route("es", "nl", pairs, "multilingual") == Route("multilingual", LanguagePair("es-nl"))
+    assert find_route("th", "nl", pairs) == Route("pivot", LanguagePair("en-nl"), first=LanguagePair("th-en"))
+    assert find_route("th", "zh-Hant", pairs) == Route("pivot", LanguagePair("en-zh-Hant"), first=LanguagePair("th-en"))
     assert find_route("ko", "nl", pairs) == Route("none")
 
 
@@ -53,7 +53,7 @@ def test_every_engine_routes_languages_that_we_know(name):
 
 def test_the_codes_that_models_are_told():
     assert pairs_of("opus-mt")["en", "pt"].target_code == ">>por<<"
-    assert pairs_of("opus-mt")["en", "nl"] == Pair("Helsinki-NLP/opus-mt-en-nl", licence="apache-2.0")
+    assert pairs_of("opus-mt")["en", "nl"] == LanguagePair("Helsinki-NLP/opus-mt-en-nl", licence="apache-2.0")
     codes = {
         name: (pair.source_code, pair.target_code) for name in engines.NAMES for pair in [pairs_of(name)["en", "nl"]]
     }
@@ -73,9 +73,9 @@ def test_the_users_models_come_first():
     same = pairs_of("opus-mt", en_pt="Helsinki-NLP/opus-mt-tc-big-en-pt")["en", "pt"]
     assert same == pairs_of("opus-mt")["en", "pt"]
     other = pairs_of("opus-mt", en_pt="me/my-model")["en", "pt"]
-    assert other == Pair("me/my-model")
+    assert other == LanguagePair("me/my-model")
     told = pairs_of("opus-mt", en_pt={"model": "me/my-model", "target_token": ">>pob<<"})["en", "pt"]
-    assert told == Pair("me/my-model", target_code=">>pob<<")
+    assert told == LanguagePair("me/my-model", target_code=">>pob<<")
     assert ("en", "pt") not in pairs_of("opus-mt", en_pt=None)
     tuned = pairs_of("nllb", en_pt="me/my-nllb")["en", "pt"]
     assert (tuned.model, tuned.source_code, tuned.target_code) == ("me/my-nllb", "eng_Latn", "por_Latn")

@@ -59,7 +59,7 @@ def test_what_other_programs_write_beside_their_jobs_is_not_ours(squeue):
 
 def test_it_waits_until_they_are_gone(squeue, capsys):
     squeue(QUEUE, QUEUE, QUEUE.splitlines()[1])
-    slurm.wait_for_earlier(HERE, same_making=True)
+    slurm.wait_for_earlier(HERE, same_fingerprint=True)
     assert capsys.readouterr().err.splitlines() == [
         "waiting for 2 Slurm jobs of an earlier run; to cancel them instead: scancel 11 12",
         "waiting for 1 Slurm jobs of an earlier run; to cancel them instead: scancel 12",
@@ -69,7 +69,7 @@ def test_it_waits_until_they_are_gone(squeue, capsys):
 def test_jobs_that_make_something_else_are_refused(squeue):
     squeue(QUEUE)
     with pytest.raises(UserError, match=r"another configuration or other code; .* cancel them: scancel 11 12"):
-        slurm.wait_for_earlier(HERE, same_making=False)
+        slurm.wait_for_earlier(HERE, same_fingerprint=False)
 
 
 def test_without_slurm_there_are_none_and_a_silent_one_is_an_error(squeue, monkeypatch):

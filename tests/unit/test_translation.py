@@ -12,7 +12,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import MESSAGES, STATUSES
 from mothertongue.translation import shards
 from mothertongue.translation.attempts import ask
-from mothertongue.translation.checks import Judge
+from mothertongue.translation.checks import Checks
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.settings import QualityLimits
 
@@ -203,23 +203,23 @@ SOURCE = "Cats sleep for most of the day and hunt at night, when the mice come o
     ],
 )
 def test_the_checks_of_a_segment(output, expected):
-    assert list(Judge("en", "pt", QualityLimits()).objections(SOURCE, output)) == expected
+    assert list(Checks("en", "pt", QualityLimits()).failures(SOURCE, output)) == expected
 
 
 def test_what_the_source_does_itself_is_no_fault():
-    judge = Judge("en", "pt", QualityLimits())
+    checks = Checks("en", "pt", QualityLimits())
     laughter = "Hahahahahahahaha, no no no no no no no!"
-    assert list(judge.objections(laughter, Output("Hahahahahahahaha, não não não não não não não!"))) == []
+    assert list(checks.failures(laughter, Output("Hahahahahahahaha, não não não não não não não!"))) == []
     # A quotation in a third language stays.
     german = "Die Katze sitzt auf der Matte, und der Hund liegt daneben und schläft den ganzen Tag."
-    assert list(judge.objections(german, Output(german))) == []
+    assert list(checks.failures(german, Output(german))) == []
     # Neighbouring languages share sentences.
     danish = "Jeg kan ikke finde min bog, men jeg har en anden."
-    assert list(Judge("nb", "da", QualityLimits()).objections(danish, Output(danish))) == []
+    assert list(Checks("nb", "da", QualityLimits()).failures(danish, Output(danish))) == []
     # Names and numbers are copied.
-    assert list(judge.objections("Barack Obama, Angela Merkel", Output("Barack Obama, Angela Merkel"))) == []
+    assert list(checks.failures("Barack Obama, Angela Merkel", Output("Barack Obama, Angela Merkel"))) == []
     # Short texts vary.
-    assert list(judge.objections("OK.", Output("De acordo, está certo.", -4.0))) == []
+    assert list(checks.failures("OK.", Output("De acordo, está certo.", -4.0))) == []
 
 
 @pytest.mark.parametrize(
@@ -243,12 +243,12 @@ def test_what_the_source_does_itself_is_no_fault():
     ],
 )
 def test_numbers_brackets_and_short_texts(text, translation, expected):
-    assert list(Judge("en", "pt", QualityLimits()).objections(text, Output(translation))) == expected
+    assert list(Checks("en", "pt", QualityLimits()).failures(text, Output(translation))) == expected
 
 
 def test_limits_are_what_the_user_sets():
     output = Output(GOOD[:40] + "!", -0.9)
-    assert list(Judge("en", "pt", QualityLimits(length_ratio=2.0, score=-0.5)).objections(SOURCE, output)) == [
+    assert list(Checks("en", "pt", QualityLimits(length_ratio=2.0, score=-0.5)).failures(SOURCE, output)) == [
         "length ratio",
         "score",
     ]

@@ -1,7 +1,7 @@
 """Translators for tests: engines that are plain functions from texts to texts."""
 
-from mothertongue.translation.attempts import Way
-from mothertongue.translation.checks import Judge
+from mothertongue.translation.attempts import Strategy
+from mothertongue.translation.checks import Checks
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.messages import Translator, translate_messages
 from mothertongue.translation.segments import byte_length
@@ -14,13 +14,13 @@ def way(model, name="model", fits=lambda text: True):
     def translate(texts):
         return enumerate(text if isinstance(text, Output) else Output(text) for text in model(texts))
 
-    return Way(translate, fits, name)
+    return Strategy(translate, fits, name)
 
 
 def translator(*models, source="en", target="pt", limits=None, limit=480):
     """A translator that tries the models in turn."""
-    ways = [model if isinstance(model, Way) else way(model) for model in models]
-    return Translator(ways, Judge(source, target, limits or QualityLimits()), limit, byte_length)
+    strategies = [model if isinstance(model, Strategy) else way(model) for model in models]
+    return Translator(strategies, Checks(source, target, limits or QualityLimits()), limit, byte_length)
 
 
 def translated(texts, *models, **options):

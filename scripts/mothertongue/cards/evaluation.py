@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue.evaluation.estimate import NOT_MEASURED, Measured, find
+from mothertongue.evaluation.estimate import NOT_MEASURED, Estimate, find
 from mothertongue.evaluation.systems import BY_NAME
 
 # Of answers, by their name in metrics.json: the name in a table, and the digits of a number; None for a share.
@@ -29,12 +29,12 @@ def values(metrics: Metrics) -> dict[str, Any]:
         "confidence": settings.get("confidence"),
         "measures": [label for label, _ in _ANSWERS.values()],
         "answers": {
-            _label(side): [_told(find(answers, side, "all", name), digits) for name, (_, digits) in _ANSWERS.items()]
+            _label(side): [_format(find(answers, side, "all", name), digits) for name, (_, digits) in _ANSWERS.items()]
             for side in answers or ["adapter"]
         },
         "kinds": _KINDS,
         "bits_per_byte": {
-            _label(model): [_told(find(bits, model, kind), 3) for kind in _KINDS] for model in bits or ["adapter"]
+            _label(model): [_format(find(bits, model, kind), 3) for kind in _KINDS] for model in bits or ["adapter"]
         },
     }
 
@@ -69,7 +69,7 @@ def _label(side: str) -> str:
     return BY_NAME[side].label if side in BY_NAME else side
 
 
-def _told(measured: Measured | None, digits: int | None) -> str:
+def _format(measured: Estimate | None, digits: int | None) -> str:
     if measured is None:
         return NOT_MEASURED
     return measured.share() if digits is None else measured.number(digits)

@@ -10,7 +10,7 @@ import torch
 from transformers.utils import logging
 
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.model_folders.reading import embedding_rows, read_training
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts import templates
@@ -132,4 +132,4 @@ class Conversation:
 def _say_dropped(before: list[templates.Message], after: list[templates.Message], where: str = "") -> None:
     count = sum(m["role"] != "system" for m in before) - sum(m["role"] != "system" for m in after)
     if count:
-        say(f"chat: {where}longer than the model can read: the {count} oldest messages are forgotten")
+        log(f"chat: {where}longer than the model can read: the {count} oldest messages are forgotten")

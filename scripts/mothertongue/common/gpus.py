@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.common.atomic_files import lock
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 
 # Open for as long as the process lives: their locks are what others see.
 _held: list[int] = []
@@ -32,18 +32,18 @@ def claim(count: int | None) -> None:
         return
     node = os.environ.get("SLURMD_NODENAME")
     if node:
-        say(f"runs on {node}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES') or 'none'}")
+        log(f"runs on {node}, GPUs {os.environ.get('CUDA_VISIBLE_DEVICES') or 'none'}")
         return
     devices = visible() if count else []
     wanted = min(count, len(devices))
     waiting = False
     while len(taken := _lock(devices, wanted)) < wanted:
         if not waiting:
-            say(f"waiting for {wanted} of this machine's GPUs {', '.join(devices)} to be free")
+            log(f"waiting for {wanted} of this machine's GPUs {', '.join(devices)} to be free")
         waiting = True
         time.sleep(_PAUSE)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
-    say(f"runs on {socket.gethostname()}, GPUs {', '.join(taken) or 'none'}")
+    log(f"runs on {socket.gethostname()}, GPUs {', '.join(taken) or 'none'}")
 
 
 def add_argument(parser: Any, default: int | None = None) -> None:
@@ -106,4 +106,4 @@ def _lock_one(device: str) -> int | None:
 
 @cache
 def _say_once(line: str) -> None:
-    say(line)
+    log(line)

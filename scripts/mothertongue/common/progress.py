@@ -30,16 +30,16 @@ class Progress:
             self.said = now
             rate = self.done / (now - self.started)
             left = (self.total - self.done) / rate
-            say(f"{self.task}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s, {duration(left)} left")
+            log(f"{self.task}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s, {duration(left)} left")
 
     def finish(self) -> None:
         """Say the total and the mean rate."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / seconds
-        say(f"{self.task}: {self.done:,} {self.unit} in {duration(seconds)}, {rate:,.1f}/s")
+        log(f"{self.task}: {self.done:,} {self.unit} in {duration(seconds)}, {rate:,.1f}/s")
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print one line to stderr at once; of several processes that train together only the first does."""
     if os.environ.get("RANK", "0") != "0":
         return

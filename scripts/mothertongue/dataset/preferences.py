@@ -9,7 +9,7 @@ from mothertongue.dataset.trees import Budget, Message, by_tree, characters, dep
 
 
 @dataclass(frozen=True)
-class Pair:
+class PreferencePair:
     """A conversation up to the user's message, and two replies to it: `chosen` was ranked above `rejected`."""
 
     prompt: list[Message]
@@ -21,7 +21,7 @@ class Pair:
 class Preferences:
     """The pairs, and an account: `questions` counts the prompters' messages by outcome, `replies` the assistants'."""
 
-    pairs: list[Pair]
+    pairs: list[PreferencePair]
     questions: dict[str, int]
     replies: dict[str, int]
 
@@ -39,7 +39,7 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
     The time is linear in the messages and in what the pairs hold. Raises UserError where a message is its own ancestor,
     and where the pairs' conversations would be too long altogether.
     """
-    pairs: list[Pair] = []
+    pairs: list[PreferencePair] = []
     questions: Counter[str] = Counter()
     replies: Counter[str] = Counter()
     budget = Budget("pairs")
@@ -66,13 +66,13 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
                 characters=sum(sizes[usable[0].id] + len(reply.text or "") for reply in rejected),
             )
             prompt = path_to(question, by_id)
-            pairs.extend(Pair(prompt, usable[0], reply) for reply in rejected)
+            pairs.extend(PreferencePair(prompt, usable[0], reply) for reply in rejected)
             worse, best = {reply.id for reply in rejected}, _stripped(usable[0])
             replies.update("rejected" if m.id in worse else _outcome(m, usable[0], best) for m in usable)
     return Preferences(pairs, dict(sorted(questions.items())), dict(sorted(replies.items())))
 
 
-def as_rows(pairs: list[Pair], system_prompt: str) -> Iterator[dict[str, Any]]:
+def as_rows(pairs: list[PreferencePair], system_prompt: str) -> Iterator[dict[str, Any]]:
     """The rows of the preferences file; `system_prompt` begins every prompt, empty for none."""
     system = [{"role": "system", "content": system_prompt}] if system_prompt else []
     for pair in pairs:

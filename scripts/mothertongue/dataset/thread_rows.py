@@ -5,7 +5,7 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset.trees import Message
-from mothertongue.prompts.templates import InexactTemplate, Template, render
+from mothertongue.prompts.templates import Template, UnmaskableTemplate, render
 
 Row = dict[str, Any]
 
@@ -21,7 +21,7 @@ def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, templat
             messages.insert(0, {"role": "system", "content": system_prompt, "message_id": None})
         try:
             text = render(messages, template)
-        except InexactTemplate as error:
+        except UnmaskableTemplate as error:
             raise UserError(f"thread {thread[-1].id}: {error}") from None
         yield {
             "thread_id": thread[-1].id,

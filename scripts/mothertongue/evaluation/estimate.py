@@ -8,7 +8,7 @@ NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
-class Measured:
+class Estimate:
     """A mean with its bootstrap interval; `low` and `high` are None where there is none."""
 
     value: float
@@ -33,10 +33,10 @@ class Measured:
         return f"{factor * self.value:.{digits}f}{unit}" + (f" ({', '.join(beside)})" if beside else "")
 
 
-def find(metrics: Any, *path: str) -> Measured | None:
+def find(metrics: Any, *path: str) -> Estimate | None:
     """The number at a path of metrics.json; None where there is none."""
     for key in path:
         metrics = metrics.get(key) if isinstance(metrics, Mapping) else None
     if not isinstance(metrics, Mapping) or not isinstance(metrics.get("value"), int | float):
         return None
-    return Measured(metrics["value"], metrics.get("low"), metrics.get("high"), metrics.get("n"))
+    return Estimate(metrics["value"], metrics.get("low"), metrics.get("high"), metrics.get("n"))

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mothertongue.common.progress import Progress, say
+from mothertongue.common.progress import Progress, log
 from mothertongue.evaluation.answer_metrics import Answer, judge
 from mothertongue.evaluation.held_out import Prompt
 from mothertongue.evaluation.loaded_models import Evaluated
-from mothertongue.evaluation.systems import Side
+from mothertongue.evaluation.systems import System
 from mothertongue.models import causal_lm
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Template
@@ -30,14 +30,14 @@ class Asking:
     system_prompt: str
     examples: Sequence[Mapping[str, Any]]
 
-    def tokens(self, side: Side, question: str) -> list[int]:
+    def tokens(self, side: System, question: str) -> list[int]:
         """The tokens that a side answers."""
         turns = [turn for example in self.examples for turn in example["messages"]] if side.examples else []
         system = self.system_prompt if side.system_prompt else ""
         return templates.encode_prompt(templates.chat(system, question, turns), self.template, self.tokenizer)
 
 
-def with_room(asking: Asking, sides: Sequence[Side], window: int | None) -> tuple[Asking, list[Side]]:
+def with_room(asking: Asking, sides: Sequence[System], window: int | None) -> tuple[Asking, list[System]]:
     """As many of the examples as a small model has room for, and the sides; none with examples where there are none."""
     shown = next(side for side in sides if side.examples)
     known = [example for example, _ in templates.encode_known(asking.examples, asking.template, asking.tokenizer)]
@@ -50,7 +50,7 @@ def with_room(asking: Asking, sides: Sequence[Side], window: int | None) -> tupl
     return replace(asking, examples=known[:count]), [side for side in sides if count or not side.examples]
 
 
-def known_as_text(found: Sequence[Prompt], asking: Asking, sides: Sequence[Side]) -> list[Prompt]:
+def known_as_text(found: Sequence[Prompt], asking: Asking, sides: Sequence[System]) -> list[Prompt]:
     """The prompts that become no control tokens, however they are asked; the others are said on stderr."""
 
     def known(prompt: Prompt) -> bool:
@@ -61,12 +61,12 @@ def known_as_text(found: Sequence[Prompt], asking: Asking, sides: Sequence[Side]
 
     kept = [prompt for prompt in found if known(prompt)]
     if refused := len(found) - len(kept):
-        say(f"evaluate: warning: {refused:,} prompts are left out: they would become control tokens of the model")
+        log(f"evaluate: warning: {refused:,} prompts are left out: they would become control tokens of the model")
     return kept
 
 
 def that_fit(
-    found: Sequence[Prompt], asking: Asking, sides: Sequence[Side], window: int | None, answer: int
+    found: Sequence[Prompt], asking: Asking, sides: Sequence[System], window: int | None, answer: int
 ) -> list[Prompt]:
     """The prompts that leave every side room for an answer of so many tokens: all sides answer the same ones."""
     if window is None:
@@ -77,7 +77,7 @@ def that_fit(
 def ask(
     evaluated: Evaluated,
     asking: Asking,
-    sides: Sequence[Side],
+    sides: Sequence[System],
     questions: Sequence[Prompt],
     max_new_tokens: int,
     lang: str,

@@ -104,7 +104,7 @@ def choose(found: Sequence[Prompt], fitting: Sequence[Prompt], seen: Iterable[st
     return Chosen(chosen, account)
 
 
-def told(account: Mapping[str, Mapping[str, Any]]) -> str:
+def format_account(account: Mapping[str, Mapping[str, Any]]) -> str:
     """The account in words."""
     parts = []
     for kind, counts in account.items():

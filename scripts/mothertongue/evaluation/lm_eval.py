@@ -99,7 +99,7 @@ def estimates(metrics: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
     return found
 
 
-def told(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def format_results(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The results in words, a line a metric."""
     return [
         f"{task}, {metric}: base {base['value']}, adapter {result['adapter'][metric]['value']}"

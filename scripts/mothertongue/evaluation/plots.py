@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mothertongue.evaluation.systems import BY_NAME, Side
+from mothertongue.evaluation.systems import BY_NAME, System
 
 _ROW = 0.34
 _KINDS = {"native": "native", "translated": "translated", "english": "English, as before translation"}
@@ -57,7 +57,7 @@ def draw(plot: str, metrics: Mapping[str, Any], name: str, path: Path) -> None:
 def _bars(
     title: str,
     panels: Mapping[str, Sequence[Mapping[str, Any] | None]],
-    sides: Sequence[Side],
+    sides: Sequence[System],
     unit: str,
     form: Callable[[float], str],
     scale: float,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Side:
+class System:
     """One side: `model` is base, sft or adapter; `examples` and `system_prompt` say what stands before the question."""
 
     name: str
@@ -20,18 +20,18 @@ class Side:
     hatch: str
 
 
-SIDES = (
-    Side("base", "base model", "base", False, False, "#e3e3e3", ""),
-    Side("base_system_prompt", "base + system prompt", "base", True, False, "#e3e3e3", "///"),
-    Side("base_few_shot", "base + examples", "base", False, True, "#e3e3e3", "..."),
-    Side("sft", "SFT adapter", "sft", False, False, "#e0a458", ""),
-    Side("sft_system_prompt", "SFT adapter + system prompt", "sft", True, False, "#e0a458", "///"),
-    Side("adapter", "adapter", "adapter", False, False, "#4c9bb8", ""),
-    Side("adapter_system_prompt", "adapter + system prompt", "adapter", True, False, "#4c9bb8", "///"),
+SYSTEMS = (
+    System("base", "base model", "base", False, False, "#e3e3e3", ""),
+    System("base_system_prompt", "base + system prompt", "base", True, False, "#e3e3e3", "///"),
+    System("base_few_shot", "base + examples", "base", False, True, "#e3e3e3", "..."),
+    System("sft", "SFT adapter", "sft", False, False, "#e0a458", ""),
+    System("sft_system_prompt", "SFT adapter + system prompt", "sft", True, False, "#e0a458", "///"),
+    System("adapter", "adapter", "adapter", False, False, "#4c9bb8", ""),
+    System("adapter_system_prompt", "adapter + system prompt", "adapter", True, False, "#4c9bb8", "///"),
 )
-BY_NAME = {side.name: side for side in SIDES}
+BY_NAME = {side.name: side for side in SYSTEMS}
 
 
-def of_models(models: Collection[str]) -> list[Side]:
+def of_models(models: Collection[str]) -> list[System]:
     """The sides of the models at hand, in order."""
-    return [side for side in SIDES if side.model in models]
+    return [side for side in SYSTEMS if side.model in models]

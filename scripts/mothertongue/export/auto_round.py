@@ -14,7 +14,7 @@ import torch
 
 from mothertongue.common.atomic_files import copy_files, read_object, write_json
 from mothertongue.common.errors import OwnError, UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export import gptq_awq
 from mothertongue.export.linear_layers import packed_layers
 from mothertongue.export.safetensors import weights_of
@@ -40,7 +40,7 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count
     """
     window = causal_lm.window_of(model) or length
     if window < length:
-        say(f"calibrate: pieces of {window:,} tokens, which the model reads at most, not {length:,}")
+        log(f"calibrate: pieces of {window:,} tokens, which the model reads at most, not {length:,}")
         length = window
     tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(model))
     tokens: list[int] = []

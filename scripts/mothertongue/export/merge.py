@@ -15,7 +15,7 @@ from mothertongue.common.progress import Progress
 from mothertongue.export.linear_layers import linear_layers
 from mothertongue.export.lora import Change, read_lora
 from mothertongue.export.safetensors import weights_of
-from mothertongue.export.weight_names import Place, places
+from mothertongue.export.weight_names import WeightPlace, places
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.reading import embedding_rows, skeleton
 from mothertongue.models import causal_lm, tokenizer_files
@@ -94,7 +94,7 @@ def _stop_at(stop: int, folder: Path) -> None:
     write_json(path, settings | {"eos_token_id": [stop, *(token for token in known if token != stop)]})
 
 
-def _damaged(model: Any, found: Mapping[str, Place], shapes: Mapping[str, Sequence[int]]) -> str | None:
+def _damaged(model: Any, found: Mapping[str, WeightPlace], shapes: Mapping[str, Sequence[int]]) -> str | None:
     """A weight that a model's files have in another shape than the model, or have not; one that is computed counts."""
     parameters = dict(model.named_parameters())
     parts = Counter(place.parameter for place in found.values())
@@ -113,7 +113,7 @@ def _damaged(model: Any, found: Mapping[str, Place], shapes: Mapping[str, Sequen
 def _unfit(
     changes: Mapping[str, Change],
     parameters: Mapping[str, torch.Tensor],
-    found: Mapping[str, Place],
+    found: Mapping[str, WeightPlace],
     shapes: Mapping[str, Sequence[int]],
 ) -> str | None:
     """A parameter that an adapter changes and that the model has not, in this shape, or its files have not in full."""

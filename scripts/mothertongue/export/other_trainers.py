@@ -30,7 +30,7 @@ _PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainerInputs:
     """What is trained on: a base model (`revision` where it is pinned), threads of both splits, a chat template.
 
     `end` is the token that ends the assistant's turn, None where that is the tokenizer's: see plain_templates.
@@ -104,7 +104,7 @@ def as_comment(notes: Iterable[str]) -> list[str]:
     return ["# Otherwise than in Mothertongue's own training:", *lines] if lines else []
 
 
-def axolotl(settings: Mapping[str, Any], material: Material) -> dict[str, Any]:
+def axolotl(settings: Mapping[str, Any], material: TrainerInputs) -> dict[str, Any]:
     """Axolotl's configuration; what is not set is left out."""
     lora, validation = settings["lora"], settings["validation"]["interval"]
     patience = settings["validation"]["patience"] if validation else None
@@ -174,7 +174,7 @@ def _axolotl_data(path: str) -> dict[str, Any]:
     }
 
 
-def llama_factory(material: Material) -> dict[str, Any]:
+def llama_factory(material: TrainerInputs) -> dict[str, Any]:
     """LLaMA-Factory's dataset_info.json: the threads of both splits, by name."""
     form = {
         "formatting": "sharegpt",
@@ -200,7 +200,7 @@ class _Code(str):
         return str(self)
 
 
-def unsloth(settings: Mapping[str, Any], material: Material, parts: Exchange | None) -> str:
+def unsloth(settings: Mapping[str, Any], material: TrainerInputs, parts: Exchange | None) -> str:
     """A script that trains the same adapter with Unsloth, or says why it cannot: see template_parts.any_exchange."""
     if not parts or not parts.before_question or not parts.before_answer.strip():
         why = "unsloth_train.py: Unsloth cannot tell the assistant's words in this chat template; use axolotl.yaml"

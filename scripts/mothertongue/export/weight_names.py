@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightPlace:
     """Where a weight goes: into a parameter; where that is a stack of experts, to which one and from which row on."""
 
     parameter: str
@@ -18,7 +18,7 @@ class Place:
     row: int = 0
 
 
-def places(model: Any, shapes: Mapping[str, Sequence[int]]) -> dict[str, Place]:
+def places(model: Any, shapes: Mapping[str, Sequence[int]]) -> dict[str, WeightPlace]:
     """The place of each weight of a model's files, from their shapes by name; `model` may be without its numbers.
 
     Those that transformers computes into something else than a stack have none.
@@ -30,20 +30,20 @@ def places(model: Any, shapes: Mapping[str, Sequence[int]]) -> dict[str, Place]:
     renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
     converters = [one for one in conversions if isinstance(one, WeightConverter)]
     parameters = model.state_dict()
-    found: dict[str, Place] = {}
+    found: dict[str, WeightPlace] = {}
     parts: dict[tuple[str, str], list[str]] = defaultdict(list)
     # In the order in which transformers stacks them.
     for name in sorted(shapes, key=dot_natural_key):
         parameter, pattern = rename_source_key(name, renamings, converters, model.base_model_prefix, parameters)
         if pattern is None:
-            found[name] = Place(parameter)
+            found[name] = WeightPlace(parameter)
         else:
             parts[parameter, pattern].append(name)
     for stack in filter(_stacks, converters):
         for parameter in {parameter for parameter, pattern in parts if pattern in stack.source_patterns}:
             row = 0
             for names in (parts[parameter, pattern] for pattern in stack.source_patterns):
-                found |= {name: Place(parameter, expert, row) for expert, name in enumerate(names)}
+                found |= {name: WeightPlace(parameter, expert, row) for expert, name in enumerate(names)}
                 row += shapes[names[0]][0] if names else 0
     return found
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from mothertongue.common.atomic_files import check_folder, sha256, write_json
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 
 # What says of a fetched folder where its files are from, with the checksum of each.
 RECORD = "fetched.json"
@@ -112,7 +112,7 @@ def take(folder: Path, target: Path, patterns: Sequence[str], link: bool = True)
     Weights are linked, or else copied; the rest is copied. Raises UserError as `check`.
     """
     check(folder, fetched=False)
-    say_left_out(folder.name, _named(folder, ["*"]))
+    log_left_out(folder.name, _named(folder, ["*"]))
     linked = []
     for name in _named(folder, patterns):
         if name == RECORD or is_adapter(name):
@@ -163,17 +163,17 @@ def leave_out_code(folder: Path) -> None:
     if names := _naming_code(folder):
         _check_code(folder)
         _without_code(folder, names)
-        say(f"fetch: the code that {', '.join(names)} names is left out: transformers knows the model without")
+        log(f"fetch: the code that {', '.join(names)} names is left out: transformers knows the model without")
 
 
-def say_left_out(model: str, names: Iterable[str]) -> None:
+def log_left_out(model: str, names: Iterable[str]) -> None:
     """Say of a model with these files that an adapter in it is left out. Raises UserError where it is nothing else."""
     names = list(names)
     adapter = [name for name in names if is_adapter(name)]
     if adapter and "config.json" not in names:
         raise UserError(f"{model}: an adapter and no model; name the base model that it was made for")
     if adapter:
-        say(f"fetch: {', '.join(adapter)}: an adapter in the model's folder is left out")
+        log(f"fetch: {', '.join(adapter)}: an adapter in the model's folder is left out")
 
 
 def is_adapter(name: str) -> bool:

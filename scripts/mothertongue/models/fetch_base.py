@@ -21,7 +21,7 @@ def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
     """
     if reference.text.endswith(".gguf"):
         with tempfile.TemporaryDirectory() as scratch:
-            resolved = fetching.bring(reference, Path(scratch))
+            resolved = fetching.download(reference, Path(scratch))
             with fetching.naming(reference, Path(scratch)):
                 _convert(next(Path(scratch).glob("*.gguf")), folder)
         fetching.write_record(folder, reference, resolved)

@@ -43,10 +43,10 @@ def fetch(
     reference: Reference, folder: Path, kept: Path | None = None, weights: Sequence[str] = contents.WEIGHTS
 ) -> None:
     """Bring a model's files into `folder`, and record them; as `bring`."""
-    write_record(folder, reference, bring(reference, folder, weights=weights, kept=kept))
+    write_record(folder, reference, download(reference, folder, weights=weights, kept=kept))
 
 
-def bring(
+def download(
     reference: Reference,
     folder: Path,
     pickle: bool = False,
@@ -144,7 +144,7 @@ def _download(reference: Reference, folder: Path, pickle: bool, weights: Sequenc
     """Download a hub model at the commit that its revision names now."""
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
-    contents.say_left_out(f"'{reference.text}'", names)
+    contents.log_left_out(f"'{reference.text}'", names)
     repository, _ = reference.hub_id
     patterns = [*contents.SMALL, *weights, *_pickles(names, pickle)]
     place = kept or folder
@@ -164,7 +164,7 @@ def _hub_info(reference: Reference) -> Any:
 
     repository, revision = reference.hub_id
     with _errors(reference):
-        return hub.patiently(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
+        return hub.with_retries(lambda: HfApi().model_info(repository, revision=revision, files_metadata=True))
 
 
 def _errors(reference: Reference) -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from mothertongue.common.atomic_files import sha256
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 
 T = TypeVar("T")
 _QUERY = re.compile(r"(?<=\w)\?[^\s'\"]*=[^\s'\"]*")
@@ -45,7 +45,7 @@ def _check_token(token: str, name: str) -> None:
         raise UserError(f"{name} is no token: there is a space, a line break or a strange letter in it; set it again")
 
 
-def patiently(ask: Callable[[], T]) -> T:
+def with_retries(ask: Callable[[], T]) -> T:
     """What `ask` gives; asked again where the hub is busy or a connection broke, after as long as the hub says.
 
     The hub's client (huggingface_hub 2.4.0) does so itself for a part of its requests alone: the heads and listings of
@@ -63,7 +63,7 @@ def patiently(ask: Callable[[], T]) -> T:
             if status not in _BUSY and (status or not broken):
                 raise
             wait = next((seconds for seconds in map(_retry_after, chain) if seconds is not None), 2 ** (tries - 1))
-            say(f"the hub {f'answers {status}' if status else 'broke off'}; it is asked again in {wait} s")
+            log(f"the hub {f'answers {status}' if status else 'broke off'}; it is asked again in {wait} s")
         time.sleep(wait)
     return ask()
 
@@ -117,7 +117,7 @@ def download(
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import filter_repo_objects
 
-    patiently(
+    with_retries(
         lambda: snapshot_download(
             repository,
             repo_type=kind,

@@ -19,7 +19,7 @@ from typing import Any
 from mothertongue.common.atomic_files import folder_checksums, read_json, sha256, write_json
 from mothertongue.common.atomic_files import lock as lock_file
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.models import fetching
 from mothertongue.models.record import read_record
 from mothertongue.models.references import Reference, locate
@@ -71,7 +71,7 @@ def _hold(lock: Path, reference: Reference, revision: str, files: Mapping[str, s
                 )
         return
     if entry:
-        say(f"'{reference.text}': {revision} is fetched; {lock} had {entry['revision']}")
+        log(f"'{reference.text}': {revision} is fetched; {lock} had {entry['revision']}")
     write_json(lock, dict(sorted((entries | {reference.text: {"revision": revision, "files": files}}).items())))
 
 

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.model_folders.reading import check_fast, check_tokenizer, loading
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Template
@@ -65,7 +65,7 @@ def set_padding(tokenizer: Any, rows: int | None, folder: Path) -> None:
         raise UserError(f"{folder}: none of its special tokens is one of the {rows:,} that the model knows")
     tokenizer.pad_token = other
     if own is not None:
-        say(f"{folder}: the model does not know its padding token '{own}': '{other}' is taken for it")
+        log(f"{folder}: the model does not know its padding token '{own}': '{other}' is taken for it")
 
 
 def load_with_template(folder: Path, rows: int | None = None) -> tuple[Any, Template]:

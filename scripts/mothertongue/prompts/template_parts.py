@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 
 from mothertongue.prompts import templates
-from mothertongue.prompts.templates import InexactTemplate, Message, Template
+from mothertongue.prompts.templates import Message, Template, UnmaskableTemplate
 
 _TOKEN = re.compile(r"<[^<>\s]+>")
 _MARK = re.compile(r"\{%(-?)\s*(end)?generation\s*(-?)%\}")
@@ -64,7 +64,7 @@ def exchange(template: Template, beginning: str = "") -> Exchange | None:
             # The first exchange alone begins otherwise: with the template's own system prompt.
             done = parts([question, answer], [_USER, _ANSWER], prompt=False) or [between]
             before_question = between.removeprefix(done[-1])
-    except InexactTemplate:
+    except UnmaskableTemplate:
         return None
     if not between.endswith(before_question) or before_answer.rstrip(" ") != last.rstrip(" "):
         return None
@@ -79,7 +79,7 @@ def any_exchange(template: Template) -> Exchange | None:
         return found
     try:
         first = _TOKEN.match(templates.render([{"role": "user", "content": _USER}], template, prompt=True))
-    except InexactTemplate:
+    except UnmaskableTemplate:
         return None
     return exchange(template, first[0]) if first else None
 
@@ -92,7 +92,7 @@ def literal_end(template: Template) -> str | None:
     messages = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}]
     try:
         text = templates.render(messages, replace(template, tokens=template.tokens | {"eos_token": _ANY_END}))
-    except InexactTemplate:
+    except UnmaskableTemplate:
         return None
     behind = _TOKEN.findall(text.partition(_ANSWER)[2])
     end = next((token for token in behind if templates.neutralise(token, template.control) != token), None)

@@ -16,7 +16,7 @@ from typing import Any
 
 from mothertongue.common.atomic_files import read_object
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.model_folders.reading import check_tokenizer
 from mothertongue.prompts.rendering import CannotRender, Rendered, Span, renderer
 
@@ -58,7 +58,7 @@ CHOICE = "choice.json"  # in a folder that scripts/fetch_chat_template.py wrote:
 FORMATS = "llama2, llama3, mistral, chatml, gemma, phi3, zephyr, or a .jinja file of yours"
 
 
-class InexactTemplate(UserError):
+class UnmaskableTemplate(UserError):
     """A chat template in which the assistant's part of a thread cannot be told exactly; `reason` says why."""
 
     def __init__(self, reason: str) -> None:
@@ -103,7 +103,7 @@ class Template:
         for sample in (_SAMPLE, _SAMPLE[1:], _SAMPLE[:3], _UNSAFE):
             try:
                 text, spans = _render(sample, self, (), False)
-            except InexactTemplate as error:
+            except UnmaskableTemplate as error:
                 return error.reason
             chat = _neutral(sample, self.control)
             for message in chat:
@@ -237,7 +237,7 @@ def encode_known(
         else:
             yield thread, encoded
     if refused:
-        say(f"warning: {refused:,} threads are left out: of each a message would become control tokens of the model")
+        log(f"warning: {refused:,} threads are left out: of each a message would become control tokens of the model")
 
 
 def encoded_text(messages: list[Message], template: Template, tokenizer: Any) -> str:
@@ -396,7 +396,7 @@ def _texts(chat: list[Message], template: Template, wanted: list[tuple[int, bool
     try:
         return renderer(template.source).render(chat, template.tokens, wanted)
     except CannotRender as error:
-        raise InexactTemplate(str(error)) from None
+        raise UnmaskableTemplate(str(error)) from None
 
 
 def _marked(text: str, spans: list[Span], end: re.Pattern[str]) -> list[Span]:
@@ -433,13 +433,15 @@ def _found_at(
         said = start + len(upto[start:]) - len(upto[start:].lstrip())
         end = ends.match(upto, said + len(content))
         if not upto.startswith(before):
-            raise InexactTemplate("renders what stands before an answer otherwise than in its prompt for that answer")
+            raise UnmaskableTemplate(
+                "renders what stands before an answer otherwise than in its prompt for that answer"
+            )
         if not upto.startswith(content, said):
-            raise InexactTemplate("puts text of its own before the assistant's text")
+            raise UnmaskableTemplate("puts text of its own before the assistant's text")
         if not end:
-            raise InexactTemplate("has no control token right after the assistant's text")
+            raise UnmaskableTemplate("has no control token right after the assistant's text")
         if text[: end.end()] != upto[: end.end()]:
-            raise InexactTemplate("renders a turn otherwise when others follow it")
+            raise UnmaskableTemplate("renders a turn otherwise when others follow it")
         spans[i] = (start, end.end())
     return text, spans
 
@@ -456,14 +458,16 @@ def _found_in_long(chat: list[Message], answers: list[int], template: Template, 
     shapes = {i: (between[i], between[i + 1], bool(chat[i]["content"])) for i in answers}
     first = {shape: i for i, shape in reversed(shapes.items())}
     if len(first) > _SHAPES:
-        raise InexactTemplate("renders the turns of a long conversation in too many ways to tell the assistant's words")
+        raise UnmaskableTemplate(
+            "renders the turns of a long conversation in too many ways to tell the assistant's words"
+        )
     checked = {*first.values(), answers[-1], *(answers[2**k - 1] for k in range(len(answers).bit_length()))}
     text, spans = _found_at(chat, sorted(checked), template, ends)
     said = _said(chat, text, between)
     around = {shape: (spans[i][0] - said[i][0], spans[i][1] - said[i][1]) for shape, i in first.items()}
     found = {i: (said[i][0] + around[shape][0], said[i][1] + around[shape][1]) for i, shape in shapes.items()}
     if any(found[i] != span for i, span in spans.items()) or any(a[1] > b[0] for a, b in pairwise(found.values())):
-        raise InexactTemplate("renders turns that look alike in different ways")
+        raise UnmaskableTemplate("renders turns that look alike in different ways")
     return text, list(found.values())
 
 
@@ -473,7 +477,7 @@ def _between(chat: list[Message], template: Template) -> list[str]:
     [(text, _)] = _texts(marks, template, [(len(chat), False)])
     parts = re.split(r"\ue000(\d+)\ue001", text)
     if parts[1::2] != [str(i) for i in range(len(chat))]:
-        raise InexactTemplate("changes, leaves out or repeats messages of a long conversation")
+        raise UnmaskableTemplate("changes, leaves out or repeats messages of a long conversation")
     return parts[::2]
 
 
@@ -487,11 +491,11 @@ def _said(chat: list[Message], text: str, between: list[str]) -> list[Span]:
             if text.startswith(form, at) and text.startswith(behind, end):
                 break
         else:
-            raise InexactTemplate("changes the text of a message in a long conversation")
+            raise UnmaskableTemplate("changes the text of a message in a long conversation")
         spans.append((at, end))
         at = end + len(behind)
     if not text.startswith(between[0]) or at != len(text):
-        raise InexactTemplate("renders a long conversation otherwise than the same turns of other words")
+        raise UnmaskableTemplate("renders a long conversation otherwise than the same turns of other words")
     return spans
 
 

@@ -34,7 +34,7 @@ EVALUATION = ("metrics.json", "samples.jsonl", "language.svg", "bits_per_byte.sv
 
 
 @dataclass(frozen=True)
-class Material:
+class Publishable:
     """What publication reads, and where it goes.
 
     `dataset_card` is the card of the dataset that threads and adapters were made from, `dataset` where that is
@@ -50,7 +50,7 @@ class Material:
     evaluation: Path | None = None
 
 
-def dataset_files(material: Material, scratch: Path) -> Files:
+def dataset_files(material: Publishable, scratch: Path) -> Files:
     """The dataset's folder."""
     files = files_of(material.folder, DATASET)
     card = on_hub(_read(material.folder / "README.md"), material.repository)
@@ -61,7 +61,7 @@ def dataset_files(material: Material, scratch: Path) -> Files:
 _NEEDED = ("system_prompt", "settings.method", "base_model.reference", "base_model.revision", "base_model.hub_id")
 
 
-def threads_files(material: Material, scratch: Path) -> Files:
+def threads_files(material: Publishable, scratch: Path) -> Files:
     """The threads of both splits and their accounts."""
     files = files_of(material.folder, THREADS)
     accounting = {split: read_json(material.folder / f"{split}.accounting.json") for split in ("train", "validation")}
@@ -70,7 +70,7 @@ def threads_files(material: Material, scratch: Path) -> Files:
     return files | _written(scratch, {"README.md": card})
 
 
-def adapter_files(material: Material, scratch: Path) -> Files:
+def adapter_files(material: Publishable, scratch: Path) -> Files:
     """The adapter's folder and its evaluation. Where this machine keeps its base model is nobody's business."""
     files = files_of(material.folder, ADAPTER)
     config, record = read_object(material.folder / "adapter_config.json"), read_training(material.folder, *_NEEDED)
@@ -96,7 +96,7 @@ def adapter_files(material: Material, scratch: Path) -> Files:
     return files | beside | _written(scratch, changed)
 
 
-PREPARE: dict[str, Callable[[Material, Path], Files]] = {
+PREPARE: dict[str, Callable[[Publishable, Path], Files]] = {
     "dataset": dataset_files,
     "threads": threads_files,
     "adapter": adapter_files,

@@ -17,7 +17,7 @@ from typing import Any
 
 from mothertongue.common.atomic_files import sha256, write_json
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.models import hub, references
 
 Files = dict[str, Path]
@@ -147,11 +147,11 @@ def push(target: Target, files: Files, token: str) -> dict[str, Any]:
 
     api, repository, kind = HfApi(token=token), target.repository, target.kind
     with hub.errors(f"publish to {repository} on the hub", kind, _ADVICE):
-        there = hub.patiently(lambda: _find_or_create(api, target))
+        there = hub.with_retries(lambda: _find_or_create(api, target))
         if there.private and not target.private:
-            say(f"{repository} is private and stays so: publication.private (public) counts where a repository is new")
-        commit = hub.patiently(lambda: _commit(api, target, files))
-    say(f"{repository}: {'nothing has changed, no commit' if commit == there.sha else f'commit {commit}'}")
+            log(f"{repository} is private and stays so: publication.private (public) counts where a repository is new")
+        commit = hub.with_retries(lambda: _commit(api, target, files))
+    log(f"{repository}: {'nothing has changed, no commit' if commit == there.sha else f'commit {commit}'}")
     return {
         "repo": repository,
         "type": kind,
@@ -185,7 +185,7 @@ def _commit(api: Any, target: Target, files: Files) -> str:
     changed = [name for name, path in files.items() if name not in there or _differs(path, there[name])]
     gone = [name for name in there if name in listed and name not in files]
     if gone:
-        say(f"{repository}: not in what is published, and deleted there: {', '.join(gone)}")
+        log(f"{repository}: not in what is published, and deleted there: {', '.join(gone)}")
     if not changed and not gone:
         return info.sha
     additions = [CommitOperationAdd(name, files[name]) for name in changed]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mothertongue.common.languages import UNSPACED
 from mothertongue.evaluation import systems
-from mothertongue.evaluation.estimate import Measured, find
+from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report import html, run_costs, sankey
 from mothertongue.report.run_data import Json, Model, Run, Source
@@ -60,8 +60,8 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         columns=used_columns(run.accounting),
         route_labels=sankey.ROUTE_LABELS,
         thread_outcomes=outcomes(run.threads, "messages"),
-        sides=[side for side in systems.SIDES if side.name in (run.metrics or {}).get("answers", {})],
-        answered_by=[side for side in systems.SIDES if any(side.name in asked.answers for asked in run.prompts)],
+        sides=[side for side in systems.SYSTEMS if side.name in (run.metrics or {}).get("answers", {})],
+        answered_by=[side for side in systems.SYSTEMS if any(side.name in asked.answers for asked in run.prompts)],
         translators=[model for model in run.models if model.messages is not None],
         bases=[model for model in run.models if model.messages is None],
         few_models=FEW_MODELS,
@@ -82,7 +82,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
     )
 
 
-def headline(metrics: Json | None) -> dict[str, Measured | None]:
+def headline(metrics: Json | None) -> dict[str, Estimate | None]:
     """The numbers of the box at the top, base model and adapter: answers in the language, and bits per byte."""
     kind, text = main_kind(metrics), main_text(metrics)
     return {
@@ -106,7 +106,7 @@ def main_text(metrics: Json | None) -> str:
     return "native" if _enough(native) or not translated else "translated"
 
 
-def _enough(found: Measured | None) -> bool:
+def _enough(found: Estimate | None) -> bool:
     return found is not None and found.n is not None and found.n >= ENOUGH
 
 
@@ -121,10 +121,10 @@ def left_out(metrics: Json | None) -> dict[str, int]:
     return {why: sum(kind.get(why, 0) for kind in kinds) for why in ("seen_in_training", "too_long")}
 
 
-def models_of(metrics: Json | None) -> list[systems.Side]:
+def models_of(metrics: Json | None) -> list[systems.System]:
     """The plain sides of the models whose bits per byte were measured."""
     losses = (metrics or {}).get("bits_per_byte", {})
-    measured = [side for side in systems.SIDES if isinstance(losses.get(side.model), Mapping)]
+    measured = [side for side in systems.SYSTEMS if isinstance(losses.get(side.model), Mapping)]
     return [side for side in measured if not side.system_prompt and not side.examples]
 
 

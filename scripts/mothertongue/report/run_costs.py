@@ -15,7 +15,7 @@ _GPUS = re.compile(r"^runs on .*, GPUs (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Job:
+class BenchmarkJob:
     """One job: wall and CPU time in seconds, peak memory in MB; what was not measured is None."""
 
     seconds: float | None
@@ -29,7 +29,7 @@ class Step:
     """The jobs of one step of the workflow, added up."""
 
     name: str
-    jobs: tuple[Job, ...]
+    jobs: tuple[BenchmarkJob, ...]
 
     @property
     def seconds(self) -> float | None:
@@ -110,7 +110,7 @@ def _within(results: Path, paths: Iterable[Path]) -> list[str]:
     return [path.relative_to(results).as_posix() for path in paths if path.is_relative_to(results)]
 
 
-def _jobs(results: Path, patterns: Iterable[str]) -> list[Job]:
+def _jobs(results: Path, patterns: Iterable[str]) -> list[BenchmarkJob]:
     benchmarks = results / "benchmarks"
     # Only * is a pattern: a model's name may hold brackets.
     files = [file for pattern in patterns for file in sorted(benchmarks.glob(f"{pattern.replace('[', '[[]')}.jsonl"))]
@@ -119,7 +119,8 @@ def _jobs(results: Path, patterns: Iterable[str]) -> list[Job]:
         log = (results / "logs" / file.relative_to(benchmarks)).with_suffix(".log")
         gpus = _gpus(log)
         jobs += [
-            Job(number(row, "s"), number(row, "cpu_time"), number(row, "max_rss"), gpus) for row in read_rows(file)
+            BenchmarkJob(number(row, "s"), number(row, "cpu_time"), number(row, "max_rss"), gpus)
+            for row in read_rows(file)
         ]
     return jobs
 

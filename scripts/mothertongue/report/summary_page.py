@@ -8,7 +8,7 @@ from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import Language
 from mothertongue.evaluation import systems
-from mothertongue.evaluation.estimate import Measured, find
+from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.report import html
 
 SIDES = ("base", "base_system_prompt", "adapter")
@@ -27,8 +27,8 @@ class Row:
     method: str | None
     messages: int | None
     threads: int | None
-    bits: Mapping[str, Measured | None]
-    in_language: Mapping[str, Measured | None]
+    bits: Mapping[str, Estimate | None]
+    in_language: Mapping[str, Estimate | None]
     report: str | None
 
 
@@ -66,7 +66,7 @@ def render(rows: Sequence[Row], languages: Mapping[str, Language], template: Pat
     return html.render(template, rows=rows, names=names, sides=labels)
 
 
-def _first(metrics: Mapping, *path: str) -> Measured | None:
+def _first(metrics: Mapping, *path: str) -> Estimate | None:
     """The number of native text, else of translated text."""
     return find(metrics, *path, "native") or find(metrics, *path, "translated")
 

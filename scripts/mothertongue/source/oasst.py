@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from mothertongue.common.atomic_files import sha256
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import language_of
-from mothertongue.common.progress import first, say
+from mothertongue.common.progress import first, log
 from mothertongue.formats.messages import (
     MESSAGES,
     OASST,
@@ -62,11 +62,11 @@ def download(
 
     with hub.errors(f"fetch the dataset '{dataset}' from the hub", "dataset", _ADVICE):
         api = HfApi()
-        info = hub.patiently(lambda: api.dataset_info(dataset, revision=revision, files_metadata=True))
+        info = hub.with_retries(lambda: api.dataset_info(dataset, revision=revision, files_metadata=True))
         _check_repository(dataset, info)
         cache = str(folder / ".cache" / "datasets")
         try:
-            builder = hub.patiently(lambda: load_dataset_builder(dataset, revision=info.sha, cache_dir=cache))
+            builder = hub.with_retries(lambda: load_dataset_builder(dataset, revision=info.sha, cache_dir=cache))
         except (ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:  # of no known form
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(f"{dataset}: its files are not understood ({reason})") from None
@@ -112,7 +112,7 @@ def read_file(path: Path, limits: Limits | None = None) -> pa.Table:
     if not len(table):
         raise UserError(f"{path}: no messages in it")
     if unknown := [name for name in names if name not in OASST.names]:
-        say(f"fetch: {path}: left out, no columns of OASST: {first(list(map(repr, unknown)))}")
+        log(f"fetch: {path}: left out, no columns of OASST: {first(list(map(repr, unknown)))}")
     table = _with_roots(table, str(path))
     check(table, lines, str(path), "row" if path.suffix == ".parquet" else "line")
     return table
@@ -224,7 +224,7 @@ def _with_roots(table: pa.Table, where: str) -> pa.Table:
     if not names or pc.any(pc.is_in(table["message_id"], pa.array(names, pa.string()))).as_py():
         return table
     written = first(list(map(repr, sorted(names))))
-    say(f"fetch: {where}: parent_id of {pc.sum(none).as_py():,} messages is read as null, was {written}")
+    log(f"fetch: {where}: parent_id of {pc.sum(none).as_py():,} messages is read as null, was {written}")
     parents = pc.if_else(none, pa.scalar(None, pa.string()), parents)
     return table.set_column(table.column_names.index("parent_id"), OASST.field("parent_id"), parents)
 
@@ -237,7 +237,7 @@ def _check_roots(table: pa.Table, trees: list[str]) -> None:
             f"source.dataset: none of {len(trees):,} trees has a root: the first message of a tree has parent_id null"
         )
     if lost := [tree for tree in trees if tree not in roots]:
-        say(
+        log(
             f"fetch: warning: {len(lost):,} of {len(trees):,} trees have no root (a message whose parent_id is null) "
             f"and so no thread: {first(list(map(repr, lost)), 3)}"
         )
@@ -256,7 +256,7 @@ def _check_parents(table: pa.Table) -> None:
             f"source.dataset: no parent_id of its {len(lost):,} replies is the message_id of a message ({example}); "
             "they must be written alike"
         )
-    say(
+    log(
         f"fetch: warning: the parent_id of {len(lost):,} of {len(replies):,} replies is no message_id of the dataset, "
         f"and so these are in no thread: {example}{', ...' if len(lost) > 1 else ''}"
     )

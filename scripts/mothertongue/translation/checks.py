@@ -23,14 +23,14 @@ _LANGUAGE_BYTES = 60
 
 
 @dataclass(frozen=True)
-class Judge:
+class Checks:
     """The checks for one pair of languages."""
 
     source: str
     target: str
     limits: QualityLimits
 
-    def objections(self, text: str, output: Output) -> Iterator[str]:
+    def failures(self, text: str, output: Output) -> Iterator[str]:
         """The names of the checks that object to the translation of a segment."""
         limits = self.limits
         if not output.text.strip():

@@ -11,20 +11,20 @@ from pathlib import Path
 import pyarrow as pa
 
 from mothertongue.common import gpus, settings
-from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.formats.messages import write
 from mothertongue.models.record import identity
 from mothertongue.translation import engines
-from mothertongue.translation.attempts import Way
-from mothertongue.translation.checks import Judge
+from mothertongue.translation.attempts import Strategy
+from mothertongue.translation.checks import Checks
 from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.messages import Translator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 
 # What another decoding helps against: of 62 loops it ended 57, of 46 lost numbers it found none.
-_CURED_WITH_CARE = frozenset({"repetition", "brackets", "untranslated", "empty"})
+_FIXED_WITH_CARE = frozenset({"repetition", "brackets", "untranslated", "empty"})
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,20 +63,20 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         engine = _load(arguments, "")
         stack.callback(engine.close)
         model = identity(arguments.model)
-        ways = [Way(engine.translate, _any, model)]
+        strategies = [Strategy(engine.translate, _any, model)]
         if engine.RETRIES:
-            ways.append(Way(partial(engine.translate, careful=True), _any, model, _CURED_WITH_CARE))
+            strategies.append(Strategy(partial(engine.translate, careful=True), _any, model, _FIXED_WITH_CARE))
         if arguments.fallback_model:
-            ways.append(_fallback(arguments, stack))
-        yield Translator(ways, Judge(source, target, limits), engine.limit, engine.measure)
+            strategies.append(_fallback(arguments, stack))
+        yield Translator(strategies, Checks(source, target, limits), engine.limit, engine.measure)
 
 
 def finish(task: str, table: pa.Table, output: Path) -> None:
     """Write the translated shard and say what became of its messages."""
-    with whole_file(output) as partial_file:
+    with atomic_file(output) as partial_file:
         write(table, partial_file)
     counts = ", ".join(f"{count:,} {status}" for status, count in Counter(table["status"].to_pylist()).most_common())
-    say(f"{task}: {len(table):,} messages ({counts or 'none'}) -> {output}")
+    log(f"{task}: {len(table):,} messages ({counts or 'none'}) -> {output}")
 
 
 def _load(arguments: argparse.Namespace, prefix: str) -> Engine:
@@ -87,7 +87,7 @@ def _load(arguments: argparse.Namespace, prefix: str) -> Engine:
     return engine(getattr(arguments, f"{prefix}model"), own)
 
 
-def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Way:
+def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Strategy:
     @cache
     def engine() -> Engine:
         loaded = _load(arguments, "fallback_")
@@ -100,7 +100,7 @@ def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Way:
     def fits(text: str) -> bool:
         return engine().measure(text) <= engine().limit
 
-    return Way(translate, fits, identity(arguments.fallback_model))
+    return Strategy(translate, fits, identity(arguments.fallback_model))
 
 
 def _any(text: str) -> bool:

@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.common import hardware
-from mothertongue.common.atomic_files import read_lines, whole_folder
+from mothertongue.common.atomic_files import atomic_folder, read_lines
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import UNSPACED
 from mothertongue.common.licences import is_noncommercial
 from mothertongue.common.plain_text import guard_streams
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.common.text_table import aligned
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models import fetching, references
 from mothertongue.models.record import read_record
 from mothertongue.translation import engines
 from mothertongue.translation.cli import add_engine_arguments, running_translator
-from mothertongue.translation.engines.base import Pair
+from mothertongue.translation.engines.base import LanguagePair
 from mothertongue.translation.engines.fetch import fetch_model
 from mothertongue.translation.messages import Translation, translate_messages
 from mothertongue.translation.routes import translation_pairs
@@ -43,7 +43,7 @@ _MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ComparedEngine:
     """An engine to compare; `model` is a model reference (empty: the engine's own for the pair)."""
 
     engine: str
@@ -79,7 +79,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What one engine did with the texts, and what it took (see Row)."""
 
     translations: list[Translation]
@@ -112,14 +112,14 @@ class Row:
     statuses: Mapping[str, int] | None = None
 
 
-def parse_candidate(text: str) -> Candidate:
+def parse_candidate(text: str) -> ComparedEngine:
     """Parse NAME or NAME=MODEL or NAME=MODEL,target_token=TOKEN. Raises UserError for an unknown engine."""
     engine, given, model = text.partition("=")
     engines.find(engine)
     model, _, token = model.partition(_TOKEN)
     if given and not model:
         raise UserError(f"'{text}': a model reference is expected after {engine}=")
-    return Candidate(engine, model, token)
+    return ComparedEngine(engine, model, token)
 
 
 def read_parallel(
@@ -143,7 +143,7 @@ def read_parallel(
     return Parallel(origin, target, texts[:limit], translations[:limit])
 
 
-def compare(candidate: Candidate, text: Parallel, setup: Setup) -> Row:
+def compare(candidate: ComparedEngine, text: Parallel, setup: Setup) -> Row:
     """One engine's row: its model fetched where it is missing, the text translated, the figures taken."""
     row = Row(candidate.engine, candidate.model or "-")
     try:
@@ -151,7 +151,7 @@ def compare(candidate: Candidate, text: Parallel, setup: Setup) -> Row:
         row = replace(row, model=pair.model)
         licence = _check_licence(pair, setup)
         folder = _fetch(candidate.engine, pair.model, setup.models)
-        say(f"compare: {candidate.engine} with {pair.model}")
+        log(f"compare: {candidate.engine} with {pair.model}")
         measured = in_own_process(_measure, _options(candidate, pair, folder, setup), text, time.monotonic())
     except UserError as error:
         return replace(row, problem=" ".join(str(error).split()))
@@ -217,7 +217,7 @@ def _read_lines(path: Path) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def _find_pair(candidate: Candidate, text: Parallel, tables: Path) -> Pair:
+def _find_pair(candidate: ComparedEngine, text: Parallel, tables: Path) -> LanguagePair:
     """The candidate's model and language codes. Raises UserError where it has none for the pair."""
     multilingual = engines.find(candidate.engine).MODEL is not None
     given = {"model": candidate.model} | ({"target_token": token} if (token := candidate.target_token) else {})
@@ -232,7 +232,7 @@ def _find_pair(candidate: Candidate, text: Parallel, tables: Path) -> Pair:
     return pair
 
 
-def _check_licence(pair: Pair, setup: Setup) -> str | None:
+def _check_licence(pair: LanguagePair, setup: Setup) -> str | None:
     """The licence of a pair's model. Raises UserError where it forbids commercial use and that was not allowed."""
     licence: str | None = pair.licence
     if not is_noncommercial(licence):
@@ -269,11 +269,11 @@ def _newest(reference: references.Reference) -> float:
 
 
 def _fetch_into(engine: str, reference: references.Reference, folder: Path) -> None:
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         fetch_model(engine, reference, partial)
 
 
-def _options(candidate: Candidate, pair: Pair, folder: Path, setup: Setup) -> argparse.Namespace:
+def _options(candidate: ComparedEngine, pair: LanguagePair, folder: Path, setup: Setup) -> argparse.Namespace:
     """The arguments that scripts/translate.py would be given, quality checks at their defaults."""
     values = {"engine": candidate.engine, "model": folder, "output": os.devnull} | dict(setup.options)
     values |= {"source-code": pair.source_code, "target-code": pair.target_code}
@@ -282,7 +282,7 @@ def _options(candidate: Candidate, pair: Pair, folder: Path, setup: Setup) -> ar
     return parser.parse_args([f"--{name}={value}" for name, value in values.items()])
 
 
-def _figures(row: Row, measured: Measured, text: Parallel) -> Row:
+def _figures(row: Row, measured: Measurement, text: Parallel) -> Row:
     """A row with its figures; a line that failed counts as an empty translation."""
     bleu, chrf = score([found.text or "" for found in measured.translations], text.references, text.target)
     return replace(
@@ -304,20 +304,20 @@ def _metrics(target: str) -> tuple[Any, Any]:
     return BLEU(tokenize=_BLEU_TOKENIZERS.get(target, "13a")), CHRF()
 
 
-def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Measured:
+def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Measurement:
     """Translate as the workflow does; this runs in a process of its own, which began at `started`."""
     before = hardware.device_memory(options.device)
     with running_translator(options, text.source, text.target) as translator:
         # Some engines load only when they are first used.
         shortest = min((line for line in text.texts if line.strip()), key=len)
         with contextlib.redirect_stderr(io.StringIO()):
-            list(translator.ways[0].translate([shortest]))
+            list(translator.strategies[0].translate([shortest]))
         loaded = time.monotonic()
         translations = translate_messages(text.texts, translator)
         done = time.monotonic()
         memory, after = hardware.peak_memory(), hardware.device_memory(options.device)
     device = after - before if before is not None and after is not None else None
-    return Measured(translations, loaded - started, done - loaded, memory, device)
+    return Measurement(translations, loaded - started, done - loaded, memory, device)
 
 
 def _answer(sender: Any, function: Callable[..., Any], arguments: Sequence[Any]) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from mothertongue.translation import segments
-from mothertongue.translation.attempts import Attempt, Way, attempt
-from mothertongue.translation.checks import Judge
+from mothertongue.translation.attempts import Attempt, Strategy, attempt
+from mothertongue.translation.checks import Checks
 from mothertongue.translation.segments import Measure, Part
 
 Pieces = list[tuple[Part, Attempt | None]]  # what a part was translated in; None beside what is kept as it is
@@ -15,8 +15,8 @@ Pieces = list[tuple[Part, Attempt | None]]  # what a part was translated in; Non
 class Translator:
     """How messages of one language reach another: the ways to try in order, the checks, the longest segment."""
 
-    ways: Sequence[Way]
-    judge: Judge
+    strategies: Sequence[Strategy]
+    checks: Checks
     limit: int
     measure: Measure
 
@@ -42,10 +42,10 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
     Every distinct segment is translated once. Segments whose protected spans the model loses are translated again in
     pieces around the spans.
     """
-    judge = translator.judge
-    messages = [segments.split(text, judge.source, translator.limit, translator.measure) for text in texts]
+    checks = translator.checks
+    messages = [segments.split(text, checks.source, translator.limit, translator.measure) for text in texts]
     translated = _translate_parts({part for parts in messages for part in parts if part.translate}, translator)
-    return [_reassemble(parts, translated, judge.target) for parts in messages]
+    return [_reassemble(parts, translated, checks.target) for parts in messages]
 
 
 def nothing_to_translate(text: str, lang: str) -> bool:
@@ -71,7 +71,7 @@ def _translate_parts(parts: set[Part], translator: Translator) -> dict[Part, Pie
 def _translate_once(parts: Iterable[Part], translator: Translator) -> dict[Part, Attempt]:
     """The attempt at each part; equal texts are translated once."""
     texts = {part: part.masked for part in parts}
-    found = attempt(texts.values(), translator.ways, translator.judge)
+    found = attempt(texts.values(), translator.strategies, translator.checks)
     return {part: found[text] for part, text in texts.items()}
 
 
@@ -99,10 +99,10 @@ def _reassemble(parts: list[Part], translated: dict[Part, Pieces], target: str) 
     models = list(dict.fromkeys(found.model for found in tried))
     if not any(found.text for found in tried):
         return Translation(None, "failed", reasons, models=models)
-    cured = sorted({f"cured: {reason}" for found in tried for reason in found.cured})
+    fixed = sorted({f"cured: {reason}" for found in tried for reason in found.fixed})
     texts = [_text(pieces[part], target) if part.translate else part.text for part in parts]
     text = segments.join(parts, texts, target)
-    return Translation(text, "flagged" if reasons else "translated", reasons + cured, _score(tried), models)
+    return Translation(text, "flagged" if reasons else "translated", reasons + fixed, _score(tried), models)
 
 
 def _text(pieces: Pieces, target: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH
-from mothertongue.common.progress import Progress, say
+from mothertongue.common.progress import Progress, log
 from mothertongue.common.tsv import read_table
 from mothertongue.models import hub
 
@@ -84,7 +84,7 @@ _LABEL = re.compile(r">>([A-Za-z_]+)<<")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class OpusModel:
     """A model that translates `source` into `target`.
 
     The token is empty where the model needs none, the licence where it is not known; a lower rank is better.
@@ -129,7 +129,7 @@ def language_tags(path: Path) -> Tags:
     return {row["code"]: _tags(row["code"], row["nllb"]) for row in _rows(path, "code", "nllb")}
 
 
-def read_candidates(routes: Path, models: Path, tags: Tags) -> tuple[list[Candidate], set[str]]:
+def read_candidates(routes: Path, models: Path, tags: Tags) -> tuple[list[OpusModel], set[str]]:
     """The candidates of two compiled tables, and every model that they list.
 
     `routes` has a row a candidate (source, target, rank, repo_id, target_token), `models` a row a model (repo_id,
@@ -152,7 +152,7 @@ def read_candidates(routes: Path, models: Path, tags: Tags) -> tuple[list[Candid
         if source in tags and target in tags and model in cards:
             label = _first(tags[target], cards[model].labels)
             token = _token(label) if label else row["target_token"]
-            candidates.append(Candidate(source, target, model, token, licences[model], _number(row["rank"], routes)))
+            candidates.append(OpusModel(source, target, model, token, licences[model], _number(row["rank"], routes)))
     ranked = {(candidate.source, candidate.target) for candidate in candidates}
     others = card_candidates(licences, cards, tags)
     return candidates + [other for other in others if (other.source, other.target) not in ranked], set(licences)
@@ -184,7 +184,7 @@ def hub_cards(models: Collection[str]) -> dict[str, Card]:
             progress.advance()
     progress.finish()
     if missing := sorted(set(models).difference(cards)):
-        say(f"list_opus_models: left out, since they have no card: {', '.join(missing)}")
+        log(f"list_opus_models: left out, since they have no card: {', '.join(missing)}")
     return cards
 
 
@@ -197,7 +197,7 @@ def parse_card(text: str) -> Card:
     return Card(listed.get("source", ()), listed.get("target", ()), labels - {"id"}, bool(labels))
 
 
-def card_candidates(licences: Mapping[str, str], cards: Mapping[str, Card], tags: Tags) -> Iterator[Candidate]:
+def card_candidates(licences: Mapping[str, str], cards: Mapping[str, Card], tags: Tags) -> Iterator[OpusModel]:
     """Every pair of our languages that the models cover by their cards; of models that rank alike, the best first."""
     codes = {tag: code for code, names in tags.items() for tag in names}
     for model in sorted(cards, key=lambda model: _breadth(model, cards[model])):
@@ -217,12 +217,12 @@ def card_candidates(licences: Mapping[str, str], cards: Mapping[str, Card], tags
                 if source != target:
                     token = _token(labels.get(target, tag)) if card.needs_token else ""
                     rank = RANKS[family or kind][(source, target) != own] + BROAD_RANK * bool(BROAD.intersection(sides))
-                    yield Candidate(source, target, model, token, licences[model], rank)
+                    yield OpusModel(source, target, model, token, licences[model], rank)
 
 
-def choose(candidates: Iterable[Candidate]) -> list[Candidate]:
+def choose(candidates: Iterable[OpusModel]) -> list[OpusModel]:
     """The best candidate of every pair, sorted by pair; of equals, the first."""
-    best: dict[tuple[str, str], Candidate] = {}
+    best: dict[tuple[str, str], OpusModel] = {}
     for candidate in sorted(candidates, key=lambda candidate: (candidate.licence not in LICENCES, candidate.rank)):
         pair = (candidate.source, candidate.target)
         if candidate.model not in NOT_USED and (ENGLISH in pair or candidate.rank <= DIRECT):
@@ -230,13 +230,13 @@ def choose(candidates: Iterable[Candidate]) -> list[Candidate]:
     return [best[pair] for pair in sorted(best)]
 
 
-def write(chosen: Iterable[Candidate], path: Path) -> None:
+def write(chosen: Iterable[OpusModel], path: Path) -> None:
     """Write the table that the workflow routes from."""
     lines = [COLUMNS, *([getattr(candidate, column) for column in COLUMNS] for candidate in chosen)]
     path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def compare(path: Path, chosen: Iterable[Candidate], listed: Collection[str]) -> Changes:
+def compare(path: Path, chosen: Iterable[OpusModel], listed: Collection[str]) -> Changes:
     """What `chosen` changes in the table at `path`; `listed` are the models that exist."""
     rows = _rows(path, *COLUMNS) if path.exists() else []
     before = {(row["source"], row["target"]): tuple(row[column] for column in COLUMNS) for row in rows}

@@ -8,7 +8,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.licences import is_noncommercial
 from mothertongue.common.text_table import aligned
 from mothertongue.translation import engines
-from mothertongue.translation.engines.base import Pairs
+from mothertongue.translation.engines.base import LanguagePairs
 from mothertongue.translation.routes import Route, find_route
 
 
@@ -23,7 +23,7 @@ def messages_by_language(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, i
     return dict(total)
 
 
-def table(engine: str, target: str, languages: Sequence[str], pairs: Pairs, messages: Mapping[str, int]) -> str:
+def table(engine: str, target: str, languages: Sequence[str], pairs: LanguagePairs, messages: Mapping[str, int]) -> str:
     """One line a source language, the most spoken first, and what share of the messages each kind of route has."""
     one_step = engines.find(engine).ROUTE
     routes = {language: find_route(language, target, pairs, one_step) for language in languages}

@@ -9,7 +9,7 @@ from typing import Any
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH, Language, nearest_language
 from mothertongue.translation import engines
-from mothertongue.translation.engines.base import Pair, Pairs
+from mothertongue.translation.engines.base import LanguagePair, LanguagePairs
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Route:
     """`kind` is native, direct, multilingual, pivot or none; `last` reaches the target, `first` English before it."""
 
     kind: str
-    last: Pair | None = None
-    first: Pair | None = None
+    last: LanguagePair | None = None
+    first: LanguagePair | None = None
 
 
-def find_route(source: str, target: str, pairs: Pairs, one_step: str = "direct") -> Route:
+def find_route(source: str, target: str, pairs: LanguagePairs, one_step: str = "direct") -> Route:
     """The best route from `source` to `target`: native, else in one step, else through English, else none.
 
     `one_step` is what the engine calls its own kind of route, direct or multilingual.
@@ -48,7 +48,7 @@ def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [first, {"model": None, "models": {}} | given]
 
 
-def translation_pairs(settings: Mapping[str, Any], tables: Path) -> Pairs:
+def translation_pairs(settings: Mapping[str, Any], tables: Path) -> LanguagePairs:
     """How an engine translates each pair: its own tables, then the models of the configuration.
 
     Raises UserError for an unknown engine, or a `model` where the engine has one for each pair.
@@ -82,7 +82,9 @@ def parse_pair(name: str) -> tuple[str, str]:
     return source, target
 
 
-def _override(pairs: Pairs, models: Mapping[str, str | Mapping[str, str] | None], inherit: bool) -> Pairs:
+def _override(
+    pairs: LanguagePairs, models: Mapping[str, str | Mapping[str, str] | None], inherit: bool
+) -> LanguagePairs:
     """The pairs with those of `translation.models` laid over: {"en-pt": reference or {model, target_token}}.
 
     None takes a pair away. A model that the engine has for the pair anyway keeps its codes. With `inherit` every model
@@ -91,13 +93,13 @@ def _override(pairs: Pairs, models: Mapping[str, str | Mapping[str, str] | None]
     result = dict(pairs)
     for name, value in models.items():
         key = parse_pair(name)
-        own = result.pop(key, Pair(""))
+        own = result.pop(key, LanguagePair(""))
         if value is None:
             continue
         given = {"model": value} if isinstance(value, str) else value
         same = given["model"] == own.model
-        codes = own if same or inherit else Pair("")
-        result[key] = Pair(
+        codes = own if same or inherit else LanguagePair("")
+        result[key] = LanguagePair(
             given["model"],
             given.get("source_token", codes.source_code),
             given.get("target_token", codes.target_code),

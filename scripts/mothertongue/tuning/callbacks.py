@@ -10,9 +10,9 @@ from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from mothertongue.common.atomic_files import whole_file
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import duration, say
+from mothertongue.common.progress import duration, log
 from mothertongue.tuning import distributed
 
 
@@ -40,7 +40,7 @@ class Meter(TrainerCallback):
             tokens = int(logs.get("num_tokens", 0))
             speed = f", {tokens / seconds:,.0f} tokens/s" if tokens else ""
             margin = f", reward margin {logs['rewards/margins']:.3f}" if "rewards/margins" in logs else ""
-            say(
+            log(
                 f"tune: step {state.global_step} of {state.max_steps}, loss {logs['loss']:.3f}{margin}{speed}, "
                 f"{duration(left)} left"
             )
@@ -78,16 +78,16 @@ class Validation(TrainerCallback):
         """Say the loss, keep the best, and stop where patience is over."""
         losses = validation_losses(state.log_history)
         step, loss = losses[-1]
-        say(f"tune: step {step} of {state.max_steps}, validation loss {loss:.4f}")
+        log(f"tune: step {step} of {state.max_steps}, validation loss {loss:.4f}")
         if self.patience is None:
             return
         best = best_step(losses)
         if best == step and distributed.rank() == 0:
-            with whole_file(self.file) as partial:
+            with atomic_file(self.file) as partial:
                 save_file(_contiguous(get_peft_model_state_dict(_unwrapped(model))), partial)
         since = sum(at > best for at, _ in losses)
         if since >= self.patience and step < state.max_steps:
-            say(f"tune: no better validation loss than that of step {best} in {since} looks: training ends here")
+            log(f"tune: no better validation loss than that of step {best} in {since} looks: training ends here")
             self.ended_early = True
             control.should_training_stop = True
 

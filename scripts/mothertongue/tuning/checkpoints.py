@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 from mothertongue.common import atomic_files
 from mothertongue.common.atomic_files import folder_checksums, read_json, write_json
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.tuning import distributed
 
 # What the checkpoints in a folder depend on, and in each checkpoint the mark that it is whole.
@@ -40,15 +40,15 @@ class Checkpoint:
     threads: int
 
 
-def find(folder: Path, made_of: Mapping[str, Any]) -> Checkpoint | None:
+def find(folder: Path, fingerprint: Mapping[str, Any]) -> Checkpoint | None:
     """The newest whole checkpoint in `folder`; None where training begins anew.
 
-    `made_of` is what a checkpoint depends on, as JSON has it. Checkpoints of anything else are removed, with a line
+    `fingerprint` is what a checkpoint depends on, as JSON has it. Checkpoints of anything else are removed, with a line
     that says what differs; so are damaged ones. All processes that train together call it, and get the same.
     """
-    made_of = json.loads(json.dumps(made_of))
+    fingerprint = json.loads(json.dumps(fingerprint))
     if distributed.rank() == 0:
-        _prepare(folder, made_of)
+        _prepare(folder, fingerprint)
     distributed.wait_for_all()
     return newest(folder)
 
@@ -60,7 +60,7 @@ def newest(folder: Path) -> Checkpoint | None:
     return max(found, key=lambda checkpoint: checkpoint.step, default=None)
 
 
-def _prepare(folder: Path, made_of: Mapping[str, Any]) -> None:
+def _prepare(folder: Path, fingerprint: Mapping[str, Any]) -> None:
     """Remove what is of other things, or damaged, so that the newest checkpoint there is good.
 
     Nobody else writes the folder from here on: another training's checkpoints look like those of a killed one.
@@ -68,18 +68,18 @@ def _prepare(folder: Path, made_of: Mapping[str, Any]) -> None:
     atomic_files.refuse_link(folder)
     atomic_files.hold(folder)
     before = read_json(folder / _KEY) if (folder / _KEY).is_file() else None
-    if before != made_of:
+    if before != fingerprint:
         if before:
-            changed = sorted(name for name in {*before, *made_of} if before.get(name) != made_of.get(name))
-            say(f"tune: the checkpoints in {folder} are of other {', '.join(changed)}: training begins anew")
+            changed = sorted(name for name in {*before, *fingerprint} if before.get(name) != fingerprint.get(name))
+            log(f"tune: the checkpoints in {folder} are of other {', '.join(changed)}: training begins anew")
         atomic_files.remove(folder)
-        write_json(folder / _KEY, made_of)
+        write_json(folder / _KEY, fingerprint)
         return
     for path in folder.glob("checkpoint-*"):
         if not (path / _WHOLE).is_file():
             atomic_files.remove(path)  # of a run that was killed while it wrote
         elif read_json(path / _WHOLE)["files"] != _checksums(path):
-            say(f"tune: warning: {path} is damaged: removed, training goes on from the one before")
+            log(f"tune: warning: {path} is damaged: removed, training goes on from the one before")
             atomic_files.remove(path)
 
 
@@ -163,13 +163,13 @@ class Keeper(TrainerCallback):
                 "threads": torch.get_num_threads(),
             }
             write_json(folder / _WHOLE, measured | {"files": _checksums(folder)})
-        say(f"tune: checkpoint after step {state.global_step} of {state.max_steps}")
+        log(f"tune: checkpoint after step {state.global_step} of {state.max_steps}")
 
     def _asked(self, number: int, frame: Any) -> None:
         now = time.monotonic()
         if not self.reason:
             self.reason, self.asked = f"asked to by {signal.Signals(number).name}", now
-            say("tune: stopping at the end of this step")
+            log("tune: stopping at the end of this step")
         elif now - self.asked > _ONE_SIGNAL:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)

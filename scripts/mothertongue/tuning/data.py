@@ -13,8 +13,8 @@ from mothertongue.formats.threads import read_threads
 from mothertongue.prompts.templates import (
     FORMATS,
     Encoded,
-    InexactTemplate,
     Template,
+    UnmaskableTemplate,
     check_known,
     check_rows,
     end_of_turn,
@@ -22,7 +22,7 @@ from mothertongue.prompts.templates import (
     with_tokens_of,
 )
 from mothertongue.tuning import sequences
-from mothertongue.tuning.pairs import Pair, encode_pairs
+from mothertongue.tuning.pairs import EncodedPair, encode_pairs
 
 Row = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ class Threads(Tokenized):
 class Pairs(Tokenized):
     """Preference pairs, for dpo."""
 
-    data: Sequence[Pair]
+    data: Sequence[EncodedPair]
     kind = "pairs"
 
     def token_ids(self) -> Iterator[Iterable[int]]:
@@ -118,7 +118,7 @@ def template_for(path: Path, tokenizer: Any, rows: int | None) -> Template:
     """
     template = with_tokens_of(read_template(path), tokenizer)
     if objection := template.objection():
-        raise InexactTemplate(objection)
+        raise UnmaskableTemplate(objection)
     end_of_turn(template, tokenizer)
     check_rows(template, tokenizer, rows)
     return template
@@ -161,7 +161,7 @@ def system_prompt(row: Row) -> str:
     return messages[0]["content"] if messages[0]["role"] == "system" else ""
 
 
-def _orpo_row(pair: Pair) -> dict[str, list[int]]:
+def _orpo_row(pair: EncodedPair) -> dict[str, list[int]]:
     row = {"prompt_input_ids": pair.prompt, "prompt_attention_mask": [1] * len(pair.prompt)}
     for side, answer in (("chosen", pair.chosen), ("rejected", pair.rejected)):
         row[f"{side}_input_ids"] = pair.prompt + answer

@@ -16,7 +16,7 @@ import yaml
 
 from mothertongue.common import gpus
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 
@@ -71,7 +71,7 @@ def launch(processes: int) -> int:
     except ChildFailedError as error:
         for rank, failure in sorted(error.failures.items()):
             if failure.exitcode < 0:
-                say(f"tune: process {rank} was ended by {signal.Signals(-failure.exitcode).name}")
+                log(f"tune: process {rank} was ended by {signal.Signals(-failure.exitcode).name}")
         return max(failure.exitcode for failure in error.failures.values()) or 1
     return 0
 

@@ -8,7 +8,7 @@ from mothertongue.prompts.templates import ControlText, Template, encode, encode
 
 
 @dataclass(frozen=True)
-class Pair:
+class EncodedPair:
     """A prompt and two answers, each with its end of turn, as tokens."""
 
     prompt: list[int]
@@ -26,7 +26,7 @@ class Pair:
 
 def encode_pairs(
     rows: Iterable[Mapping[str, Any]], template: Template, tokenizer: Any, max_length: int
-) -> tuple[list[Pair], dict[str, int]]:
+) -> tuple[list[EncodedPair], dict[str, int]]:
     """Preferences (prompt, chosen, rejected: messages) as pairs of at most `max_length` tokens, and an account.
 
     Answers are cut at their end; pairs are left out where the prompt leaves no room, where the answers are the same
@@ -52,7 +52,7 @@ def encode_pairs(
         elif chosen == rejected:
             account["same_once_cut"] += 1
         else:
-            pairs.append(Pair(prompt[:start], chosen, rejected))
+            pairs.append(EncodedPair(prompt[:start], chosen, rejected))
             account["cut_pairs"] += lost > 0
             account["cut_tokens"] += lost
     account["pairs"] = len(pairs)

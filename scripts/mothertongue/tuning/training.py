@@ -23,7 +23,7 @@ from mothertongue.common import hardware
 from mothertongue.common.atomic_files import is_full
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.common.memory import out_of_memory
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.models.causal_lm import device
 from mothertongue.prompts.templates import Template
@@ -91,7 +91,7 @@ def compute_as(before: checkpoints.Checkpoint) -> None:
     """Compute with as many threads as a checkpoint was, so that the whole training ends in the same bits."""
     threads = torch.get_num_threads()
     if before.threads != threads:
-        say(f"tune: computing with {before.threads} threads as before, not {threads}: the same digits")
+        log(f"tune: computing with {before.threads} threads as before, not {threads}: the same digits")
         torch.set_num_threads(before.threads)
 
 
@@ -189,7 +189,7 @@ def train(
                 "tuning.max_length or batch_size, or set tuning.gradient_checkpointing or quantization: nf4"
             )
         most = plan.batch_size // 2
-        say(f"tune: warning: out of memory with {plan.batch_size} sequences at once; going on with {most}")
+        log(f"tune: warning: out of memory with {plan.batch_size} sequences at once; going on with {most}")
         if hook := getattr(trainer, "neftune_hook_handle", None):
             hook.remove()
         del trainer
@@ -228,9 +228,9 @@ def check(settings: TuningSettings, data: Sequence[Example], validation: Sequenc
     if settings.dtype == "float16" and device() == "cpu":
         raise UserError("tuning.dtype is float16, which trains on GPUs only; set it to auto")
     if settings.validation_interval and not validation:
-        say("tune: there is no validation data: its loss is not followed")
+        log("tune: there is no validation data: its loss is not followed")
     if settings.quantization != "none" and device() == "cpu":
-        say(f"tune: {settings.quantization} on a CPU: less memory, and slower than quantization none")
+        log(f"tune: {settings.quantization} on a CPU: less memory, and slower than quantization none")
 
 
 def check_model(model: Any, settings: TuningSettings) -> None:
@@ -251,7 +251,7 @@ def check_model(model: Any, settings: TuningSettings) -> None:
     if settings.quantization != "none":
         wide, total = causal_lm.full_width_gb(model)
         if wide > total / 2:
-            say(f"tune: warning: {wide:.1f} of the model's {total:.1f} GB cannot be quantised (experts are no layers)")
+            log(f"tune: warning: {wide:.1f} of the model's {total:.1f} GB cannot be quantised (experts are no layers)")
 
 
 def machine_arguments(fsdp: Path | None, tensorboard: Path | None) -> dict[str, Any]:
@@ -322,7 +322,7 @@ def peak_memory_mb() -> int:
 def _run(trainer: Trainer, keeper: checkpoints.Keeper, work: Path) -> None:
     before = keeper.before
     if before:
-        say(f"tune: going on from step {before.step}")
+        log(f"tune: going on from step {before.step}")
     try:
         trainer.train(resume_from_checkpoint=str(before.folder) if before else None)
     except Exception as error:

@@ -23,7 +23,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """A job of the dry run with what it declares; `minutes` is its time limit."""
 
     rule: str
@@ -50,7 +50,7 @@ def read_rules(files: Iterable[Path]) -> dict[str, Rule]:
     return rules
 
 
-def parse_jobs(text: str) -> list[Job]:
+def parse_jobs(text: str) -> list[PlannedJob]:
     """The jobs that a dry run prints."""
     jobs: list[tuple[str, dict[str, str]]] = []
     fields: dict[str, str] | None = None
@@ -92,10 +92,10 @@ def _pattern(benchmark: str) -> re.Pattern[str]:
     return re.compile("".join(groups))
 
 
-def _job(rule: str, fields: Mapping[str, str]) -> Job:
+def _job(rule: str, fields: Mapping[str, str]) -> PlannedJob:
     resources = _pairs(fields.get("resources", ""))
     amounts = {name: int(value) for name, value in resources.items() if re.fullmatch(r"\d+", value)}
-    return Job(
+    return PlannedJob(
         rule=rule,
         inputs=tuple(fields.get("input", "").split(", ")),
         outputs=tuple(fields.get("output", "").split(", ")),

@@ -23,7 +23,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.progress import duration
 from mothertongue.common.text_table import aligned
 from mothertongue.workflow import configuration
-from mothertongue.workflow.dry_run import Job, Rule
+from mothertongue.workflow.dry_run import PlannedJob, Rule
 from mothertongue.workflow.snakemake_internals import PROFILE_FILE, UNDECIDED
 
 # By what jobs of a rule are alike, the weightiest first: the time follows a shard's size more than its target language.
@@ -41,7 +41,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Place:
+class Capacity:
     """Where jobs run: the name of the cluster's scheduler (none: this machine), and how much can be in use at once.
 
     No `jobs` means that their number has no limit, no `gpus` that work for GPUs is done by the CPU.
@@ -56,7 +56,7 @@ class Place:
         """Where a rule's jobs run, in a word."""
         return self.cluster.capitalize() if self.cluster and not local else "local"
 
-    def uses(self, job: Job, local: bool) -> dict[str, float]:
+    def uses(self, job: PlannedJob, local: bool) -> dict[str, float]:
         """The shares that a job has in what can be in use at once: GPUs, cores, jobs in the queue."""
         shares = {"gpus": job.gpus / self.gpus if self.gpus else 0.0}
         if local or not self.cluster:
@@ -73,7 +73,7 @@ class RulePlan:
     rule: str
     stage: int
     where: str
-    jobs: Sequence[Job]
+    jobs: Sequence[PlannedJob]
     seconds: Sequence[float]
     basis: str
     gpu_hours: float
@@ -88,7 +88,7 @@ class RulePlan:
 class Plan:
     """All that is left to do, by rule in the order of the data flow; `stages` are wall times in seconds."""
 
-    place: Place
+    place: Capacity
     rules: Sequence[RulePlan]
     stages: Sequence[float]
 
@@ -153,16 +153,16 @@ def read_profile(name: str, folders: Iterable[Path]) -> dict[str, Any]:
     return {}
 
 
-def place(profile: Mapping[str, Any], machine_gpus: int, machine_cores: int, gpus: int | None = None) -> Place:
+def place(profile: Mapping[str, Any], machine_gpus: int, machine_cores: int, gpus: int | None = None) -> Capacity:
     """Where a profile runs jobs; without `gpus` eight on a cluster, and on one machine those that it has."""
     executor = profile.get("executor", "local")
     if executor == "local":
         cores = profile.get("cores", profile.get("jobs"))
-        return Place(
+        return Capacity(
             None, machine_gpus if gpus is None else gpus, None, cores if isinstance(cores, int) else machine_cores
         )
     jobs = profile.get("jobs")
-    return Place(
+    return Capacity(
         str(executor),
         _CLUSTER_GPUS if gpus is None else gpus,
         jobs if isinstance(jobs, int) else None,
@@ -181,7 +181,7 @@ def read_measurements(folder: Path, rules: Mapping[str, Rule]) -> list[Measureme
     return found
 
 
-def expected(job: Job, measurements: Iterable[Measurement]) -> tuple[float, str]:
+def expected(job: PlannedJob, measurements: Iterable[Measurement]) -> tuple[float, str]:
     """A job's seconds and their basis: the mean of the jobs of its rule that are most like it, else its limit."""
     by_likeness: defaultdict[tuple[bool, ...], list[float]] = defaultdict(list)
     for measured in measurements:
@@ -194,7 +194,7 @@ def expected(job: Job, measurements: Iterable[Measurement]) -> tuple[float, str]
     return sum(seconds) / len(seconds), "measured"
 
 
-def stages(jobs: Iterable[Job]) -> dict[str, int]:
+def stages(jobs: Iterable[PlannedJob]) -> dict[str, int]:
     """How many steps of the data flow lie before each rule, of those that have jobs."""
     jobs = list(jobs)
     makers = {path: job.rule for job in jobs for path in job.outputs}
@@ -207,7 +207,9 @@ def stages(jobs: Iterable[Job]) -> dict[str, int]:
     return steps
 
 
-def make(jobs: Sequence[Job], rules: Mapping[str, Rule], measurements: Sequence[Measurement], at: Place) -> Plan:
+def make(
+    jobs: Sequence[PlannedJob], rules: Mapping[str, Rule], measurements: Sequence[Measurement], at: Capacity
+) -> Plan:
     """The plan of a dry run's jobs. Raises UserError where a job wants more GPUs than there can be."""
     steps = stages(jobs)
     planned = []

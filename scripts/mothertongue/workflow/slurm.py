@@ -7,27 +7,27 @@ import time
 from pathlib import Path
 
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.workflow.snakemake_internals import JOB_COMMENTS
 
 _PAUSE = 10.0
 
 
-def wait_for_earlier(folder: Path, same_making: bool) -> None:
+def wait_for_earlier(folder: Path, same_fingerprint: bool) -> None:
     """Wait until no job of an earlier run works in the folder: what they make need not be made again.
 
-    Raises UserError where they do not make what is asked for now (`same_making`), or Slurm does not answer.
+    Raises UserError where they do not make what is asked for now (`same_fingerprint`), or Slurm does not answer.
     """
     said = 0
     while jobs := earlier(folder):
         names = " ".join(jobs)
-        if not same_making:
+        if not same_fingerprint:
             raise UserError(
                 f"{len(jobs)} Slurm jobs of an earlier run work in this folder with another configuration or other "
                 f"code; wait for them, or cancel them: scancel {names}"
             )
         if len(jobs) != said:
-            say(f"waiting for {len(jobs)} Slurm jobs of an earlier run; to cancel them instead: scancel {names}")
+            log(f"waiting for {len(jobs)} Slurm jobs of an earlier run; to cancel them instead: scancel {names}")
         said = len(jobs)
         time.sleep(_PAUSE)
 

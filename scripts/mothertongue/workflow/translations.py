@@ -10,7 +10,7 @@ from mothertongue.common.languages import ENGLISH
 from mothertongue.common.settings import as_arguments
 from mothertongue.models import references
 from mothertongue.translation import engines, routes
-from mothertongue.translation.engines.base import Pairs
+from mothertongue.translation.engines.base import LanguagePairs
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 from mothertongue.workflow.rule_helpers import WORDING, Wildcards, library, model_folder
 
@@ -22,7 +22,7 @@ class Translations:
         self.translation, self.quality = config["translation"], config["quality"]
         settings = routes.engine_settings(self.translation)
         self.engines: list[str] = [one["engine"] for one in settings]
-        self.pairs: list[Pairs] = [routes.translation_pairs(one, tables) for one in settings]
+        self.pairs: list[LanguagePairs] = [routes.translation_pairs(one, tables) for one in settings]
         # Each engine and model once, and by the folder that the model is fetched to.
         self.owners = list(
             dict.fromkeys(

@@ -11,7 +11,7 @@ from typing import Any
 
 from mothertongue.common import subprocesses
 from mothertongue.common.errors import UserError
-from mothertongue.common.progress import say
+from mothertongue.common.progress import log
 from mothertongue.export.safetensors import weights_of
 from mothertongue.model_folders import contents, reading
 
@@ -102,7 +102,7 @@ def _convert(program: str, called: str, *options: str | Path) -> None:
     if not said:
         return
     for line in said[:-1]:
-        say(line)
+        log(line)
     if _UNKNOWN_TOKENIZER in said[-1]:
         raise UserError(
             f"{called}: llama.cpp's converter does not know this tokenizer, and a guess would spoil every answer; use"

@@ -25,7 +25,7 @@ _listener = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_
 
 
 @dataclass(frozen=True)
-class Measured:
+class Perplexity:
     """The perplexity of the labelled tokens, given all before them; None without threads.
 
     `alike` is how many of all `tokens` that are given the file's own tokenizer makes of the threads' texts.
@@ -36,7 +36,7 @@ class Measured:
     alike: int = 0
 
 
-def told(path: Path, found: Measured) -> str:
+def format_perplexity(path: Path, found: Perplexity) -> str:
     """What was measured, as a line."""
     if found.perplexity is None:
         return "no held-out threads"
@@ -44,7 +44,7 @@ def told(path: Path, found: Measured) -> str:
     return f"{path}: {found.perplexity:.3f}; its tokenizer makes {share:.1%} of the threads' tokens as training did"
 
 
-def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
+def measure(path: Path, threads: Sequence[Thread], cores: int) -> Perplexity:
     """What llama.cpp computes of threads, with the tokens that are given, and how it would read them.
 
     Raises UserError where the file cannot be loaded, or computes what is no number.
@@ -53,7 +53,7 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
     from ik_llama_cpp._internals import IkContext, IkModel
 
     if not threads:
-        return Measured(None)
+        return Perplexity(None)
     check_gguf(path)
     llama._lib.llama_log_set(_listener, None)
     longest = max(len(thread["input_ids"]) for thread in threads)
@@ -81,7 +81,7 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> Measured:
             f"{path}: computes no numbers that have a perplexity: it is damaged, or too coarse for this model; delete"
             " it and make it anew, or take another quantisation"
         )
-    return Measured(perplexity, read, alike)
+    return Perplexity(perplexity, read, alike)
 
 
 def _alike(made: Sequence[int], given: Sequence[int]) -> int:

@@ -10,7 +10,7 @@ from mothertongue.translation.settings import EngineSettings
 
 
 @dataclass(frozen=True)
-class Pair:
+class LanguagePair:
     """How an engine gets from one language to another.
 
     `model` is a model reference; the codes are what the model calls the two languages (for OPUS-MT the target token),
@@ -23,7 +23,7 @@ class Pair:
     licence: str = ""
 
 
-Pairs = dict[tuple[str, str], Pair]
+LanguagePairs = dict[tuple[str, str], LanguagePair]
 
 
 class Output(NamedTuple):
@@ -68,7 +68,7 @@ class Engine(ABC):
 
     @classmethod
     @abstractmethod
-    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
         """The pairs (source, target) that the engine routes, from the tables of config/; no network is asked.
 
         `model` stands in for MODEL in engines that have one model for all pairs.
@@ -105,10 +105,10 @@ class Engine(ABC):
         return cls.LICENCE if cls.FAMILY and model.startswith(cls.FAMILY) else ""
 
 
-def every_pair(codes: Mapping[str, str], model: str, licence: str, names_source: bool = True) -> Pairs:
+def every_pair(codes: Mapping[str, str], model: str, licence: str, names_source: bool = True) -> LanguagePairs:
     """The pairs of a multilingual model that calls each language by a code."""
     return {
-        (source, target): Pair(model, codes[source] if names_source else "", codes[target], licence)
+        (source, target): LanguagePair(model, codes[source] if names_source else "", codes[target], licence)
         for source in codes
         for target in codes
         if source != target

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
 from mothertongue.common.memory import out_of_memory
-from mothertongue.common.progress import Progress, say
+from mothertongue.common.progress import Progress, log
 from mothertongue.model_folders.reading import check_config, loading
 from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.settings import EngineSettings
@@ -164,7 +164,7 @@ class EncoderDecoder(Engine):
                 # Windows in flight may fail for the size that was halved already.
                 if window.batch_tokens == self.batch_tokens:
                     self.batch_tokens //= 2
-                    say(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")
+                    log(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")
                 self._submit(window, careful)
 
     def _output(self, result: Any, longest: int) -> Output:

@@ -14,7 +14,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import byte_length
 from mothertongue.common.progress import Progress
 from mothertongue.common.tsv import read_table
-from mothertongue.translation.engines.base import Engine, Output, Pair, Pairs
+from mothertongue.translation.engines.base import Engine, LanguagePair, LanguagePairs, Output
 from mothertongue.translation.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ class Firefox(Engine):
     limit = 480
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
         """The released pairs of firefox_models.tsv, by Mozilla's own codes."""
         return {
-            (row["source"], row["target"]): Pair(f"firefox:{row['model']}", licence="mpl-2.0")
+            (row["source"], row["target"]): LanguagePair(f"firefox:{row['model']}", licence="mpl-2.0")
             for row in read_table(tables / "firefox_models.tsv")
         }
 

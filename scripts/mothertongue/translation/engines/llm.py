@@ -9,7 +9,7 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import read_table
-from mothertongue.translation.engines.base import Pairs, every_pair
+from mothertongue.translation.engines.base import LanguagePairs, every_pair
 from mothertongue.translation.engines.transformers import Generation
 
 _TOWER = {"en", "de", "fr", "es", "zh", "pt", "it", "ru", "ko", "nl"}
@@ -27,7 +27,7 @@ class LLM(Generation):
     PADDING = "left"
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
         """Every pair of Tower's languages; with another model, of all languages of languages.tsv, by their names."""
         reference = model or cls.MODEL
         names = {row["code"]: row["name"] for row in read_table(tables / "languages.tsv")}

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import language_codes
-from mothertongue.translation.engines.base import Pairs, every_pair
+from mothertongue.translation.engines.base import LanguagePairs, every_pair
 from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
 
@@ -21,7 +21,7 @@ class Multilingual(EncoderDecoder):
     NAMES_SOURCE: ClassVar[bool] = True
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
         """Every pair of the languages that the model knows."""
         reference = model or cls.MODEL
         names = language_codes(tables / "language_codes.tsv", cls.NAME)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import read_table
-from mothertongue.translation.engines.base import Pair, Pairs
+from mothertongue.translation.engines.base import LanguagePair, LanguagePairs
 from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
 
@@ -19,10 +19,10 @@ class OpusMT(EncoderDecoder):
     TOKENIZER_FILES = ("source.spm", "target.spm")
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
         """The pairs of opus_mt.tsv."""
         return {
-            (row["source"], row["target"]): Pair(row["model"], "", row["target_token"], row["licence"])
+            (row["source"], row["target"]): LanguagePair(row["model"], "", row["target_token"], row["licence"])
             for row in read_table(tables / "opus_mt.tsv")
         }
 

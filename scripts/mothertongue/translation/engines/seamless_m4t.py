@@ -8,7 +8,7 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import language_codes
-from mothertongue.translation.engines.base import Pairs, every_pair
+from mothertongue.translation.engines.base import LanguagePairs, every_pair
 from mothertongue.translation.engines.transformers import Generation
 from mothertongue.translation.settings import EngineSettings
 
@@ -24,7 +24,7 @@ class SeamlessM4T(Generation):
     GIVEN = 2  # the start and the target language
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> Pairs:
+    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
         """Every pair of the languages that the model knows."""
         reference = model or cls.MODEL
         return every_pair(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.memory import out_of_memory
-from mothertongue.common.progress import Progress, say
+from mothertongue.common.progress import Progress, log
 from mothertongue.model_folders.reading import check, loading, skeleton
 from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.settings import EngineSettings
@@ -117,7 +117,7 @@ class Generation(Engine):
                 if not out_of_memory(error) or len(batch) == 1:
                     raise
                 self.batch_tokens = len(batch) * len(tokens[batch[0]]) // 2
-                say(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")
+                log(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")
                 continue
             yield from zip(batch, found, strict=True)
             progress.advance(sum(len(tokens[number]) for number in batch))

@@ -23,7 +23,7 @@ def fetch(engine: type[EncoderDecoder], reference: Reference, folder: Path) -> N
     """Fetch and convert a model. Raises UserError where it is not of the engine's architecture, or damaged."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".hub-") as hub:
         # transformers reads a pickle as tensors only (weights_only), never as code.
-        resolved = fetching.bring(reference, Path(hub), pickle=True)
+        resolved = fetching.download(reference, Path(hub), pickle=True)
         try:
             convert(Path(hub), folder, engine.MODEL_TYPE, engine.TOKENIZER_FILES)
         except UserError as error:
