@@ -48,4 +48,4 @@ format: setup
 	$(BIN)/snakefmt Snakefile rules profiles/demo/Snakefile
 
 pins: setup
-	$(BIN)/python tests/pins.py
+	$(BIN)/python tests/support/pins.py

@@ -2,10 +2,10 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from paths import ROOT
 
 # Read when the hub's client is imported, which may be while tests are collected.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,8 +17,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # How long an example takes says nothing where others compute beside it.
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)

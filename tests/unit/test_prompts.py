@@ -9,6 +9,7 @@ import pytest
 import trl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import SHARED
 from tiny import FAMILIES, family_tokenizer, tiny_tokenizer
 from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -75,7 +76,7 @@ OFFICIAL = {"llama2": LLAMA2, "llama3": shipped("llama3"), "mistral": MISTRAL, "
 END = {"llama2": " </s>", "llama3": "<|eot_id|>", "mistral": "</s>", "chatml": "<|im_end|>", "gemma": "<end_of_turn>",
        "phi3": "<|end|>", "zephyr": "</s>"}  # fmt: skip
 TOKENIZERS = [(family, kind) for family in FAMILIES for kind in ("bytes", "pieces")]
-STORIES = Path(__file__).parents[3] / "shared/data/models/stories260k"
+STORIES = SHARED / "models/stories260k"
 THREAD = [
     {"role": "system", "content": "Responda em português."},
     {"role": "user", "content": "Olá! Quanto é 2 + 2?"},

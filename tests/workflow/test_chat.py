@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from running import ROOT
+from paths import ROOT
 from test_plain_text import acts
 
 from mothertongue.chat.conversation import Conversation, Speaker
