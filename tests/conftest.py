@@ -18,6 +18,28 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
 
+# By the folder of a test file: `quick` ones are of single modules, `serial` ones want the machine.
+MARKERS = {"unit": "quick", "cluster": "serial"}
+
+
+def marker_of(path):
+    return MARKERS.get(path.relative_to(ROOT / "tests").parts[0])
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Where one of the markers is asked for, leave files without it unread: their imports take seconds."""
+    asked = config.option.markexpr
+    if asked in MARKERS.values() and collection_path.name.startswith("test_") and marker_of(collection_path) != asked:
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if marker := marker_of(item.path):
+            item.add_marker(marker)
+
 
 @pytest.fixture(autouse=True)
 def in_the_projects_root(monkeypatch):
