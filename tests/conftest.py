@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from hypothesis import settings
+from made_once import made_once, run_folder
 from paths import ROOT
 
 # Read when the hub's client is imported, which may be while tests are collected.
@@ -50,6 +51,4 @@ def in_the_projects_root(monkeypatch):
 def tiny_base(tmp_path_factory):
     from tiny import save_tiny_model
 
-    folder = tmp_path_factory.mktemp("tiny")
-    save_tiny_model(folder)
-    return folder
+    return made_once(run_folder(tmp_path_factory) / "tiny", save_tiny_model)
