@@ -28,15 +28,15 @@ demo: setup
 	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json $(DEMO)/report.html
 	@$(BIN)/python scripts/show.py $(DEMO)
 
-# Side by side where nothing is timed and no cluster is started; each file in one process.
+# Side by side, each file in one process.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL) --ignore tests/cluster
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest $(PARALLEL) -m "not serial"
+	$(BIN)/python -m pytest -m serial
 
 test-quick: setup
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit
+	$(BIN)/python -m pytest $(PARALLEL) -m quick
 
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)
@@ -52,4 +52,4 @@ manual: setup
 	PYTHONPATH=scripts $(BIN)/python tests/support/manual.py
 
 pins: setup
-	$(BIN)/python tests/pins.py
+	$(BIN)/python tests/support/pins.py

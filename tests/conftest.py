@@ -2,10 +2,11 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from made_once import made_once, run_folder
+from paths import ROOT
 
 # Read when the hub's client is imported, which may be while tests are collected.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,7 +19,27 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
 
-ROOT = Path(__file__).parent.parent
+# By the folder of a test file: `quick` ones are of single modules, `serial` ones want the machine.
+MARKERS = {"unit": "quick", "cluster": "serial"}
+
+
+def marker_of(path):
+    return MARKERS.get(path.relative_to(ROOT / "tests").parts[0])
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Where one of the markers is asked for, leave files without it unread: their imports take seconds."""
+    asked = config.option.markexpr
+    if asked in MARKERS.values() and collection_path.name.startswith("test_") and marker_of(collection_path) != asked:
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if marker := marker_of(item.path):
+            item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +51,4 @@ def in_the_projects_root(monkeypatch):
 def tiny_base(tmp_path_factory):
     from tiny import save_tiny_model
 
-    folder = tmp_path_factory.mktemp("tiny")
-    save_tiny_model(folder)
-    return folder
+    return made_once(run_folder(tmp_path_factory) / "tiny", save_tiny_model)

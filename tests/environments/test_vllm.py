@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import ROOT
 from peft import LoraConfig, get_peft_model
 from running import program
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -116,7 +117,12 @@ def found(vllm, exported):
     # It leaves its sockets behind.
     settings["VLLM_RPC_BASE_PATH"] = str(exported)
     done = subprocess.run(
-        [vllm, HERE / "in_vllm.py"], input=json.dumps(asked), capture_output=True, text=True, env=settings, timeout=600
+        [vllm, ROOT / "tests/support/in_vllm.py"],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        env=settings,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.rpartition("FOUND")[2])

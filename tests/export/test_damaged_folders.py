@@ -10,18 +10,16 @@ import traceback
 from importlib import import_module
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import yaml
-from oasst import row
+from beside_models import write_inputs
 from pieces import save_pieces
 from safetensors.torch import load_file, save_file
 from tiny_translation import save_marian
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mothertongue.common import errors
-from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
-from mothertongue.formats import messages
+from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.models import tokenizer_files
 
 TUNING = json.dumps(yaml.safe_load(Path("config/config.yaml").read_text())["tuning"])
@@ -189,36 +187,11 @@ def damages(program, folder):
     return GGUF if folder == "gguf" else MODEL | (LOADED if program.split()[0] in LOADS else {})
 
 
-def inputs(place):
-    """Files that the programs read beside models."""
-    turns = [
-        {"role": "user", "content": "Quanto é 2 + 2?", "message_id": "a"},
-        {"role": "assistant", "content": "São 4.", "message_id": "b"},
-    ]
-    thread = {"thread_id": "b", "message_tree_id": "a", "lang": "pt", "messages": turns, "text": "..."}
-    write_jsonl(place / "threads.jsonl", [thread] * 4)
-    other = [turns[0] | {"content": "E quanto é 3 + 3?"}, turns[1] | {"content": "São 6."}]
-    write_jsonl(place / "train.jsonl", [thread | {"messages": other}] * 4)
-    rejected = [turns[1] | {"content": "Não."}]
-    write_jsonl(place / "pairs.jsonl", [{"prompt": turns[:1], "chosen": turns[1:], "rejected": rejected}] * 4)
-    tokens = {"input_ids": [3, 4, 5, 6], "labels": [-100, 4, 5, 6], "text": "a"}
-    write_jsonl(place / "tokens.jsonl", [tokens])
-    rows = [
-        one | {"split": "validation", "source_lang": "en"}
-        for one in (row("a", text="How are you?"), row("b", "a", text="Fine."))
-    ]
-    messages.write(pa.Table.from_pylist(rows, schema=messages.MESSAGES), place / "shard.parquet")
-    more = {"source_text": "?", "route": "direct", "model": "m", "status": "translated", "reasons": [], "score": None}
-    table = pa.Table.from_pylist([one | more | {"lang": "pt"} for one in rows], schema=messages.TRANSLATED)
-    messages.write(table, place / "dataset.parquet")
-    (place / "prompts").write_text("Olá?\nOnde fica a casa vermelha?\n", encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with inputs and whole models, one of them tuned, merged, packed and converted by the programs."""
     place = tmp_path_factory.mktemp("damaged")
-    inputs(place)
+    write_inputs(place, "Olá?\nOnde fica a casa vermelha?\n")
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
     for name in ("source", "marian", "gguf"):
         (place / name).mkdir()

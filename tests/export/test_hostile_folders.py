@@ -12,17 +12,15 @@ import re
 import shutil
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 import yaml
-from oasst import row
+from beside_models import write_inputs
 from pieces import save_pieces
 from preloaded import Preloaded
 from tiny_translation import save_marian
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
-from mothertongue.formats import messages
+from mothertongue.common.atomic_files import read_json, write_json
 
 TOKEN, SECRET = "hf_canaryToken", "the content of another file"
 SETTINGS = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]
@@ -138,32 +136,10 @@ def spoil(folder, kind, place):
 
 
 def inputs(place):
-    """Files that the programs read beside models."""
-    turns = [
-        {"role": "user", "content": "Quanto é 2 + 2?", "message_id": "a"},
-        {"role": "assistant", "content": "São 4.", "message_id": "b"},
-    ]
-    thread = {"thread_id": "b", "message_tree_id": "a", "lang": "pt", "messages": turns, "text": "..."}
-    write_jsonl(place / "threads.jsonl", [thread] * 4)
-    other = [turns[0] | {"content": "E quanto é 3 + 3?"}, turns[1] | {"content": "São 6."}]
-    write_jsonl(place / "train.jsonl", [thread | {"messages": other}] * 4)
-    write_jsonl(
-        place / "pairs.jsonl",
-        [{"prompt": turns[:1], "chosen": turns[1:], "rejected": [turns[1] | {"content": "Não."}]}] * 4,
-    )
-    write_jsonl(place / "tokens.jsonl", [{"input_ids": [3, 4, 5, 6], "labels": [-100, 4, 5, 6]}])
-    rows = [row("a", text="How are you?"), row("b", "a", text="Fine.")]
-    rows = [r | {"split": "validation", "source_lang": "en"} for r in rows]
-    messages.write(pa.Table.from_pylist(rows, schema=messages.MESSAGES), place / "shard.parquet")
-    more = {"source_text": "?", "route": "direct", "model": "m", "status": "translated", "reasons": [], "score": None}
-    messages.write(
-        pa.Table.from_pylist([r | more | {"lang": "pt"} for r in rows], schema=messages.TRANSLATED),
-        place / "dataset.parquet",
-    )
+    write_inputs(place, "Olá?\n")
     for name, text in (
         ("english", "Hello there.\n"),
         ("portuguese", "Olá.\n"),
-        ("prompts", "Olá?\n"),
         ("card", "---\nlicense: mit\n---\n"),
     ):
         (place / name).write_text(text, encoding="utf-8")

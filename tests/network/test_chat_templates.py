@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_prompts import LLAMA2, MISTRAL, OFFICIAL, THREAD, ZEPHYR, shipped
+from chats import THREAD
+from official_templates import LLAMA2, MISTRAL, OFFICIAL, ZEPHYR, shipped
 from tiny import FAMILIES, family_tokenizer
 
 from mothertongue.common.errors import UserError

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -50,6 +51,7 @@ ENGINES = {
 }
 
 
+@cache
 def imports(path):
     """The library modules that a file imports, whether at its top or inside a function, and their packages."""
     found = set()

@@ -1,15 +1,24 @@
 """A copy of the project to run the real Snakemake in, with a tiny base model and a slice of the sample."""
 
+import shutil
+from dataclasses import dataclass
+
 import pytest
 import yaml
-from running import Project, copy_project, sample
+from made_once import made_once, run_folder
+from running import Project, Run, copy_project, sample
 from tuning_runs import make_material
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, tiny_base):
-    """The project with twenty trees of the sample, three English shards, and a base model of 100,000 parameters."""
-    root = tmp_path_factory.mktemp("project")
+@dataclass
+class Built(Project):
+    """A project whose chain is built, and the run that built it."""
+
+    first: Run
+
+
+def make_project(root, base):
+    """Write the project with twenty trees of the sample, three English shards, and a base model."""
     copy_project(root)
     project = Project(root)
     rows = sample()
@@ -20,12 +29,38 @@ def project(tmp_path_factory, tiny_base):
         yaml.safe_dump(
             {
                 "source": {"dataset": "messages.jsonl", "validation": 0.2, "shards": {"en": 3}},
-                "tuning": {"base_model": str(tiny_base), "max_steps": 3, "max_length": 256, "lora": {"rank": 4}},
+                "tuning": {"base_model": str(base), "max_steps": 3, "max_length": 256, "lora": {"rank": 4}},
                 "evaluation": {"prompts": 2, "max_new_tokens": 8},
             }
         )
     )
     return project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, tiny_base):
+    """The project, of which nothing is built, with a base model of 100,000 parameters."""
+    return make_project(tmp_path_factory.mktemp("project"), tiny_base)
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory, tiny_base):
+    """A folder with the project and its whole chain, built once in a test run, and what that printed."""
+
+    def build(folder):
+        (folder / "project").mkdir()
+        run = make_project(folder / "project", tiny_base).build()
+        (folder / "first.out").write_text(run.output, encoding="utf-8")
+
+    return made_once(run_folder(tmp_path_factory) / "chain", build)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, chain):
+    """A copy of the project with its whole chain built, for tests that go on from there."""
+    root = tmp_path_factory.mktemp("built") / "project"
+    shutil.copytree(chain / "project", root, symlinks=True)
+    return Built(root, Run(0, (chain / "first.out").read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="session")

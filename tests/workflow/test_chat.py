@@ -6,8 +6,8 @@ import sys
 
 import pytest
 import torch
-from running import ROOT
-from test_plain_text import acts
+from acting_text import acts
+from paths import ROOT
 
 from mothertongue.chat.conversation import Conversation, Speaker
 from mothertongue.common.atomic_files import read_jsonl, write_jsonl

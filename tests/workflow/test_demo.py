@@ -4,13 +4,13 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from paths import SHARED
 from running import ADAPTER, CHAIN
 
-REAL = Path(__file__).parents[3] / "shared/data/oasst/oasst1-en-sample.jsonl"
+REAL = SHARED / "oasst/oasst1-en-sample.jsonl"
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,17 @@
 
 import json
 
+import pytest
 from running import ADAPTER
 from tiny import family_tokenizer, save_tiny_mixture, save_tiny_model
 
 EXPORT = "results/demo/pt/export"
+
+
+@pytest.fixture(scope="module")
+def project(built):
+    """The project with its chain built: each test tunes another model on its threads."""
+    return built
 
 
 def test_an_adapter_tuned_on_four_bits_is_merged_and_both_merges_are_measured(project):

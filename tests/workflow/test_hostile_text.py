@@ -1,8 +1,8 @@
 """A dataset whose names, ids and texts act where they can: in cards, logs and the terminal they are text."""
 
+from acting_text import acts
 from markdown_it import MarkdownIt
 from running import ADAPTER
-from test_plain_text import acts
 
 ODD = "\x1b]0;x\x07\x9b2J<script>alert(1)</script>\n# x\n---\nlicense: mit\u202e| `y` ![z](http://a.b)\u2028"
 LANGUAGE = "results/demo/pt"

@@ -25,6 +25,12 @@ MEASURED = {
 
 
 @pytest.fixture(scope="module")
+def project(built):
+    """The project with its chain built, as an undisturbed run left it."""
+    return built
+
+
+@pytest.fixture(scope="module")
 def undisturbed(project):
     """The outputs of a run from start to end, which are then removed."""
     project.configure(tuning={"max_steps": 60})

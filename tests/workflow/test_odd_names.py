@@ -16,11 +16,11 @@ EVERYTHING = [
 
 
 @pytest.fixture
-def odd(project):
+def odd(built):
     """A dataset whose name begins with a hyphen, no licence, braces in texts."""
-    shutil.copy(project.root / "messages.jsonl", project.root / "-x.jsonl")
+    shutil.copy(built.root / "messages.jsonl", built.root / "-x.jsonl")
     for name in ("-t.jinja", "-harness.yaml", "{fsdp}.yaml"):
-        shutil.copy(project.root / "config/templates/chatml.jinja", project.root / name)
+        shutil.copy(built.root / "config/templates/chatml.jinja", built.root / name)
     values = {
         "source": {"dataset": "-x.jsonl", "licence": ""},
         "threads": {"prompt_format": "-t.jinja", "system_prompt": "{no} {{name}}"},
@@ -28,8 +28,8 @@ def odd(project):
         "evaluation": {"harness": ["-harness.yaml", "{task}"]},
         "publication": {"namespace": "me"},
     }
-    (project.root / "odd.yaml").write_text(yaml.safe_dump(values))
-    return project
+    (built.root / "odd.yaml").write_text(yaml.safe_dump(values))
+    return built
 
 
 def test_they_reach_the_dataset_the_threads_and_the_cards(odd):

@@ -11,14 +11,20 @@ SUMMARY = "results/demo/summary.html"
 
 
 @pytest.fixture(scope="module")
-def built(project):
+def reported(built):
     """The report of an adapter of a tiny model, and how it was run."""
-    return project, project.build(REPORT)
+    return built, built.build(REPORT)
 
 
-def test_the_report_says_what_the_files_say(built):
-    project, run = built
-    assert run.jobs["report"] == run.jobs["evaluate"] == 1
+def test_asking_for_it_runs_the_whole_chain(project):
+    planned = project.build("-n", REPORT).output
+    for rule, count in {"translate": 5, "tune": 1, "evaluate": 1, "report": 1}.items():
+        assert re.search(rf"^{rule} +{count}$", planned, re.MULTILINE), rule
+
+
+def test_the_report_says_what_the_files_say(reported):
+    project, run = reported
+    assert project.first.jobs["evaluate"] == 1 and run.jobs == {"report": 1}
     page = html.unescape((project.root / REPORT).read_text(encoding="utf-8"))
     total = project.accounting()["total"]
     assert re.search(rf'<tspan class="count">{total["messages"]}</tspan><tspan[^>]*>messages<', page)
@@ -31,8 +37,8 @@ def test_the_report_says_what_the_files_say(built):
     assert page.count("data:image/svg+xml") >= 2
 
 
-def test_only_what_it_shows_makes_it_stale(built):
-    project, _ = built
+def test_only_what_it_shows_makes_it_stale(reported):
+    project, _ = reported
     assert project.build(REPORT).jobs == {}
     benchmark = project.root / "results/demo/benchmarks/pt/adapter.jsonl"
     benchmark.write_text(benchmark.read_text() * 2)
@@ -42,8 +48,8 @@ def test_only_what_it_shows_makes_it_stale(built):
     assert project.build(REPORT).jobs == {"report": 1}
 
 
-def test_the_table_of_all_is_of_what_stands_and_builds_nothing_else(built):
-    project, _ = built
+def test_the_table_of_all_is_of_what_stands_and_builds_nothing_else(reported):
+    project, _ = reported
     # The evaluation is stale for this configuration, and there is none of Dutch: neither is the table's concern.
     assert project.build("--config", "evaluation={prompts: 1}", "--", SUMMARY).jobs == {"summary": 1}
     page = (project.root / SUMMARY).read_text(encoding="utf-8")
@@ -56,8 +62,8 @@ def test_the_table_of_all_is_of_what_stands_and_builds_nothing_else(built):
     metrics.write_text(kept)
 
 
-def test_a_variant_has_a_report_and_an_unknown_one_a_line(built):
-    project, _ = built
+def test_a_variant_has_a_report_and_an_unknown_one_a_line(reported):
+    project, _ = reported
     variant = ("--config", "variants={odds: {method: orpo}}", "--", "results/demo/pt/variants/odds/report.html")
     run = project.run("-n", *variant)
     assert run.code == 0 and "pt/preferences/train.accounting.json" in run.output, run
@@ -65,8 +71,8 @@ def test_a_variant_has_a_report_and_an_unknown_one_a_line(built):
     assert run.code != 0 and "there is no variant 'none'" in run.output, run
 
 
-def test_snakemakes_own_report_has_the_pages_and_their_captions(built):
-    project, _ = built
+def test_snakemakes_own_report_has_the_pages_and_their_captions(reported):
+    project, _ = reported
     run = project.run("--report", "workflow.html", "--", REPORT)
     assert run.code == 0, run
     page = (project.root / "workflow.html").read_text(encoding="utf-8")

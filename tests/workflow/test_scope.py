@@ -10,9 +10,14 @@ THREADS = "results/demo/pt/threads/train.jsonl"
 
 
 @pytest.fixture(scope="module")
+def project(built):
+    """The project with its chain built, with scope all."""
+    return built
+
+
+@pytest.fixture(scope="module")
 def whole(project):
     """What is built with scope all: the threads, their account, the dataset's account."""
-    project.build(THREADS)
     return threads(project), project.accounting()
 
 

@@ -22,8 +22,8 @@ def test_the_dry_run_on_a_fresh_copy_shows_every_job(project):
     assert not list(project.root.glob("results/demo/*"))
 
 
-def test_the_first_run_builds_everything(project):
-    jobs = project.build().jobs
+def test_the_first_run_builds_everything(built):
+    jobs = built.first.jobs
     assert (
         jobs
         == {
@@ -37,12 +37,12 @@ def test_the_first_run_builds_everything(project):
     )
 
 
-def test_a_second_run_does_nothing(project):
-    run = project.build()
+def test_a_second_run_does_nothing(built):
+    run = built.build()
     assert run.jobs == {} and "Nothing to be done" in run.output
 
 
-def test_a_touched_file_rebuilds_nothing(project):
+def test_a_touched_file_rebuilds_nothing(built):
     later = time.time() + 5
     touched = [
         "messages.jsonl",
@@ -56,86 +56,86 @@ def test_a_touched_file_rebuilds_nothing(project):
         "results/demo/pt/dataset/train.parquet",
     ]
     for name in touched:
-        os.utime(project.root / name, (later, later))
-    assert project.build().jobs == {}
+        os.utime(built.root / name, (later, later))
+    assert built.build().jobs == {}
 
 
-def test_one_edited_message_translates_one_shard(project):
-    rows = project.read_messages()
+def test_one_edited_message_translates_one_shard(built):
+    rows = built.read_messages()
     row = next(r for r in rows if r["lang"] == "en" and r["role"] == "assistant" and r["rank"] == 0)
     row["text"] = "This answer has been rewritten. It is short now."
-    project.write_messages(rows)
-    before = project.bytes("results/demo/pt/translated/**/*.parquet")
-    assert project.build().jobs == {"fetch": 1, "split": 1, "translate": 1} | DOWNSTREAM
-    after = project.bytes("results/demo/pt/translated/**/*.parquet")
+    built.write_messages(rows)
+    before = built.bytes("results/demo/pt/translated/**/*.parquet")
+    assert built.build().jobs == {"fetch": 1, "split": 1, "translate": 1} | DOWNSTREAM
+    after = built.bytes("results/demo/pt/translated/**/*.parquet")
     assert sum(before[name] != after[name] for name in before) == 1
 
 
-def test_an_edited_message_outside_the_source_languages_translates_nothing(project):
-    rows = project.read_messages()
+def test_an_edited_message_outside_the_source_languages_translates_nothing(built):
+    rows = built.read_messages()
     next(r for r in rows if r["lang"] == "de")["text"] = "Etwas ganz anderes."
-    project.write_messages(rows)
-    assert project.build().jobs == {"fetch": 1, "split": 1}
+    built.write_messages(rows)
+    assert built.build().jobs == {"fetch": 1, "split": 1}
 
 
-def test_a_changed_lora_rank_tunes_again(project):
-    project.configure(tuning={"lora": {"rank": 8}})
-    assert project.build().jobs == {"tune": 1, "evaluate": 1}
+def test_a_changed_lora_rank_tunes_again(built):
+    built.configure(tuning={"lora": {"rank": 8}})
+    assert built.build().jobs == {"tune": 1, "evaluate": 1}
 
 
-def test_what_changes_no_weight_tunes_nothing(project):
-    project.configure(tuning={"checkpoint_minutes": 3, "report_to": "tensorboard", "gpus": 0})
-    assert project.build().jobs == {}
+def test_what_changes_no_weight_tunes_nothing(built):
+    built.configure(tuning={"checkpoint_minutes": 3, "report_to": "tensorboard", "gpus": 0})
+    assert built.build().jobs == {}
 
 
-def test_a_variant_is_built_beside_the_adapter_and_alone(project):
+def test_a_variant_is_built_beside_the_adapter_and_alone(built):
     """With DPO, whose SFT adapter and preferences are made for it; the language's own adapter stays."""
-    before = project.bytes("results/demo/pt/adapter/**/*")
+    before = built.bytes("results/demo/pt/adapter/**/*")
     variant, own = (
         "results/demo/pt/variants/likes/evaluation/metrics.json",
         {"preferences": 2, "tune": 2, "evaluate": 1},
     )
-    project.configure(variants={"likes": {"method": "dpo", "lora": {"rank": 2}, "max_steps": 2}})
-    assert project.build(variant).jobs == own
-    assert project.build(variant, *CHAIN).jobs == {}
-    assert project.bytes("results/demo/pt/adapter/**/*") == before
+    built.configure(variants={"likes": {"method": "dpo", "lora": {"rank": 2}, "max_steps": 2}})
+    assert built.build(variant).jobs == own
+    assert built.build(variant, *CHAIN).jobs == {}
+    assert built.bytes("results/demo/pt/adapter/**/*") == before
     # The evaluation of DPO has the SFT adapter beside it.
-    metrics = json.loads((project.root / variant).read_text())
+    metrics = json.loads((built.root / variant).read_text())
     assert metrics["models"] == list(metrics["bits_per_byte"]) == ["base", "sft", "adapter"]
     assert {"sft", "sft_system_prompt", "adapter"} < set(metrics["answers"])
     # What only DPO reads leaves the SFT adapter before it as it is.
-    project.configure(variants={"likes": {"method": "dpo", "lora": {"rank": 2}, "max_steps": 2, "dpo": {"beta": 0.2}}})
-    assert project.build(variant, *CHAIN).jobs == {"tune": 1, "evaluate": 1}
+    built.configure(variants={"likes": {"method": "dpo", "lora": {"rank": 2}, "max_steps": 2, "dpo": {"beta": 0.2}}})
+    assert built.build(variant, *CHAIN).jobs == {"tune": 1, "evaluate": 1}
 
 
-def test_a_changed_system_prompt_makes_new_threads(project):
+def test_a_changed_system_prompt_makes_new_threads(built):
     threads = "results/demo/pt/threads/train.jsonl"
-    project.configure(threads={"system_prompt": ""})
-    assert project.build(threads).jobs == {"threads": 1}
-    assert '"role": "system"' not in (project.root / threads).read_text(encoding="utf-8")
-    project.configure(threads={"system_prompt": "Responda sempre em português."})
-    assert project.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
+    built.configure(threads={"system_prompt": ""})
+    assert built.build(threads).jobs == {"threads": 1}
+    assert '"role": "system"' not in (built.root / threads).read_text(encoding="utf-8")
+    built.configure(threads={"system_prompt": "Responda sempre em português."})
+    assert built.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
 
 
-def test_preferences_are_made_of_the_dataset_that_is_there(project):
-    assert project.build(*PREFERENCES).jobs == {"preferences": 2}
+def test_preferences_are_made_of_the_dataset_that_is_there(built):
+    assert built.build(*PREFERENCES).jobs == {"preferences": 2}
     for path in PREFERENCES:
-        rows = [json.loads(line) for line in (project.root / path).read_text(encoding="utf-8").splitlines()]
-        account = json.loads((project.root / path.replace(".jsonl", ".accounting.json")).read_text())
+        rows = [json.loads(line) for line in (built.root / path).read_text(encoding="utf-8").splitlines()]
+        account = json.loads((built.root / path.replace(".jsonl", ".accounting.json")).read_text())
         assert account["pairs"] == len(rows) == account["replies"]["chosen"] > 0
         assert all(row["prompt"][0] == {"role": "system", "content": "Responda sempre em português."} for row in rows)
 
 
-def test_other_pairs_make_new_preferences_and_nothing_else(project):
-    project.configure(preferences={"pairs": "best_vs_all"})
-    assert project.build(*PREFERENCES, *CHAIN).jobs == {"preferences": 2}
+def test_other_pairs_make_new_preferences_and_nothing_else(built):
+    built.configure(preferences={"pairs": "best_vs_all"})
+    assert built.build(*PREFERENCES, *CHAIN).jobs == {"preferences": 2}
 
 
-def test_settings_of_translation_translate_again_what_they_touch(project):
+def test_settings_of_translation_translate_again_what_they_touch(built):
     dataset = "results/demo/pt/dataset/train.parquet"
 
     def planned(values):
-        output = project.build("-n", dataset, "--config", f"translation={values}").output
+        output = built.build("-n", dataset, "--config", f"translation={values}").output
         return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
     again = {"translate": 3, "combine": 1, "total": 4}  # the English shards; others have no model
@@ -144,35 +144,35 @@ def test_settings_of_translation_translate_again_what_they_touch(project):
     fallback = "{fallback: {engine: opus-mt, models: {en-pt: a/b, es-en: null}}}"
     assert planned(fallback) == again | {"fetch_translation_model": 1, "total": 5}
     assert planned("{allow_noncommercial: true}") == planned('{prompt: "Say {text}"}') == {}
-    output = project.build("-n", dataset, "--config", "quality={score: -0.5}").output
+    output = built.build("-n", dataset, "--config", "quality={score: -0.5}").output
     assert re.search(r"translate +3\n", output)
 
 
-def test_an_edited_library_module_makes_stale_what_uses_it(project):
-    module = project.root / "scripts/mothertongue/dataset/trees.py"
+def test_an_edited_library_module_makes_stale_what_uses_it(built):
+    module = built.root / "scripts/mothertongue/dataset/trees.py"
     module.write_text(module.read_text() + "\n# A remark.\n")
-    assert project.build().jobs == {"split": 1, "threads": 2, "tune": 1, "evaluate": 1}
+    assert built.build().jobs == {"split": 1, "threads": 2, "tune": 1, "evaluate": 1}
 
 
-def test_a_new_source_language_leaves_the_others_alone(project):
-    project.configure(source={"languages": ["en", "pt", "es", "de"]}, translation={"models": {"de-en": None}})
-    assert project.build().jobs == {"split": 1, "translate": 1} | DOWNSTREAM
+def test_a_new_source_language_leaves_the_others_alone(built):
+    built.configure(source={"languages": ["en", "pt", "es", "de"]}, translation={"models": {"de-en": None}})
+    assert built.build().jobs == {"split": 1, "translate": 1} | DOWNSTREAM
 
 
-def test_more_shards_translate_their_language_again(project):
-    project.configure(source={"shards": {"en": 4}})
-    assert project.build("results/demo/pt/dataset/train.parquet").jobs == {"split": 1, "translate": 4, "combine": 1}
+def test_more_shards_translate_their_language_again(built):
+    built.configure(source={"shards": {"en": 4}})
+    assert built.build("results/demo/pt/dataset/train.parquet").jobs == {"split": 1, "translate": 4, "combine": 1}
 
 
-def test_an_edited_script_that_changes_no_message_translates_nothing(project):
-    script = project.root / "scripts/fetch.py"
+def test_an_edited_script_that_changes_no_message_translates_nothing(built):
+    script = built.root / "scripts/fetch.py"
     script.write_text(script.read_text() + "\n# A remark.\n")
-    assert project.build("results/demo/pt/dataset/train.parquet").jobs == {"fetch": 1, "split": 1}
+    assert built.build("results/demo/pt/dataset/train.parquet").jobs == {"fetch": 1, "split": 1}
 
 
-def test_the_account_of_the_last_build_adds_up(project):
-    accounting = project.accounting()
+def test_the_account_of_the_last_build_adds_up(built):
+    accounting = built.accounting()
     total = accounting["total"]
-    assert total["messages"] == len(project.read_messages()) == total["excluded"] + sum(total["status"].values())
+    assert total["messages"] == len(built.read_messages()) == total["excluded"] + sum(total["status"].values())
     assert total["status"]["native"] and total["status"]["translated"] and total["status"]["failed"]
     assert total["route"]["none"] == total["status"]["failed"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oasst import row
-from test_trees import message, trees
+from small_trees import message, trees
 
 from mothertongue.common.atomic_files import read_jsonl
 from mothertongue.common.errors import UserError

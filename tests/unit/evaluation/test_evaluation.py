@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from chats import said, with_added
 from hypothesis import given
 from hypothesis import strategies as st
+from official_templates import template
 from report_runs import TRAINING
-from test_prompts import said, template, with_added
 from tokenizers import AddedToken
 
 from mothertongue.common.errors import UserError

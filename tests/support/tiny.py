@@ -3,6 +3,8 @@
 from functools import cache
 from pathlib import Path
 
+from paths import ROOT
+
 
 @cache
 def tiny_tokenizer():
@@ -19,7 +21,7 @@ def tiny_tokenizer():
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    sample = Path(__file__).parent.parent / "config" / "demo" / "messages.jsonl"
+    sample = ROOT / "config" / "demo" / "messages.jsonl"
     tokenizer.train_from_iterator(sample.read_text(encoding="utf-8").splitlines()[:60], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(
@@ -64,7 +66,7 @@ def family_tokenizer(family, kind):
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     trainer = trainers.BpeTrainer(vocab_size=500, initial_alphabet=alphabet, show_progress=False)
-    sample = Path(__file__).parent.parent / "config" / "demo" / "messages.jsonl"
+    sample = ROOT / "config" / "demo" / "messages.jsonl"
     tokenizer.train_from_iterator(sample.read_text(encoding="utf-8").splitlines()[:60], trainer)
     if kind == "pieces":
         # As converted from SentencePiece: nothing divides the text, unknown characters fall back to their bytes, and

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import trl
-from test_prompts import THREAD
+from chats import THREAD
 from tiny import family_tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 

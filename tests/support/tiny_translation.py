@@ -10,6 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from paths import ROOT
+
 # English, Portuguese, Dutch.
 PHRASES = [
     ("The house is red.", "A casa é vermelha.", "Het huis is rood."),
@@ -33,7 +35,7 @@ EMOJI = "🦈"
 # In its translation, models of fairseq's family put the source language's token.
 MIXED = "Stop."
 
-_SAMPLE = Path(__file__).parent.parent / "config" / "demo" / "messages.jsonl"
+_SAMPLE = ROOT / "config" / "demo" / "messages.jsonl"
 _WIDTH = 32
 _LAYERS = {
     "encoder_layers": 2, "decoder_layers": 1, "encoder_ffn_dim": 2 * _WIDTH, "decoder_ffn_dim": 2 * _WIDTH,

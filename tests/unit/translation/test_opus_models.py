@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
+from paths import SHARED
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import read_languages
@@ -23,7 +24,7 @@ from mothertongue.translation.opus_models import NOT_USED, OpusModel, choose, pa
 TABLE = Path("config/opus_mt.tsv")
 CODES = Path("config/language_codes.tsv")
 FIREFOX = Path("config/firefox_models.tsv")
-COMPILED = Path(__file__).parents[3] / "shared/data/opus"
+COMPILED = SHARED / "opus"
 compiled = pytest.mark.skipif(not COMPILED.is_dir(), reason="the compiled tables are not here")
 
 # text_decoder_lang_to_code_id of facebook/seamless-m4t-v2-large: text goes in and comes out in the same languages.

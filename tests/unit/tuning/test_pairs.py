@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+from chats import with_added
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from test_prompts import with_added
 from tiny import FAMILIES, family_tokenizer
 from tokenizers import AddedToken
 

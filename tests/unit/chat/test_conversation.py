@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from chats import said, with_added
+from costs import cost
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_prompts import CHATML, cost, said, template, with_added
+from official_templates import CHATML, template
 from tiny import family_tokenizer
 from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM

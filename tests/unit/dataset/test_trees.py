@@ -8,18 +8,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_trees import message, trees
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset.preferences import find_pairs
 from mothertongue.dataset.trees import Message, select
-
-
-def message(id_, parent=None, role=None, rank=None, created="2023-01-01", **kwargs):
-    """A message of tree `r`; ids of odd length are prompters unless told otherwise: r, ra, rab, …"""
-    role = role or ("prompter" if len(id_) % 2 else "assistant")
-    values = {"text": f"text {id_}", "deleted": False, "review_result": True, "status": "translated"} | kwargs
-    parent = id_[:-1] or None if parent is None else parent
-    return Message(id_, parent, "r", role, rank=rank, created=created, **values)
 
 
 def chosen(*messages, how="best"):
@@ -205,32 +198,6 @@ def test_a_message_that_is_its_own_ancestor_is_named():
     for work in (select, find_pairs):
         with pytest.raises(UserError, match=r"message r[ab] is its own ancestor"):
             work(circle)
-
-
-@st.composite
-def trees(draw):
-    size = draw(st.integers(1, 25))
-    messages = []
-    for i in range(size):
-        parent = draw(st.sampled_from([None, *messages])) if messages else None
-        flip = draw(st.integers(0, 9)) == 0  # now and then a child in its parent's role
-        role = "prompter" if parent is None or (parent.role == "assistant") != flip else "assistant"
-        missing = parent is None and draw(st.integers(0, 4)) == 0
-        messages.append(
-            Message(
-                f"m{i}",
-                "gone" if missing else (parent.id if parent else None),
-                "t",
-                role,
-                "text",
-                draw(st.sampled_from([None, 0, 1, 2])),
-                draw(st.sampled_from(["2023-01-01", "2023-01-02"])),
-                draw(st.integers(0, 5)) == 0,
-                draw(st.sampled_from([True, None, True, False])),
-                draw(st.sampled_from(["translated", "native", "failed", "flagged"])),
-            )
-        )
-    return messages
 
 
 @given(trees(), st.sampled_from(["best", "all"]), st.randoms())

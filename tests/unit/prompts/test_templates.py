@@ -1,88 +1,28 @@
 """Templates render as their families do, train on the assistant's words alone, and let no text become control."""
 
-import gc
-import os
 from functools import cache
 from pathlib import Path
 
 import pytest
-import trl
+from chats import THREAD, said, with_added
+from costs import grows_in_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from official_templates import CHATML, LLAMA2, MISTRAL, OFFICIAL, ZEPHYR, shipped, template
+from paths import SHARED
 from tiny import FAMILIES, family_tokenizer, tiny_tokenizer
-from tokenizers import AddedToken, Tokenizer, normalizers
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from tokenizers import AddedToken, normalizers
+from transformers import AutoTokenizer
 
 from mothertongue.common.errors import UserError
-from mothertongue.prompts import rendering, templates
+from mothertongue.prompts import templates
 
 TEMPLATES = Path("config/templates")
-# The official Llama 2 chat template as its tokenizer carries it (meta-llama/Llama-2-7b-chat-hf).
-LLAMA2 = (
-    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = "
-    "messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}"
-    "{% for message in loop_messages %}{% if loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\\n' "
-    "+ system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}{% set content = message['content'] %}"
-    "{% endif %}{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
-    "{% elif message['role'] == 'assistant' %}{{ ' '  + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
-)
-# The official ChatML template of SmolLM2 and Qwen without their default system prompt.
-CHATML = (
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
-    "'\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)
-# The official template of Mistral 7B Instruct v0.2 and Mixtral 8x7B Instruct v0.1.
-MISTRAL = """{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content'] %}
-    {%- set loop_messages = messages[1:] %}
-{%- else %}
-    {%- set loop_messages = messages %}
-{%- endif %}
-
-{{- bos_token }}
-{%- for message in loop_messages %}
-    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
-        {{- raise_exception('roles must alternate') }}
-    {%- endif %}
-    {%- if message['role'] == 'user' %}
-        {%- if loop.first and system_message is defined %}
-            {{- ' [INST] ' + system_message + '\\n\\n' + message['content'] + ' [/INST]' }}
-        {%- else %}
-            {{- ' [INST] ' + message['content'] + ' [/INST]' }}
-        {%- endif %}
-    {%- elif message['role'] == 'assistant' %}
-        {{- ' ' + message['content'] + eos_token}}
-    {%- endif %}
-{%- endfor %}
-"""
-# The official template of Zephyr 7B beta and TinyLlama 1.1B chat.
-ZEPHYR = (
-    "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}"
-    "\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
-    "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n"
-    "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"
-)
-
-
-def shipped(name):
-    """A model's own template as trl ships it."""
-    return (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text()
-
-
-OFFICIAL = {"llama2": LLAMA2, "llama3": shipped("llama3"), "mistral": MISTRAL, "chatml": CHATML,
-            "gemma": shipped("gemma3"), "phi3": shipped("phi3"), "zephyr": ZEPHYR}  # fmt: skip
 # What ends the assistant's turn, and how our template parts it from the text.
 END = {"llama2": " </s>", "llama3": "<|eot_id|>", "mistral": "</s>", "chatml": "<|im_end|>", "gemma": "<end_of_turn>",
        "phi3": "<|end|>", "zephyr": "</s>"}  # fmt: skip
 TOKENIZERS = [(family, kind) for family in FAMILIES for kind in ("bytes", "pieces")]
-STORIES = Path(__file__).parents[3] / "shared/data/models/stories260k"
-THREAD = [
-    {"role": "system", "content": "Responda em português."},
-    {"role": "user", "content": "Olá! Quanto é 2 + 2?"},
-    {"role": "assistant", "content": "São 4."},
-    {"role": "user", "content": "E 3 + 3?"},
-    {"role": "assistant", "content": "São 6.\n\nMais algo?"},
-]
+STORIES = SHARED / "models/stories260k"
 unhurried = settings(deadline=None, max_examples=30)
 words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=40)
 
@@ -90,11 +30,6 @@ words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=40)
 @pytest.fixture(scope="module")
 def tokenizer():
     return tiny_tokenizer()
-
-
-def template(name, tokenizer=None):
-    read = templates.read_template(TEMPLATES / f"{name}.jinja")
-    return templates.with_tokens_of(read, tokenizer) if tokenizer else read
 
 
 def trained(encoded, tokenizer):
@@ -369,19 +304,6 @@ def test_the_base_models_own_template_is_read_from_its_folder(tmp_path, tokenize
     assert own.tokens["bos_token"] == "<s>"
 
 
-def with_added(tokens, normalizer=None):
-    """A tokenizer with tokens of its own, and a normaliser before them."""
-    own = Tokenizer.from_str(family_tokenizer("chatml", "bytes").backend_tokenizer.to_str())
-    if normalizer:
-        own.normalizer = normalizer
-    own.add_tokens(tokens)
-    return PreTrainedTokenizerFast(tokenizer_object=own, eos_token="<|im_end|>", clean_up_tokenization_spaces=False)
-
-
-def said(text):
-    return [{"role": "user", "content": text}, {"role": "assistant", "content": "Sim."}]
-
-
 NORMALISED = AddedToken("<|fim|>", special=True, normalized=True)
 # What makes a text a control token that no space has put apart: tokens, normaliser, the text.
 UNSAFE = [
@@ -488,26 +410,12 @@ def test_a_long_conversation_that_is_not_rendered_turn_by_turn_is_refused(source
         templates.render(conversation(100, system=False), templates.Template(source + LATER))
 
 
-def cost(*calls):
-    """Seconds of computing, of what renders templates too."""
-    spent = []
-    for call in calls:
-        rendering.renderer.cache_clear()
-        gc.collect()
-        before = os.times()
-        call()
-        rendering.renderer.cache_clear()
-        gc.collect()
-        spent.append(sum(os.times()[:4]) - sum(before[:4]))
-    return min(spent)
-
-
 @pytest.mark.parametrize("marks", [True, False])
 def test_the_cost_of_a_conversation_grows_in_line_with_its_length(marks):
     tokenizer = family_tokenizer("chatml", "bytes")
     own = template("chatml", tokenizer) if marks else templates.Template(CHATML)
     short, long = conversation(1_000), conversation(4_000)
-    assert cost(*[lambda: templates.render(long, own)] * 2) < 8 * cost(*[lambda: templates.render(short, own)] * 2)
+    assert grows_in_line(lambda: templates.render(short, own), lambda: templates.render(long, own))
 
 
 @pytest.mark.parametrize("marks", [True, False])
@@ -517,7 +425,7 @@ def test_the_cost_of_a_message_grows_in_line_with_its_length(marks, text):
     # White space at the ends would be cut off first.
     short, long = (said(f"a{text * (size // len(text))}b") for size in (20_000, 80_000))
     short[1]["content"], long[1]["content"] = short[0]["content"], long[0]["content"]
-    assert cost(*[lambda: templates.render(long, own)] * 2) < 8 * cost(*[lambda: templates.render(short, own)] * 2)
+    assert grows_in_line(lambda: templates.render(short, own), lambda: templates.render(long, own))
 
 
 def test_thousands_of_control_tokens_cost_no_more_than_a_few():
@@ -525,9 +433,7 @@ def test_thousands_of_control_tokens_cost_no_more_than_a_few():
     few, many = ([f"<unused{i}>" for i in range(count)] for count in (6, 6_000))
     for control in (few, many):
         assert templates.neutralise("a<unused5>b", control) == "a< unused5>b"  # also makes the pattern, once for all
-    assert cost(*[lambda: templates.neutralise(text, many)] * 2) < 0.5 + 8 * cost(
-        *[lambda: templates.neutralise(text, few)] * 2
-    )
+    assert grows_in_line(lambda: templates.neutralise(text, few), lambda: templates.neutralise(text, many), spare=0.5)
 
 
 def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oasst import row, write
-from test_trees import trees as tree_messages
+from small_trees import trees as tree_messages
 from translators import translator, way
 
 from mothertongue.cards.dataset import dataset_card

@@ -3,9 +3,11 @@
 from itertools import pairwise
 
 import pytest
+from chats import said, with_added
+from costs import cost
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_prompts import cost, said, template, with_added
+from official_templates import template
 from tiny import FAMILIES, family_tokenizer
 from tokenizers import AddedToken
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
 ADAPTER = "results/demo/pt/adapter"
 METRICS = "results/demo/pt/evaluation/metrics.json"

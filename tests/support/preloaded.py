@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import traceback
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from paths import ROOT
 
 
 class Preloaded:

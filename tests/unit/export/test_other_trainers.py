@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_modelfile import OURS, OWN
-from test_prompts import shipped
+from official_templates import OURS, OWN, shipped
 from tiny import FAMILIES
 
 from mothertongue.prompts.template_parts import literal_end

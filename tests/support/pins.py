@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from paths import ROOT
+
 CONSTRAINTS = ROOT / "constraints.txt"
 MARK = "      # What these need, as tested; written by `make pins`.\n"
 _PIN = re.compile(r"^\s*(?:- )?([A-Za-z][\w.-]*)==([\w.]+)", re.MULTILINE)

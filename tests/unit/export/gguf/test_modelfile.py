@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_prompts import MISTRAL, ZEPHYR, shipped
-from tiny import FAMILIES, family_tokenizer
+from official_templates import OURS, OWN, SMOLLM2, shipped
+from tiny import family_tokenizer
 
 from mothertongue.common.errors import UserError
 from mothertongue.export.gguf.modelfile import UNTRANSLATED, _translated, for_ollama, modelfile
@@ -16,17 +16,6 @@ from mothertongue.prompts.template_parts import Exchange
 
 QUESTION, ANSWER, SYSTEM = "Olá!", "Bom dia.", "Responda em português."
 TEMPLATES = Path("config/templates")
-SMOLLM2 = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
-    "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-OURS = {name: (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8") for name in FAMILIES}
-# Base models' own templates, and the family that each is of.
-OWN = {"smollm2": (SMOLLM2, "chatml"), "qwen2_5": (shipped("qwen2_5"), "chatml"), "llama3_1": (shipped("llama3_1"), "llama3"),
-       "gemma": (shipped("gemma"), "gemma"), "mistral": (MISTRAL, "mistral"), "zephyr": (ZEPHYR, "zephyr")}  # fmt: skip
-OWN |= {f"our {name}": (source, name) for name, source in OURS.items()}
 
 
 def template_of(source, tokenizer):

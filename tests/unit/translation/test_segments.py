@@ -5,16 +5,16 @@ import random
 import re
 import time
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paths import SHARED
 from translators import translated
 
 from mothertongue.translation import protected_spans, segments
 
-OASST = Path(__file__).parents[3] / "shared/data/oasst/oasst1-en-sample.jsonl"
+OASST = SHARED / "oasst/oasst1-en-sample.jsonl"
 
 PIECES = [
     "Hello there.", "How are you? ", "It is 5.30 p.m. now", "word", "a", "word " * 40, "x" * 60, "é" * 30, "!", "。", '"', "'", "“", ":)",

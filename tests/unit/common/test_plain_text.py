@@ -4,9 +4,9 @@ import io
 import json
 import subprocess
 import sys
-import unicodedata
 
 import pytest
+from acting_text import acts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,6 @@ from mothertongue.common.plain_text import Visible, one_line, visible
 # Characters that act, and ordinary ones that stand beside them.
 ODD = "\0\x07\x08\t\n\x0b\r\x1b\x7f\x85\x9b\u061c\u200b\u200d\u200e\u2028\u202e\u2066\ufeff\U000e0041\ud800a\\\"'é中😀"
 TEXT = st.text(st.one_of(st.sampled_from(ODD), st.characters()))
-BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 # Joiners, a flag of tags, marks of variants: all that people write with.
 KEPT = [
     "می‌روم",
@@ -38,16 +37,6 @@ def main():
     {call}
 run(main)
 """
-
-
-def acts(text):
-    """The characters of a text that a terminal does not print but obey."""
-    return [
-        letter
-        for letter in text
-        if (unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") and letter not in "\n\t")
-        or unicodedata.bidirectional(letter) in BIDIRECTIONAL
-    ]
 
 
 @given(TEXT)

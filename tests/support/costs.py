@@ -1,0 +1,37 @@
+"""What rendering costs."""
+
+import gc
+import os
+from collections.abc import Callable
+
+from mothertongue.prompts import rendering
+
+
+def cost(*calls: Callable[[], object]) -> float:
+    """Return the fewest seconds of computing that one of the calls took, of what renders templates too."""
+    _end_renderers()
+    # What the tests before have left in memory is not looked through at each collection.
+    gc.freeze()
+    try:
+        return min(map(_seconds, calls))
+    finally:
+        gc.unfreeze()
+
+
+def grows_in_line(short: Callable[[], object], long: Callable[[], object], spare: float = 0) -> bool:
+    """Tell whether the long call takes less than eight times as long as the short one, in the better of two tries."""
+    limit = spare + 8 * cost(short, short)
+    return any(cost(long) < limit for _ in range(2))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    before = os.times()
+    call()
+    # The seconds of a process count once it has ended.
+    _end_renderers()
+    return sum(os.times()[:4]) - sum(before[:4])
+
+
+def _end_renderers() -> None:
+    rendering.renderer.cache_clear()
+    gc.collect()
