@@ -1,1 +1,1 @@
-"""The files between steps: their schemas and readers."""
+"""Schemas and readers of the files passed between steps."""

@@ -1,4 +1,4 @@
-"""Messages: the tables that flow between the steps, and the checks made where one is read.
+"""Message tables passed between the steps: schemas, reading with checks, writing and sharding.
 
 The columns are those of OpenAssistant/oasst1 (https://huggingface.co/datasets/OpenAssistant/oasst1).
 """
@@ -61,17 +61,17 @@ TRANSLATED = pa.schema(
         pa.field("score", pa.float32()),
     ]
 )
-# A language, and whatever specifies it: script, region, variants.
+# A language code with optional subtags: script, region, variants.
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
-# Rows that are decoded at once, and those of a row group: small beside what a column of a row group can hold.
+# Rows decoded at once, and rows of a row group: few, so that columns stay far below _COLUMN.
 _ROWS_AT_ONCE, _ROWS_A_GROUP = 5_000, 20_000
-# What Arrow can hold of the texts of one column of a row group, in bytes.
+# Arrow's limit for the texts of one column of a row group, in bytes.
 _COLUMN = 2**31 - 2**16
-# What a message takes as Python objects beside its text, in bytes.
+# The memory of a message as Python objects, without its text, in bytes.
 _OBJECTS = 1_000
 
 
-# A part of a table, where it is from, and how many rows are before it.
+# Takes a part of a table, its file's name for messages, and the number of rows before the part.
 Convert = Callable[[pa.Table, str, int], pa.Table]
 
 
@@ -81,9 +81,9 @@ def _as_it_is(table: pa.Table, where: str, before: int) -> pa.Table:
 
 @dataclass
 class Limits:
-    """How many messages a dataset may have and how many bytes decompressed, all its files together, and a line of JSON.
+    """Limits of a dataset's messages and decompressed bytes, over all its files, and of the bytes of a JSON line.
 
-    `advice` is what to do about more, with the {key} of the configuration in it.
+    `advice` ends the error message; {key} in it stands for the configuration's key.
     """
 
     rows: int
@@ -94,7 +94,7 @@ class Limits:
     size_read: int = 0
 
     def check(self, where: str, rows: int, size: int) -> None:
-        """Raise UserError where so many more rows and bytes would be too many."""
+        """Raise UserError where `rows` and `size` (bytes) more would exceed the limits."""
         if self.rows_read + rows > self.rows:
             advice = self.advice.format(key="rows")
             raise UserError(f"{where}: more than {self.rows:,} messages; {advice}")
@@ -103,7 +103,7 @@ class Limits:
             raise UserError(f"{where}: more than {self.size / 1e6:,.0f} MB decompressed; {advice}")
 
     def count(self, where: str, rows: int, size: int) -> None:
-        """Add what was read. Raises UserError where that is too much."""
+        """Add rows and bytes that were read. Raise UserError where they exceed the limits."""
         self.check(where, rows, size)
         self.rows_read += rows
         self.size_read += size
@@ -112,7 +112,7 @@ class Limits:
 def read(path: Path, schema: pa.Schema) -> pa.Table:
     """Read a step's Parquet file and check its columns, types and closed vocabularies.
 
-    Raises UserError naming file, row and column, and where the machine has not the memory for it.
+    Raise UserError naming file, row and column, or where the file exceeds the machine's memory.
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = Limits(memory // _OBJECTS, memory, "this machine has not the memory for it")
@@ -125,10 +125,10 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert = _as_it_is) -> pa.Table:
-    """Read the schema's columns of a Parquet file, as `convert` makes them of a few thousand rows at a time.
+    """Read the schema's columns of a Parquet file, applying `convert` to a few thousand rows at a time.
 
-    Nothing is decoded that exceeds the limits: equal texts are stored once, so a small file can hold any number of
-    rows. Raises UserError naming file, row and column.
+    Check the limits before decoding: equal texts are stored once, so a small file can hold any number of rows. Raise
+    UserError naming file, row and column.
     """
     try:
         file = pq.ParquetFile(path)
@@ -156,7 +156,7 @@ def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except Exception as error:  # the reader has errors of many kinds for files that are damaged
+    except Exception as error:  # the reader raises many kinds of errors for damaged files
         if isinstance(error, MemoryError) or "alloc of size" in str(error):
             advice = limits.advice.format(key="megabytes")
             raise UserError(f"{path}: too large ({error}); {advice}") from None
@@ -165,16 +165,16 @@ def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert
 
 
 def write(table: pa.Table, path: Path) -> None:
-    """Write a Parquet file; the same table gives the same bytes."""
+    """Write a Parquet file deterministically: equal tables give equal bytes."""
     pq.write_table(table, path, compression="zstd", row_group_size=_ROWS_A_GROUP)
 
 
 def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> pa.Table:
-    """The table with the schema's columns in its order and types; so many rows of the file are before it.
+    """Return the table with the schema's columns, order and types; `before` rows of the file precede it.
 
-    Raises UserError naming row and column: a column that is missing, of another type, with fields that the schema's has
-    not, or with text that is not UTF-8. Types that other programs have for the same values are read, no others: Arrow
-    would make text of numbers, and true of 2.5.
+    Raise UserError naming row and column where a column is missing, has another type or fields outside the schema, or
+    text that is not UTF-8. Accept only types that other programs use for the same values: Arrow would cast numbers to
+    text, and 2.5 to true.
     """
     columns = []
     for field in schema:
@@ -193,7 +193,7 @@ def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> 
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, where: str, before: int) -> pa.ChunkedArray:
-    """A column in its field's type. Raises UserError where it is of a type, or has a value, that is not the field's."""
+    """Cast a column to its field's type. Raise UserError where its type or a value does not fit the field."""
     try:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
@@ -201,7 +201,7 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, where: str, before: int) -> 
             column = _without_floats(column, field, where, before)
         if not _fits(column.type, field):
             raise UserError(f"{where}: column '{field.name}': expected {field.type}, found {column.type}")
-        # What is not UTF-8 is refused by row, later.
+        # Invalid UTF-8 is rejected later, with its row.
         return column.cast(options=pc.CastOptions(field.type, allow_invalid_utf8=True))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         message = f"{where}: column '{field.name}': expected {field.type}, found {column.type} ({error})"
@@ -209,9 +209,9 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, where: str, before: int) -> 
 
 
 def _without_floats(column: pa.ChunkedArray, field: pa.Field, where: str, before: int) -> pa.ChunkedArray:
-    """A column of floats, as pandas has whole numbers, ids and truth values among nulls, as what they stand for.
+    """Convert a column of floats, which pandas uses for nullable integers, ids and booleans, to integers or booleans.
 
-    Raises UserError naming the row of a number that is none of these.
+    Raise UserError naming the row of a number that cannot be converted.
     """
     column = column.cast(pa.float64())
     column = pc.if_else(pc.is_nan(column), pa.scalar(None, pa.float64()), column)
@@ -220,7 +220,7 @@ def _without_floats(column: pa.ChunkedArray, field: pa.Field, where: str, before
     if pa.types.is_boolean(field.type):
         wrong, expected = pc.invert(pc.is_in(column, pa.array([None, 0.0, 1.0]))), "true or false"
     elif pa.types.is_integer(field.type) or _is_id(field):
-        # Above 2**53 floats do not hold every whole number.
+        # Above 2**53, float64 cannot represent every integer.
         wrong = pc.or_(pc.not_equal(pc.floor(column), column), pc.greater_equal(pc.abs(column), 2.0**53))
         expected = "a whole number"
     else:
@@ -234,7 +234,7 @@ def _without_floats(column: pa.ChunkedArray, field: pa.Field, where: str, before
 
 
 def _fits(found: pa.DataType, field: pa.Field) -> bool:
-    """Whether the values of a type are those of a field, in whatever way Arrow stores them."""
+    """Return whether an Arrow type can hold a field's values, in any of Arrow's encodings."""
     kinds, wanted = pa.types, field.type
     if kinds.is_null(found):
         return True
@@ -269,12 +269,12 @@ def _is_id(field: pa.Field) -> bool:
 
 
 def _fields(kind: pa.DataType) -> set[str]:
-    """The fields of a struct, which Arrow leaves out of one that has them not; none of any other type."""
+    """Return the field names of a struct, since casting drops unknown ones silently; none of other types."""
     return set(kind.names) if pa.types.is_struct(kind) else set()
 
 
 def _check_text(column: pa.ChunkedArray, name: str, where: str, before: int) -> None:
-    """Raise UserError naming the row where the texts of a column are not UTF-8, which Arrow takes them for."""
+    """Raise UserError naming the row where a column's text is not UTF-8, which Arrow does not check by itself."""
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
@@ -287,14 +287,14 @@ def _check_text(column: pa.ChunkedArray, name: str, where: str, before: int) -> 
 
 
 def _width(field: pq.ColumnSchema) -> int:
-    """The bytes that a value of a Parquet column takes while it is decoded, a text's beside its characters."""
+    """Return the bytes that a value of a Parquet column takes in decoding, excluding the characters of texts."""
     widths = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "BYTE_ARRAY": 4, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": field.length}
     levels = (field.max_definition_level > 0) + (field.max_repetition_level > 0)
     return max(1, widths.get(field.physical_type, 8)) + 2 * levels
 
 
 def _decoded_size(array: pa.Array) -> int:
-    """The bytes of an array when its dictionaries are written out."""
+    """Return the bytes of an array with its dictionaries decoded."""
     if pa.types.is_dictionary(array.type):
         return pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0
     if pa.types.is_struct(array.type):
@@ -326,12 +326,12 @@ def check_language_tags(tags: Iterable[str], lines: Iterable[int], where: str, u
 
 
 def hash_of(key: str, purpose: str) -> int:
-    """A stable 64-bit hash of `key`; independent for each purpose."""
+    """Return a stable 64-bit hash of `key`, independent for each purpose."""
     return int.from_bytes(hashlib.sha256(f"{purpose}:{key}".encode()).digest()[:8], "big")
 
 
 def divide(messages: pa.Table, language: str, shards: int) -> list[pa.Table]:
-    """The messages of one source language as `shards` tables (some may be empty), their order kept."""
+    """Divide the messages of one source language into `shards` tables (some may be empty), keeping their order."""
     table = messages.filter(pc.equal(messages["source_lang"], language))
     numbers = [shard_of(tree, shards) for tree in table["message_tree_id"].to_pylist()]
     column = pa.array(numbers, pa.int32())
@@ -339,10 +339,10 @@ def divide(messages: pa.Table, language: str, shards: int) -> list[pa.Table]:
 
 
 def shard_of(tree: str, shards: int) -> int:
-    """The shard of a tree's messages: a tree is never divided between the shards of one source language."""
+    """Return the shard of a tree: all its messages of one source language are in one shard."""
     return hash_of(tree, "shard") % shards
 
 
 def is_validation(tree: str, share: float) -> bool:
-    """Whether a tree belongs to the validation split, which takes `share` (0 to 1) of the trees."""
+    """Return whether a tree belongs to the validation split, which takes `share` (0 to 1) of the trees."""
     return hash_of(tree, "validation") < share * 2**64

@@ -1,4 +1,4 @@
-"""The preferences file: a prompt and two replies to it a line, the better and the worse, as roles and contents."""
+"""Read the preferences file: per line a prompt with a chosen and a rejected reply, as roles and contents."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 def read_preferences(path: Path) -> list[Row]:
-    """Read a preferences file. Raises UserError naming the line that holds no preference."""
+    """Read a preferences file. Raise UserError naming the line without a valid preference."""
     rows = read_jsonl(path)
     for number, row in enumerate(rows, start=1):
         for part, last in (("prompt", "user"), ("chosen", "assistant"), ("rejected", "assistant")):

@@ -1,4 +1,4 @@
-"""The threads file: one conversation a line, as roles and contents, and as text in a chat template."""
+"""Read the threads file: one conversation per line, as roles and contents, and as text in a chat template."""
 
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ Row = dict[str, Any]
 
 
 def read_threads(path: Path, named: bool = False) -> list[Row]:
-    """Read a threads file; `named`: whether its threads must have the ids of scripts/threads.py, and an exchange first.
+    """Read a threads file; with `named`, require the ids of scripts/threads.py and an exchange at the start.
 
-    Raises UserError naming the line that is no such thread.
+    Raise UserError naming the line without a valid thread.
     """
     rows = read_jsonl(path)
     for number, row in enumerate(rows, start=1):

@@ -1,1 +1,1 @@
-"""Folders of models and adapters that may come from strangers: which files are read, and how their damage is found."""
+"""Read model and adapter folders from untrusted sources: select the files to read, and detect damage."""

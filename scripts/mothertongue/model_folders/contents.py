@@ -1,7 +1,7 @@
-"""The files of a model or adapter folder from anywhere: data alone, and the folder's own. Code in it is never run.
+"""Select safe files of untrusted model and adapter folders: only data, and only the folder's own; code never runs.
 
-All that loads from such a folder passes trust_remote_code=False and calls `check` or `check_base` first. Programs of
-others that would run code (llama.cpp's converters, AutoRound) are given a `plain` copy, in which there is none.
+All code that loads such a folder passes trust_remote_code=False and calls `check` or `check_base` first. Third-party
+programs that would run a folder's code (llama.cpp's converters, AutoRound) get a `plain` copy without any.
 """
 
 import json
@@ -17,34 +17,34 @@ from mothertongue.common.atomic_files import check_folder, sha256, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
 
-# What says of a fetched folder where its files are from, with the checksum of each.
+# The record of a fetched folder: the source of its files, and their checksums.
 RECORD = "fetched.json"
-# Weights in safetensors only, and what a tokenizer and a configuration consist of.
+# Weights, in safetensors only, and the small files of tokenizer and configuration.
 WEIGHTS = ("*.safetensors",)
 SMALL = ("*.json", "*.jinja", "*.model", "*.spm", "*.txt")
-# An adapter that lies in a base model's folder, which transformers would lay over it.
+# The files of an adapter; transformers would apply one in a base model's folder silently.
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ADAPTER = (ADAPTER_CONFIG, "adapter_model*")
-# The files in which transformers looks for the names of code, and what they stand under.
+# The files in which transformers looks for references to code, and their keys.
 _SETTINGS = ("*config*.json", "model_index.json", "modular_model_index.json")
 _CODE = ("auto_map", "custom_pipelines")
-# What names an implementation, or as owner/name the hub's repository of one.
+# Keys whose values name an implementation or, in the form owner/name, its repository on the hub.
 _IMPLEMENTATIONS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 _INDEX = "*.index.json"
-# Templates beside a model's own, in a folder in its folder.
+# The subfolder of further chat templates.
 _TEMPLATES = "additional_chat_templates"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
-# What transformers hands on to a tokenizer's class, which takes a text for the path of a file.
+# Settings that transformers passes to a tokenizer's class, which reads strings as file paths.
 _READ_FROM = ("vocab", "merges", "init_inputs", "tokenizer_object", "gguf_file")
 NEEDS_CODE = "the model needs code of its own, which this workflow never runs; choose a model that transformers knows"
 
 
 def own(folder: Path, name: Any, fetched: bool = True) -> Path:
-    """The path of a file by its name in a folder, whether it is there or not.
+    """Return the path of a file by its name in a folder; the file may be missing.
 
-    Raises UserError where the name is no plain one, and where the file is a link that leads out of the folder. A folder
-    that was `fetched` may link to the files of which its fetched.json has the checksums, and a snapshot in the hub's
-    cache to its repository's.
+    Raise UserError where the name is not plain, where the file is a link out of the folder, and where it is not a
+    regular file. A `fetched` folder may link to files whose checksums are in its fetched.json, and a snapshot in the
+    hub's cache to files of its repository.
     """
     if not isinstance(name, str) or not name or "\0" in name or name == ".." or Path(name).name != name:
         raise UserError(f"{folder}: it names a file {name!r}, and only plain names of files in it are read")
@@ -57,9 +57,9 @@ def own(folder: Path, name: Any, fetched: bool = True) -> Path:
 
 
 def check(folder: Path, fetched: bool = True) -> None:
-    """Raise UserError where the folder of a model or adapter has files that are not its own, or needs code to run.
+    """Raise UserError where a model or adapter folder has files from outside it, or needs its own code.
 
-    `fetched` as for `own`: false for a folder that somebody else made.
+    `fetched` as for `own`: false for a folder from elsewhere.
     """
     check_folder(folder)
     for name in _named(folder, (*WEIGHTS, *SMALL)):
@@ -76,7 +76,7 @@ def check(folder: Path, fetched: bool = True) -> None:
 
 
 def check_base(folder: Path) -> None:
-    """Raise UserError as `check`, and where an adapter lies in a base model's folder."""
+    """Raise UserError as `check`, and where a base model's folder contains an adapter."""
     check(folder)
     if (folder / ADAPTER_CONFIG).exists():
         raise UserError(
@@ -86,20 +86,20 @@ def check_base(folder: Path) -> None:
 
 
 def check_adapter(folder: Path) -> None:
-    """Raise UserError as `check`, and where a folder holds no LoRA adapter with weights in safetensors."""
+    """Raise UserError as `check`, and where a folder has no LoRA adapter with weights in safetensors."""
     if not (folder / ADAPTER_CONFIG).is_file():
         raise UserError(f"{folder}: not an adapter folder ({ADAPTER_CONFIG} is missing)")
     check(folder)
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise UserError(f"{folder}: no {ADAPTER_WEIGHTS} in it, and weights in other formats are not loaded")
     config = _settings(folder / ADAPTER_CONFIG)
-    # Other kinds read files, and megatron_config a module, that their configuration names.
+    # Configurations of other kinds name files to read, and megatron_config a module to import.
     if config and (config.get("peft_type") != "LORA" or config.get("megatron_config")):
         raise UserError(f"{folder}: an adapter of another kind than LoRA, and only LoRA is loaded")
 
 
 def known_type(config: Any) -> bool:
-    """Whether transformers knows the kind of model that a config.json is of, where it names one."""
+    """Return whether transformers knows the model_type of a config.json; True where it has none."""
     from transformers import CONFIG_MAPPING
 
     kind = config.get("model_type") if isinstance(config, dict) else None
@@ -107,9 +107,9 @@ def known_type(config: Any) -> bool:
 
 
 def take(folder: Path, target: Path, patterns: Sequence[str], link: bool = True) -> None:
-    """Bring a model's files into another folder: what matches, but for an adapter, and without the names of code.
+    """Copy a model's files that match to another folder, without adapters and references to code.
 
-    Weights are linked, or else copied; the rest is copied. Raises UserError as `check`.
+    Link weights where `link` is set; copy the other files. Raise UserError as `check`.
     """
     check(folder, fetched=False)
     log_left_out(folder.name, _named(folder, ["*"]))
@@ -129,7 +129,7 @@ def take(folder: Path, target: Path, patterns: Sequence[str], link: bool = True)
 
 
 def copy(folder: Path, names: Iterable[str], target: Path) -> None:
-    """Copy those of a folder's own files that are there. Raises UserError as `own`."""
+    """Copy those of the named files that exist in a folder. Raise UserError as `own`."""
     for name in names:
         if (path := own(folder, name)).is_file():
             shutil.copyfile(path, target / name)
@@ -137,9 +137,9 @@ def copy(folder: Path, names: Iterable[str], target: Path) -> None:
 
 @contextmanager
 def plain(folder: Path) -> Iterator[Path]:
-    """Yield a copy of a model or adapter folder, of its name, in which nothing is that could run: weights are links.
+    """Yield a copy of a model or adapter folder, of the same name, without executable content; weights are links.
 
-    Raises UserError as `check`.
+    Raise UserError as `check`.
     """
     check(folder)
     with tempfile.TemporaryDirectory() as scratch:
@@ -156,9 +156,9 @@ def plain(folder: Path) -> Iterator[Path]:
 
 
 def leave_out_code(folder: Path) -> None:
-    """Take the names of code out of a fetched folder's settings, and say so.
+    """Remove references to code from a fetched folder's settings, and log that.
 
-    Raises UserError where transformers cannot load the model or its tokenizer without that code.
+    Raise UserError where transformers cannot load the model or its tokenizer without that code.
     """
     if names := _naming_code(folder):
         _check_code(folder)
@@ -167,7 +167,7 @@ def leave_out_code(folder: Path) -> None:
 
 
 def log_left_out(model: str, names: Iterable[str]) -> None:
-    """Say of a model with these files that an adapter in it is left out. Raises UserError where it is nothing else."""
+    """Log which of a model's files are left out as an adapter. Raise UserError where there is no model besides."""
     names = list(names)
     adapter = [name for name in names if is_adapter(name)]
     if adapter and "config.json" not in names:
@@ -177,18 +177,18 @@ def log_left_out(model: str, names: Iterable[str]) -> None:
 
 
 def is_adapter(name: str) -> bool:
-    """Whether a file of a model's folder belongs to an adapter."""
+    """Return whether a file of a model's folder belongs to an adapter."""
     return any(fnmatch(name, pattern) for pattern in ADAPTER)
 
 
 def _named(folder: Path, patterns: Sequence[str]) -> list[str]:
-    """The names of what is in a folder, other folders aside, that match one of the patterns."""
+    """Return the names of files and links in a folder, without subfolders, that match one of the patterns."""
     names = sorted(path.name for path in folder.iterdir() if not path.is_dir() or path.is_symlink())
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
 def _target(path: Path) -> Path | None:
-    """The file that a link leads to; None for none."""
+    """Return the target of a link; None where it does not exist."""
     try:
         return path.resolve(strict=True)
     except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13
@@ -204,7 +204,7 @@ def _is_inside(path: Path, folder: Path) -> bool:
 
 
 def _check_tokenizer(folder: Path, fetched: bool) -> None:
-    """Raise UserError where a tokenizer's settings name a file or a tokenizer of another place, which would be read."""
+    """Raise UserError where a tokenizer's settings name files or tokenizers outside the folder, to be read."""
     path = folder / _TOKENIZER_CONFIG
     settings = _settings(path)
     if named := next((key for key in _READ_FROM if settings.get(key)), None):
@@ -218,12 +218,12 @@ def _check_tokenizer(folder: Path, fetched: bool) -> None:
 
 
 def _record_links(folder: Path, names: Iterable[str]) -> None:
-    """Note the weights that were linked into a folder as fetched, until what fetches it writes the whole record."""
+    """Record the weights linked into a folder as fetched, until the caller writes the whole record."""
     write_json(folder / RECORD, {"files": dict.fromkeys(names, "")})
 
 
 def _is_fetched(path: Path) -> bool:
-    """Whether a link leads to the file that was fetched. Weights go by their name: they are read as numbers alone."""
+    """Return whether a link leads to the fetched file. For weights, which are only data, the name is enough."""
     record = path.with_name(RECORD)
     if not record.is_file() or record.is_symlink():
         return False
@@ -233,15 +233,15 @@ def _is_fetched(path: Path) -> bool:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """The content of a JSON file without the names of code; empty where it is none, or no object.
+    """Return the content of a JSON file without references to code; empty where it is not a JSON object.
 
-    Its own reader then says what is wrong.
+    The reader of the file then reports the error.
     """
     return _read(path)[0]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], set[str]]:
-    """The content of a JSON file without the names of code, and what these stood under, at whatever depth."""
+    """Return the content of a JSON file without references to code, and their keys, at any depth."""
     found: set[str] = set()
 
     def clean(content: dict[str, Any]) -> dict[str, Any]:
@@ -258,12 +258,12 @@ def _read(path: Path) -> tuple[dict[str, Any], set[str]]:
 
 
 def _naming_code(folder: Path) -> list[str]:
-    """The names of a folder's settings that name code."""
+    """Return the names of a folder's settings files with references to code."""
     return [name for name in _named(folder, _SETTINGS) if _read(folder / name)[1]]
 
 
 def _without_code(folder: Path, names: Iterable[str]) -> None:
-    """Rewrite settings without the names of code. Raises UserError where they are nested too deeply to be written."""
+    """Rewrite settings without references to code. Raise UserError where they are too deeply nested to write."""
     for name in names:
         try:
             write_json(folder / name, _settings(folder / name))
@@ -272,14 +272,14 @@ def _without_code(folder: Path, names: Iterable[str]) -> None:
 
 
 def _parts(index: Path) -> list[Any]:
-    """The files that an index of weights names; of those that are no text one alone."""
+    """Return the file names in an index of weights; where some are not strings, only the first of these."""
     found = _settings(index).get("weight_map")
     names = list(found.values()) if isinstance(found, dict) else []
     return [name for name in names if not isinstance(name, str)][:1] or sorted(set(names))
 
 
 def _check_code(folder: Path) -> None:
-    """Raise UserError where transformers would need the code that a folder names, for the model or its tokenizer."""
+    """Raise UserError where transformers needs the code that a folder refers to, for the model or its tokenizer."""
     config, found = _read(folder / "config.json")
     if not known_type(config):
         raise UserError(f"{folder}: {NEEDS_CODE}")
@@ -292,7 +292,7 @@ def _check_code(folder: Path) -> None:
 
     try:
         AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # of a damaged tokenizer anything
+    except Exception as error:  # a damaged tokenizer raises any error
         asked = "trust_remote_code" in str(error)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{folder}: {NEEDS_CODE if asked else f'its tokenizer cannot be loaded: {reason}'}") from None

@@ -1,4 +1,4 @@
-"""The header of a GGUF file, checked before its readers believe it: its counts would have them read without an end.
+"""Validate the header of a GGUF file before its readers use it: wrong counts would make them read without end.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -10,16 +10,16 @@ from mothertongue.common.errors import UserError
 
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
-# The bytes of a value by the number of its type; strings and lists say their own length.
+# Bytes of a value by type number; strings and lists store their own length.
 _BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _STRING, _LIST = 8, 9
-# A length, and what a tensor's entry has at least: the lengths of its name and its shape, its type, its place.
+# Minimum bytes of a string (its length), and of a tensor's entry: lengths of name and shape, type, offset.
 _SHORTEST_STRING, _SHORTEST_TENSOR = 8, 24
 _MOST_DIMENSIONS = 4
 
 
 def check_gguf(path: Path) -> None:
-    """Raise UserError where a file is no GGUF file, or has a header that does not fit into it."""
+    """Raise UserError where a file is not a GGUF file, or its header describes more than the file can hold."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     size = path.stat().st_size
@@ -31,7 +31,7 @@ def check_gguf(path: Path) -> None:
 
 
 class _Header:
-    """A header that is read; raises ValueError where it says what the file cannot hold."""
+    """A header parser; its methods raise ValueError where the header is invalid or exceeds the file."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.file, self.size = file, size
@@ -50,14 +50,14 @@ class _Header:
             raise ValueError("a tensor lies behind its end")
 
     def number(self, length: int) -> int:
-        """The next number of so many bytes."""
+        """Read the next number of `length` bytes, little-endian."""
         found = self.file.read(length)
         if len(found) < length:
             raise ValueError("its header is cut short")
         return int.from_bytes(found, "little")
 
     def count(self, least: int) -> int:
-        """The next number, of things that have so many bytes at least."""
+        """Read the next number as a count of items of at least `least` bytes each."""
         found = self.number(8)
         if found * least > self.size - self.file.tell():
             raise ValueError(f"it says {found:,} entries, for which it is too short")
@@ -87,7 +87,7 @@ class _Header:
             raise ValueError(f"a list has values of type {kind:,}")
 
     def tensor(self) -> int:
-        """Where the next tensor of the list begins, behind the header."""
+        """Read the next tensor's entry and return its offset after the header."""
         self.skip_string()
         dimensions = self.number(4)
         if dimensions > _MOST_DIMENSIONS:

@@ -1,8 +1,8 @@
-"""What is read of model and adapter folders that others have made: checked first, and every fault of theirs one line.
+"""Validate untrusted model and adapter folders before reading, and report each fault in one line.
 
-A configuration can ask for more memory than any machine has, and damaged files make the libraries that load them raise
-anything. So numbers are bounded, files' headers are read before their libraries read them, and what those raise all the
-same is turned into a UserError that names the folder.
+A configuration can require more memory than any machine has, and libraries raise arbitrary errors for damaged files.
+Therefore numbers are bounded, headers are validated before libraries read the files, and remaining errors are converted
+to a UserError that names the folder.
 """
 
 import re
@@ -21,12 +21,12 @@ CONFIG = "config.json"
 TRAINING = "training.json"
 _TOKENIZER_CONFIG, _TOKENIZER = "tokenizer_config.json", "tokenizer.json"
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
-# The JSON objects of such a folder.
+# Files that must contain a JSON object.
 _OBJECTS = (
     CONFIG, "generation_config.json", _TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json",
     "added_tokens.json", "vocab.json", ADAPTER_CONFIG, _INDEX,
 )  # fmt: skip
-# The most that a configuration may say, by what its keys are called: ten times and more what models have.
+# Upper bounds of a configuration's numbers by key: at least ten times the values of existing models.
 _MOST = (
     (re.compile(r"(.*_)?(n_?)?(layers?|blocks?|stages?)"), 2_000),
     (re.compile(r"(.*_)?experts?"), 10_000),
@@ -36,46 +36,46 @@ _MOST = (
     (re.compile(r"(.*_)?(size|dim|rank|width|embd|inner|d_model|d_ff|d_kv|ffn_dim)"), 100_000_000),
     (re.compile(r"max_position_embeddings|n_positions|n_ctx|max_source_positions|max_target_positions"), 2**27),
 )
-# What is computed with as it is: whole numbers, of these at least.
+# Lower bounds of integers that libraries use unchecked.
 _LEAST = {"hidden_size": 1, "vocab_size": 1, "num_attention_heads": 1, "num_hidden_layers": 0, "d_model": 1}
-# What would have transformers read other files than those that are checked and merged, or answer in another form.
+# Settings whose other values make transformers read files that are not checked and merged, or change its return type.
 _NOT_TAKEN = {"transformers_weights": None, "return_dict": True}
-# How PEFT may begin an adapter whose weights are then loaded: the others change the base model's weights, too.
+# PEFT's initialisations of an adapter that leave the base model unchanged: the others change its weights, too.
 _BEGINNINGS = (None, True, False, "gaussian", "orthogonal", "eva")
-# How much longer the replacements of a tokenizer may make a text, all together.
+# The largest factor by which all replacements of a tokenizer together may lengthen a text.
 _MOST_GROWTH = 64
-# The most of what a tokenizer's class makes by number, a token each.
+# The largest number of tokens that a tokenizer's settings may create by a count.
 _MOST_MADE = 1_000_000
-# Every layer has tensors of its own; configurations also describe parts, of this many layers at most, that a folder's
-# weights have not.
+# Every layer has tensors of its own, but configurations also describe parts without weights in the folder, of up to
+# this many layers.
 _LAYERS_WITHOUT_WEIGHTS = 200
-# Experts that are modules of their own, of all layers.
+# The most experts of all layers together, as each may be a module.
 _MOST_EXPERTS = 250_000
-# Models with a d_model compute a table of this many numbers one by one, as they are made.
+# The largest table, in numbers, that models with a d_model compute element by element at construction.
 _MOST_IN_A_TABLE = 2**24
-# How many numbers a model has at most for each of its files', which may be packed into larger ones, and beside them.
+# The most numbers of a model per number in its files, unpacked or packed into larger types, and an additional margin.
 _UNPACKED, _PACKED = 2, 16
 _SLACK = 2**28
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
 _SPECIAL_TOKEN = re.compile(r"(bos|eos|unk|sep|pad|cls|mask)_token")
 _CAUSAL = "causal language model"
-# Of what a library says, so many characters.
+# The most characters of a library's error message.
 _LONGEST_REASON = 400
 
 
 @contextmanager
 def loading(folder: Path, what: str) -> Iterator[None]:
-    """Turn whatever a library raises at a folder's files into one line: the folder, `what` cannot be, and why.
+    """Convert a library's errors on a folder's files to a UserError of one line: folder, `what` failed, reason.
 
-    For the loading of files alone, never around computing of our own. Memory that runs out is not their fault, and
-    passes.
+    Use it only for loading files, never around computations. Errors of memory pass through: the files do not cause
+    them.
     """
     try:
         yield
     except (UserError, MemoryError):
         raise
     except BaseException as error:
-        # Rust's panics are no Exceptions.
+        # Rust's panics do not derive from Exception.
         foreign = isinstance(error, Exception) or type(error).__name__ == "PanicException"
         if not foreign or type(error).__name__ == "OutOfMemoryError":
             raise
@@ -86,17 +86,16 @@ def loading(folder: Path, what: str) -> Iterator[None]:
 
 
 def check_objects(folder: Path) -> None:
-    """Raise UserError naming the JSON file of a folder that is none, or holds no object."""
+    """Raise UserError naming the JSON file of a folder that is not JSON, or not an object."""
     for name in _OBJECTS:
         if (folder / name).is_file():
             read_object(folder / name)
 
 
 def check(folder: Path) -> dict[str, Any]:
-    """The configuration of a model folder, which says nothing impossible, and whose weight files are whole.
+    """Validate a model folder's configuration and weight files; return the configuration.
 
-    Nothing but configurations and headers is read. Raises UserError where there is no such folder, or one of them is
-    damaged.
+    Read only configurations and headers. Raise UserError where the folder is missing, or one of them is damaged.
     """
     check_tokenizer(folder)
     contents.check_base(folder)
@@ -104,7 +103,7 @@ def check(folder: Path) -> dict[str, Any]:
     entries = _entries(folder)
     if entries and (most := max(_layers(config), default=0)) > max(len(entries), _LAYERS_WITHOUT_WEIGHTS):
         raise UserError(f"{folder / CONFIG}: says {most:,} layers, and its weight files have {len(entries):,} tensors")
-    # The embeddings have so many rows and columns; what is packed has up to 16 times as many.
+    # vocab_size and hidden_size are dimensions of the embeddings; packed weights shrink them up to 16 times.
     longest = max((max(entry.shape, default=0) for entry in entries.values()), default=0)
     for key in ("hidden_size", "vocab_size"):
         if longest and (config.get(key) or 0) > _PACKED * longest:
@@ -116,7 +115,7 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A model's config.json. Raises UserError where there is none, or it says what no model is."""
+    """Return a model's config.json. Raise UserError where it is missing or invalid."""
     path = folder / CONFIG
     config = read_object(path)
     check_config(config, path)
@@ -124,7 +123,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_config(config: Mapping[str, Any], where: Path | str) -> None:
-    """Raise UserError where a model's configuration is of another shape, or has numbers that no model has."""
+    """Raise UserError where a model's configuration has values of wrong types, or numbers out of bounds."""
     for key, least in _LEAST.items():
         value = config.get(key, least)
         if value is not None and (type(value) is not int or value < least):
@@ -163,9 +162,9 @@ def check_config(config: Mapping[str, Any], where: Path | str) -> None:
 
 
 def weight_paths(folder: Path) -> list[Path]:
-    """The weight files of a model folder, in order: those that transformers loads, whatever else lies beside them.
+    """Return the weight files of a model folder that transformers loads, in order, ignoring others.
 
-    Raises UserError where there are none, or where one is missing.
+    Raise UserError where there are none, or one is missing.
     """
     contents.check(folder)
     if not (paths := _weight_paths(folder)):
@@ -174,7 +173,7 @@ def weight_paths(folder: Path) -> list[Path]:
 
 
 def _weight_paths(folder: Path) -> list[Path]:
-    """The same; none where there are none."""
+    """Return the same files; an empty list where there are none."""
     index, single = folder / _INDEX, folder / _SINGLE
     if single.is_file():
         return [single]
@@ -190,9 +189,9 @@ def _weight_paths(folder: Path) -> list[Path]:
 
 
 def check_tokenizer(folder: Path) -> dict[str, Any]:
-    """A folder's tokenizer_config.json, empty where there is none. Raises UserError where it is damaged.
+    """Return a folder's tokenizer_config.json, empty where there is none. Raise UserError where it is damaged.
 
-    First the folder's files are checked to be its own, and data alone: see contents.check.
+    First apply contents.check: the folder's files must be its own, and only data.
     """
     contents.check(folder)
     if (folder / _TOKENIZER).is_file():
@@ -216,13 +215,13 @@ def check_tokenizer(folder: Path) -> dict[str, Any]:
 
 
 def check_fast(tokenizer: Any, folder: Path) -> None:
-    """Raise UserError where a tokenizer does not tell which text each token is of, as fast ones do."""
+    """Raise UserError where a tokenizer is not fast, and so does not align tokens with text."""
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"{folder}: its tokenizer has no fast version (tokenizer.json), which loss masking needs")
 
 
 def _check_growth(tokenizer: Mapping[str, Any], path: Path) -> None:
-    """Raise UserError where a tokenizer's replacements, one after another, would make a text many times as long."""
+    """Raise UserError where a tokenizer's replacements together lengthen a text more than _MOST_GROWTH times."""
     growth = 1.0
     waiting: list[Any] = [tokenizer.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]
     while waiting:
@@ -230,7 +229,7 @@ def _check_growth(tokenizer: Mapping[str, Any], path: Path) -> None:
         if isinstance(value, dict):
             if value.get("type") == "Replace":
                 pattern, content = value.get("pattern"), value.get("content")
-                # A regular expression may match each character, or nothing between two.
+                # A regular expression may match each character, or the empty string between two.
                 found = pattern.get("String") if isinstance(pattern, dict) else None
                 shortest = len(found) if isinstance(found, str) and found else 1
                 growth *= max(1.0, len(content) / shortest if isinstance(content, str) else 1.0)
@@ -242,9 +241,9 @@ def _check_growth(tokenizer: Mapping[str, Any], path: Path) -> None:
 
 
 def check_adapter(adapter: Path) -> dict[str, Any]:
-    """An adapter's configuration, of a shape that can be read, and whose weights are whole and of its ranks.
+    """Validate an adapter's configuration, and its weights against the ranks; return the configuration.
 
-    Raises UserError where the folder holds no adapter, or a damaged one.
+    Raise UserError where the folder has no adapter, or a damaged one.
     """
     contents.check_adapter(adapter)
     path = adapter / ADAPTER_CONFIG
@@ -253,7 +252,7 @@ def check_adapter(adapter: Path) -> dict[str, Any]:
     if not all(isinstance(pattern, dict) for pattern in (ranks, alphas)):
         raise UserError(f"{path}: rank_pattern or alpha_pattern is no JSON object; it is damaged")
     _, entries = read_header(adapter / ADAPTER_WEIGHTS)
-    # Of experts, whose matrices lie upon each other, it is the rank of all together.
+    # Stacked matrices of experts have the sum of their ranks.
     most = max((max(entry.shape, default=0) for name, entry in entries.items() if "lora_" in name), default=0)
     for rank in (config.get("r", 1), *ranks.values()):
         if type(rank) is not int or not 0 < rank <= max(most, 1):
@@ -273,9 +272,9 @@ def check_adapter(adapter: Path) -> dict[str, Any]:
 
 
 def read_training(adapter: Path, *needed: str) -> dict[str, Any]:
-    """An adapter's training.json, with the values that are `needed`, by their dotted names (see _RECORDED).
+    """Return an adapter's training.json; `needed` are dotted names of required values (see _RECORDED).
 
-    Raises UserError where the folder is no adapter that scripts/tune.py wrote, or one of them is missing or damaged.
+    Raise UserError where scripts/tune.py did not write the adapter, or a required value is missing or damaged.
     """
     path = adapter / TRAINING
     if not path.is_file():
@@ -291,7 +290,7 @@ def read_training(adapter: Path, *needed: str) -> dict[str, Any]:
 
 
 def load_config(folder: Path, kind: str = _CAUSAL) -> Any:
-    """A model folder's configuration as transformers reads it, once it is checked. Raises UserError where it cannot."""
+    """Return a model folder's configuration, checked, then read by transformers. Raise UserError where that fails."""
     from transformers import AutoConfig
 
     check(folder)
@@ -300,15 +299,15 @@ def load_config(folder: Path, kind: str = _CAUSAL) -> Any:
 
 
 def embedding_rows(folder: Path) -> int | None:
-    """How many tokens a model knows, by its configuration; None where that does not say."""
+    """Return the vocab_size of a model's configuration; None where it has none."""
     return getattr(load_config(folder).get_text_config(), "vocab_size", None)
 
 
 def skeleton(folder: Path, loader: str = "AutoModelForCausalLM", kind: str = _CAUSAL) -> Any:
-    """The model of a folder without its numbers, as a class of transformers makes it.
+    """Return the model of a folder on the meta device, without weights, as transformers' class `loader` builds it.
 
-    Raises UserError where transformers does not know it, and where it would have far more numbers than its files have:
-    what is missing would be drawn by chance.
+    Raise UserError where transformers does not know it, and where it has far more numbers than its files: transformers
+    would initialise missing ones at random.
     """
     import torch
     import transformers
@@ -317,7 +316,7 @@ def skeleton(folder: Path, loader: str = "AutoModelForCausalLM", kind: str = _CA
     with loading(folder, f"no {kind} that transformers knows"), torch.device("meta"):
         auto = getattr(transformers, loader)
         model = auto.from_config(config, trust_remote_code=False) if loader.startswith("Auto") else auto(config)
-    # A pickle is not opened: it has a byte a number at least.
+    # A pickle is not opened: it has at least one byte per number.
     pickled = sum(path.stat().st_size for path in folder.glob("pytorch_model*.bin"))
     held = total_numbers(_entries(folder)) or pickled
     needed = sum(tensor.numel() for tensor in [*model.parameters(), *model.buffers()])
@@ -331,7 +330,7 @@ def skeleton(folder: Path, loader: str = "AutoModelForCausalLM", kind: str = _CA
 
 
 def _entries(folder: Path) -> dict[str, Entry]:
-    """The tensors of a folder's weight files by name; none where it has no such files."""
+    """Return the tensors of a folder's weight files by name; none where it has no such files."""
     return {name: entry for path in _weight_paths(folder) for name, entry in read_header(path)[1].items()}
 
 
@@ -340,7 +339,7 @@ def _layers(config: Mapping[str, Any]) -> list[float]:
 
 
 def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The numbers of a configuration with the key that each stands under, those of its parts and lists too."""
+    """Yield the numbers of a configuration with their keys, including those in nested objects and lists."""
     waiting: list[tuple[str, Any]] = list(config.items())
     while waiting:
         key, value = waiting.pop()
@@ -381,7 +380,7 @@ def _is_names(value: Any) -> bool:
 
 
 def _is_course(value: Any) -> bool:
-    """Whether it is what training.json says of the course of a training, which is drawn."""
+    """Return whether a value is a valid record of losses in training.json, which is plotted."""
     match value:
         case {
             "losses": list(losses),
@@ -401,7 +400,7 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else repr(value)[:60]
 
 
-# What is asked of the values in training.json, by their names.
+# Validators of the values in training.json, by dotted name.
 _RECORDED: Mapping[str, Callable[[Any], bool]] = {
     "lang": _is_text,
     "system_prompt": _is_text,

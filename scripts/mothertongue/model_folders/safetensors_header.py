@@ -1,4 +1,4 @@
-"""The header of a safetensors file, checked before anything is believed of it: which tensors there are, and where."""
+"""Read and validate the header of a safetensors file: the tensors and their offsets."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 
-# The bits of a number, by the names that the format has for types.
+# Bits per number, by the format's names of dtypes.
 _BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
     "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
@@ -17,14 +17,14 @@ _BITS = {
 }  # fmt: skip
 _METADATA = "__metadata__"
 _LENGTH_BYTES = 8
-# The format's own limit in bytes, and more dimensions than any tensor has.
+# The format's limit of a header in bytes, and more dimensions than any tensor has.
 _LONGEST = 100_000_000
 _MOST_DIMENSIONS = 64
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A tensor of a file: its type and shape, and where its bytes are behind the header."""
+    """A tensor of a file: its dtype and shape, and the offsets of its bytes after the header."""
 
     dtype: str
     shape: list[int]
@@ -33,15 +33,15 @@ class Entry:
 
     @property
     def numbers(self) -> int:
-        """How many numbers it has."""
+        """The number of elements."""
         return math.prod(self.shape)
 
 
 def read_header(path: Path) -> tuple[bytes, dict[str, Entry]]:
-    """The header of a safetensors file as it stands, and its tensors in the order of their bytes.
+    """Return the raw header of a safetensors file, and its tensors by name, ordered by offset.
 
-    Only the header is read. Raises UserError where the file is no safetensors file, or a damaged one: its tensors must
-    fill it from the header to its end, one behind the other, each with the bytes that its shape and type take.
+    Read only the header. Raise UserError where the file is missing, not a safetensors file, or damaged: tensors must
+    fill it contiguously from the header to its end, each with the bytes of its shape and dtype.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -87,5 +87,5 @@ def _damaged(path: Path, why: str) -> UserError:
 
 
 def total_numbers(entries: Mapping[str, Entry]) -> int:
-    """How many numbers the tensors have in all."""
+    """Return the total number of elements of the tensors."""
     return sum(entry.numbers for entry in entries.values())

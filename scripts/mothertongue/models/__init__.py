@@ -1,1 +1,1 @@
-"""Models: what a reference names, how a model is fetched, recorded and loaded."""
+"""Resolve model references; fetch, record and load models."""

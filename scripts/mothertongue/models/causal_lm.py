@@ -1,4 +1,4 @@
-"""Causal language models: loading a base model with or without an adapter, and generating answers."""
+"""Load causal language models, with or without an adapter, and generate answers."""
 
 import os
 import warnings
@@ -23,18 +23,18 @@ from mothertongue.common.errors import OwnError, UserError
 from mothertongue.model_folders.reading import check_adapter, load_config, loading, read_training, skeleton
 
 logging.disable_progress_bar()
-# It warns of kernels that are not installed, wherever it is imported.
+# bitsandbytes warns at import about kernels that are not installed.
 getLogger("bitsandbytes").setLevel("ERROR")
-# peft still asks transformers under an older name: nothing that a user can act on.
+# peft still uses a deprecated name of transformers; users cannot act on the warning.
 warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How answers are made: their length in tokens at most, and how each token is chosen.
+    """Settings of decoding: the maximum length of an answer in tokens, and how each token is chosen.
 
-    A temperature of 0 takes the likeliest token, always (greedy). Above, tokens are drawn from the fewest that hold
-    `top_p` of the probability, the more evenly the higher the temperature. Raises UserError for what cannot be.
+    Temperature 0 is greedy search. Above 0, tokens are sampled from the fewest that hold `top_p` of the probability
+    (nucleus sampling), more evenly at higher temperatures. Invalid values raise UserError.
     """
 
     max_new_tokens: int
@@ -51,12 +51,12 @@ class Decoding:
 
 
 def device() -> str:
-    """The device that models run on."""
+    """Return the device type for models: cuda where available, else cpu."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def compute_dtype() -> torch.dtype:
-    """bfloat16 where the processor computes in it, else float16 on a GPU and float32 on a CPU.
+    """Return bfloat16 where the processor supports it natively, else float16 on a GPU and float32 on a CPU.
 
     A CPU without bfloat16 instructions emulates them: training was 40 times slower than in float32 on one with AVX2.
     """
@@ -67,21 +67,22 @@ def compute_dtype() -> torch.dtype:
 
 
 def as_dtype(name: str) -> torch.dtype:
-    """A dtype by its name; `auto` for the one that the processor computes in best."""
+    """Return a dtype by its name; for `auto`, that of `compute_dtype`."""
     return compute_dtype() if name == "auto" else getattr(torch, name)
 
 
 def load_base(
     folder: Path, quantization: str = "none", dtype: str = "auto", sharded: bool = False, spread: bool = False
 ) -> Any:
-    """A base model in the dtype to compute in, or quantised: `nf4` (4 bits, double quantisation) or `int8`.
+    """Load a base model in the compute dtype, or quantised: `nf4` (4 bits, double quantisation) or `int8`.
 
-    `sharded` leaves it where it is loaded, for FSDP to share it out; the 4-bit weights are then stored as FSDP can take
-    them apart. `spread` lays on the CPU what the GPU does not hold, which is slow. Safetensors only, no remote code.
-    Raises UserError where it cannot be loaded, or its files lack weights, which transformers would draw by chance.
+    `sharded` loads without a device map, so that FSDP shards the model, and stores 4-bit weights in the compute dtype,
+    which FSDP can shard. `spread` offloads to the CPU what exceeds the GPU's memory, which is slow. Load only
+    safetensors and no remote code. Raise UserError where the model cannot be loaded, or its files lack weights, which
+    transformers would initialise at random; raise OwnError where memory runs out.
     """
     compute = as_dtype(dtype)
-    skeleton(folder)  # refuses what would take far more memory than the files have bytes
+    skeleton(folder)  # rejects configurations of far more parameters than the files have
     if device() == "cuda":
         torch.cuda.set_device(_place())
     settings = None
@@ -97,7 +98,7 @@ def load_base(
         settings = BitsAndBytesConfig(load_in_8bit=True)
     try:
         with loading(folder, "cannot be loaded as a causal language model"):
-            # What output_loading_info adds is not in transformers' types.
+            # transformers' annotations omit the second value that output_loading_info adds.
             loaded: tuple[Any, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
                 folder,
                 dtype=compute,
@@ -119,11 +120,11 @@ def load_base(
 
 
 def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
-    """The model of a folder's configuration with other weights, unquantised. Raises UserError where they do not fit."""
+    """Load a folder's model unquantised, with the given weights. Raise UserError where they do not fit."""
     config = load_config(folder)
     del config.quantization_config
     with loading(folder, "cannot be loaded as a causal language model"):
-        # The mapping's values are classes of models here; transformers' types say what those of tokenizers were.
+        # The mapping's values are model classes; transformers' annotations are those of tokenizers.
         model, account = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(  # type: ignore[attr-defined]
             None,
             config=config,
@@ -138,15 +139,15 @@ def load_weights(folder: Path, weights: dict[str, torch.Tensor]) -> Any:
 
 
 def check_complete(folder: Path, account: Mapping[str, Any]) -> None:
-    """Raise UserError where transformers' account of what it has loaded tells of weights that the files lack."""
+    """Raise UserError where transformers' loading report lists weights that the files lack."""
     if missing := sorted(account["missing_keys"]):
         raise UserError(f"{folder}: damaged, or of no causal language model: {missing[0]} is missing")
 
 
 def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
-    """The base model with an adapter folder on it (not merged: `disable_adapter()` gives the base back).
+    """Return the base model with an adapter folder loaded (not merged: `disable_adapter()` restores the base).
 
-    Raises UserError where the folder holds no adapter, or one of another model.
+    Raise UserError where the folder has no adapter, or one of another model.
     """
     from peft import PeftModel
 
@@ -155,24 +156,24 @@ def with_adapter(model: Any, adapter: Path, trainable: bool = False) -> Any:
 
 
 def add_adapter(model: Any, adapter: Path, name: str) -> None:
-    """Load a second adapter beside the first, to answer as (see `speaking_as`). Raises UserError where it is none."""
+    """Load a second adapter, to select with `speaking_as`. Raise UserError where the folder has no valid one."""
     with _adapting(adapter):
         model.load_adapter(adapter, adapter_name=name)
 
 
 @contextmanager
 def _adapting(adapter: Path) -> Iterator[None]:
-    """A context in which PEFT loads an adapter folder: what is damaged, or lacks weights, raises UserError."""
+    """Convert PEFT's errors in loading an adapter folder to UserError where it is damaged or lacks weights."""
     check_adapter(adapter)
     with loading(adapter, "cannot be loaded on this base model"), warnings.catch_warnings():
-        # What PEFT finds no weights for it leaves at its beginning, with no more than this.
+        # PEFT leaves modules without weights at their initial values and only warns.
         warnings.filterwarnings("error", message="Found missing adapter keys")
         yield
 
 
 @contextmanager
 def speaking_as(model: Any, name: str) -> Iterator[None]:
-    """A context in which an adapted model answers as its `base`, with its `adapter`, or with one added by name."""
+    """Use an adapted model in the block as its `base`, with its `adapter`, or with an adapter added by name."""
     if name == "base":
         with model.disable_adapter():
             yield
@@ -186,9 +187,9 @@ def speaking_as(model: Any, name: str) -> Iterator[None]:
 
 
 def base_of(adapter: Path, given: Path | None = None) -> Path:
-    """The folder of an adapter's base model: the one given, else where tuning found it, beside the adapter or local.
+    """Return the folder of an adapter's base model: the given one, else the recorded relative or local path.
 
-    Raises UserError where the folder is no adapter or its base is not to be found.
+    Raise UserError where the folder is not an adapter or its base model is not found.
     """
     if not (adapter / "adapter_config.json").is_file():
         raise UserError(f"{adapter}: not an adapter folder (adapter_config.json is missing)")
@@ -204,12 +205,12 @@ def base_of(adapter: Path, given: Path | None = None) -> Path:
 
 
 def window(model: Any) -> int | None:
-    """The tokens that a model can read, answer included; None where its configuration does not say."""
+    """Return a model's context window in tokens, answer included; None where its configuration has none."""
     return _window(model.config)
 
 
 def window_of(folder: Path) -> int | None:
-    """The same of a model that is not loaded. Raises UserError where there is no such model."""
+    """Return the context window of a model that is not loaded. Raise UserError where the folder has no valid model."""
     return _window(load_config(folder))
 
 
@@ -227,11 +228,11 @@ def generate(
     batch_size: int = 16,
     advance: Callable[[int], None] = lambda count: None,
 ) -> list[tuple[str, bool]]:
-    """Answers to tokenized prompts, in order: the text, and whether the model ended it by itself.
+    """Return answers to tokenized prompts, in order: the text, and whether the model ended it with an end token.
 
-    Prompts of about the same length are answered together, `batch_size` at once, half as many where the memory runs
-    out. An answer ends at `stop`, at the tokenizer's end of text, at the decoding's maximum or with the model's window.
-    Raises UserError where one prompt alone is too much for the memory.
+    Batch up to `batch_size` prompts of similar length; halve the batch where memory runs out. An answer ends at
+    `stop`, at the tokenizer's end of text, at the decoding's maximum or at the end of the model's window. Raise
+    UserError where memory runs out for a single prompt, a prompt fills the window, or a token has no embedding.
     """
     answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
     ends = {stop, tokenizer.eos_token_id}
@@ -240,7 +241,7 @@ def generate(
     limits = [_limit(model, prompt, decoding) for prompt in prompts]
     waiting = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     while waiting:
-        # Beside others that may go on, an answer would outgrow the window.
+        # Batch only prompts of equal limits: longer answers in the batch would exceed the window of others.
         limit = limits[waiting[0]]
         batch = [i for i in waiting[:batch_size] if limits[i] == limit]
         width = max(len(prompts[i]) for i in batch)
@@ -276,7 +277,7 @@ def generate(
 
 @torch.inference_mode()
 def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding) -> str:
-    """Answer one tokenized prompt, printing the words to stdout as they come; returns the answer (see `generate`)."""
+    """Answer one tokenized prompt, printing words to stdout as they are generated; return the text (see `generate`)."""
     _check_known(model, prompt)
     ids = torch.tensor([prompt], device=model.device)
     streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -293,11 +294,11 @@ def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: D
 
 @torch.inference_mode()
 def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int]) -> float:
-    """The sum over the labelled tokens of -ln p(token | what stands before it), in nats.
+    """Return the sum over the labelled tokens of -ln p(token | preceding tokens), in nats.
 
-    Raises UserError where the thread is too much for the memory.
+    Raise UserError where memory runs out for the thread.
     """
-    # The token at i is predicted from the position before it; the vocabulary is only computed there.
+    # Position i - 1 predicts the token at i; logits are only computed there.
     positions = [i - 1 for i, label in enumerate(labels) if label >= 0 and i > 0]
     if not positions:
         return 0.0
@@ -314,7 +315,7 @@ def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int])
 
 
 def _check_known(model: Any, ids: Sequence[int]) -> None:
-    """Raise UserError where a text has a token for which the embeddings have no row."""
+    """Raise UserError where a text has a token without a row in the embeddings."""
     highest, rows = max(ids, default=0), model.get_input_embeddings().weight.shape[0]
     if highest >= rows:
         raise UserError(
@@ -324,7 +325,7 @@ def _check_known(model: Any, ids: Sequence[int]) -> None:
 
 
 def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:
-    """The longest answer to a prompt, in tokens. Raises UserError where the prompt leaves no room in the window."""
+    """Return the longest answer to a prompt in tokens. Raise UserError where the prompt fills the window."""
     room = window(model)
     if room is None:
         return decoding.max_new_tokens
@@ -335,7 +336,7 @@ def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:
 
 @contextmanager
 def _plain(model: Any) -> Iterator[None]:
-    """Put aside the model's own generation_config.json: generate would silently add its penalties and sampling."""
+    """Ignore the model's generation_config.json: generate would silently add its penalties and sampling."""
     models = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
     own = [each.generation_config for each in models]
     try:
@@ -350,13 +351,13 @@ def _plain(model: Any) -> Iterator[None]:
 def _choice(tokenizer: Any, ends: set[int], decoding: Decoding) -> dict[str, Any]:
     settings = {"do_sample": False, "eos_token_id": sorted(ends), "pad_token_id": tokenizer.pad_token_id}
     if decoding.temperature:
-        # top_k 0: transformers' own default keeps 50 tokens only.
+        # top_k 0 disables transformers' default of 50.
         settings |= {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
     return settings
 
 
 def full_width_gb(model: Any) -> tuple[float, float]:
-    """How much of a quantised model is in 16 bits or more, beside the embeddings, and how much it is in all, in GB."""
+    """Return the GB of a quantised model's floating-point weights without embeddings, and of all its weights."""
     wide = total = 0
     embeddings = {id(part.weight) for part in (model.get_input_embeddings(), model.get_output_embeddings()) if part}
     for parameter in model.parameters():
@@ -367,12 +368,12 @@ def full_width_gb(model: Any) -> tuple[float, float]:
 
 
 def _place() -> str | int:
-    """The device of this process: where several train together, each has its own GPU."""
+    """Return the device of this process; in distributed training, each process has its own GPU."""
     return int(os.environ.get("LOCAL_RANK", "0")) if device() == "cuda" else "cpu"
 
 
 def _keep_gradients(model: Any) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights for AVX512-BF16 in evaluation: training would silently stop."""
+    """Prevent bitsandbytes from repacking 4-bit weights for AVX512-BF16 in evaluation: training would silently stop."""
     import bitsandbytes
 
     for module in model.modules():

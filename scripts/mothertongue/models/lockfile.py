@@ -1,11 +1,11 @@
-"""What model references stood for when they were first fetched: a file by which the same is fetched again.
+"""The lock file: revisions and checksums of models at their first fetch, to fetch the same again.
 
-A reference to the hub without a revision means the newest commit, which moves. The lock names the commit, and the
-checksum of every file: a later fetch, here or on another machine that has the lock, takes that commit, and files that
-differ under one revision are refused. Models in local folders and files are the user's own and not in it.
+A hub reference without a revision resolves to the newest commit, which changes. The lock records the commit and the
+checksum of every file: a later fetch, here or on another machine with the lock, uses that commit, and files that differ
+at the same revision are rejected. Models in local folders and files belong to the user and are not recorded.
 
-`{"owner/name": {"revision": "0123...", "files": {"config.json": "4567..."}}}`; of files of the hub it has the hub's own
-checksums, which what is downloaded is compared with.
+`{"owner/name": {"revision": "0123...", "files": {"config.json": "4567..."}}}`; the checksums of hub files are the hub's
+own, against which downloads are verified.
 """
 
 import os
@@ -24,16 +24,16 @@ from mothertongue.models import fetching
 from mothertongue.models.record import read_record
 from mothertongue.models.references import Reference, locate
 
-# Of models whose releases have no name of their own.
+# The revision of models whose releases have no names.
 _NEWEST = "newest"
-# Seconds that others may take to ask the hub for a commit and write it down.
+# Seconds to wait for other processes that hold the lock while they ask the hub for a commit and record it.
 _PATIENCE = 300
 
 
 def pin(lock: Path | None, reference: Reference) -> Reference:
-    """The reference at the revision that the lock has of it; what it lacks is written there.
+    """Return the reference at its locked revision; add a missing entry to the lock.
 
-    Raises UserError where files differ from those of the lock. Without a lock the reference stays as it is.
+    Raise UserError where files differ from the lock's. Without a lock, return the reference unchanged.
     """
     if not lock or reference.kind not in ("hub", "package"):
         return reference
@@ -49,9 +49,9 @@ def pin(lock: Path | None, reference: Reference) -> Reference:
 
 
 def check_fetched(lock: Path | None, reference: Reference, folder: Path) -> None:
-    """Compare a released model, which can be had in its newest form alone, with the lock, or write it there.
+    """Compare a fetched firefox model, available only in its newest release, with the lock, or add it to the lock.
 
-    Raises UserError where it is no longer the one that was fetched first.
+    Raise UserError where it differs from the model of the first fetch.
     """
     if lock and reference.kind == "firefox":
         with _alone(lock):
@@ -59,7 +59,7 @@ def check_fetched(lock: Path | None, reference: Reference, folder: Path) -> None
 
 
 def _hold(lock: Path, reference: Reference, revision: str, files: Mapping[str, str]) -> None:
-    """Write an entry that is new, and compare one that is there."""
+    """Write a new or changed revision's entry; raise UserError where the files of an equal revision differ."""
     entries = _read(lock)
     entry = entries.get(reference.text)
     if entry and entry["revision"] == revision:
@@ -76,7 +76,7 @@ def _hold(lock: Path, reference: Reference, revision: str, files: Mapping[str, s
 
 
 def _read(lock: Path) -> dict[str, Any]:
-    """The entries of a lock; none where there is no file."""
+    """Return the entries of a lock; none where there is no file. Raise UserError where it is damaged."""
     if not lock.exists():
         return {}
     entries = read_json(lock)
@@ -96,9 +96,9 @@ def _package_files(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Have no other program read and write the lock meanwhile. Raises UserError where one does not let go of it."""
+    """Hold the lock exclusively in the block. Raise UserError where another process keeps it for _PATIENCE seconds."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    # Not the lock's own, which is held while it is written.
+    # Another file than the one that writing the lock itself holds.
     held = lock.with_name(f".{lock.name}.held")
     ends = time.monotonic() + _PATIENCE
     while (handle := lock_file(held)) is None:

@@ -1,6 +1,6 @@
-"""The record of a model folder, fetched.json: which model it is, at which revision, with which files.
+"""The record of a model folder, fetched.json: the model's reference, revision, licence and files.
 
-It is written where a model is fetched or made, and read by all that goes on from it.
+It is written when a model is fetched or made, and read by all later steps.
 """
 
 import os
@@ -14,9 +14,9 @@ from mothertongue.model_folders.contents import RECORD
 
 
 def read_record(folder: Path, *needed: str) -> dict[str, Any]:
-    """What `fetch` recorded, or of a merged model `merge`, with the other texts that are `needed`.
+    """Return the record written by `fetch`, or by `merge` for a merged model; `needed` names further required strings.
 
-    Raises UserError where the folder was not made by them.
+    Raise UserError where the record is missing or damaged.
     """
     if not (folder / RECORD).is_file():
         raise UserError(f"{folder}: no {RECORD} in it; make the folder with scripts/fetch_*_model.py")
@@ -28,7 +28,7 @@ def read_record(folder: Path, *needed: str) -> dict[str, Any]:
 
 
 def base_entry(folder: Path, adapter: Path) -> dict[str, Any]:
-    """What an adapter says of its base model; `folder` is relative to the adapter, so that both can move together."""
+    """Return an adapter's entry for its base model; `folder` is relative to the adapter, so both can move together."""
     record = read_record(folder)
     hub_id = record["reference"] if record["kind"] == "hub" else None
     return {
@@ -41,13 +41,13 @@ def base_entry(folder: Path, adapter: Path) -> dict[str, Any]:
 
 
 def base_name(base: Mapping[str, Any]) -> str:
-    """What an adapter's base model is called: its id on the hub, its package, or its local folder or file by name."""
+    """Return the name of an adapter's base model: its hub id, its package reference, or its folder's or file's name."""
     reference = base["reference"]
     return reference if base["hub_id"] or reference.startswith("package:") else Path(reference).name
 
 
 def identity(folder: Path) -> str:
-    """The model of a fetched folder as `name@revision`; where this machine has a local one is nobody's business."""
+    """Return the model of a fetched folder as `name@revision`, without the path of a local model, which is private."""
     record = read_record(folder)
     local = record["kind"] in ("folder", "file")
     return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"

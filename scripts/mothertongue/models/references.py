@@ -1,4 +1,4 @@
-"""Model references: how the configuration names a model, wherever it comes from."""
+"""Parse and resolve model references, the configuration's names of models from any source."""
 
 import hashlib
 import importlib.util
@@ -24,14 +24,14 @@ class Reference:
 
     @property
     def slug(self) -> str:
-        """The folder name under results/models that stands for the reference."""
+        """The folder name of the reference under results/models."""
         slug = re.sub(r"[^A-Za-z0-9_.@-]+", "--", self.text.removeprefix("package:")).strip("-.")
-        # A name in other letters alone has none of its own that are left.
+        # Nothing is left of names without ASCII letters or digits.
         return slug or hashlib.sha256(self.text.encode()).hexdigest()[:12]
 
     @property
     def name(self) -> str:
-        """The reference without the revision that one to the hub may name."""
+        """The reference without a hub reference's revision."""
         return self.hub_id[0] if self.kind == "hub" else self.text
 
     @property
@@ -48,7 +48,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Parse a model reference; what exists on disk is local. Raises UserError where it has none of the known forms."""
+    """Parse a model reference; existing paths are local. Raise UserError where it has none of the known forms."""
     if text.startswith("package:"):
         found = _PACKAGE.fullmatch(text)
         if not found or found[2].startswith("/") or ".." in found[2].split("/"):
@@ -73,9 +73,9 @@ def parse(text: str) -> Reference:
 
 
 def locate(reference: Reference) -> Path:
-    """The file or folder that a local or package reference names.
+    """Return the file or folder of a local or package reference.
 
-    Raises UserError where the package is not installed in this environment, lacks the path or links out of itself.
+    Raise UserError where the package is not installed in this environment, lacks the path, or links outside itself.
     """
     if reference.kind in ("folder", "file"):
         return Path(reference.text).expanduser()
@@ -92,9 +92,9 @@ def locate(reference: Reference) -> Path:
 
 
 def local_files(reference: Reference) -> list[Path]:
-    """The files of a local folder's model, or the one that is the model; none where it is not local.
+    """Return the files of a local model; none where it is not local.
 
-    Raises UserError for a name with characters that would act on a terminal, where Snakemake prints it.
+    Raise UserError for a file name with control characters, which act on the terminal when Snakemake prints it.
     """
     if reference.kind not in ("folder", "file"):
         return []

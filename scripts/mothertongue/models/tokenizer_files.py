@@ -1,4 +1,4 @@
-"""Tokenizers of model folders: loading them, alone or with the chat template, and writing them for other programs."""
+"""Load tokenizers of model folders, alone or with the chat template, and write them for other programs."""
 
 from pathlib import Path
 from typing import Any
@@ -24,31 +24,31 @@ FILES = (
     "vocab.txt",
     "merges.txt",
 )
-# What a tokenizer's saved settings say of the process that saved it.
+# Saved settings of a tokenizer that describe the process that saved it.
 _OF_THE_PROCESS = {"backend", "is_local", "local_files_only"}
 _OF_A_TOKEN = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
 
 
 def load(folder: Path, rows: int | None = None) -> Any:
-    """The tokenizer of a model folder, with a padding token of which the model's embeddings, so many `rows`, have one.
+    """Load the tokenizer of a model folder, with a padding token within the model's `rows` of embeddings.
 
-    Raises UserError where it cannot be loaded, or cannot align tokens and text.
+    Raise UserError where it cannot be loaded, or cannot align tokens and text.
     """
     check_tokenizer(folder)
     with loading(folder, "its tokenizer cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     check_fast(tokenizer, folder)
-    if isinstance(tokenizer.chat_template, dict):  # several by name, which none of ours asks for
+    if isinstance(tokenizer.chat_template, dict):  # several templates by name: use the default
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     set_padding(tokenizer, rows, folder)
     return tokenizer
 
 
 def set_padding(tokenizer: Any, rows: int | None, folder: Path) -> None:
-    """Give a tokenizer a padding token of which the model's embeddings have a row, where its own is none.
+    """Set a tokenizer's padding token to one with a row in the model's embeddings, where its own has none.
 
-    What is padded is masked: any token will do, and many models' tokenizers have one that was added to them alone.
-    Raises UserError where there is none, or no end of text.
+    Padding is masked, so any token will do; many tokenizers have a padding token that the model lacks. Raise UserError
+    where no special token has a row, or there is no end-of-text token.
     """
     if tokenizer.eos_token_id is None:
         raise UserError(f"{folder}: its tokenizer has no end-of-text token (eos_token), at which answers are to end")
@@ -69,9 +69,9 @@ def set_padding(tokenizer: Any, rows: int | None, folder: Path) -> None:
 
 
 def load_with_template(folder: Path, rows: int | None = None) -> tuple[Any, Template]:
-    """An adapter's tokenizer, and the chat template that it was trained in; `rows` as for `load`.
+    """Load an adapter's tokenizer and the chat template that it was trained with; `rows` as for `load`.
 
-    Raises UserError as `load`, and where the template has tokens that the model does not know.
+    Raise UserError as `load`, and where the template has tokens without a row in the embeddings.
     """
     tokenizer = load(folder, rows)
     template = templates.with_tokens_of(templates.read_template(folder), tokenizer)
@@ -80,18 +80,19 @@ def load_with_template(folder: Path, rows: int | None = None) -> tuple[Any, Temp
 
 
 def save(tokenizer: Any, folder: Path) -> None:
-    """Write a tokenizer, with its chat template, so that it reads as it did, here and in transformers 4 and llama.cpp.
+    """Write a tokenizer with its chat template so that transformers 4 and 5 and llama.cpp tokenize the same.
 
-    transformers 5 forgets whether a Llama's tokenizer puts a space after control tokens (`legacy`). It names the class
-    of many TokenizersBackend, which 4 does not know, and both know under the older name. Special tokens of no role have
-    a name that is a dictionary's in 4. Added tokens are left to tokenizer.json, which llama.cpp's converter does not
-    read where there is a tokenizer.model. And it notes how this process had found the tokenizer.
+    Corrections of transformers 5's output: it omits whether a Llama's tokenizer puts a space after control tokens
+    (`legacy`); it writes the class TokenizersBackend, unknown to 4, where both know the older name; it lists special
+    tokens without a role as `extra_special_tokens`, which in 4 is a dictionary; it writes added tokens only to
+    tokenizer.json, which llama.cpp's converter does not read beside a tokenizer.model; and it records how this process
+    found the tokenizer.
     """
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     settings = {key: value for key, value in read_json(path).items() if key not in _OF_THE_PROCESS}
     if settings.get("tokenizer_class") == "TokenizersBackend":
-        # Under that name 4 would give models token types, too.
+        # With that class, 4 would also pass token_type_ids to models.
         settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": tokenizer.model_input_names}
     if isinstance(settings.get("extra_special_tokens"), list):
         settings["additional_special_tokens"] = settings.pop("extra_special_tokens")

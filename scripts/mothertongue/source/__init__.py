@@ -1,1 +1,1 @@
-"""Datasets of conversation trees, as they come."""
+"""Read the source dataset of conversation trees."""

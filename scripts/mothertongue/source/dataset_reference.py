@@ -1,4 +1,4 @@
-"""The files that a source dataset is in, as the configuration names it."""
+"""Resolve the configuration's `source.dataset` to local files or a hub id."""
 
 import re
 from pathlib import Path
@@ -11,14 +11,14 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the form of a dataset's id on the hub."""
+    """Return whether a name has the form of a dataset's id on the hub."""
     return bool(_HUB_ID.fullmatch(name)) and not name.endswith(SUFFIXES)
 
 
 def local_files(dataset: list[str]) -> dict[str, Path]:
-    """The files by split of a dataset given as FILE or as train=FILE validation=FILE; none for a hub id.
+    """Return the files by split of a dataset given as FILE or train=FILE validation=FILE; none for a hub id.
 
-    Raises UserError where it is neither.
+    Raise UserError where it has none of these forms.
     """
     if len(dataset) == 1:
         path = Path(dataset[0]).expanduser()

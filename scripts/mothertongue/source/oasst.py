@@ -1,4 +1,4 @@
-"""The source dataset: reading OASST files and refusing what would corrupt everything after them."""
+"""Read the source dataset from OASST files, and reject data that would corrupt later steps."""
 
 import gzip
 import json
@@ -35,16 +35,16 @@ Rows = list[dict[str, Any]]
 
 _ADVICE = "; without a network, fetch it elsewhere and name its files"
 _MISFITS = (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError)
-# What programs write of a parent that there is none.
+# Values that programs write for a missing parent.
 _NO_PARENT = frozenset({"", "none", "nan", "null", "<na>"})
-# Bytes of JSON Lines that are held as Python objects at once.
+# Bytes of JSON Lines that are parsed to Python objects at a time.
 _AT_ONCE = 16_000_000
 _DEFAULT = LimitSettings()
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def new_limits(settings: LimitSettings = _DEFAULT) -> Limits:
-    """Return how large a dataset may be, all its files together, and a line of JSON."""
+    """Return the limits of a dataset's total size and of the length of a JSON line."""
     advice = "source.limits.{key} allows more, where the machine has the memory"
     return Limits(settings.max_rows, settings.max_megabytes * 10**6, advice, settings.max_line_megabytes * 10**6)
 
@@ -52,10 +52,10 @@ def new_limits(settings: LimitSettings = _DEFAULT) -> Limits:
 def download(
     dataset: str, revision: str | None, folder: Path, limits: Limits
 ) -> tuple[dict[str, pa.Table], dict[str, str]]:
-    """The splits of a dataset on the hub, and its files (with their commit) by checksum.
+    """Download a dataset from the hub into `folder`; return its splits, and checksums by file URL (with the commit).
 
-    `folder` is where the files go. Raises UserError where it cannot be had or is not in the OASST schema, and where
-    scripts or files of other places are part of it.
+    Raise UserError where it cannot be downloaded or is not in the OASST schema, and where it includes loading scripts
+    or files from elsewhere.
     """
     from datasets import load_dataset_builder
     from huggingface_hub import HfApi
@@ -67,7 +67,7 @@ def download(
         cache = str(folder / ".cache" / "datasets")
         try:
             builder = hub.with_retries(lambda: load_dataset_builder(dataset, revision=info.sha, cache_dir=cache))
-        except (ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:  # of no known form
+        except (ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:  # unknown formats
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(f"{dataset}: its files are not understood ({reason})") from None
         here = f"hf://datasets/{dataset}@{info.sha}/"
@@ -92,11 +92,11 @@ def download(
 
 
 def read_file(path: Path, limits: Limits | None = None) -> pa.Table:
-    """Read an OASST file (.jsonl, .jsonl.gz or .parquet) with the columns of OASST; others are left out, and named.
+    """Read the OASST columns of a file (.jsonl, .jsonl.gz or .parquet); drop other columns and log their names.
 
-    Labels and emojis may be in the shape of the official export, by their names. A parent that is empty, "None" or
-    "nan" is none. Raises UserError naming file, line (Parquet: row) and column, before memory is taken for more than
-    the limits (default: those of `new_limits`), or for a longer line.
+    Labels and emojis may also have the official export's format, objects keyed by name. Parents in _NO_PARENT, such as
+    "", "None" and "nan", are read as null. Raise UserError naming file, line (Parquet: row) and column; where the file
+    or a line exceeds the limits (default: those of `new_limits`), raise it before allocating the memory.
     """
     limits = limits or new_limits()
     if not path.is_file():
@@ -119,11 +119,11 @@ def read_file(path: Path, limits: Limits | None = None) -> pa.Table:
 
 
 def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
-    """One table with `split` and `source_lang`, from one table a split.
+    """Combine one table per split into one table with the columns `split` and `source_lang`.
 
-    Where there is no validation split, `validation` (0 to 1) of the trees, chosen by hash, becomes it.
-    Raises UserError where a message or a tree stands in two splits, where no tree has a root, and where there are
-    replies but none to a message that is there.
+    Where there is no validation split, take the share `validation` (0 to 1) of the trees, chosen by hash. Raise
+    UserError where a message or a tree is in two splits, where no tree has a root, and where there are replies but the
+    parents of all are missing.
     """
     parts = []
     for split, table in tables.items():
@@ -147,7 +147,7 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
 
 
 def check(table: pa.Table, lines: Sequence[int], where: str, unit: str) -> None:
-    """Raise UserError for an unknown role, a bad lang, a message_id given twice, and parents that cannot be a tree."""
+    """Raise UserError for an unknown role, a malformed lang, a duplicate message_id, or parents that form no tree."""
     check_vocabulary(table["role"].to_pylist(), ROLES, "role", where, lines, unit)
     check_language_tags(table["lang"].to_pylist(), lines, where, unit)
     ids, parents = table["message_id"].to_pylist(), table["parent_id"].to_pylist()
@@ -184,7 +184,7 @@ def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) ->
 
 
 def _check_repository(dataset: str, info: Any) -> None:
-    """Raise UserError where a dataset's card or files have it read by a program, or from other places than its own."""
+    """Raise UserError where a dataset has a loading script, or its card names files outside its repository."""
     scripts = [file.rfilename for file in info.siblings or [] if file.rfilename == f"{dataset.partition('/')[2]}.py"]
     if scripts:
         raise UserError(
@@ -203,7 +203,7 @@ def _elsewhere(dataset: str, name: str) -> UserError:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in what a YAML header holds."""
+    """Yield all strings in a parsed YAML header."""
     waiting, seen = [value], set()
     while waiting:
         value = waiting.pop()
@@ -215,12 +215,12 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _with_roots(table: pa.Table, where: str) -> pa.Table:
-    """The table where a parent that is written as "", "None" or "nan" is null, as that of a tree's first message is."""
+    """Return the table with parents such as "", "None" or "nan" replaced by null, the value of roots; log how many."""
     parents = table["parent_id"]
     kinds = pc.unique(parents).to_pylist()
     names = [name for name in kinds if name is not None and name.strip().lower() in _NO_PARENT]
     none = pc.is_in(parents, pa.array(names, pa.string()))
-    # A message may have such a name.
+    # A message_id may be one of these values.
     if not names or pc.any(pc.is_in(table["message_id"], pa.array(names, pa.string()))).as_py():
         return table
     written = first(list(map(repr, sorted(names))))
@@ -230,7 +230,7 @@ def _with_roots(table: pa.Table, where: str) -> pa.Table:
 
 
 def _check_roots(table: pa.Table, trees: list[str]) -> None:
-    """Raise UserError where no tree has a root, and say how many have none."""
+    """Raise UserError where no tree has a root; log the number of trees without one."""
     roots = set(table["message_tree_id"].filter(table["parent_id"].is_null()).to_pylist())
     if not roots:
         raise UserError(
@@ -244,7 +244,7 @@ def _check_roots(table: pa.Table, trees: list[str]) -> None:
 
 
 def _check_parents(table: pa.Table) -> None:
-    """Raise UserError where no reply's parent is in the dataset, and say how many are not."""
+    """Raise UserError where no reply's parent is in the dataset; log the number of missing parents."""
     replies = table.filter(table["parent_id"].is_valid())
     lost = replies.filter(pc.invert(pc.is_in(replies["parent_id"], table["message_id"])))
     if not len(lost):
@@ -263,7 +263,7 @@ def _check_parents(table: pa.Table) -> None:
 
 
 def _read_jsonl(path: Path, limits: Limits) -> tuple[pa.Table, list[int], list[str]]:
-    """The rows of a JSON Lines file, the line that each stands on, and the keys that they have."""
+    """Return the rows of a JSON Lines file, their line numbers, and their keys."""
     parts: list[pa.Table] = [OASST.empty_table()]
     lines: list[int] = []
     keys: dict[str, None] = {}
@@ -325,7 +325,7 @@ def _parse(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _column(field: pa.Field, rows: Rows, lines: Sequence[int], where: object, unit: str = "line") -> pa.Array:
-    """One column of the rows; a wrong or missing value raises UserError naming its line."""
+    """Return one column of the rows. Raise UserError naming the line of a wrong or missing value."""
     values = [_value(field, row.get(field.name)) for row in rows]
     if field.nullable or None not in values:
         try:
@@ -352,7 +352,10 @@ def _column(field: pa.Field, rows: Rows, lines: Sequence[int], where: object, un
 
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """An Arrow array of Python values, where Arrow would round 1.5 to 1 and take true for 1.0."""
+    """Convert Python values to an Arrow array without Arrow's coercions of 1.5 to 1 and true to 1.0.
+
+    Raise one of _MISFITS where a value does not have the type.
+    """
     if not _are_numbers(values, kind):
         raise TypeError("a fraction where a whole number is expected, or a truth value where a number is")
     if pa.types.is_struct(kind) and not all(value is None or _is_known(value, kind) for value in values):
@@ -361,14 +364,14 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _with_lists(table: pa.Table, where: str, before: int) -> pa.Table:
-    """A part of a Parquet file whose labels and emojis are columns of lists, where they were fields by their names."""
+    """Return a part of a Parquet file with labels and emojis as structs of lists, converted from fields by name."""
     for field in OASST:
         if not pa.types.is_struct(field.type) or table.column_names.count(field.name) != 1:
             continue
         found = table[field.name].type
         if not pa.types.is_struct(found) or set(found.names) <= set(field.type.names):
             continue
-        # A field that a row has not is null.
+        # A field missing in a row is null.
         rows = [value and {k: v for k, v in value.items() if v is not None} for value in table[field.name].to_pylist()]
         numbers = range(before + 1, before + 1 + len(rows))
         column = _column(field, [{field.name: row} for row in rows], numbers, where, "row")
@@ -377,7 +380,7 @@ def _with_lists(table: pa.Table, where: str, before: int) -> pa.Table:
 
 
 def _value(field: pa.Field, value: Any) -> Any:
-    """A value as its column has it: of labels and emojis by their names the lists, of pandas's NaN null."""
+    """Convert a value to its column's format: labels and emojis keyed by name to lists, pandas's NaN to null."""
     if isinstance(value, float) and math.isnan(value) and field.nullable:
         return None
     if not isinstance(value, dict) or not pa.types.is_struct(field.type) or field.type.names[0] != "name":
@@ -393,14 +396,14 @@ def _value(field: pa.Field, value: Any) -> Any:
 
 
 def _are_numbers(values: list[Any], kind: pa.DataType) -> bool:
-    """Whether none of the values is a fraction in a column of whole numbers, or true or false in one of others."""
+    """Return whether integer columns have no fractions and float columns no truth values."""
     if pa.types.is_integer(kind):
         return not any(isinstance(value, float) and value % 1 for value in values)
     return not pa.types.is_floating(kind) or not any(isinstance(value, bool) for value in values)
 
 
 def _is_known(value: Any, kind: pa.DataType) -> bool:
-    """Whether a value has no other keys than a column's, lists of one length, and numbers of the column's kinds."""
+    """Return whether a value has only the column's keys, lists of equal length, and numbers of the column's types."""
     if not isinstance(value, dict) or not value.keys() <= set(kind.names):
         return False
     sizes = set()

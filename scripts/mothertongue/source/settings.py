@@ -1,4 +1,4 @@
-"""The settings by which a dataset is read: arguments of scripts/fetch.py, and keys of `source`."""
+"""Settings of reading a dataset: arguments of scripts/fetch.py, and keys of `source`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from mothertongue.common.settings import setting
 
 @dataclass(frozen=True)
 class FetchSettings:
-    """How a dataset is split, and how much is read of it."""
+    """Settings of splitting a dataset."""
 
     validation: float = setting(
         0.05, "share of the trees, chosen by hash, that become the validation split where there is none", at_least=0,
@@ -17,7 +17,7 @@ class FetchSettings:
 
 @dataclass(frozen=True)
 class LimitSettings:
-    """How large a dataset may be: refused in one line before memory is taken for more."""
+    """Limits of a dataset's size: larger ones are rejected in one line, before memory is allocated."""
 
     max_rows: int = setting(
         5_000_000, "most messages of all files together", key="limits.rows", at_least=1,

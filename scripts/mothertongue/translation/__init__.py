@@ -1,1 +1,1 @@
-"""Translation of messages: segments, engines, checks, routes."""
+"""Translate messages: segments, engines, quality checks, routes."""

@@ -1,4 +1,4 @@
-"""Attempts at a translation: every text comes back, and what came out badly is tried by other strategies."""
+"""Translate every text, and retry those that fail a quality check with the next strategies."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from mothertongue.common.progress import log
 from mothertongue.translation.checks import Checks
 from mothertongue.translation.engines.base import Output
 
-# As Engine.translate: yields each output with the index of its text.
+# The signature of Engine.translate: yields each output with the index of its text.
 Translate = Callable[[list[str]], Iterator[tuple[int, Output]]]
-# An engine that fails for more texts than this, and for most of them, is broken: that is no matter of the texts.
+# An engine that fails for more texts than this, and for most of them, is broken: the texts are not the cause.
 _FAILURES = 20
 
 
@@ -18,7 +18,7 @@ _FAILURES = 20
 class Attempt:
     """The translation of a text; `text` is None where the engine failed.
 
-    `reasons` names the checks that object to it, `fixed` those that objected to earlier attempts and no longer do.
+    `reasons` names the checks that it fails, `fixed` those that earlier attempts failed and it passes.
     """
 
     text: str | None
@@ -30,9 +30,9 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to translate: an engine with a decoding. `fits` says which texts it takes, `model` is its identity.
+    """An engine with a decoding method. `fits` returns whether it accepts a text, `model` is the model's identity.
 
-    `fixes` are the objections to earlier attempts that it may do away with; None for all.
+    `fixes` are the checks failed by earlier attempts that it may pass; None for all.
     """
 
     translate: Translate
@@ -41,15 +41,15 @@ class Strategy:
     fixes: frozenset[str] | None = None
 
     def takes(self, text: str, before: Attempt | None) -> bool:
-        """Whether the way is worth trying for a text, after an earlier attempt."""
+        """Return whether the strategy may improve a text after an earlier attempt."""
         hopeless = before and self.fixes is not None and not self.fixes.issuperset(before.reasons)
         return not hopeless and self.fits(text)
 
 
 def attempt(texts: Iterable[str], strategies: Sequence[Strategy], checks: Checks) -> dict[str, Attempt]:
-    """Translate each distinct text in the first way; those that a check objects to in the next, and so on.
+    """Translate each distinct text with the first strategy, those that fail a check with the next, and so on.
 
-    A later attempt counts where no check objects to it, or where there was none before.
+    A later attempt replaces an earlier one only where it passes all checks, or where the earlier one has no text.
     """
     best: dict[str, Attempt] = {}
     pending = sorted(set(texts))
@@ -69,10 +69,10 @@ def attempt(texts: Iterable[str], strategies: Sequence[Strategy], checks: Checks
 
 
 def ask(translate: Translate, texts: list[str]) -> Iterator[tuple[str, Output | None]]:
-    """Yield each text with an engine's output, as they come; None for those that it fails at.
+    """Yield each text with the engine's output as it arrives; None for texts at which the engine fails.
 
-    Where it raises or leaves some out, those are halved until the ones at fault are found. Raises what the engine
-    raises where it fails for most texts.
+    Where the engine raises or omits texts, bisect the missing ones to isolate those that fail. Reraise the engine's
+    error where it fails for most texts.
     """
     answered = failed = 0
     waiting = [texts]
@@ -106,7 +106,7 @@ def ask(translate: Translate, texts: list[str]) -> Iterator[tuple[str, Output | 
 
 
 def _attempts(way: Strategy, texts: list[str], checks: Checks) -> dict[str, Attempt]:
-    """The attempt of a way at each text, judged as it comes: the checks take no time while the model works."""
+    """Return a strategy's attempt at each text; outputs are checked as they arrive, while the model is running."""
     found = ask(way.translate, texts) if texts else iter(())
     return {text: _judged(text, output, way.model, checks) for text, output in found}
 

@@ -1,4 +1,4 @@
-"""Quality checks of a translated segment, cheapest first; each has a name that stands in a message's `reasons`."""
+"""Quality checks of a translated segment, cheapest first; the names of failed ones are a message's `reasons`."""
 
 import re
 import zlib
@@ -10,15 +10,15 @@ from mothertongue.common.plain_text import byte_length
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.settings import QualityLimits
 
-# Numbers that stand alone: no part of a name, a time, a range; "the 1990s" and "the 3rd" are said in words elsewhere.
+# Standalone numbers, not part of a name, time or range; other languages write "the 1990s" and "the 3rd" in words.
 _NUMBER = re.compile(r"(?<![\w.,:-])\d+(?:[.,]\d+)*(?![\w:-])")
 _WORD = re.compile(r"\w+")
-# A run of letters said five times or more in a row, inside words too: "nonononono", "aaaaa".
+# One to eight letters repeated five times or more in a row, also inside words: "nonononono", "aaaaa".
 _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{4,}")
-# Short texts vary widely: segments of fewer UTF-8 bytes are not judged by score; their translations may be half as many
-# times longer than the limit, and so many bytes and characters more.
+# Short texts vary widely: segments of fewer than 40 UTF-8 bytes have no score check, and their translations may have
+# half the limit's ratio plus 12 bytes and characters.
 _JUDGED_BYTES, _SHORT_LENGTH = 40, 12
-# Translations of fewer UTF-8 bytes are not judged by language.
+# Translations of fewer UTF-8 bytes have no language check.
 _LANGUAGE_BYTES = 60
 
 
@@ -31,7 +31,7 @@ class Checks:
     limits: QualityLimits
 
     def failures(self, text: str, output: Output) -> Iterator[str]:
-        """The names of the checks that object to the translation of a segment."""
+        """Yield the names of the checks that the translation of a segment fails."""
         limits = self.limits
         if not output.text.strip():
             yield "empty"
@@ -53,50 +53,53 @@ class Checks:
             yield "score"
 
     def _is_out_of_proportion(self, text: str, translation: str) -> bool:
-        """Whether a translation is too long or short; a short text by characters too: its script is not judged."""
+        """Return whether a translation is too long or short.
+
+        Short texts must exceed the limit in bytes and in characters, since bytes per character depend on the script.
+        """
         limits = self.limits
         size, translated = byte_length(text), byte_length(translation)
         if size >= _JUDGED_BYTES:
             return max(size, translated) > limits.length_ratio * min(size, translated)
         sizes = (size, translated), (len(text), len(translation))
-        # Abbreviations are spelt out.
+        # Translations spell abbreviations out.
         return not text.isupper() and all(
             after > limits.length_ratio / 2 * before + _SHORT_LENGTH for before, after in sizes
         )
 
     def _may_be_copied(self, text: str) -> bool:
-        """Whether a text is not in the source language after all, or as good in the target's: neighbours share many."""
+        """Return whether a text is not in the source language, or also valid in the target, as in related languages."""
         return bool(speaks(text, self.target) or other_language(text, self.source, self.limits.language_confidence))
 
     def _other_language(self, text: str, translation: str) -> str | None:
-        """The language that a translation is in where that is surely not the target's, nor what its source was in."""
+        """Return a translation's language where it is confidently not the target's; None for a quotation's."""
         confidence = self.limits.language_confidence
         found = other_language(translation, self.target, confidence)
-        # A quotation in a third language is right to stay in it.
+        # A quotation in a third language rightly stays in it.
         if found and found != self.source and found == other_language(text, self.source, confidence):
             return None
         return found
 
 
 def _loses_a_number(source: str, translation: str) -> bool:
-    """Whether a number of three digits or more, less the zeros at its ends ("2 million"), is not in a translation."""
+    """Return whether a translation lacks a number of three digits or more, without outer zeros ("2 million")."""
     numbers = {number for found in _NUMBER.findall(source) if len(number := _digits(found).strip("0")) >= 3}
     told = _digits(translation) if numbers else ""
     return any(number not in told for number in numbers)
 
 
 def _adds_brackets(source: str, translation: str) -> bool:
-    """Whether a translation has a bracket, or a bar of a table, more than its source: "(in English)", after a name."""
+    """Return whether a translation has more opening brackets or table bars than its source: "(in English)"."""
     return sum(map(translation.count, "(（[|")) > sum(map(source.count, "(（[|【〔〈《「『"))
 
 
 def _digits(text: str) -> str:
-    """The digits of a text, of whatever script, however they are grouped."""
+    """Return the digits of a text as ASCII, from any script, without separators."""
     return "".join(str(int(character)) for character in text if character.isdecimal())
 
 
 def _is_copy(source: str, translation: str) -> bool:
-    """Whether the model only copied: at least four words, more than one of them not a name (not capitalised)."""
+    """Return whether the model only copied: at least four words, more than one of them lower-case (no name)."""
     first, copied = _WORD.search(source), _WORD.search(translation)
     if not first or not copied or first[0] != copied[0]:
         return False
@@ -106,14 +109,17 @@ def _is_copy(source: str, translation: str) -> bool:
 
 
 def _loops(text: str, limits: QualityLimits) -> bool:
-    """Whether a text says the same over and over."""
+    """Return whether a text is repetitive: repeated words or letters, or a high compression ratio."""
     if _repeats(text, limits.repeats) > limits.repeats or _STUTTER.search(text.lower()):
         return True
     return _compression(text) > limits.compression
 
 
 def _repeats(text: str, enough: int) -> int:
-    """How often the most repeated run of one to six words follows itself; 1 where no word occurs more than `enough`."""
+    """Return how often in a row the most repeated run of one to six words occurs.
+
+    Return 1 where fewer than `enough` words are repetitions.
+    """
     words = _WORD.findall(text.lower())
     if len(words) - len(set(words)) < enough:
         return 1

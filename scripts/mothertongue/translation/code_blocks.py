@@ -1,4 +1,4 @@
-"""Blocks of code in a message: fenced, indented, and lines of code that nothing marks, judged line by line."""
+"""Find blocks of code in a message: fenced, indented, and unmarked lines of code, classified line by line."""
 
 import re
 from bisect import bisect_left
@@ -13,10 +13,10 @@ _NAMED_FENCE = re.compile(r"[ \t>]*`{3,}\w[^`]*$")
 # A fence that opens at the end of a line of prose: "Here it is: ```python".
 _LATE_FENCE = re.compile(r"(?>(?:[^`]++|`[^`]++`(?!`))*)(?P<fence>`{3,})[\w+#.-]*[ \t]*$")
 
-# What a cell of a spreadsheet computes, its brackets balanced down to the third pair.
+# A spreadsheet formula with brackets balanced up to three levels.
 CELL = r"=(?<![\w=<>!]=)[A-Z]{2,}\((?>(?:[^()\n]|\((?>(?:[^()\n]|\([^()\n]*+\))*)\))*)\)"
 _WORD = re.compile(r"[^\W\d_]{2}")
-# Signs of code in a line, once strings, addresses and comments are taken out of it.
+# Signs of code in a line, after strings, URLs and comments are removed.
 _LITERAL = re.compile(CELL + r"|\"[^\"]*+\"|(?<!\w)'[^']*+'|\$[^$]*+\$|\w{2,10}://\S+|(?:#|//)[ ].*")
 _SIGN = re.compile(
     r"""
@@ -32,15 +32,15 @@ _SIGN = re.compile(
     """,
     re.VERBOSE,
 )
-# What prose has too: they only count beside one of those.
+# Signs that prose has too: they only count beside a strong sign.
 _WEAK_SIGN = re.compile(r"[};]$|->|=>|\):$|^set(?!\S)")
 _PLAIN_WORD = re.compile(
     r"(?<!\S)(?![A-Z]+\b)[^\W\d_]{2,}+[,.:!?]?(?!\S)|[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}"
 )
 _CALLED_WITH = re.compile(r"(?<=\w)\([^()]*+\)")
 _COMMENT = re.compile(r"#(?!#)|//|/\*|--[ ]")
-# A line that is typed into a shell: a program with an action, an option or a file, or anything after a prompt; a query;
-# an object of JSON.
+# A shell command (a program with an action, an option or a file, or any text after a prompt), an SQL query or a JSON
+# object.
 _PROGRAM = (
     r"(?:pip3?|npm|npx|yarn|git|docker|docker-compose|conda|apt|apt-get|brew|curl|wget|ssh|scp|chmod|python3?|cargo"
     r"|kubectl|systemctl|ls|cd)[ ]"
@@ -54,7 +54,7 @@ _QUERY = rf"(?>SELECT[ ].*?[ ]FROM[ ]|INSERT[ ]INTO[ ]|UPDATE[ ].*?[ ]SET[ ]|DEL
 _COMMAND = re.compile(
     rf"#!/|(?:(?:\$|sudo)[ ][a-z./]|{_PROGRAM}{_ACTION}).*(?<!\w[.,:!?])$|{_QUERY}.*;$|\{{[ ]?\"[^\"]*\"[ ]?:.*\}}$"
 )
-# Words of sentences, in the languages of most messages, that make prose of "git add is what you need".
+# Function words in the languages of most messages: they mark "git add is what you need" as prose.
 _SAID = re.compile(
     r"(?<!\S)(?:an?|the|this|that|these|you|your|its?|is|are|was|and|or|of|to|with|will|can|from|when|el|la|los|las"
     r"|que|es|un|una|del|para|le|les|des|est|et|une|pour|der|die|das|und|ist|ein|eine|il|di|che|per|um|uma|os|em)(?!\S)"
@@ -66,16 +66,16 @@ _TYPED = re.compile(
 _STRONG = re.compile(r"[=;(]")
 _CALL = re.compile(r"\((?<=[A-Za-z0-9_].)(?!e?s\))")
 _LIST_ITEM = re.compile(r"[ \t>]*(?:[-*+•]|\d+[.)])[ \t]")
-# Beside lines without any of these an indented block is a list or a poem.
+# An indented block without any of these is a list or a poem.
 _DATA = re.compile(rf"[=_;{{}}\[\]\\<>$#@|]|(?<!\S)[-/~.]{{1,2}}\w|\w[/,]\w|[A-Za-z]\d|{_PROGRAM}")
 _INDENTED = re.compile(r"(?: {4}|\t)[ \t]*\S")
 
-# How far a line is code. A block has two that are code, or one that is beyond doubt.
+# How likely a line is code. A block needs two lines of _CODE, or one of _SURE.
 _PROSE, _EITHER, _LIKELY, _CODE, _SURE = range(5)
 
 
 def find(text: str) -> list[Span]:
-    """Fenced blocks, indented ones, and lines of code that are neither."""
+    """Return the spans of fenced blocks, indented blocks and unmarked lines of code, sorted."""
     fenced = _fenced(text) if "```" in text or "~~~" in text else []
     found = list(fenced)
     position = 0
@@ -86,7 +86,7 @@ def find(text: str) -> list[Span]:
 
 
 def _lines(text: str, offset: int = 0) -> list[tuple[str, int]]:
-    """Each line without what ends it, and where it starts."""
+    """Return each line without its line ending, and its start offset."""
     found = []
     for line in text.splitlines(keepends=True):
         found.append((line.rstrip("\r\n"), offset))
@@ -95,7 +95,7 @@ def _lines(text: str, offset: int = 0) -> list[tuple[str, int]]:
 
 
 def _fenced(text: str) -> list[Span]:
-    """Fenced blocks; one of backticks that nothing closes runs to the end, unless prose follows."""
+    """Return fenced blocks; an unclosed block of backticks runs to the end of the text, unless prose follows."""
     found: list[Span] = []
     lines = _lines(text)
     fences = _Fences([body for body, _ in lines])
@@ -124,17 +124,17 @@ def _fenced(text: str) -> list[Span]:
 
 
 class _Fences:
-    """What may close a fence, and what stands between, looked up in tables: a text may open any number of fences."""
+    """Tables of closing fences and of prose lines between them, since a text may open any number of fences."""
 
     def __init__(self, bodies: list[str]) -> None:
         self._bodies = bodies
-        # Lines with the marks of a fence at either end, those with the most first: so many fences they may close.
+        # Lines with fence characters at either end, longest run first: a run closes fences of up to its length.
         sizes = ((max(_marks(body.lstrip(" \t>")), _marks(body.rstrip()[::-1])), i) for i, body in enumerate(bodies))
         self._marked = sorted((size, number) for size, number in sizes if size >= 3)[::-1]
         self._closings: dict[str, list[int]] = {}
 
     def closing(self, fence: str, number: int) -> Span:
-        """The first line from a number on that closes a fence, and where in it; the number of lines and 0 for none."""
+        """Return the first line from `number` that closes a fence and the end in it; the line count and 0 for none."""
         if fence not in self._closings:
             able = takewhile(lambda marked: marked[0] >= len(fence), self._marked)
             self._closings[fence] = sorted(i for _, i in able if _closes(self._bodies[i], fence))
@@ -145,7 +145,10 @@ class _Fences:
         return closings[at], _closes(self._bodies[closings[at]], fence)
 
     def is_stray(self, first: int, stop: int, closed: bool) -> bool:
-        """Whether a bare fence before a line opens nothing: sentences follow, to a stop or a fence with a language."""
+        """Return whether a bare fence before line `first` opens no block.
+
+        It does not where sentences follow up to `stop` or up to a fence with a language.
+        """
         at = bisect_left(self._named, first)
         named = at < len(self._named) and self._named[at] < stop
         end = self._named[at] if named else stop
@@ -154,22 +157,22 @@ class _Fences:
 
     @cached_property
     def _named(self) -> list[int]:
-        """The lines that open a fence with a language."""
+        """The numbers of the lines that open a fence with a language."""
         return [number for number, body in enumerate(self._bodies) if _NAMED_FENCE.match(body)]
 
     @cached_property
     def _not_blank(self) -> list[int]:
-        """How many lines before each are not blank."""
+        """Cumulative number of lines before each that are not blank."""
         return [0, *accumulate(bool(body.strip()) for body in self._bodies)]
 
     @cached_property
     def _prose(self) -> list[int]:
-        """How many lines before each are sentences."""
+        """Cumulative number of lines before each that are sentences."""
         return [0, *accumulate(map(_is_sentence, self._bodies))]
 
 
 def _marks(text: str) -> int:
-    """How often a text begins with the first of its characters, where that is the mark of a fence."""
+    """Return the length of the run of fence characters at the start of a text."""
     return len(text) - len(text.lstrip(text[0])) if text[:1] in ("`", "~") else 0
 
 
@@ -178,7 +181,7 @@ def _is_sentence(body: str) -> bool:
 
 
 def _closes(body: str, fence: str) -> int:
-    """Where in a line a fence is closed, 0 where it is not: alone, before words of prose, or after the last code."""
+    """Return the offset in a line where it closes a fence: alone, before prose, or after the last code; 0 for none."""
     bare = body.lstrip(" \t>")
     if not bare.startswith(fence):
         return len(body) if fence[0] == "`" and body.rstrip().endswith(fence) else 0
@@ -189,7 +192,7 @@ def _closes(body: str, fence: str) -> int:
 
 
 def _unfenced(text: str, offset: int) -> Iterator[Span]:
-    """Blocks of code that no fence marks, in a piece of text that begins at an offset."""
+    """Yield the unfenced blocks of code in a piece of text that begins at an offset."""
     indented = text[:1] in (" ", "\t") or "\n    " in text or "\n\t" in text
     if not (indented or "=" in text or "{" in text or ";\n" in text or _CALL.search(text) or _TYPED.search(text)):
         return
@@ -204,7 +207,7 @@ def _unfenced(text: str, offset: int) -> Iterator[Span]:
         likely = [i for i in range(first, number) if kinds[i] >= _LIKELY]
         if sum(kinds[i] - _LIKELY for i in likely) >= 2:
             start, end = likely[0], likely[-1]
-            # Comments and brackets beside a block are in it.
+            # Adjacent comments and brackets belong to the block.
             while start > first and lines[start - 1][0].strip():
                 start -= 1
             while end + 1 < number and lines[end + 1][0].strip():
@@ -214,7 +217,7 @@ def _unfenced(text: str, offset: int) -> Iterator[Span]:
 
 
 def _kind(body: str) -> int:
-    """How far a line is code, by its signs of code and its plain words; farther where it is indented."""
+    """Return how likely a line is code by its signs of code and its plain words; indentation makes it likelier."""
     bare = body.strip() if ">>> " in body else body.strip(" \t>")
     if not _WORD.search(bare):
         return _CODE if bare.strip("()[],; ") in ("{", "}") else _EITHER
@@ -238,7 +241,7 @@ def _kind(body: str) -> int:
 
 
 def _judge_indented(lines: list[tuple[str, int]], kinds: list[int]) -> None:
-    """Makes code of the blocks, indented after a blank line outside lists, whose lines are not mostly prose."""
+    """Mark as code, in `kinds`, blocks indented after a blank line outside lists whose lines are not mostly prose."""
     block: list[int] = []
     in_list, blank = False, True
     for number, (body, _) in enumerate([*lines, ("end", 0)]):
@@ -255,7 +258,7 @@ def _judge_indented(lines: list[tuple[str, int]], kinds: list[int]) -> None:
 
 
 def _is_terse(body: str) -> bool:
-    """Whether a line has less of prose than of a command or data: three small words without a stop, or "a,b,c"."""
+    """Return whether a line looks like a command (up to three words, no capital, no final stop) or data ("a,b,c")."""
     words = body.split()
     small = len(words) <= 3 and "a" <= words[0][0] <= "z" and words[-1][-1] not in ".,:!?"
     return small or (len(words) == 1 and "," in words[0][:-1])

@@ -1,7 +1,7 @@
-"""Engines side by side on one parallel text: how well each translates it, how fast, and in how much memory.
+"""Compare engines on one parallel text: translation quality, speed and memory.
 
 Quality is BLEU (Papineni et al., 2002) and chrF (Popović, 2015) by sacrebleu (Post, 2018, "A Call for Clarity in
-Reporting BLEU Scores"), whose signatures say how they were taken.
+Reporting BLEU Scores"), whose signatures record their parameters.
 """
 
 import argparse
@@ -37,14 +37,14 @@ from mothertongue.translation.messages import Translation, translate_messages
 from mothertongue.translation.routes import translation_pairs
 
 _TOKEN = ",target_token="
-# sacrebleu's tokenizers that need nothing else installed; 13a is its default.
+# sacrebleu's tokenizers without further dependencies; 13a is its default.
 _BLEU_TOKENIZERS = {"zh": "zh", "zh-Hant": "zh"} | dict.fromkeys(UNSPACED - {"zh", "zh-Hant"}, "char")
 _MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
 class ComparedEngine:
-    """An engine to compare; `model` is a model reference (empty: the engine's own for the pair)."""
+    """An engine to compare; `model` is a model reference (empty: the engine's default for the pair)."""
 
     engine: str
     model: str = ""
@@ -62,7 +62,7 @@ class Parallel:
 
     @property
     def words(self) -> int:
-        """The words to translate; where they are written without spaces, each letter or digit counts as one."""
+        """The number of words to translate; in scripts without spaces each letter or digit counts as one."""
         if self.source in UNSPACED:
             return sum(character.isalnum() for text in self.texts for character in text)
         return sum(len(text.split()) for text in self.texts)
@@ -70,7 +70,7 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all engines share: the folder of tables, that of models, and options of scripts/translate.py by name."""
+    """The shared setup of all engines: folders of tables and models, and options of scripts/translate.py by name."""
 
     tables: Path
     models: Path
@@ -80,7 +80,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one engine did with the texts, and what it took (see Row)."""
+    """The translations of one engine with their time and memory (see Row)."""
 
     translations: list[Translation]
     load_seconds: float
@@ -91,11 +91,11 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Row:
-    """One engine's line in the comparison; `problem` says why it has no figures.
+    """One engine's row in the comparison; `problem` is the reason where it has no figures.
 
     `load_seconds` are from the start of its process to its first translated line. `memory_bytes` is the sum of its
-    processes' peaks; `device_memory_bytes` what all CUDA devices had in use more at the end than at the start (None
-    without one). `statuses` counts the lines.
+    processes' peaks; `device_memory_bytes` the increase in memory in use on all CUDA devices from start to end (None
+    without a device). `statuses` counts the lines by status.
     """
 
     engine: str
@@ -113,7 +113,10 @@ class Row:
 
 
 def parse_candidate(text: str) -> ComparedEngine:
-    """Parse NAME or NAME=MODEL or NAME=MODEL,target_token=TOKEN. Raises UserError for an unknown engine."""
+    """Parse NAME, NAME=MODEL or NAME=MODEL,target_token=TOKEN.
+
+    Raise UserError where the engine is unknown or the model reference is empty.
+    """
     engine, given, model = text.partition("=")
     engines.find(engine)
     model, _, token = model.partition(_TOKEN)
@@ -125,10 +128,10 @@ def parse_candidate(text: str) -> ComparedEngine:
 def read_parallel(
     source: Path, reference: Path, codes: tuple[str | None, str | None], known: Collection[str], limit: int | None
 ) -> Parallel:
-    """Two aligned text files, at most `limit` lines of them; languages without a code are the file names' suffixes.
+    """Read at most `limit` lines of two aligned text files; without a code, the file suffix is the language.
 
-    Raises UserError where a file is missing or not UTF-8, where they have no lines, or not as many as each other, and
-    where a language is not in `known`.
+    Raise UserError where a file is missing or not UTF-8, where the files have no text or different numbers of lines,
+    and where the languages are equal or not in `known`.
     """
     origin = _language(source, codes[0], "--from", known)
     target = _language(reference, codes[1], "--to", known)
@@ -144,7 +147,7 @@ def read_parallel(
 
 
 def compare(candidate: ComparedEngine, text: Parallel, setup: Setup) -> Row:
-    """One engine's row: its model fetched where it is missing, the text translated, the figures taken."""
+    """Return one engine's row: fetch its model where it is missing, translate the text and measure."""
     row = Row(candidate.engine, candidate.model or "-")
     try:
         pair = _find_pair(candidate, text, setup.tables)
@@ -159,22 +162,22 @@ def compare(candidate: ComparedEngine, text: Parallel, setup: Setup) -> Row:
 
 
 def score(translations: Sequence[str], expected: Sequence[str], target: str) -> tuple[float, float]:
-    """BLEU and chrF of translations against the expected ones, 0 to 100."""
+    """Return BLEU and chrF of translations against the expected ones, 0 to 100."""
     bleu, chrf = (metric.corpus_score(translations, [expected]).score for metric in _metrics(target))
     return bleu, chrf
 
 
 def signatures(target: str) -> dict[str, str]:
-    """How sacrebleu takes the scores for a target language."""
+    """Return sacrebleu's signatures of BLEU and chrF for a target language."""
     found = {}
     for name, metric in zip(("BLEU", "chrF"), _metrics(target), strict=True):
-        metric.corpus_score(["."], [["."]])  # a metric knows its number of references once it was used
+        metric.corpus_score(["."], [["."]])  # a metric learns its number of references at first use
         found[name] = metric.get_signature().format()
     return found
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The comparison as aligned columns, one line an engine, in the order given."""
+    """Return the comparison as aligned columns, one line per engine, in the given order."""
     heads = ["engine", "model", "BLEU", "chrF", "words/s", "load s", "memory MB", "flagged", "failed", "licence"]
     on_device = any(found.device_memory_bytes is not None for found in rows)
     if on_device:
@@ -184,7 +187,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a function called in a new process. Raises UserError with the reason where it fails."""
+    """Return the result of a function called in a new process. Raise UserError with the reason where it fails."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(sender, function, arguments))
@@ -218,7 +221,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _find_pair(candidate: ComparedEngine, text: Parallel, tables: Path) -> LanguagePair:
-    """The candidate's model and language codes. Raises UserError where it has none for the pair."""
+    """Return the candidate's model and language codes. Raise UserError where it has no model for the pair."""
     multilingual = engines.find(candidate.engine).MODEL is not None
     given = {"model": candidate.model} | ({"target_token": token} if (token := candidate.target_token) else {})
     settings = {
@@ -233,7 +236,7 @@ def _find_pair(candidate: ComparedEngine, text: Parallel, tables: Path) -> Langu
 
 
 def _check_licence(pair: LanguagePair, setup: Setup) -> str | None:
-    """The licence of a pair's model. Raises UserError where it forbids commercial use and that was not allowed."""
+    """Return the licence of a pair's model. Raise UserError where it is non-commercial and that is not allowed."""
     licence: str | None = pair.licence
     if not is_noncommercial(licence):
         reference = references.parse(pair.model)
@@ -246,9 +249,9 @@ def _check_licence(pair: LanguagePair, setup: Setup) -> str | None:
 
 
 def _fetch(engine: str, model: str, models: Path) -> Path:
-    """The model's folder, where the workflow has it too; made where it is missing or its local files are newer.
+    """Return the model's folder, shared with the workflow; fetch it where it is missing or its local files are newer.
 
-    Raises UserError where the model cannot be fetched, or the folder holds another.
+    Raise UserError where the model cannot be fetched, or the folder holds another model.
     """
     reference = references.parse(model)
     folder = models / reference.slug
@@ -261,7 +264,7 @@ def _fetch(engine: str, model: str, models: Path) -> Path:
 
 
 def _newest(reference: references.Reference) -> float:
-    """When a local model was last changed; 0 for others, whose references stand for themselves."""
+    """Return the newest modification time of a local model; 0 for others, which their references identify."""
     if reference.kind != "folder":
         return 0.0
     files = [path for path in references.locate(reference).iterdir() if path.is_file()]
@@ -274,7 +277,7 @@ def _fetch_into(engine: str, reference: references.Reference, folder: Path) -> N
 
 
 def _options(candidate: ComparedEngine, pair: LanguagePair, folder: Path, setup: Setup) -> argparse.Namespace:
-    """The arguments that scripts/translate.py would be given, quality checks at their defaults."""
+    """Return the arguments of scripts/translate.py, with the defaults of the quality checks."""
     values = {"engine": candidate.engine, "model": folder, "output": os.devnull} | dict(setup.options)
     values |= {"source-code": pair.source_code, "target-code": pair.target_code}
     parser = argparse.ArgumentParser()
@@ -283,7 +286,7 @@ def _options(candidate: ComparedEngine, pair: LanguagePair, folder: Path, setup:
 
 
 def _figures(row: Row, measured: Measurement, text: Parallel) -> Row:
-    """A row with its figures; a line that failed counts as an empty translation."""
+    """Return the row with its figures; a failed line counts as an empty translation."""
     bleu, chrf = score([found.text or "" for found in measured.translations], text.references, text.target)
     return replace(
         row,
@@ -305,10 +308,10 @@ def _metrics(target: str) -> tuple[Any, Any]:
 
 
 def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Measurement:
-    """Translate as the workflow does; this runs in a process of its own, which began at `started`."""
+    """Translate as the workflow does, in a process of its own that began at `started`."""
     before = hardware.device_memory(options.device)
     with running_translator(options, text.source, text.target) as translator:
-        # Some engines load only when they are first used.
+        # Some engines load lazily, at first use.
         shortest = min((line for line in text.texts if line.strip()), key=len)
         with contextlib.redirect_stderr(io.StringIO()):
             list(translator.strategies[0].translate([shortest]))
@@ -321,8 +324,8 @@ def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Mea
 
 
 def _answer(sender: Any, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
-    """Send a function's result and None, or None and what went wrong."""
-    # Ctrl-C reaches the parent too, which ends this process.
+    """Send a function's result and None, or None and the error message."""
+    # Ctrl-C also reaches the parent, which kills this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     guard_streams()
     answer: tuple[Any, str | None]
@@ -331,7 +334,7 @@ def _answer(sender: Any, function: Callable[..., Any], arguments: Sequence[Any])
     except UserError as error:
         answer = None, str(error)
     except Exception as error:
-        # The other engines go on; the traceback is for whoever repairs this one.
+        # Continue with the other engines; the traceback helps to fix this one.
         traceback.print_exc()
         answer = None, f"{type(error).__name__}: {error}"
     sender.send(answer)

@@ -1,4 +1,4 @@
-"""Translation of messages: segments to the engine and back, with an account of each message."""
+"""Translate messages segment by segment, with a status for each message."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,12 +8,12 @@ from mothertongue.translation.attempts import Attempt, Strategy, attempt
 from mothertongue.translation.checks import Checks
 from mothertongue.translation.segments import Measure, Part
 
-Pieces = list[tuple[Part, Attempt | None]]  # what a part was translated in; None beside what is kept as it is
+Pieces = list[tuple[Part, Attempt | None]]  # pieces of a part with their attempts; None for untranslated pieces
 
 
 @dataclass(frozen=True)
 class Translator:
-    """How messages of one language reach another: the ways to try in order, the checks, the longest segment."""
+    """A language pair's strategies in order, its checks, and the longest segment (`limit`, in units of `measure`)."""
 
     strategies: Sequence[Strategy]
     checks: Checks
@@ -23,10 +23,10 @@ class Translator:
 
 @dataclass(frozen=True)
 class Translation:
-    """What became of one message; `text` is None where there is no usable translation.
+    """The result for one message; `text` is None where there is no usable translation.
 
     `score` is the mean log-probability of a token over the segments that have one, weighted by their length; `models`
-    are those that had a part in it.
+    are those that contributed.
     """
 
     text: str | None
@@ -37,10 +37,10 @@ class Translation:
 
 
 def translate_messages(texts: Sequence[str], translator: Translator) -> list[Translation]:
-    """Translate messages, one result a message, in order.
+    """Translate messages; return one result per message, in order.
 
-    Every distinct segment is translated once. Segments whose protected spans the model loses are translated again in
-    pieces around the spans.
+    Translate each distinct segment once. Where the model loses protected spans, translate the segment again in pieces
+    around the spans.
     """
     checks = translator.checks
     messages = [segments.split(text, checks.source, translator.limit, translator.measure) for text in texts]
@@ -49,12 +49,12 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
 
 
 def nothing_to_translate(text: str, lang: str) -> bool:
-    """Whether a message is only code, links, numbers, emoji or white space."""
+    """Return whether a message is only code, links, numbers, emoji or white space."""
     return not any(part.translate for part in segments.split(text, lang))
 
 
 def _translate_parts(parts: set[Part], translator: Translator) -> dict[Part, Pieces]:
-    """The translation of each part, protected spans in place: in one piece, or in pieces around the spans."""
+    """Return the translation of each part with its protected spans: whole, or in pieces around the spans."""
     masked = _translate_once((part for part in parts if part.maskable), translator)
     results: dict[Part, Pieces] = {}
     for part, found in masked.items():
@@ -69,14 +69,14 @@ def _translate_parts(parts: set[Part], translator: Translator) -> dict[Part, Pie
 
 
 def _translate_once(parts: Iterable[Part], translator: Translator) -> dict[Part, Attempt]:
-    """The attempt at each part; equal texts are translated once."""
+    """Return the attempt at each part; translate equal texts once."""
     texts = {part: part.masked for part in parts}
     found = attempt(texts.values(), translator.strategies, translator.checks)
     return {part: found[text] for part, text in texts.items()}
 
 
 def _restore(part: Part, found: Attempt) -> Attempt | None:
-    """An attempt with the part's spans in place of their placeholders; None where the model damaged one."""
+    """Return an attempt with placeholders replaced by the part's spans; None where the model damaged one."""
     if found.text is None:
         return None if part.spans else found
     text = part.restore(found.text) if not part.spans or _says_something(part, found.text) else None
@@ -84,7 +84,7 @@ def _restore(part: Part, found: Attempt) -> Attempt | None:
 
 
 def _says_something(part: Part, text: str) -> bool:
-    """Whether there are words in a translation besides the placeholders."""
+    """Return whether a translation has words besides the placeholders."""
     for placeholder in part.placeholders:
         text = text.replace(placeholder, "")
     return segments.has_words(text)
@@ -106,7 +106,7 @@ def _reassemble(parts: list[Part], translated: dict[Part, Pieces], target: str) 
 
 
 def _text(pieces: Pieces, target: str) -> str:
-    """A piece that the model swallowed stays in its own language rather than vanish; its message is flagged."""
+    """Join the translated pieces; a piece without a translation keeps its source text, and its message is flagged."""
     texts = [found.text if found and found.text else part.text for part, found in pieces]
     return segments.join([part for part, _ in pieces], texts, target)
 

@@ -1,12 +1,12 @@
-"""OPUS-MT models: which of them translates a pair of languages best, and the target token that it reads.
+"""Select the best OPUS-MT model for each language pair, with its target token.
 
-Tiedemann and Thottingal, "OPUS-MT - Building open translation services for the World", 2020. About 1,500 models of the
-hub's Helsinki-NLP; they come from compiled tables or from the hub itself: its listing (names, licences) and the cards
+Tiedemann and Thottingal, "OPUS-MT - Building open translation services for the World", 2020. About 1,500 models of
+Helsinki-NLP on the hub, listed in compiled tables or by the hub itself: its listing (names, licences) and the cards
 (languages, target tokens).
 
-The heuristic: a model of the pair itself before one of a group of languages, newer and bigger families first (RANKS);
-a model with a licence that allows every use before one without. Two languages other than English get a direct model
-only where it ranks DIRECT or better: past that, two steps through English translate better.
+The heuristic: a model of the pair before one of a language group, newer and bigger families first (RANKS); a model
+with a licence in LICENCES, which allow every use, before one without. Two languages other than English get a direct
+model only where it ranks DIRECT or better: below that, two steps through English translate better.
 """
 
 import re
@@ -27,7 +27,7 @@ OWNER = "Helsinki-NLP"
 COLUMNS = ("source", "target", "model", "target_token", "licence")
 LICENCES = frozenset({"apache-2.0", "cc-by-4.0", "mit"})
 
-# By family, lower is better: a model of the pair itself, and one of a group of languages.
+# By family: the rank of a model of the pair and of one of a language group; lower is better.
 RANKS = {
     "tc-big": (1.0, 3.0),
     "mt": (2.0, 4.0),
@@ -37,12 +37,12 @@ RANKS = {
     "tc-bible-big": (3.5, 3.5),
 }
 DIRECT = 4.0
-# Groups of a hundred languages and more translate each of them worse.
+# Models of groups of a hundred languages and more translate each of them worse.
 BROAD = frozenset({"ine", "mul"})
 BROAD_RANK = 4.0
 
-# Trained on the Bible alone; an empty repository; with a vocabulary that does not fit (OPUS-MT-train issue 81, Opus-MT
-# issue 106); with a BLEU of 10 to 18 on the card, where two steps through English are better.
+# In this order: trained on the Bible alone; an empty repository; a vocabulary that does not match (OPUS-MT-train issue
+# 81, Opus-MT issue 106); and a BLEU of 10 to 18 on the card, where two steps through English are better.
 NOT_USED = frozenset(
     f"{OWNER}/opus-mt-{name}"
     for name in (
@@ -54,7 +54,7 @@ NOT_USED = frozenset(
     )
 )
 
-# What models call the languages that differ from NLLB's codes, or have several names; the most exact first.
+# The models' codes for languages that differ from NLLB's codes or have several; the most specific first.
 _TAGS = {
     "ar": ("ara", "arb", "ar"),
     "az": ("aze_Latn", "azj_Latn", "aze", "az"),
@@ -87,7 +87,7 @@ _LABEL = re.compile(r">>([A-Za-z_]+)<<")
 class OpusModel:
     """A model that translates `source` into `target`.
 
-    The token is empty where the model needs none, the licence where it is not known; a lower rank is better.
+    The target token is empty where the model needs none, the licence where it is unknown; a lower rank is better.
     """
 
     source: str
@@ -100,9 +100,9 @@ class OpusModel:
 
 @dataclass(frozen=True)
 class Card:
-    """What a model's card says of its languages, in the model's own names.
+    """The languages on a model's card, by the model's own codes.
 
-    `labels` are the target tokens (without their brackets); `needs_token` is true also where it names none.
+    `labels` are the target tokens (without their brackets); `needs_token` may be true where the card lists none.
     """
 
     sources: tuple[str, ...]
@@ -113,7 +113,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a new table changes: pairs, and models of the table before that are gone."""
+    """The changes of a new table: numbers of pairs, and models of the old table that no longer exist."""
 
     added: int
     removed: int
@@ -122,19 +122,19 @@ class Changes:
 
 
 def language_tags(path: Path) -> Tags:
-    """The names that models use for each of our languages, from a table with the columns code and nllb.
+    """Return the codes that models use for each of our languages, from a table with the columns code and nllb.
 
-    Raises UserError where the file or a column is missing.
+    Raise UserError where the file or a column is missing.
     """
     return {row["code"]: _tags(row["code"], row["nllb"]) for row in _rows(path, "code", "nllb")}
 
 
 def read_candidates(routes: Path, models: Path, tags: Tags) -> tuple[list[OpusModel], set[str]]:
-    """The candidates of two compiled tables, and every model that they list.
+    """Return the candidates of two compiled tables, and every model in `models`.
 
-    `routes` has a row a candidate (source, target, rank, repo_id, target_token), `models` a row a model (repo_id,
-    license, source_langs, target_langs, needs_target_token). Pairs that `routes` leaves out are found as on cards, by
-    the languages of the models. Raises UserError where a file, a column or a number is missing.
+    `routes` has a row per candidate (source, target, rank, repo_id, target_token), `models` a row per model (repo_id,
+    license, source_langs, target_langs, needs_target_token). Derive pairs that `routes` omits from the languages of the
+    models, as from cards. Raise UserError where a file, a column or a number is missing.
     """
     licences, cards = {}, {}
     for row in _rows(models, "repo_id", "license", "source_langs", "target_langs", "needs_target_token"):
@@ -159,9 +159,9 @@ def read_candidates(routes: Path, models: Path, tags: Tags) -> tuple[list[OpusMo
 
 
 def hub_models() -> dict[str, str]:
-    """The licence of every OPUS-MT model on the hub by its id; empty where the hub does not say.
+    """Return the licence of every OPUS-MT model on the hub by its id; empty where the hub has none.
 
-    Raises UserError where the hub cannot be reached or lists none.
+    Raise UserError where the hub cannot be reached or lists no models.
     """
     from huggingface_hub import HfApi
 
@@ -174,7 +174,7 @@ def hub_models() -> dict[str, str]:
 
 
 def hub_cards(models: Collection[str]) -> dict[str, Card]:
-    """The cards of models by id; says which have none. Raises UserError where the hub cannot be reached."""
+    """Return the cards of models by id; log the models without one. Raise UserError where the hub cannot be reached."""
     progress = Progress("list_opus_models", len(models), "cards")
     cards = {}
     with _hub_errors(), ThreadPoolExecutor(8) as pool:
@@ -189,7 +189,7 @@ def hub_cards(models: Collection[str]) -> dict[str, Card]:
 
 
 def parse_card(text: str) -> Card:
-    """The languages of a card: lists of codes in the text, and target tokens wherever they stand (lists, examples)."""
+    """Parse the languages of a card: lists of codes in the text, and target tokens anywhere (lists, examples)."""
     listed: dict[str, tuple[str, ...]] = {}
     for side, languages in _LANGUAGES.findall(text):
         listed.setdefault(side.lower(), tuple(re.split(r"[,\s]+", languages.strip())))
@@ -198,7 +198,7 @@ def parse_card(text: str) -> Card:
 
 
 def card_candidates(licences: Mapping[str, str], cards: Mapping[str, Card], tags: Tags) -> Iterator[OpusModel]:
-    """Every pair of our languages that the models cover by their cards; of models that rank alike, the best first."""
+    """Yield every pair of our languages that the models' cards cover; among equal ranks, the best model first."""
     codes = {tag: code for code, names in tags.items() for tag in names}
     for model in sorted(cards, key=lambda model: _breadth(model, cards[model])):
         card = cards[model]
@@ -209,7 +209,7 @@ def card_candidates(licences: Mapping[str, str], cards: Mapping[str, Card], tags
         sources = _covered(tags, card.sources or sides[:1])
         targets = _covered(tags, card.targets or card.labels or sides[1:])
         if not card.needs_token and len(targets) > 1:
-            # Nothing tells the model which one is meant.
+            # The model has no token to select another target language.
             targets = {code: tag for code, tag in targets.items() if code == own[1]}
         labels = _covered(tags, card.labels)
         for source in sources:
@@ -221,7 +221,7 @@ def card_candidates(licences: Mapping[str, str], cards: Mapping[str, Card], tags
 
 
 def choose(candidates: Iterable[OpusModel]) -> list[OpusModel]:
-    """The best candidate of every pair, sorted by pair; of equals, the first."""
+    """Return the best candidate for every pair, sorted by pair; of equals, the first."""
     best: dict[tuple[str, str], OpusModel] = {}
     for candidate in sorted(candidates, key=lambda candidate: (candidate.licence not in LICENCES, candidate.rank)):
         pair = (candidate.source, candidate.target)
@@ -231,13 +231,13 @@ def choose(candidates: Iterable[OpusModel]) -> list[OpusModel]:
 
 
 def write(chosen: Iterable[OpusModel], path: Path) -> None:
-    """Write the table that the workflow routes from."""
+    """Write the table from which the workflow finds routes."""
     lines = [COLUMNS, *([getattr(candidate, column) for column in COLUMNS] for candidate in chosen)]
     path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def compare(path: Path, chosen: Iterable[OpusModel], listed: Collection[str]) -> Changes:
-    """What `chosen` changes in the table at `path`; `listed` are the models that exist."""
+    """Return the changes of `chosen` to the table at `path`; `listed` are the models that exist."""
     rows = _rows(path, *COLUMNS) if path.exists() else []
     before = {(row["source"], row["target"]): tuple(row[column] for column in COLUMNS) for row in rows}
     after = {(c.source, c.target): tuple(getattr(c, column) for column in COLUMNS) for c in chosen}
@@ -251,7 +251,7 @@ def compare(path: Path, chosen: Iterable[OpusModel], listed: Collection[str]) ->
 
 @contextmanager
 def _hub_errors() -> Iterator[None]:
-    """Turn what the hub's client raises into one line that says what to do."""
+    """Convert errors of the hub's client to a UserError of one line with advice."""
     from httpx2 import HTTPError
     from huggingface_hub.constants import ENDPOINT
 
@@ -264,7 +264,7 @@ def _hub_errors() -> Iterator[None]:
 
 
 def _read_card(model: str) -> str | None:
-    """The text of a model's card; None where there is none."""
+    """Return the text of a model's card; None where it has none."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
@@ -280,7 +280,7 @@ def _licence(labels: Iterable[str]) -> str:
 
 
 def _breadth(model: str, card: Card) -> tuple[bool, int, int, str]:
-    """The order of models that rank alike: narrower groups first; the oldest, whose names are in capitals, last."""
+    """Return the sort key of models of equal rank: smaller groups first; the oldest (names in capitals) last."""
     return any(side.isupper() for side in model.split("-")[-2:]), len(card.targets), len(card.sources), model
 
 
@@ -293,7 +293,7 @@ def _token(label: str) -> str:
 
 
 def _covered(tags: Tags, listed: Collection[str]) -> dict[str, str]:
-    """The most exact listed name of each of our languages that is listed at all."""
+    """Return the most specific listed code of each of our languages that is listed."""
     return {code: tag for code, names in tags.items() if (tag := _first(names, listed))}
 
 
@@ -302,7 +302,7 @@ def _first(names: Iterable[str], listed: Collection[str]) -> str | None:
 
 
 def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
-    """The rows of a table. Raises UserError where the file or a column is missing."""
+    """Return the rows of a table. Raise UserError where the file or a column is missing, or there are no rows."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     rows = read_table(path)

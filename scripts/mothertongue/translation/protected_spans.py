@@ -1,8 +1,8 @@
-"""Protected text: what a translation keeps byte for byte, found inside a message.
+"""Find protected spans in a message: text that a translation keeps byte for byte.
 
 Code, links, formulas, markup and emoji mean the same in every language, and translation models damage them. The time is
-linear in the text: each pattern stops where it could itself begin again, or looks its end up in a table made once.
-Groups that repeat without going back are atomic, (?>(...)*): Python before 3.11.5 takes possessive ones wrongly (its
+linear in the text: each pattern stops where it could match again, or looks up its end in a table built once.
+Repeated groups without backtracking are atomic, (?>(...)*): Python before 3.11.5 has a bug in possessive ones (its
 issue 106052).
 """
 
@@ -17,10 +17,10 @@ from mothertongue.translation.code_blocks import Span
 
 Need = Callable[[str], object]
 
-# A letter, digit or underscore that a word goes on with: not one of a script whose words touch those of another.
+# A letter, digit or underscore inside a word, without scripts that have no spaces: their words touch those of others.
 _W = rf"[^\W{UNSPACED_LETTERS}]"
 _NEWLINE = r"(?>\r\n?|\n)"
-_INSIDE = rf"[^\\$\r\n]|{_NEWLINE}(?![ \t]*[\r\n])"  # of a formula: no blank line is in it
+_INSIDE = rf"[^\\$\r\n]|{_NEWLINE}(?![ \t]*[\r\n])"  # of a formula, which has no blank line
 
 # Emoji: regional flags, keycaps, then a pictograph with its modifiers, variation selectors, tags and joined parts.
 _PICTOGRAPH = (
@@ -28,23 +28,23 @@ _PICTOGRAPH = (
     "\U0001f000-\U0001faff][\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*+"
 )
 _EMOJI = rf"(?>(?:[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3|{_PICTOGRAPH}(?>(?:\u200d{_PICTOGRAPH})*))+)"
-# Control characters, private code points, halves of a pair: models drop them, tokenizers refuse some.
+# Control characters, private code points, lone surrogates: models drop them, and tokenizers reject some.
 _NO_TEXT = "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ue000-\uf8ff\ufffc-\uffff\U000f0000-\U0010ffff]"
-# Symbols that small models do not know, and the characters of the word around them: of no script that has no spaces.
+# Symbols unknown to small models, and the characters of the word around them (no scripts without spaces).
 _SYMBOL = "×÷±²³¹µ§©®†‡¼-¾⅐-⅞⁰-₟ℂ-ⅈ←-⇿∀-⋿"
 _GREEK = "\u0370-\u03ff\u1f00-\u1fff"
 _NEAR = r"[^\s()\[\]{}\"'|\u0e00-\u109f\u1780-\u17ff\u3000-\ud7ff\uf900-\ufaff\uff00-\uffef]"
 
-# Letters of scripts without spaces are of an address after its marks, "wiki/日本", and prose after its letters.
+# Letters of scripts without spaces belong to a URL after its punctuation, "wiki/日本", but not after its letters.
 _URL_CHARACTER = (
     rf"(?:[^\s<>\"`()\[\]|\\\u3000-\u303f\uff00-\uff0f\uff1a-\uff20{UNSPACED_LETTERS}]"
     rf"|[{UNSPACED_LETTERS}](?<=[/=_#&{UNSPACED_LETTERS}-].))"
 )
-# Letters that no word has in languages that are written in the Latin script; Greek ones are symbols everywhere else.
+# Languages in Latin script, and letters that their words never have. Greek letters are symbols outside Greek.
 _LATIN = re.compile(r"ca|cs|da|de|en|eo|es|et|eu|fi|fr|gl|hr|hu|id|it|lt|lv|nb|nl|pl|pt|ro|sk|sl|sq|sv|tr|vi")
 _FOREIGN = f"\u0400-\u1cff\u2c80-\u2dff\u3005{UNSPACED_LETTERS}\ufb1d-\ufdff\ufe70-\ufefc"
 _HOST = rf"(?:{_W}|[.:@%-](?={_W}))"
-# Less the sentence's punctuation; and prose may follow a host at once.
+# The rest of a URL without the sentence's punctuation; prose may directly follow a host.
 _URL_REST = rf"(?:/(?=[{UNSPACED_LETTERS}])|(?:\((?>{_URL_CHARACTER}*)\)|{_URL_CHARACTER})*(?<![.,;:!?}}'*_…”’»؟،؛۔।]))"
 _DOMAIN = rf"\.(?:com|org|net|edu|gov|info|io)(?!{_W})"
 _FOLDER = r"[^\s<>:\"|?*,;\\]+"
@@ -52,7 +52,7 @@ _ARGUMENTS = r"(?:\((?>(?:[^(),\s]|,[ ]?|\([^()\s]*+\))*)\))"
 _RANGE, _SUM = (rf"[ \u00a0]?[{signs}][ \u00a0]?" for signs in ("-/", "+*×÷=^<>≈≤≥≠−"))
 _IN_BRACKETS = rf"\([0-9][0-9.,]*+(?:(?:{_RANGE}|{_SUM})[0-9.,]++)?\)"
 _NUMBER = rf"(?:[0-9][0-9.,:]*|{_IN_BRACKETS})%?"
-# Something more than "2-3" or "1/2", which prose has.
+# More than "2-3" or "1/2", which also occur in prose.
 _SUM_GOES_ON = rf"%?(?>(?:{_RANGE}{_NUMBER}){{0,4}}){_SUM}{_NUMBER}(?:(?:{_RANGE}|{_SUM}){_NUMBER})*(?<![.,:])"
 
 
@@ -68,8 +68,8 @@ def _not_ascii(text: str) -> bool:
     return not text.isascii()
 
 
-# What may be protected, by what a text must have for it. Where two begin at one place the first counts. A pattern's
-# first character stands before what must not precede it: the search is faster so.
+# Patterns of protected text, by a quick test that the text must pass. Of two that match at one position the first wins.
+# A pattern starts with its first character, and the lookbehind follows: the search is faster this way.
 _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
     (need, tuple(map(re.compile, patterns)))
     for need, *patterns in (
@@ -81,7 +81,7 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             rf"\\\((?<!\\\\\()(?P<escaped>(?>(?:{_INSIDE}|\$|\\[^()\r\n])+))\\\)",
             rf"\\(?<!{_W}\\)(?<!\\\\)[A-Za-z]++\*?(?>(?:\{{(?>(?:[^{{}}\s]|\{{[^{{}}\s]*+\}})*)\}})*)",
         ),
-        # What Markdown escapes: names with underscores, marks, amounts.
+        # Markdown's escapes: names with underscores, markup characters, amounts.
         (_has("\\_"), r"(?a:\w(?<![\w\\].)\w*+(?>(?:\\_\w++)+))"),
         (_has("\\"), r"\\[*_|#~<>]", r"\\\$(?:[0-9][0-9.,]*(?<![.,]))?"),
         (_has("~~"), r"~~(?<!~~~)(?!~)"),
@@ -115,7 +115,7 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
             r"\[(?<=\]\[)[^\[\]\n]*+\]",
             r"\[\^[^\[\]\s]{1,40}\]",
         ),
-        # Addresses: of pages, of people, of folders on another machine.
+        # URLs, e-mail addresses, folders on remote machines, domains.
         (_has("://"), rf"[A-Za-z](?<![A-Za-z0-9+.-].)[A-Za-z0-9+.-]{{1,15}}://(?>{_HOST}*){_URL_REST}(?<!//)"),
         (_has("www."), rf"www\.(?<!{_W}www\.)(?>(?:{_W}|-)+)\.(?={_W})(?>{_HOST}*){_URL_REST}"),
         (
@@ -165,7 +165,7 @@ _SYMBOLS, _SYMBOLS_AND_GREEK = (
     for symbol in (_SYMBOL, _SYMBOL + _GREEK)
 )
 
-# What pairs an opening with its end: runs of backticks of one length within one paragraph, environments, elements.
+# Openings and their ends: runs of backticks of equal length within a paragraph, LaTeX environments, HTML elements.
 _PAIRS = re.compile(
     r"(?P<ticks>`++)"
     rf"|(?P<paragraph>{_NEWLINE}[ \t>]*+(?:[\r\n]|[-*+•][ \t]|\d{{1,4}}[.)][ \t]|\#{{1,6}}[ \t]|\||```|~~~))"
@@ -173,7 +173,7 @@ _PAIRS = re.compile(
     r"|<(?:(?P<slash>/)|(?!(?:script|style|svg|math|textarea)>[ ]\w+[ ,.]))"  # "<svg> and ..." only names it
     r"(?P<element>pre|code|kbd|samp|script|style|svg|math|textarea)\b[^<>]*+>"
 )
-# Signs that make maths of what stands between dollars or escaped brackets, which prices and Markdown have as well.
+# Signs that text between dollars or escaped brackets is maths: prices and Markdown use these delimiters too.
 _MATHS = re.compile(r"[\\^_={}]")
 _MATHS_OR_NUMBER = re.compile(r"[+*/<>|0-9]")
 _WORDS_IN_A_ROW = re.compile(r"(?<![^\s\d])(?:[^\W\d_]{2,}+[,;]?[ ]){2}[^\W\d_]{2}")
@@ -186,7 +186,7 @@ _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \
 
 
 def spans(text: str, lang: str) -> list[Span]:
-    """What is kept of a text in language `lang`, in order; spans that touch are one."""
+    """Return the protected spans of a text in language `lang`, in order; merge adjacent spans."""
     found: list[Span] = []
     position = 0
     patterns = [pattern for need, patterns in _PATTERNS if need(text) for pattern in patterns]
@@ -207,7 +207,7 @@ def spans(text: str, lang: str) -> list[Span]:
 
 @dataclass(frozen=True)
 class _Rest:
-    """What is left of a match behind something else that is kept, as a match of the same pattern."""
+    """The rest of a match after another protected span, as a match of the same pattern."""
 
     first: int
     last: int
@@ -221,8 +221,8 @@ class _Rest:
 
 
 def _next(match: re.Match[str] | _Rest, text: str, position: int, stop: int) -> re.Match[str] | _Rest | None:
-    """The next match of a pattern, from a position on."""
-    # Words in a row end where they ended before: to search again would be quadratic in their number.
+    """Return the next match of a pattern, from a position on."""
+    # A run of words keeps its end: searching it again would be quadratic in the number of words.
     if match.re is _FOREIGN_WORDS and position < match.end():
         word = _FIRST_FOREIGN_WORD.search(text, position, match.end())
         if word:
@@ -233,7 +233,7 @@ def _next(match: re.Match[str] | _Rest, text: str, position: int, stop: int) -> 
 def _marks(
     text: str, position: int, stop: int, patterns: list[re.Pattern[str]], ends: dict[int, int]
 ) -> Iterator[Span]:
-    """The spans that patterns find from a position to a stop; the one that begins first counts, then it goes on."""
+    """Yield the spans that patterns match from a position to a stop: the earliest match, then those after its end."""
     matches: list[re.Match[str] | _Rest] = [
         found for pattern in patterns if (found := pattern.search(text, position, stop))
     ]
@@ -254,7 +254,7 @@ def _start(match: re.Match[str] | _Rest) -> int:
 
 
 def _end(match: re.Match[str] | _Rest, ends: dict[int, int], stop: int) -> tuple[int, int]:
-    """Where what a match begins ends, 0 where it is nothing to keep, and where to look on."""
+    """Return the end of the span that a match begins (0 where it is not protected), and where to continue."""
     if isinstance(match, _Rest) or not match.lastgroup:
         return match.end(), match.end()
     kind = match.lastgroup
@@ -278,7 +278,7 @@ def _is_formula(inside: str, escaped: bool) -> bool:
 
 
 def _ends(text: str) -> dict[int, int]:
-    """The end of each run of backticks, environment and element that has one, by its start."""
+    """Return the end of each closed run of backticks, environment and element by its start."""
     ends: dict[int, int] = {}
     ticks: dict[int, int] = {}
     closing: dict[str, list[int]] = defaultdict(list)
@@ -299,7 +299,7 @@ def _ends(text: str) -> dict[int, int]:
 
 
 def tables(lines: list[str]) -> list[bool]:
-    """For each line whether it is a row (or rule) of a Markdown table: a rule, the row above it, the rows below."""
+    """Return for each line whether it belongs to a Markdown table: a rule, the row above it, the rows below."""
     rows = [False] * len(lines)
     for number, line in enumerate(lines):
         if "|" not in line:

@@ -1,4 +1,4 @@
-"""The routes into a language as a table to read."""
+"""Format the routes into a language as a table."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,10 @@ from mothertongue.translation.routes import Route, find_route
 
 
 def messages_by_language(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """The messages of each source language over all splits, from what scripts/split.py counted."""
+    """Return the messages of each source language over all splits, from the counts.json of scripts/split.py.
+
+    Raise UserError where `counts` has another structure.
+    """
     total: Counter[str] = Counter()
     try:
         for languages in counts.values():
@@ -24,7 +27,7 @@ def messages_by_language(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, i
 
 
 def table(engine: str, target: str, languages: Sequence[str], pairs: LanguagePairs, messages: Mapping[str, int]) -> str:
-    """One line a source language, the most spoken first, and what share of the messages each kind of route has."""
+    """Return one line per source language, most messages first, and the share of messages of each kind of route."""
     one_step = engines.find(engine).ROUTE
     routes = {language: find_route(language, target, pairs, one_step) for language in languages}
     total = max(sum(messages.get(language, 0) for language in languages), 1)
@@ -44,7 +47,7 @@ def table(engine: str, target: str, languages: Sequence[str], pairs: LanguagePai
 
 
 def _models(route: Route) -> str:
-    """The models of a route in the order that they are used, each with its target token and what to mind."""
+    """Return the models of a route in order of use, each with its target token and whether it is non-commercial."""
     found = []
     for pair in (route.first, route.last):
         if pair:

@@ -1,4 +1,4 @@
-"""Routes: how the messages of one source language reach the target language."""
+"""Find routes: the steps from each source language to the target language."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,10 @@ from mothertongue.translation.engines.base import LanguagePair, LanguagePairs
 
 @dataclass(frozen=True)
 class Route:
-    """`kind` is native, direct, multilingual, pivot or none; `last` reaches the target, `first` English before it."""
+    """A route of kind native, direct, multilingual, pivot or none.
+
+    `last` is the step into the target language, `first` the step into English before it.
+    """
 
     kind: str
     last: LanguagePair | None = None
@@ -22,9 +25,9 @@ class Route:
 
 
 def find_route(source: str, target: str, pairs: LanguagePairs, one_step: str = "direct") -> Route:
-    """The best route from `source` to `target`: native, else in one step, else through English, else none.
+    """Return the best route from `source` to `target`: native, else in one step, else through English, else none.
 
-    `one_step` is what the engine calls its own kind of route, direct or multilingual.
+    `one_step` is the engine's kind of route, direct or multilingual.
     """
     if source == target:
         return Route("native")
@@ -36,7 +39,7 @@ def find_route(source: str, target: str, pairs: LanguagePairs, one_step: str = "
 
 
 def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The engines of the configuration's `translation`, the first and the fallback where there is one.
+    """Return the engines of the configuration's `translation`: the first, and the fallback where there is one.
 
     Each has the keys engine, model and models.
     """
@@ -49,9 +52,9 @@ def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def translation_pairs(settings: Mapping[str, Any], tables: Path) -> LanguagePairs:
-    """How an engine translates each pair: its own tables, then the models of the configuration.
+    """Return an engine's language pairs: those of its tables, overridden by the configuration's models.
 
-    Raises UserError for an unknown engine, or a `model` where the engine has one for each pair.
+    Raise UserError for an unknown engine, or a `model` where the engine has one for each pair.
     """
     engine = engines.find(settings["engine"])
     multilingual = engine.MODEL is not None
@@ -61,7 +64,7 @@ def translation_pairs(settings: Mapping[str, Any], tables: Path) -> LanguagePair
 
 
 def check_languages(config: Mapping[str, Any], languages: dict[str, Language]) -> None:
-    """Raise UserError where a configuration names a language that is not in the table of languages."""
+    """Raise UserError where a configuration has a language missing in the table, or a pair of one language."""
     source = config["source"]
     named = [("source.languages", code) for code in source["languages"]]
     named += [("source.shards", code) for code in source["shards"]]
@@ -77,7 +80,7 @@ def check_languages(config: Mapping[str, Any], languages: dict[str, Language]) -
 
 
 def parse_pair(name: str) -> tuple[str, str]:
-    """The languages of a pair such as en-nl; zh-Hant keeps its hyphen."""
+    """Return the languages of a pair such as en-nl; zh-Hant keeps its hyphen."""
     source, target = re.split("-(?=[a-z])", name)
     return source, target
 
@@ -85,9 +88,9 @@ def parse_pair(name: str) -> tuple[str, str]:
 def _override(
     pairs: LanguagePairs, models: Mapping[str, str | Mapping[str, str] | None], inherit: bool
 ) -> LanguagePairs:
-    """The pairs with those of `translation.models` laid over: {"en-pt": reference or {model, target_token}}.
+    """Return the pairs overridden by `translation.models`: {"en-pt": reference or {model, target_token}}.
 
-    None takes a pair away. A model that the engine has for the pair anyway keeps its codes. With `inherit` every model
+    None removes a pair. A model that is already the engine's for the pair keeps its codes; with `inherit` every model
     does, as in multilingual engines, whose models share them.
     """
     result = dict(pairs)

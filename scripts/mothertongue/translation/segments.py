@@ -1,4 +1,4 @@
-"""Segments: a message taken apart into what is translated and what is kept, and put together again.
+"""Split a message into segments, translated or kept, and join them again.
 
 Models translate one sentence well and drop later ones, so messages are split into lines and sentences.
 `"".join(part.text for part in split(text, lang)) == text` holds for every text.
@@ -19,19 +19,19 @@ from mothertongue.translation import protected_spans
 from mothertongue.translation.protected_spans import Span
 
 Measure = Callable[[str], int]
-Range = tuple[int, int, list[Span]]  # where a segment starts and ends, and the spans in it
+Range = tuple[int, int, list[Span]]  # start and end of a segment, and the spans in it
 
-# What a line begins with: quote marks, headings, list markers, check boxes, footnotes.
+# Markers at the start of a line: quotes, headings, lists, check boxes, footnotes.
 _MARKERS = re.compile(
     r"[ \t\u00a0\u3000\u200b\ufeff]*+(?>(?:>[ \t]?|[-=]>[ \t]*|#{1,6}[ \t]+|[-*+–—][ \t]+|\(?\d{1,4}[.)]{1,2}[ \t]+"
     r"|\(?[A-Za-z]\)[ \t]+|(?:[A-Za-z]|[IVXivx]{1,5})\.[ \t]+(?![A-Za-z]\.)|\*\*\d{1,4}[.)]\*\*[ \t]+|\[[ xX]\][ \t]+"
     r"|\[\^?\w+\]:[ \t]+"
-    # Without a space: bullets, a dash before a capital letter, what is counted in brackets, circles or Chinese.
+    # Without a space: bullets, a dash before a capital letter, numbers in brackets, circles or Chinese.
     r"|[•·‣][ \t]*|[-–—](?=[A-ZÀ-ÞА-Я¿¡])|\(?\d{1,4}\)(?=[^\W\d_])|（\d{1,4}）|[①-⒛][ \t]*"
     r"|(?:\d{1,4}|[一二三四五六七八九十]{1,3})[、．）][ \t]*|[ \t]+)*)"
 )
 _CLOSING_HASHES = re.compile(r"[ \t]#+$")
-# A bold name before what is said of it ("**Flour:** two cups", "**Flour** - two cups"), or a bold line.
+# A bold term before its description ("**Flour:** two cups", "**Flour** - two cups"), or a bold line.
 _BOLD = re.compile(
     r"[ \t]*(?P<mark>\*\*|__)(?![\s*_])(?P<bold>[^*_\n]+)(?<!\s)(?P=mark)"
     r"(?:[:：][ \t]*|[ \t]+[-–—:][ \t]+|[ \t]*$|(?<=[:：]..)[ \t]*)"
@@ -39,31 +39,31 @@ _BOLD = re.compile(
 _COLUMNS = re.compile(r"\t[ \t]*| {3,}")
 _CELLS = re.compile(r"(?<!\\)\||\t[ \t]*| {3,}")
 _CLAUSE = re.compile(r"[,;:—–…!?.](?=[\s\"')])[\"')]*\s*|[、，；：。！？]")
-# What belongs to a span before a text or after it, and is no part of a sentence without that: brackets, marks of lists.
+# Characters around a text that belong to the span beside it, not to the sentence: brackets, list markers.
 _SEPARATORS = re.compile(r"[\s,.;:)\]}”»）」』】–—-]*")
 _OPENERS = re.compile(r"(?:[\s(\[{“„«（「『【]|(?<![^\s(\[{“„«（「『【])[\"'*_=+–—-]+)*$")
 _OPENERS_LENGTH = 20
 _SPACE = re.compile(r"\s+")
 _LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# One letter alone is a unit or a variable, but a word in scripts that write vowels as marks, or no spaces.
+# A single letter is a unit or a variable, but a word in scripts that write vowels as marks or have no spaces.
 _WORDS = re.compile(rf"[^\W\d_][\u0300-\u036f]*[^\W\d_]|[\u0590-\u10ff{UNSPACED_LETTERS}]")
 _UNSPACED_LETTER = re.compile(rf"[{UNSPACED_LETTERS}]")
-_MASK = "\ue000"  # stands for each character of a span while lines and sentences are looked for
+_MASK = "\ue000"  # replaces each character of a span while lines and sentences are searched
 _PLACEHOLDER = re.compile(r"XQ[0-9]+")
 _CLOSING = frozenset({"", *",.;:!?)]}»”’…"})
-# How code, an address or a formula may begin and end, but no mark of Markdown, element or emoji.
+# First and last characters of code, URLs and formulas, but not of Markdown markup, HTML elements or emoji.
 _KEPT_START = re.compile(r"[\w`$\\/~]")
 _KEPT_END = re.compile(r"[\w`$)\]}/]")
 _JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
-# More characters than a unit of any measure covers on average: what is longer is cut without being measured whole.
+# More characters than a unit of any measure covers on average: longer text is cut without measuring it whole.
 _CHARACTERS_A_UNIT = 8
 _CHUNK = 4000  # characters given to the sentence splitter at once: it is quadratic in a line of quotation marks
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a message. `translate` says whether the model sees it; `spans` are kept byte for byte inside it."""
+    """A piece of a message. The model reads it where `translate` is set; its `spans` are kept byte for byte."""
 
     text: str
     translate: bool
@@ -77,7 +77,7 @@ class Part:
 
     @property
     def maskable(self) -> bool:
-        """Whether placeholders can stand for the spans: none of them touches a word, as tags in `<b>word</b>` do."""
+        """Whether placeholders can replace the spans: none touches a word, unlike the tags in `<b>word</b>`."""
         beside = "".join(self.text[start - 1 : start] + self.text[end : end + 1] for start, end in self.spans)
         return not any(character.isalnum() for character in _UNSPACED_LETTER.sub("", beside))
 
@@ -89,12 +89,12 @@ class Part:
 
     @property
     def around(self) -> list[str]:
-        """The text of those stretches."""
+        """The text of the gaps."""
         return [self.text[start:end] for start, end in self.gaps]
 
     @cached_property
     def placeholders(self) -> list[str]:
-        """One name a span that translation models copy, none of which stands in the text itself."""
+        """One name per span, of a form that translation models copy; none of them occurs in the text."""
         taken = set(_PLACEHOLDER.findall(self.text)) if self.spans else set()
         first = 1
         while taken.intersection(names := [f"XQ{first + i}" for i in range(len(self.spans))]):
@@ -102,9 +102,9 @@ class Part:
         return names
 
     def restore(self, translation: str) -> str | None:
-        """The translation of `masked` with its spans back in place; None where a placeholder is lost or doubled.
+        """Return the translation of `masked` with its spans restored; None where a placeholder is lost or doubled.
 
-        Runs of white space become one space. Where nothing was translated the part's own text stands as it was.
+        Collapse runs of white space to one space. Where the translation equals `masked`, return the text unchanged.
         """
         if translation == self.masked:
             return self.text
@@ -117,11 +117,11 @@ class Part:
 
 
 def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length) -> list[Part]:
-    """Take a message in language `lang` apart; no part that is translated measures more than `limit`.
+    """Split a message in language `lang` into parts; no translated part measures more than `limit`.
 
-    `byte_length` stands in for a count of tokens in any script. `measure` may be any length that is at most that: a
+    `byte_length` approximates a count of tokens in any script. `measure` may be any length of at most `byte_length`: a
     count of tokens that cover a byte or more each, without those that a model adds at the ends (leave room for them
-    in `limit`). It is only asked about text that has more bytes than the limit. A single character that measures more
+    in `limit`). It is only called for text that has more bytes than the limit. A single character that measures more
     is not translated.
     """
     view = _View.of(text, lang)
@@ -130,7 +130,7 @@ def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length
 
 
 def pieces(part: Part) -> list[Part]:
-    """A part with spans, split around them: for models that lose the placeholders."""
+    """Split a part around its spans: for models that lose the placeholders."""
     cores = (
         _core(part.text, *_beside_spans(part.text, start, end, start > 0, end < len(part.text)))
         for start, end in part.gaps
@@ -139,10 +139,10 @@ def pieces(part: Part) -> list[Part]:
 
 
 def join(parts: list[Part], texts: list[str], lang: str) -> str:
-    """Put a message or a part together from the texts that stand for its parts, in language `lang`.
+    """Join the texts of the parts of a message, or the pieces of a part, in language `lang`.
 
-    Languages without spaces between sentences, or between words and code, gain one where the target language has it
-    and something is translated.
+    Where the source has no space between sentences, or between words and code, and the target language needs one, add
+    it beside translated text.
     """
     joined = texts[:1]
     for before, after, left, right in zip(parts, parts[1:], texts, texts[1:], strict=False):
@@ -154,7 +154,7 @@ def join(parts: list[Part], texts: list[str], lang: str) -> str:
 
 
 def _are_glued(before: Part, after: Part, left: str, right: str) -> bool:
-    """Whether a space is missing between the texts of two parts: two sentences, or a word and what is kept."""
+    """Return whether a space is missing between the texts of two parts: two sentences, or a word and a kept part."""
     if before.translate and after.translate:
         return right[:1] not in _CLOSING
     if before.translate:
@@ -163,13 +163,13 @@ def _are_glued(before: Part, after: Part, left: str, right: str) -> bool:
 
 
 def has_words(text: str) -> bool:
-    """Whether there is anything to translate: a letter of any script."""
+    """Return whether a text has a letter of any script, hence something to translate."""
     return any(character.isalpha() for character in text)
 
 
 @dataclass(frozen=True)
 class _View:
-    """A text as it is looked through: what a model may be given of it, and that with its spans masked."""
+    """A text without surrogates (`seen`), the same with its spans masked (`hidden`), and the spans."""
 
     seen: str
     hidden: str
@@ -188,14 +188,14 @@ class _View:
         return cls(seen, "".join([*hidden, seen[position:]]), spans, [start for start, _ in spans])
 
     def inside(self, start: int, end: int) -> list[Span]:
-        """The spans in a stretch that begins outside of any; the last of them may be cut off."""
+        """Return the spans in a range that begins outside any span; the last may be cut off."""
         if not self.spans:
             return []
         found = self.spans[bisect_left(self.starts, start) : bisect_left(self.starts, end)]
         return [*found[:-1], (found[-1][0], min(found[-1][1], end))] if found else []
 
     def core(self, start: int, end: int) -> Range:
-        """A stretch without the white space and the spans at its ends; empty where it holds no words."""
+        """Return a range without the white space and spans at its ends; empty where it has no words."""
         inside = self.inside(start, end)
         first, last = start, end
         while inside and not _has_words(self.hidden, start, inside[0][0]):
@@ -207,7 +207,7 @@ class _View:
 
 
 def _sentences(view: _View, lang: str) -> Iterator[Span]:
-    """The sentences of all lines, less the marks of lists, headings and tables and the spans over several lines."""
+    """Yield the sentences of all lines, without list, heading and table markers and spans over several lines."""
     several = [span for span in view.spans if _LINE_END.search(view.seen, *span)]
     piped = "|" in view.hidden
     position = 0
@@ -224,7 +224,7 @@ def _sentences(view: _View, lang: str) -> Iterator[Span]:
 
 
 def _stretches(hidden: str, start: int, end: int, in_table: bool) -> list[Span]:
-    """What a line consists of after its markers: its columns or the cells of a table, a bold name apart."""
+    """Return the columns or table cells of a line after its markers; a bold term is separate."""
     if markers := _MARKERS.match(hidden, start, end):
         start = markers.end()
         if "#" in markers[0] and (hashes := _CLOSING_HASHES.search(hidden, start, end)):
@@ -244,7 +244,7 @@ def _stretches(hidden: str, start: int, end: int, in_table: bool) -> list[Span]:
 
 
 def _divide(hidden: str, start: int, end: int, lang: str) -> Iterator[Span]:
-    """A stretch of a line in sentences; all of its characters are in one of them, and no span in two."""
+    """Yield the sentences of a part of a line; each character is in one of them, and no span in two."""
     first = start
     while start < end:
         text = hidden[start : min(end, start + _CHUNK)]
@@ -255,7 +255,7 @@ def _divide(hidden: str, start: int, end: int, lang: str) -> Iterator[Span]:
             sentences.pop()  # may go on
         for sentence in sentences:
             start += len(sentence)
-            # No sentence begins inside a span, nor at a bracket after a mere word: "energy (E) is".
+            # No sentence begins inside a span, nor at a bracket directly after a word: "energy (E) is".
             beside = hidden[start - 1 : start + 1]
             if start == end or not (beside == 2 * _MASK or (beside == " (" and hidden[start - 2].isalnum())):
                 yield first, start
@@ -263,7 +263,7 @@ def _divide(hidden: str, start: int, end: int, lang: str) -> Iterator[Span]:
 
 
 def _fitting(view: _View, start: int, end: int, limit: int, measure: Measure) -> Iterator[Range]:
-    """What a sentence has to translate, in one piece or in several that each are within the limit."""
+    """Yield the text to translate in a sentence, in one piece or in several within the limit."""
     waiting = [(start, end)]
     while waiting:
         start, end = waiting.pop()
@@ -282,7 +282,7 @@ def _fitting(view: _View, start: int, end: int, limit: int, measure: Measure) ->
 
 
 def _size(view: _View, start: int, end: int, limit: int, measure: Measure) -> int:
-    """What a stretch measures, as it is or masked, whichever is more; its bytes where those are within the limit."""
+    """Return the measure of a range, the larger of plain and masked; its bytes where they are within the limit."""
     texts = [view.seen[start:end]]
     if inside := view.inside(start, end):
         texts.append(_part(view.seen, start, end, inside).masked)
@@ -290,13 +290,13 @@ def _size(view: _View, start: int, end: int, limit: int, measure: Measure) -> in
 
 
 def _cut(view: _View, start: int, end: int, limit: int, measure: Measure) -> int:
-    """Where to cut a piece that is too long: after a clause, else a word, else anywhere but inside a span."""
+    """Return where to cut a piece that is too long: after a clause, else after a word, else anywhere outside spans."""
     reach = min(end - 1, start + _CHARACTERS_A_UNIT * limit)
     while reach > start + 1 and (size := _size(view, start, reach, limit, measure)) > limit:
         length = reach - start
         reach = start + max(1, min(length * limit // size, length * 7 // 8))
     for pattern in (_CLAUSE, _SPACE):
-        # Not too near the start, where a piece would be too short to be understood.
+        # Not in the first third: so short a piece lacks context.
         cuts = [match.end() for match in pattern.finditer(view.hidden, start + (reach - start) // 3, reach)]
         if cuts:
             return cuts[-1]
@@ -311,14 +311,14 @@ def _cut(view: _View, start: int, end: int, limit: int, measure: Measure) -> int
 
 
 def _are_one(before: str, character: str) -> bool:
-    """Whether two characters are seen as one: a letter and its combining mark, or what a joiner joins; no span."""
+    """Return whether two characters render as one: a letter and a combining mark, or joined ones; not in spans."""
     if before == _MASK:
         return False
     return unicodedata.category(character)[0] == "M" or character in _JOINERS or before == "\u200d"
 
 
 def _beside_spans(hidden: str, start: int, end: int, after_span: bool, before_span: bool) -> Span:
-    """A stretch without the separators and brackets that belong to the spans beside it."""
+    """Return a range without the separators and brackets that belong to the spans beside it."""
     if after_span and (separators := _SEPARATORS.match(hidden, start, end)):
         start = separators.end()
     if before_span and (openers := _OPENERS.search(hidden, max(start, end - _OPENERS_LENGTH), end)):
@@ -327,7 +327,7 @@ def _beside_spans(hidden: str, start: int, end: int, after_span: bool, before_sp
 
 
 def _core(hidden: str, start: int, end: int) -> Span:
-    """A stretch without the white space at its ends; empty where it holds no words."""
+    """Return a range without the white space at its ends; empty where it has no words."""
     if not _has_words(hidden, start, end):
         return end, end
     while hidden[start].isspace():
@@ -338,7 +338,7 @@ def _core(hidden: str, start: int, end: int) -> Span:
 
 
 def _has_words(hidden: str, start: int, end: int) -> bool:
-    """Whether there is anything to translate in a stretch without its spans."""
+    """Return whether a range has words to translate outside its spans."""
     found = _WORDS.search(hidden, start, end)
     return found is not None and (found[0].isalpha() or has_words(hidden[start:end]))
 
@@ -348,7 +348,7 @@ def _part(text: str, start: int, end: int, spans: list[Span]) -> Part:
 
 
 def _parts(text: str, ranges: Iterable[Range]) -> list[Part]:
-    """The whole text in parts: the given ranges, which are translated, and what is kept between them."""
+    """Return the whole text as parts: the given ranges, which are translated, and the kept text between them."""
     parts, position = [], 0
     for start, end, spans in ranges:
         if start > position:

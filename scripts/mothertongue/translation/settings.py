@@ -1,4 +1,4 @@
-"""The settings by which messages are translated: arguments of scripts, and keys of `translation` and `quality`."""
+"""Settings of the translation: arguments of scripts, and keys of `translation` and `quality`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ _COMPUTE_TYPES = [
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How an engine runs. The codes are those of the pair of languages; `workers` are processes or threads on a CPU."""
+    """Settings of an engine. The codes are the language pair's; `workers` are processes or threads on a CPU."""
 
     source_code: str = ""
     target_code: str = ""
@@ -45,12 +45,12 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """When a check objects.
+    """Thresholds of the quality checks.
 
     `length_ratio`: bytes of the translation over those of its source, or the reverse.
     `repeats`: how often one to six words, or one to eight letters, may follow themselves.
-    `compression`: bytes over bytes compressed by zlib, as Whisper judges its loops (Radford et al., 2022, there 2.4).
-    `language_confidence`: how sure the identifier must be that it is another language. `score`: the lowest mean
+    `compression`: bytes over bytes compressed by zlib, as in Whisper's check for loops (Radford et al., 2022: 2.4).
+    `language_confidence`: the identifier's least confidence that it is another language. `score`: the lowest mean
     log-probability of a token.
     """
 

@@ -1,4 +1,4 @@
-"""Shards: the slices of the dataset that are translated one by one, as tables."""
+"""Translate shards, the slices of the dataset, as tables."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,13 +10,13 @@ from mothertongue.translation.messages import Translation, Translator, nothing_t
 
 
 def keep(shard: pa.Table, lang: str) -> pa.Table:
-    """A shard that is in the target language already."""
+    """Return a shard that is already in the target language with status native; blank messages are copied."""
     results = [Translation(text, "native" if text.strip() else "copied") for text in shard["text"].to_pylist()]
     return _table(shard, lang, results, "native")
 
 
 def give_up(shard: pa.Table, lang: str) -> pa.Table:
-    """A shard that no model can bring into the target language: what has words in it failed, for want of a route."""
+    """Return a shard without a route to the target language: messages with words have failed, others are copied."""
     failed = Translation(None, "failed", ["no route"])
     results = [
         Translation(text, "copied") if nothing_to_translate(text, source) else failed
@@ -26,12 +26,12 @@ def give_up(shard: pa.Table, lang: str) -> pa.Table:
 
 
 def translate(shard: pa.Table, lang: str, translator: Translator, route: str) -> pa.Table:
-    """A shard translated in one step."""
+    """Return a shard translated in one step."""
     return _table(shard, lang, translate_messages(shard["text"].to_pylist(), translator), route)
 
 
 def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Table:
-    """A shard that was translated into English before, translated on; what failed there stays failed."""
+    """Translate the shard's English translation into the target language; messages that failed there stay failed."""
     usable = [text for text in pivot["text"].to_pylist() if text is not None]
     second = iter(translate_messages(usable, translator))
     names = ("text", "status", "reasons", "score", "model")
@@ -44,7 +44,7 @@ def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Ta
 
 
 def _chained(first: Translation, second: Translation) -> Translation:
-    """What became of a message in two steps; its score is the lower of the two."""
+    """Combine a message's two steps into one result; its score is the lower of the two."""
     status = second.status
     if first.status == "copied":
         status = "copied"
@@ -61,7 +61,7 @@ def _chained(first: Translation, second: Translation) -> Translation:
 
 
 def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: str) -> pa.Table:
-    """The shard's rows with what became of each. A row that is missing is a bug and stops the build."""
+    """Return the shard's rows with their results. Raise AssertionError where a result is missing, which is a bug."""
     if len(results) != len(shard):
         raise AssertionError(f"{len(shard)} messages went in, {len(results)} came out")
     rows = len(shard)

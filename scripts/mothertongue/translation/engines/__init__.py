@@ -1,4 +1,7 @@
-"""Translation engines: one module each, named after the engine, its class in ENGINE. A new module is a new engine."""
+"""Translation engines: one module each, named after the engine, with its class in ENGINE.
+
+To add an engine, add a module.
+"""
 
 import difflib
 import pkgutil
@@ -7,13 +10,13 @@ from importlib import import_module
 from mothertongue.common.errors import UserError
 from mothertongue.translation.engines.base import Engine
 
-# What several engines have in common, and how their models are fetched.
+# Shared modules of several engines, and the package that fetches their models.
 _SHARED = {"base", "ctranslate2", "transformers", "multilingual", "fetch"}
 NAMES = sorted(found.name.replace("_", "-") for found in pkgutil.iter_modules(__path__) if found.name not in _SHARED)
 
 
 def find(name: str) -> type[Engine]:
-    """The class of an engine; its packages are imported when it is used. Raises UserError for an unknown name."""
+    """Return the class of an engine; its packages are imported at use. Raise UserError for an unknown name."""
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, n=1)
         hint = f", did you mean '{near[0]}'?" if near else ""
@@ -22,9 +25,9 @@ def find(name: str) -> type[Engine]:
 
 
 def modules(name: str, fetched: bool = False) -> list[str]:
-    """Return the modules that an engine is loaded from, `fetched`: and that its models are fetched with.
+    """Return the module of an engine and, with `fetched`, the module that fetches its models.
 
-    They are paths below the library, without suffix: no import names them.
+    They are paths below the library, without suffix, since both are imported dynamically.
     """
     package = __name__.removeprefix("mothertongue.").replace(".", "/")
     names = [name.replace("-", "_"), *([f"fetch/{find(name).FETCH}"] if fetched else [])]

@@ -1,4 +1,4 @@
-"""What a translation engine is: the interface that each module of engines/ fills, and the values that pass."""
+"""The interface of translation engines, which each engine's module implements, and its data types."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -11,10 +11,10 @@ from mothertongue.translation.settings import EngineSettings
 
 @dataclass(frozen=True)
 class LanguagePair:
-    """How an engine gets from one language to another.
+    """An engine's model and codes for a language pair.
 
-    `model` is a model reference; the codes are what the model calls the two languages (for OPUS-MT the target token),
-    empty where it needs none. `licence` is the model's, empty where it is not known before it is fetched.
+    `model` is a model reference; the codes are the model's codes for the two languages (for OPUS-MT the target token),
+    empty where it needs none. `licence` is the model's, empty where it is unknown before the model is fetched.
     """
 
     model: str
@@ -29,8 +29,8 @@ LanguagePairs = dict[tuple[str, str], LanguagePair]
 class Output(NamedTuple):
     """The translation of a segment.
 
-    `score` is the mean log-probability of its tokens where the engine has it; `complete` is false where the model was
-    stopped before it came to an end.
+    `score` is the mean log-probability of its tokens where the engine returns it; `complete` is false where the output
+    was cut off at the length limit.
     """
 
     text: str
@@ -39,55 +39,54 @@ class Output(NamedTuple):
 
 
 class Engine(ABC):
-    """Translates segments from one language to another with one loaded model.
+    """A translation engine: translates segments from one language to another with one loaded model.
 
-    The class methods run where the workflow is planned and where models are fetched; they load no model. A model is
-    loaded with the folder that a module of engines/fetch made.
+    The class methods run in planning the workflow and in fetching models; they load no model. The constructor loads a
+    model from the folder that a module of engines/fetch wrote.
     """
 
-    # How messages travel: `direct` with a model a pair, `multilingual` with one model for all pairs.
+    # The kind of route: `direct` with a model per pair, `multilingual` with one model for all pairs.
     ROUTE: ClassVar[str] = "direct"
-    # The model reference that a multilingual engine uses unless the configuration names another; the beginning of its
-    # family's names, and their licence.
+    # A multilingual engine's default model reference; the prefix of its family's names, and the family's licence.
     MODEL: ClassVar[str | None] = None
     FAMILY: ClassVar[str] = ""
     LICENCE: ClassVar[str] = ""
-    # The licence of a model whose card names none: that of its makers, where one alone makes such models.
+    # The licence of a model whose card names none, where a single publisher makes such models.
     UNMARKED_LICENCE: ClassVar[str] = ""
-    # The usual size of its models on the disk in MB, and whether they run on GPUs: what jobs ask of a machine.
+    # For the resources of jobs: the usual size of a model on disk in MB, and whether it can run on GPUs.
     MODEL_MB: ClassVar[int]
     ON_GPU: ClassVar[bool] = True
-    # The module of engines/fetch by which its models are fetched.
+    # The module of engines/fetch that fetches its models.
     FETCH: ClassVar[str]
     # The environment of envs/ that it runs in.
     ENVIRONMENT: ClassVar[str] = "translation"
-    # Whether translate(careful=True) decodes in another way than translate() does.
+    # Whether translate(careful=True) uses another decoding than translate().
     RETRIES: ClassVar[bool] = False
-    # The longest segment that the model takes, as `measure` counts it.
+    # The longest segment that the model accepts, in units of `measure`.
     limit: int
 
     @classmethod
     @abstractmethod
     def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
-        """The pairs (source, target) that the engine routes, from the tables of config/; no network is asked.
+        """Return the pairs (source, target) that the engine supports, from the tables of config/, without a network.
 
-        `model` stands in for MODEL in engines that have one model for all pairs.
+        `model` replaces MODEL in engines with one model for all pairs.
         """
 
     @abstractmethod
     def __init__(self, model: Path, settings: EngineSettings) -> None:
-        """Load the model. Raises UserError where it does not know the languages of `settings`."""
+        """Load the model. Raise UserError where it does not support the languages of `settings`."""
 
     @abstractmethod
     def measure(self, text: str) -> int:
-        """The length of a segment as the model counts it; at most its length in bytes."""
+        """Return the length of a segment in the model's units; at most its length in bytes."""
 
     @abstractmethod
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
-        """Yield the translation of each segment with its index, as they come, while the model works on others.
+        """Yield the translation of each segment with its index as it is ready, while the model works on others.
 
-        The text is empty where the model gives none. `careful` asks for the slower decoding that avoids repetition,
-        for segments that came out badly.
+        The text is empty where the model returns none. `careful` selects the slower decoding that avoids repetition,
+        for segments that failed a check.
         """
 
     def translate_all(self, segments: list[str], careful: bool = False) -> list[Output]:
@@ -101,12 +100,12 @@ class Engine(ABC):
 
     @classmethod
     def licence(cls, model: str) -> str:
-        """The licence of a model of the engine's family; empty for others, which is known once they are fetched."""
+        """Return the licence of a model of the engine's family; empty for others, whose cards are read at fetching."""
         return cls.LICENCE if cls.FAMILY and model.startswith(cls.FAMILY) else ""
 
 
 def every_pair(codes: Mapping[str, str], model: str, licence: str, names_source: bool = True) -> LanguagePairs:
-    """The pairs of a multilingual model that calls each language by a code."""
+    """Return all pairs of a multilingual model with a code for each language."""
     return {
         (source, target): LanguagePair(model, codes[source] if names_source else "", codes[target], licence)
         for source in codes

@@ -1,6 +1,6 @@
-"""Encoder-decoder translation models run by CTranslate2: the ground that several engines stand on.
+"""Encoder-decoder translation models run by CTranslate2: the base class of several engines.
 
-Only ctranslate2 and sentencepiece run here; transformers was needed once, for the conversion.
+Translation needs only ctranslate2 and sentencepiece; transformers is needed only for the conversion.
 """
 
 import importlib.util
@@ -21,23 +21,24 @@ from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.settings import EngineSettings
 
 END = "</s>"
-# Batches a worker that CTranslate2 gets at once. The fewer, the less far loops run past their own longest output.
+# Batches per worker in a window, which CTranslate2 gets in one call. The fewer, the less far loops run past their own
+# longest output.
 _WINDOW = 2
-# Windows that are tokenised ahead of the one whose results are awaited.
+# Windows that are tokenised ahead of the one whose results are pending.
 _AHEAD = 2
-# A token of European languages has about four characters; fewer make the windows smaller, which does no harm.
+# A token of European languages has about four characters; a lower estimate only makes the windows smaller.
 _CHARACTERS_A_TOKEN = 3
 _SMALLEST_BATCH = 64
-# The longest output, in tokens, for a source of so many: what is longer is a loop.
+# The longest output in tokens is _EXPANSION * (source tokens) + _SLACK; longer outputs are loops.
 _EXPANSION, _SLACK = 2, 30
-# The decoding that avoids repetition. It cured 85 of 93 sentences that a weak model looped in; with a beam of four 87,
-# in three times the time.
+# The decoding that avoids repetition. It fixed 85 of 93 sentences in which a weak model looped; a beam of four fixed
+# 87, but took three times as long.
 _CAREFUL = {"repetition_penalty": 1.2, "no_repeat_ngram_size": 4}
 
 
 @dataclass
 class _Window:
-    """Segments that CTranslate2 works on: their numbers and tokens, the batch size, the longest output of each."""
+    """Segments submitted to CTranslate2: their numbers and tokens, the batch size, the longest output of each."""
 
     numbers: list[int]
     tokens: list[list[str]]
@@ -51,14 +52,14 @@ class EncoderDecoder(Engine):
 
     FETCH = "ctranslate2"
     RETRIES = True
-    # What config.json calls the architecture, and the names of the SentencePiece files: one, or source and target.
+    # The model_type of config.json, and the names of the SentencePiece files: one, or source and target.
     MODEL_TYPE: ClassVar[str]
     TOKENIZER_FILES: ClassVar[tuple[str, ...]] = ("sentencepiece.bpe.model",)
-    # Sentences of more tokens are rare in training data, and models lose the thread of them.
+    # Longer sentences are rare in training data, and models translate them badly.
     limit = 250
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:
-        """Load the model on its device. Raises UserError where it is damaged or does not know the languages."""
+        """Load the model on its device. Raise UserError where it is damaged or does not support the languages."""
         from sentencepiece import SentencePieceProcessor
 
         files = [model / name for name in self.TOKENIZER_FILES if (model / name).is_file()]
@@ -74,7 +75,7 @@ class EncoderDecoder(Engine):
             raise UserError(f"{model}: its SentencePiece files are damaged; fetch the model again") from None
         vocabulary = _vocabulary(model)
         self.check_languages(model, vocabulary)
-        # Models may write names of languages and the like, which are no text; emoji that SentencePiece lacks are.
+        # Models may generate control tokens such as language codes; emoji that SentencePiece lacks are text.
         unknown = vocabulary - _pieces(self._source) - _pieces(self._target)
         self._control = {token for token in unknown if token.isascii()}
         self._translator = _load(model, settings)
@@ -82,22 +83,22 @@ class EncoderDecoder(Engine):
 
     @abstractmethod
     def source_tokens(self, pieces: list[str]) -> list[str]:
-        """What the encoder reads for a segment in SentencePiece pieces."""
+        """Return the encoder's input tokens for a segment in SentencePiece pieces."""
 
     @abstractmethod
     def target_prefix(self) -> list[str]:
-        """The tokens that the decoder is made to begin with."""
+        """Return the decoder's forced first tokens."""
 
     @abstractmethod
     def check_languages(self, model: Path, vocabulary: set[str]) -> None:
         """Raise UserError where the model has no token for one of the languages."""
 
     def measure(self, text: str) -> int:
-        """The length of a segment in SentencePiece pieces."""
+        """Return the length of a segment in SentencePiece pieces."""
         return len(self._source.encode(text))
 
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
-        """Yield translations, the longest first, tokenised window by window: memory does not grow with the shard."""
+        """Yield translations, the longest first; tokenise by windows, so that memory does not grow with the shard."""
         progress = Progress("translate again" if careful else "translate", sum(map(len, segments)), "characters")
         for window in self._run(segments, careful):
             yield from zip(window.numbers, self._results(window, careful), strict=True)
@@ -109,7 +110,7 @@ class EncoderDecoder(Engine):
         self._translator.unload_model()
 
     def _run(self, segments: list[str], careful: bool) -> Iterator[_Window]:
-        """The windows in order; the next are tokenised while CTranslate2 works on the first."""
+        """Yield the windows in order; tokenise the next while CTranslate2 works on the first."""
         ahead: deque[_Window] = deque()
         for numbers in self._windows(segments):
             pieces = self._source.encode([segments[number] for number in numbers], out_type=str)
@@ -121,7 +122,7 @@ class EncoderDecoder(Engine):
         yield from ahead
 
     def _windows(self, segments: list[str]) -> Iterator[list[int]]:
-        """The numbers of the segments in windows of about equal work, the longest segments first."""
+        """Yield the numbers of the segments in windows of about equal work, the longest segments first."""
         order = sorted(range(len(segments)), key=lambda number: len(segments[number]), reverse=True)
         room = _WINDOW * self.batch_tokens * _CHARACTERS_A_TOKEN
         start = used = 0
@@ -132,7 +133,7 @@ class EncoderDecoder(Engine):
                 start, used = end, 0
 
     def _submit(self, window: _Window, careful: bool) -> None:
-        """Hand a window to CTranslate2, which works on it in the background."""
+        """Submit a window to CTranslate2, which works on it in the background."""
         decoding: dict[str, Any] = {"beam_size": self.settings.beam_size}
         if careful:
             decoding |= _CAREFUL
@@ -145,7 +146,7 @@ class EncoderDecoder(Engine):
             max_batch_size=max(1, self.batch_tokens // self._workers),
             batch_type="tokens",
             asynchronous=True,
-            max_input_length=0,  # segments were made to fit: nothing is cut
+            max_input_length=0,  # no truncation: segments are within the limit
             max_decoding_length=max(window.longest),
             return_scores=True,
             disable_unk=True,
@@ -153,7 +154,7 @@ class EncoderDecoder(Engine):
         )
 
     def _results(self, window: _Window, careful: bool) -> list[Output]:
-        """The outputs of a window; where memory runs out, the batch is halved and the window done again."""
+        """Return the outputs of a window; where memory runs out, halve the batch and submit the window again."""
         while True:
             try:
                 results = zip(window.futures, window.longest, strict=True)
@@ -161,35 +162,38 @@ class EncoderDecoder(Engine):
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or window.batch_tokens <= _SMALLEST_BATCH:
                     raise
-                # Windows in flight may fail for the size that was halved already.
+                # Windows in flight may fail with the size before it was halved.
                 if window.batch_tokens == self.batch_tokens:
                     self.batch_tokens //= 2
                     log(f"translate: warning: out of memory; going on with batches of {self.batch_tokens:,} tokens")
                 self._submit(window, careful)
 
     def _output(self, result: Any, longest: int) -> Output:
-        """The text of a result, cut at its own limit: how far CTranslate2 went depends on the segments beside it."""
+        """Return the output of a result, truncated at its own limit: CTranslate2 decodes to the longest of a batch."""
         tokens = result.hypotheses[0]
         given = len(self.target_prefix())
         complete = len(tokens) < longest
-        # CTranslate2's mean is over what was given too, which costs nothing; the end counts, and is not among tokens.
-        # What was not complete may have gone on beyond its own limit, beside a longer one.
+        # CTranslate2's mean includes the prefix (log-probability 0) and the end token, which is not in `tokens`.
+        # Incomplete outputs have no score: they may have exceeded their own limit beside a longer one.
         scored = len(tokens) + 1
         score = result.scores[0] * scored / (scored - given) if complete else None
         text = self._target.decode([token for token in tokens[given:longest] if token not in self._control])
-        # SentencePiece leaves its sign for a space in pieces that it does not know: those of the source alone.
+        # SentencePiece keeps its space symbol in pieces unknown to it: those of the source's vocabulary alone.
         return Output(text.replace("▁", " ").strip(), score, complete)
 
 
 def _load(model: Path, settings: EngineSettings) -> Any:
-    """CTranslate2's translator on the CPU or on all CUDA devices that are to be seen."""
+    """Return CTranslate2's translator on the CPU or on all visible CUDA devices.
+
+    Raise UserError where the settings require CUDA and there is no device, or the model cannot be loaded.
+    """
     import ctranslate2
 
     cuda = ctranslate2.get_cuda_device_count()
     if settings.device == "cuda" and not cuda:
         raise UserError("translation.device is cuda, and there is no CUDA device; set it to cpu or auto")
     if settings.device == "cpu" or not cuda:
-        # One thread a batch: 39% faster than all threads on one batch.
+        # One thread per batch: 39% faster than all threads on one batch.
         places: dict[str, Any] = {"device": "cpu", "inter_threads": settings.workers, "intra_threads": 1}
     else:
         _load_cublas()
@@ -199,9 +203,9 @@ def _load(model: Path, settings: EngineSettings) -> Any:
 
 
 def _load_cublas() -> None:
-    """Load CUDA 12's cuBLAS, which CTranslate2 looks for among the system's libraries alone, from its Python package.
+    """Load CUDA 12's cuBLAS from its Python package, since CTranslate2 searches only the system's libraries.
 
-    Raises UserError where neither the system nor this environment has it.
+    Raise UserError where neither the system nor this environment has it.
     """
     import ctypes
 
@@ -221,7 +225,7 @@ def _load_cublas() -> None:
 
 
 def _positions(model: Path) -> int:
-    """The tokens that a converted model can read. Raises UserError where its configuration is damaged."""
+    """Return a converted model's number of positions (512 by default). Raise UserError where its config is damaged."""
     path = model / "original_config.json"
     config = read_object(path)
     check_config(config, path)
@@ -229,7 +233,7 @@ def _positions(model: Path) -> int:
 
 
 def _vocabulary(model: Path) -> set[str]:
-    """The tokens of a converted model, source and target. Raises UserError where a file of them is damaged."""
+    """Return the source and target vocabulary of a converted model. Raise UserError where a file is damaged."""
     found: set[str] = set()
     for path in sorted(model.glob("*_vocabulary.json")):
         tokens = read_json(path)

@@ -1,4 +1,4 @@
-"""Mozilla's Firefox Translations models (MPL-2.0): small students, on CPUs only, run by fxtranslate."""
+"""Mozilla's Firefox Translations models (MPL-2.0): small distilled models, run by fxtranslate on CPUs only."""
 
 import os
 import sys
@@ -20,34 +20,34 @@ from mothertongue.translation.settings import EngineSettings
 if TYPE_CHECKING:
     from fxtranslate import Translator
 
-# Segments a task: few enough to keep all workers busy to the end, enough to hide what a task costs.
+# Segments per task: few enough to keep all workers busy to the end, enough to hide the overhead of a task.
 _BATCH = 64
-# A word that every model has a translation for, and the seconds that it may take a process to start and translate it.
+# A word that every model translates, and the time limit in seconds for a process to start and translate it.
 _WORD, _PATIENCE = "Hello", 60
 
-# Of a worker: see _start.
+# The translator of a worker process: see _start.
 _translator: "Translator"
 
 
 class Firefox(Engine):
-    """A pool of processes with a translator each: a Translator is bound to the thread that made it."""
+    """A pool of processes with one translator each: a Translator is bound to the thread that created it."""
 
     FETCH = "firefox"
     MODEL_MB = 60
     ON_GPU = False
-    # The models cut what is longer without a word; in bytes, since fxtranslate does not show its tokens.
+    # Models silently truncate longer segments; in bytes, since fxtranslate does not expose its tokens.
     limit = 480
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
-        """The released pairs of firefox_models.tsv, by Mozilla's own codes."""
+        """Return the released pairs of firefox_models.tsv, with Mozilla's codes."""
         return {
             (row["source"], row["target"]): LanguagePair(f"firefox:{row['model']}", licence="mpl-2.0")
             for row in read_table(tables / "firefox_models.tsv")
         }
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:
-        """Start the processes. Raises UserError where a file is missing."""
+        """Start the processes. Raise UserError where a file is missing or the device is cuda."""
         model_files(model)
         if settings.device == "cuda":
             raise UserError("the firefox engine runs on CPUs only; set translation.device to auto or cpu")
@@ -56,24 +56,24 @@ class Firefox(Engine):
         self._probe = self._pool.submit(_translate, [_WORD])
 
     def check(self) -> None:
-        """Raise UserError where the model cannot be loaded, or has nothing to say to a word."""
+        """Raise UserError where the model cannot be loaded, or does not translate a test word."""
         try:
             if self._probe.result(_PATIENCE)[0]:
                 return
-        except BaseException as error:  # Rust's panics are no Exceptions
+        except BaseException as error:  # Rust's panics do not derive from Exception
             if isinstance(error, KeyboardInterrupt):
                 raise
         self._pool.shutdown(wait=False, cancel_futures=True)
         raise UserError(f"{self._model}: the model cannot be run: its files are damaged; fetch it again")
 
     def measure(self, text: str) -> int:
-        """The length of a segment in bytes."""
+        """Return the length of a segment in bytes."""
         return byte_length(text)
 
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
-        """Yield translations, the longest segments first, so that no worker is left alone with one at the end.
+        """Yield translations, the longest segments first, so that the workers finish at about the same time.
 
-        Raises UserError where the model is damaged.
+        Raise UserError where the model is damaged.
         """
         self.check()
         order = sorted(range(len(segments)), key=lambda i: len(segments[i]), reverse=True)
@@ -86,14 +86,14 @@ class Firefox(Engine):
         progress.finish()
 
     def close(self) -> None:
-        """End the processes."""
+        """Terminate the processes."""
         self._pool.shutdown(cancel_futures=True)
 
 
 def model_files(folder: Path) -> list[Path]:
-    """The files of a model folder: model, source and target vocabulary, and the lexical shortlist where there is one.
+    """Return the files of a model folder: model, source and target vocabulary, and the lexical shortlist if present.
 
-    Raises UserError where one is missing.
+    Raise UserError where one is missing.
     """
     model = _one(folder, "model.*.intgemm.alphas.bin")
     vocabularies = sorted(folder.glob("vocab.*.spm"))
@@ -110,11 +110,11 @@ def _one(folder: Path, pattern: str) -> Path:
 
 
 def _start(folder: Path, parent: int) -> None:
-    """Make this worker's translator, and end the worker when its parent is gone, however that died."""
+    """Create this worker's translator, and exit the worker when its parent has died for any reason."""
     from fxtranslate import Translator
 
     global _translator
-    # What its Rust code says of a damaged model is of no use to anyone, and is said for each segment.
+    # Its Rust code logs useless messages on a damaged model, one for each segment.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     _translator = Translator(*(path.read_bytes() for path in model_files(folder)))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""Chat models that translate when asked, such as TowerInstruct, run by transformers.
+"""Chat models prompted to translate, such as TowerInstruct, run by transformers.
 
 Alves et al., "Tower: An Open Multilingual Large Language Model for Translation-Related Tasks", 2024 (arXiv:2402.17733).
 """
@@ -16,7 +16,7 @@ _TOWER = {"en", "de", "fr", "es", "zh", "pt", "it", "ru", "ko", "nl"}
 
 
 class LLM(Generation):
-    """The configuration's prompt in the model's own chat template is the question, the answer is the translation."""
+    """A chat model: reads the configuration's prompt in its own chat template and answers with the translation."""
 
     MODEL = "Unbabel/TowerInstruct-7B-v0.2"
     FAMILY = "Unbabel/Tower"
@@ -28,7 +28,7 @@ class LLM(Generation):
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
-        """Every pair of Tower's languages; with another model, of all languages of languages.tsv, by their names."""
+        """Return every pair of Tower's languages or, for another model, of all languages of languages.tsv, by name."""
         reference = model or cls.MODEL
         names = {row["code"]: row["name"] for row in read_table(tables / "languages.tsv")}
         if reference.startswith(cls.FAMILY):
@@ -37,14 +37,14 @@ class LLM(Generation):
 
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
-        """Raise UserError where the model is no language model that goes on with a text."""
+        """Raise UserError where the model is not a causal language model."""
         if not any(architecture.endswith("ForCausalLM") for architecture in config.get("architectures") or []):
             raise UserError(
                 f"'{name}' is a '{config.get('model_type')}', and this engine runs chat models; choose another"
             )
 
     def encode(self, segment: str) -> list[int]:
-        """The prompt with the segment in it, in the model's chat template where it has one."""
+        """Return the tokens of the prompt with the segment, in the model's chat template where it has one."""
         from mothertongue.prompts import templates
 
         names = {"{source}": self.settings.source_code, "{target}": self.settings.target_code}

@@ -7,7 +7,7 @@ from mothertongue.translation.engines.multilingual import Multilingual
 
 
 class M2M100(Multilingual):
-    """Its language tokens are codes such as __nl__."""
+    """M2M100, with language tokens such as __nl__."""
 
     NAME = "m2m100"
     MODEL = "facebook/m2m100_418M"

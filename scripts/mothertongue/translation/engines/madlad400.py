@@ -12,13 +12,13 @@ from mothertongue.translation.engines.base import Output
 from mothertongue.translation.engines.ctranslate2 import END
 from mothertongue.translation.engines.multilingual import Multilingual
 
-# Sources disagree about what the model calls Hebrew.
+# Sources disagree about the model's code for Hebrew.
 _OLDER = {"<2he>": "<2iw>"}
 _TOKEN = re.compile(r"<2(?=\w+>)")
 
 
 class Madlad400(Multilingual):
-    """T5's architecture; the target language is a token before the text (<2nl>), the source is not named."""
+    """MADLAD-400 on T5's architecture: a token before the text (<2nl>) sets the target; the source has none."""
 
     NAME = "madlad400"
     MODEL = "google/madlad400-3b-mt"
@@ -30,22 +30,22 @@ class Madlad400(Multilingual):
     NAMES_SOURCE = False
 
     def check_languages(self, model: Path, vocabulary: set[str]) -> None:
-        """Raise UserError where the model has no token for the language; some have an older name for it."""
+        """Raise UserError where the model has no token for the target language; accept its older code."""
         older = _OLDER.get(self.settings.target_code)
         if self.settings.target_code not in vocabulary and older in vocabulary:
             self.settings = replace(self.settings, target_code=older)
         super().check_languages(model, vocabulary)
 
     def source_tokens(self, pieces: list[str]) -> list[str]:
-        """The target language as SentencePiece cuts it before a text, the text, the end."""
+        """Return the target language's token as SentencePiece encodes it, the text and the end token."""
         return [*self._source.encode(self.settings.target_code, out_type=str), *pieces, END]
 
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
-        """Yield translations; a text that looks like a language token is kept from becoming one."""
+        """Yield translations; break up text that would become a language token."""
         return super().translate([_TOKEN.sub("< 2", segment) for segment in segments], careful)
 
     def target_prefix(self) -> list[str]:
-        """None: the encoder was told the language."""
+        """Return no tokens: the encoder reads the target language."""
         return []
 
 

@@ -8,7 +8,7 @@ from mothertongue.translation.engines.multilingual import Multilingual
 
 
 class MBart50(Multilingual):
-    """Its language tokens are codes such as nl_XX."""
+    """mBART-50, with language tokens such as nl_XX."""
 
     NAME = "mbart50"
     MODEL = "facebook/mbart-large-50-many-to-many-mmt"

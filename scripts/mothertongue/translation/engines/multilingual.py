@@ -1,4 +1,4 @@
-"""Engines with one encoder-decoder for all pairs of languages, which name the languages by tokens."""
+"""Engines with one encoder-decoder model for all language pairs, selected by language tokens."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -10,19 +10,19 @@ from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
 
 class Multilingual(EncoderDecoder):
-    """The encoder reads the source language's token before the text, the decoder begins with the target's."""
+    """A multilingual model: the source language's token starts the encoder's input, the target's the decoder's."""
 
     ROUTE = "multilingual"
     MODEL: ClassVar[str]
-    # The column of language_codes.tsv.
+    # The model's column in language_codes.tsv.
     NAME: ClassVar[str]
-    # The model's token for a code.
+    # The format of the model's token for a code.
     TOKEN: ClassVar[str] = "{}"
     NAMES_SOURCE: ClassVar[bool] = True
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
-        """Every pair of the languages that the model knows."""
+        """Return every pair of the model's languages."""
         reference = model or cls.MODEL
         names = language_codes(tables / "language_codes.tsv", cls.NAME)
         tokens = {code: cls.TOKEN.format(name) for code, name in names.items()}
@@ -38,9 +38,9 @@ class Multilingual(EncoderDecoder):
                 raise UserError(f"{model.name} has no language token '{code}'; choose another model or engine")
 
     def source_tokens(self, pieces: list[str]) -> list[str]:
-        """The source language, the text, the end."""
+        """Return the source language's token, the text and the end token."""
         return [self.settings.source_code, *pieces, END]
 
     def target_prefix(self) -> list[str]:
-        """The target language."""
+        """Return the target language's token."""
         return [self.settings.target_code]

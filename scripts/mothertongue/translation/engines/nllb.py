@@ -7,7 +7,7 @@ from mothertongue.translation.engines.multilingual import Multilingual
 
 
 class NLLB(Multilingual):
-    """M2M100's architecture with codes such as nld_Latn."""
+    """NLLB-200 on M2M100's architecture, with language tokens such as nld_Latn."""
 
     NAME = "nllb"
     MODEL = "facebook/nllb-200-distilled-600M"

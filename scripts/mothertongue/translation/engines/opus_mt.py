@@ -12,7 +12,7 @@ from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
 
 class OpusMT(EncoderDecoder):
-    """Marian models; those with several target languages read the wanted one as a token before the text (`>>por<<`)."""
+    """A Marian model; with several target languages, a token before the text (`>>por<<`) selects one."""
 
     MODEL_MB = 400
     MODEL_TYPE = "marian"
@@ -20,23 +20,23 @@ class OpusMT(EncoderDecoder):
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
-        """The pairs of opus_mt.tsv."""
+        """Return the pairs of opus_mt.tsv."""
         return {
             (row["source"], row["target"]): LanguagePair(row["model"], "", row["target_token"], row["licence"])
             for row in read_table(tables / "opus_mt.tsv")
         }
 
     def source_tokens(self, pieces: list[str]) -> list[str]:
-        """The target token where there is one, the text, the end."""
+        """Return the target token where there is one, the text and the end token."""
         code = self.settings.target_code
         return [code, *pieces, END] if code else [*pieces, END]
 
     def target_prefix(self) -> list[str]:
-        """None: the encoder was told the language."""
+        """Return no tokens: the encoder reads the target language."""
         return []
 
     def check_languages(self, model: Path, vocabulary: set[str]) -> None:
-        """Raise UserError where the target token is unknown, or missing though the model has several languages."""
+        """Raise UserError where the target token is unknown, or missing for a model with several target languages."""
         known = sorted(token for token in vocabulary if token.startswith(">>") and token.endswith("<<"))
         code = self.settings.target_code
         if (code and code not in known) or (not code and len(known) > 1):

@@ -14,18 +14,18 @@ from mothertongue.translation.settings import EngineSettings
 
 
 class SeamlessM4T(Generation):
-    """Only the text encoder and decoder are loaded; speech stays on the disk."""
+    """SeamlessM4T v2; loads only the text encoder and decoder, not the speech modules."""
 
     MODEL = "facebook/seamless-m4t-v2-large"
     FAMILY = "facebook/seamless-m4t"
     LICENCE = UNMARKED_LICENCE = "cc-by-nc-4.0"
     MODEL_MB = 9500
     LOADER = "SeamlessM4Tv2ForTextToText"
-    GIVEN = 2  # the start and the target language
+    GIVEN = 2  # the start token and the target language's
 
     @classmethod
     def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
-        """Every pair of the languages that the model knows."""
+        """Return every pair of the model's languages."""
         reference = model or cls.MODEL
         return every_pair(
             language_codes(tables / "language_codes.tsv", "seamless-m4t"), reference, cls.licence(reference)
@@ -33,12 +33,12 @@ class SeamlessM4T(Generation):
 
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
-        """Raise UserError where the model is no SeamlessM4T v2."""
+        """Raise UserError where the model is not a SeamlessM4T v2."""
         if (found := config.get("model_type")) != "seamless_m4t_v2":
             raise UserError(f"'{name}' is a '{found}', and this engine runs 'seamless_m4t_v2' models; choose another")
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:
-        """Load the model. Raises UserError where it does not know the languages."""
+        """Load the model. Raise UserError where it is damaged or does not support the languages."""
         super().__init__(model, settings)
         known = getattr(self.model.generation_config, "text_decoder_lang_to_code_id", {})
         if not isinstance(known, dict):
@@ -51,13 +51,13 @@ class SeamlessM4T(Generation):
         self.tokenizer.src_lang = settings.source_code
 
     def encode(self, segment: str) -> list[int]:
-        """The source language, the text, the end."""
+        """Return the source language's token, the text and the end token."""
         from mothertongue.prompts import templates
 
         return templates.encode_text(segment, self.tokenizer)
 
     def generation(self) -> dict[str, Any]:
-        """The target language."""
+        """Return the target language as an argument of generate."""
         return {"tgt_lang": self.settings.target_code}
 
 

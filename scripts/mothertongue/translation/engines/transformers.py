@@ -1,4 +1,4 @@
-"""Translation models run by transformers' generate: the ground of the engines that CTranslate2 does not run."""
+"""Translation models run by transformers' generate: the base class of engines without CTranslate2."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -12,33 +12,33 @@ from mothertongue.model_folders.reading import check, loading, skeleton
 from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.settings import EngineSettings
 
-# The longest output, in tokens, for a source of so many: what is longer is a loop.
+# The longest output in tokens is _EXPANSION * (source tokens) + _SLACK; longer outputs are loops.
 _EXPANSION, _SLACK = 2, 30
-# The decoding that avoids repetition: a penalty for tokens, and the length of runs that may not recur.
+# The decoding that avoids repetition: the penalty of repeated tokens, and the length of n-grams that may not recur.
 _PENALTY, _NO_REPEAT = 1.2, 4
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
 class Generation(Engine):
-    """A model and its tokenizer as transformers loads them, on one device; scores are given in greedy search."""
+    """A model and its tokenizer loaded by transformers on one device; outputs have scores only in greedy search."""
 
     ROUTE = "multilingual"
     FETCH = "transformers"
     ENVIRONMENT = "generation"
     RETRIES = True
     limit = 250
-    # The class of transformers that loads the model, and the side on which batches are padded.
+    # transformers' class for the model, and the padding side of batches.
     LOADER: ClassVar[str]
     PADDING: ClassVar[str] = "right"
-    # How many tokens a decoder of its own begins with; 0 where the model goes on from what it reads.
+    # The number of tokens with which a separate decoder begins; 0 for decoder-only models.
     GIVEN: ClassVar[int] = 0
 
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
-        """Raise UserError where a model's config.json is of another architecture."""
+        """Raise UserError where a model's config.json has another architecture."""
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:
-        """Load the model. Raises UserError where it is damaged or does not know the languages."""
+        """Load the model. Raise UserError where it is damaged or does not support the languages."""
         import torch
         import transformers
 
@@ -47,7 +47,7 @@ class Generation(Engine):
         if not (model / "config.json").is_file():
             raise UserError(f"{model}: no model in it; make it with scripts/fetch_translation_model.py")
         self.check_architecture(str(model), check(model))
-        transformers.utils.logging.set_verbosity_error()  # it reports on weights in tables
+        transformers.utils.logging.set_verbosity_error()  # it logs tables of weights
         self.settings = settings
         self.batch_tokens = settings.batch_tokens
         self.folder = model
@@ -65,7 +65,7 @@ class Generation(Engine):
             self.model, report = loader.from_pretrained(
                 model, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
-        # transformers draws these at random, with no more than a warning.
+        # transformers initialises missing weights at random and only warns.
         if lacking := sorted(report["missing_keys"]):
             raise UserError(f"{model}: weights are missing ({len(lacking)}, such as {lacking[0]})")
         self.model.to(device).eval()
@@ -75,33 +75,33 @@ class Generation(Engine):
 
     @abstractmethod
     def encode(self, segment: str) -> list[int]:
-        """The tokens that the model reads for a segment, languages and prompt included.
+        """Return the model's input tokens for a segment, including languages and prompt.
 
-        Raises ControlText where the segment would become control tokens.
+        Raise ControlText where the segment would become control tokens.
         """
 
     def generation(self) -> dict[str, Any]:
-        """Arguments of generate beside the batch and the decoding."""
+        """Return further arguments of generate besides the batch and the decoding."""
         return {}
 
     def decode(self, tokens: list[int]) -> str:
-        """The text of generated tokens."""
-        # One text, where transformers' types allow for those of a batch.
+        """Return the text of generated tokens."""
+        # decode returns one text here; its annotation also allows a batch's list.
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)  # type: ignore[assignment]
         return text.strip()
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model's memory."""
         del self.model
 
     def measure(self, text: str) -> int:
-        """The length of a segment in tokens."""
+        """Return the length of a segment in tokens."""
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
-        """Yield translations, the longest first; where memory runs out, the batch is halved.
+        """Yield translations, the longest first; where memory runs out, halve the batch.
 
-        A segment that would become control tokens has an empty one.
+        A segment that would become control tokens has an empty translation.
         """
         tokens = [self._as_text(segment) for segment in segments]
         progress = Progress("translate again" if careful else "translate", sum(map(len, tokens)), "tokens")
@@ -109,7 +109,7 @@ class Generation(Engine):
         readable = [number for number in range(len(segments)) if tokens[number]]
         waiting = sorted(readable, key=lambda number: len(tokens[number]), reverse=True)
         while waiting:
-            # The first is the longest: padded to it, a batch has so many tokens.
+            # The first segment is the longest, and the batch is padded to it.
             batch = waiting[: max(1, self.batch_tokens // len(tokens[waiting[0]]))]
             try:
                 found = list(self._generate([tokens[number] for number in batch], careful))
@@ -125,7 +125,7 @@ class Generation(Engine):
         progress.finish()
 
     def _as_text(self, segment: str) -> list[int]:
-        """The tokens of a segment; none where it would become control tokens."""
+        """Return the tokens of a segment; none where it would become control tokens."""
         from mothertongue.prompts.templates import ControlText
 
         try:
@@ -154,7 +154,7 @@ class Generation(Engine):
             )
         ends = self._ends()
         for row, sequence in enumerate(sequences[:, first:].tolist()):
-            # A row's own limit: how far generate went depends on the rows beside it.
+            # Truncate at the row's own limit: generate goes to the longest of the batch.
             written = sequence[: longest[row]]
             length = next((at for at, token in enumerate(written) if token in ends), None)
             count = len(written) if length is None else length + 1
@@ -162,14 +162,14 @@ class Generation(Engine):
             yield Output(self.decode(written[:length]), score, complete=length is not None)
 
     def _ends(self) -> set[int]:
-        """The tokens that end a text: chat models end their turn with another than the tokenizer's own."""
+        """Return the tokens that end a text: chat models end their turn with another than the tokenizer's own."""
         configured = self.model.generation_config.eos_token_id
         configured = configured if isinstance(configured, list) else [configured]
         return {*configured, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id} - {None}
 
 
 def _no_repetition(first: int) -> list[Any]:
-    """Logits processors against repetition in what stands behind the first tokens: a prompt's words may come again."""
+    """Return logits processors against repetition after the first `first` tokens: words of the prompt may recur."""
     from transformers import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
 
     def behind(processor: Any) -> Any:
@@ -179,7 +179,7 @@ def _no_repetition(first: int) -> list[Any]:
 
 
 class _GreedyScores:
-    """A logits processor that notes the log-probability of each step's likeliest token, which greedy search takes."""
+    """A logits processor that records the log-probability of each step's likeliest token, greedy search's choice."""
 
     def __init__(self) -> None:
         self.steps: list[Any] = []
@@ -189,5 +189,5 @@ class _GreedyScores:
         return scores
 
     def mean(self, row: int, count: int) -> float:
-        """The mean over the first `count` tokens of a row."""
+        """Return the mean log-probability of the first `count` tokens of a row."""
         return sum(float(step[row]) for step in self.steps[:count]) / count

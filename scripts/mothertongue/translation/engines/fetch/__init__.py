@@ -1,4 +1,4 @@
-"""Fetching translation models for their engines: a module for each way, which an engine names in FETCH."""
+"""Fetch translation models for their engines: one module per method, which an engine selects by FETCH."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,9 +8,9 @@ from mothertongue.translation import engines
 
 
 def fetch_model(name: str, reference: Reference, folder: Path) -> None:
-    """Fetch a model into `folder`, ready to be loaded by the engine of that name.
+    """Fetch a model into `folder`, in the format that the engine `name` loads.
 
-    Raises UserError where the engine is unknown, the model cannot be fetched, or it is not one of this engine's.
+    Raise UserError where the engine is unknown, the model cannot be fetched, or it is not a model of this engine.
     """
     engine = engines.find(name)
     import_module(f"{__name__}.{engine.FETCH}").fetch(engine, reference, folder)

@@ -1,4 +1,4 @@
-"""Fetching chat models that translate: safetensors as they are, GGUF files dequantised."""
+"""Fetch chat models that translate: safetensors as they are, GGUF files dequantised."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ from mothertongue.translation.engines.transformers import Generation
 
 
 def fetch(engine: type[Generation], reference: Reference, folder: Path) -> None:
-    """Fetch a model in safetensors or GGUF. Raises UserError where it has neither."""
+    """Fetch a model in safetensors or GGUF. Raise UserError where it has neither or another architecture."""
     fetch_base.fetch(reference, folder)
     engine.check_architecture(reference.text, read_config(folder))

@@ -1,4 +1,4 @@
-"""Fetching encoder-decoder models: converted from the hub's layout to CTranslate2's, once."""
+"""Fetch encoder-decoder models and convert them once from the hub's format to CTranslate2's."""
 
 import shutil
 import tempfile
@@ -15,14 +15,14 @@ from mothertongue.models import fetching
 from mothertongue.models.references import Reference
 from mothertongue.translation.engines.ctranslate2 import EncoderDecoder
 
-# The model's own configuration, kept beside the converted weights.
+# The model's original config.json, kept beside the converted weights.
 ORIGINAL = "original_config.json"
 
 
 def fetch(engine: type[EncoderDecoder], reference: Reference, folder: Path) -> None:
-    """Fetch and convert a model. Raises UserError where it is not of the engine's architecture, or damaged."""
+    """Fetch and convert a model. Raise UserError where it is damaged or does not have the engine's architecture."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".hub-") as hub:
-        # transformers reads a pickle as tensors only (weights_only), never as code.
+        # Pickles are safe: transformers loads only their tensors (weights_only), never code.
         resolved = fetching.download(reference, Path(hub), pickle=True)
         try:
             convert(Path(hub), folder, engine.MODEL_TYPE, engine.TOKENIZER_FILES)
@@ -33,9 +33,9 @@ def fetch(engine: type[EncoderDecoder], reference: Reference, folder: Path) -> N
 
 
 def convert(source: Path, folder: Path, model_type: str, tokenizer_files: Sequence[str]) -> None:
-    """Convert the model in `source` (hub layout) into `folder`, its SentencePiece files beside it.
+    """Convert the model in `source` (the hub's format) into `folder`, with its SentencePiece files.
 
-    The weights keep their precision; CTranslate2 quantises when it loads them. Raises UserError where the model is of
+    The weights keep their precision; CTranslate2 quantises when it loads them. Raise UserError where the model has
     another architecture than `model_type`, or a file is missing or damaged.
     """
     found = check(source).get("model_type")
@@ -45,7 +45,7 @@ def convert(source: Path, folder: Path, model_type: str, tokenizer_files: Sequen
     if not vocabularies:
         raise UserError(f"the model has no SentencePiece file ({' or '.join(tokenizer_files)})")
     skeleton(source, "AutoModelForSeq2SeqLM", "translation model")
-    # The converter empties the folder that it writes to.
+    # A subfolder, since the converter empties its output folder.
     converted = folder / "converted"
     _run_converter(source, converted)
     for path in converted.iterdir():
@@ -61,8 +61,8 @@ def _run_converter(source: Path, folder: Path) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    logging.set_verbosity_error()  # it reports on weights in tables
-    # The tokenizers only lend their vocabulary here: what they recommend for texts is of no matter.
+    logging.set_verbosity_error()  # it logs tables of weights
+    # Only the vocabulary of the tokenizers is used: their warnings about encoding text do not apply.
     warnings.filterwarnings("ignore", module="transformers")
     warnings.filterwarnings("ignore", module="torch")
     _register_marian()
@@ -70,11 +70,11 @@ def _run_converter(source: Path, folder: Path) -> None:
 
     class Converter(TransformersConverter):
         def load_model(self, model_class: Any, path: str, **options: Any) -> Any:
-            # A pickle is read as tensors only.
+            # weights_only: load only tensors from a pickle.
             options |= {"output_loading_info": True, "ignore_mismatched_sizes": True, "weights_only": True}
             with _loading(path, "weights"):
                 model, report = model_class.from_pretrained(path, trust_remote_code=False, **options)
-            # transformers draws these at random, with no more than a warning.
+            # transformers initialises these weights at random and only warns.
             if lacking := sorted([*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]):
                 raise ValueError(f"weights are missing or of another shape ({len(lacking)}, such as {lacking[0]})")
             return model
@@ -89,7 +89,7 @@ def _run_converter(source: Path, folder: Path) -> None:
 
 @contextmanager
 def _loading(path: str, what: str) -> Iterator[None]:
-    """A context in which transformers loads a part of a model: see reading.loading."""
+    """Convert errors of transformers in loading a part of a model to UserError: see reading.loading."""
     with loading(Path(path), f"cannot load the model's {what}"):
         try:
             yield
@@ -98,10 +98,10 @@ def _loading(path: str, what: str) -> Iterator[None]:
 
 
 def _register_marian() -> None:
-    """Make CTranslate2 start Marian's decoder from the embedding of <pad>, where that was trained.
+    """Make CTranslate2 start Marian's decoder from the embedding of <pad> where that was trained.
 
-    Its own loader drops the row, since models that Marian itself trained start from zero. Models that were trained or
-    tuned with transformers do not, and lose their first word without it.
+    CTranslate2's loader drops the row, since models trained by Marian start from zero. Models trained or tuned with
+    transformers start from <pad>, and lose their first word without it.
     """
     from ctranslate2.converters.transformers import BartLoader, MarianMTLoader, register_loader
 
@@ -120,7 +120,7 @@ def _register_marian() -> None:
                 return super().get_model_spec(model)
             model.config.normalize_before = False
             model.config.normalize_embedding = False
-            # It starts texts and must never stand in one.
+            # The start token must never be generated.
             model.final_logits_bias[:, model.config.decoder_start_token_id] = -1e4
             return BartLoader.get_model_spec(self, model)
 
@@ -131,10 +131,10 @@ def _register_marian() -> None:
 
 
 def _register_t5() -> None:
-    """Make CTranslate2 scale a T5's outputs where the model does, and take no more tokens than it has.
+    """Make CTranslate2 scale a T5's outputs as the model does, and limit the vocabulary to the model's size.
 
-    Its own loader goes by tie_word_embeddings, which transformers 5 sets for every T5: the scores of MADLAD-400, which
-    does not scale and has two matrices, came out far too low.
+    CTranslate2's loader follows tie_word_embeddings, which transformers 5 sets for every T5: the scores of MADLAD-400,
+    which does not scale and has two matrices, were far too low.
     """
     from ctranslate2.converters.transformers import T5Loader, register_loader
 

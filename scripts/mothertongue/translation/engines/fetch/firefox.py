@@ -1,4 +1,4 @@
-"""Fetching Firefox Translations models: a released one from Mozilla's service, or any other reference."""
+"""Fetch Firefox Translations models: released ones from Mozilla's service, or any other reference."""
 
 import shutil
 from pathlib import Path
@@ -11,9 +11,9 @@ from mothertongue.translation.settings import EngineSettings
 
 
 def fetch(engine: type[Firefox], reference: Reference, folder: Path) -> None:
-    """Fetch a model and try it.
+    """Fetch a model and test it with one word.
 
-    Raises UserError where the service cannot be reached or there is no Firefox model in what came.
+    Raise UserError where the service cannot be reached, or the download has no Firefox model or a damaged one.
     """
     if reference.kind == "firefox":
         fetching.write_record(folder, reference, _download(reference, folder))
@@ -28,9 +28,9 @@ def fetch(engine: type[Firefox], reference: Reference, folder: Path) -> None:
 
 
 def _download(reference: Reference, folder: Path) -> fetching.Resolved:
-    """Bring the newest released model of a pair into `folder`, through fxtranslate's own cache.
+    """Copy the newest released model of a pair into `folder`, through fxtranslate's own cache.
 
-    What `fxtranslate models add` put there before serves where the service cannot be reached.
+    Where the service cannot be reached, use the files that `fxtranslate models add` stored there before.
     """
     from fxtranslate import Cache, discovery
 

@@ -1,4 +1,4 @@
-"""Fetching models that transformers runs as they are, in safetensors."""
+"""Fetch models in safetensors, which transformers runs without conversion."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mothertongue.translation.engines.transformers import Generation
 
 
 def fetch(engine: type[Generation], reference: Reference, folder: Path) -> None:
-    """Fetch a model. Raises UserError where it has no weights in safetensors or is not of the engine's architecture."""
+    """Fetch a model. Raise UserError where it has no weights in safetensors or another architecture."""
     fetching.fetch(reference, folder)
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"'{reference.text}': no weights in safetensors; other formats are not loaded")
