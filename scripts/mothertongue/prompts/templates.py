@@ -129,7 +129,7 @@ class Encoded:
 
     @property
     def targets(self) -> int:
-        """The number of tokens that the loss is taken on."""
+        """The number of tokens that contribute to the loss."""
         return sum(label >= 0 for label in self.labels)
 
     def cut(self, length: int) -> "Encoded":
