@@ -48,7 +48,7 @@ _LONGEST_REASON = 200
 
 
 class CannotRender(Exception):
-    """A template failed to render a conversation or exceeded a limit; the message is a predicate without subject."""
+    """A template's failure to render a conversation within the limits; the message is a predicate without subject."""
 
 
 class Renderer:
