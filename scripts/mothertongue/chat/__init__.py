@@ -1,1 +1,1 @@
-"""Conversations with an adapter."""
+"""Chat with an adapter."""

@@ -1,4 +1,4 @@
-"""A model that answers messages, and a conversation with it that remembers what was said."""
+"""A model that answers messages, and a conversation with its history."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from mothertongue.prompts import templates
 
 @dataclass(frozen=True)
 class Speaker:
-    """A loaded model, its template, and how it answers; the system prompt stands before what has none of its own."""
+    """A loaded model, its template and decoding; `system_prompt` is added to conversations without one."""
 
     model: Any
     tokenizer: Any
@@ -37,9 +37,9 @@ class Speaker:
         decoding: causal_lm.Decoding,
         seed: int,
     ) -> "Speaker":
-        """Load an adapter on its base model; `system_prompt` None for the one of the training.
+        """Load an adapter on its base model; `system_prompt` None uses the one from training.
 
-        Raises UserError where adapter or base model is not to be found.
+        Raise UserError where the adapter or the base model is missing.
         """
         logging.set_verbosity_error()
         folder = causal_lm.base_of(adapter, base)
@@ -58,26 +58,26 @@ class Speaker:
         return templates.end_of_turn(self.template, self.tokenizer)
 
     def fit(self, messages: list[templates.Message]) -> tuple[list[templates.Message], list[int]]:
-        """The messages without the oldest exchanges that find no room in the model's window, and the prompt's tokens.
+        """Drop the oldest exchanges that exceed the context window; return the messages and the prompt's tokens.
 
-        The system prompt stays, and so does the last question. Raises UserError where that alone is too long.
+        System prompt and last question are always kept. Raise UserError where these alone are too long.
         """
         if self.system_prompt and not templates.system_prompt(messages):
             messages = [{"role": "system", "content": self.system_prompt}, *messages]
         window = causal_lm.window(self.model) or float("inf")
-        # No more than half of the window: asked for the longest answer of all, a conversation could not be remembered.
+        # Reserve at most half of the window for the answer: a large max_new_tokens would leave no room for history.
         room = window - min(self.decoding.max_new_tokens, window // 2)
         questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
 
         def without(exchanges: int) -> list[templates.Message]:
-            """The messages without the oldest exchanges: questions and what follows each of them up to the next."""
+            """Return the messages without the oldest exchanges (a question and the messages up to the next one)."""
             return messages[: questions[0]] + messages[questions[exchanges] :]
 
         def fits(exchanges: int) -> bool:
             return len(templates.encode_prompt(without(exchanges), self.template, self.tokenizer)) <= room
 
         most = len(questions) - 1
-        # Mostly all of them fit; else as few are left out as will do.
+        # Usually all exchanges fit; else search the smallest number to drop.
         messages = without(0 if fits(0) else bisect_left(range(most), True, lo=min(1, most), key=fits))
         tokens = templates.encode_prompt(messages, self.template, self.tokenizer)
         if len(tokens) >= window:
@@ -89,9 +89,9 @@ class Speaker:
     def answer_all(
         self, chats: Sequence[list[templates.Message]], batch_size: int, advance: Callable[[int], None]
     ) -> list[tuple[str, bool]]:
-        """Answers to many conversations, in order: the text, and whether the model ended it by itself.
+        """Answer many conversations, in order: return each text, and whether the model ended it by itself.
 
-        Raises UserError naming the conversation, counted from 1, that is too long for the model.
+        Raise UserError with the number, from 1, of a conversation that is too long for the model.
         """
         tokens = []
         for number, messages in enumerate(chats, start=1):
@@ -106,15 +106,15 @@ class Speaker:
 
 @dataclass
 class Conversation:
-    """A model and the messages so far."""
+    """A model, and the messages of a conversation so far."""
 
     speaker: Speaker
     messages: list[templates.Message] = field(default_factory=list)
 
     def answer(self, question: str) -> str:
-        """Answer a message, streaming the words to stdout; both are remembered.
+        """Answer a message, streaming the text to stdout; add both to the history.
 
-        Raises UserError where the message alone is too long; the conversation is then as it was.
+        Raise UserError where the message alone is too long; the history is then unchanged.
         """
         speaker = self.speaker
         asked = [*self.messages, {"role": "user", "content": question}]
@@ -125,7 +125,7 @@ class Conversation:
         return text
 
     def reset(self) -> None:
-        """Forget what was said."""
+        """Clear the history."""
         self.messages = []
 
 

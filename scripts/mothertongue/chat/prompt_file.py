@@ -1,4 +1,4 @@
-"""Prompts in a file: what is asked, and the answers beside it."""
+"""Files of prompts, and of prompts with answers."""
 
 import json
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from mothertongue.formats.turns import EXPECTED, are_turns
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The prompts of a file, in order: each with `prompt` (a question) or `messages` (a conversation up to a question).
+    """Read the prompts of a file, in order: each has `prompt` (a question) or `messages` (up to a question).
 
-    A .jsonl file has one or the other a line, and whatever else is to stand beside the answer; any other file is text,
-    one prompt a line. Empty lines are skipped. Raises UserError naming the line that is no prompt, and for no prompts.
+    A .jsonl file has an object with one of these keys per line; other keys are kept beside the answer. Any other file
+    is text, with one prompt per line. Empty lines are skipped. Raise UserError with the number of an invalid line, and
+    where there are no prompts.
     """
     lines = read_lines(path)
     parse = _parse if path.suffix == ".jsonl" else lambda line: {"prompt": line.strip()}
@@ -32,17 +33,17 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def conversations(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, str]]]:
-    """The messages of each prompt."""
+    """Return the messages of each prompt."""
     return [row["messages"] if "messages" in row else [{"role": "user", "content": row["prompt"]}] for row in rows]
 
 
 def with_answers(rows: Sequence[dict[str, Any]], answers: Sequence[tuple[str, bool]]) -> list[dict[str, Any]]:
-    """Each prompt with its `answer`, and `ended`: whether the model ended it by itself, not the limit of its length."""
+    """Add to each prompt its `answer`, and `ended`: whether the model, not the length limit, ended it."""
     return [row | {"answer": text, "ended": ended} for row, (text, ended) in zip(rows, answers, strict=True)]
 
 
 def write(rows: Sequence[dict[str, Any]], path: Path | None) -> None:
-    """Write one JSON object a line, to a file, whole or not at all; `path` None for stdout."""
+    """Write one JSON object per line, atomically to a file, or to stdout where `path` is None."""
     if path is None:
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
@@ -51,7 +52,7 @@ def write(rows: Sequence[dict[str, Any]], path: Path | None) -> None:
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """One line of a .jsonl file. Raises ValueError with what is wrong."""
+    """Parse a line of a .jsonl file. Raise ValueError with the reason where it is invalid."""
     try:
         row = json.loads(line)
     except ValueError as error:

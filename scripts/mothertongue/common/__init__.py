@@ -1,1 +1,1 @@
-"""What every step needs: errors, files, progress, arguments, machines, languages."""
+"""Utilities of all steps: errors, files, progress, arguments, hardware, languages."""

@@ -1,20 +1,20 @@
-"""Types of command-line arguments: what does not fit is refused in its one line."""
+"""Types of command-line arguments for argparse, which reject invalid values."""
 
 import argparse
 
 
 def positive(text: str) -> int:
-    """A whole number above zero."""
+    """Parse a whole number above zero."""
     return _at_least(1, text)
 
 
 def natural(text: str) -> int:
-    """A whole number, zero or above."""
+    """Parse a whole number from zero."""
     return _at_least(0, text)
 
 
 def batch(text: str) -> int:
-    """A number of tokens that a batch can have."""
+    """Parse the number of tokens of a batch, from 64."""
     return _at_least(64, text)
 
 

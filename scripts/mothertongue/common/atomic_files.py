@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and text that is read with or without a byte order mark."""
+"""Atomic writing of files and folders, locks, and reading of text with or without a byte order mark."""
 
 import errno
 import fcntl
@@ -16,19 +16,19 @@ from mothertongue.common.errors import OwnError, UserError
 
 _SAID: dict[type, str] = {str: "a text", list: "a list"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# A disk with no more bytes than these is full for all but the smallest files.
+# A disk with at most this many free bytes counts as full.
 _ROOM = 2**20
-# What a file system without locks answers; NFS answers EBADF where a file is not open to be written.
+# Errors of file systems without locks; NFS returns EBADF for files that are not open for writing.
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
-# The paths that this process alone writes until it ends, and the handles of their locks.
+# The paths that this process has locked until it ends, with the handles of their locks.
 _held: dict[Path, int] = {}
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; it becomes `path` when the block ends well and is removed when it does not.
+    """Yield a partial path to write to; rename it to `path` when the block succeeds, remove it when it fails.
 
-    Raises UserError where another living process is writing the same file, and where there is no space left for it.
+    Raise UserError where another running process writes the same file, and where the disk is full.
     """
     if path.is_dir():
         raise UserError(f"{path}: a folder is there, where a file is to be written")
@@ -42,9 +42,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder to fill; it replaces `path` when the block ends well and is removed when it does not.
+    """Yield a new folder to fill; replace `path` by it when the block succeeds, remove it when it fails.
 
-    Raises UserError where another living process is writing the same folder, and where there is no space left for it.
+    Raise UserError where another running process writes the same folder, and where the disk is full.
     """
     if path.is_file():
         raise UserError(f"{path}: a file is there, where a folder is to be written")
@@ -59,9 +59,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder that is removed when the block ends; what a killed run has left there is removed first.
+    """Yield a new folder that is removed when the block ends; first remove what a killed run left there.
 
-    Raises UserError where another living process uses it, and where there is no space left for it.
+    Raise UserError where another running process uses it, and where the disk is full.
     """
     with alone(path):
         with _writable(path):
@@ -77,7 +77,7 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Be the only process that writes `path`. Raises UserError where another living one does."""
+    """Lock `path` against other processes for the block. Raise UserError where another running process writes it."""
     handle = _lock_or_refuse(path)
     try:
         yield
@@ -88,44 +88,44 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def hold(path: Path) -> None:
-    """Be the only process that writes `path`, until this one ends. Raises UserError where another living one does."""
+    """Lock `path` until this process ends. Raise UserError where another running process writes it."""
     if path not in _held:
         _held[path] = _lock_or_refuse(path)
 
 
 def release(path: Path) -> None:
-    """Let others write what this process has held."""
+    """Unlock a path that `hold` locked."""
     _lock_of(path).unlink(missing_ok=True)
     os.close(_held.pop(path))
 
 
 def lock(path: Path) -> int | None:
-    """Lock a file, which is made where there is none: the handle that holds the lock, None where another process does.
+    """Lock a file, created if missing; return the handle that holds the lock, None where another process holds it.
 
-    A process that ends, however it ends, holds no lock. Where the file system has none, nobody is kept out. Raises
-    OSError where the file cannot be opened, or is a link, a pipe or a folder.
+    The lock ends with the process, however that ends. File systems without locks exclude no process. Raise OSError
+    where the file cannot be opened, or is a link, a pipe or a folder.
     """
     while True:
         handle = open_lock(path)
         if not flock(handle, fcntl.LOCK_EX):
             os.close(handle)
             return None
-        # Else its last holder has removed it in the meantime, and another may lock a new one.
+        # The last holder may have removed the file in the meantime, and another process may lock a new one.
         if _is_at(path, handle):
             return handle
         os.close(handle)
 
 
 def open_lock(path: Path) -> int:
-    """Open a file to be locked, made where there is none; no link is followed and no pipe waited at: OSError."""
+    """Open a file for locking, created if missing. Raise OSError for a link, and for a pipe without blocking."""
     flags = os.O_NOFOLLOW | os.O_NONBLOCK
     handle = None
     while handle is None:
         try:
-            # To write: a network file system locks no other.
+            # For writing: network file systems lock only such files.
             handle = os.open(path, os.O_RDWR | flags)
         except FileNotFoundError:
-            # By itself: in a sticky folder another user's may not be opened by a call that would create it.
+            # Separately: in a sticky folder, a call with O_CREAT may not open another user's file.
             with suppress(FileExistsError):
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o666)
         except PermissionError:
@@ -138,9 +138,9 @@ def open_lock(path: Path) -> int:
 
 
 def flock(handle: int, how: int) -> bool:
-    """Lock an open file, shared or alone as `fcntl` names it; whether nobody is in the way.
+    """Lock an open file, `how` being LOCK_SH or LOCK_EX; return whether it succeeded.
 
-    Where the file system has no locks nobody ever is.
+    It always succeeds on file systems without locks.
     """
     try:
         fcntl.flock(handle, how | fcntl.LOCK_NB)
@@ -153,7 +153,7 @@ def flock(handle: int, how: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder where there is one; of a link the link alone."""
+    """Remove a file, a folder or a link (not its target) where there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -161,13 +161,16 @@ def remove(path: Path) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Raise UserError where a link stands in the place of what a program of the workflow makes for itself."""
+    """Raise UserError where `path`, which only the workflow's programs create, is a link."""
     if path.is_symlink():
         raise UserError(f"{path}: a link is there, and what it leads to would be overwritten; remove the link")
 
 
 def is_full(error: Exception, folder: Path) -> bool:
-    """Whether an error is one of a disk without space. Libraries say it in words of their own, or fail without any."""
+    """Return whether an error means that the disk is full.
+
+    Libraries raise it with only the message of the errno, or without any: then the free space decides.
+    """
     if number := getattr(error, "errno", None):
         return number in _FULL
     if any(os.strerror(number) in str(error) for number in _FULL):
@@ -176,13 +179,13 @@ def is_full(error: Exception, folder: Path) -> bool:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON, whole or not at all."""
+    """Write `content` as indented JSON, atomically."""
     with atomic_file(path) as partial:
         partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises UserError where it does not exist or is not JSON."""
+    """Read a JSON file. Raise UserError where it does not exist or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -192,7 +195,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object. Raises UserError where it holds something else."""
+    """Read a JSON object from a file. Raise UserError where the file has anything else."""
     content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no JSON object ({{...}}); it is damaged, or not the file that its name says")
@@ -200,16 +203,16 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object a line, whole or not at all."""
+    """Write one JSON object per line, atomically."""
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def read_jsonl(path: Path, **keys: type) -> list[dict[str, Any]]:
-    """Read one JSON object a line, each with these keys and the types of their values.
+    """Read one JSON object per line, each with the given keys and types of values.
 
-    Raises UserError where there is no file, or naming the line that is something else.
+    Raise UserError where there is no such file, or with the number of an invalid line.
     """
     rows = []
     try:
@@ -228,7 +231,7 @@ def read_jsonl(path: Path, **keys: type) -> list[dict[str, Any]]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text; the last is empty where it ends with a newline. Raises UserError where it cannot be read."""
+    """Return the lines of a text; the last is empty after a final newline. Raise UserError where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
@@ -238,34 +241,35 @@ def read_lines(path: Path) -> list[str]:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_checksums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file below `folder`, by its relative path, in order."""
+    """Return the SHA-256 of every file below `folder`, by relative path, in order."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): sha256(path) for path in files}
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UserError where a folder is not there: libraries would take its path for a name on the hub."""
+    """Raise UserError where a folder does not exist: libraries would read its path as a repository on the hub."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
 
 
 def copy_files(source: Path, patterns: Iterable[str], target: Path) -> None:
-    """Copy what matches in one folder into another, readable as new files are."""
+    """Copy the files that match the patterns into another folder, with the permissions of new files."""
     for path in (path for pattern in patterns for path in sorted(source.glob(pattern))):
         shutil.copyfile(path, target / path.name)
 
 
 @contextmanager
 def _new_partial(path: Path) -> Iterator[Path]:
-    """A hidden neighbour of `path`, cleared of what an earlier, killed run left, and removed when the block ends.
+    """Yield a hidden path next to `path`, without the remains of a killed run; remove it when the block ends.
 
-    It is for whoever holds `path` alone. The block makes it: a link that somebody put there is refused, not followed.
+    The caller has to hold the lock of `path`. The block creates the file or folder. A link there is rejected, not
+    followed.
     """
     partial = path.with_name(f".{path.name}.partial")
     refuse_link(partial)
@@ -280,7 +284,7 @@ def _new_partial(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _writable(path: Path) -> Iterator[None]:
-    """Raise UserError where the block cannot make `path`: no permission, no space, a file in the way."""
+    """Raise UserError where the block cannot create `path`: no permission, no space, a file in its place."""
     try:
         yield
     except OSError as error:
@@ -289,7 +293,7 @@ def _writable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _room(path: Path) -> Iterator[None]:
-    """Raise UserError where there is no space left for what the block writes."""
+    """Raise UserError where the disk is too full for what the block writes."""
     try:
         yield
     except Exception as error:
@@ -299,12 +303,15 @@ def _room(path: Path) -> Iterator[None]:
 
 
 def _lock_of(path: Path) -> Path:
-    """The hidden neighbour of `path` whose lock says that a process writes `path`."""
+    """Return the hidden lock file next to `path`, which a process that writes `path` locks."""
     return path.with_name(f".{path.name}.lock")
 
 
 def _lock_or_refuse(path: Path) -> int:
-    """The handle that holds the lock of `path`: a process that outlived its Snakemake may still be writing it."""
+    """Lock `path` and return the handle. Raise UserError where another process has locked it.
+
+    Such a process may have outlived its Snakemake and still be writing.
+    """
     refuse_link(_lock_of(path))
     with _writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -315,7 +322,7 @@ def _lock_or_refuse(path: Path) -> int:
 
 
 def _is_at(path: Path, handle: int) -> bool:
-    """Whether an open file still has its name."""
+    """Return whether an open file is still the one at `path`."""
     try:
         return os.path.samestat(os.lstat(path), os.fstat(handle))
     except FileNotFoundError:

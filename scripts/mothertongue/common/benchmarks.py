@@ -1,4 +1,4 @@
-"""What Snakemake measures of a job, in its benchmark file: a line of JSON a run."""
+"""Reading Snakemake's benchmark files: one line of JSON per run of a job."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def read_rows(path: Path) -> list[Mapping[str, Any]]:
-    """Return the lines of a benchmark; a file that a killed job left half-written has none."""
+    """Return the rows of a benchmark; none where the file is missing, or incomplete after a killed job."""
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError):
@@ -17,6 +17,6 @@ def read_rows(path: Path) -> list[Mapping[str, Any]]:
 
 
 def number(row: Mapping[str, Any], key: str) -> float | None:
-    """Return what was measured; None where it was not (Snakemake writes `-` or NaN)."""
+    """Return a measured value; None where it is missing (Snakemake writes `-` or NaN)."""
     value = row.get(key)
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""How a program ends: what went wrong is said in one line, and nothing is left behind."""
+"""Errors and exits of the programs: an error is one line on stderr, and no partial output remains."""
 
 import os
 import platform
@@ -12,43 +12,43 @@ from typing import Any
 
 from mothertongue.common.plain_text import guard_streams, one_line
 
-# What the hub's client raises where it is switched off, as it is in all steps but those that fetch.
+# Exceptions of the hub's client in offline mode, which all steps use except those that fetch.
 _OFFLINE = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
-# The Snakemake that runs a program, as `this_process` says it there: rules/common.smk sets it.
+# Environment variable with `this_process` of the Snakemake that runs a program, set by rules/common.smk.
 _SNAKEMAKE = "MOTHERTONGUE_SNAKEMAKE"
-# The most characters of a line: its end, where what to do stands, and a beginning.
+# Maximum number of characters of an error line, and of its end, which is kept: it has the advice.
 _LONGEST, _TAIL = 2000, 500
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-# Seconds in which the first of several processes meets what another has met.
+# Seconds to wait for the first of several processes to meet the same error.
 _PATIENCE = 60
-# Seconds that a program has to end by SIGTERM before it is told again.
+# Seconds to wait for a program to end after SIGTERM before the signal is sent again.
 _AGAIN = 10
 
 
 class UserError(Exception):
-    """The input, the configuration or the machine is at fault: one line says what, where, and what to do."""
+    """An error in the input, the configuration or the machine; its line has the problem, the place and the remedy."""
 
 
 class OwnError(UserError):
-    """A UserError of one of several processes that train together, which the others do not meet."""
+    """A UserError of one training process that the other processes do not raise."""
 
 
 def run(main: Callable[[], None], hub: bool = False) -> None:
-    """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with its traceback.
+    """Run a program; a UserError ends it with one line on stderr and exit code 1, a bug with a traceback.
 
-    Without `hub` it has neither the model hub nor the hub's token, also where a person runs it by hand.
-    SIGTERM ends it as an error would, with nothing left half written; so does the end of the Snakemake that runs it.
-    What it prints acts on no terminal: see plain_text.visible.
-    Of several processes that train together the first says the line for all, and the launcher ends the others.
+    Without `hub` the model hub is offline and the hub's token removed, also outside Snakemake. SIGTERM raises
+    SystemExit, so that partial output is removed; the end of the Snakemake that runs the program has the same effect.
+    Output is escaped for terminals: see plain_text.visible. Of several training processes the first prints the error
+    line, and the launcher ends the others.
     """
     guard_streams()
-    os.environ["HF_MODULES_CACHE"] = os.devnull  # the place of models' own code, which nobody runs
+    os.environ["HF_MODULES_CACHE"] = os.devnull  # custom code of models is never run
     if not hub:
         kept = without_hub(os.environ)
         for name in set(os.environ) - set(kept):
             del os.environ[name]
         os.environ.update(kept)
-        # The client reads the switch when it is imported, as it is by what renders templates.
+        # The client reads the environment on import, and importing the rendering of templates imports it.
         if client := sys.modules.get("huggingface_hub.constants"):
             vars(client)["HF_HUB_OFFLINE"] = True
     if "LOCAL_RANK" not in os.environ:
@@ -70,16 +70,16 @@ def run(main: Callable[[], None], hub: bool = False) -> None:
 
 
 def without_hub(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a program that does not ask the model hub: its client is switched off, without a token.
+    """Return the environment of a program that does not use the model hub: offline and without a token.
 
-    The place of models' own code, which nobody runs, is one that nothing can be written to.
+    The cache for custom code of models, which is never run, is /dev/null, so that nothing can be written there.
     """
     kept = {name: value for name, value in environment.items() if name not in _TOKENS}
     return kept | {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": os.devnull}
 
 
 def _exit(number: int, frame: Any) -> None:
-    """End by a signal; again and again, since some packages swallow every exception while they are imported."""
+    """End the program on a signal; repeat it, since some packages swallow all exceptions during import."""
     again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
     again.daemon = True
     again.start()
@@ -87,9 +87,9 @@ def _exit(number: int, frame: Any) -> None:
 
 
 def _end_with_snakemake() -> None:
-    """Have this program end, as by SIGTERM, soon after the Snakemake that runs it.
+    """End this program by SIGTERM soon after the Snakemake that runs it.
 
-    One that outlives it would write a result of which no later run knows by which settings it was made.
+    Otherwise it would write a result without a record of its settings for later runs.
     """
     number, _, place = os.getenv(_SNAKEMAKE, "0").partition(" ")
     snakemake = int(number)
@@ -99,14 +99,14 @@ def _end_with_snakemake() -> None:
             time.sleep(1)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    # Another machine's, or that of a container which sees no process outside, is not to be seen; one from here that is
-    # not there ended while this program started.
+    # A Snakemake on another machine or outside this container is not visible: do nothing. One from here that is not
+    # visible ended while this program started.
     if snakemake and (place == _place() or _lives(snakemake)):
         threading.Thread(target=wait, daemon=True).start()
 
 
 def this_process() -> str:
-    """This process by its id, and by where that id is known: the machine, and on Linux the namespace of processes."""
+    """Return the id of this process with its scope: the machine, and on Linux the PID namespace."""
     return f"{os.getpid()} {_place()}"
 
 
@@ -121,14 +121,14 @@ def _lives(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # it lives, and is another user's
+        pass  # it exists, and belongs to another user
     return True
 
 
 def _leave_it_to_the_first(code: int) -> None:
-    """Wait for the launcher to end this process, as it does once the first has said the line and ended.
+    """Wait for the launcher to end this process, after the first process has printed the error line and exited.
 
-    Where this one ended before, the launcher would end the first, and nobody would have said it.
+    If this process exited before, the launcher would end the first one before it prints the line.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
     time.sleep(_PATIENCE)
@@ -143,7 +143,7 @@ def _end(code: int, message: str = "", own: bool = False) -> None:
             _leave_it_to_the_first(code)
         if line:
             print(line, file=sys.stderr)
-        # Torch's gloo may wait for ever where its last reference goes: a thread of its own waits for the interpreter.
+        # Not a normal exit: on destruction, torch's gloo can deadlock with its thread that waits for the interpreter.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,4 +1,4 @@
-"""The YAML header of a card (README.md), which others have written: read as texts, within limits."""
+"""Reading the YAML header of a card (README.md), untrusted input: all values as strings, with limits on size."""
 
 import re
 from pathlib import Path
@@ -10,25 +10,25 @@ from mothertongue.common.errors import UserError
 
 _BEGINNING = re.compile(r"---\r?\n")
 _HEADER = re.compile(r"---\r?\n(.*?)^---\r?$", re.DOTALL | re.MULTILINE)
-# Characters; ten times what the cards of language models have.
+# Maximum number of characters of a header: ten times those of language models' cards.
 _LONGEST = 200_000
-# Lists in lists: reading takes the square of their depth.
+# Maximum depth of nesting: the time to parse grows as its square.
 _DEEPEST = 50
-# All values are texts: of the rest of YAML a card needs nothing, and `no` stays Norwegian.
+# Reads all values as strings: cards need no other YAML types, and the language code `no` must not become False.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The values of a card's header; see `read`. No more of the file is read than a header may have."""
+    """Read the header of a card's file, of which at most _LONGEST + 1 characters are read; see `read`."""
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return read(file.read(_LONGEST + 1), path)
 
 
 def read(text: str, where: Path | str) -> dict[str, Any]:
-    """The values of a card's header, texts, lists and mappings; none where it has no header, or one that is not YAML.
+    """Return a card's header as strings, lists and mappings; empty without a header or where it is not YAML.
 
-    Raises UserError where the header is longer than any, or refers to parts of itself: a few lines of such references
-    stand for more text than a machine can hold.
+    Raise UserError where the header is too long or too deeply nested, or has aliases: a few lines of these can expand
+    to more text than fits into memory.
     """
     found = _HEADER.match(text)
     if (found and len(found[1]) > _LONGEST) or (not found and len(text) > _LONGEST and _BEGINNING.match(text)):

@@ -1,6 +1,6 @@
-"""The GPUs of this machine, shared out among the jobs that run on it side by side.
+"""Allocation of this machine's GPUs to concurrent jobs.
 
-Slurm gives each job its own; on a workstation nobody does, and every job would take the first.
+Slurm allocates GPUs to its jobs; on a workstation, every job would use the first GPU.
 """
 
 import os
@@ -17,16 +17,16 @@ from typing import Any
 from mothertongue.common.atomic_files import lock
 from mothertongue.common.progress import log
 
-# Open for as long as the process lives: their locks are what others see.
+# Handles that stay open until the process ends: their locks mark the GPUs as taken.
 _held: list[int] = []
 _PAUSE = 1.0
 
 
 def claim(count: int | None) -> None:
-    """Let this process see `count` GPUs that no other process has claimed; wait where there are not so many free.
+    """Restrict this process to `count` GPUs that no other process has claimed; wait until as many are free.
 
-    None leaves all to be seen, 0 none. Inside a Slurm job nothing is done: the GPUs to be seen are the job's own. On a
-    machine with fewer than `count` all are claimed. Call it before CUDA is used.
+    None leaves all visible, 0 hides all. In a Slurm job change nothing: the visible GPUs are the job's. On a machine
+    with fewer than `count` GPUs claim all. Call this before CUDA is initialised.
     """
     if count is None:
         return
@@ -47,7 +47,7 @@ def claim(count: int | None) -> None:
 
 
 def add_argument(parser: Any, default: int | None = None) -> None:
-    """Add the argument that `claim` takes to an argparse parser or group."""
+    """Add the argument --gpus, for `claim`, to an argparse parser or group."""
     otherwise = "" if default else " (default: see all)"
     parser.add_argument(
         "--gpus", type=int, default=default, help=f"take so many free GPUs of this machine, wait for them{otherwise}"
@@ -55,14 +55,14 @@ def add_argument(parser: Any, default: int | None = None) -> None:
 
 
 def visible() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that this process may use, in the notation of CUDA_VISIBLE_DEVICES."""
     if (named := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [device.strip() for device in named.split(",") if device.strip()]
     return query("index")
 
 
 def query(field: str) -> list[str]:
-    """What nvidia-smi says of each GPU of the machine; empty without one."""
+    """Query a field of nvidia-smi for each GPU of the machine; return an empty list without GPUs."""
     command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
@@ -72,7 +72,7 @@ def query(field: str) -> list[str]:
 
 
 def _lock(devices: list[str], wanted: int) -> list[str]:
-    """The first `wanted` devices that nobody holds, now held; all or none, so that two processes never wait in turn."""
+    """Lock the first `wanted` free devices and return them; none where fewer are free, to avoid deadlocks."""
     taken: dict[str, int] = {}
     for device in devices:
         if len(taken) == wanted:
@@ -88,7 +88,10 @@ def _lock(devices: list[str], wanted: int) -> list[str]:
 
 
 def _lock_one(device: str) -> int | None:
-    """The handle that holds a GPU, None where somebody else may have it. Where there can be no lock it is free."""
+    """Lock a GPU and return the handle; None where another process may use it.
+
+    A GPU counts as taken where another user's lock file cannot be opened, and as free where locking fails otherwise.
+    """
     path = Path(tempfile.gettempdir(), f"mothertongue-gpu-{re.sub(r'[^A-Za-z0-9-]', '-', device)}.lock")
     try:
         handle = lock(path)
@@ -99,8 +102,8 @@ def _lock_one(device: str) -> int | None:
         _say_once(f"{path}: {error.strerror}: GPU {device} is used without a lock, and others may use it too")
         return os.open(os.devnull, os.O_RDONLY)
     if handle is not None:
-        with suppress(PermissionError):  # another user's, who has done it
-            os.fchmod(handle, 0o666)  # whatever this user's umask: others have to open it
+        with suppress(PermissionError):  # another user's file, of which the mode is already set
+            os.fchmod(handle, 0o666)  # regardless of the umask: other users have to open it
     return handle
 
 

@@ -1,4 +1,4 @@
-"""The machine that something is measured on: what it is, and the memory in use."""
+"""The hardware and software of a measurement, and the memory in use."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ _PACKAGES = ("ctranslate2", "fxtranslate", "sacrebleu", "sentencepiece", "senten
 
 
 def description() -> dict[str, Any]:
-    """What a measurement ran on: processor, cores, CUDA devices, system, versions of Python and packages."""
+    """Return processor, cores, CUDA devices, operating system, and versions of Python and packages."""
     return {
         "processor": processor(),
         "cores": cores(),
@@ -25,7 +25,7 @@ def description() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -33,21 +33,21 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory() -> int | None:
-    """The peak resident memory of this process and its workers in bytes, added up; None where Linux is not there."""
+    """Return the sum of the peak resident memory of this process and its workers, in bytes; None outside Linux."""
     processes = [os.getpid(), *(worker.pid for worker in multiprocessing.active_children())]
-    # Not ru_maxrss: a process inherits its parent's.
+    # Not ru_maxrss, which a process inherits from its parent.
     files = [Path(f"/proc/{process}/status") for process in processes]
     lines = [line for file in files if file.is_file() for line in file.read_text().splitlines()]
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")) or None
 
 
 def device_memory(device: str) -> int | None:
-    """The bytes in use on all CUDA devices; None without one, or where `device` is cpu."""
+    """Return the bytes in use on all CUDA devices; None without one, or where `device` is cpu."""
     used = gpus.query("memory.used") if device != "cpu" else []
     return sum(int(megabytes) for megabytes in used) * 1024**2 if used else None
 

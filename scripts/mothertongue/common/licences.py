@@ -1,4 +1,4 @@
-"""Licences: models that forbid commercial use must be asked for, and how a card's header names them."""
+"""Licences: rejecting non-commercial ones unless the user allows them, and naming them in a card's header."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from mothertongue.common.errors import UserError
 
 _NONCOMMERCIAL = re.compile(r"(^|[^a-z])nc([^a-z]|$)|non-?commercial", re.IGNORECASE)
 
-# The hub's names of licences that models and datasets have; any other is given as a name of its own.
+# The hub's licence ids for models and datasets; all other licences have the id `other` and a `license_name`.
 _HUB_IDS = """
     afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bigscience-bloom-rail-1.0 bigscience-openrail-m bsd bsd-2-clause
     bsd-3-clause bsl-1.0 cc cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0
@@ -20,9 +20,9 @@ _HUB_IDS = """
 
 
 def header(found: Iterable[str | None], one: bool = False) -> dict[str, str | list[str]]:
-    """The licences of what something is made from, as `license` of a card's header; unknown where none is stated.
+    """Return the licences of the sources as the `license` field of a card's header; unknown where none is stated.
 
-    `one` is for a model, of which the hub takes one licence: several become one that has a name of its own.
+    `one` is for models, for which the hub accepts a single licence: several are joined to a `license_name`.
     """
     names = list(dict.fromkeys(name.lower() for licence in found if licence for name in licence.split(", ")))
     strange = [name for name in names if name not in _HUB_IDS.split()]
@@ -33,12 +33,12 @@ def header(found: Iterable[str | None], one: bool = False) -> dict[str, str | li
 
 
 def is_noncommercial(licence: str | None) -> bool:
-    """Whether a licence's name says that commercial use is forbidden, as cc-by-nc-4.0 does."""
+    """Return whether the name of a licence forbids commercial use, such as cc-by-nc-4.0."""
     return bool(licence and _NONCOMMERCIAL.search(licence))
 
 
 def check(licence: str | None, model: str) -> None:
-    """Raise UserError where a model's licence forbids commercial use; what is made with the model inherits that."""
+    """Raise UserError where a model's licence forbids commercial use, which applies to the model's output too."""
     if is_noncommercial(licence):
         raise UserError(
             f"the licence of {model} ({licence}) forbids commercial use; "

@@ -1,8 +1,8 @@
-"""Memory that ran out, as each library says it."""
+"""Detection of out-of-memory errors of several libraries."""
 
 import re
 
-# torch and CTranslate2, for memory of the machine and of a GPU; cuBLAS; C++.
+# Messages of torch and CTranslate2, for the machine's and a GPU's memory, of cuBLAS, and of C++.
 _WORDS = re.compile(
     r"out of memory|not enough memory|(can't|cannot|failed to|unable to) allocate|_alloc_failed|bad_alloc",
     re.IGNORECASE,
@@ -10,9 +10,9 @@ _WORDS = re.compile(
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on the machine or on a GPU: less at once may fit.
+    """Return whether an error means out of memory, on the machine or on a GPU, so that a smaller batch may fit.
 
-    An illegal access of a GPU's memory is none of these: nothing works after it.
+    An illegal memory access on a GPU does not count: the process cannot use the GPU after it.
     """
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return bool(kinds & {"MemoryError", "OutOfMemoryError"} or _WORDS.search(str(error)))

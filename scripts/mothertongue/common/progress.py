@@ -1,4 +1,4 @@
-"""Progress of long work as plain lines on stderr: items, rate, time left."""
+"""Progress of long tasks as plain lines on stderr: items, rate, time left."""
 
 import os
 import sys
@@ -8,14 +8,15 @@ from contextlib import suppress
 
 from mothertongue.common.plain_text import one_line
 
-# Characters of a name in a list of them.
+# Maximum number of characters of a name in a list.
 _NAME = 60
-# The line after so many is said when the work has taken about three times as long, and so on.
+# After this many lines the interval grows to 1/_LINES of the elapsed time: as many lines again take until about three
+# times that time, and so on.
 _LINES = 50
 
 
 class Progress:
-    """Says at most every `interval` seconds how much of `total` is done; less often in long work: logs stay short."""
+    """Logs progress at most every `interval` seconds, and less often in long tasks, to keep logs short."""
 
     def __init__(self, task: str, total: int, unit: str, interval: float = 5.0) -> None:
         self.task, self.total, self.unit, self.interval = task, total, unit, interval
@@ -33,29 +34,29 @@ class Progress:
             log(f"{self.task}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s, {duration(left)} left")
 
     def finish(self) -> None:
-        """Say the total and the mean rate."""
+        """Log the total and the mean rate."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / seconds
         log(f"{self.task}: {self.done:,} {self.unit} in {duration(seconds)}, {rate:,.1f}/s")
 
 
 def log(line: str) -> None:
-    """Print one line to stderr at once; of several processes that train together only the first does."""
+    """Print one line to stderr, flushed; of several training processes only the first prints it."""
     if os.environ.get("RANK", "0") != "0":
         return
-    # The tee of a rule may be gone, ended by the signal that asked this program to save its work and stop.
+    # The tee of a rule may already have been ended by the signal on which this program saves its work and stops.
     with suppress(BrokenPipeError):
         print(one_line(line), file=sys.stderr, flush=True)
 
 
 def first(names: Sequence[str], limit: int = 10) -> str:
-    """The first names for a line, each cut where it is long, and how many more there are."""
+    """Format the first names, truncated to _NAME characters each, with the number of further ones."""
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(name if len(name) <= _NAME else f"{name[:_NAME]}..." for name in names[:limit]) + more
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: `8.2 s`, `3 min 20 s`, `5 h 2 min`."""
+    """Format seconds: `8.2 s`, `3 min 20 s`, `5 h 2 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

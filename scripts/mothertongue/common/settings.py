@@ -1,12 +1,12 @@
-"""Settings declared once: fields of a dataclass with type, default, limits and help.
+"""Settings declared once, as fields of a dataclass with type, default, limits and help.
 
-The arguments of the scripts, the schema of the configuration and the manual's table of its keys are made of them:
+The arguments of the scripts, the schema of the configuration and the manual's table of keys are generated from them:
 
     @dataclass(frozen=True)
     class Tuning:
         epochs: float = setting(2.0, "passes over the data", above=0)
 
-is the argument `--epochs` of a script, the key `epochs` of a group of the configuration, and a row of the table.
+declares the argument `--epochs` of a script, the key `epochs` of a group of the configuration, and a row of the table.
 """
 
 import argparse
@@ -25,7 +25,7 @@ _SAME = object()
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as it was declared; see `setting`."""
+    """A declared setting; see `setting`."""
 
     name: str
     kind: type
@@ -42,7 +42,7 @@ class Setting:
 
     @property
     def option(self) -> str:
-        """The argument's name: --lora-rank."""
+        """The name of the argument, such as --lora-rank."""
         return f"--{self.name.replace('_', '-')}"
 
 
@@ -59,15 +59,15 @@ def setting(
     schema: Mapping[str, Any] | None = None,
     **limits: float,
 ) -> Any:
-    """Declare a setting: the field of a dataclass, whose annotation is its type.
+    """Declare a setting as a dataclass field; the annotation is its type.
 
-    default: of the configuration; `by_hand`: of the script, where that is another.
-    help: what it is, in a line, without a full stop: of the argument, and of the manual unless that has its own text.
-    key: its dotted name within its group of the configuration, where that is not the field's; None for arguments alone.
-    group: the heading that the argument stands under in --help.
-    manual: the text of the manual's table; `shown`: how the default stands there.
-    expected: what a value has to be, for error messages, where type and limits do not say enough.
-    schema: more of JSON Schema, or all of it where it has `oneOf` or `additionalProperties`.
+    default: the default of the configuration; `by_hand`: that of the script, where it differs.
+    help: one line without a full stop, for the argument, and for the manual unless `manual` is given.
+    key: the dotted name within the group of the configuration, by default the field's name; None for arguments only.
+    group: the heading of the argument in --help.
+    manual: the text in the manual's table; `shown`: the default in the table.
+    expected: the valid values, for error messages, where type and limits do not suffice.
+    schema: additional JSON Schema, or the whole schema where it has `oneOf` or `additionalProperties`.
     limits: at_least, above, at_most, below.
     """
     if unknown := limits.keys() - _LIMITS.keys():
@@ -96,12 +96,12 @@ def settings_of(declared: type) -> list[Setting]:
 
 
 def keys_of(declared: Iterable[type]) -> list[tuple[str, Setting]]:
-    """Return the settings of dataclasses that are keys of the configuration, by their dotted names within a group."""
+    """Return the settings of dataclasses that are keys of the configuration, with their dotted names in the group."""
     return [(one.key, one) for some in declared for one in settings_of(some) if one.key is not None]
 
 
 def add_arguments(parser: Any, *declared: type) -> None:
-    """Add the arguments of the settings that dataclasses declare to a parser or group, under their headings."""
+    """Add the settings of dataclasses as arguments to a parser or group, under their headings."""
     groups: dict[str, Any] = {"": parser}
     for one in (one for some in declared for one in settings_of(some)):
         if one.group not in groups:
@@ -115,7 +115,7 @@ def from_arguments(declared: type[T], arguments: argparse.Namespace) -> T:
 
 
 def as_arguments(declared: type, values: Mapping[str, Any]) -> list[str]:
-    """Return the settings of a group of the configuration as arguments of a script; null is left to the script."""
+    """Return a group of the configuration as arguments of a script; null leaves the script's default."""
     options = []
     for one in settings_of(declared):
         value = values if one.key is not None else None
@@ -126,13 +126,13 @@ def as_arguments(declared: type, values: Mapping[str, Any]) -> list[str]:
         elif one.kind is list and value is not None:
             options += [f"{one.option}={item}" for item in ([value] if isinstance(value, str) else value)]
         elif value is not None:
-            # 2 and 2.0 are one value: jobs are compared by the text.
+            # Write 2.0 as 2: Snakemake compares jobs by their text.
             options.append(f"{one.option}={int(value) if isinstance(value, float) and value % 1 == 0 else value}")
     return options
 
 
 def schema_of(declared: Iterable[type], required: bool = True) -> dict[str, Any]:
-    """Return the JSON Schema of a group of the configuration, of the settings that dataclasses declare."""
+    """Return the JSON Schema of a group of the configuration, from the settings of dataclasses."""
     root: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
     for key, one in keys_of(declared):
         *path, name = key.split(".")
@@ -215,7 +215,7 @@ def _add_argument(parser: Any, one: Setting) -> None:
     shown = "" if one.by_hand in (None, "") or one.kind is list else " (default: %(default)s)"
     options: dict[str, Any] = {"help": one.help + shown, "default": one.by_hand}
     if one.kind is list:
-        # argparse would add to a default that is not empty.
+        # The action `extend` would append to a default that is not empty.
         options |= {"nargs": "+", "action": "extend", "default": None}
     elif one.choices:
         options |= {"choices": one.choices}
@@ -225,12 +225,12 @@ def _add_argument(parser: Any, one: Setting) -> None:
 
 
 def _flag(one: Setting) -> str:
-    """Return the argument that turns a truth value into what it is not by hand."""
+    """Return the flag that inverts a boolean setting's default in scripts."""
     return f"--no-{one.option[2:]}" if one.by_hand else one.option
 
 
 def _parser(one: Setting) -> Callable[[str], Any]:
-    """Return what reads an argument, and refuses what is not of the setting's type or beyond its limits."""
+    """Return the argparse type of a setting, which rejects values of another type or outside the limits."""
 
     def parse(text: str) -> Any:
         try:
@@ -257,7 +257,7 @@ def _parser(one: Setting) -> Callable[[str], Any]:
 
 
 def _described(one: Setting) -> str:
-    """Return what a value has to be, in words."""
+    """Return the valid values of a setting as text; empty where the schema suffices."""
     if one.kind is bool:
         return "true or false"
     if one.kind not in (int, float):
@@ -284,7 +284,7 @@ def _with_required(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _yaml(value: Any) -> str:
-    """Return a value as the configuration has it, in one line."""
+    """Return a value as one line of YAML."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Other people's programs that a step runs: heard while they work, and ended with the step, however that ends."""
+"""External programs that a step runs: their progress is logged, and they end with the step, however it ends."""
 
 import ctypes
 import os
@@ -13,18 +13,18 @@ from pathlib import Path
 from mothertongue.common.errors import without_hub
 from mothertongue.common.progress import Progress
 
-# How much is done and how much there is to do, by a line that a program says; None where it is of something else.
+# Parses (done, total) from a line of a program's stderr; None for a line that is not progress.
 Reached = Callable[[str], tuple[int, int] | None]
 
-# As many of the last lines as explain a failure.
+# Number of last lines to keep as explanation of a failure.
 _TAIL = 20
 _PR_SET_PDEATHSIG = 1
 
 
 def run(command: Sequence[str | Path], reached: Reached, task: str, unit: str) -> list[str]:
-    """Run a program to its end, and say its progress. Its last lines where it failed, the last of them why; else none.
+    """Run a program and log its progress; return its last lines where it failed, with the reason last, else none.
 
-    Only what it writes to stderr is heard.
+    Only its stderr is read.
     """
     said: deque[str] = deque(maxlen=_TAIL)
     progress = None
@@ -32,7 +32,7 @@ def run(command: Sequence[str | Path], reached: Reached, task: str, unit: str) -
         for line in process.stderr or ():
             if found := reached(line):
                 progress = progress or Progress(task, found[1], unit)
-                # Nothing more is no progress, and has no rate.
+                # Progress computes a rate, which needs a positive count.
                 if found[0] > progress.done:
                     progress.advance(found[0] - progress.done)
             elif line.strip():
@@ -48,9 +48,10 @@ def run(command: Sequence[str | Path], reached: Reached, task: str, unit: str) -
 
 @contextmanager
 def _child(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
-    """A program that is not left alone: it would go on writing what its successor writes, whom no lock holds off.
+    """Yield a running program that is killed with this process.
 
-    It has neither the hub nor the hub's token, and nothing answers its questions.
+    Otherwise it would keep writing the files of the next run, for which the lock ends with this process. The program
+    runs offline, without the hub's token and without stdin.
     """
     end_with_parent = _end_with(os.getpid(), ctypes.CDLL(None) if sys.platform == "linux" else None)
     process = subprocess.Popen(
@@ -72,7 +73,7 @@ def _child(command: Sequence[str | Path]) -> Iterator[subprocess.Popen[str]]:
 
 
 def _end_with(parent: int, libc: ctypes.CDLL | None) -> Callable[[], None]:
-    """What a child does before its program starts: it has Linux kill it when its parent is gone, by SIGKILL too."""
+    """Return a preexec_fn that has Linux kill the child when its parent ends, even by SIGKILL."""
 
     def end_with_parent() -> None:
         if libc:

@@ -1,1 +1,1 @@
-"""The translated dataset, and the threads and preferences that are made from it."""
+"""The translated dataset, and the threads and preferences derived from it."""

@@ -1,4 +1,4 @@
-"""The dataset of one target language: its shards put together, and the account of every message."""
+"""The dataset of one target language: combining its shards, and accounting for every message."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -15,12 +15,12 @@ Counts = dict[str, dict[str, dict[str, Any]]]
 
 
 def of_languages(messages: pa.Table, languages: Iterable[str]) -> pa.Table:
-    """The messages in any of the source languages, in order."""
+    """Return the messages in any of the source languages, in order."""
     return messages.filter(pc.is_in(messages["source_lang"], pa.array(list(languages), pa.string())))
 
 
 def count_sources(messages: pa.Table, in_languages: pa.Table, in_scope: pa.Table) -> Counts:
-    """By split and source language: all messages, and how many are not translated and why.
+    """Count, by split and source language, all messages and those that are not translated, by reason.
 
     `in_languages` are the messages in the source languages, `in_scope` those of them that are translated.
     """
@@ -34,7 +34,7 @@ def count_sources(messages: pa.Table, in_languages: pa.Table, in_scope: pa.Table
 
 
 def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
-    """The dataset by split; `on_flagged: drop` leaves out what a quality check objected to."""
+    """Return the dataset by split; `on_flagged` "drop" removes the messages that a quality check flagged."""
     table = pa.concat_tables(shards)
     if on_flagged == "drop":
         table = table.filter(pc.not_equal(table["status"], "flagged"))
@@ -42,10 +42,9 @@ def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
 
 
 def account(sources: Counts, shards: list[pa.Table], dataset: Mapping[str, pa.Table]) -> Accounting:
-    """What became of every message, by split and source language, and in total.
+    """Account for every message, by split and source language, and in total.
 
-    `sources` is what `count_sources` gave. Raises UserError where a message went missing:
-    messages in = sum of the statuses + excluded.
+    `sources` is the result of `count_sources`. Raise UserError unless messages in = sum of the statuses + excluded.
     """
     groups: dict[tuple[str, str], Counter[str]] = {}
     for table in shards:
@@ -74,7 +73,7 @@ def account(sources: Counts, shards: list[pa.Table], dataset: Mapping[str, pa.Ta
 
 
 def models_used(dataset: Mapping[str, pa.Table]) -> dict[str, int]:
-    """How many of the dataset's messages each model translated, the most used first."""
+    """Return the number of the dataset's messages that each model translated, in descending order."""
     counts: Counter[str] = Counter()
     for table in dataset.values():
         rows = zip(table["model"].to_pylist(), table["status"].to_pylist(), strict=True)
@@ -87,7 +86,7 @@ def _by_split_and_language(table: pa.Table) -> Counter[tuple[str, str]]:
 
 
 def _entry(messages: int, excluded: Mapping[str, int], counts: Counter[str], out: int) -> Accounting:
-    """One split and language; `counts` are of statuses and routes."""
+    """Return the account of one split and language; `counts` are of statuses and routes."""
     return {
         "messages": messages,
         "excluded": sum(excluded.values()),

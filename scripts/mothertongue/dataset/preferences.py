@@ -1,4 +1,4 @@
-"""Preferences: which reply to a user's message was ranked above which, and what becomes of every other message."""
+"""Preference pairs: two replies to a user's message by rank, and an account of all other messages."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from mothertongue.dataset.trees import Budget, Message, by_tree, characters, dep
 
 @dataclass(frozen=True)
 class PreferencePair:
-    """A conversation up to the user's message, and two replies to it: `chosen` was ranked above `rejected`."""
+    """A conversation up to a user's message, and two replies to it: `chosen` is ranked above `rejected`."""
 
     prompt: list[Message]
     chosen: Message
@@ -19,7 +19,7 @@ class PreferencePair:
 
 @dataclass(frozen=True)
 class Preferences:
-    """The pairs, and an account: `questions` counts the prompters' messages by outcome, `replies` the assistants'."""
+    """The pairs, and an account: `questions` counts prompter messages by outcome, `replies` assistant messages."""
 
     pairs: list[PreferencePair]
     questions: dict[str, int]
@@ -29,15 +29,15 @@ class Preferences:
 def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Preferences:
     """Pair the replies to every user's message that a conversation can reach, in any branch of its tree.
 
-    As with threads, a conversation holds no message that is deleted, rejected in review, failed in translation or
-    empty, and none below such a one. Of the other replies to a message those with a rank are compared: the best one is
-    `chosen` (ties go to the earlier created_date, then to the smaller message_id), and of those with a higher rank and
-    another text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`).
+    As in threads, conversations exclude messages that are deleted, rejected in review, failed in translation or empty,
+    and all messages below them. The other replies to a message are compared by rank: the best is `chosen` (ties go to
+    the earlier created_date, then to the smaller message_id); among those with a higher rank number and a different
+    text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`). Unranked replies form no pairs.
 
-    Trees come in the order of their first messages, the pairs of a tree by the date of the user's message, then its id.
+    Trees are in the order of their first messages, the pairs of a tree by date, then id, of the user's message.
 
-    The time is linear in the messages and in what the pairs hold. Raises UserError where a message is its own ancestor,
-    and where the pairs' conversations would be too long altogether.
+    Time is linear in the messages and in the size of the pairs. Raise UserError where a message is its own ancestor, or
+    where the pairs' conversations exceed the `Budget`.
     """
     pairs: list[PreferencePair] = []
     questions: Counter[str] = Counter()
@@ -73,7 +73,7 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
 
 
 def as_rows(pairs: list[PreferencePair], system_prompt: str) -> Iterator[dict[str, Any]]:
-    """The rows of the preferences file; `system_prompt` begins every prompt, empty for none."""
+    """Yield the rows of the preferences file; `system_prompt` begins every prompt, empty for none."""
     system = [{"role": "system", "content": system_prompt}] if system_prompt else []
     for pair in pairs:
         yield {
@@ -85,7 +85,7 @@ def as_rows(pairs: list[PreferencePair], system_prompt: str) -> Iterator[dict[st
 
 
 def _answers(members: list[Message]) -> dict[str | None, list[Message]]:
-    """The assistant's messages by what they reply to, the best first."""
+    """Return the assistant messages by parent id, the best first."""
     answers: dict[str | None, list[Message]] = defaultdict(list)
     for message in sorted(members, key=lambda message: message.preference):
         if message.role == "assistant":
@@ -94,7 +94,7 @@ def _answers(members: list[Message]) -> dict[str | None, list[Message]]:
 
 
 def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
-    """What becomes of a question by its usable replies, the best first, and those that the best is preferred to."""
+    """Return a question's outcome and the rejected replies, from its usable replies in order of preference."""
     if len(replies) < 2:
         return ("one usable reply" if replies else "no usable reply"), []
     ranked = [(reply.rank, reply) for reply in replies if reply.rank is not None]
@@ -112,7 +112,7 @@ def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
 
 
 def _outcome(reply: Message, chosen: Message, text: str) -> str:
-    """What became of a reply that is in no pair as the worse, where its siblings gave pairs; `text` is the chosen's."""
+    """Return the outcome of a reply that is not `rejected`, where its siblings form pairs; `text` is the chosen's."""
     if reply is chosen:
         return "chosen"
     if reply.rank is None:

@@ -1,4 +1,4 @@
-"""The plots of the quality report, one row a source language."""
+"""The plots of the quality report, with one row per source language."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, nan
@@ -10,7 +10,7 @@ from mothertongue.dataset.quality_report import CURED, Report
 Figures = Mapping[str, Any]
 Rows = list[tuple[str, Figures]]
 
-# Okabe and Ito's palette, which colour-blind people can tell apart, and greys.
+# Okabe and Ito's palette, which suits colour-blind readers, and greys.
 _BLUE, _SKY, _ORANGE, _GREEN, _PURPLE, _YELLOW = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442"
 _DARK, _LIGHT, _FAINT = "#333333", "#CCCCCC", "#E8E8E8"
 _STATUSES = {"native": _SKY, "translated": _BLUE, "copied": _LIGHT, "flagged": _ORANGE, "failed": _DARK}
@@ -19,14 +19,14 @@ _WIDTH, _ROW, _COLUMN = 7.5, 0.27, 0.62  # inches
 _RATIOS = (0.0625, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 8, 16)
 _SPREAD = "line: 5% to 95% of the translations; bar: 25% to 75%; dot: the median"
 _ALL = "all"
-_REASONS = 12  # the most frequent
+_REASONS = 12  # the most frequent ones that are plotted
 
 
 def draw(plot: str, report: Report, name: str, path: Path) -> None:
-    """Draw one of PLOTS as SVG; `name` is the target language's. The same figures give the same bytes."""
+    """Draw one of PLOTS as SVG; `name` is the target language's. The same report gives the same bytes."""
     import matplotlib
 
-    # Fixed identifiers and no date; text stays text.
+    # Fixed identifiers and no date make the bytes reproducible; text is not converted to paths.
     with matplotlib.rc_context(
         {
             "svg.hashsalt": "mothertongue",
@@ -40,7 +40,7 @@ def draw(plot: str, report: Report, name: str, path: Path) -> None:
 
 
 def statuses(report: Report, name: str) -> Any:
-    """What became of the messages."""
+    """Plot the messages by status."""
     rows = _rows(report)
     figure, (axes,) = _figure(rows, _WIDTH, f"What became of the messages on their way to {name}")
     parts = {status: [_share(row["status"][status], row["messages"]) for _, row in rows] for status in _STATUSES}
@@ -54,7 +54,7 @@ def statuses(report: Report, name: str) -> Any:
 
 
 def reasons(report: Report, name: str) -> Any:
-    """What the checks objected to, and what a second try cured."""
+    """Plot the messages by failed check, and those that a second attempt cured."""
     rows = _rows(report)
     total = report["total"]
     objections, cured = (list(total[kind])[:_REASONS] for kind in ("reasons", "cured"))
@@ -75,7 +75,7 @@ def reasons(report: Report, name: str) -> Any:
 
 
 def length_ratios(report: Report, name: str) -> Any:
-    """How long translations are."""
+    """Plot the ratio of translation length to source length, in characters and UTF-8 bytes."""
     from matplotlib.ticker import FixedLocator
 
     rows = _rows(report)
@@ -98,7 +98,7 @@ def length_ratios(report: Report, name: str) -> Any:
 
 
 def languages(report: Report, name: str) -> Any:
-    """What the language identifier takes translations for that it does not take for the target language."""
+    """Plot the languages identified in translations that are not in the target language."""
     rows = _rows(report)
     title = f"Translations that are not in {name}, by the language identified"
     total = report["total"]["language"]
@@ -123,7 +123,7 @@ def languages(report: Report, name: str) -> Any:
 
 
 def scores(report: Report, name: str) -> Any:
-    """The engine's own scores."""
+    """Plot the engine's scores."""
     rows = _rows(report)
     title = f"The engine's scores of translations into {name}"
     if not report["total"]["score"]["messages"]:
@@ -141,13 +141,13 @@ PLOTS: dict[str, Callable[[Report, str], Any]] = {
 
 
 def _rows(report: Report) -> Rows:
-    """The source languages, under a row for all of them where there are several."""
+    """Return the source languages, after a row for the total where there are several."""
     rows = list(report["by_source"].items())
     return rows if len(rows) == 1 else [(_ALL, report["total"]), *rows]
 
 
 def _figure(rows: Rows, width: float, title: str, panels: int = 1) -> tuple[Any, list[Any]]:
-    """A figure of panels side by side, `width` inches wide, in which each source language has a row."""
+    """Return a figure, `width` inches wide, and its side-by-side panels, with one row per source language."""
     from matplotlib.figure import Figure
 
     figure = Figure((width, 1.5 + _ROW * len(rows)), layout="constrained")
@@ -164,12 +164,12 @@ def _figure(rows: Rows, width: float, title: str, panels: int = 1) -> tuple[Any,
 
 
 def _note(figure: Any, text: str) -> None:
-    """A line below the panels."""
+    """Draw a line of text below the panels."""
     figure.supxlabel(text, x=0.01, ha="left", size=9)
 
 
 def _empty(rows: Rows, title: str, why: str) -> Any:
-    """A figure that says why there is nothing in it."""
+    """Return a figure with only the reason why there is nothing to plot."""
     figure, (axes,) = _figure(rows[:1], _WIDTH, title)
     axes.set_axis_off()
     axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", size=11, color=_DARK)
@@ -177,7 +177,7 @@ def _empty(rows: Rows, title: str, why: str) -> Any:
 
 
 def _stack(axes: Any, parts: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> None:
-    """Stacked horizontal bars and a legend above them."""
+    """Draw stacked horizontal bars and a legend above them."""
     left = [0.0] * len(next(iter(parts.values())))
     for label, shares in parts.items():
         axes.barh(range(len(shares)), shares, left=left, height=0.72, color=colours[label], label=label)
@@ -186,7 +186,7 @@ def _stack(axes: Any, parts: Mapping[str, Sequence[float]], colours: Mapping[str
 
 
 def _columns(axes: Any, columns: Mapping[str, Sequence[str]]) -> None:
-    """Figures in columns at the right of the rows."""
+    """Draw columns of figures at the right of the rows."""
     right = 0.0
     for heading, texts in columns.items():
         right += 14 + 5.2 * max(map(len, [heading, *texts]))
@@ -197,7 +197,7 @@ def _columns(axes: Any, columns: Mapping[str, Sequence[str]]) -> None:
 
 
 def _table(axes: Any, rows: Rows, kind: str, reasons: Sequence[str], colours: str, first: int) -> None:
-    """The messages with each reason, in cells from column `first` on that are shaded by their share of the row's."""
+    """Draw the message counts by reason in cells from column `first`, shaded by their share of the row's messages."""
     if not reasons:
         return
     shares = [[0.0] * len(reasons) for _ in rows]
@@ -213,7 +213,7 @@ def _table(axes: Any, rows: Rows, kind: str, reasons: Sequence[str], colours: st
 
 
 def _spread(axes: Any, rows: Sequence[Mapping[str, float] | None], least: float = -inf) -> None:
-    """Quantiles as a line, a bar on it and a dot, the median as a figure at the right; nothing where there are none."""
+    """Draw quantiles as a line, a bar and a dot, with the median at the right; leave rows without quantiles empty."""
     for y, quantiles in enumerate(rows):
         if quantiles is None:
             continue
@@ -227,7 +227,7 @@ def _spread(axes: Any, rows: Sequence[Mapping[str, float] | None], least: float 
 
 
 def _taken_for(figures: Figures, named: Iterable[str]) -> dict[str, float]:
-    """The shares of the judged translations that are in each of the languages named, in others, or not sure."""
+    """Return the percentages of the judged translations in each of the `named` languages, in others, and not sure."""
     counts = {language: figures["others"].get(language, 0) for language in named}
     rest = figures["judged"] - figures["in_target"] - figures["not_sure"] - sum(counts.values())
     counts |= {"others": rest, "not sure": figures["not_sure"]}

@@ -1,6 +1,6 @@
-"""The quality report: what became of a target language's messages, by source language and in total, in figures.
+"""The quality report: figures on a target language's messages, by source language and in total.
 
-It covers every message that went through translation, those that `quality.on_flagged: drop` leaves out included.
+It covers every translated message, including those that `quality.on_flagged: drop` removes.
 """
 
 from bisect import bisect
@@ -16,20 +16,20 @@ from mothertongue.common.languages import UNSPACED
 from mothertongue.formats.messages import ROUTES, STATUSES
 from mothertongue.translation import segments
 
-# Stands in a reason, after `pivot: ` where the objection was to the pivot's English, that a second try has removed.
+# Marks reasons that a second attempt cured; it follows `pivot: ` where the check failed on the pivot's English.
 CURED = "cured: "
 EXAMPLES = 5
 OTHER_LANGUAGES = 5
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)
-# The bounds of the histograms' bins: eighths of an octave of length, fifths of a mean log-probability.
+# The edges of the histogram bins: steps of 1/8 octave in length ratio, and of 0.2 in mean log-probability.
 EDGES = {
     "length_ratio": [round(2 ** (step / 8), 4) for step in range(-16, 25)],
     "score": [round(step / 5, 1) for step in range(-20, 1)],
 }
-# lid.176 names the language of 93% to 100% of FLORES sentences (de, en, es, nl, pt) that are cut to 40 letters.
+# lid.176 identifies the language of 93% to 100% of FLORES sentences (de, en, es, nl, pt) truncated to 40 letters.
 JUDGED_LETTERS = 40
 JUDGED_LETTERS_UNSPACED = 20
-# What the language identifier reads, and how much of a text is taken apart first to have it.
+# Characters of prose given to the language identifier, and of the text's beginning that is segmented first.
 READ_CHARACTERS = 80
 BEGINNING = 300
 NOT_SURE = "not sure"
@@ -41,21 +41,21 @@ Report = dict[str, Any]
 
 
 def report(shards: Iterable[pa.Table], lang: str, advance: Callable[[int], None] = lambda count: None) -> Report:
-    """The figures of translated tables (see messages.TRANSLATED) in the target language, each read once.
+    """Return the figures of translated tables (see messages.TRANSLATED), each read once.
 
-    `total` and every source language in `by_source` (the one with the most messages first) hold:
+    `total` and every source language in `by_source` (in descending order of messages) have:
 
-    - `messages`, and by `status`, `route` and `model` how many;
-    - `reasons`: how many messages each check objects to, with the ids of the first five; `cured`: the same of what a
-      second try removed;
+    - `messages`: the number of messages, also by `status`, `route` and `model`;
+    - `reasons`: the number of messages that fail each check, with the first five ids; `cured`: the same for reasons
+      that a second attempt removed;
     - `length_ratio`: translation over source in `characters` and in UTF-8 `bytes`;
-    - `language`: what lid.176 takes the translations for, where their prose has 40 letters (20 where words are written
-      without spaces): the target language, one of the `others` (the five most frequent are named), or it is `not_sure`;
-      None where it does not know the target language;
-    - `score`: the engine's own, and how many messages are `without` one.
+    - `language`: the language that lid.176 identifies in translations whose prose has 40 letters (20 in languages
+      without spaces between words): the target language, one of the `others` (the five most frequent), or `not_sure`;
+      None where lid.176 does not support the target language;
+    - `score`: the engine's score, and the number of messages `without` one.
 
-    The last three are of messages that a model translated, flagged ones included. A histogram counts the values below
-    the first of `edges`, then from each edge on, the last without an end.
+    The last three cover messages that a model translated, flagged ones included. A histogram's first bin counts the
+    values below the first of `edges`, each further bin those from an edge to the next; the last bin has no upper bound.
     """
     total = _Tally()
     by_source: dict[str, _Tally] = defaultdict(_Tally)
@@ -75,15 +75,15 @@ def report(shards: Iterable[pa.Table], lang: str, advance: Callable[[int], None]
 
 
 def identify(text: str, lang: str) -> str | None:
-    """The language of a text that should be in `lang`: that, another by lid.176's code, or `not sure`.
+    """Identify the language of a text that should be in `lang`: `lang`, another by lid.176's code, or `not sure`.
 
-    Only what a translation model would see of it is looked at. None where that is too little to judge, or where the
-    identifier does not know `lang`.
+    Only the prose that a translation model would read is used. Return None where that is too short, or where lid.176
+    does not support `lang`.
     """
     if not _known(lang):
         return None
     needed = JUDGED_LETTERS_UNSPACED if lang in UNSPACED else JUDGED_LETTERS
-    # Most texts say enough at their beginning; taking them apart is what costs time.
+    # The beginning suffices for most texts, and segmenting takes most of the time.
     for beginning in (text[:BEGINNING], text):
         prose = _prose(beginning, lang)
         if sum(map(str.isalpha, prose)) >= needed:
@@ -93,7 +93,7 @@ def identify(text: str, lang: str) -> str | None:
 
 
 def distribution(values: Sequence[float], edges: Sequence[float]) -> dict[str, Any]:
-    """Quantiles (interpolated linearly) and histogram of values; both None where there are none."""
+    """Return the quantiles (interpolated linearly) and the histogram of values; both None without values."""
     if not values:
         return {"quantiles": None, "histogram": None}
     ordered = sorted(values)
@@ -106,7 +106,7 @@ def distribution(values: Sequence[float], edges: Sequence[float]) -> dict[str, A
 
 @dataclass
 class _Tally:
-    """The messages of one source language, or of all, as they are read."""
+    """Running counts of the messages of one source language, or of all."""
 
     messages: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -117,7 +117,7 @@ class _Tally:
     scores: list[float | None] = field(default_factory=list)
 
     def add(self, row: Row, language: str | None) -> None:
-        """Count one message; `language` is that of its translation, as `identify` has it."""
+        """Count one message; `language` is the result of `identify` for its translation."""
         self.messages += 1
         self.counts["status"][row["status"]] += 1
         self.counts["route"][row["route"]] += 1
@@ -133,7 +133,7 @@ class _Tally:
         self.scores.append(row["score"])
 
     def figures(self, lang: str) -> dict[str, Any]:
-        """What `report` says of one source language, or of all."""
+        """Return the entry of `report` for one source language, or for the total."""
         reasons = {reason: ids for reason, ids in self.reasons.items() if CURED not in reason}
         cured = {reason.replace(CURED, ""): ids for reason, ids in self.reasons.items() if CURED in reason}
         scores = [score for score in self.scores if score is not None]
@@ -167,13 +167,13 @@ def _by_model(row: Row) -> bool:
 
 
 def _examples(reasons: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """The number of messages and the first ids of each reason, the most frequent reason first."""
+    """Return the number of messages and the first ids of each reason, in descending order of frequency."""
     ordered = sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
     return {reason: {"messages": len(ids), "examples": ids[:EXAMPLES]} for reason, ids in ordered}
 
 
 def _languages(identified: Counter[str | None], target: str) -> dict[str, Any]:
-    """The languages that translations were taken for; None counts those that were not judged."""
+    """Return the figures on identified languages; the key None of `identified` counts translations not judged."""
     judged = identified.total() - identified[None]
     others = {language: n for language, n in identified.items() if language not in (None, NOT_SURE, target)}
     return {
@@ -191,7 +191,7 @@ def _most_common(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _prose(text: str, lang: str) -> str:
-    """What is translated of a text, as one line, without the spans that are kept inside it."""
+    """Return the prose of a text that is translated, as one line, without the protected spans inside it."""
     parts = segments.split(text, lang)
     return " ".join(" ".join(piece for part in parts if part.translate for piece in part.around).split())
 

@@ -1,4 +1,4 @@
-"""The settings by which datasets, threads and preferences are made: arguments of scripts, and keys."""
+"""The settings of datasets, threads and preferences: arguments of scripts, and keys of the configuration."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from mothertongue.common.settings import setting
 
 @dataclass(frozen=True)
 class FlaggedSettings:
-    """What becomes of translations that a check objects to."""
+    """The handling of translations that fail a quality check."""
 
     on_flagged: Literal["keep", "drop"] = setting(
         "keep", "whether translations that a quality check objects to stay in the dataset",
@@ -18,7 +18,7 @@ class FlaggedSettings:
 
 @dataclass(frozen=True)
 class ThreadSettings:
-    """Which threads are extracted."""
+    """The selection of threads."""
 
     select: Literal["best", "all"] = setting(
         "best", "best: one thread a tree; all: one for every branch that prompters opened",
@@ -29,7 +29,7 @@ class ThreadSettings:
 
 @dataclass(frozen=True)
 class PreferenceSettings:
-    """Which replies are compared."""
+    """The selection of preference pairs."""
 
     pairs: Literal["best_vs_worst", "best_vs_all"] = setting(
         "best_vs_worst", "best_vs_worst: the best and the worst reply to each message of a user; best_vs_all: the best "

@@ -1,4 +1,4 @@
-"""The rows of the threads file: threads as roles and contents, and as text in a chat template."""
+"""The rows of the threads file: threads as messages, and as text in a chat template."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +11,9 @@ Row = dict[str, Any]
 
 
 def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> Iterator[Row]:
-    """The lines of the file. A thread is named after its last message, which no other thread ends with.
+    """Yield the rows of the file. A thread's id is that of its last message, which is unique to it.
 
-    Raises UserError naming the thread whose assistant's words the template does not tell exactly.
+    Raise UserError, with the thread's id, where the template does not delimit the assistant's text exactly.
     """
     for thread in threads:
         messages: list[Row] = [message.turn | {"message_id": message.id} for message in thread]

@@ -1,4 +1,4 @@
-"""Conversation trees: which thread of each tree is used for training, and what becomes of every other message."""
+"""Conversation trees: selecting each tree's threads for training, and accounting for every other message."""
 
 import re
 from collections import defaultdict
@@ -10,20 +10,20 @@ import pyarrow as pa
 from mothertongue.common.errors import UserError
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
-# A text in which nothing is seen: white space, control characters, joiners, marks of direction, fillers, variation
-# selectors, byte order marks, halves of a pair.
+# A text without visible characters: white space, control characters, joiners, direction marks, fillers, variation
+# selectors, byte order marks, lone surrogates.
 _BLANK = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     r"\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]*"
 )
-# How many times as many messages, and characters, as there are conversations may hold that share their beginnings.
-# Those of OASST1 hold fewer than twice as many; a file of them grows as the square of their length, or of their number.
+# The maximum ratio of messages, and of characters, in all conversations to those in the trees. Conversations repeat
+# the beginnings that they share: a file grows as the square of their length or number. OASST1 has a ratio below 2.
 _SHARED = 200
 
 
 @dataclass(frozen=True)
 class Message:
-    """What the selection needs to know of a message."""
+    """The fields of a message that the selection uses."""
 
     id: str
     parent: str | None
@@ -38,7 +38,7 @@ class Message:
 
     @property
     def objection(self) -> str | None:
-        """Why the message itself cannot be part of a thread; None where it can."""
+        """The reason why the message itself cannot be part of a thread; None where it can."""
         if self.deleted:
             return "deleted"
         if self.review_result is False:
@@ -51,20 +51,20 @@ class Message:
 
     @property
     def preference(self) -> tuple[bool, int, str, str]:
-        """Sorts the best of a message's siblings first: rank 0 is the best, unranked come after ranked."""
+        """The sort key among siblings, the best first: rank 0 is the best, unranked messages follow ranked ones."""
         return (self.rank is None, self.rank or 0, self.created, self.id)
 
     @property
     def turn(self) -> dict[str, str]:
-        """The message as chat models are given it: role (user or assistant) and content."""
+        """The message in the format of chat models: role (user or assistant) and content."""
         return {"role": _ROLES[self.role], "content": self.text or ""}
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The threads chosen, one list of messages each, and an account of every tree and message.
+    """The selected threads, one list of messages each, and an account of every tree and message.
 
-    `trees` counts trees by outcome ("thread" or why there is none), `messages` counts messages likewise;
+    `trees` counts trees by outcome ("thread" or the reason for none), `messages` counts messages by outcome;
     `without_thread` maps each tree without a thread to its reason.
     """
 
@@ -75,21 +75,21 @@ class Selection:
 
 
 def select(messages: Iterable[Message], how: str = "best") -> Selection:
-    """Choose the threads of all trees.
+    """Select the threads of all trees.
 
-    `best` gives one thread a tree. It starts at the root and at each step takes, among the children that are neither
-    deleted nor rejected in review (review_result is false) nor failed in translation nor empty (nothing in their text
-    is seen), the one with the lowest rank; unranked children come after ranked ones, ties go to the earlier
-    created_date, then to the smaller message_id. It stops where there is no such child and is cut back to its last
-    assistant message. A tree whose thread has no assistant message has no thread, and the reason is counted.
+    `best` selects one thread per tree. It starts at the root and at each step takes, among the usable children (not
+    deleted, not rejected in review (review_result is false), not failed in translation, with visible text), the one
+    with the lowest rank; unranked children follow ranked ones, ties go to the earlier created_date, then to the smaller
+    message_id. It stops where there is no such child, and is cut back to its last assistant message. A tree whose
+    thread has no assistant message has no thread, and the reason is counted.
 
-    `all` gives one thread for every branch that prompters opened: after each assistant message every usable prompter
-    child that has an answer is followed, and the answer is always the best. Threads then share their beginnings.
+    `all` selects one thread for every branch that prompters opened: after each assistant message it follows every
+    usable prompter child that has an answer, always by the best answer. Such threads share their beginnings.
 
-    A child in its parent's own role cannot continue a conversation and counts as unusable.
+    A child in its parent's role cannot continue a conversation and counts as unusable.
 
-    The time is linear in the messages and in the threads. Raises UserError where a message is its own ancestor, and
-    where the threads would be too long altogether.
+    Time is linear in the messages and in the threads. Raise UserError where a message is its own ancestor, or where the
+    threads exceed the `Budget`.
     """
     threads: list[list[Message]] = []
     tree_counts: dict[str, int] = defaultdict(int)
@@ -109,9 +109,9 @@ def select(messages: Iterable[Message], how: str = "best") -> Selection:
 
 
 def of_threads(messages: pa.Table, how: str) -> pa.Table:
-    """The source messages (see messages.MESSAGES) that the threads of all trees are made of, in order.
+    """Return the source messages (see messages.MESSAGES) in the threads of all trees, in order.
 
-    Where nothing fails in translation, `select` chooses the same threads of these as of all messages.
+    Where no translation fails, `select` returns the same threads for these as for all messages.
     """
     status = pa.array(["native"] * len(messages), pa.string())
     selection = select(from_table(messages.append_column("status", status)), how)
@@ -120,7 +120,7 @@ def of_threads(messages: pa.Table, how: str) -> pa.Table:
 
 
 def from_table(table: pa.Table) -> list[Message]:
-    """The messages of a translated table (see messages.TRANSLATED), in its order."""
+    """Return the messages of a translated table (see messages.TRANSLATED), in its order."""
     names = [
         *("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "created_date"),
         *("deleted", "review_result", "status"),
@@ -133,7 +133,7 @@ def from_table(table: pa.Table) -> list[Message]:
 
 
 def by_tree(messages: Iterable[Message]) -> dict[str, list[Message]]:
-    """The messages of each tree; trees in the order of their first messages."""
+    """Return the messages of each tree by its id; trees are in the order of their first messages."""
     trees: dict[str, list[Message]] = defaultdict(list)
     for message in messages:
         trees[message.tree].append(message)
@@ -141,7 +141,10 @@ def by_tree(messages: Iterable[Message]) -> dict[str, list[Message]]:
 
 
 def depths(members: list[Message]) -> dict[str, int]:
-    """How many messages of a tree stand above each, by id. Raises UserError where a message is its own ancestor."""
+    """Return the depth of each message in a tree, 0 for roots, by id.
+
+    Raise UserError where a message is its own ancestor.
+    """
     by_id = {message.id: message for message in members}
     found: dict[str, int] = {}
     for message in members:
@@ -158,7 +161,7 @@ def depths(members: list[Message]) -> dict[str, int]:
 
 
 def characters(members: list[Message]) -> dict[str, int]:
-    """The characters of the conversation from the root down to each message of a tree, by id."""
+    """Return the number of characters from the root to each message of a tree, inclusive, by id."""
     found: dict[str, int] = {}
     for message in _top_down(members):
         above = found.get(message.parent, 0) if message.parent is not None else 0
@@ -167,9 +170,10 @@ def characters(members: list[Message]) -> dict[str, int]:
 
 
 class Budget:
-    """How much conversations may hold that share their beginnings, by how many messages and characters there are.
+    """The limit on the total size of conversations, in proportion to the messages and characters of the trees.
 
-    A tree of n messages can have conversations of n * n / 8 in all, and n / 2 that begin with one long message.
+    Conversations repeat the beginnings that they share: those of a tree of n messages can have n * n / 8 messages in
+    all, and n / 2 of them can begin with the same long message.
     """
 
     def __init__(self, what: str) -> None:
@@ -178,14 +182,14 @@ class Budget:
         self._held = dict(self._seen)
 
     def see(self, members: list[Message]) -> None:
-        """Count the messages of a tree, and their characters."""
+        """Add the messages and characters of a tree to the allowance."""
         self._seen["messages"] += len(members)
         self._seen["characters"] += sum(len(message.text or "") for message in members)
 
     def hold(self, tree: str, **held: int) -> None:
-        """Count the `messages` and `characters` that conversations of a tree hold.
+        """Add the `messages` and `characters` of a tree's conversations to the total.
 
-        Raises UserError where that is too much altogether.
+        Raise UserError where a total exceeds _SHARED times the allowance.
         """
         for unit, count in held.items():
             self._held[unit] += count
@@ -197,10 +201,10 @@ class Budget:
 
 
 def obstacles(members: list[Message]) -> dict[str, str | None]:
-    """Why each message of a tree cannot be part of a conversation, by id: itself or what it replies to; else None.
+    """Return why each message of a tree, or an ancestor, cannot be part of a conversation, by id; None where it can.
 
-    Where there is no obstacle, nor is there one above: roles alternate from a prompter's root down to the message.
-    Raises UserError where a message is its own ancestor.
+    The ancestors of a message without obstacle have none: roles alternate from a prompter's root to the message.
+    Raise UserError where a message is its own ancestor.
     """
     by_id = {message.id: message for message in members}
     found: dict[str, str | None] = {}
@@ -224,7 +228,7 @@ def obstacles(members: list[Message]) -> dict[str, str | None]:
 
 
 def path_to(message: Message, by_id: dict[str, Message]) -> list[Message]:
-    """The conversation from the root to a message that no obstacle is above."""
+    """Return the conversation from the root to a message without obstacles."""
     path = [message]
     while path[-1].parent is not None:
         path.append(by_id[path[-1].parent])
@@ -232,7 +236,7 @@ def path_to(message: Message, by_id: dict[str, Message]) -> list[Message]:
 
 
 def _select_tree(members: list[Message], how: str, budget: Budget) -> tuple[list[list[Message]], str | None]:
-    """The threads of one tree; where there is none, the reason."""
+    """Return the threads of one tree, and the reason where there is none."""
     children = _children(members)
     roots = sorted((message for message in members if message.parent is None), key=lambda m: m.preference)
     if not roots:
@@ -255,7 +259,7 @@ def _select_tree(members: list[Message], how: str, budget: Budget) -> tuple[list
 
 
 def _ends(root: Message, children: dict[str, list[Message]], how: str) -> list[tuple[Message, int]]:
-    """The last message, an assistant's, and length of each thread from `root`; root and 1 where it has no answer."""
+    """Return the last (assistant) message and the length of each thread from `root`; `root` and 1 without an answer."""
     finished = []
     growing = [(root, root, 1)]
     while growing:
@@ -285,7 +289,7 @@ def _children(members: list[Message]) -> dict[str, list[Message]]:
 
 
 def _candidates(parent: Message, children: dict[str, list[Message]]) -> list[Message]:
-    """The usable children, the best first."""
+    """Return the usable children, the best first."""
     return sorted(
         (child for child in children.get(parent.id, []) if _usable(child, parent)), key=lambda m: m.preference
     )
@@ -297,13 +301,13 @@ def _usable(message: Message, parent: Message | None) -> bool:
 
 
 def _top_down(members: list[Message]) -> list[Message]:
-    """The messages of a tree, each after what it replies to."""
+    """Return the messages of a tree in topological order: each after its parent."""
     depth = depths(members)
     return sorted(members, key=lambda message: depth[message.id])
 
 
 def _outcomes(members: list[Message], threads: list[list[Message]]) -> dict[str, str]:
-    """What became of each message: `in a thread`, its own objection, or what kept it out."""
+    """Return the outcome of each message: `in a thread`, or the reason why it is not."""
     children = _children(members)
     kept_out = obstacles(members)
     used = {message.id for thread in threads for message in thread}

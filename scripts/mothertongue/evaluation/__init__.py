@@ -1,1 +1,1 @@
-"""Evaluation of adapters beside their base model."""
+"""Evaluation of adapters against their base model."""

@@ -1,4 +1,4 @@
-"""Answers to held-out prompts, and what is measured on them: language, end, repetition, likeness to the reference."""
+"""Answers to held-out prompts, and their metrics: language, end of turn, repetition, similarity to the reference."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,19 @@ from mothertongue.common.languages import UNSPACED
 from mothertongue.evaluation.bootstrap import Bootstrap, mean
 from mothertongue.evaluation.held_out import KINDS, Prompt
 
-# Words that make up a repeated sequence: seq-rep-4 of Welleck et al., "Neural Text Generation with Unlikelihood
-# Training", 2019 (arXiv:1908.04319), here of words so that tokenizers compare.
+# Words of an n-gram for repetition: seq-rep-4 of Welleck et al., "Neural Text Generation with Unlikelihood Training",
+# 2019 (arXiv:1908.04319), here with words instead of tokens, for comparison across tokenizers.
 _SEQUENCE = 4
-# What is measured, with its digits.
+# The metrics, with the number of digits that they are rounded to.
 MEASURES = {"in_language": 4, "ended": 4, "repetition": 4, "chrf": 2}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of one side to one prompt.
+    """The answer of a system to a prompt.
 
-    `in_language` is None where the identifier does not know the language, `chrf` (0 to 100) without a reference.
+    `in_language` is None where the identifier does not support the language, `chrf` (0 to 100) without a reference;
+    `ended` is whether the model ended its turn itself.
     """
 
     side: str
@@ -37,7 +38,7 @@ class Answer:
 
 
 def judge(side: str, prompts: Sequence[Prompt], answers: Sequence[tuple[str, bool]], lang: str) -> list[Answer]:
-    """Judge the answers of one side; each comes with whether the model ended it by itself."""
+    """Compute the metrics of a system's answers: pairs of a text, and whether the model ended its turn itself."""
     return [
         Answer(
             side=side,
@@ -56,19 +57,19 @@ def judge(side: str, prompts: Sequence[Prompt], answers: Sequence[tuple[str, boo
 
 
 def repetition(answer: str, lang: str) -> float:
-    """The share of an answer's sequences of four words (letters, where words are unspaced) that it had said before."""
+    """Return the share of an answer's 4-grams that repeat an earlier one: of words, or letters in unspaced scripts."""
     words = [letter for letter in answer if letter.isalnum()] if lang in UNSPACED else answer.casefold().split()
     sequences = [tuple(words[at : at + _SEQUENCE]) for at in range(len(words) - _SEQUENCE + 1)]
     return round(1 - len(set(sequences)) / len(sequences), 4) if sequences else 0.0
 
 
 def likeness(answer: str, reference: str) -> float:
-    """chrF (Popović, 2015), 0 to 100: weak evidence, for there are many good answers to a question."""
+    """Return chrF (Popović, 2015), 0 to 100: weak evidence, since a question has many good answers."""
     return round(_chrf().sentence_score(answer, [reference]).score, 2)
 
 
 def measure(answers: Sequence[Answer], bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
-    """By side and kind (`all` first), each measure's mean with its interval; None where nothing can be measured."""
+    """Return, by system and kind (`all` first), the mean of each metric with its interval; None without values."""
     measured: dict[str, dict[str, Any]] = {}
     for side in dict.fromkeys(answer.side for answer in answers):
         own = [answer for answer in answers if answer.side == side]

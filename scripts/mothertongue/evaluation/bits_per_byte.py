@@ -1,4 +1,4 @@
-"""Held-out likelihood: bits per UTF-8 byte of the assistant's words, which compare across tokenizers."""
+"""Held-out likelihood in bits per UTF-8 byte of the assistant's text, which is comparable across tokenizers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,10 @@ Thread = Mapping[str, Any]
 def bits_per_byte(
     evaluated: Evaluated, kinds: Mapping[str, Sequence[Thread]], bootstrap: Bootstrap
 ) -> dict[str, dict[str, Any]]:
-    """By model and kind of threads, bits per byte of the assistant's words, end of turn included; None without threads.
+    """Return, by model and kind of threads, bits per byte of the assistant's text, end of turn included.
 
-    Threads longer than the model's window are cut to it, bytes in proportion; one whose question fills it is left out.
+    Threads longer than the context window are truncated, and their bytes scaled by the share of labels kept; threads
+    whose question fills the window are skipped. The estimate is None without threads.
     """
     progress = Progress("evaluate", sum(map(len, kinds.values())), "held-out threads")
     measured: dict[str, dict[str, Any]] = {name: {} for name in evaluated.models}
@@ -43,5 +44,5 @@ def bits_per_byte(
 
 
 def assistant_bytes(thread: Thread) -> int:
-    """The UTF-8 bytes of a thread's assistant messages."""
+    """Return the number of UTF-8 bytes of a thread's assistant messages."""
     return sum(len(message["content"].encode()) for message in thread["messages"] if message["role"] == "assistant")

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made: so many resamples of the items, the share of them that the interval holds, the seed."""
+    """The parameters of intervals: number of resamples, confidence level (a share), seed."""
 
     resamples: int = 2000
     confidence: float = 0.95
@@ -15,9 +15,9 @@ class Bootstrap:
 
 
 def mean(values: Sequence[float], bootstrap: Bootstrap, digits: int = 4) -> dict[str, Any] | None:
-    """The mean of the values with its interval: `value`, `low`, `high`, and `n` values; None where there are none.
+    """Return the mean of `n` values with its interval: `value`, `low`, `high`, `n`; None without values.
 
-    One value has no interval (`low` and `high` are None); values that are all the same have one without width.
+    A single value has no interval (`low` and `high` are None); equal values have one of width zero.
     """
     return ratio(values, [1.0] * len(values), bootstrap, digits)
 
@@ -25,9 +25,9 @@ def mean(values: Sequence[float], bootstrap: Bootstrap, digits: int = 4) -> dict
 def ratio(
     parts: Sequence[float], wholes: Sequence[float], bootstrap: Bootstrap, digits: int = 4
 ) -> dict[str, Any] | None:
-    """The sum of the parts over the sum of the wholes with its interval, as `mean` has it.
+    """Return the sum of the parts over the sum of the wholes with its interval, in the format of `mean`.
 
-    The pairs are what is drawn again, so that an interval says what other items would have given.
+    Pairs are resampled, so that the interval reflects the choice of items.
     """
     if not parts:
         return None

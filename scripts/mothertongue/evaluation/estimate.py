@@ -1,4 +1,4 @@
-"""Numbers of an evaluation as metrics.json has them: a value, the interval around it, and of how many it is."""
+"""Estimates of an evaluation, as in metrics.json: a value, its interval, and the number of items."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its bootstrap interval; `low` and `high` are None where there is none."""
+    """A mean with its bootstrap interval; `low` and `high` are None without an interval."""
 
     value: float
     low: float | None
@@ -17,11 +17,11 @@ class Estimate:
     n: int | None
 
     def share(self, sized: bool = False) -> str:
-        """As a percentage with its interval: `83% (62–100)`; `sized` adds n, as in `83% (62–100, n 24)`."""
+        """Format as a percentage with its interval: `83% (62–100)`; `sized` adds n: `83% (62–100, n 24)`."""
         return self._told(100, 0, "%", sized)
 
     def number(self, digits: int, sized: bool = False) -> str:
-        """As a number with its interval, and n where it is asked for."""
+        """Format as a number with its interval; `sized` adds n."""
         return self._told(1, digits, "", sized)
 
     def _told(self, factor: float, digits: int, unit: str, sized: bool) -> str:
@@ -34,7 +34,7 @@ class Estimate:
 
 
 def find(metrics: Any, *path: str) -> Estimate | None:
-    """The number at a path of metrics.json; None where there is none."""
+    """Return the estimate at a path of keys in metrics.json; None where there is none."""
     for key in path:
         metrics = metrics.get(key) if isinstance(metrics, Mapping) else None
     if not isinstance(metrics, Mapping) or not isinstance(metrics.get("value"), int | float):

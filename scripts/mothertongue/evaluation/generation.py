@@ -1,6 +1,6 @@
-"""What each side of an evaluation is asked, and what it answers.
+"""Prompting the systems that an evaluation compares, and generating their answers.
 
-A gain is credible beside the base model, plain, with a system prompt, and with examples before the question.
+The baselines are the base model alone, with a system prompt, and with few-shot examples.
 """
 
 from bisect import bisect_left
@@ -17,13 +17,13 @@ from mothertongue.models import causal_lm
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Template
 
-# The examples may take this share of the model's window.
+# Maximum share of the context window for few-shot examples.
 _EXAMPLES_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Asking:
-    """How questions are put: in a chat template, after system prompt and examples where a side has them."""
+    """The format of prompts: a chat template, and the system prompt and few-shot examples of systems that use them."""
 
     tokenizer: Any
     template: Template
@@ -31,14 +31,17 @@ class Asking:
     examples: Sequence[Mapping[str, Any]]
 
     def tokens(self, side: System, question: str) -> list[int]:
-        """The tokens that a side answers."""
+        """Tokenize a question with a system's prompt."""
         turns = [turn for example in self.examples for turn in example["messages"]] if side.examples else []
         system = self.system_prompt if side.system_prompt else ""
         return templates.encode_prompt(templates.chat(system, question, turns), self.template, self.tokenizer)
 
 
 def with_room(asking: Asking, sides: Sequence[System], window: int | None) -> tuple[Asking, list[System]]:
-    """As many of the examples as a small model has room for, and the sides; none with examples where there are none."""
+    """Return the prompt format with as many examples as fit into the window, and the systems.
+
+    Systems with examples are left out where no example fits.
+    """
     shown = next(side for side in sides if side.examples)
     known = [example for example, _ in templates.encode_known(asking.examples, asking.template, asking.tokenizer)]
 
@@ -51,7 +54,7 @@ def with_room(asking: Asking, sides: Sequence[System], window: int | None) -> tu
 
 
 def known_as_text(found: Sequence[Prompt], asking: Asking, sides: Sequence[System]) -> list[Prompt]:
-    """The prompts that become no control tokens, however they are asked; the others are said on stderr."""
+    """Return the prompts without control tokens in any system; log the number of the others."""
 
     def known(prompt: Prompt) -> bool:
         try:
@@ -68,7 +71,7 @@ def known_as_text(found: Sequence[Prompt], asking: Asking, sides: Sequence[Syste
 def that_fit(
     found: Sequence[Prompt], asking: Asking, sides: Sequence[System], window: int | None, answer: int
 ) -> list[Prompt]:
-    """The prompts that leave every side room for an answer of so many tokens: all sides answer the same ones."""
+    """Return the prompts that leave every system room for `answer` tokens, so that all systems answer the same ones."""
     if window is None:
         return list(found)
     return [p for p in found if all(len(asking.tokens(side, p.text)) + answer <= window for side in sides)]
@@ -82,7 +85,7 @@ def ask(
     max_new_tokens: int,
     lang: str,
 ) -> list[Answer]:
-    """What each side answers to the same prompts, greedily, judged."""
+    """Generate every system's answers to the same prompts with greedy decoding, and judge them."""
     model, tokenizer = evaluated.model, evaluated.tokenizer
     stop = templates.end_of_turn(asking.template, tokenizer)
     decoding = causal_lm.Decoding(max_new_tokens)

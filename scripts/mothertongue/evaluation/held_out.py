@@ -1,7 +1,7 @@
-"""What an evaluation asks and reads: prompts and threads that no training has seen, native and translated apart.
+"""Held-out data of an evaluation: prompts and threads not seen in training, native and translated separately.
 
 A native message was written in the target language by a person. Translated prompts share their style with translated
-training data; only native ones tell how the adapter does with people.
+training data; only native ones show how the adapter answers real users.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from mothertongue.dataset import trees
 
 NATIVE, TRANSLATED, ENGLISH = "native", "translated", "english"
 KINDS = (NATIVE, TRANSLATED)
-# Examples for the base model: an exchange of more characters than this says more than it shows.
+# Maximum number of characters of an exchange used as few-shot example.
 _LONGEST_EXAMPLE = 800
 
 Thread = Mapping[str, Any]
@@ -37,20 +37,20 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The prompts of all kinds, and the account by kind: how many, from where, and how many training had seen."""
+    """The prompts of all kinds, and the account by kind: how many, their origins, and how many training had seen."""
 
     prompts: list[Prompt]
     account: dict[str, dict[str, Any]]
 
 
 def normalise(text: str) -> str:
-    """The letters (vowel signs too) and digits of a text, composed, without case, punctuation and spacing."""
+    """Normalise a text (NFKC) to letters, vowel signs and digits, without case, punctuation and spacing."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return "".join(character for character in folded if unicodedata.category(character)[0] in "LMN")
 
 
 def by_kind(threads: Iterable[Thread], dataset: pa.Table) -> dict[str, list[Thread]]:
-    """Threads by kind: native where every message of it is, as the dataset that they are made from has it."""
+    """Return threads by kind: native where all messages have that status in the dataset, else translated."""
     statuses = dict(zip(dataset["message_id"].to_pylist(), dataset["status"].to_pylist(), strict=True))
     kinds: dict[str, list[Thread]] = {kind: [] for kind in KINDS}
     for thread in threads:
@@ -61,23 +61,23 @@ def by_kind(threads: Iterable[Thread], dataset: pa.Table) -> dict[str, list[Thre
 
 
 def candidates(threads: Mapping[str, Sequence[Thread]], lines: Sequence[str], file: str) -> list[Prompt]:
-    """Every prompt there is: the first questions of the held-out threads, and the lines of a file, which are native."""
+    """Return all candidate prompts: the first questions of held-out threads, and the lines of a file, as native."""
     found = [_question(kind, thread) for kind in KINDS for thread in threads[kind]]
     return found + [Prompt(NATIVE, line.strip(), file) for line in lines if line.strip()]
 
 
 def texts_of(threads: Iterable[Thread], preferences: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What users say in training: in its threads, and in the prompts of its preferences."""
+    """Return the user messages of the training data: in threads, and in the prompts of preferences."""
     conversations = [thread["messages"] for thread in threads] + [pair["prompt"] for pair in preferences]
     return [turn["content"] for turns in conversations for turn in turns if turn["role"] == "user"]
 
 
 def choose(found: Sequence[Prompt], fitting: Sequence[Prompt], seen: Iterable[str], count: int, seed: int) -> Chosen:
-    """At most `count` of the prompts that fit, half of them native where there are as many, none seen in training.
+    """Choose at most `count` of the fitting prompts, half of them native where possible, none seen in training.
 
-    `seen` are the texts of training: a prompt is removed where one of them has the same letters and digits. Native
-    prompts are taken from messages and file in turn; messages in an order that the seed draws.
-    Raises UserError where no prompt is left.
+    `seen` are training texts: a prompt is removed where one of them has the same letters and digits. Native prompts
+    alternate between messages, in an order that depends on the seed, and lines of the file. Raise UserError where no
+    prompt is left.
     """
     taboo, room = {normalise(text) for text in seen}, set(fitting)
     account: dict[str, dict[str, Any]] = {}
@@ -105,7 +105,7 @@ def choose(found: Sequence[Prompt], fitting: Sequence[Prompt], seen: Iterable[st
 
 
 def format_account(account: Mapping[str, Mapping[str, Any]]) -> str:
-    """The account in words."""
+    """Format the account as one line."""
     parts = []
     for kind, counts in account.items():
         removed = {"training had seen": counts["seen_in_training"], "too long for the model": counts["too_long"]}
@@ -115,14 +115,14 @@ def format_account(account: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def sample(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
-    """At most `count` threads, in their order, as the seed draws them."""
+    """Sample at most `count` threads by the seed, and return them in their original order."""
     drawn = sorted(threads, key=lambda thread: _draw(thread["thread_id"], seed))[:count]
     names = {thread["thread_id"] for thread in drawn}
     return [thread for thread in threads if thread["thread_id"] in names]
 
 
 def examples(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
-    """Short threads of the training data, cut to their first exchange, to show the base model what is wanted."""
+    """Sample at most `count` few-shot examples for the base model: short first exchanges of training threads."""
     exchanges: list[Thread] = []
     for thread in threads:
         turns = [message for message in thread["messages"] if message["role"] != "system"][:2]
@@ -132,9 +132,9 @@ def examples(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
 
 
 def english_threads(dataset: pa.Table) -> list[Thread]:
-    """The best threads of a dataset's messages that were translated from English, as they were, without system prompt.
+    """Return the best threads of a dataset's messages from English, in the original text, without system prompt.
 
-    None where English is the target language itself.
+    The list is empty where English is the target language.
     """
     english = dataset.filter(pc.and_(pc.equal(dataset["source_lang"], "en"), pc.not_equal(dataset["lang"], "en")))
     original = english.set_column(english.schema.get_field_index("text"), "text", english["source_text"])
@@ -151,7 +151,7 @@ def _question(kind: str, thread: Thread) -> Prompt:
 
 
 def _distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
-    """The first prompt of each text."""
+    """Return the first prompt of each normalised text."""
     first: dict[str, Prompt] = {}
     for prompt in prompts:
         first.setdefault(normalise(prompt.text), prompt)
@@ -159,12 +159,12 @@ def _distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
 
 
 def _in_turn(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
-    """Messages, as the seed draws them, and lines of a file, in its order, one of each in turn."""
+    """Return messages, shuffled by the seed, alternating with lines of the file, in its order."""
     messages = sorted((p for p in prompts if p.reference is not None), key=lambda p: _draw(p.origin, seed))
     lines = [prompt for prompt in prompts if prompt.reference is None]
     return [prompt for pair in zip_longest(messages, lines) for prompt in pair if prompt]
 
 
 def _draw(name: str, seed: int) -> bytes:
-    """A number that looks drawn, the same for the same name and seed on every machine."""
+    """Return a pseudo-random sort key that depends on name and seed only."""
     return hashlib.sha256(f"{seed} {name}".encode()).digest()

@@ -23,19 +23,19 @@ _STDERR = "_stderr"
 
 @dataclass(frozen=True)
 class Tasks:
-    """Tasks by name, and the harness's register that knows them."""
+    """The names of tasks, and the harness's TaskManager that loads them."""
 
     names: list[str]
     manager: Any
 
 
 def version() -> str:
-    """The harness's own version."""
+    """Return the harness's version."""
     return metadata.version("lm_eval")
 
 
 def find_tasks(given: Sequence[str]) -> Tasks:
-    """Find tasks by name, or by the path of a YAML file. Raises UserError naming the one that is none."""
+    """Find tasks by name or by the path of a YAML file. Raise UserError with the name of an unknown task."""
     if find_spec("lm_eval") is None:
         raise UserError(
             "the lm-evaluation-harness is not installed: use --sdm conda, or pip install what envs/harness.yaml has"
@@ -55,7 +55,7 @@ def find_tasks(given: Sequence[str]) -> Tasks:
 def measure(
     evaluated: Evaluated, tasks: Tasks, limit: int | None, batch_size: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """By task (and group of tasks), `n` examples and for base and adapter each metric with its standard error."""
+    """Return, by task (or group), the number `n` of examples, and by model each metric with its standard error."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
@@ -87,7 +87,7 @@ def measure(
 
 
 def estimates(metrics: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
-    """The harness's `acc,none` and `acc_stderr,none` as `acc`: value and standard error."""
+    """Convert the harness's `acc,none` and `acc_stderr,none` to `acc` with value and standard error."""
     found = {}
     for key, value in metrics.items():
         name, _, choice = key.partition(",")
@@ -100,7 +100,7 @@ def estimates(metrics: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
 
 
 def format_results(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The results in words, a line a metric."""
+    """Format the results as text, one line per metric."""
     return [
         f"{task}, {metric}: base {base['value']}, adapter {result['adapter'][metric]['value']}"
         for task, result in results.items()
@@ -109,7 +109,7 @@ def format_results(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _put_scripts_last() -> None:
-    """The harness imports a package `evaluate`, which scripts/evaluate.py would hide from it."""
+    """Move scripts/ to the end of sys.path: its evaluate.py would shadow the package `evaluate` of the harness."""
     scripts = str(Path(mothertongue.__file__).parents[1])
     if scripts in sys.path:
         sys.path.remove(scripts)
@@ -117,7 +117,7 @@ def _put_scripts_last() -> None:
 
 
 def _name(path: Path) -> str:
-    """The name of the task in a file. Raises UserError where it is none."""
+    """Return the name of the task in a file. Raise UserError where the file does not define one."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (OSError, yaml.YAMLError) as error:

@@ -1,4 +1,4 @@
-"""The models that an evaluation compares, loaded as one: an adapter, its base model, the SFT adapter before it."""
+"""The models that an evaluation compares, loaded once: base model, adapter, and the SFT adapter it continues."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from mothertongue.prompts.templates import Template
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The models that are compared, as one (see `causal_lm.speaking_as`), with the adapter's tokenizer and template."""
+    """The compared models in one instance (see `causal_lm.speaking_as`), with the adapter's tokenizer and template."""
 
     model: Any
     models: Sequence[str]
@@ -22,14 +22,14 @@ class Evaluated:
 
     @property
     def window(self) -> int | None:
-        """The tokens that the model can read."""
+        """The context window in tokens; None where it is unknown."""
         return causal_lm.window(self.model)
 
 
 def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quantization: str) -> Evaluated:
-    """Load an adapter on its base model, and the SFT adapter that it goes on from where there is one.
+    """Load an adapter on its base model, and the SFT adapter that it continues where there is one.
 
-    The base model is quantised as the adapter was trained where `quantization` is auto.
+    `quantization` auto uses the base model's quantisation during training.
     """
     base = causal_lm.base_of(adapter, base_model)
     if quantization == "auto":
@@ -43,6 +43,6 @@ def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quant
 
 
 def computed_in(evaluated: Evaluated) -> dict[str, str]:
-    """The numbers and the device that the models computed with."""
+    """Return the quantisation, data type and device of the models."""
     dtype = str(causal_lm.compute_dtype()).removeprefix("torch.")
     return {"quantization": evaluated.quantization, "dtype": dtype, "device": causal_lm.device()}

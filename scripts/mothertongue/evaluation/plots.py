@@ -1,4 +1,4 @@
-"""The evaluation as pictures: answers in the language by side, and bits per byte by model, with their intervals."""
+"""The plots of an evaluation: answers in the language by system, and bits per byte by model, with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ _KINDS = {"native": "native", "translated": "translated", "english": "English, a
 
 
 def answers_in_language(metrics: Mapping[str, Any], name: str) -> Any:
-    """The share of each side's answers that are in the language, on native and on translated prompts."""
+    """Plot each system's share of answers in the language, on native and on translated prompts."""
     title = f"Answers in {name}, line by line"
     sides = [BY_NAME[side] for side in metrics["answers"]]
     kinds = [kind for kind in _KINDS if metrics["prompts"].get(kind, {}).get("count")]
@@ -23,7 +23,7 @@ def answers_in_language(metrics: Mapping[str, Any], name: str) -> Any:
 
 
 def bits_per_byte(metrics: Mapping[str, Any], name: str) -> Any:
-    """Bits per byte of held-out replies by model: lower is better."""
+    """Plot bits per byte of held-out replies by model (lower is better)."""
     title = f"Held-out replies in {name}, and the English kept"
     models = metrics["bits_per_byte"]
     kinds = [kind for kind in _KINDS if any(figures.get(kind) for figures in models.values())]
@@ -39,7 +39,7 @@ PLOTS: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
 
 
 def draw(plot: str, metrics: Mapping[str, Any], name: str, path: Path) -> None:
-    """Draw one of PLOTS as SVG; the same numbers give the same bytes."""
+    """Draw one of PLOTS as SVG; the same metrics give the same bytes."""
     import matplotlib
 
     with matplotlib.rc_context(
@@ -63,9 +63,9 @@ def _bars(
     scale: float,
     largest: float = 0,
 ) -> Any:
-    """Horizontal bars, a side a row, a panel for each kind; whiskers are the intervals, figures the values.
+    """Draw horizontal bars with values and intervals, one row per system and one panel per kind.
 
-    The axis goes as far as the values do, and `largest`.
+    The axis extends to the highest value or bound, at least to `largest`.
     """
     from matplotlib.figure import Figure
 
@@ -103,5 +103,5 @@ def _bars(
 
 
 def _end(found: Mapping[str, Any]) -> float:
-    """Where a bar and its whisker end."""
+    """Return the right end of a bar with its whisker."""
     return max(found["value"], found["high"] or 0)

@@ -1,4 +1,4 @@
-"""The settings of an evaluation: arguments of scripts/evaluate.py and harness.py, and the keys of `evaluation`."""
+"""The settings of an evaluation: arguments of scripts/evaluate.py and harness.py, and keys of `evaluation`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from mothertongue.common.settings import setting
 
 @dataclass(frozen=True)
 class QuantizationSettings:
-    """How the base model is loaded that an adapter is measured on."""
+    """The quantisation of the base model in an evaluation."""
 
     quantization: Literal["auto", "nf4", "int8", "none"] = setting(
         "auto", "of the base model; auto: as the adapter was trained",
@@ -19,7 +19,7 @@ class QuantizationSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How much is measured."""
+    """The size of an evaluation, and its seed."""
 
     count: int = setting(
         100, "prompts each side answers", key="prompts", at_least=1,

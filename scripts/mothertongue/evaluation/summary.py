@@ -1,4 +1,4 @@
-"""The metrics of an evaluation in words, for the log and the terminal."""
+"""The metrics of an evaluation as text, for the log and the terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from mothertongue.evaluation.systems import BY_NAME
 
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Bits per byte of each model, and how each side answered."""
+    """Format bits per byte by model, and the share of answers in the language by system."""
     told = []
     for model, kinds in metrics["bits_per_byte"].items():
         found = {kind: find(kinds, kind) for kind in kinds}

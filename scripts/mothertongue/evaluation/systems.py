@@ -1,6 +1,6 @@
-"""The sides that an evaluation compares: which model answers, with what before the question, and how it is drawn.
+"""The systems that an evaluation compares: a model, the prompt before the question, and the style in plots.
 
-A side has one colour and one hatch in every picture; they differ in lightness too, for print without colours.
+A system has the same colour and hatch in every plot; colours differ in lightness too, for greyscale print.
 """
 
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class System:
-    """One side: `model` is base, sft or adapter; `examples` and `system_prompt` say what stands before the question."""
+    """A system: `model` is base, sft or adapter; `system_prompt` and `examples` (few-shot) precede the question."""
 
     name: str
     label: str
@@ -33,5 +33,5 @@ BY_NAME = {side.name: side for side in SYSTEMS}
 
 
 def of_models(models: Collection[str]) -> list[System]:
-    """The sides of the models at hand, in order."""
+    """Return the systems of the given models, in order."""
     return [side for side in SYSTEMS if side.model in models]

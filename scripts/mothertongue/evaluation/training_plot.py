@@ -1,4 +1,4 @@
-"""The course of a training as a picture: loss and validation loss by step, reward margins where there are some."""
+"""The plot of a training: loss and validation loss by step, and reward margins for preferences."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any
 
 from mothertongue.evaluation.systems import BY_NAME
 
-# The running mean is over this share of the steps.
+# Window of the running mean, as a share of the steps.
 _WINDOW = 0.05
 
 
 def plot(training: Mapping[str, Any], name: str, path: Path) -> None:
-    """Draw what training.json measured (its `training`) as SVG; the same numbers give the same bytes."""
+    """Draw the measurements in training.json (key `training`) as SVG; the same numbers give the same bytes."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -47,7 +47,7 @@ def plot(training: Mapping[str, Any], name: str, path: Path) -> None:
 
 
 def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """The mean of each value and up to `window` - 1 before it."""
+    """Return the mean of each value and up to `window` - 1 values before it."""
     return [sum(values[max(0, at - window) : at]) / min(at, window) for at in range(1, len(values) + 1)]
 
 

@@ -1,1 +1,1 @@
-"""Chat templates: how a conversation becomes the text that a model reads."""
+"""Chat templates: rendering conversations as the text and tokens that a model reads."""

@@ -1,4 +1,4 @@
-"""Which chat template a base model is tuned with: its own where that tells the assistant's words exactly, else ours."""
+"""Choosing a base model's chat template: its own where it delimits the assistant's text exactly, else one of ours."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,7 +10,8 @@ from mothertongue.model_folders.gguf_header import check_gguf
 from mothertongue.model_folders.reading import CONFIG, check_fast, check_tokenizer, loading, read_config
 from mothertongue.prompts.templates import FORMATS, Template, read_template, with_tokens_of
 
-# The template of ours for models whose own template, or tokenizer, has all of these strings; the first that fits.
+# Our template by model family, with the strings that identify the family in a model's own template or tokenizer: all
+# of them have to occur, and the first family that matches is used.
 _FAMILIES = (
     ("llama3", ("<|start_header_id|>",)),
     ("gemma", ("<start_of_turn>",)),
@@ -20,7 +21,7 @@ _FAMILIES = (
     ("phi3", ("<|user|>", "<|end|>")),
     ("zephyr", ("<|user|>", "</s>")),
 )
-# Before a template that knows no system role, or puts it into another turn than the first.
+# Prefix for templates without a system role, or that put the system prompt into another turn than the first.
 _SYSTEM_FIRST = """\
 {%- if messages and messages[0]['role'] == 'system' -%}
     {%- set first = messages[0]['content'] + '\\n\\n' + (messages[1]['content'] if messages[1:] else '') -%}
@@ -31,7 +32,7 @@ _SYSTEM_FIRST = """\
 
 @dataclass(frozen=True)
 class Choice:
-    """A template, what to call it, and why it was taken (empty where it is the base model's own as it is)."""
+    """A template, its name for messages, and the reason for it (empty for the base model's own, unchanged)."""
 
     template: Template
     name: str
@@ -39,7 +40,7 @@ class Choice:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder, or of the GGUF file in it. Raises UserError where it cannot be loaded."""
+    """Load the tokenizer of a model folder or of the GGUF file in it. Raise UserError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
     check_tokenizer(folder)
@@ -54,7 +55,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def known_tokens(folder: Path) -> int | None:
-    """How many tokens a model knows, by its config.json; None where it has none, or one that does not say."""
+    """Return the vocabulary size from a model's config.json; None where the file or the value is missing."""
     if not (folder / CONFIG).is_file():
         return None
     config = read_config(folder)
@@ -62,16 +63,16 @@ def known_tokens(folder: Path) -> int | None:
 
 
 def own_template(tokenizer: Any) -> Template:
-    """The template that a tokenizer brings, its `default` one where it has several; the source is empty for none."""
+    """Return a tokenizer's own template, `default` where it has several; its source is empty where it has none."""
     source = tokenizer.chat_template or ""
     return with_tokens_of(Template(source.get("default", "") if isinstance(source, dict) else source), tokenizer)
 
 
 def choose(own: Template, folder: Path, own_only: bool = False) -> Choice:
-    """The template to tune with: the model's own, itself or with the system prompt in the first user turn, else that
-    of its family in `folder`, which `own_only` excludes.
+    """Return the template to tune with.
 
-    Raises UserError where none will do.
+    Candidates, in order: the model's own; the model's own with the system prompt in the first user turn; unless
+    `own_only`, the template of its family in `folder`. Raise UserError where none is suitable.
     """
     why = own.objection() if own.source else None
     if own.source and why is None:
@@ -91,7 +92,10 @@ def choose(own: Template, folder: Path, own_only: bool = False) -> Choice:
 
 
 def family(own: Template) -> str | None:
-    """The template of ours that a model was made for, by its own template or else by its tokenizer's control tokens."""
+    """Return the name of our template for a model's family; None where the family is unknown.
+
+    The model's own template identifies the family, else its tokenizer's control tokens.
+    """
     text = own.source + own.tokens.get("eos_token", "")
     return _by_signs(text) or _by_signs(text + " ".join(own.control))
 

@@ -1,9 +1,9 @@
-"""Chat templates rendered in a process of their own, under a limit of time, memory and length.
+"""Rendering of chat templates in a subprocess, with limits on CPU time, memory and text length.
 
-A chat template is a program of whoever published the model. Jinja's sandbox keeps it from files and from Python's
-internals, but not from looping for ever or filling the memory; only the operating system can. So one process renders
-each template, for as many conversations as there are. It has the environment of transformers' own templates (tests
-compare the two), with one difference: finding the `{% generation %}` blocks takes time in line with the text.
+A chat template is untrusted code from the model's publisher. Jinja's sandbox denies it files and Python's internals,
+but does not prevent endless loops or memory exhaustion; only the operating system can. One process per template
+renders all of its conversations. Its Jinja environment is that of transformers (tests compare the two), except that
+locating `{% generation %}` blocks takes time linear in the text.
 """
 
 import contextlib
@@ -30,29 +30,29 @@ from jinja2.utils import Namespace
 Span = tuple[int, int]
 Rendered = tuple[str, list[Span]]
 
-# CPU time: compiling the longest templates of known models takes 0.1 s, rendering a message 10 microseconds. What a
-# conversation does not use of its share is left to the next ones of the same template.
+# Limits of CPU time: compiling the longest templates of known models takes 0.1 s, rendering a message 10 microseconds.
+# The time that a conversation leaves unused is carried over to the next ones of the same template.
 _SECONDS = 3.0
 _SECONDS_A_MESSAGE = 1e-3
 _SECONDS_A_CHARACTER = 1e-6
-# Bytes of memory: the interpreter needs 40 MB; the conversation is in it several times, in 4 bytes a character at most.
+# Limits of memory in bytes: the interpreter needs 40 MB, and holds several copies of the conversation at up to 4 bytes
+# a character.
 _MEMORY = 512 * 2**20
 _MEMORY_A_BYTE = 64
-# Characters of a rendered text: room for a system prompt of the template's own, the texts twice, and what stands
-# around them.
+# Limits of the rendered text in characters: the template's own system prompt, the texts twice, and markup around them.
 _CHARACTERS = 100_000
 _CHARACTERS_A_MESSAGE = 1_000
 _CHARACTERS_A_CHARACTER = 2
-# Of what a template says went wrong.
+# Characters of a template's error message.
 _LONGEST_REASON = 200
 
 
 class CannotRender(Exception):
-    """A conversation that a template does not render, or not within the limits. Its message has no subject."""
+    """A template's failure to render a conversation within the limits; the message is a predicate without subject."""
 
 
 class Renderer:
-    """A template's own process, started when it is first needed."""
+    """The process that renders one template, started on first use."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -63,11 +63,11 @@ class Renderer:
     def render(
         self, messages: Sequence[dict[str, str]], tokens: dict[str, str], wanted: Iterable[tuple[int, bool]]
     ) -> list[Rendered]:
-        """The texts of the first messages of a conversation, as many as each of `wanted` says, and the spans
-        (characters) of the `{% generation %}` blocks in each.
+        """Render prefixes of a conversation: return each text with the spans of its `{% generation %}` blocks.
 
-        The second of `wanted` is whether the text ends where the assistant is to answer; `tokens` are the special
-        tokens by name. Raises CannotRender where the template fails or is stopped.
+        `wanted` has one pair a text: the number of messages, and whether to add the generation prompt. Spans are in
+        characters. `tokens` are the special tokens by name. Raise CannotRender where the template fails or its process
+        is killed.
         """
         request = {"messages": messages, "tokens": tokens, "wanted": list(wanted)}
         with self._lock:
@@ -86,10 +86,10 @@ class Renderer:
         return [(text, [(start, end) for start, end in spans]) for text, spans in answer["rendered"]]
 
     def _start(self) -> None:
-        # A stranger's program has no business with the hub's token, even where it cannot reach it.
+        # Untrusted code must not get the hub's token, even though the sandbox hides it.
         tokens = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
         environment = {name: value for name, value in os.environ.items() if name not in tokens}
-        # -P: the library's folder is not where this process is to look for Python's own modules.
+        # -P: keep this file's folder off sys.path, where its modules would shadow the standard library's.
         process = subprocess.Popen(
             [sys.executable, "-P", __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
@@ -100,7 +100,7 @@ class Renderer:
         self._write(self._source)
 
     def _ask(self, request: Any) -> bytes:
-        """The line that answers a request; empty where the process has ended."""
+        """Send a request and return the response line; empty where the process has ended."""
         try:
             self._write(request)
             return self._answers.readline()
@@ -127,39 +127,39 @@ class Renderer:
 
 @functools.lru_cache(maxsize=8)
 def renderer(source: str) -> Renderer:
-    """The renderer of a template, the same for the same source."""
+    """Return the cached renderer of a template source."""
     return Renderer(source)
 
 
 def _kill(process: subprocess.Popen, owner: int) -> None:
-    if os.getpid() != owner:  # a fork's copy of what is another's
+    if os.getpid() != owner:  # a fork must not kill its parent's process
         return
     process.kill()
     for stream in (process.stdin, process.stdout):
-        with contextlib.suppress(BrokenPipeError):  # of what it had not read yet
+        with contextlib.suppress(BrokenPipeError):  # unread requests
             if stream:
                 stream.close()
     process.wait()
 
 
-# What follows runs in the process of a template.
+# Everything below runs in the subprocess.
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """An environment of templates that keeps, of the text being rendered, its length and the spans so far."""
+    """A Jinja environment that tracks the length and the spans of the text being rendered."""
 
     spans: list[Span]
     written: int
 
 
 class _Generation(Extension):
-    """`{% generation %}` … `{% endgeneration %}`, which note where in the text their content stands."""
+    """The `{% generation %}` … `{% endgeneration %}` block, which records the span of its content."""
 
     environment: _Environment
     tags: ClassVar[set[str]] = {"generation"}  # type: ignore[misc]  # jinja2 declares it as an instance's
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """What the tags become: a call that is given their content."""
+        """Parse the block as a call to `_note` with the content as its body."""
         line = next(parser.stream).lineno
         content = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_note"), [], [], content).set_lineno(line)
@@ -171,7 +171,7 @@ class _Generation(Extension):
 
 
 class _Dict:
-    """Python's dict, of which a template can make new ones and nothing else."""
+    """A stand-in for `dict` that only creates dictionaries, without access to the type."""
 
     def __call__(self, *values: Any, **named: Any) -> dict:
         return dict(*values, **named)
@@ -181,7 +181,7 @@ class _Dict:
 
 
 class _Namespace(Namespace):
-    """Jinja's namespace, without names that begin with an underscore."""
+    """Jinja's namespace, which rejects names that begin with an underscore."""
 
     def __init__(self, /, *values: Any, **named: Any) -> None:
         names = dict(*values, **named)
@@ -200,7 +200,7 @@ def _check_name(name: Any) -> None:
 
 
 def _environment() -> _Environment:
-    """What a chat template can use: the same as transformers gives it."""
+    """Return the Jinja environment that transformers gives chat templates."""
 
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
@@ -222,7 +222,7 @@ def _environment() -> _Environment:
 
 
 def _render(template: Any, messages: list[dict[str, str]], tokens: dict[str, str], prompt: bool) -> Rendered:
-    """One text and its spans. Raises ValueError where it grows too long."""
+    """Render one text with its spans. Raise ValueError where it exceeds the limit of characters."""
     environment: _Environment = template.environment
     environment.spans, environment.written = [], 0
     size = sum(len(message["content"]) for message in messages)
@@ -238,7 +238,7 @@ def _render(template: Any, messages: list[dict[str, str]], tokens: dict[str, str
 
 
 def _answer(source: str, template: Any, request: Any) -> tuple[Any, Any]:
-    """The template, compiled where it was not, and the answer to a request."""
+    """Return the template, compiled on first use, and the JSON response to a request."""
     try:
         template = template or _environment().from_string(source)
         messages, tokens = request["messages"], request["tokens"]
@@ -248,15 +248,15 @@ def _answer(source: str, template: Any, request: Any) -> tuple[Any, Any]:
         reason = "it needs more memory than a template may"
     except RecursionError:
         reason = "it calls itself without an end"
-    except Exception as error:  # whatever a stranger's program raises
+    except Exception as error:  # untrusted code can raise anything
         reason = str(error.args[-1]) if error.args else type(error).__name__
     plain = "".join(character if character.isprintable() else " " for character in reason[:_LONGEST_REASON])
     return template, json.dumps({"error": f"cannot render a thread ({plain})"})
 
 
 def _serve() -> None:
-    """Answer requests, a line each, until the input ends; the kernel ends a process that overruns its time."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, at whose end the input ends
+    """Answer requests, one a line, until stdin ends; SIGPROF kills the process when its CPU time is used up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C; stdin ends when it exits
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     lines, answers = sys.stdin.buffer, sys.stdout.buffer

@@ -1,4 +1,4 @@
-"""Chat templates for other programs: without the marks of training, or taken apart around the texts of a turn."""
+"""Chat templates for other programs: without `{% generation %}` marks, or as the strings around each turn's text."""
 
 import re
 from dataclasses import dataclass, replace
@@ -14,9 +14,9 @@ _ANY_END = "<|eos_of_any_tokenizer|>"
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a template puts around the texts of an exchange: the system prompt where there is one, question, answer.
+    """The strings that a template puts around the texts of an exchange: optional system prompt, question, answer.
 
-    `opening` stands before the first question where there is no system prompt, `before_question` before the others.
+    `opening` precedes the first question of a conversation without a system prompt, `before_question` all others.
     """
 
     before_system: str
@@ -28,21 +28,21 @@ class Exchange:
 
     @property
     def own_system(self) -> str:
-        """The system prompt that the template gives a conversation without one; empty for none."""
+        """The template's default system prompt, for conversations without one; empty where it has none."""
         own = self.opening.removeprefix(self.before_system).removesuffix(self.after_system)
         said = self.before_system + own + self.after_system
         return own if said == self.opening != self.before_question else ""
 
 
 def without_marks(template: str) -> str:
-    """A chat template without the marks of the assistant's words, which only training reads: the text is the same."""
+    """Return a chat template without `{% generation %}` marks, which only training reads; it renders the same text."""
     return _MARK.sub(lambda m: f"{{%{m[1]} {'endif' if m[2] else 'if true'} {m[3]}%}}", template)
 
 
 def exchange(template: Template, beginning: str = "") -> Exchange | None:
-    """A template taken apart; None where it does not render every exchange alike, or has no system prompt.
+    """Return the strings of a template; None where it renders exchanges differently or without the system prompt.
 
-    `beginning` is what stands before the first exchange alone, and is no part of it: a beginning-of-text token.
+    `beginning` is the beginning-of-text token that precedes the first exchange only; it is left out.
     """
     system, question, answer = (
         {"role": role, "content": text} for role, text in (("system", _SYSTEM), ("user", _USER), ("assistant", _ANSWER))
@@ -54,14 +54,14 @@ def exchange(template: Template, beginning: str = "") -> Exchange | None:
     try:
         whole = parts([system, question, answer, question], [_SYSTEM, _USER, _ANSWER, _USER])
         plain = parts([question, answer, question], [_USER, _ANSWER, _USER])
-        # Some templates put thoughts before an answer that no question follows.
+        # Some templates put a reasoning block before the final answer only.
         ended = parts([system, question, answer], [_SYSTEM, _USER, _ANSWER])
         if not whole or not plain or not ended or whole[2:] != plain[1:] or whole[:3] != ended[:3]:
             return None
         before_system, after_system, before_answer, between, last = whole
         opening = before_question = plain[0]
         if not between.endswith(opening):
-            # The first exchange alone begins otherwise: with the template's own system prompt.
+            # Only the first exchange begins differently: with the template's default system prompt.
             done = parts([question, answer], [_USER, _ANSWER], prompt=False) or [between]
             before_question = between.removeprefix(done[-1])
     except UnmaskableTemplate:
@@ -73,7 +73,7 @@ def exchange(template: Template, beginning: str = "") -> Exchange | None:
 
 
 def any_exchange(template: Template) -> Exchange | None:
-    """The same where the beginning-of-text token is not known: the first token may be one."""
+    """Return `exchange` where the beginning-of-text token is unknown: the first token may be one."""
     found = exchange(template)
     if found:
         return found
@@ -85,9 +85,9 @@ def any_exchange(template: Template) -> Exchange | None:
 
 
 def literal_end(template: Template) -> str | None:
-    """The control token that the template itself writes where the assistant's turn ends.
+    """Return the control token that a template's source writes at the end of the assistant's turn.
 
-    None where that is whatever token the tokenizer ends a text with, or where it cannot be told.
+    None where the template uses the tokenizer's `eos_token` there, or where no such token is found.
     """
     messages = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}]
     try:
@@ -100,7 +100,7 @@ def literal_end(template: Template) -> str | None:
 
 
 def _around(text: str, texts: list[str]) -> list[str] | None:
-    """What stands before, between and behind texts in a text; None where one is missing."""
+    """Return the parts of a text before, between and after `texts`; None where one of these is missing."""
     parts = []
     for each in texts:
         before, found, text = text.partition(each)

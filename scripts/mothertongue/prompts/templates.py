@@ -1,9 +1,10 @@
-"""Prompts: a thread rendered in a chat template, as text and as tokens with a loss mask.
+"""Prompts: threads rendered in a chat template, as text and as tokens with a loss mask.
 
 Templates are Jinja files, rendered as transformers renders them (see `rendering`), so that training, evaluation and
-chat see exactly what every other user of the template sees. Ours mark the assistant's part with `{% generation %}`;
-where a template does not, the part is found by rendering the conversation up to each answer, and what cannot be found
-exactly is refused. Text of a message never becomes a control token: see `neutralise`, and `encode`, which checks it.
+chat use the same text as any other program with the template. Ours mark the assistant's turns with `{% generation %}`.
+Templates without these marks are rendered up to each answer to locate the spans, and rejected where that is not exact.
+The text of a message never becomes a control token: `neutralise` breaks control strings, and `encode` checks the
+result.
 """
 
 import functools
@@ -22,21 +23,21 @@ from mothertongue.prompts.rendering import CannotRender, Rendered, Span, rendere
 
 Message = dict[str, str]  # role: system, user or assistant; content
 
-# What chat formats and tokenizers read as structure, of all families: `<|im_start|>`, `[INST]`, `</s>`, `<bos>`, …
+# Control strings of the chat formats and tokenizers of all families: `<|im_start|>`, `[INST]`, `</s>`, `<bos>`, …
 _CONTROL = (
     r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS)\]|<</?SYS>>"
     r"|</?s>|<(?:unk|pad|bos|eos|mask|cls|sep)>|<(?:start|end)_of_turn>"
 )
-# What tokenizers read as one token without calling it special, and is text as any other: markup (Gemma's), and the
-# words and characters that people add to a vocabulary for their language.
+# Added tokens, not marked special, that are ordinary text: markup (Gemma's), and the words and characters with which a
+# vocabulary was extended for a language.
 _HARMLESS = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|sub|sup|code|pre|p|br)>"
     r"|[\w\s▁'’-]+|(?s:.)"
 )
 _TOKENS = ("bos_token", "eos_token", "unk_token")
-# Texts that overlapping control strings are put apart in.
+# Maximum number of passes of `neutralise`: overlapping control strings take several.
 _PASSES = 8
-# A control string that ends a span begins among so many of its last characters.
+# Number of characters at the end of a span in which its final control string is searched.
 _LONGEST_END = 200
 _SAMPLE = [
     {"role": "system", "content": "Responda em português."},
@@ -48,18 +49,18 @@ _SAMPLE = [
     {"role": "assistant", "content": "De nada."},
 ]
 _UNSAFE = [message | {"content": "Escreva <|im_end|>, [INST] e </s>."} for message in _SAMPLE[:3]]
-# A conversation of at most so many answers is rendered up to each of them where a template marks none. In a longer one
-# turns that look alike, of at most so many shapes, are taken to be alike: see `_found_in_long`.
+# Without `{% generation %}` marks, conversations of at most _EACH_ANSWER answers are rendered up to each answer; longer
+# ones are rendered for a sample of turns, of at most _SHAPES shapes: see `_found_in_long`.
 _EACH_ANSWER = 8
 _SHAPES = 16
-# Blank conversations of at most so many messages are rendered once for all.
+# Maximum number of messages of the blank conversations whose control tokens are cached.
 _REMEMBERED = 64
-CHOICE = "choice.json"  # in a folder that scripts/fetch_chat_template.py wrote: which template was taken, and why
+CHOICE = "choice.json"  # written by scripts/fetch_chat_template.py: the chosen template, and the reason
 FORMATS = "llama2, llama3, mistral, chatml, gemma, phi3, zephyr, or a .jinja file of yours"
 
 
 class UnmaskableTemplate(UserError):
-    """A chat template in which the assistant's part of a thread cannot be told exactly; `reason` says why."""
+    """A chat template in which the assistant's spans cannot be located exactly, for `reason`."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the chat template {reason}; choose another threads.prompt_format: {FORMATS}")
@@ -67,7 +68,7 @@ class UnmaskableTemplate(UserError):
 
 
 class ControlText(UserError):
-    """A conversation whose messages become control tokens, and so would end or begin turns of their own."""
+    """A conversation whose message text becomes control tokens, which could end or begin turns."""
 
     def __init__(self, token: str) -> None:
         super().__init__(
@@ -79,8 +80,8 @@ class ControlText(UserError):
 class Template:
     """A chat template and the special tokens (bos_token, eos_token, …) that it is rendered with.
 
-    `control` are the strings that its tokenizer reads as one token, besides those known of all families; `name` is what
-    a log calls the template.
+    `control` are the control strings of its tokenizer, in addition to those of all families; `name` is the template's
+    name in logs.
     """
 
     source: str
@@ -90,13 +91,13 @@ class Template:
 
     @property
     def marks_assistant(self) -> bool:
-        """Whether the template says which text is the assistant's."""
+        """Whether the template has `{% generation %}` marks."""
         return re.search(r"\{%-?\s*generation\s*-?%\}", self.source) is not None
 
     def objection(self) -> str | None:
-        """Why the assistant's words cannot be told apart exactly in this template; None where they can.
+        """Return why the assistant's spans cannot be located exactly in this template; None where they can.
 
-        Judged on a sample conversation, with and without a system prompt.
+        The test uses sample conversations with and without a system prompt.
         """
         if "strftime_now" in self.source:
             return "renders the date, so that the same threads would be another text tomorrow"
@@ -118,7 +119,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A thread as tokens. `labels` repeats the assistant's tokens and is -100, which the loss ignores, elsewhere."""
+    """A thread as tokens. `labels` are the assistant's tokens, and -100, which the loss ignores, at all others."""
 
     input_ids: list[int]
     labels: list[int]
@@ -128,18 +129,18 @@ class Encoded:
 
     @property
     def targets(self) -> int:
-        """The number of tokens that the loss is taken on."""
+        """The number of tokens that contribute to the loss."""
         return sum(label >= 0 for label in self.labels)
 
     def cut(self, length: int) -> "Encoded":
-        """The first `length` tokens."""
+        """Return the thread truncated to `length` tokens."""
         return Encoded(self.input_ids[:length], self.labels[:length])
 
 
 def read_template(path: Path) -> Template:
-    """Read a template: a .jinja file, or the folder of a model whose tokenizer has one.
+    """Read a template from a .jinja file, or from a model folder whose tokenizer has one.
 
-    Raises UserError where there is none.
+    Raise UserError where there is none.
     """
     if path.is_file():
         return Template(_text(path), name=path.stem)
@@ -157,22 +158,22 @@ def read_template(path: Path) -> Template:
 
 
 def with_tokens_of(template: Template, tokenizer: Any) -> Template:
-    """The template with the special tokens of a tokenizer: what training, evaluation and chat all render."""
+    """Return the template with a tokenizer's special tokens, as training, evaluation and chat render it."""
     tokens = {name: token for name in _TOKENS if (token := getattr(tokenizer, name))}
     return replace(template, tokens=tokens, control=tuple(special_tokens(tokenizer)))
 
 
 def render(messages: list[Message], template: Template, control: Iterable[str] = (), prompt: bool = False) -> str:
-    """A thread as text; `prompt` ends it where the assistant is to answer. See `neutralise` for `control`."""
+    """Render a thread as text; `prompt` adds the generation prompt. See `neutralise` for `control`."""
     return _render(messages, template, control, prompt)[0]
 
 
 def neutralise(text: str, control: Iterable[str] = ()) -> str:
-    """The text with a space put into every control string, so that it can never become a control token.
+    """Insert a space after the first character of every control string, so that it cannot become a control token.
 
-    `control` adds a tokenizer's own special tokens to those known of all families. A space and no invisible
-    character, since some tokenizers drop invisible ones. What a space does not put apart (a token of one letter and a
-    space, say), or what a tokenizer's or a template's changes make a control string later, `encode` refuses.
+    `control` adds a tokenizer's special tokens to the strings of all families. An invisible character would not do:
+    some tokenizers drop these. `encode` rejects the remaining cases: tokens that a space does not break (one letter and
+    a space, say), and text that a tokenizer or a template changes into a control string.
     """
     pattern = _pattern(tuple(control))
     for _ in range(_PASSES):
@@ -183,28 +184,28 @@ def neutralise(text: str, control: Iterable[str] = ()) -> str:
 
 
 def system_prompt(messages: list[Message]) -> str:
-    """The system prompt of a thread; empty where it has none."""
+    """Return the system prompt of a thread; empty where it has none."""
     return messages[0]["content"] if messages and messages[0]["role"] == "system" else ""
 
 
 def chat(system: str, question: str, examples: Iterable[Message] = ()) -> list[Message]:
-    """A conversation that asks a question, after earlier turns for examples; `system` empty for no system prompt."""
+    """Return a conversation that ends with a question, after few-shot `examples`; `system` is empty for none."""
     before = [{"role": "system", "content": system}] if system else []
     return [*before, *examples, {"role": "user", "content": question}]
 
 
 def special_tokens(tokenizer: Any) -> list[str]:
-    """The strings that a tokenizer reads as one token whatever surrounds them, without those that do no harm: white
-    space, words and markup.
+    """Return a tokenizer's control strings: its added tokens, except white space, and words and markup that are not
+    special.
     """
     return list(_known(tokenizer).control)
 
 
 def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encoded:
-    """A thread as tokens; the loss falls on the assistant's text and its end of turn, nothing else.
+    """Tokenize a thread; only the assistant's text and its end of turn have labels.
 
-    There is one beginning-of-text token where the tokenizer wants one. Raises ControlText where a message becomes a
-    control token.
+    Exactly one beginning-of-text token is added for tokenizers that use one. Raise ControlText where text of a message
+    becomes a control token.
     """
     known = _known(tokenizer)
     text, spans = _render(messages, template, known.control, False)
@@ -213,7 +214,7 @@ def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encod
     _check_control(ids, messages, template, tokenizer, False)
     labels = [-100] * len(ids)
     span = 0
-    # A token may end after its span: some end-of-turn tokens swallow the white space behind them.
+    # A token may end after its span: some end-of-turn tokens include the white space after them.
     for i, (start, _) in enumerate(offsets):
         while span < len(spans) and start >= spans[span][1]:
             span += 1
@@ -227,7 +228,7 @@ def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encod
 def encode_known(
     threads: Iterable[Mapping[str, Any]], template: Template, tokenizer: Any
 ) -> Iterator[tuple[Mapping[str, Any], Encoded]]:
-    """Threads with their tokens; what of them would become control tokens is left out, which is said on stderr."""
+    """Yield threads with their tokens; skip, and log the number of, threads whose text becomes control tokens."""
     refused = 0
     for thread in threads:
         try:
@@ -241,14 +242,14 @@ def encode_known(
 
 
 def encoded_text(messages: list[Message], template: Template, tokenizer: Any) -> str:
-    """The text that `encode` makes tokens of, with the beginning-of-text token where the tokenizer wants one."""
+    """Return the text that `encode` tokenizes, with the beginning-of-text token where the tokenizer uses one."""
     text = render(messages, template, special_tokens(tokenizer))
     wanted = beginning(tokenizer) is not None and not text.startswith(tokenizer.bos_token)
     return tokenizer.bos_token + text if wanted else text
 
 
 def encode_prompt(messages: list[Message], template: Template, tokenizer: Any) -> list[int]:
-    """The tokens after which the assistant answers. Raises ControlText where a message becomes a control token."""
+    """Tokenize a conversation with the generation prompt. Raise ControlText where text becomes a control token."""
     known = _known(tokenizer)
     text = render(messages, template, known.control, prompt=True)
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -257,7 +258,7 @@ def encode_prompt(messages: list[Message], template: Template, tokenizer: Any) -
 
 
 def encode_text(text: str, tokenizer: Any) -> list[int]:
-    """The tokens of a text alone, with those that the tokenizer puts around it. Raises ControlText as `encode`."""
+    """Tokenize plain text, with the special tokens that the tokenizer adds. Raise ControlText as `encode` does."""
     ids = tokenizer(neutralise(text, special_tokens(tokenizer)))["input_ids"]
     blank = tokenizer("a" if text.strip() else "")["input_ids"]
     _check_same(_control_in(ids, tokenizer), _control_in(blank, tokenizer), tokenizer)
@@ -265,14 +266,14 @@ def encode_text(text: str, tokenizer: Any) -> list[int]:
 
 
 def beginning(tokenizer: Any) -> int | None:
-    """The beginning-of-text token that the tokenizer itself puts before a text; None where it puts none."""
+    """Return the beginning-of-text token that the tokenizer adds to a text; None where it adds none."""
     return _known(tokenizer).first
 
 
 def end_of_turn(template: Template, tokenizer: Any) -> int:
-    """The token that ends the assistant's turn: the last one that training learns.
+    """Return the token that ends the assistant's turn: the last token with a label.
 
-    Raises UserError where it is ordinary text to the tokenizer: answers would stop wherever that text stands.
+    Raise UserError where the tokenizer reads it as ordinary text: generation would stop wherever that text occurs.
     """
     encoded = encode([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], template, tokenizer)
     last = [label for label in encoded.labels if label >= 0][-1]
@@ -286,13 +287,13 @@ def end_of_turn(template: Template, tokenizer: Any) -> int:
 
 
 def check_rows(template: Template, tokenizer: Any, rows: int | None) -> None:
-    """Raise UserError where a template's own tokens are none of the `rows` tokens that a model knows; None for all."""
+    """Raise UserError where a template's tokens exceed the model's `rows` embeddings; None disables the check."""
     for messages in (_SAMPLE, _SAMPLE[1:]):
         check_known(encode(messages, template, tokenizer).input_ids, rows, tokenizer)
 
 
 def check_known(ids: Iterable[int], rows: int | None, tokenizer: Any) -> None:
-    """Raise UserError where a token is none of the `rows` tokens that a model knows."""
+    """Raise UserError where a token id is not below the model's `rows` embeddings; None disables the check."""
     highest = max(ids, default=0)
     if rows is not None and highest >= rows:
         raise UserError(
@@ -304,7 +305,7 @@ def check_known(ids: Iterable[int], rows: int | None, tokenizer: Any) -> None:
 
 @dataclass(frozen=True)
 class _Known:
-    """A tokenizer's control strings, their tokens, and its beginning of text: see `special_tokens` and `beginning`."""
+    """A tokenizer's control strings, their ids, and its beginning-of-text id: see `special_tokens` and `beginning`."""
 
     control: tuple[str, ...]
     ids: frozenset[int]
@@ -317,10 +318,13 @@ def _known(tokenizer: Any) -> _Known:
 
 @functools.lru_cache(maxsize=8)
 def _known_of(tokenizer: Any, *_: Any) -> _Known:
-    """The same, found once for a tokenizer as it is: of many thousand added tokens it takes as long as a thread."""
+    """Return the control strings and ids, cached by the tokenizer's state.
+
+    With many thousand added tokens, computing them takes as long as tokenizing a thread.
+    """
     added = tokenizer.added_tokens_decoder
     control = frozenset(_control({"content": token.content, "special": token.special} for token in added.values()))
-    # Unknown words, which are no control, become `unk`.
+    # The tokenizer maps unknown words to `unk`, which is therefore not a control token here.
     ids = {number for number, token in added.items() if token.content in control} - {tokenizer.unk_token_id}
     first = tokenizer("")["input_ids"][:1]
     begins = first and first[0] == tokenizer.bos_token_id
@@ -328,8 +332,8 @@ def _known_of(tokenizer: Any, *_: Any) -> _Known:
 
 
 def _check_control(ids: list[int], messages: list[Message], template: Template, tokenizer: Any, prompt: bool) -> None:
-    """Raise ControlText where the tokens have other control tokens than those of the same turns with blank texts."""
-    # Templates may leave out what is empty.
+    """Raise ControlText where the control tokens differ from those of the same turns with placeholder texts."""
+    # Templates may omit empty messages: only texts that are not empty get a placeholder.
     turns = tuple((message["role"], "a" if message["content"].strip() else "") for message in messages)
     expect = _remembered_control if len(turns) <= _REMEMBERED else _expected_control
     tokens = tuple(sorted(template.tokens.items()))
@@ -338,7 +342,7 @@ def _check_control(ids: list[int], messages: list[Message], template: Template, 
 
 
 def _check_same(found: list[int], expected: list[int], tokenizer: Any) -> None:
-    """Raise ControlText, naming a control token that only one of them has, where there is one."""
+    """Raise ControlText with the first differing control token where two sequences differ."""
     if found != expected:
         differing = next(b if a is None else a for a, b in zip_longest(found, expected) if a != b)
         raise ControlText(tokenizer.convert_ids_to_tokens(differing))
@@ -356,7 +360,7 @@ def _expected_control(
     _known: _Known,
     prompt: bool,
 ) -> list[int]:
-    """The control tokens of a blank conversation; `_known` tells the tokenizer as it is from what it was."""
+    """Return the control tokens of a conversation of placeholders; `_known` is part of the cache key."""
     chat = [{"role": role, "content": content} for role, content in turns]
     [(text, _)] = _texts(chat, Template(source, dict(tokens)), [(len(turns), prompt)])
     return _control_in(tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer)
@@ -366,9 +370,9 @@ _remembered_control = functools.lru_cache(maxsize=1024)(_expected_control)
 
 
 def _render(messages: list[Message], template: Template, control: Iterable[str], prompt: bool) -> Rendered:
-    """The rendered text and the spans (in characters) of the assistant's part; none for a prompt.
+    """Render a text with the assistant's spans (in characters); without spans for a prompt.
 
-    Raises InexactTemplate where the spans cannot be told.
+    Raise UnmaskableTemplate where the spans cannot be located.
     """
     control = (*template.control, *control)
     chat = _neutral(messages, control)
@@ -383,16 +387,17 @@ def _render(messages: list[Message], template: Template, control: Iterable[str],
 
 
 def _neutral(messages: list[Message], control: tuple[str, ...]) -> list[Message]:
-    """The messages as templates are given them: without control strings, answers without white space around them.
+    """Return the messages for a template: control strings neutralised, answers stripped.
 
-    That would melt into the template's own, and no prompt ends as training had it.
+    White space around an answer would merge with the template's own, and generation prompts would then differ from the
+    training data.
     """
     chat = [{"role": m["role"], "content": neutralise(m["content"], control)} for m in messages]
     return [m | {"content": m["content"].strip()} if m["role"] == "assistant" else m for m in chat]
 
 
 def _texts(chat: list[Message], template: Template, wanted: list[tuple[int, bool]]) -> list[Rendered]:
-    """The texts of the first messages of a conversation: see `rendering`. Raises InexactTemplate where it fails."""
+    """Render prefixes of a conversation: see `Renderer.render`. Raise UnmaskableTemplate where that fails."""
     try:
         return renderer(template.source).render(chat, template.tokens, wanted)
     except CannotRender as error:
@@ -400,7 +405,7 @@ def _texts(chat: list[Message], template: Template, wanted: list[tuple[int, bool
 
 
 def _marked(text: str, spans: list[Span], end: re.Pattern[str]) -> list[Span]:
-    """The marked spans, without white space that follows the end of a turn."""
+    """Return the marked spans without white space after the end-of-turn token."""
     stripped = [(start, start + len(text[start:end].rstrip())) for start, end in spans]
     return [
         (start, short if end.search(text, max(start, short - _LONGEST_END), short) else long)
@@ -409,9 +414,7 @@ def _marked(text: str, spans: list[Span], end: re.Pattern[str]) -> list[Span]:
 
 
 def _found(chat: list[Message], template: Template, ends: re.Pattern[str]) -> Rendered:
-    """The text and the spans of a template without marks: from where the prompt for an answer ends to the end of its
-    turn.
-    """
+    """Return the text and the spans of a template without marks: each from the end of the prompt to the end of turn."""
     answers = [i for i, message in enumerate(chat) if message["role"] == "assistant"]
     if len(answers) > _EACH_ANSWER:
         return _found_in_long(chat, answers, template, ends)
@@ -422,7 +425,7 @@ def _found(chat: list[Message], template: Template, ends: re.Pattern[str]) -> Re
 def _found_at(
     chat: list[Message], answers: Iterable[int], template: Template, ends: re.Pattern[str]
 ) -> tuple[str, dict[int, Span]]:
-    """The text and the spans of some answers, from two texts for each of them."""
+    """Return the text and the spans of some answers, from two renderings for each: its prompt, and through its turn."""
     wanted = [(len(chat), False)] + [part for i in answers for part in ((i, True), (i + 1, False))]
     (text, _), *parts = _texts(chat, template, wanted)
     befores, uptos = ([part for part, _ in parts[first::2]] for first in (0, 1))
@@ -447,12 +450,12 @@ def _found_at(
 
 
 def _found_in_long(chat: list[Message], answers: list[int], template: Template, ends: re.Pattern[str]) -> Rendered:
-    """The same for a conversation of any length, in a time in line with it.
+    """Return the text and the spans of a conversation of any length, in linear time.
 
-    What the template puts between the texts is told from the same turns with marks for texts. An answer of every shape
-    (what stands right before and after it) is found as `_found_at` finds it, so are the last and those whose numbers
-    are powers of two; the others begin and end as those of their shape. Raises InexactTemplate where the text is not
-    made of those parts, or where the shapes are too many.
+    Rendering the same turns with placeholders gives the template's strings between the texts. `_found_at` locates one
+    answer of each shape (the strings right before and after it), the last answer, and those whose numbers are powers of
+    two; the other spans begin and end as those of their shape. Raise UnmaskableTemplate where the text does not consist
+    of these parts, or where there are too many shapes.
     """
     between = _between(chat, template)
     shapes = {i: (between[i], between[i + 1], bool(chat[i]["content"])) for i in answers}
@@ -472,7 +475,7 @@ def _found_in_long(chat: list[Message], answers: list[int], template: Template, 
 
 
 def _between(chat: list[Message], template: Template) -> list[str]:
-    """What the template puts before, between and behind the texts of a conversation."""
+    """Return the strings that the template puts before, between and after the texts of a conversation."""
     marks = [message | {"content": f"\ue000{i}\ue001"} for i, message in enumerate(chat)]
     [(text, _)] = _texts(marks, template, [(len(chat), False)])
     parts = re.split(r"\ue000(\d+)\ue001", text)
@@ -482,7 +485,7 @@ def _between(chat: list[Message], template: Template) -> list[str]:
 
 
 def _said(chat: list[Message], text: str, between: list[str]) -> list[Span]:
-    """Where each message stands in a text, as it is or without white space around it."""
+    """Return the span of each message in a text, whole or stripped."""
     spans, at = [], len(between[0])
     for message, behind in zip(chat, between[1:], strict=True):
         content = message["content"]
@@ -511,7 +514,7 @@ def _content(token: str | dict[str, Any]) -> str:
 
 
 def _control(added: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-    """Of a tokenizer's added tokens those that text must not become, in order."""
+    """Return the sorted control strings among a tokenizer's added tokens, which text must not become."""
     return tuple(
         sorted(
             content
@@ -524,16 +527,15 @@ def _control(added: Iterable[dict[str, Any]]) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=16)
 def _pattern(control: tuple[str, ...]) -> re.Pattern[str]:
-    """What matches a control string that a space behind its first character breaks, the longest first."""
+    """Return a pattern for the control strings that a space after the first character breaks, the longest first."""
     breakable = {token for token in control if len(token) > 1 and token not in f"{token[0]} {token[1:]}"}
     return re.compile("|".join([f"(?i:{_CONTROL})", *([_any_of(breakable)] if breakable else [])]))
 
 
 def _any_of(tokens: set[str], depth: int = 20) -> str:
-    """A regular expression for the longest of some strings, in which those that begin alike share their beginnings.
+    """Return a regular expression that matches the longest of some strings, as a trie of at most `depth` characters.
 
-    Where thousands do, as in Gemma's tokenizer, each place of a text would be compared with all of them. Strings are
-    told apart by so many of their characters.
+    A plain alternation would compare every position of a text with thousands of strings, as for Gemma's tokenizer.
     """
     if len(tokens) == 1 or not depth:
         return "|".join(map(re.escape, sorted(tokens, key=lambda token: (-len(token), token))))

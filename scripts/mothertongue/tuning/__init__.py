@@ -1,1 +1,1 @@
-"""Tuning of LoRA adapters."""
+"""Training of LoRA adapters."""

@@ -1,4 +1,4 @@
-"""What watches a training: its progress, losses that are no numbers, and the validation loss."""
+"""Training callbacks: progress, detection of non-finite losses, and early stopping by validation loss."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from mothertongue.tuning import distributed
 
 
 class Meter(TrainerCallback):
-    """Says how training goes, at most every five seconds."""
+    """Logs the progress of training, at most every five seconds."""
 
     def __init__(self) -> None:
         self.started = self.said = 0.0
@@ -29,7 +29,7 @@ class Meter(TrainerCallback):
         self.step_before = state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Say the step, the loss, the speed and the time left."""
+        """Log the step, the loss, the speed and the time left."""
         if not logs or "loss" not in logs:
             return
         now = time.monotonic()
@@ -47,11 +47,11 @@ class Meter(TrainerCallback):
 
 
 class Finite(TrainerCallback):
-    """Ends training where loss or gradients are no numbers any more, before a checkpoint keeps what they spoil."""
+    """Ends training where a loss or gradient norm is not finite, before a checkpoint saves the damaged weights."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Raise UserError for a value that is not finite."""
-        # float16 leaves out the steps whose gradients are too large, and goes on.
+        # With float16, the gradient scaler skips steps whose gradients overflow.
         names = ("loss", "eval_loss") if args.fp16 else ("loss", "eval_loss", "grad_norm")
         for name in names:
             if logs and not math.isfinite(float(logs.get(name, 0.0))):
@@ -63,10 +63,10 @@ class Finite(TrainerCallback):
 
 
 class Validation(TrainerCallback):
-    """Follows the validation loss; with `patience` it keeps the best adapter and ends training when it gets no better.
+    """Logs the validation loss; with `patience`, keeps the best adapter and stops training early.
 
-    `patience` counts the looks at the validation loss without a new best; None for neither. The best adapter is written
-    to `file`, so that a training which was stopped and goes on has it too.
+    `patience` is the number of evaluations without a new best loss; None disables both. The best adapter is written to
+    `file`, so that resumed training still has it.
     """
 
     def __init__(self, patience: int | None, file: Path) -> None:
@@ -75,7 +75,7 @@ class Validation(TrainerCallback):
         self.ended_early = False
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Say the loss, keep the best, and stop where patience is over."""
+        """Log the loss, save the best adapter, and stop training when patience is exhausted."""
         losses = validation_losses(state.log_history)
         step, loss = losses[-1]
         log(f"tune: step {step} of {state.max_steps}, validation loss {loss:.4f}")
@@ -92,7 +92,7 @@ class Validation(TrainerCallback):
             control.should_training_stop = True
 
     def take_best(self, model: Any, history: Sequence[Mapping[str, Any]]) -> int | None:
-        """Give `model` the best adapter's weights where they are kept; returns the step that they are of."""
+        """Load the best adapter's weights into `model`; return their step, or None without patience or evaluations."""
         losses = validation_losses(history)
         if self.patience is None or not losses:
             return None
@@ -101,12 +101,12 @@ class Validation(TrainerCallback):
 
 
 def validation_losses(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
-    """The validation losses of a trainer's log, with their steps."""
+    """Return (step, validation loss) for each evaluation in a trainer's log."""
     return [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
 
 
 def best_step(losses: Sequence[tuple[int, float]]) -> int:
-    """The step with the lowest loss, the first of several; what is no number is never the lowest."""
+    """Return the first step with the lowest loss; NaN ranks last."""
     return min(losses, key=lambda entry: (math.isnan(entry[1]), entry[1], entry[0]))[0]
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training, by which it goes on after it was stopped: by a signal, a time limit or a power cut."""
+"""Training checkpoints, to resume after a signal, a time limit or a power cut."""
 
 import json
 import signal
@@ -17,20 +17,20 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
 from mothertongue.tuning import distributed
 
-# What the checkpoints in a folder depend on, and in each checkpoint the mark that it is whole.
+# The fingerprint of a folder's checkpoints, and the file in each that marks it as complete.
 _KEY, _WHOLE = "made_of.json", "whole.json"
-# Kept back of a time budget, to write the last checkpoint and for what ran before this program: a share of it, within
+# The part of a time budget reserved for writing the last checkpoint and for what ran before this program: a share, with
 # bounds in seconds.
 _RESERVE, _LEAST, _MOST = 0.2, 20, 300
-# One request may come as several signals, in seconds: from the terminal and from the process that started this one.
+# Seconds within which signals count as one request: the terminal and the parent process may both send one.
 _ONE_SIGNAL = 2
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: its folder, the steps it has behind it, and what those were.
+    """A complete checkpoint: its folder, and its number of training steps.
 
-    The seconds they took, the tokens they read, and the processor threads that each process computed them with.
+    With it, the seconds that these steps took, the tokens that they read, and the CPU threads of each process.
     """
 
     folder: Path
@@ -41,10 +41,10 @@ class Checkpoint:
 
 
 def find(folder: Path, fingerprint: Mapping[str, Any]) -> Checkpoint | None:
-    """The newest whole checkpoint in `folder`; None where training begins anew.
+    """Return the newest complete checkpoint in `folder`; None where training starts from the beginning.
 
-    `fingerprint` is what a checkpoint depends on, as JSON has it. Checkpoints of anything else are removed, with a line
-    that says what differs; so are damaged ones. All processes that train together call it, and get the same.
+    `fingerprint` has what checkpoints depend on, as JSON values. Remove checkpoints with another fingerprint, and log
+    the keys that differ; remove damaged ones. Every process has to call this, and gets the same result.
     """
     fingerprint = json.loads(json.dumps(fingerprint))
     if distributed.rank() == 0:
@@ -54,16 +54,16 @@ def find(folder: Path, fingerprint: Mapping[str, Any]) -> Checkpoint | None:
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint in `folder`."""
+    """Return the newest complete checkpoint in `folder`; None where there is none."""
     whole = [path.parent for path in folder.glob(f"checkpoint-*/{_WHOLE}")]
     found = [Checkpoint(path, _step(path), *_measured(path)) for path in whole]
     return max(found, key=lambda checkpoint: checkpoint.step, default=None)
 
 
 def _prepare(folder: Path, fingerprint: Mapping[str, Any]) -> None:
-    """Remove what is of other things, or damaged, so that the newest checkpoint there is good.
+    """Remove checkpoints with another fingerprint and damaged ones.
 
-    Nobody else writes the folder from here on: another training's checkpoints look like those of a killed one.
+    Lock the folder first: a checkpoint that another training is writing looks like one of a killed process.
     """
     atomic_files.refuse_link(folder)
     atomic_files.hold(folder)
@@ -77,22 +77,22 @@ def _prepare(folder: Path, fingerprint: Mapping[str, Any]) -> None:
         return
     for path in folder.glob("checkpoint-*"):
         if not (path / _WHOLE).is_file():
-            atomic_files.remove(path)  # of a run that was killed while it wrote
+            atomic_files.remove(path)  # incomplete: the run was killed while writing it
         elif read_json(path / _WHOLE)["files"] != _checksums(path):
             log(f"tune: warning: {path} is damaged: removed, training goes on from the one before")
             atomic_files.remove(path)
 
 
 def clear(folder: Path) -> None:
-    """Remove the checkpoints of a training that is over, and let others write there."""
+    """Remove the checkpoints of a finished training, and unlock the folder."""
     atomic_files.remove(folder)
     atomic_files.release(folder)
 
 
 class Keeper(TrainerCallback):
-    """Saves checkpoints every `minutes`, and stops with one before `budget` minutes are over or when a signal asks.
+    """Saves a checkpoint every `minutes`; saves one and stops before `budget` minutes are over, or on a signal.
 
-    `started` is the time (monotonic, in seconds) that the budget begins at.
+    `started` is the time (monotonic, in seconds) at which the budget begins.
     """
 
     def __init__(self, minutes: float, budget: float | None, started: float, before: Checkpoint | None) -> None:
@@ -110,22 +110,22 @@ class Keeper(TrainerCallback):
 
     @property
     def seconds(self) -> float:
-        """How long training has taken, earlier runs included."""
+        """The duration of training in seconds, earlier runs included."""
         return self.seconds_before + time.monotonic() - self.began
 
     def go_on_from(self, before: Checkpoint | None) -> None:
-        """Take over what a checkpoint has behind it; None for a new beginning."""
+        """Continue the counts of seconds and tokens from a checkpoint; None starts from zero."""
         self.before = before
         self.seconds_before = before.seconds if before else 0.0
         self.tokens = self.tokens_before = before.tokens if before else 0
 
     def listen(self, signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
-        """Stop at the end of a step when a signal comes; a second one ends the program at once."""
+        """Handle signals: the first stops training at the end of the step, a second one ends the program at once."""
         for number in signals:
             signal.signal(number, self._asked)
 
     def check(self, step: int, steps: int) -> None:
-        """Raise UserError where training was stopped before its end."""
+        """Raise UserError where training was stopped before its last step."""
         if self.reason and step < steps:
             raise UserError(f"stopped after step {step} of {steps}, {self.reason}; the same command goes on from there")
 
@@ -134,7 +134,7 @@ class Keeper(TrainerCallback):
         self.began = self.saved = self.step_began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Save where it is time to, and stop where that was asked."""
+        """Save a checkpoint when one is due, and stop where a signal or the budget requires it."""
         now = time.monotonic()
         self.slowest = max(self.slowest, now - self.step_began)
         self.step_began = now
@@ -148,12 +148,12 @@ class Keeper(TrainerCallback):
             control.should_save = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        """Count the tokens: the trainer begins anew with each run."""
+        """Count the tokens of all runs: the trainer's count starts at zero in each run."""
         self.tokens = self.tokens_before + int((logs or {}).get("num_tokens", self.tokens - self.tokens_before))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Mark a checkpoint that is written to its end."""
-        distributed.wait_for_all()  # each process writes its own state of chance
+        """Mark a checkpoint as complete."""
+        distributed.wait_for_all()  # each process writes its own random state
         self.saved = time.monotonic()
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if distributed.rank() == 0:

@@ -1,12 +1,12 @@
-"""Faster ways to compute the same on a CPU: attention over packed threads, and the loss on the assistant's words.
+"""Faster equivalents for training on a CPU: attention over packed threads, and the loss on labelled tokens.
 
-TRL flattens a batch of packed sequences into one, and PyTorch's attention then reads the whole square under a mask that
-keeps the threads apart: four sequences of 1,024 tokens take as long there as 16. Here each thread attends to itself,
-alone, which is the same sum.
+TRL flattens a batch of packed sequences into one, for which PyTorch computes the whole square of attention under a mask
+that separates the threads: four sequences of 1,024 tokens take as long as 16. Here attention is computed for each
+thread separately, with the same result.
 
-TRL's own loss computes the vocabulary at every token, twice, in blocks of half a gigabyte. Here it is computed at
-labelled tokens only, a few at a time, and its gradient with it, since the head is not trained: nothing of the
-vocabulary's size is kept or made again.
+TRL's loss computes the logits at every token, twice, in blocks of half a gigabyte. Here they are computed at labelled
+tokens only, a few at a time, together with the gradient, which is possible since the head is frozen: no tensor of the
+vocabulary's size is kept or recomputed.
 """
 
 import types
@@ -20,9 +20,9 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 # The name of the attention for `model.set_attn_implementation`.
 PACKED = "packed"
-# Labelled tokens at a time: with a vocabulary of 50,000, 50 MB.
+# Labelled tokens per block: 50 MB of logits with a vocabulary of 50,000.
 _TOKENS = 256
-# Settings by which some families change their logits after the head.
+# Configuration keys of model families that transform the logits after the head.
 _CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 
 
@@ -34,9 +34,9 @@ def packed_attention(
     attention_mask: torch.Tensor | None,
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Return the attention of (batch, heads, tokens, width), by thread where `cu_seq_lens_q` says where threads begin.
+    """Return the attention for (batch, heads, tokens, width), thread by thread at the bounds in `cu_seq_lens_q`.
 
-    Without it, and where a layer sees only a window that is shorter than a thread, PyTorch's attention does it all.
+    Without these, and for a sliding window shorter than a thread, compute PyTorch's attention over all tokens.
     """
     begins = more.pop("cu_seq_lens_q", None)
     lengths = [] if begins is None else begins.diff().tolist()
@@ -52,13 +52,13 @@ AttentionMaskInterface.register(PACKED, sdpa_mask)
 
 
 def install_packed_attention(model: Any) -> None:
-    """Give a model the attention over packed threads where its own is PyTorch's."""
+    """Set a model's attention to `packed_attention` where it uses PyTorch's (sdpa)."""
     if model.config._attn_implementation == "sdpa":
         model.set_attn_implementation(PACKED)
 
 
 def can_compute_loss(model: Any) -> bool:
-    """Return whether `install_loss` fits a model: its head is frozen and not quantised, its logits stay as they are."""
+    """Return whether `install_loss` supports a model: a frozen head, not quantised, and untransformed logits."""
     head, config = model.get_output_embeddings(), model.config.get_text_config()
     plain = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
     routed = getattr(config, "output_router_logits", False)
@@ -66,9 +66,9 @@ def can_compute_loss(model: Any) -> bool:
 
 
 def install_loss(model: Any) -> None:
-    """Give a causal language model, without its adapter's wrapper, this loss wherever SFTTrainer asks for its own.
+    """Replace the fused loss that SFTTrainer requests in a causal language model without its adapter's wrapper.
 
-    To be called when the trainer is made, which gives the model the loss that this one takes the place of.
+    Call it after creating the trainer, which installs the loss that this one replaces.
     """
     before = model.forward
 
@@ -97,7 +97,7 @@ def install_loss(model: Any) -> None:
 
 
 class _LogProbs(torch.autograd.Function):
-    """ln p of targets (n) given hidden states (n, width) and the head (vocabulary, width); 1 where it is likeliest."""
+    """ln p of targets (n) given hidden states (n, width) and head (vocabulary, width), and 1 where they are argmax."""
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> Any:

@@ -1,4 +1,4 @@
-"""What training reads: threads (sft) or preference pairs (dpo, orpo), tokenized, with an account of what was cut."""
+"""Training data: tokenized threads (sft) or preference pairs (dpo, orpo), with an account of what was truncated."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,18 +28,18 @@ Row = Mapping[str, Any]
 
 
 class Example(Protocol):
-    """One thing to learn from, as tokens: a thread, or a preference pair."""
+    """A tokenized thread or preference pair."""
 
     def __len__(self) -> int: ...
 
     @property
     def targets(self) -> int:
-        """The number of tokens that the loss is taken on."""
+        """The number of tokens that contribute to the loss."""
 
 
 @dataclass(frozen=True)
 class Tokenized(ABC):
-    """Examples that training can read, and the account of what they were made of."""
+    """Tokenized examples, and the account of the data they come from."""
 
     data: Sequence[Example]
     account: dict[str, int]
@@ -53,11 +53,11 @@ class Tokenized(ABC):
 
     @abstractmethod
     def token_ids(self) -> Iterator[Iterable[int]]:
-        """The tokens of each example."""
+        """Yield the token ids of each example."""
 
     @abstractmethod
     def rows(self) -> list[dict[str, list[int]]]:
-        """The examples in the columns that the method's trainer of TRL reads."""
+        """Return the examples as rows with the columns that the method's TRL trainer reads."""
 
 
 class Threads(Tokenized):
@@ -67,11 +67,11 @@ class Threads(Tokenized):
     kind = "sequences"
 
     def token_ids(self) -> Iterator[Iterable[int]]:
-        """The tokens of each thread."""
+        """Yield the token ids of each thread."""
         return (one.input_ids for one in self.data)
 
     def rows(self) -> list[dict[str, list[int]]]:
-        """The threads as SFTTrainer reads them."""
+        """Return the threads as rows for SFTTrainer."""
         return [{"input_ids": one.input_ids, "labels": one.labels} for one in self.data]
 
 
@@ -82,11 +82,11 @@ class Pairs(Tokenized):
     kind = "pairs"
 
     def token_ids(self) -> Iterator[Iterable[int]]:
-        """The tokens of each pair."""
+        """Yield the token ids of each pair."""
         return (chain(one.prompt, one.chosen, one.rejected) for one in self.data)
 
     def rows(self) -> list[dict[str, list[int]]]:
-        """The pairs as DPOTrainer reads them."""
+        """Return the pairs as rows for DPOTrainer."""
         return [{"prompt_ids": one.prompt, "chosen_ids": one.chosen, "rejected_ids": one.rejected} for one in self.data]
 
 
@@ -94,17 +94,17 @@ class OrpoPairs(Pairs):
     """Preference pairs, for orpo."""
 
     def rows(self) -> list[dict[str, list[int]]]:
-        """The pairs as ORPOTrainer reads them: each answer with the prompt before it."""
+        """Return the pairs as rows for ORPOTrainer: each answer follows its prompt."""
         return [_orpo_row(pair) for pair in self.data]
 
 
 def read(method: str, path: Path) -> list[Row]:
-    """The threads or pairs of a file. Raises UserError naming what is wrong with it."""
+    """Read the threads or pairs of a file. Raise UserError where it is invalid."""
     return list(read_threads(path) if method == "sft" else read_preferences(path))
 
 
 def read_some(method: str, path: Path) -> list[Row]:
-    """The same; raises UserError where there is none."""
+    """Read the threads or pairs of a file. Raise UserError where it is invalid or empty."""
     rows = read(method, path)
     if not rows:
         raise UserError(f"{path}: nothing to train on; see the accounting beside it")
@@ -112,9 +112,9 @@ def read_some(method: str, path: Path) -> list[Row]:
 
 
 def template_for(path: Path, tokenizer: Any, rows: int | None) -> Template:
-    """A chat template with the tokenizer's special tokens, for a model whose embeddings have so many `rows`.
+    """Read a chat template, with the tokenizer's special tokens, for a model with `rows` embeddings.
 
-    Raises UserError where it does not tell the assistant's words exactly, or does not suit the tokenizer or the model.
+    Raise UserError where it does not delimit the assistant's text exactly, or does not suit the tokenizer or the model.
     """
     template = with_tokens_of(read_template(path), tokenizer)
     if objection := template.objection():
@@ -127,7 +127,7 @@ def template_for(path: Path, tokenizer: Any, rows: int | None) -> Template:
 def tokenize(
     rows: Sequence[Row], template: Template, tokenizer: Any, method: str, max_length: int, too_long: str
 ) -> Tokenized:
-    """Rows as sequences of at most `max_length` tokens; longer threads are split or cut, as `too_long` says."""
+    """Tokenize rows to at most `max_length` tokens; `too_long` ("split" or "cut") applies to longer threads."""
     if method == "sft":
         fitted, account = sequences.fit([row["messages"] for row in rows], template, tokenizer, max_length, too_long)
         return Threads(fitted, asdict(account))
@@ -136,13 +136,13 @@ def tokenize(
 
 
 def check_tokens(tokenized: Tokenized, rows: int | None, tokenizer: Any) -> None:
-    """Raise UserError where data has a token that is none of the `rows` tokens that the model knows."""
+    """Raise UserError where a token id of the data is not below the model's `rows` embeddings."""
     for ids in tokenized.token_ids():
         check_known(ids, rows, tokenizer)
 
 
 def check_some(tokenized: Tokenized, method: str) -> None:
-    """Raise UserError where nothing is left to learn."""
+    """Raise UserError where no example is left."""
     if not tokenized.data and (
         refused := sum(tokenized.account.get(f"refused_{of}", 0) for of in ("threads", "pairs"))
     ):
@@ -156,7 +156,7 @@ def check_some(tokenized: Tokenized, method: str) -> None:
 
 
 def system_prompt(row: Row) -> str:
-    """The system prompt that training sees; empty for none."""
+    """Return the system prompt of a row; empty where it has none."""
     messages = row.get("messages") or row["prompt"]
     return messages[0]["content"] if messages[0]["role"] == "system" else ""
 

@@ -1,7 +1,7 @@
-"""Training on several processes of this machine, one a GPU: starting them, and what they must agree on.
+"""Training in several processes of this machine, one per GPU: launching and synchronising them.
 
-The processes are started by torchrun's launcher; what another one started (accelerate launch, torchrun itself) is known
-by its environment.
+`launch` uses torchrun's launcher; processes of other launchers (accelerate launch, torchrun itself) are recognised by
+their environment variables.
 """
 
 import logging
@@ -22,26 +22,25 @@ _STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 def rank() -> int:
-    """The number of this process, from 0; 0 where there is but one."""
+    """Return the rank of this process, from 0; 0 for a single process."""
     return int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def launched() -> bool:
-    """Whether a launcher started this process beside others."""
+    """Return whether a distributed launcher started this process."""
     return "WORLD_SIZE" in os.environ and "LOCAL_RANK" in os.environ
 
 
 def launch(processes: int) -> int:
-    """Run this very command in so many processes; returns the exit code, 0 where all of them ended well.
+    """Run this command in several processes; return the exit code, 0 where all of them succeed.
 
-    Raises UserError where there are GPUs, and fewer.
-
-    SIGTERM and SIGINT are handed on to them and not answered here: they stop when they have saved their work.
+    Raise UserError where there are GPUs, but fewer than processes. SIGTERM and SIGINT are forwarded to the processes,
+    which save a checkpoint and stop; this process waits for them.
     """
     seen = gpus.visible()
     if 0 < len(seen) < processes:
@@ -50,8 +49,8 @@ def launch(processes: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes say what went wrong
-    # What one process alone would use, shared out: each would else take all cores.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes log their errors
+    # Divide the cores among the processes: by default each would use all of them.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
     for number in _STOP:
         signal.signal(number, _hand_on)
@@ -64,7 +63,7 @@ def launch(processes: int) -> int:
         run_id=str(os.getpid()),
         max_restarts=0,
         monitor_interval=0.5,
-        signals_to_handle="SIGHUP",  # at the others it would kill what is still saving its work
+        signals_to_handle="SIGHUP",  # on SIGTERM and SIGINT it would kill processes that are writing a checkpoint
     )
     try:
         elastic_launch(config, sys.executable)(*sys.argv)
@@ -77,14 +76,14 @@ def launch(processes: int) -> int:
 
 
 def any_of(flags: Iterable[bool]) -> list[bool]:
-    """Each flag as it is in any of the processes: all of them get the same."""
+    """Return the logical or of each flag over all processes."""
     flags = list(flags)
     if world_size() == 1:
         return flags
     import torch.distributed
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available())  # makes them known to one another, the first time
+    PartialState(cpu=not torch.cuda.is_available())  # initialises the process group on the first call
     device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
     agreed = torch.tensor([int(flag) for flag in flags], device=device)
     torch.distributed.all_reduce(agreed, op=torch.distributed.ReduceOp.MAX)
@@ -92,9 +91,9 @@ def any_of(flags: Iterable[bool]) -> list[bool]:
 
 
 def fsdp_arguments(path: Path) -> dict[str, Any]:
-    """The TrainingArguments of fully sharded training, from accelerate's configuration file.
+    """Return the TrainingArguments of fully sharded training (FSDP) from a configuration file of accelerate.
 
-    Raises UserError where it does not configure that.
+    Raise UserError where the file does not configure FSDP.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
@@ -107,7 +106,7 @@ def fsdp_arguments(path: Path) -> dict[str, Any]:
 
 
 def wait_for_all() -> None:
-    """Go on when every process has come so far."""
+    """Block until every process has called this."""
     any_of([False])
 
 

@@ -1,4 +1,4 @@
-"""Preference pairs as tokens: what DPO and ORPO read."""
+"""Tokenizing of preference pairs for DPO and ORPO."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ class EncodedPair:
 
     @property
     def targets(self) -> int:
-        """The number of tokens that the loss is taken on."""
+        """The number of tokens that contribute to the loss."""
         return len(self.chosen) + len(self.rejected)
 
 
 def encode_pairs(
     rows: Iterable[Mapping[str, Any]], template: Template, tokenizer: Any, max_length: int
 ) -> tuple[list[EncodedPair], dict[str, int]]:
-    """Preferences (prompt, chosen, rejected: messages) as pairs of at most `max_length` tokens, and an account.
+    """Tokenize preferences (prompt, chosen, rejected: messages) to at most `max_length` tokens; return an account too.
 
-    Answers are cut at their end; pairs are left out where the prompt leaves no room, where the answers are the same
-    once cut, or where a message would become a control token (refused_pairs).
+    Answers are truncated at their end; pairs are skipped where the prompt leaves no room, where the truncated answers
+    are equal, or where text of a message would become a control token (refused_pairs).
     """
     pairs = []
     account = {"pairs": 0, "cut_pairs": 0, "cut_tokens": 0, "too_long_prompts": 0, "same_once_cut": 0}
@@ -42,7 +42,7 @@ def encode_pairs(
         except ControlText:
             account["refused_pairs"] += 1
             continue
-        # A tokenizer may join the prompt's last characters with the answer's first.
+        # A token may span the end of the prompt and the beginning of the answer.
         start = min(_common(prompt, side) for side in sides)
         room = max_length - start
         chosen, rejected = (side[start : start + max(room, 0)] for side in sides)
@@ -60,7 +60,7 @@ def encode_pairs(
 
 
 def _tokens(messages: list[dict[str, str]], template: Template, tokenizer: Any) -> list[int]:
-    """A conversation up to the end of its last turn."""
+    """Tokenize a conversation up to its last token with a label."""
     encoded = encode(messages, template, tokenizer)
     end = max(at for at, label in enumerate(encoded.labels) if label >= 0)
     return encoded.input_ids[: end + 1]

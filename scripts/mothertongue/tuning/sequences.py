@@ -1,4 +1,4 @@
-"""Threads as token sequences of a maximum length: what is longer is divided between exchanges, or cut, and counted."""
+"""Threads as token sequences of a maximum length: splitting longer ones between exchanges, or truncating them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -10,10 +10,10 @@ from mothertongue.prompts.templates import ControlText, Encoded, Message, Templa
 
 @dataclass(frozen=True)
 class Account:
-    """What became of threads: counts of threads and sequences, and of the tokens that no sequence holds.
+    """Counts of threads, of their sequences, and of the tokens lost.
 
-    A split thread is in several sequences, a cut one lost tokens; one can be both. `cut_assistant_tokens` are those of
-    the lost tokens that would have been learned. Of a refused thread a message would become a control token.
+    A split thread has several sequences, a cut thread lost tokens; a thread can be both. `cut_assistant_tokens` are the
+    lost tokens with a label. In a refused thread, text of a message would become a control token.
     """
 
     threads: int = 0
@@ -32,10 +32,10 @@ class Account:
 def fit(
     threads: Sequence[list[Message]], template: Template, tokenizer: Any, max_length: int, how: str
 ) -> tuple[list[Encoded], Account]:
-    """The threads as sequences of at most `max_length` tokens that each teach something, in order, and an account.
+    """Return the threads as sequences of at most `max_length` tokens, each with labels, in order, and an account.
 
-    `how` is "split": a thread that is longer is divided between exchanges, each part with as many as fit and the system
-    prompt before them; an exchange that does not fit alone is cut at its end. "cut": the first tokens of each thread.
+    `how` "split" divides longer threads between exchanges: each part has the system prompt and as many exchanges as
+    fit, and an exchange that does not fit alone is truncated. `how` "cut" truncates longer threads.
     """
     sequences, account = [], Account()
     for messages in threads:
@@ -57,7 +57,7 @@ def fit(
 
 
 def _parts(messages: list[Message], template: Template, tokenizer: Any, max_length: int) -> Iterator[Encoded]:
-    """A thread divided between exchanges; a part is longer than `max_length` where one exchange alone is."""
+    """Yield a thread in parts of whole exchanges; only a part of a single exchange may exceed `max_length`."""
     system, exchanges = _exchanges(messages)
     at, tried = 0, 1
     while at < len(exchanges):
@@ -65,7 +65,7 @@ def _parts(messages: list[Message], template: Template, tokenizer: Any, max_leng
         part: Encoded | None = None
         count, too_many, step = 0, left + 1, 1
         tried = min(tried, left)
-        # From the number of the part before, in growing steps, then halfway: a part of any length takes few attempts.
+        # Exponential search from the size of the previous part, then bisection: few attempts for a part of any length.
         while part is None or too_many - count > 1:
             encoded = encode([*system, *chain(*exchanges[at : at + tried])], template, tokenizer)
             if len(encoded.input_ids) <= max_length or tried == 1:
@@ -84,7 +84,7 @@ def _parts(messages: list[Message], template: Template, tokenizer: Any, max_leng
 
 
 def _exchanges(messages: list[Message]) -> tuple[list[Message], list[list[Message]]]:
-    """The system prompt (none, or one message), and the exchanges: what users say and what the assistant answers."""
+    """Return the system prompt (none or one message), and the exchanges: user messages and the replies to them."""
     first = 1 if messages and messages[0]["role"] == "system" else 0
     exchanges: list[list[Message]] = []
     for before, message in zip([None, *messages[first:]], messages[first:], strict=False):

@@ -1,4 +1,4 @@
-"""The settings that decide what an adapter learns: the arguments of scripts/tune.py, and keys of `tuning`."""
+"""The settings that determine an adapter: arguments of scripts/tune.py, and keys of `tuning`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ _MODEL, _COURSE = "the model and its adapter", "the course of training"
 
 @dataclass(frozen=True)
 class TuningSettings:
-    """The hyperparameters. Lengths in tokens; shares of the steps; None for what is not wanted."""
+    """The hyperparameters. Lengths are in tokens, shares are of the steps; None disables a setting."""
 
     method: Literal["sft", "dpo", "orpo"] = setting(
         "sft", "what is learned from", manual="what is learned from ([below](#tuning)): `sft`, `dpo` or `orpo`"
@@ -114,7 +114,7 @@ class TuningSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """How threads become sequences, beside their length."""
+    """The conversion of threads to sequences, apart from their maximum length."""
 
     too_long: Literal["split", "cut"] = setting(
         "split", "threads longer than --max-length: divided between exchanges, or cut at their end", group=_COURSE,

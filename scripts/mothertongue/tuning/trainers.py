@@ -1,4 +1,4 @@
-"""The trainers of TRL by method, given what is tokenized already: no template and no cut but ours is applied."""
+"""TRL's trainers by method, on tokenized data, so that TRL applies no template and no truncation of its own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,9 +34,9 @@ def build(
     callbacks: Sequence[TrainerCallback],
     optimizer: Any = None,
 ) -> Trainer:
-    """The trainer of a method for a model with an adapter, on what was tokenized for it; `validation` empty for none.
+    """Return the method's trainer for a model with an adapter, on tokenized data; `validation` is empty for none.
 
-    `settings` are tuning.Settings, `arguments` TrainingArguments beside those that follow from them.
+    `settings` are TuningSettings; `arguments` are TrainingArguments that override those derived from them.
     """
     both = {**shared(settings), **arguments}
     common: dict[str, Any] = {
@@ -61,7 +61,7 @@ def build(
 
 
 def shared(settings: Any) -> dict[str, Any]:
-    """The TrainingArguments that every method takes from the settings."""
+    """Return the TrainingArguments derived from the settings, common to all methods."""
     dtype = causal_lm.as_dtype(settings.dtype)
     cuda = causal_lm.device() == "cuda"
     return {
@@ -73,7 +73,7 @@ def shared(settings: Any) -> dict[str, Any]:
         "weight_decay": settings.weight_decay,
         "max_grad_norm": settings.max_grad_norm,
         "optim": OPTIMIZERS[settings.optimizer],
-        # In preferences the noise would fall on the policy and its reference, each time another.
+        # With preferences, policy and reference would get different noise.
         "neftune_noise_alpha": settings.neftune if settings.method == "sft" else None,
         "max_length": settings.max_length,
         "gradient_checkpointing": settings.gradient_checkpointing,
@@ -85,7 +85,7 @@ def shared(settings: Any) -> dict[str, Any]:
         "logging_steps": 1,
         "logging_strategy": "steps",
         "logging_nan_inf_filter": False,
-        "save_strategy": "no",  # by the clock, not by steps: see checkpoints.Keeper
+        "save_strategy": "no",  # checkpoints.Keeper saves by time, not by steps
         "save_total_limit": 2,
         "disable_tqdm": True,
         "ddp_find_unused_parameters": False,
@@ -94,16 +94,16 @@ def shared(settings: Any) -> dict[str, Any]:
 
 
 def plain_arguments(settings: Any) -> TrainingArguments:
-    """What a trainer makes its optimizer from."""
+    """Return the TrainingArguments that determine the optimizer."""
     values = shared(settings)
     return TrainingArguments(output_dir="", **{name: values[name] for name in ("learning_rate", "optim", "use_cpu")})
 
 
 def _widen(model: Any) -> None:
-    """Train in float32, where TRL leaves a quantised model's adapter in bfloat16.
+    """Convert trainable parameters to float32, where TRL leaves a quantised model's adapter in bfloat16.
 
-    A small learning rate's updates round to nothing there, float16 cannot scale its gradients, and a checkpoint of it
-    is read back in float32: training would go on otherwise than it began.
+    In bfloat16, updates with a small learning rate round to zero, float16 training cannot scale the gradients, and
+    checkpoints are loaded in float32, so that resumed training would differ.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -111,7 +111,7 @@ def _widen(model: Any) -> None:
 
 
 def _speed_up(base: Any, packing: bool) -> None:
-    """Compute the same with less work on a CPU: see cpu_kernels. On GPUs TRL has kernels, and none was measured."""
+    """Install the CPU kernels (see cpu_kernels). GPUs keep TRL's kernels; these were not measured there."""
     if causal_lm.device() == "cpu":
         if packing:
             cpu_kernels.install_packed_attention(base)
@@ -120,14 +120,14 @@ def _speed_up(base: Any, packing: bool) -> None:
 
 
 class _Dpo(DPOTrainer):
-    """DPO on pairs that are tokenized already."""
+    """DPO on tokenized pairs."""
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
         return dataset
 
 
 def _orpo(common: dict[str, Any], arguments: dict[str, Any]) -> Trainer:
-    """ORPO on pairs that are tokenized already. TRL keeps it among what is experimental: imported where it is used."""
+    """Return an ORPO trainer for tokenized pairs. TRL's ORPO is experimental, so it is imported only when used."""
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     class Orpo(ORPOTrainer):
@@ -137,7 +137,7 @@ def _orpo(common: dict[str, Any], arguments: dict[str, Any]) -> Trainer:
             return feature
 
         def concatenated_forward(self, model: Any, batch: dict[str, Any]) -> tuple[Any, ...]:
-            # TRL takes the text's loss on the prompt too.
+            # TRL computes the language modelling loss on the prompt too: replace it by that of the chosen answers.
             logps, *others = super().concatenated_forward(model, batch)
             counts = (batch["chosen_labels"] != -100).sum(-1).to(logps.device)
             others[3] = -(logps * counts).sum() / counts.sum()

@@ -1,4 +1,4 @@
-"""Tuning: a LoRA adapter trained by TRL, with the loss on the assistant's words only, or on preferences."""
+"""Training of a LoRA adapter with TRL, with the loss on the assistant's tokens only, or on preferences."""
 
 import gc
 import json
@@ -33,13 +33,13 @@ from mothertongue.tuning.data import Example, Tokenized
 from mothertongue.tuning.settings import TuningSettings
 
 ALL_LINEAR = "all-linear"
-# What sees and hears in models that read more than text: no thread would teach it anything.
+# Vision and audio modules of multimodal models: text threads cannot train them.
 _OTHER_SENSES = re.compile(r".*\b(?:vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\b.*")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the sequences of a step are read: so many at once by each process, so many times."""
+    """The distribution of a step's sequences: batch size of a process, accumulation steps, and processes."""
 
     batch_size: int
     accumulation: int
@@ -47,16 +47,16 @@ class Layout:
 
     @property
     def sequences(self) -> int:
-        """The sequences of a step."""
+        """The number of sequences of a step."""
         return self.batch_size * self.accumulation * self.processes
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training measured: losses and (of preferences) reward margins by step, validation losses with their steps.
+    """The measurements of a training: losses and (for preferences) reward margins by step, (step, validation loss).
 
-    `tokens` are those that the model read, padding left out, of all processes; `best_step` is the step that the weights
-    are of where the last ones were not the best.
+    `tokens` counts the tokens read by all processes, without padding; `best_step` is the step of the weights with the
+    best validation loss, None where the last ones are kept.
     """
 
     losses: list[float]
@@ -72,23 +72,23 @@ class Outcome:
 
     @property
     def tokens_per_second(self) -> float:
-        """The training speed."""
+        """The training speed, of all processes."""
         return self.tokens / self.seconds
 
 
 def compute_with(threads: int | None) -> None:
-    """Compute with so many processor threads, shared out among the processes; None for what OMP_NUM_THREADS says.
+    """Set the number of CPU threads, divided among the processes; None keeps PyTorch's default (OMP_NUM_THREADS).
 
-    Sums are divided among the threads, so another number of them rounds otherwise: some matrix products and every sum
-    of more than 32,768 numbers end in other bits. At one number of threads the bits are the same on however many cores,
-    busy or not. Said once here, MKL, oneDNN and PyTorch's own loops all keep to it.
+    Reductions are split among the threads, so rounding depends on their number: some matrix products and every sum of
+    more than 32,768 numbers differ in their last bits. With a fixed number of threads the bits are the same on any
+    number of cores, under any load. This call sets the number for MKL, oneDNN and PyTorch's own loops.
     """
     share = max(1, threads // distributed.world_size()) if threads else torch.get_num_threads()
     torch.set_num_threads(share)
 
 
 def compute_as(before: checkpoints.Checkpoint) -> None:
-    """Compute with as many threads as a checkpoint was, so that the whole training ends in the same bits."""
+    """Set the number of CPU threads that a checkpoint was computed with, so that resuming gives the same bits."""
     threads = torch.get_num_threads()
     if before.threads != threads:
         log(f"tune: computing with {before.threads} threads as before, not {threads}: the same digits")
@@ -96,7 +96,7 @@ def compute_as(before: checkpoints.Checkpoint) -> None:
 
 
 def with_lora(model: Any, settings: TuningSettings) -> Any:
-    """The model with a new LoRA adapter. Raises UserError where it has no such layers."""
+    """Return the model with a new LoRA adapter. Raise UserError where it lacks the target layers."""
     set_seed(settings.seed)
     targets = settings.lora_targets
     others = [name for name, _ in model.named_modules() if _OTHER_SENSES.fullmatch(name)]
@@ -118,9 +118,10 @@ def with_lora(model: Any, settings: TuningSettings) -> Any:
 
 
 def layout(settings: TuningSettings, data: Sequence[Example], processes: int, most: int | None = None) -> Layout:
-    """How a step's sequences are shared out and read: the same sequences a step whatever the number of processes.
+    """Return the layout of a step; its number of sequences does not depend on the number of processes.
 
-    `most` bounds what a process reads at once. Raises UserError where they cannot be shared out evenly.
+    `most` bounds the batch size of a process. Raise UserError where the sequences do not divide evenly; with
+    `target_tokens` their number is rounded up instead.
     """
     accumulation = settings.accumulation
     if settings.target_tokens:
@@ -152,11 +153,12 @@ def train(
     keeper: checkpoints.Keeper,
     arguments: Mapping[str, Any] | None = None,
 ) -> tuple[Trainer, Outcome]:
-    """Train a model's adapter on what is tokenized; returns the trainer with the model, and what was measured.
+    """Train a model's adapter; return the trainer, which has the model, and the measurements.
 
-    Checkpoints go to `work`, when `keeper` says; training goes on from the one that it has. Where memory runs out, the
-    step is read in smaller parts. `arguments` are TrainingArguments of the machine (FSDP, reports). Raises UserError
-    where the keeper stops it before its end, where the loss is no number, and where memory or disk do not suffice.
+    `keeper` writes checkpoints to `work`, and training resumes from its checkpoint. Out of memory, a single process
+    halves its batch size and accumulates more batches. `arguments` are TrainingArguments of the machine (FSDP,
+    reports). Raise UserError where `keeper` stops training early, where the loss is not finite, and where memory or
+    disk space do not suffice.
     """
     beginning = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(model).items()}
     most = None
@@ -166,7 +168,7 @@ def train(
         own = {
             "output_dir": str(work),
             "per_device_train_batch_size": plan.batch_size,
-            # The validation loss is a mean over batches: one sequence each, it is the same on every machine.
+            # The validation loss is a mean over batches: with one sequence each, it is the same on every machine.
             "per_device_eval_batch_size": 1,
             "gradient_accumulation_steps": plan.accumulation,
             "report_to": "none",
@@ -215,7 +217,7 @@ def train(
 
 
 def check(settings: TuningSettings, data: Sequence[Example], validation: Sequence[Example], sharded: bool) -> None:
-    """Say what of the settings has no effect here. Raises UserError for those that do not go together."""
+    """Log settings without effect here. Raise UserError for settings that are incompatible."""
     layout(settings, data, distributed.world_size())
     if sharded and distributed.world_size() == 1:
         raise UserError("tuning.fsdp shares a model out among several GPUs; set tuning.gpus, or fsdp to null")
@@ -234,9 +236,9 @@ def check(settings: TuningSettings, data: Sequence[Example], validation: Sequenc
 
 
 def check_model(model: Any, settings: TuningSettings) -> None:
-    """Say what of a loaded model is not quantised.
+    """Log a warning where more than half of a model cannot be quantised.
 
-    Raises UserError where it cannot read as much as is asked for, or parts are to be trained that cannot be.
+    Raise UserError where `max_length` exceeds the context window, or target layers cannot be trained.
     """
     window = causal_lm.window(model)
     if window and settings.max_length > window:
@@ -255,7 +257,10 @@ def check_model(model: Any, settings: TuningSettings) -> None:
 
 
 def machine_arguments(fsdp: Path | None, tensorboard: Path | None) -> dict[str, Any]:
-    """The TrainingArguments of the machine and its reports. Raises UserError where something for them is missing."""
+    """Return the TrainingArguments for FSDP and TensorBoard.
+
+    Raise UserError where the FSDP configuration is invalid or TensorBoard is not installed.
+    """
     arguments = distributed.fsdp_arguments(fsdp) if fsdp else {}
     if tensorboard:
         if not is_tensorboard_available():
@@ -266,7 +271,7 @@ def machine_arguments(fsdp: Path | None, tensorboard: Path | None) -> dict[str, 
 
 
 def gathered(trainer: Trainer) -> dict[str, Any] | None:
-    """The weights of a model that is shared out among processes (all must call it); None where it is not."""
+    """Gather the weights of a model sharded by FSDP (every process has to call this); return None without FSDP."""
     return trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
 
 
@@ -274,14 +279,14 @@ def save(
     trainer: Trainer, tokenizer: Any, template: Template, folder: Path, weights: dict[str, Any] | None, base: str,
     revision: str | None,
 ) -> None:  # fmt: skip
-    """Save adapter, tokenizer and chat template; `base` is what peft loads the base model from."""
+    """Save adapter, tokenizer and chat template; peft loads the base model from `base` at `revision`."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     config = model.peft_config["default"]
     config.base_model_name_or_path, config.revision, config.inference_mode = base, revision, True
     model.save_pretrained(folder, selected_adapters=["default"], state_dict=weights)
     tokenizer.chat_template = template.source
     tokenizer_files.save(tokenizer, folder)
-    # A set in memory, it is written in no order: sorted, the same settings give the same bytes.
+    # peft writes target_modules, a set, in arbitrary order: sort it, so that the same settings give the same bytes.
     path = folder / "adapter_config.json"
     written = json.loads(path.read_text(encoding="utf-8"))
     if isinstance(written["target_modules"], list):
@@ -290,7 +295,7 @@ def save(
 
 
 def record(settings: TuningSettings, outcome: Outcome) -> dict[str, Any]:
-    """The settings and measurements, for training.json."""
+    """Return the settings and measurements, for training.json."""
     measured = asdict(outcome) | {"tokens_per_second": round(outcome.tokens_per_second, 1)}
     dtype = str(causal_lm.as_dtype(settings.dtype)).removeprefix("torch.")
     return {
@@ -307,12 +312,12 @@ def record(settings: TuningSettings, outcome: Outcome) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """The packages that the weights depend on."""
+    """Return the versions of the packages that the weights depend on."""
     return {name: metadata.version(name) for name in ("torch", "transformers", "trl", "peft", "bitsandbytes")}
 
 
 def peak_memory_mb() -> int:
-    """The most memory that was held: on the GPU where there is one, else by this process."""
+    """Return the peak memory in MiB: of the GPU where there is one, else of this process."""
     if device() == "cuda":
         return torch.cuda.max_memory_allocated() // 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kilobytes
@@ -334,7 +339,7 @@ def _run(trainer: Trainer, keeper: checkpoints.Keeper, work: Path) -> None:
 
 
 def _optimizer(model: Any, settings: TuningSettings) -> Any:
-    """LoRA+'s optimizer, whose B matrices learn faster; None for the trainer's own."""
+    """Return LoRA+'s optimizer, with a higher learning rate for B matrices; None for the trainer's own."""
     if settings.lora_plus is None:
         return None
     kind, options = Trainer.get_optimizer_cls_and_kwargs(trainers.plain_arguments(settings), model.get_base_model())
@@ -344,11 +349,11 @@ def _optimizer(model: Any, settings: TuningSettings) -> Any:
 
 
 def _let_go(model: Any, beginning: Mapping[str, Any]) -> None:
-    """Give an adapter its first weights back, and the memory of what was tried."""
+    """Restore an adapter's initial weights, and free the memory of the failed attempt."""
     model.zero_grad(set_to_none=True)
     gc.collect()
     if "ref" in model.peft_config:
-        model.delete_adapter("ref")  # DPO's frozen copy, of which its next trainer makes another
+        model.delete_adapter("ref")  # DPO's frozen reference, which the next trainer creates anew
     set_peft_model_state_dict(model, dict(beginning))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
