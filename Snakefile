@@ -2,48 +2,48 @@
 
     snakemake --profile profiles/local results/nl/adapter
 
-Conversation trees go in, a LoRA adapter comes out, and every step between is a file:
+The input is a dataset of conversation trees, the output a LoRA adapter; every step between is a file:
 
     results/source/messages.parquet                      fetch        every message of the source dataset
     results/source/shards/{source}/{shard}.parquet       split        slices of one source language
     results/models/translation/{model}/                  fetch_translation_model
     results/pivot/{source}/{shard}.parquet               pivot        into English, where no direct model exists
     results/{lang}/translated/{source}/{shard}.parquet   translate
-    results/{lang}/dataset/                              combine      train, validation, card, account of every message
+    results/{lang}/dataset/                              combine      train, validation, card, messages' accounting
     results/{lang}/threads/{split}.jsonl                 threads      the best-ranked threads as chat prompts
     results/{lang}/preferences/{split}.jsonl             preferences  pairs of replies, the better and the worse
-    results/models/templates/{model}/                    fetch_chat_template  how the base model is spoken to
+    results/models/templates/{model}/                    fetch_chat_template  the base model's chat template
     results/models/base/{model}/                         fetch_base_model
     results/{lang}/adapter/                              tune
     results/{lang}/variants/{name}/adapter/              tune         the same with the settings of `variants`
-    results/{lang}/evaluation/                           evaluate     does it speak the language, beside the base model?
+    results/{lang}/evaluation/                           evaluate     the adapter's quality, beside the base model's
     results/{lang}/report.html                           report       all of it on one page
     results/summary.html                                 summary      every language that is built, in one table
     results/{lang}/published/{kind}.json                 publish      dataset, threads or adapter on the hub
-    results/{lang}/export/merged/                        merge        the adapter folded into its base model
+    results/{lang}/export/merged/                        merge        the adapter merged into its base model
     results/{lang}/export/gguf/{quantization}.gguf       quantize     the same for llama.cpp and Ollama
-    results/{lang}/export/{gptq,awq}/                    calibrate    the same in 4 bits for servers with GPUs
-    results/{lang}/export/README.md                      export_card  all exports, measured, and how to run each
+    results/{lang}/export/{gptq,awq}/                    calibrate    the same in 4 bits for GPU servers
+    results/{lang}/export/README.md                      export_card  all exports with perplexities and commands
 
-`results` is the configuration's key of that name; logs and benchmarks stand under it, at the path of their output.
+`results` is the configuration key of that name; logs and benchmarks are below it, at the path of their output.
 """
 
 from snakemake.utils import min_version
 
-# What is tested; scripts/mothertongue/workflow/snakemake_internals.py depends on the version.
+# The tested version; scripts/mothertongue/workflow/snakemake_internals.py depends on it.
 min_version("9.27.1")
 
 
 configfile: "config/config.yaml"
 
 
-# The demo's values lie between the defaults and the user's own, which are laid over both.
+# The demo's values override the defaults; the user's own override both.
 if globals().get("DEMO"):
 
     configfile: "config/demo.yaml"
 
 
-# What `snakemake --report` says first.
+# The introduction of `snakemake --report`.
 report: "report/workflow.rst"
 
 

@@ -38,19 +38,19 @@ from mothertongue.workflow.settings import schema as configuration_schema
 from mothertongue.workflow.translations import Translations
 
 os.environ |= {
-    # Rules call the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.
+    # Rules use the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]),
     # Only fetch rules may reach the hub.
     "HF_HUB_OFFLINE": "1",
-    # Packages of a user's home folder are in no environment file.
+    # No environment file lists the packages of a user's home folder.
     "PYTHONNOUSERSITE": "1",
-    # Programs end with the Snakemake that runs them, however it ends: see scripts/mothertongue/common/errors.py.
+    # Programs end with the Snakemake process that runs them: see scripts/mothertongue/common/errors.py.
     "MOTHERTONGUE_SNAKEMAKE": this_process(),
 }
 
 
-# Nobody answers a question that a program asks, and no pipe does. The hub's token is in the environment only of the rules
-# that hand it on: HF_TOKEN=$hub_token.
+# Programs cannot prompt for input: stdin is empty. The hub's token is in the environment only of the rules that pass it
+# on: HF_TOKEN=$hub_token.
 shell.prefix(
     "set -euo pipefail; exec </dev/null; "
     "hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; "
@@ -85,19 +85,19 @@ wildcard_constraints:
     shard=r"\d+",
     split="|".join(SPLITS),
     model="[^/]+",
-    # The adapter's own folder: none, or one of the variants'; and within it that of the SFT adapter which DPO goes on from.
+    # The adapter's folder: empty, or a variant's; and within it the folder of the SFT adapter that DPO continues from.
     variant="(variants/[^/]+/)?",
     stage="(sft/)?",
 
 
-# The kind of GPU that the profile's default-resources name: Slurm would give one of it to jobs that ask for none.
+# The GPU model in the profile's default-resources: Slurm would allocate one to jobs that request no GPU.
 GPU_MODEL = snakemake_internals.default_resource(workflow, "gpu_model")
-# Results folders that have every shard, and those whose split is known to be done.
+# Results folders that have every shard, and those whose split is known to be up to date.
 SHARDS_THERE, SPLIT = set(), set()
 
 
 def gpu_model(gpus):
-    """The kind of GPU of a job; none where it has no GPU. `gpus` tells their number from the wildcards."""
+    """Return the GPU model of a job; empty without GPU. `gpus` returns their number from the wildcards."""
     return lambda wildcards: GPU_MODEL if gpus(wildcards) else ""
 
 
@@ -106,17 +106,17 @@ def language_name(wildcards):
 
 
 def system_prompt(wildcards):
-    """The configured system prompt, or the language's own; empty for none."""
+    """Return the configured system prompt, or the language's own; empty for none."""
     configured = config["threads"]["system_prompt"]
     return LANGUAGES[wildcards.lang].system_prompt if configured is None else configured
 
 
 def after_split(wildcards):
-    """No files: it has Snakemake judge whether a job is stale once split has run, and not before.
+    """Return no files: defer the decision whether a job is stale until split has run.
 
-    Snakemake judges anew only jobs whose own inputs wait for the checkpoint; all others run although nothing that they
-    read has changed. Where a shard is missing (a first run, a new source language) nothing waits: Snakemake would not
-    see that split has to run, and would give jobs that wait another shard's file.
+    Snakemake decides again only for jobs whose own inputs wait for the checkpoint; all others run although nothing that
+    they read has changed. Where a shard is missing (a first run, a new source language) do not wait: Snakemake would
+    not notice that split has to run, and would give waiting jobs another shard's file.
     """
     after_earlier_jobs()
     results = wildcards.results
@@ -127,7 +127,7 @@ def after_split(wildcards):
 
 
 def shards_exist(results):
-    """Whether every shard is there; asked for hundreds of jobs, it looks only until they are."""
+    """Return whether every shard exists; cached once true, since it is called for hundreds of jobs."""
     if results not in SHARDS_THERE:
         there = all(os.path.exists(f"{results}/source/shards/{name}.parquet") for name in SHARD_NAMES)
         SHARDS_THERE.update({results} if there else ())
@@ -135,37 +135,37 @@ def shards_exist(results):
 
 
 def source_shard(wildcards):
-    """One shard, judged by its checksum once split has run."""
+    """Return one shard, which is compared by its checksum once split has run."""
     after_split(wildcards)
     return f"{wildcards.results}/source/shards/{wildcards.source}/{wildcards.shard}.parquet"
 
 
 def translators(wildcards):
-    """The folders of all models that translate into a language."""
+    """Return the folders of all models that translate into a language."""
     return translations.models_into(wildcards, list(SHARDS))
 
 
 def shard_to_translate(wildcards):
-    """The shard in English where the route goes through it, else as it is."""
+    """Return the shard in English where the route pivots through English, else the source shard."""
     if translations.route(wildcards).kind == "pivot":
         return rules.pivot.output[0].format(**wildcards)
     return source_shard(wildcards)
 
 
 def translation_gpus(wildcards):
-    """The GPUs of a shard's job, 0 or 1."""
+    """Return the GPUs of a shard's job, 0 or 1."""
     grouped = bool(GPU_MODEL) and snakemake_internals.is_grouped(workflow, "pivot", "translate")
     return translations.gpus(wildcards, grouped)
 
 
 def dataset_of_all_messages(wildcards):
-    """The dataset, refused where the scope leaves out the replies that are not in a thread."""
+    """Return the dataset. End Snakemake where the scope leaves out replies that are not in a thread."""
     checked(configuration.check_scope, config)
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
 
 
 def what_is_published(wildcards):
-    """The files that are published; of an adapter its evaluation too."""
+    """Return the files that are published; for an adapter also its evaluation."""
     repositories.check(wildcards, snakemake_internals.runs_jobs(workflow))
     harness = rules.harness.output if config["evaluation"]["harness"] else []
     produced = {

@@ -1,4 +1,4 @@
-"""The dataset of a target language: its shards put together, and the threads and preferences that training reads."""
+"""The dataset of a target language: its combined shards, and the threads and preferences for training."""
 
 
 rule combine:
@@ -105,7 +105,7 @@ rule preferences:
     input:
         script="scripts/preferences.py",
         library=library("preferences"),
-        # Before `after`, which can wait for split: a scope without preferences is refused before anything runs.
+        # Before `after`, which may wait for split: refuse a scope without preferences before anything runs.
         dataset=dataset_of_all_messages,
         after=after_split,
     output:

@@ -1,4 +1,4 @@
-"""Evaluation: does the adapter speak the language, beside its base model?"""
+"""Evaluation: how well the adapter speaks the language, compared with its base model."""
 
 
 rule evaluate:
@@ -71,7 +71,7 @@ rule evaluate:
         """
 
 
-# Not by default: its tasks come from the hub when it runs.
+# Not by default: it downloads its tasks from the hub when it runs.
 rule harness:
     input:
         script="scripts/harness.py",

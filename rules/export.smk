@@ -1,4 +1,4 @@
-"""Export: the adapter in the forms that other programs run, each measured on the held-out threads."""
+"""Export: the adapter in the formats of other programs, each measured on the held-out threads."""
 
 
 rule merge:
@@ -91,7 +91,7 @@ rule check_shapes:
         "{results}/benchmarks/{lang}/{variant}export/shapes/{form}.jsonl"
     wildcard_constraints:
         form="|".join([*QUANTIZATIONS, *PACKED]),
-    # Before all work that would be for nothing.
+    # First: if it fails, all other work would be wasted.
     priority: 10
     localrule: True
     conda:

@@ -14,7 +14,7 @@ rule check_conversion:
         "{results}/benchmarks/{lang}/{variant}export/conversion/{converted}.jsonl"
     wildcard_constraints:
         converted="gguf/f16|adapter",
-    # Before all work that would be for nothing.
+    # First: if it fails, all other work would be wasted.
     priority: 10
     localrule: True
     conda:

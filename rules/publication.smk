@@ -1,4 +1,4 @@
-"""Publication: a dataset, its threads and adapters on the hub, with what shows what they are worth."""
+"""Publication: a dataset, its threads and adapters on the hub, with their quality reports and evaluations."""
 
 
 rule publish:

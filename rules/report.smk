@@ -1,4 +1,4 @@
-"""The pages that people read: the report of an adapter, and the table of all that were built."""
+"""Reports as pages: the report of an adapter, and the table of all adapters that were built."""
 
 
 rule report:

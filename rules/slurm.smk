@@ -1,17 +1,17 @@
-"""A run that goes on where Snakemake was killed on the login node: its jobs in Slurm work on, and nothing is lost."""
+"""Runs that resume after Snakemake was killed on the login node: its Slurm jobs continue, and nothing is lost."""
 
 import hashlib
 import json
 
 from mothertongue.workflow import runs
 
-# What the jobs in the queue are made from. It is written when a run begins.
+# The fingerprint of the configuration and code of the queued jobs, written when a run begins.
 FINGERPRINT = Path(".snakemake", "mothertongue.making")
 
 
 @functools.cache
 def fingerprint():
-    """A checksum of the configuration and of all code."""
+    """Return a checksum of the configuration and of all code."""
     files = sorted([Path("Snakefile"), *Path("rules").iterdir(), *Path("scripts").rglob("*.py")])
     content = json.dumps(config, sort_keys=True).encode() + b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()
@@ -19,8 +19,8 @@ def fingerprint():
 
 @functools.cache
 def after_earlier_jobs():
-    """Wait for the jobs of an earlier run before it is decided what there is to do."""
-    # A locked folder has a living run, or one to be unlocked first: Snakemake says so itself.
+    """Wait for the jobs of an earlier run before Snakemake decides which jobs to run."""
+    # A locked folder has a running Snakemake, or must be unlocked first: Snakemake reports that itself.
     locked = snakemake_internals.is_locked(Path())
     submits = snakemake_internals.is_main_process(workflow) and snakemake_internals.submits_jobs(workflow)
     if submits and not locked:
@@ -29,9 +29,9 @@ def after_earlier_jobs():
 
 
 def record_what_they_made():
-    """Record what outputs were made from that were finished while no Snakemake watched.
+    """Record the inputs of outputs that were finished while no Snakemake was running.
 
-    Without a record Snakemake could not tell later that they are stale.
+    Without a record Snakemake could not detect later that they are stale.
     """
     if FINGERPRINT.is_file() and FINGERPRINT.read_text() == fingerprint():
         snakemake_internals.record_outputs_since(workflow, FINGERPRINT.stat().st_mtime)

@@ -39,7 +39,7 @@ rule fetch:
         """
 
 
-# A checkpoint, so that what follows is judged by checksum: only shards whose bytes changed are translated again.
+# A checkpoint, so that later jobs compare shards by checksum: only shards whose bytes changed are translated again.
 checkpoint split:
     input:
         script="scripts/split.py",
@@ -63,7 +63,7 @@ checkpoint split:
         disk_mb=200,
     params:
         shards=given("--shards", [f"{language}={count}" for language, count in SHARDS.items()]),
-        # Only then does another choice of threads need other shards.
+        # Only with this scope does another choice of threads need other shards.
         scope=given("--only-threads", [config["threads"]["select"]] if config["source"]["scope"] == "threads" else []),
         folder=lambda wildcards: f"{wildcards.results}/source/shards",
     shell:

@@ -1,4 +1,4 @@
-"""Translation: models fetched once, shards into English where there is no direct model, then into the target language."""
+"""Translation: fetch models once, translate shards into English if there is no direct model, then to the target."""
 
 
 rule fetch_translation_model:
@@ -26,7 +26,7 @@ rule fetch_translation_model:
     params:
         engine=lambda wildcards: translations.models[wildcards.model][0],
         reference=lambda wildcards: translations.models[wildcards.model][1],
-        # With `input` it is not compared: a model that is there is the same with leave and without.
+        # With `input` Snakemake does not compare it: the permission does not change a fetched model.
         licence=lambda wildcards, input: (
             ["--allow-noncommercial"] if config["translation"]["allow_noncommercial"] else []
         ),

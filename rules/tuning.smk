@@ -1,4 +1,4 @@
-"""Tuning: the base model fetched once, then a LoRA adapter trained on the threads, or on preferences."""
+"""Tuning: fetch the base model once, then train a LoRA adapter on the threads, or on preferences."""
 
 
 rule fetch_chat_template:

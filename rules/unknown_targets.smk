@@ -1,4 +1,4 @@
-"""Targets that there are not, in no known language or no export: they match here alone, and one line says so."""
+"""Targets of unknown languages or exports: they match only these rules, which report the error in one line."""
 
 
 rule unknown_language:
@@ -17,5 +17,5 @@ rule unknown_export:
     output:
         "{results}/{lang}/{variant}export{unknown}",
     wildcard_constraints:
-        # What is in the folders among them is theirs.
+        # Paths inside existing exports belong to those exports' rules.
         unknown=rf"(?!/(?:{PATHS})(?:/|$)).*",

@@ -1,8 +1,8 @@
-"""Write a merged model with weights of 4 bits, in the format of GPTQ or AWQ, for servers with GPUs such as vLLM.
+"""Write a merged model with 4-bit weights, in the format of GPTQ or AWQ, for GPU servers such as vLLM.
 
-Which way each weight is rounded is chosen by AutoRound, so that the model computes on the language's own threads what
-it did before. Beside the weights stand tokenizer and chat template, a model card, and fetched.json, which says what the
-model is made of and has a checksum of every file.
+AutoRound chooses how each weight is rounded, so that the model's outputs on the language's own threads change as little
+as possible. The folder also contains tokenizer and chat template, a model card, and fetched.json with the origin of the
+model and a checksum of every file.
 """
 
 import argparse

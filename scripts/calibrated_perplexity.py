@@ -1,6 +1,6 @@
-"""Measure what a model in the format of GPTQ or AWQ has lost: its perplexity, on the tokens of scripts/perplexity.py.
+"""Measure the loss of a model in the format of GPTQ or AWQ: its perplexity, on the tokens of scripts/perplexity.py.
 
-The packed weights are read by the formats' own description and computed with in 16 bits.
+The packed weights are dequantised by the formats' own description, and computed with in 16 bits.
 """
 
 import argparse

@@ -1,15 +1,15 @@
-"""Chat with an adapter: one question and its answer, a conversation, or a file of prompts.
+"""Chat with an adapter: ask one question, hold a conversation, or answer a file of prompts.
 
     scripts/chat.py --adapter results/demo/pt/adapter "Como faço um bolo?"
     scripts/chat.py --adapter results/demo/pt/adapter
     scripts/chat.py --adapter results/demo/pt/adapter --batch prompts.txt --output answers.jsonl
 
-In a conversation, /reset begins a new one and /quit (or the end of input) leaves. What no longer fits the model's
-window is forgotten, the oldest first.
+In a conversation, /reset begins a new one and /quit (or the end of input) leaves. Messages that no longer fit the
+model's context window are dropped, the oldest first.
 
-A batch is a text file, one prompt a line, or a .jsonl file with `prompt` (a text) or `messages` (a list of role and
-content, the last of them a user's) in each line. Each comes out as a line of JSON, in the same order and with all that
-its line had, with `answer` and `ended`: whether the model ended it by itself, not --max-new-tokens.
+A batch is a text file, one prompt per line, or a .jsonl file with `prompt` (a text) or `messages` (a list of role and
+content, the last of them a user's) in each line. The output has one line of JSON per prompt, in the same order, with
+all fields of the input line, `answer`, and `ended`: whether the model ended the answer, and not --max-new-tokens.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def converse(conversation: "Conversation") -> None:
-    """Answer what is typed until /quit or the end of input."""
+    """Answer typed messages until /quit or the end of input."""
     log("Type a message; /reset begins a new conversation, /quit leaves.")
     while (line := read_line()) not in (None, "/quit"):
         if line == "/reset":
@@ -113,7 +113,7 @@ def converse(conversation: "Conversation") -> None:
 
 
 def read_line() -> str | None:
-    """One line of input without its white space; None at its end."""
+    """Return one line of input without surrounding white space; None at the end of input."""
     if sys.stdin.isatty():
         print("> ", end="", flush=True)
     line = sys.stdin.readline()

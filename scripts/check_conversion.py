@@ -1,7 +1,7 @@
-"""Tell from a base model whether llama.cpp's converter takes what is tuned of it, before any work is done for that.
+"""Check from a base model whether llama.cpp's converter supports what is tuned from it, before any work is done.
 
-Asked is the converter itself, which writes nothing here: of the merged model, whether it knows architecture and
-tokenizer; with --lora-targets, whether it takes an adapter of those layers alone.
+A dry run of the converter itself decides: for the merged model, whether it supports architecture and tokenizer; with
+--lora-targets, whether it supports an adapter of those layers alone.
 """
 
 import argparse

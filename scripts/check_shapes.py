@@ -1,6 +1,6 @@
-"""Tell from a base model's configuration whether it can be written with 4 bits or so, before any work is done for it.
+"""Check from a base model's configuration whether it can be quantised to about 4 bits, before any work is done.
 
-The shapes of its weights decide: GPTQ and AWQ want rows in groups, llama.cpp's quantisations in blocks.
+The shapes of its weights decide: GPTQ and AWQ need rows in groups, llama.cpp's quantisations in blocks.
 """
 
 import argparse

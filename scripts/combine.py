@@ -1,7 +1,7 @@
-"""Combine the translated shards of one target language into a dataset, with an account of every message.
+"""Combine the translated shards of one target language into a dataset, accounting for every message.
 
-Writes train.parquet and validation.parquet, accounting.json, a dataset card (README.md), and how good the translations
-are by source language: quality.json and its plots in quality/.
+Write train.parquet and validation.parquet, accounting.json, a dataset card (README.md), and the quality of the
+translations by source language: quality.json and its plots in quality/.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Compare translation engines on a parallel text of yours: quality, speed, memory, licence.
+"""Compare translation engines on your own parallel text: quality, speed, memory, licence.
 
 scripts/compare_engines.py --source dev.en --reference dev.nl opus-mt nllb firefox
     each engine with its own model for the pair
@@ -8,7 +8,7 @@ scripts/compare_engines.py --source dev.en --reference dev.pt --limit 200 \\
     with models of your choice
 
 Every engine translates as the workflow does (splitting, checks, second attempts), one after another, each in a process
-of its own. Models are fetched where they are not there yet. An engine that cannot run has its reason in the table.
+of its own. Missing models are fetched. If an engine cannot run, the table has the reason.
 """
 
 import argparse

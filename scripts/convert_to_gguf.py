@@ -1,4 +1,4 @@
-"""Write a model as GGUF in float16 for llama.cpp and what builds on it, or, with --base-model, an adapter alone.
+"""Write a model as GGUF in float16 for llama.cpp and programs based on it, or, with --base-model, an adapter alone.
 
 scripts/convert_to_gguf.py --folder results/nl/export/merged --name llama-2-nl --output f16.gguf
 scripts/convert_to_gguf.py --folder results/nl/adapter --base-model results/models/base/MODEL --output adapter.gguf

@@ -1,8 +1,9 @@
 """Evaluate an adapter on held-out threads and prompts, beside its base model with and without prompting.
 
-Writes metrics.json, with intervals: answers in the language (the Language Confusion Benchmark's line-level test), those
-that end by themselves, repetition, chrF to the best-ranked reply; bits per byte of the assistant's words in held-out
-threads, English ones too. samples.jsonl has every answer; the plots are language.svg, bits_per_byte.svg, training.svg.
+Write metrics.json, with confidence intervals: the answers in the language (line-level test of the Language Confusion
+Benchmark), the answers that end by themselves, repetition, chrF to the best-ranked reply, and bits per byte of the
+assistant's text in held-out threads, English ones included. samples.jsonl has every answer; the plots are language.svg,
+bits_per_byte.svg, training.svg.
 """
 
 import argparse

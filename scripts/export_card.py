@@ -1,4 +1,4 @@
-"""Write the card of an adapter's exports: sizes, perplexities, checksums, and how to run each in one line."""
+"""Write the card of an adapter's exports: sizes, perplexities, checksums, and a one-line command to run each."""
 
 import argparse
 from pathlib import Path
@@ -42,7 +42,7 @@ def main() -> None:
     files = dict.fromkeys(exports.weights(folder, "merged"), measured["perplexity"][f"merged, {merge_base}"])
     models = [name for name in arguments.gguf if name.startswith("gguf/")]
     files |= {name: lost(Path(name).stem) if name in models else None for name in arguments.gguf}
-    # Each has the merged model's tokenizer.
+    # All of them have the merged model's tokenizer.
     read = read_json(folder / f"perplexity/{Path(models[0]).stem}.json")
     for form in arguments.packed:
         files |= dict.fromkeys(exports.weights(folder, form), lost(form))

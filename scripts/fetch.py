@@ -1,4 +1,4 @@
-"""Fetch the source dataset: every message of all its splits in one checked Parquet file.
+"""Fetch the source dataset: every message of all its splits, in one validated Parquet file.
 
 scripts/fetch.py --dataset OpenAssistant/oasst1 --revision main --output messages.parquet
 scripts/fetch.py --dataset messages.jsonl --validation 0.05 --output messages.parquet

@@ -1,6 +1,6 @@
 """Fetch a base model into a folder (safetensors, tokenizer, chat template), with a record of what was resolved.
 
-An interrupted download keeps the files that have come in a hidden folder beside it, and goes on from there.
+An interrupted download keeps its files in a hidden folder beside it, and resumes from there.
 """
 
 import argparse

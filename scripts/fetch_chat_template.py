@@ -1,5 +1,7 @@
-"""Fetch the chat template that a base model is tuned with, and nothing else of the model: its own where that tells the
-assistant's words exactly, else the one of ours for its family. Also says which tokens its tokenizer reads as control.
+"""Fetch the chat template that a base model is tuned with, and nothing else of the model.
+
+This is the model's own template where that marks the assistant's words exactly, else ours for its family. Also write
+which tokens its tokenizer treats as control tokens.
 """
 
 import argparse
@@ -43,7 +45,7 @@ def main() -> None:
     own = choose_template.own_template(tokenizer)
     choice = choose_template.choose(own, arguments.templates, arguments.prompt_format == "tokenizer")
     check_rows(choice.template, tokenizer, known)
-    end_of_turn(choice.template, tokenizer)  # refuses a template whose end of turn is no token of this model
+    end_of_turn(choice.template, tokenizer)  # refuses a template whose end of turn is not a token of this model
     added = {i: {"content": t.content, "special": t.special} for i, t in tokenizer.added_tokens_decoder.items()}
     with atomic_folder(arguments.output) as folder:
         (folder / "chat_template.jinja").write_text(choice.template.source, encoding="utf-8")

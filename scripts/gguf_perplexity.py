@@ -1,4 +1,4 @@
-"""Measure what a GGUF file has lost: its perplexity by llama.cpp's code, on the tokens of scripts/perplexity.py."""
+"""Measure the loss of a GGUF file: its perplexity, computed by llama.cpp on the tokens of scripts/perplexity.py."""
 
 import argparse
 from dataclasses import asdict

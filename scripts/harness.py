@@ -1,7 +1,7 @@
-"""Measure an adapter and its base model by tasks of EleutherAI's lm-evaluation-harness, whose data come from the hub.
+"""Evaluate an adapter and its base model on tasks of EleutherAI's lm-evaluation-harness, with data from the hub.
 
-A task is one of the harness's own (belebele_nld_Latn, say) or a YAML file of yours in its format. Prompts are the
-tasks' own, without a chat template, so that figures compare with published ones.
+A task is one of the harness's own (such as belebele_nld_Latn) or your own YAML file in its format. Prompts are the
+tasks' own, without a chat template, so that results are comparable with published ones.
 """
 
 import argparse

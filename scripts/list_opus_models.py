@@ -1,7 +1,7 @@
-"""Make config/opus_mt.tsv: the best OPUS-MT model of every pair of languages, with its target token and licence.
+"""Write config/opus_mt.tsv: the best OPUS-MT model of every language pair, with its target token and licence.
 
 scripts/list_opus_models.py --languages config/language_codes.tsv --output config/opus_mt.tsv
-    asks the hub: its listing of models, and the card of each (about 1,500 small files)
+    queries the hub: the list of models, and the card of each (about 1,500 small files)
 scripts/list_opus_models.py --candidates routes.tsv --models models.tsv --languages … --output …
     reads compiled tables; no network
 """

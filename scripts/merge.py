@@ -1,7 +1,7 @@
-"""Fold an adapter into its base model: a model of its own, for every program that loads safetensors.
+"""Merge an adapter into its base model, for every program that loads safetensors.
 
-Weights are read and written one at a time, in the base model's own numbers. Beside them stand tokenizer and chat
-template, a model card, and fetched.json, which says what the model is made of and has a checksum of every file.
+Weights are read and written one at a time, in the base model's dtype. The folder also contains tokenizer and chat
+template, a model card, and fetched.json with the origin of the model and a checksum of every file.
 """
 
 import argparse

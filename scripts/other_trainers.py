@@ -1,7 +1,7 @@
-"""Write what other programs need to train the same adapter, from the same threads with the same settings.
+"""Write the files with which other programs train the same adapter, on the same threads with the same settings.
 
-Axolotl's configuration, a script for Unsloth, LLaMA-Factory's dataset_info.json, and the threads for all of them, in
-which text that looks like a control token is made text, as our own training does.
+These are Axolotl's configuration, an Unsloth script, LLaMA-Factory's dataset_info.json, and the threads for all of
+them, in which text that resembles control tokens is made plain text, as in our own training.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Measure what merging has changed: perplexity on held-out threads, of the adapter as it was tuned and when merged.
+"""Measure the effect of merging: perplexity on held-out threads, of the adapter as it was tuned and when merged.
 
-Of an adapter that was tuned on 4 bits both merges are measured, into the base model's own weights and into the 4-bit
-ones. The threads' tokens and texts are written too, for programs that know no chat template.
+For an adapter tuned in 4 bits both merges are measured: into the base model's own weights, and into the 4-bit ones.
+Also write the threads' tokens and texts, for programs that cannot render a chat template.
 """
 
 import argparse

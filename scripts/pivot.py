@@ -1,4 +1,4 @@
-"""Translate one shard of messages into English, from where every target language is reached."""
+"""Translate one shard of messages into English, the pivot from which every target language is reached."""
 
 import argparse
 from pathlib import Path

@@ -1,15 +1,15 @@
-"""Print what a build would take before anything runs: jobs by rule, what they ask for, GPU-hours, wall time, disk.
+"""Print the cost of a build before anything runs: jobs by rule, their resources, GPU-hours, wall time, disk.
 
     scripts/plan.py nl
     scripts/plan.py nl de fr --gpus 32 --config 'translation={engine: nllb, allow_noncommercial: true}'
     scripts/plan.py results/demo/pt/adapter --profile profiles/demo
 
-The plan is of what is left to do: what stands and is up to date is not in it. Each time is either "measured", from the
-benchmarks of earlier runs in the same results folder (those of the same shard or source language before others), or the
-"limit" that the rule declares, which is no estimate. Wall time: the rules in the order of the data flow, each step as
-long as its longest job, or as its jobs' times shared among the GPUs, jobs and cores that can work at once.
+The plan has only remaining jobs: outputs that are up to date are not in it. Each time is either "measured", from the
+benchmarks of earlier runs in the same results folder (preferably of the same shard or source language), or the "limit"
+that the rule declares, which is not an estimate. Wall time: the rules in the order of the data flow, each step as long
+as its longest job, or as its jobs' summed times divided among the GPUs, jobs and cores that can work at once.
 
-No network is asked, and neither Slurm nor conda is needed.
+Network, Slurm and conda are not needed.
 """
 
 import argparse
@@ -73,15 +73,15 @@ def main() -> None:
 
 
 def ask_snakemake(arguments: argparse.Namespace, targets: list[str], place: planning.Capacity) -> str:
-    """What Snakemake prints of the jobs that it would run. Raises UserError with its reason where it cannot tell."""
-    # Its own executor: Slurm's would wait for the jobs of an earlier run, and is asked nothing here.
+    """Return the output of a dry run of Snakemake. Raise UserError with the reason where it fails."""
+    # The executor dryrun: Slurm's would wait for the jobs of an earlier run, and is not needed here.
     command = [sys.executable, "-m", "snakemake", *targets, "--profile", arguments.profile]
     command += ["--dry-run", "--nolock", "--executor", "dryrun"]
     if place.cluster:
-        # A dry run cuts a job's threads to the cores that it is given, one by itself.
+        # A dry run limits a job's threads to the given cores, by default one.
         command += ["--cores", "10000"]
     if not shutil.which("conda"):
-        # Environments are left out, and what was built in one must not look stale for that.
+        # Without conda's environments, outputs that were built in one must not count as stale.
         command += ["--software-deployment-method", "env-modules"]
         command += ["--rerun-triggers", "code", "input", "mtime", "params"]
     command += ["--configfile", *arguments.configfile] if arguments.configfile else []

@@ -1,4 +1,4 @@
-"""Pair the replies of one split that people ranked, the better and the worse, and account for every message."""
+"""Write pairs of replies of one split that people ranked, the better and the worse, accounting for every message."""
 
 import argparse
 from pathlib import Path

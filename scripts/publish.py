@@ -1,9 +1,9 @@
-"""Publish a dataset, its threads or an adapter on the hub, with a card: only what changed, in one commit.
+"""Publish a dataset, its threads or an adapter on the hub, with a card: only changed files, in one commit.
 
-Only files that the workflow writes are sent, and only files that it has sent are deleted.
+Only files that the workflow writes are uploaded, and only files that it uploaded are deleted.
 
 scripts/publish.py dataset --folder results/nl/dataset --repo me/oasst1_nl --target nl --name Dutch
-scripts/publish.py ... --dry-run     prints what would go, without token and network
+scripts/publish.py ... --dry-run     prints what would be uploaded, without token and network
 
 The token is read from HF_TOKEN in the environment.
 """

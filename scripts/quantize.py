@@ -1,7 +1,7 @@
-"""Write a GGUF file in float16 with fewer bits a weight: q8_0, q4_k_m, and llama.cpp's other quantisations.
+"""Write a float16 GGUF file with fewer bits per weight: q8_0, q4_k_m, and llama.cpp's other quantisations.
 
 A model whose rows llama.cpp cannot divide into blocks is refused; where only K-quants cannot, those weights fall back
-to another quantisation, and the file is larger than the name promises.
+to another quantisation, and the file is larger than its name suggests.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Write the report of an adapter: one page for a browser, whole in one file, that asks nothing of a network.
+"""Write the report of an adapter: one self-contained page for a browser, without network access.
 
-It says what was built from what, what became of every message, how good the translations are, how the training went,
-how the adapter compares with its baselines, what it took, and which licences follow from it. A number that no file of
-the run has reads "not measured".
+It shows what was built from what, the outcome of every message, the quality of the translations, the training, the
+adapter's comparison with its baselines, the costs, and which licences follow. Numbers that no file of the run has read
+"not measured".
 """
 
 import argparse

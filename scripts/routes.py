@@ -4,7 +4,7 @@
     scripts/routes.py nl --engine nllb
     scripts/routes.py nl --configfile mine.yaml --counts results/source/counts.json
 
-No network is asked: the tables of config/ say what there is.
+No network is needed: the tables of config/ list the models.
 """
 
 import argparse

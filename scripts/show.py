@@ -1,6 +1,6 @@
 """Show a finished build in the terminal.
 
-Messages by status, objections, two of them before and after, the evaluation, and how to chat.
+Print messages by status, objections, two translations with their sources, the evaluation, and how to chat.
 """
 
 import argparse

@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def parse_shards(item: str) -> tuple[str, int]:
-    """`en=8` as a language and its number of shards."""
+    """Return `en=8` as a language and its number of shards. Raise ArgumentTypeError for anything else."""
     language, _, number = item.partition("=")
     if not language or not number.isdecimal() or int(number) < 1:
         raise argparse.ArgumentTypeError(f"'{item}' is not LANGUAGE=N with N above 0")

@@ -1,4 +1,4 @@
-"""Write the table of all adapters: one page for a browser, a line for each that was evaluated, with links to reports.
+"""Write the table of all adapters: one page for a browser, one row per evaluated adapter, with links to reports.
 
 scripts/summary.py --metrics results/*/evaluation/metrics.json --results results --output results/summary.html
 """

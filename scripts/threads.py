@@ -1,4 +1,4 @@
-"""Extract the best-ranked threads of one split as chat prompts, and account for every tree and message."""
+"""Extract the best-ranked threads of one split as chat prompts, accounting for every tree and message."""
 
 import argparse
 from pathlib import Path

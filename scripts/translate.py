@@ -1,4 +1,4 @@
-"""Translate one shard of messages into the target language; every message comes back with its status.
+"""Translate one shard of messages into the target language, with a status for every message.
 
     scripts/translate.py --shard results/source/shards/en/0.parquet --source en --target nl --route direct \\
         --engine opus-mt --model results/models/translation/NAME --output en-0.parquet

@@ -1,8 +1,8 @@
-"""Tune a LoRA adapter: on threads (sft), or on preferences (dpo, orpo). On a CPU, a GPU or several.
+"""Tune a LoRA adapter on threads (sft) or on preferences (dpo, orpo), on a CPU, a GPU or several.
 
-The loss falls on the assistant's words only. Stopped by Ctrl-C, a signal or its time budget it saves a checkpoint
-first, and the same command goes on from there, to the same adapter. Checkpoints stand beside the adapter until it is
-done; those of other data or settings are not used.
+The loss covers the assistant's tokens only. On Ctrl-C, a signal or the end of its time budget, save a checkpoint first;
+the same command resumes from there, to the same adapter. Checkpoints stay beside the adapter until it is done; those of
+other data or settings are not used.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Write the Modelfile of `ollama create`: the GGUF file beside it, the chat template, the system prompt."""
+"""Write the Modelfile for `ollama create`: the GGUF file beside it, the chat template, the system prompt."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The card of an adapter, from what its training.json records and, where there is one, from its evaluation."""
+"""The card of an adapter, from its training.json and, where there is one, its evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from mothertongue.models.record import base_name
 
 @dataclass(frozen=True)
 class Published:
-    """Where an adapter is published, and its evaluation.
+    """The hub repository of an adapter, and its evaluation.
 
-    `datasets` are ids on the hub: what it was tuned on, which has `licences`, then what that was made from.
+    `datasets` are hub ids: first the dataset that the adapter was tuned on, whose licences are `licences`, then the
+    sources of that dataset.
     """
 
     repository: str
@@ -25,7 +26,7 @@ class Published:
 def adapter_card(
     lang: str, name: str, record: Mapping[str, Any], template: str, published: Published | None = None
 ) -> str:
-    """The card of an adapter from what training.json records; `published` makes it the fuller one of the hub."""
+    """Return the card of an adapter from its training.json; with `published`, the longer card for the hub."""
     model, data = base_name(record["base_model"]), record["data"]
     return render.card(
         "adapter",
@@ -59,7 +60,7 @@ def _header(lang: str, record: Mapping[str, Any], published: Published | None) -
 
 
 def _validation(training: Mapping[str, Any]) -> dict[str, float] | None:
-    """The validation loss of the weights that were kept, and their step; None where none was measured."""
+    """Return step and validation loss of the weights that were kept; None where no validation loss was measured."""
     losses = dict(training["validation"])
     if not losses:
         return None
@@ -68,12 +69,12 @@ def _validation(training: Mapping[str, Any]) -> dict[str, float] | None:
 
 
 def _licences(model: str, licence: str | None, published: Published) -> dict[str, Any]:
-    """What the adapter is made from, and under which licences."""
+    """Return the licences of the base model and the data that the adapter was made from."""
     data, of_data = published.datasets[0], ", ".join(published.licences)
     stated = {f"base model {model}": licence, f"data {data}": of_data}
     return stated_licences.values(stated, {model: licence, data: of_data})
 
 
 def _forbidding(published: Published | None) -> list[str]:
-    """The licences of the data that forbid commercial use, which the adapter inherits."""
+    """Return the licences of the data that forbid commercial use: the adapter inherits them."""
     return list(filter(licences.is_noncommercial, published.licences)) if published else []

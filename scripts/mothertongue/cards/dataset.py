@@ -1,4 +1,4 @@
-"""The card of a translated dataset, from the real numbers."""
+"""The card of a translated dataset, with the numbers of its accounting and quality report."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,10 +20,10 @@ def dataset_card(
     quality: Mapping[str, Any],
     model_licences: Mapping[str, str | None],
 ) -> str:
-    """The card of the folder that scripts/combine.py writes.
+    """Return the card for the folder that scripts/combine.py writes.
 
-    `models` counts the messages that each model (or `a+b`) translated; `model_licences` has the licences of the models;
-    `quality` is the report of mothertongue.quality_report.
+    `models` counts the messages that each model (or `a+b`) translated; `model_licences` maps the models to their
+    licences; `quality` is the report of mothertongue.dataset.quality_report.
     """
     total, figures = accounting["total"], quality["total"]
     used = {model: model_licences.get(model) for models_of_one in models for model in models_of_one.split("+")}
@@ -63,7 +63,7 @@ def dataset_card(
 
 
 def on_hub(card: str, repository: str) -> str:
-    """The card with the code that loads the dataset from where it is published."""
+    """Return the card with its loading code pointing to the hub repository instead of the local folder."""
     local, published = (render.block("dataset", "loading", repository=place) for place in (None, repository))
     return card.replace(local, published)
 

@@ -1,4 +1,4 @@
-"""An evaluation's numbers as tables of a card, and as the hub's model-index."""
+"""An evaluation's metrics as tables of a card, and as the hub's model-index."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from mothertongue.evaluation.estimate import NOT_MEASURED, Estimate, find
 from mothertongue.evaluation.systems import BY_NAME
 
-# Of answers, by their name in metrics.json: the name in a table, and the digits of a number; None for a share.
+# Metrics of answers, by their key in metrics.json: the label in a table, and the digits of a number; None for a share.
 _ANSWERS = {
     "in_language": ("in the language", None),
     "ended": ("end by themselves", None),
@@ -19,7 +19,7 @@ Metrics = Mapping[str, Any]
 
 
 def values(metrics: Metrics) -> dict[str, Any]:
-    """Return what evaluation.md.jinja shows; what is not in the metrics reads "not measured"."""
+    """Return the values that evaluation.md.jinja renders; missing metrics read "not measured"."""
     answers, bits, prompts, settings = (
         _section(metrics, key) for key in ("answers", "bits_per_byte", "prompts", "settings")
     )
@@ -40,13 +40,13 @@ def values(metrics: Metrics) -> dict[str, Any]:
 
 
 def metrics_index(repository: str, datasets: list[str], metrics: Metrics) -> list[dict[str, Any]]:
-    """The numbers of the adapter as the hub's model-index; none where nothing was measured."""
+    """Return the adapter's metrics as the hub's model-index; empty where nothing was measured."""
     results = [_result(datasets, kind, values) for kind in _KINDS if (values := _of_adapter(metrics, kind))]
     return [{"name": repository.partition("/")[2], "results": results}] if results else []
 
 
 def _of_adapter(metrics: Metrics, kind: str) -> list[dict[str, Any]]:
-    """What was measured of the adapter on a kind of held-out data."""
+    """Return the adapter's metrics on one kind of held-out data."""
     found = {(name, label): find(metrics, "answers", "adapter", kind, name) for name, (label, _) in _ANSWERS.items()}
     found["bits_per_byte", "bits per byte"] = find(metrics, "bits_per_byte", "adapter", kind)
     return [
@@ -60,7 +60,7 @@ def _result(datasets: list[str], kind: str, values: list[dict[str, Any]]) -> dic
 
 
 def _section(metrics: Metrics, name: str) -> Mapping[str, Any]:
-    """A part of the metrics; empty where it is missing, or written by an evaluation that had another form."""
+    """Return a section of the metrics; empty where it is missing, or in the form of an earlier version."""
     found = metrics.get(name)
     return found if isinstance(found, Mapping) else {}
 

@@ -1,4 +1,4 @@
-"""The card of an adapter's exports: what each file is, its size, what it has lost, its checksum, how to run it."""
+"""The card of an adapter's exports: description, size, perplexity, checksum and command of each file."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,22 +12,22 @@ from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models.record import base_name
 
-# What is asked of an adapter's training.json.
+# The keys of an adapter's training.json that the card needs.
 NEEDED = (
     "system_prompt", "settings.method", "settings.lora_rank", "settings.dora", "base_model.reference",
     "base_model.revision", "base_model.hub_id",
 )  # fmt: skip
-# The ranks that vLLM takes as --max-lora-rank.
+# The ranks that vLLM accepts for --max-lora-rank.
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-# The share of tokens below which more than odd white space is read otherwise: control tokens, say.
+# Below this share of equal tokens, more than unusual white space is tokenised differently: control tokens, for example.
 _ALIKE = 0.99
-# The files that other trainers are given.
+# The files for other trainers.
 _TRAINERS = ("axolotl.yaml", "unsloth_train.py", "dataset_info.json")
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file in the export's folder, and its perplexity on held-out threads; None where it was not measured."""
+    """A file in the export folder, with its perplexity on held-out threads; None where it was not measured."""
 
     name: str
     megabytes: float
@@ -36,7 +36,7 @@ class Exported:
 
 
 def weights(folder: Path, model: str) -> list[str]:
-    """The weight files of a model in the export's folder, by name. Raises UserError where it has none."""
+    """Return the names of a model's weight files in the export folder. Raise UserError where there are none."""
     found = sorted(f"{model}/{path.name}" for path in (folder / model).glob("*.safetensors"))
     if not found:
         raise UserError(f"{folder / model}: no weights in it; delete the folder, and run the same command again")
@@ -44,9 +44,9 @@ def weights(folder: Path, model: str) -> list[str]:
 
 
 def exported(folder: Path, perplexities: Mapping[str, float | None]) -> list[Exported]:
-    """The files of a folder, from the perplexity of each by its name.
+    """Return the exported files of a folder; `perplexities` maps their names to perplexities.
 
-    Checksums that stand in a model's fetched.json are not computed again.
+    Reuse the checksums in a model's fetched.json instead of computing them again.
     """
     models = {path.parent.name: read_json(path)["files"] for path in folder.glob(f"*/{RECORD}")}
     return [
@@ -71,11 +71,11 @@ def card(
     measured: Mapping[str, Any],
     read: Mapping[str, int],
 ) -> str:
-    """The card of a folder of exports from what training.json records.
+    """Return the card of a folder of exports, from training.json.
 
-    `served_as` is what other programs call the model, `base_model` how that one is named from here, `merged_as` the
-    weights that the adapter is merged into, `measured` what scripts/perplexity.py wrote, `read` what
-    scripts/gguf_perplexity.py wrote of a file's tokenizer.
+    `served_as` is the model's name in other programs, `base_model` the hub id of the base model or its path from the
+    export folder, `merged_as` the weights that the adapter is merged into, `measured` the output of
+    scripts/perplexity.py, `read` the output of scripts/gguf_perplexity.py for the tokenizer of a GGUF file.
     """
     names = [file.name for file in files]
     return render.card(
@@ -100,26 +100,26 @@ def card(
 
 
 def _others(folder: Path, names: Sequence[str]) -> list[str]:
-    """The other exports that there are, which may be of another adapter."""
+    """Return the other exports in the folder, which may be of another adapter."""
     patterns = ("*.gguf", "gguf/*.gguf", "gptq/*.safetensors", "awq/*.safetensors")
     found = [str(path.relative_to(folder)) for pattern in patterns for path in sorted(folder.glob(pattern))]
-    # The other GGUF files are made of that one.
+    # f16.gguf is the intermediate that the other GGUF files are made from.
     return [name for name in found if name not in (*names, "gguf/f16.gguf")]
 
 
 def _serve_packed(name: str, files: Sequence[str]) -> dict[str, str]:
-    """vLLM's command for each model whose weights are packed, or merged."""
+    """Return vLLM's command for each model with packed or merged weights."""
     models = dict.fromkeys(Path(file).parent.name for file in files if file.endswith(".safetensors"))
     return {model: shlex.join(["vllm", "serve", model, "--served-model-name", name]) for model in models}
 
 
 def _serve_adapter(record: Mapping[str, Any], name: str, base_model: str) -> str | None:
-    """vLLM's command for the adapter over its base model; None where vLLM does not take such an adapter."""
+    """Return vLLM's command for the adapter on its base model; None where vLLM does not support such an adapter."""
     rank = next((rank for rank in _VLLM_RANKS if rank >= record["settings"]["lora_rank"]), None)
     if not rank or record["settings"]["dora"]:
         return None
     revision = ["--revision", record["base_model"]["revision"]] if record["base_model"]["hub_id"] else []
-    # vLLM would take the template of the base model, and end answers where that does.
+    # By default vLLM uses the base model's chat template and end-of-turn token.
     spoken = ["--chat-template", "merged/chat_template.jinja", "--generation-config", "merged"]
     lora = ["--enable-lora", "--max-lora-rank", str(rank), "--lora-modules", f"{name}=../adapter"]
     return shlex.join(["vllm", "serve", base_model, *revision, *lora, *spoken])
@@ -131,16 +131,16 @@ def _ollama(name: str) -> str:
 
 
 def _has_template(modelfile: Path) -> bool:
-    """Whether the chat template could be written in Ollama's language."""
+    """Return whether the Modelfile has a chat template: some cannot be written in Ollama's language."""
     return any(line.startswith("TEMPLATE ") for line in modelfile.read_text(encoding="utf-8").splitlines())
 
 
 def _trainers(folder: Path, record: Mapping[str, Any]) -> list[str]:
-    """The files by which other programs train the same adapter: one of preferences is trained by none."""
+    """Return the files with which other programs train the same adapter; none for preference tuning."""
     sft = record["settings"]["method"] == "sft"
     return [file for file in _TRAINERS if sft and _trains(folder / file)]
 
 
 def _trains(file: Path) -> bool:
-    """Whether a file for another trainer is there, and is no script that can only say why it does not train."""
+    """Return whether a file for another trainer exists, and is not a script that only reports why it cannot train."""
     return file.exists() and "\nraise SystemExit(" not in file.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from mothertongue.models.record import base_name
 
 
 def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None = None) -> str:
-    """The card of the merged model, or of what it is packed into: gptq or awq."""
+    """Return the card of the merged model, or of the model packed from it (`form` gptq or awq)."""
     base = record["base_model"]
     header = {
         **render.languages(record["lang"]),

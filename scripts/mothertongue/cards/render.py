@@ -1,6 +1,6 @@
-"""Cards (README.md) from their templates: the YAML header, and how text, code and counts stand in Markdown.
+"""Cards (README.md) rendered from templates: the YAML header, and text, code and counts escaped for Markdown.
 
-A module x.py of this package computes the values that its card shows; x.md.jinja beside it has all of the wording.
+Module x.py of this package computes the values of a card; x.md.jinja beside it has all of the wording.
 """
 
 import json
@@ -14,36 +14,36 @@ import yaml
 
 from mothertongue.common.plain_text import one_line
 
-# Where Markdown, HTML or GitHub's mathematics may begin or end, in a table too; an underscore in a word is one. At the
-# beginning also what makes a list, a rule or a heading; then addresses, which become links by themselves.
+# Where Markdown, HTML or GitHub's mathematics may begin or end, also in a table (not at an underscore in a word); at
+# the beginning of the text, markers of lists, rules and headings; and addresses, which GitHub turns into links.
 _MARK = re.compile(
     r"[\\`*\[\]<>&|#~$]|(?<![^\W_])_|_(?![^\W_])|\A[-+=]|\A\d(?=\d{0,8}[.)](\s|\Z))|:(?=//)|(?<=www)\.", re.IGNORECASE
 )
-# Letters of ASCII without backtick and bar, and without spaces around them.
+# ASCII without backtick and bar, and without leading or trailing spaces.
 _PLAIN_CODE = re.compile(r"[!-_a-{}~]([ -_a-{}~]*[!-_a-{}~])?")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
 def card(name: str, /, **values: Any) -> str:
-    """Return the text of `<name>.md.jinja` with these values, which its filters make Markdown."""
+    """Return `<name>.md.jinja` rendered with these values, which the template's filters escape for Markdown."""
     return _TEMPLATES.get_template(f"{name}.md.jinja").render(values)
 
 
 def block(name: str, part: str, /, **values: Any) -> str:
-    """Return one named block of a card's template: a part that is written anew in a card that is there."""
+    """Return one named block of a card's template, to replace that part of an existing card."""
     template = _TEMPLATES.get_template(f"{name}.md.jinja")
     return "".join(template.blocks[part](template.new_context(values)))
 
 
 def header(values: Mapping[str, Any]) -> list[str]:
-    """The YAML header as lines; values that are empty are left out, and texts have one line."""
+    """Return the YAML header as lines, without empty values, and with each text on one line."""
     given = {key: _in_one_line(value) for key, value in values.items() if value not in (None, "", [], {})}
     text = yaml.safe_dump(given, sort_keys=False, allow_unicode=True, default_flow_style=None, width=1000)
     return ["---", *text.splitlines(), "---"]
 
 
 def languages(lang: str) -> dict[str, list[str]]:
-    """A language in a header: the hub takes codes of two or three letters, and longer ones beside them."""
+    """Return a language's header entries: the hub takes codes of two or three letters, longer as language_bcp47."""
     return {"language": [lang.partition("-")[0]], "language_bcp47": [lang] if "-" in lang else []}
 
 
@@ -56,43 +56,43 @@ def _in_one_line(value: Any) -> Any:
 
 
 def markdown(text: str) -> str:
-    """A text as Markdown that renders as this text in one line, wherever it stands: it adds no element."""
+    """Return a text as one line of Markdown that renders as this text anywhere and adds no element."""
     return _MARK.sub(lambda found: f"&#{ord(found[0])};", one_line(" ".join(text.split())))
 
 
 def code(text: str) -> str:
-    """A text as code within a line or a cell."""
-    # Between backticks a bar would end a cell, and the backslash that keeps it be seen outside of one.
+    """Return a text as inline code, for a line or a table cell."""
+    # Between backticks a bar would end a table cell; outside tables the backslash that escapes it would be visible.
     return f"`{text}`" if _PLAIN_CODE.fullmatch(text) else f"<code>{markdown(text)}</code>"
 
 
 def literal(text: str) -> str:
-    """A text in Python's code: one line of ASCII."""
+    """Return a text as a Python string literal: one line of ASCII."""
     return json.dumps(text)
 
 
 def quoted(text: str) -> str:
-    """A text as a quotation, however many lines it has; empty for none."""
+    """Return a text as a Markdown quotation, line by line; empty for an empty text."""
     return "\n".join(f"> {markdown(line)}".rstrip() for line in text.splitlines())
 
 
 def size_category(rows: int) -> str:
-    """The hub's name for a dataset's size."""
+    """Return the hub's size category for a number of rows."""
     return next((name for limit, name in _SIZES if rows < limit), "n>1M")
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """Counts behind their names: `a 1, b 2`."""
+    """Return counts behind their names: `a 1, b 2`."""
     return ", ".join(f"{markdown(name)} {count:,}" for name, count in counts.items())
 
 
 def number(value: float, form: str = ",") -> str:
-    """A number in one of Python's forms; its thousands are apart unless another is named."""
+    """Return a number in one of Python's formats; by default with thousands separators."""
     return format(value, form)
 
 
 def _paragraph(text: str) -> str:
-    """A paragraph of Markdown, which the template has over several lines, as one line."""
+    """Return a Markdown paragraph, which the template wraps over several lines, as one line."""
     return text.strip("\n").replace("\n", " ") + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The list of licences in a card, by what they are of, and which of them forbid commercial use."""
+"""The list of licences in a card, by component, with those that forbid commercial use."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,10 @@ from mothertongue.common.licences import is_noncommercial
 
 
 def values(stated: Mapping[str, str | None], binding: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return what stated_licences.md.jinja shows: all licences, and what is `binding` and forbids commercial use."""
+    """Return the values that stated_licences.md.jinja renders.
+
+    These are all licences, and the names in `binding` whose licences forbid commercial use.
+    """
     return {
         "licences": stated,
         "noncommercial": [name for name, licence in binding.items() if is_noncommercial(licence)],

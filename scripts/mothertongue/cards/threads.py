@@ -1,4 +1,4 @@
-"""The card of the threads of a dataset: the conversations that an adapter is tuned on."""
+"""The card of a dataset's threads: the conversations that an adapter is tuned on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,10 @@ from mothertongue.cards import render
 def threads_card(
     name: str, repository: str, dataset: str, dataset_header: Mapping[str, Any], accounting: Mapping[str, Any]
 ) -> str:
-    """The card of the threads published as `repository`.
+    """Return the card of the threads published as `repository`.
 
-    `dataset` is where the dataset that they are made of is published, `dataset_header` its card's header, from which
-    language and licence are taken; `accounting` has what scripts/threads.py counted, by split.
+    `dataset` is the hub repository of the dataset that the threads were made from, `dataset_header` the header of its
+    card, which gives language and licence; `accounting` has the counts of scripts/threads.py, by split.
     """
     threads = {split: counts["threads"] for split, counts in accounting.items()}
     title = f"Threads of {dataset_header.get('pretty_name', dataset)}"
@@ -29,7 +29,7 @@ def threads_card(
         "configs": [
             {
                 "config_name": "default",
-                # An empty file has no columns to be loaded by.
+                # An empty file has no columns, and cannot be loaded.
                 "data_files": [{"split": split, "path": f"{split}.jsonl"} for split, count in threads.items() if count],
             }
         ],

@@ -1,1 +1,1 @@
-"""Adapters in the forms that other programs run."""
+"""Adapters exported to the formats of other programs."""

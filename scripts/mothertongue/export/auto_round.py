@@ -1,4 +1,4 @@
-"""4-bit weights that do least harm to a language: rounded by AutoRound, which sees the language's own threads.
+"""4-bit quantisation by AutoRound, calibrated on the language's own threads to lose little of the language.
 
 AutoRound is Cheng et al., "Optimize Weight Rounding via Signed Gradient Descent for the Quantization of LLMs" (2023).
 """
@@ -23,20 +23,21 @@ from mothertongue.model_folders.reading import check_objects, embedding_rows, lo
 from mothertongue.models import causal_lm, tokenizer_files
 from mothertongue.prompts import templates
 
-# What AutoRound writes; all else is the merged model's own.
+# The files from AutoRound; all others are the merged model's own.
 _WEIGHTS = ("config.json", "quant*_config.json", "*.safetensors", "*.safetensors.index.json")
 _OWN = ("generation_config.json", *tokenizer_files.FILES)
-# What AutoRound calls the formats.
+# AutoRound's names for the formats.
 _FORMATS = {"gptq": "auto_gptq", "awq": "auto_awq"}
-# GPTQ's common form knows no zero point of its own, AWQ's has one a group.
+# GPTQ's common form has no zero points, AWQ has one per group.
 _SYMMETRIC = {"gptq": True, "awq": False}
 
 
 def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count: int, length: int) -> list[list[int]]:
-    """At most `count` pieces of `length` tokens, of threads drawn by chance and put one behind the other.
+    """Return at most `count` sequences of `length` tokens, from randomly drawn threads that are concatenated.
 
-    The threads are in the template that the adapter was trained in, and a piece is no longer than the model reads. Of
-    too few tokens for one piece all are one; raises UserError where there are none.
+    Threads are rendered in the template that the adapter was trained in; `length` is at most the model's context
+    window. If there are too few tokens for one sequence, return all of them as one. Raise UserError where there are
+    none.
     """
     window = causal_lm.window_of(model) or length
     if window < length:
@@ -56,28 +57,28 @@ def windows(threads: Sequence[dict[str, Any]], adapter: Path, model: Path, count
 
 
 def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, folder: Path) -> int:
-    """Write a model with weights of 4 bits in a format, and all that the model's folder has beside its weights.
+    """Write a model with 4-bit weights in a format, with all files of the model's folder beside its weights.
 
-    `steps` is how often the rounding of each block of layers is improved; 0 rounds to the nearest, with the scales that
-    suit `pieces` best. Returns the number of weights that share a scale. Raises UserError where the model cannot be
-    packed.
+    `steps` is the number of optimisation steps for the rounding of each block of layers; 0 rounds to the nearest, with
+    the scales that suit `pieces` best. Return the group size, the number of weights that share a scale. Raise UserError
+    where the model cannot be packed, OwnError where memory runs out.
     """
     check_objects(model)
     weights_of(model)
     size = gptq_awq.group_size(packed_layers(model, form), form, model)
     scheme = {"bits": 4, "group_size": size, "sym": _SYMMETRIC[form], "data_type": "int"}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        # Set before it is imported: its news of every layer is too much, and its files would lie in the working folder.
+        # Set before the import: by default AutoRound logs every layer, and writes files to the working folder.
         os.environ |= {"AR_LOG_LEVEL": "ERROR", "AR_WORK_SPACE": f"{scratch}/work"}
         from auto_round import AutoRound
         from transformers import AutoModelForCausalLM
 
         data = [torch.tensor([piece]) for piece in pieces]
         try:
-            # It would run a model's own code, and copy it.
+            # A copy without the model's own code, which AutoRound would run and copy.
             with contents.plain(model) as plain:
                 with loading(model, "cannot be loaded as a causal language model"):
-                    # What output_loading_info adds is not in transformers' types.
+                    # transformers' types do not cover output_loading_info.
                     loaded: tuple[Any, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
                         plain, dtype="auto", use_safetensors=True, trust_remote_code=False, output_loading_info=True
                     )
@@ -93,7 +94,7 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
                     batch_size=min(8, len(pieces)),
                     iters=steps,
                     device_map=causal_lm.device(),
-                    enable_torch_compile=False,  # wants a compiler, which nodes of a cluster may lack
+                    enable_torch_compile=False,  # needs a compiler, which cluster nodes may lack
                     trust_remote_code=False,
                 )
                 _, written = rounding.quantize_and_save(f"{scratch}/packed", format=_FORMATS[form])
@@ -107,10 +108,11 @@ def pack(model: Path, form: str, pieces: Sequence[Sequence[int]], steps: int, fo
 
 
 def _describe(model: Path, folder: Path) -> None:
-    """Write the merged model's own configuration, with what AutoRound says of the weights that it has packed.
+    """Write the merged model's config.json with AutoRound's description of the packed weights.
 
-    AutoRound's own has the positions' base frequency (RoPE) as transformers 5 alone reads it, others would compute with
-    another; and it names float16 to compute in, which is too narrow for Gemma, where bfloat16 is the model's own.
+    AutoRound's own config.json has the RoPE base frequency in a form that only transformers 5 reads: other programs
+    would compute with another one. Its dtype is float16, whose range is too narrow for Gemma: keep bfloat16 where it is
+    the model's own.
     """
     own, packed = read_object(model / "config.json"), read_object(folder / "config.json")
     dtype = "bfloat16" if "bfloat16" in (own.get("dtype"), own.get("torch_dtype")) else packed["dtype"]

@@ -1,4 +1,4 @@
-"""An adapter of a base model in which nothing is learned, to try on it what will be done with those that are."""
+"""An untrained adapter of a base model, to check in advance what is later done with trained ones."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from mothertongue.model_folders.reading import skeleton
 
 
 def write(base: Path, targets: Sequence[str], folder: Path) -> None:
-    """Write an adapter of rank 1 with the layers that tuning would adapt, without loading the base model's weights.
+    """Write an adapter of rank 1 for the layers that tuning would adapt, without loading the base model's weights.
 
-    Raises UserError where the base model has no such layers.
+    Raise UserError where the base model has no such layers.
     """
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -22,7 +22,7 @@ def write(base: Path, targets: Sequence[str], folder: Path) -> None:
     config = LoraConfig(r=1, target_modules=target_modules, task_type="CAUSAL_LM")
     try:
         with warnings.catch_warnings():
-            # Of what PEFT finds strange, what matters is refused by those that are given the adapter.
+            # The programs that read the adapter refuse what matters among PEFT's warnings.
             warnings.simplefilter("ignore")
             model = get_peft_model(skeleton(base), config)
     except ValueError as error:

@@ -1,7 +1,8 @@
-"""GPTQ's and AWQ's formats: 4-bit weights packed into 32 bits, and what they stand for.
+"""The formats of GPTQ and AWQ: 4-bit weights packed into 32-bit integers, and their dequantisation.
 
-The layouts are those of AutoGPTQ (a matrix's inputs packed downwards, zero points one too low, a group an input) and of
-AutoAWQ's `gemm` (outputs packed sideways in the order 0 2 4 6 1 3 5 7); other programs read nothing else.
+The layouts are those of AutoGPTQ (inputs packed along dimension 0, zero points stored minus one, a group index per
+input) and of AutoAWQ's `gemm` (outputs packed along dimension 1 in the order 0 2 4 6 1 3 5 7); other programs read no
+others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +16,16 @@ from mothertongue.export.linear_layers import LinearLayer
 from mothertongue.model_folders.reading import check, weight_paths
 
 FORMS = ("gptq", "awq")
-# The weights that share a scale: 128 is what most models are packed with; smaller divides more models.
+# Numbers of weights that share a scale: most models are packed with 128; smaller groups fit more models.
 _GROUPS = (128, 64, 32)
 _BITS = 4
 _PACK = 32 // _BITS
-# Where AWQ's packing has put the outputs 0, 1, 2, ...
+# The positions of the outputs 0, 1, 2, ... in AWQ's packing.
 _AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)
 
 
 def group_size(layers: Sequence[LinearLayer], form: str, model: Path) -> int:
-    """The weights that share a scale. Raises UserError where a layer cannot be divided into groups and packed."""
+    """Return the group size. Raise UserError where a layer cannot be divided into groups and packed."""
     if not layers:
         raise UserError(f"{model}: has no linear layers that can be packed as {form}; export the merged model")
     odd = next((layer for layer in layers if layer.inputs % _GROUPS[-1] or layer.outputs % _PACK), None)
@@ -37,9 +38,9 @@ def group_size(layers: Sequence[LinearLayer], form: str, model: Path) -> int:
 
 
 def unpacked(folder: Path) -> dict[str, torch.Tensor]:
-    """A packed model's weights by name, the packed ones as the numbers that they stand for, in 16 bits.
+    """Return a packed model's weights by name, the packed ones dequantised to the 16 bits of their scales.
 
-    Raises UserError where the model is packed in neither format.
+    Raise UserError where the model is packed in neither format, or packed weights are inconsistent.
     """
     settings = check(folder).get("quantization_config") or {}
     form = settings.get("quant_method")
@@ -63,7 +64,7 @@ def unpacked(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def unpack_gptq(parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """A weight, outputs x inputs: `qweight` is inputs/8 x outputs, `qzeros` groups x outputs/8.
+    """Return a weight, outputs x inputs: `qweight` is inputs/8 x outputs, `qzeros` groups x outputs/8.
 
     `g_idx` has the group of each input.
     """
@@ -74,23 +75,23 @@ def unpack_gptq(parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 
 def unpack_awq(parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """A weight, outputs x inputs: `qweight` is inputs x outputs/8, `qzeros` groups x outputs/8."""
+    """Return a weight, outputs x inputs: `qweight` is inputs x outputs/8, `qzeros` groups x outputs/8."""
     codes, zeros = (_in_order(_nibbles(parts[name])) for name in ("qweight", "qzeros"))
     group = _groups(codes, zeros)
     return ((codes - zeros[group]) * parts["scales"].float()[group]).t().contiguous()
 
 
 def _nibbles(packed: torch.Tensor) -> torch.Tensor:
-    """Each number's eight values of 4 bits, lowest first, beside each other."""
+    """Return the eight 4-bit values of each integer, lowest first, along dimension 1."""
     shifts = torch.arange(0, 32, _BITS, dtype=torch.int32, device=packed.device)
     return (packed.unsqueeze(2) >> shifts & 15).flatten(1)
 
 
 def _in_order(nibbles: torch.Tensor) -> torch.Tensor:
-    """The outputs in the order in which AWQ's packing took them."""
+    """Return the outputs in their original order, from the order of AWQ's packing."""
     return nibbles.unflatten(1, (-1, _PACK))[:, :, list(_AWQ_ORDER)].flatten(1)
 
 
 def _groups(codes: torch.Tensor, zeros: torch.Tensor) -> torch.Tensor:
-    """The group of each input, which lie in order."""
+    """Return the group of each input, where groups are consecutive inputs."""
     return torch.arange(len(codes), device=codes.device) // (len(codes) // len(zeros))

@@ -1,4 +1,4 @@
-"""The linear layers of a model, told from its configuration alone: what quantisation changes, and in which shapes."""
+"""The linear layers of a model, which quantisation changes, and their shapes, from its configuration alone."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from mothertongue.common.errors import UserError
 from mothertongue.export.weight_names import places
 from mothertongue.model_folders.reading import skeleton
 
-# As AutoRound names an expert's layers, by the parameter that transformers has them in.
+# AutoRound's names of an expert's layers, by the parameter that contains them in transformers.
 _EXPERTS = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
 
 
 @dataclass(frozen=True)
 class LinearLayer:
-    """A linear layer by name; a row of its weight has `inputs` numbers, and there are `outputs` rows."""
+    """A linear layer by name; its weight has `outputs` rows of `inputs` numbers."""
 
     name: str
     inputs: int
@@ -26,16 +26,16 @@ class LinearLayer:
 
 
 def linear_layers(model: Any) -> Sequence[LinearLayer]:
-    """The linear layers of a model but the last, which gives the words and stays in 16 bits."""
+    """Return the linear layers of a model except the output embeddings, which stay in 16 bits."""
     last = model.get_output_embeddings()
     linear = ((name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear))
     return [LinearLayer(name, module.in_features, module.out_features) for name, module in linear if module is not last]
 
 
 def packed_layers(folder: Path, form: str) -> Sequence[LinearLayer]:
-    """What packing a model folder changes: its linear layers, and its experts', which transformers has in stacks.
+    """Return the layers of a model folder that packing changes: linear layers, and experts, which transformers stacks.
 
-    Raises UserError for models of kinds that cannot be packed.
+    Raise UserError for kinds of models that cannot be packed.
     """
     model = skeleton(folder)
     if _takes_more_than_text(model):
@@ -46,7 +46,7 @@ def packed_layers(folder: Path, form: str) -> Sequence[LinearLayer]:
 
 
 def row_lengths(folder: Path) -> Counter[int]:
-    """How many of a model's matrices, embeddings included, have rows of each length; of its text's part alone."""
+    """Return the number of matrices by row length, embeddings included; of the text modules only."""
     model = skeleton(folder)
     text = model.get_decoder() if _takes_more_than_text(model) else model
     return Counter(weight.shape[-1] for weight in text.parameters() if weight.dim() > 1)
@@ -57,7 +57,7 @@ def _takes_more_than_text(model: Any) -> bool:
 
 
 def _experts(model: Any, folder: Path, form: str) -> list[LinearLayer]:
-    """The layers of a mixture's experts. Raises UserError where transformers would not find them again when packed."""
+    """Return the layers of a mixture's experts. Raise UserError where transformers could not load them packed."""
     found = []
     for name, weight in model.named_parameters():
         module, _, parameter = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""A LoRA adapter's weights, and a base weight with them folded in: LoRA, rsLoRA and DoRA."""
+"""The weights of a LoRA adapter, and their merge into base weights: LoRA, rsLoRA and DoRA."""
 
 import math
 import re
@@ -15,17 +15,17 @@ from mothertongue.model_folders.reading import ADAPTER_WEIGHTS, check_adapter
 
 _PREFIX = "base_model.model."
 _PARTS = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_magnitude_vector": "magnitude"}
-# What an adapter can hold beside the matrices; none is made by scripts/tune.py.
+# What an adapter can contain beside the matrices; scripts/tune.py makes none of these.
 _OTHERS = ("modules_to_save", "layer_replication", "lora_bias")
-# Where PEFT changes several parameters of one module, it wraps the module once for each.
+# PEFT wraps a module once for each of its adapted parameters.
 _WRAPPED = ".base_layer"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is learned for one parameter: B·A to add, times a scale, and in DoRA the length of each of its rows.
+    """The learned change of one parameter: B·A times a scale, and for DoRA the norm of each row.
 
-    Of a stack of experts, A has `rank` rows for one after the other, and B their columns in turn.
+    For a stack of experts, A has `rank` rows for one expert after the other, and B interleaves the experts' columns.
     """
 
     rank: int
@@ -35,7 +35,7 @@ class Change:
     magnitude: torch.Tensor | None = None
 
     def fold(self, weight: torch.Tensor, expert: int = 0, row: int = 0) -> torch.Tensor:
-        """A weight with its change, computed and given in 32 bits; of an expert it may be rows from `row` on."""
+        """Return the merged weight, computed in 32 bits; of an expert, `weight` may be the rows from `row` on."""
         if weight.dim() == 3:
             return torch.stack([self.fold(one, expert) for expert, one in enumerate(weight)])
         a = self.a.unflatten(0, (-1, self.rank))[expert]
@@ -47,9 +47,9 @@ class Change:
 
 
 def read_lora(adapter: Path, parameters: Sequence[str]) -> dict[str, Change]:
-    """The changes of an adapter folder by the parameter that each belongs to, of all that the base model has, in order.
+    """Return the changes of an adapter folder by parameter; `parameters` are those of the base model, in order.
 
-    Raises UserError where the folder is no adapter, or of a kind that cannot be folded in.
+    Raise UserError where the folder is not an adapter, or of a kind that cannot be merged.
     """
     config = check_adapter(adapter)
     strange = [name for name in _OTHERS if config.get(name)]
@@ -82,29 +82,29 @@ def read_lora(adapter: Path, parameters: Sequence[str]) -> dict[str, Change]:
 def _fit(
     rank: int, a: torch.Tensor | None = None, b: torch.Tensor | None = None, magnitude: torch.Tensor | None = None
 ) -> bool:
-    """Whether the weights of a change have shapes that go together; see Change."""
+    """Return whether the weights of a change have consistent shapes; see Change."""
     if a is None or b is None or a.dim() != 2 or b.dim() != 2 or len(a) != b.shape[1] or len(a) % rank or not len(a):
         return False
     return magnitude is None or magnitude.shape == b.shape[:1]
 
 
 def _parameter(module: str, targets: Sequence[str], parameters: Sequence[str]) -> str:
-    """The parameter that a module's change belongs to: its weight, or the one that PEFT has wrapped there."""
+    """Return the parameter that a module's change belongs to: its weight, or the parameter that PEFT wraps there."""
     plain = module.replace(_WRAPPED, "")
     own = [name for name in parameters if name.rpartition(".")[0] == plain]
     wrapped = [name for name in own if any(f".{name}".endswith(f".{target}") for target in targets)]
-    # The first is the innermost.
+    # The first one is wrapped innermost.
     return wrapped[-1 - module.count(_WRAPPED)] if wrapped else f"{module}.weight"
 
 
 def _rank_and_scale(config: dict[str, Any], parameter: str) -> tuple[int, float]:
-    """A parameter's rank and the scale of its B·A, where the adapter's configuration may have patterns of names for."""
+    """Return a parameter's rank and the scale of its B·A, which patterns of names in the configuration may set."""
 
     def of(kind: str, default: int) -> int:
         patterns: dict[str, int] = config.get(kind) or {}
         return next((patterns[one] for one in patterns if re.match(rf"(.*\.)?({one})$", name)), default)
 
     name = parameter.removesuffix(".weight")
-    # PEFT's own defaults.
+    # PEFT's defaults.
     rank, alpha = of("rank_pattern", config.get("r", 8)), of("alpha_pattern", config.get("lora_alpha", 8))
     return rank, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -1,4 +1,4 @@
-"""An adapter folded into its base model: a model of its own, written shard by shard in the base model's own numbers."""
+"""The merge of an adapter into its base model, written shard by shard in the base model's dtype."""
 
 import math
 import re
@@ -23,9 +23,9 @@ from mothertongue.prompts import templates
 from mothertongue.prompts.template_parts import without_marks
 
 FULL, DEQUANTIZED = "full", "dequantized"
-# Of an adapter that is trained on 4 bits: the weights as they were fetched, or as training saw them.
+# For adapters trained in 4 bits: the weights as they were fetched, or as training dequantised them.
 MERGE_BASES = (FULL, DEQUANTIZED)
-# What belongs to the tokenizer comes from the adapter, with the template that it was trained in.
+# The other tokenizer files come from the adapter, with the template that it was trained in.
 _FROM_BASE = (
     "config.json",
     "generation_config.json",
@@ -36,20 +36,20 @@ _FROM_BASE = (
     "tokenizer.model",
 )
 
-# What is asked of an adapter's training.json.
+# The keys that are read from an adapter's training.json.
 NEEDED = ("settings.quantization", "settings.dtype", "dtype")
 
 
 def trained_in(record: Mapping[str, Any]) -> str:
-    """The numbers that an adapter was trained in, from its training.json; older ones tell of the setting alone."""
+    """Return the dtype that an adapter was trained in, from its training.json; older ones have only the setting."""
     return record.get("dtype") or record["settings"]["dtype"]
 
 
 def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) -> None:
-    """Write the merged model into a folder, with configuration, tokenizer and chat template.
+    """Write the merged model to a folder, with configuration, tokenizer and chat template.
 
-    `dtype` is what the adapter was trained in. Raises UserError, before anything is written, where adapter and base
-    model do not belong together.
+    `dtype` is the one that the adapter was trained in. Raise UserError, before anything is written, where adapter and
+    base model do not match.
     """
     contents.check(adapter)
     model, files = skeleton(base), list(weights_of(base))
@@ -84,7 +84,7 @@ def merge(adapter: Path, base: Path, merge_base: str, dtype: str, folder: Path) 
 
 
 def _stop_at(stop: int, folder: Path) -> None:
-    """Let answers end at the token that the adapter has learned to end them with; the base model may know another."""
+    """Set the adapter's end-of-turn token as the first that ends answers; the base model may use another."""
     path = folder / "generation_config.json"
     settings = read_object(path) if path.is_file() else {}
     known = settings.get("eos_token_id") or read_object(folder / "config.json").get("eos_token_id") or []
@@ -95,12 +95,15 @@ def _stop_at(stop: int, folder: Path) -> None:
 
 
 def _damaged(model: Any, found: Mapping[str, WeightPlace], shapes: Mapping[str, Sequence[int]]) -> str | None:
-    """A weight that a model's files have in another shape than the model, or have not; one that is computed counts."""
+    """Return a weight that a model's files lack, or have in another shape than the model; None where there is none.
+
+    Weights that transformers computes from others count as present.
+    """
     parameters = dict(model.named_parameters())
     parts = Counter(place.parameter for place in found.values())
     for name, place in found.items():
         weight = parameters.get(place.parameter)
-        # Of a stack, each of its parts has rows of some of it.
+        # Each part of a stack has only some of its rows.
         if weight is not None and parts[place.parameter] == 1 and list(weight.shape) != list(shapes[name]):
             return name
     if len(found) < len(shapes):
@@ -116,7 +119,10 @@ def _unfit(
     found: Mapping[str, WeightPlace],
     shapes: Mapping[str, Sequence[int]],
 ) -> str | None:
-    """A parameter that an adapter changes and that the model has not, in this shape, or its files have not in full."""
+    """Return an adapted parameter that the model lacks or has in another shape, or that its files lack in part.
+
+    Return "any" where the adapter changes nothing, None where all parameters fit.
+    """
     sizes: Counter[str] = Counter()
     for name, place in found.items():
         sizes[place.parameter] += math.prod(shapes[name])
@@ -129,7 +135,7 @@ def _unfit(
 
 
 def _through_nf4(weight: torch.Tensor) -> torch.Tensor:
-    """A weight as training on 4 bits sees it: quantised as `causal_lm.load_base` does, and back."""
+    """Return a weight as 4-bit training uses it: quantised as in `causal_lm.load_base`, and dequantised."""
     from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
     on_device = weight.to(causal_lm.device())

@@ -1,4 +1,4 @@
-"""The record of a merged model: what it is made of."""
+"""The record of a merged model (fetched.json): what it was made from."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models.record import base_name
 
-# What is asked of an adapter's training.json.
+# The keys that are read from an adapter's training.json.
 NEEDED = (
     "lang", "system_prompt", "settings.method", "base_model.reference", "base_model.revision", "base_model.licence",
     "base_model.hub_id",
@@ -18,7 +18,7 @@ NEEDED = (
 
 
 def check(record: Mapping[str, Any], merge_base: str) -> None:
-    """Raise UserError where the choice of weights to merge into means nothing for an adapter."""
+    """Raise UserError where `merge_base` is dequantized for an adapter that was not trained in nf4."""
     quantization = record["settings"]["quantization"]
     if merge_base == "dequantized" and quantization != "nf4":
         raise UserError(
@@ -28,7 +28,7 @@ def check(record: Mapping[str, Any], merge_base: str) -> None:
 
 
 def described(record: Mapping[str, Any], merge_base: str) -> str:
-    """The merged model in a few words."""
+    """Return a short description of the merged model."""
     base = record["base_model"]
     return f"{base_name(base)}@{base['revision']} ({merge_base}) with the {record['lang']} adapter"
 
@@ -36,7 +36,7 @@ def described(record: Mapping[str, Any], merge_base: str) -> str:
 def write_record(
     folder: Path, record: Mapping[str, Any], base: Mapping[str, Any], merge_base: str, form: str | None = None
 ) -> None:
-    """Write `fetched.json` for the files that are in the folder now, as a fetched model has it."""
+    """Write `fetched.json` for the files that are in the folder now, in the format of a fetched model's."""
     content = {
         "reference": f"{base_name(record['base_model'])} with the {record['lang']} adapter",
         "kind": form or "merged",

@@ -1,7 +1,7 @@
-"""The same training for other programs: Axolotl's configuration, a script for Unsloth, LLaMA-Factory's dataset_info.
+"""The same training for other programs: Axolotl's configuration, an Unsloth script, LLaMA-Factory's dataset_info.
 
-All of them name the data by its place relative to the folder that they stand in, and are to be run from there. What of
-the settings has no counterpart is said at the head of each file.
+Each file refers to the data relative to its own folder, and must be run from there. Settings without a counterpart are
+listed at its head.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from mothertongue.common.plain_text import one_line
 from mothertongue.prompts import templates
 from mothertongue.prompts.template_parts import Exchange
 
-# torch's and bitsandbytes' optimizers as transformers names them.
+# transformers' names for the optimizers of torch and bitsandbytes.
 _OPTIMIZERS = {
     "adamw": "adamw_torch",
     "adamw_8bit": "adamw_bnb_8bit",
@@ -31,9 +31,10 @@ _PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 @dataclass(frozen=True)
 class TrainerInputs:
-    """What is trained on: a base model (`revision` where it is pinned), threads of both splits, a chat template.
+    """The training inputs: a base model (`revision` where it is pinned), threads of both splits, a chat template.
 
-    `end` is the token that ends the assistant's turn, None where that is the tokenizer's: see plain_templates.
+    `end` is the token that ends the assistant's turn, None where that is the tokenizer's: see
+    template_parts.literal_end.
     """
 
     base_model: str
@@ -45,15 +46,15 @@ class TrainerInputs:
 
 
 def check(settings: Mapping[str, Any]) -> None:
-    """Raise UserError where the training is of a kind that is not translated."""
+    """Raise UserError where the training method is not sft: others are not translated."""
     if settings["method"] != "sft":
         raise UserError(f"the files for other trainers are of sft, and tuning.method is {settings['method']}")
 
 
 def plain_thread(row: Mapping[str, Any], control: Iterable[str]) -> dict[str, Any]:
-    """A line of the threads file with the texts that our own training reads: what looks like a control token is text.
+    """Return a thread with the texts that our own training reads: text that resembles control tokens stays text.
 
-    See prompts.neutralise for `control`.
+    See prompts.templates.neutralise for `control`.
     """
     messages = []
     for message in row["messages"]:
@@ -64,12 +65,12 @@ def plain_thread(row: Mapping[str, Any], control: Iterable[str]) -> dict[str, An
 
 
 def unvalidated(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without validation: other trainers do not load a file of no threads."""
+    """Return the settings without validation: other trainers cannot load a file without threads."""
     return {**settings, "validation": {**settings["validation"], "interval": None}}
 
 
 def unlike_axolotl(settings: Mapping[str, Any]) -> list[str]:
-    """The settings that Axolotl is not given, and Unsloth neither, a line each."""
+    """Return the settings that have no counterpart in Axolotl and Unsloth, one line each."""
     notes = []
     if settings["too_long"] == "split":
         notes.append("too_long: a thread that is longer than max_length is cut there, not split")
@@ -84,7 +85,7 @@ def unlike_axolotl(settings: Mapping[str, Any]) -> list[str]:
 
 
 def unlike_unsloth(settings: Mapping[str, Any]) -> list[str]:
-    """The settings that Unsloth is not given, a line each."""
+    """Return the settings that have no counterpart in Unsloth, one line each."""
     notes = unlike_axolotl(settings)
     if settings["packing"]:
         notes.append(
@@ -99,17 +100,17 @@ def unlike_unsloth(settings: Mapping[str, Any]) -> list[str]:
 
 
 def as_comment(notes: Iterable[str]) -> list[str]:
-    """Lines of YAML or Python that say what is otherwise than in Mothertongue's own training."""
+    """Return comment lines of YAML or Python that list the differences from Mothertongue's own training."""
     lines = [one_line(f"# - tuning.{note}") for note in notes]
     return ["# Otherwise than in Mothertongue's own training:", *lines] if lines else []
 
 
 def axolotl(settings: Mapping[str, Any], material: TrainerInputs) -> dict[str, Any]:
-    """Axolotl's configuration; what is not set is left out."""
+    """Return Axolotl's configuration, without settings that are None."""
     lora, validation = settings["lora"], settings["validation"]["interval"]
     patience = settings["validation"]["patience"] if validation else None
     linear = lora["targets"] == "all-linear"
-    # Flash attention takes no numbers of 32 bits.
+    # Flash attention does not support float32.
     attention = "sdpa" if settings["dtype"] == "float32" else "flash_attention_2"
     values = {
         "base_model": material.base_model,
@@ -128,14 +129,14 @@ def axolotl(settings: Mapping[str, Any], material: TrainerInputs) -> dict[str, A
         "neftune_noise_alpha": settings["neftune"],
         "chat_template": "jinja",
         "chat_template_jinja": material.template,
-        # Axolotl learns no end but the tokenizer's, unless told.
+        # By default Axolotl trains on the tokenizer's end token only.
         "eot_tokens": [material.end] if material.end else None,
         "datasets": [_axolotl_data(material.train)],
         "test_datasets": [_axolotl_data(material.validation) | {"split": "train"}] if validation else None,
         "sequence_len": settings["max_length"],
         "excess_length_strategy": "truncate",
         "sample_packing": settings["packing"],
-        # Threads packed together see one another without it.
+        # Without it, packed threads attend to one another.
         "attn_implementation": attention if settings["packing"] else None,
         "num_epochs": settings["epochs"],
         "max_steps": settings["max_steps"],
@@ -149,7 +150,7 @@ def axolotl(settings: Mapping[str, Any], material: TrainerInputs) -> dict[str, A
         "gradient_accumulation_steps": settings["accumulation"],
         "gradient_checkpointing": settings["gradient_checkpointing"],
         "eval_steps": validation,
-        # The best is kept, as it was saved: after each validation.
+        # Save at each validation, so that the best checkpoint can be loaded.
         "save_steps": validation if patience else None,
         "early_stopping_patience": patience,
         "load_best_model_at_end": True if patience else None,
@@ -162,7 +163,7 @@ def axolotl(settings: Mapping[str, Any], material: TrainerInputs) -> dict[str, A
 
 
 def _axolotl_data(path: str) -> dict[str, Any]:
-    """Threads, of which the assistant's turns are learned, with their ends."""
+    """Return a dataset entry: threads whose assistant turns are trained on, with their end tokens."""
     return {
         "path": path,
         "ds_type": "json",
@@ -175,7 +176,7 @@ def _axolotl_data(path: str) -> dict[str, Any]:
 
 
 def llama_factory(material: TrainerInputs) -> dict[str, Any]:
-    """LLaMA-Factory's dataset_info.json: the threads of both splits, by name."""
+    """Return LLaMA-Factory's dataset_info.json: the threads of both splits, by name."""
     form = {
         "formatting": "sharegpt",
         "columns": {"messages": "messages"},
@@ -192,7 +193,7 @@ def llama_factory(material: TrainerInputs) -> dict[str, Any]:
 
 
 class _Code(str):
-    """An expression of Python among values."""
+    """A Python expression among literal values."""
 
     __slots__ = ()
 
@@ -201,7 +202,10 @@ class _Code(str):
 
 
 def unsloth(settings: Mapping[str, Any], material: TrainerInputs, parts: Exchange | None) -> str:
-    """A script that trains the same adapter with Unsloth, or says why it cannot: see template_parts.any_exchange."""
+    """Return a script that trains the same adapter with Unsloth, or one that exits with the reason why it cannot.
+
+    See template_parts.any_exchange for `parts`.
+    """
     if not parts or not parts.before_question or not parts.before_answer.strip():
         why = "unsloth_train.py: Unsloth cannot tell the assistant's words in this chat template; use axolotl.yaml"
         return f'"""No training by Unsloth: see below."""\n\nraise SystemExit({why!r})\n'
@@ -301,5 +305,5 @@ def unsloth(settings: Mapping[str, Any], material: TrainerInputs, parts: Exchang
 
 
 def _arguments(values: Mapping[str, Any]) -> str:
-    """Keyword arguments of Python, a line each."""
+    """Return Python keyword arguments, one per line."""
     return "\n" + "".join(f"    {name}={value!r},\n" for name, value in values.items() if value is not None)

@@ -1,4 +1,4 @@
-"""Perplexity on held-out threads, of the assistant's tokens: what an export has lost beside the adapter."""
+"""Perplexity on the assistant's tokens of held-out threads: the loss of an export against the adapter."""
 
 import math
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from mothertongue.models.record import read_record
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Encoded
 
-# Longer threads are cut: what stands further back tells little of an export.
+# Longer threads are cut: tokens beyond this length add little to the comparison.
 _LONGEST = 2048
-# What a number can still hold the exponential of.
+# The mean loss is capped here: the exponential of 710 nats overflows a float.
 _MOST_NATS = 700.0
 
 
 def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list[tuple[Encoded, str]]:
-    """The threads as tokens, in the template that the adapter was trained in, as long as the base model reads them.
+    """Return the threads as tokens with their whole texts, in the template that the adapter was trained in.
 
-    With each comes its whole text. Those without an assistant's word are left out.
+    Cut the tokens to the base model's context window, and leave out threads without assistant tokens.
     """
     tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
     longest = min(_LONGEST, causal_lm.window_of(base) or _LONGEST)
@@ -38,7 +38,7 @@ def encode(threads: Sequence[dict[str, Any]], adapter: Path, base: Path) -> list
 
 
 def measure(name: str, model: Any, threads: Sequence[Encoded]) -> float | None:
-    """The perplexity of a model; None where there are no threads."""
+    """Return the perplexity of a model; None without threads. Raise UserError where the losses are not finite."""
     progress = Progress(f"perplexity: {name}", len(threads), "held-out threads")
     nats, tokens = 0.0, 0
     for thread in threads:
@@ -54,9 +54,9 @@ def measure(name: str, model: Any, threads: Sequence[Encoded]) -> float | None:
 
 
 def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded]) -> dict[str, float | None]:
-    """The perplexity of the adapter on its base model, as it was tuned, and of what is merged of them.
+    """Return the perplexities of the adapter on its base model, as it was tuned, and of the merged model.
 
-    Of an adapter that is tuned on 4 bits both merges count; the one that is not at hand is made for that.
+    For an adapter tuned in 4 bits (nf4) measure both merges, writing the missing one to a scratch folder.
     """
     record = read_training(adapter, *merge.NEEDED)
     settings = record["settings"]
@@ -74,5 +74,5 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
 
 
 def of_packed(folder: Path, threads: Sequence[Encoded]) -> float | None:
-    """The perplexity of a model in GPTQ's or AWQ's format, computed in 16 bits."""
+    """Return the perplexity of a model in GPTQ's or AWQ's format, computed in 16 bits."""
     return measure(folder.name, causal_lm.load_weights(folder, gptq_awq.unpacked(folder)).eval(), threads)

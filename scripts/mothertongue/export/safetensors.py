@@ -1,4 +1,4 @@
-"""Safetensors files read and written one tensor at a time: a model takes no more memory than its largest weight."""
+"""Safetensors files read and written one tensor at a time: memory use is that of the model's largest weight."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ Change = Callable[[str, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A safetensors file: its header as it stands, and its tensors in the order of their bytes."""
+    """A safetensors file: its unchanged header, and its tensors in the order of their bytes."""
 
     path: Path
     header: bytes
     entries: Mapping[str, Entry]
 
     def read(self, name: str) -> torch.Tensor:
-        """One of its tensors."""
+        """Return one tensor of the file."""
         with self.path.open("rb") as file:
             return _tensor(self._bytes(file, name), self.entries[name], f"{self.path}: {name}")
 
     def rewrite(self, target: Path, names: set[str], change: Change, advance: Callable[[], None]) -> None:
-        """Write the file with the tensors `names` changed, in their own type and shape, and all else as it is."""
+        """Write the file with the tensors `names` changed, in their own dtype and shape, and all else unchanged."""
         with self.path.open("rb") as source, target.open("wb") as file:
             file.write(len(self.header).to_bytes(8, "little") + self.header)
             for name, entry in self.entries.items():
@@ -52,14 +52,14 @@ class WeightFile:
 
 
 def open_weights(path: Path) -> WeightFile:
-    """Read the header of a safetensors file. Raises UserError where it is none, or a damaged one."""
+    """Return a safetensors file with its header read. Raise UserError where it is not one, or is damaged."""
     return WeightFile(path, *read_header(path))
 
 
 def weights_of(folder: Path) -> list[WeightFile]:
-    """The weight files of a model folder, in order: those that transformers loads, whatever else lies beside them.
+    """Return the weight files of a model folder, in order: only those that transformers loads.
 
-    Raises UserError where there are none, or where one is missing or damaged.
+    Raise UserError where there are none, or where one is missing or damaged.
     """
     return [open_weights(path) for path in weight_paths(folder)]
 

@@ -1,4 +1,4 @@
-"""The settings of exports: arguments of scripts/merge.py and calibrate.py, and keys of `export`."""
+"""The settings of exports: arguments of scripts/merge.py and scripts/calibrate.py, and keys of `export`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,7 @@ from mothertongue.common.settings import setting
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """What an adapter is merged into."""
+    """The weights that an adapter is merged into."""
 
     merge_base: Literal["full", "dequantized"] = setting(
         "full", "of an adapter that is trained in nf4: the base model's own weights, or those 4-bit ones",
@@ -19,7 +19,7 @@ class MergeSettings:
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """What the rounding of GPTQ and AWQ is fitted to."""
+    """The calibration of the rounding of GPTQ and AWQ."""
 
     sequences: int = setting(
         128, "pieces of threads to read", key="calibration.sequences", at_least=1,

@@ -1,6 +1,6 @@
-"""Which parameter of a model a weight of its files becomes.
+"""The mapping from the weights in a model's files to the parameters of the loaded model.
 
-transformers gives weights other names as it loads them, and stacks those of a mixture's experts into one parameter.
+transformers renames weights while loading, and stacks those of a mixture's experts into one parameter.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class WeightPlace:
-    """Where a weight goes: into a parameter; where that is a stack of experts, to which one and from which row on."""
+    """The parameter of a weight; where it is a stack of experts, also the expert and the weight's first row."""
 
     parameter: str
     expert: int = 0
@@ -19,9 +19,9 @@ class WeightPlace:
 
 
 def places(model: Any, shapes: Mapping[str, Sequence[int]]) -> dict[str, WeightPlace]:
-    """The place of each weight of a model's files, from their shapes by name; `model` may be without its numbers.
+    """Return the place of each weight of a model's files, from their shapes by name; `model` may be without values.
 
-    Those that transformers computes into something else than a stack have none.
+    Leave out weights that transformers converts other than by stacking.
     """
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
@@ -32,7 +32,7 @@ def places(model: Any, shapes: Mapping[str, Sequence[int]]) -> dict[str, WeightP
     parameters = model.state_dict()
     found: dict[str, WeightPlace] = {}
     parts: dict[tuple[str, str], list[str]] = defaultdict(list)
-    # In the order in which transformers stacks them.
+    # The order in which transformers stacks them.
     for name in sorted(shapes, key=dot_natural_key):
         parameter, pattern = rename_source_key(name, renamings, converters, model.base_model_prefix, parameters)
         if pattern is None:
@@ -49,7 +49,7 @@ def places(model: Any, shapes: Mapping[str, Sequence[int]]) -> dict[str, WeightP
 
 
 def _stacks(converter: Any) -> bool:
-    """Whether it puts experts upon each other, and the rows of their matrices below each other, and does no more."""
+    """Return whether a converter only stacks experts and concatenates the rows of their matrices."""
     done = [
         (type(operation).__name__, operation.dim) for operation in converter.operations if hasattr(operation, "dim")
     ]

@@ -1,4 +1,4 @@
-"""What is published of a dataset, its threads and an adapter: the files that rules write, with a card for the hub."""
+"""The published files of a dataset, its threads and an adapter: files that rules write, with a card for the hub."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import base_name
 from mothertongue.publication.upload import Files, files_of
 
-# The files that the rules combine, threads, tune, evaluate and harness write. A tokenizer's are named by its class.
+# The files that the rules combine, threads, tune, evaluate and harness write. Tokenizer files depend on its class.
 DATASET = (
     *("train.parquet", "validation.parquet", "README.md", "accounting.json", "quality.json"),
     *(f"quality/{plot}.svg" for plot in ("statuses", "reasons", "length_ratios", "languages", "scores")),
@@ -35,10 +35,10 @@ EVALUATION = ("metrics.json", "samples.jsonl", "language.svg", "bits_per_byte.sv
 
 @dataclass(frozen=True)
 class Publishable:
-    """What publication reads, and where it goes.
+    """The inputs of a publication, and its repository.
 
-    `dataset_card` is the card of the dataset that threads and adapters were made from, `dataset` where that is
-    published; `evaluation` is an adapter's, where there is one.
+    `dataset_card` is the card of the dataset that threads and adapters were made from, `dataset` its hub repository;
+    `evaluation` is the folder of an adapter's evaluation, if there is one.
     """
 
     folder: Path
@@ -51,18 +51,18 @@ class Publishable:
 
 
 def dataset_files(material: Publishable, scratch: Path) -> Files:
-    """The dataset's folder."""
+    """Return the files of a dataset."""
     files = files_of(material.folder, DATASET)
     card = on_hub(_read(material.folder / "README.md"), material.repository)
     return files | _written(scratch, {"README.md": card})
 
 
-# What is asked of an adapter's training.json.
+# The keys that are read from an adapter's training.json.
 _NEEDED = ("system_prompt", "settings.method", "base_model.reference", "base_model.revision", "base_model.hub_id")
 
 
 def threads_files(material: Publishable, scratch: Path) -> Files:
-    """The threads of both splits and their accounts."""
+    """Return the threads of both splits with their accounting files."""
     files = files_of(material.folder, THREADS)
     accounting = {split: read_json(material.folder / f"{split}.accounting.json") for split in ("train", "validation")}
     header = front_matter.read(_read(material.dataset_card), material.dataset_card)
@@ -71,7 +71,7 @@ def threads_files(material: Publishable, scratch: Path) -> Files:
 
 
 def adapter_files(material: Publishable, scratch: Path) -> Files:
-    """The adapter's folder and its evaluation. Where this machine keeps its base model is nobody's business."""
+    """Return the files of an adapter and its evaluation, without the local path of its base model."""
     files = files_of(material.folder, ADAPTER)
     config, record = read_object(material.folder / "adapter_config.json"), read_training(material.folder, *_NEEDED)
     base, header = record["base_model"], front_matter.read(_read(material.dataset_card), material.dataset_card)
@@ -101,7 +101,7 @@ PREPARE: dict[str, Callable[[Publishable, Path], Files]] = {
     "threads": threads_files,
     "adapter": adapter_files,
 }
-# What each is on the hub.
+# The type of each one's repository on the hub.
 KINDS = {"dataset": "dataset", "threads": "dataset", "adapter": "model"}
 
 
@@ -116,7 +116,7 @@ def _json(content: Any) -> str:
 
 
 def _written(scratch: Path, texts: dict[str, str]) -> Files:
-    """Files that are published in the place of the folder's."""
+    """Write texts to a scratch folder, and return their files, which replace those of the folder."""
     for name, text in texts.items():
         (scratch / name).write_text(text, encoding="utf-8")
     return {name: scratch / name for name in texts}

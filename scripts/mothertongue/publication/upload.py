@@ -1,7 +1,7 @@
-"""Publication: files of the workflow go into a repository on the hub, in one commit and only where something changed.
+"""Publication: upload files of the workflow to a repository on the hub, in one commit and only where they changed.
 
-A file in the repository lists what was published there, and from what it was made: only what it lists is ever deleted,
-and a repository without it is somebody's own.
+A file in the repository lists the published files and what they were made from: only listed files are ever deleted, and
+a repository without the list is treated as somebody else's.
 """
 
 import hashlib
@@ -21,24 +21,23 @@ from mothertongue.common.progress import log
 from mothertongue.models import hub, references
 
 Files = dict[str, Path]
-# The list of what was published, in the repository itself, and how long it can be: a few dozen names.
+# The list of published files in the repository, and its size limit in bytes: it has a few dozen names.
 LIST = "mothertongue.json"
 _LONGEST_LIST = 2**20
 _MADE_BY = "Mothertongue"
-# The hub makes it, and needs it.
+# The hub creates and needs this file.
 _HUBS_OWN = ".gitattributes"
 _ADVICE = "; publish again later: what has been sent is not sent again"
-# Characters that a repository's name cannot have.
+# Characters that repository names cannot contain.
 _REFUSED = re.compile(r"[^A-Za-z0-9._-]+|-{2,}|\.{2,}")
 
 
 @dataclass(frozen=True)
 class Target:
-    """The repository that is published to; `kind` is model or dataset.
+    """The repository to publish to; `kind` is model or dataset.
 
-    `made_from` stands for what is published: a repository that was made from something else is not taken for it.
-    `private` decides where the repository is new. `existing` allows one that the workflow did not make, or made from
-    something else.
+    `made_from` is a hash of the inputs: a repository that was made from other inputs is refused. `private` applies to a
+    new repository. `existing` allows a repository that the workflow did not make, or made from other inputs.
     """
 
     repository: str
@@ -49,33 +48,32 @@ class Target:
 
 
 def repository_name(*parts: str) -> str:
-    """A name that the hub takes, of parts joined by hyphens."""
+    """Return a name that the hub accepts, from parts joined by hyphens."""
     return _REFUSED.sub("-", "-".join(part for part in parts if part)).strip("-.")[:96].rstrip("-.")
 
 
 def short_name(source: str) -> str:
-    """What a dataset or model is called in the name of what is made from it: without owner, folder and suffix."""
+    """Return the name of a dataset or model within names of derived ones: without owner, folder and suffix."""
     return re.sub(r"\.(jsonl|jsonl\.gz|parquet|gguf)$", "", source.rstrip("/").rpartition("/")[2])
 
 
 def model_name(model: str) -> str:
-    """What a model is called in the name of what is made from it: also without the revision that one on the hub has."""
+    """Return the name of a model within names of derived ones: also without the revision of a hub id."""
     reference = references.parse(model)
     on_disk = reference.kind in ("folder", "file")
     return short_name(str(references.locate(reference).absolute()) if on_disk else reference.name)
 
 
 def made_from(*parts: str) -> str:
-    """What stands for the things that something is made from, and does not tell them."""
+    """Return a hash of the inputs of a publication, which does not reveal them."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def adapter_names(base_models: Mapping[str, str], lang: str, name: str = "") -> dict[str, str]:
-    """The repository's name of each variant's adapter ("" is the language's own), by the base models of all.
+    """Return the repository name of each variant's adapter ("" is the language's own), from the base models of all.
 
-    All have the configured `name` in them, where there is one. A variant is named after its base model too, and after
-    itself where another adapter has the same. Raises UserError where two would have one repository: the hub does not
-    tell capitals from small letters.
+    All contain the base model and the configured `name`, where there is one; a variant's name is added where another
+    adapter has the same name. Raise UserError where two would share a repository: the hub ignores case.
     """
     called = {variant: (model_name(model), name, lang) for variant, model in base_models.items()}
     plain = {variant: repository_name(*parts) for variant, parts in called.items()}
@@ -93,27 +91,27 @@ def adapter_names(base_models: Mapping[str, str], lang: str, name: str = "") -> 
 
 
 def check_namespace(namespace: str | None) -> None:
-    """Raise UserError where the configuration does not say whose the repositories are to be."""
+    """Raise UserError where the configuration does not name the owner of the repositories."""
     if not namespace:
         raise UserError("publication.namespace is null: set it to your name on the hub, or that of an organisation")
 
 
 def check_token() -> str:
-    """The token of the environment. Raises UserError where there is none, or what cannot be one."""
+    """Return the token of the environment. Raise UserError where there is none, or it cannot be valid."""
     if token := hub.check_token():
         return token
     raise UserError("HF_TOKEN is not set: publishing needs a token of the hub there, with the right to write")
 
 
 def files_of(folder: Path, names: Sequence[str]) -> Files:
-    """The files of these names that are in a folder; no other is published, whatever else lies there.
+    """Return the files of these names in a folder; no others are published.
 
-    Raises UserError where there are none, and where one is a link, which may lead to anything, or no plain file.
+    Raise UserError where there are none, and where one is a link, which may lead anywhere, or not a regular file.
     """
     files = {name: folder / name for name in sorted(names) if os.path.lexists(folder / name)}
     if not files:
         raise UserError(f"{folder / names[0]}: no such file, nor another that is published; build it first")
-    # The folder itself may be on another disk, behind a link. (realpath takes loops of links, too.)
+    # The folder itself may be a link, to another disk. (realpath also handles loops of links.)
     place = Path(os.path.realpath(folder))
     for name, path in files.items():
         if not path.is_file() or Path(os.path.realpath(path)) != place / name:
@@ -122,14 +120,14 @@ def files_of(folder: Path, names: Sequence[str]) -> Files:
 
 
 def write_list(path: Path, target: Target, files: Files) -> Files:
-    """The files with the list of them, which is written to `path`."""
+    """Write the list of files to `path`, and return the files including the list."""
     names = sorted({*files, LIST})
     write_json(path, {"made_by": _MADE_BY, "made_from": target.made_from, "files": names})
     return {**files, LIST: path}
 
 
 def plan(target: Target, files: Files) -> str:
-    """What would be published, for people."""
+    """Return what would be published, as text for users."""
     sizes = {name: path.stat().st_size for name, path in sorted(files.items())}
     lines = [f"{size:>15,}  {name}" for name, size in sizes.items()]
     visibility = f"{'private' if target.private else 'public'} where it is new"
@@ -138,10 +136,10 @@ def plan(target: Target, files: Files) -> str:
 
 
 def push(target: Target, files: Files, token: str) -> dict[str, Any]:
-    """Publish the files, which have a list of themselves among them; what is there already is not sent again.
+    """Publish the files, which include their list; files that are unchanged on the hub are not sent again.
 
-    The result says where they are: repository, commit, and the checksum of every file. Raises UserError where the hub
-    refuses, and before anything is sent where the repository is public and should not be, or is not ours to change.
+    Return the repository, the commit, and the checksum of every file. Raise UserError where the hub refuses, and before
+    anything is sent where the repository is public but must be private, or may not be changed.
     """
     from huggingface_hub import HfApi
 
@@ -163,7 +161,7 @@ def push(target: Target, files: Files, token: str) -> dict[str, Any]:
 
 
 def _find_or_create(api: Any, target: Target) -> Any:
-    """What the hub says of the repository, which is created where there is none."""
+    """Return the hub's information on the repository, creating it where it does not exist."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
@@ -174,7 +172,7 @@ def _find_or_create(api: Any, target: Target) -> Any:
 
 
 def _commit(api: Any, target: Target, files: Files) -> str:
-    """The commit at which the repository holds these files: a new one, or the last where nothing has changed."""
+    """Return the commit at which the repository has these files: a new one, or the last where nothing changed."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     repository, kind = target.repository, target.kind
@@ -190,16 +188,16 @@ def _commit(api: Any, target: Target, files: Files) -> str:
         return info.sha
     additions = [CommitOperationAdd(name, files[name]) for name in changed]
     api.preupload_lfs_files(repository, additions, repo_type=kind)
-    # Large files take hours, and nobody sees them before the commit.
+    # Check again: uploading large files takes hours, and they are invisible before the commit.
     _check_visibility(target, api.repo_info(repository, repo_type=kind))
     operations = [*additions, *(CommitOperationDelete(name) for name in gone)]
-    # Named after what it was compared with, a commit is refused where another came between.
+    # With parent_commit the hub refuses the commit if another one has been made since the comparison.
     message = f"{len(changed)} files of {len(files)} from {_MADE_BY}"
     return api.create_commit(repository, operations, commit_message=message, repo_type=kind, parent_commit=info.sha).oid
 
 
 def _check_visibility(target: Target, info: Any) -> None:
-    """Raise UserError where all the world would see what is to be private."""
+    """Raise UserError where private files would become public."""
     if target.private and not info.private:
         raise UserError(
             f"{target.repository} is public, and publication.private is true: nothing is published; make it private on"
@@ -208,9 +206,10 @@ def _check_visibility(target: Target, info: Any) -> None:
 
 
 def _listed(api: Any, target: Target, info: Any, there: Mapping[str, Any]) -> list[str]:
-    """The files that the workflow published there earlier.
+    """Return the files that the workflow published there earlier.
 
-    Raises UserError where the repository is somebody's own, or was made from something else, and neither is allowed.
+    Raise UserError where the workflow did not make the repository, or made it from other inputs, unless that is
+    allowed.
     """
     if not there:
         return []
@@ -225,7 +224,7 @@ def _listed(api: Any, target: Target, info: Any, there: Mapping[str, Any]) -> li
 
 
 def _read_list(api: Any, target: Target, commit: str) -> dict[str, Any] | None:
-    """The list of what was published; None where it is not ours."""
+    """Return the list of published files; None where this workflow did not write it."""
     with tempfile.TemporaryDirectory() as scratch:
         where = {"repo_type": target.kind, "revision": commit, "local_dir": scratch}
         path = Path(api.hf_hub_download(target.repository, LIST, **where))

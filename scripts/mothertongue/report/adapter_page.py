@@ -1,4 +1,4 @@
-"""The report of an adapter as a page: the numbers of a run put in the order that they are read in."""
+"""The report page of an adapter: the values of its template, computed from a run, in reading order."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +12,16 @@ from mothertongue.report.run_data import Json, Model, Run, Source
 
 KINDS = ("native", "translated", "all")
 TEXTS = {"native": "native", "translated": "translated", "english": "English"}
-# By name: what it is called, and whether it is a share.
+# The label and the format of each metric, by name.
 MEASURES = {
     "ended": ("ended by itself", "share"),
     "repetition": ("repetition", "share"),
     "chrf": ("chrF", "number"),
 }
-# More than so many are in a list that opens.
+# Longer lists are collapsed.
 FEW_MODELS = 4
 FEW_LANGUAGES = 12
-# Of fewer native prompts or threads a number says too little to head the page.
+# Metrics of fewer native prompts or threads are too uncertain for the headline.
 ENOUGH = 10
 PLOT_TITLES = {
     "language": "Answers in the language, by side",
@@ -46,7 +46,7 @@ STEPS = {
 
 
 def render(run: Run, names: Mapping[str, str], template: Path) -> str:
-    """The page of a run, by its template; `names` are the languages' by code."""
+    """Return the page of a run, rendered from its template; `names` maps language codes to names."""
     flow = sankey.make(run.accounting, run.routed, run.threads)
     return html.render(
         template,
@@ -70,7 +70,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         kinds=[kind for kind in KINDS if any_side(run.metrics, kind)],
         texts=TEXTS,
         measures=MEASURES,
-        # What a line, and a repeated sequence, are measured in.
+        # The unit of the lengths of lines and repeated sequences.
         units="letters" if run.lang in UNSPACED else "words",
         left_out=left_out(run.metrics),
         find=lambda *path: find(run.metrics, *path),
@@ -83,7 +83,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
 
 
 def headline(metrics: Json | None) -> dict[str, Estimate | None]:
-    """The numbers of the box at the top, base model and adapter: answers in the language, and bits per byte."""
+    """Return the headline metrics of base model and adapter: answers in the language, and bits per byte."""
     kind, text = main_kind(metrics), main_text(metrics)
     return {
         f"{side} {name}": find(metrics, *path)
@@ -96,12 +96,12 @@ def headline(metrics: Json | None) -> dict[str, Estimate | None]:
 
 
 def main_kind(metrics: Json | None) -> str:
-    """The prompts that count most: those that people wrote in the language, where there are enough; else all."""
+    """Return the kind of prompts for the headline: native ones, written by people, where there are enough; else all."""
     return "native" if _enough(find(metrics, "answers", "adapter", "native", "ended")) else "all"
 
 
 def main_text(metrics: Json | None) -> str:
-    """The held-out replies that count most: native ones, where there are enough or no others; else translated ones."""
+    """Return the kind of held-out replies for the headline: native if enough or the only ones, else translated."""
     native, translated = (find(metrics, "bits_per_byte", "adapter", kind) for kind in ("native", "translated"))
     return "native" if _enough(native) or not translated else "translated"
 
@@ -111,25 +111,25 @@ def _enough(found: Estimate | None) -> bool:
 
 
 def any_side(metrics: Json | None, kind: str) -> bool:
-    """Whether any side answered prompts of a kind."""
+    """Return whether any system answered prompts of a kind."""
     return any(kind in answers for answers in (metrics or {}).get("answers", {}).values())
 
 
 def left_out(metrics: Json | None) -> dict[str, int]:
-    """How many prompts were not asked, by why."""
+    """Return how many prompts were not asked, by reason."""
     kinds = (metrics or {}).get("prompts", {}).values()
     return {why: sum(kind.get(why, 0) for kind in kinds) for why in ("seen_in_training", "too_long")}
 
 
 def models_of(metrics: Json | None) -> list[systems.System]:
-    """The plain sides of the models whose bits per byte were measured."""
+    """Return the systems without system prompt and examples whose model's bits per byte were measured."""
     losses = (metrics or {}).get("bits_per_byte", {})
     measured = [side for side in systems.SYSTEMS if isinstance(losses.get(side.model), Mapping)]
     return [side for side in measured if not side.system_prompt and not side.examples]
 
 
 def by_source(accounting: Json) -> list[tuple[str, dict[str, int]]]:
-    """The counts of each source language, both splits together, the one with the most messages first; then of all."""
+    """Return the counts of each source language, both splits together, most messages first; then the totals."""
     languages: dict[str, dict[str, int]] = {}
     for split in SPLITS:
         for language, entry in accounting[split].items():
@@ -141,7 +141,7 @@ def by_source(accounting: Json) -> list[tuple[str, dict[str, int]]]:
 
 
 def used_columns(accounting: Json) -> dict[str, list[str]]:
-    """The routes and statuses that any message has."""
+    """Return the routes and statuses that at least one message has."""
     total = accounting["total"]
     return {
         "route": [route for route in ROUTES if total["route"][route]],
@@ -150,14 +150,14 @@ def used_columns(accounting: Json) -> dict[str, list[str]]:
 
 
 def outcomes(accounts: Mapping[str, Json], key: str) -> list[tuple[str, list[int]]]:
-    """What became of messages (or others that accounts count), by split, the most frequent first."""
+    """Return the outcomes of messages (or of another `key` of the accounting) by split, most frequent first."""
     names = {name for account in accounts.values() for name in account[key]}
     rows = [(name, [accounts[split][key].get(name, 0) for split in SPLITS if split in accounts]) for name in names]
     return sorted(rows, key=lambda row: (-sum(row[1]), row[0]))
 
 
 def licences(run: Run) -> dict[str, list[str]]:
-    """Everything that the run was made of, by what its licence says of commercial use."""
+    """Return the components of the run whose licence forbids commercial use, and those without a stated licence."""
     parts: list[Source | Model] = [run.source, *run.models]
     return {
         "noncommercial": [part.name for part in parts if part.noncommercial],

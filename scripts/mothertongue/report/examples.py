@@ -1,4 +1,4 @@
-"""Translations to look at beside their sources: good, flagged and failed ones, drawn by the hash of their id."""
+"""Example translations beside their sources: translated, flagged and failed ones, drawn by the hash of their id."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 from mothertongue.formats.messages import hash_of
 
 KINDS = ("translated", "flagged", "failed")
-# Long enough to tell something, short enough to read; flagged and failed ones are shown whatever their length.
+# Lengths of a translated example's source in characters; flagged and failed ones may have any length.
 SHORTEST, LONGEST = 60, 500
 CUT = 700
 
 
 @dataclass(frozen=True)
 class Example:
-    """A message with its translation (none where it failed) and what the checks object to."""
+    """A message with its translation (None where it failed) and the objections of the checks."""
 
     kind: str
     message_id: str
@@ -24,7 +24,7 @@ class Example:
 
 
 def draw(rows: Iterable[Mapping[str, Any]], each: int = 2) -> dict[str, list[Example]]:
-    """Up to `each` examples of every kind by source language; no one chooses which, and they stay the same."""
+    """Return up to `each` examples of every kind by source language; drawn by hash, without a manual choice."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         kind = row["status"]
@@ -47,7 +47,7 @@ def draw(rows: Iterable[Mapping[str, Any]], each: int = 2) -> dict[str, list[Exa
 
 
 def cut(text: str) -> str:
-    """A text's beginning, as much as one reads of an example."""
+    """Return a text, cut to CUT characters."""
     return text if len(text) <= CUT else text[:CUT].rstrip() + " …"
 
 

@@ -1,4 +1,4 @@
-"""Pages for a browser, from the templates in report/: one file each, that asks nothing of a network."""
+"""Self-contained HTML pages from the templates in report/: one file each, without network access."""
 
 import base64
 from pathlib import Path
@@ -10,7 +10,7 @@ from mothertongue.evaluation.estimate import NOT_MEASURED
 
 
 def render(template: Path, **values: Any) -> str:
-    """A page from its template, with the style beside it. What is put in is text: markup in it is escaped."""
+    """Return a page from its template and the style.css beside it; markup in the values is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -36,10 +36,10 @@ def render(template: Path, **values: Any) -> str:
 
 
 def count(number: int | None) -> str:
-    """A number with its thousands apart."""
+    """Return a number with thousands separators; "not measured" for None."""
     return NOT_MEASURED if number is None else f"{number:,}"
 
 
 def picture(svg: str) -> str:
-    """An SVG picture as an address that holds it whole: its styles and names stay its own."""
+    """Return an SVG picture as a data URL, which keeps its styles and names apart from the page's."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -1,7 +1,7 @@
-"""What a run took: time, memory and GPUs of each step, from the benchmarks and logs of its jobs.
+"""The costs of a run: time, memory and GPUs of each step, from the benchmarks and logs of its jobs.
 
-A benchmark and a log stand at the same path below `benchmarks` and `logs`. What a job was granted, its log says in the
-line that mothertongue.gpus writes.
+A benchmark and a log have the same path below `benchmarks` and `logs`. The GPUs granted to a job are read from the line
+that mothertongue.common.gpus logs.
 """
 
 import re
@@ -16,7 +16,7 @@ _GPUS = re.compile(r"^runs on .*, GPUs (.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class BenchmarkJob:
-    """One job: wall and CPU time in seconds, peak memory in MB; what was not measured is None."""
+    """One job: wall and CPU time in seconds, peak memory in MB; None where not measured."""
 
     seconds: float | None
     cpu_seconds: float | None
@@ -26,39 +26,39 @@ class BenchmarkJob:
 
 @dataclass(frozen=True)
 class Step:
-    """The jobs of one step of the workflow, added up."""
+    """The jobs of one workflow step, and their totals."""
 
     name: str
     jobs: tuple[BenchmarkJob, ...]
 
     @property
     def seconds(self) -> float | None:
-        """The wall times of all jobs, added up."""
+        """The summed wall time of all jobs."""
         return _sum(job.seconds for job in self.jobs)
 
     @property
     def cpu_seconds(self) -> float | None:
-        """The CPU times of all jobs, added up."""
+        """The summed CPU time of all jobs."""
         return _sum(job.cpu_seconds for job in self.jobs)
 
     @property
     def memory_mb(self) -> float | None:
-        """The peak memory of the job that took most."""
+        """The highest peak memory of any job."""
         return max((job.memory_mb for job in self.jobs if job.memory_mb is not None), default=None)
 
     def lacks(self, measure: str) -> bool:
-        """Whether a measure of jobs is known of some of them, and not of all."""
+        """Return whether a measure is known of some jobs, but not of all."""
         values = [getattr(job, measure) for job in self.jobs]
         return None in values and any(value is not None for value in values)
 
     @property
     def gpus(self) -> int:
-        """The GPUs of the job that had most."""
+        """The highest number of GPUs of any job."""
         return max((job.gpus for job in self.jobs), default=0)
 
     @property
     def gpu_hours(self) -> float | None:
-        """GPUs times hours, over all jobs; None where a job had GPUs and its time was not measured."""
+        """GPUs times hours, summed over all jobs; None where the time of a job with GPUs was not measured."""
         on_gpus = [job for job in self.jobs if job.gpus]
         if any(job.seconds is None for job in on_gpus):
             return None
@@ -73,10 +73,10 @@ def read(
     adapters: Iterable[Path],
     pivots: Iterable[str],
 ) -> list[Step]:
-    """The steps that made an adapter and its evaluation, in order; those without a benchmark have no jobs.
+    """Return the steps that made an adapter and its evaluation, in order; steps without a benchmark have no jobs.
 
-    `folder` is the adapter's own within the language's (`variants/x/`, or empty), `models` are those that were fetched,
-    `adapters` those that were tuned, `pivots` the source languages that went through English.
+    `folder` is the adapter's folder within the language's (`variants/x/`, or empty), `models` are the fetched models,
+    `adapters` the tuned adapters, `pivots` the source languages that were translated through English.
     """
     if results is None:
         return []
@@ -101,18 +101,18 @@ def read(
 
 
 def total(steps: Iterable[Step]) -> Step:
-    """All steps as one."""
+    """Return all steps as one."""
     return Step("total", tuple(job for step in steps for job in step.jobs))
 
 
 def _within(results: Path, paths: Iterable[Path]) -> list[str]:
-    """Paths as they are below the results; those that are elsewhere are not of the run."""
+    """Return paths relative to the results folder; paths outside it are not part of the run."""
     return [path.relative_to(results).as_posix() for path in paths if path.is_relative_to(results)]
 
 
 def _jobs(results: Path, patterns: Iterable[str]) -> list[BenchmarkJob]:
     benchmarks = results / "benchmarks"
-    # Only * is a pattern: a model's name may hold brackets.
+    # Only * is a pattern: a model's name may contain brackets.
     files = [file for pattern in patterns for file in sorted(benchmarks.glob(f"{pattern.replace('[', '[[]')}.jsonl"))]
     jobs = []
     for file in files:
@@ -126,7 +126,7 @@ def _jobs(results: Path, patterns: Iterable[str]) -> list[BenchmarkJob]:
 
 
 def _gpus(log: Path) -> int:
-    """How many GPUs a job had; none where its log does not say."""
+    """Return the number of GPUs of a job; 0 where its log does not record it."""
     try:
         said = _GPUS.findall(log.read_text(encoding="utf-8", errors="replace"))
     except OSError:

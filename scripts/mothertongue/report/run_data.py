@@ -1,4 +1,4 @@
-"""What the report of an adapter is made of: the files of its run, read once. What is not there is None, or empty."""
+"""The data of an adapter's report: the files of its run, read once. Missing files are None or empty."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Model:
-    """A model that the run used: its reference as `name`, pinned revision, licence, the checksums of its weights."""
+    """A model of the run: its reference as `name`, pinned revision, licence, and the checksums of its weights."""
 
     role: str
     name: str
@@ -38,7 +38,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Source:
-    """The source dataset: its name and licence by the configuration, and what was fetched of it."""
+    """The source dataset: its configured name and licence, and the files and revisions that were fetched."""
 
     name: str
     licence: str
@@ -53,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Answered:
-    """A held-out prompt with the answers of the sides, in their order."""
+    """A held-out prompt with the answers of the systems, in their order."""
 
     kind: str | None
     prompt: str
@@ -63,10 +63,10 @@ class Answered:
 
 @dataclass(frozen=True)
 class Run:
-    """All that the page shows.
+    """All data of the page.
 
-    `routed` counts messages by route and status, `threads` and `preferences` are accounts by split, `settings` are the
-    configuration's values that differ from its defaults, `plots` SVG pictures by name.
+    `routed` counts messages by route and status, `threads` and `preferences` are accountings by split, `settings` are
+    the configured values that differ from the defaults, `plots` SVG pictures by name.
     """
 
     lang: str
@@ -89,14 +89,14 @@ class Run:
 
 
 def read_dataset(folder: Path) -> list[dict[str, Any]]:
-    """The messages of a dataset that scripts/combine.py wrote, with the columns that the page shows."""
+    """Return the messages of a dataset that scripts/combine.py wrote, with the columns that the page shows."""
     columns = ["message_id", "source_lang", "source_text", "text", "route", "status", "reasons"]
     tables = [read(folder / f"{split}.parquet", TRANSLATED).select(columns) for split in SPLITS]
     return [row for table in tables for row in table.to_pylist()]
 
 
 def routed(rows: Iterable[Json], accounting: Json) -> dict[tuple[str, str], int]:
-    """Messages by route and status; those that `quality.on_flagged: drop` left out of the dataset are flagged."""
+    """Return messages by route and status; those that `quality.on_flagged: drop` left out count as flagged."""
     counts = Counter((row["route"], row["status"]) for row in rows)
     for route, number in accounting["total"]["route"].items():
         dropped = number - sum(count for (own, _), count in counts.items() if own == route)
@@ -105,18 +105,21 @@ def routed(rows: Iterable[Json], accounting: Json) -> dict[tuple[str, str], int]
 
 
 def read_source(record: Path, name: str, licence: str) -> Source:
-    """The source dataset by fetch's record of it."""
+    """Return the source dataset, from the record that scripts/fetch.py wrote."""
     return Source(name, licence, read_json(record).get("resolved", {}))
 
 
 def read_models(folders: Iterable[Path], base: Path, quality: Json) -> list[Model]:
-    """The translation models, with the messages that each had a part in, the most used first; then the base model."""
+    """Return the translation models with their message counts, most used first, then the base model.
+
+    A message translated through English counts for both of its models.
+    """
     used = quality["total"]["model"]
     translators: list[tuple[int, Model]] = []
     for folder in folders:
         model = _read_model("translation model", folder)
         own = {model.name, f"{model.name}@{model.revision}"}
-        # A message that came through English names two: a@1+b@2.
+        # A message translated through English names two models: a@1+b@2.
         messages = sum(count for names, count in used.items() if own & set(names.split("+")))
         translators.append((messages, replace(model, messages=messages)))
     translators.sort(key=lambda translator: (-translator[0], translator[1].name))
@@ -124,17 +127,17 @@ def read_models(folders: Iterable[Path], base: Path, quality: Json) -> list[Mode
 
 
 def pivots(quality: Json) -> list[str]:
-    """The source languages whose messages went through English."""
+    """Return the source languages whose messages were translated through English."""
     return [source for source, figures in quality["by_source"].items() if figures["route"]["pivot"]]
 
 
 def read_accounts(paths: Iterable[Path]) -> dict[str, Json]:
-    """Accounts by split, which begins their name."""
+    """Return accounting files by split, with which their names begin."""
     return {path.name.split(".")[0]: read_json(path) for path in paths}
 
 
 def read_prompts(path: Path, count: int) -> list[Answered]:
-    """The first prompts of samples.jsonl with the answers of every side; those written in the language come first."""
+    """Return the first prompts of samples.jsonl with the answers of every system, native prompts first."""
     grouped: dict[tuple[str | None, str], list[Json]] = {}
     for sample in read_jsonl(path, prompt=str, side=str) if path.is_file() else []:
         grouped.setdefault((sample.get("kind"), sample["prompt"]), []).append(sample)
@@ -146,24 +149,24 @@ def read_prompts(path: Path, count: int) -> list[Answered]:
 
 
 def read_plots(folder: Path) -> dict[str, str]:
-    """The evaluation's pictures that are there."""
+    """Return the existing plots of the evaluation, as SVG by name."""
     files = {name: folder / f"{name}.svg" for name in PLOTS}
     return {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.is_file()}
 
 
 def read_if_there(path: Path) -> Any:
-    """A JSON file, or None where there is none."""
+    """Return the content of a JSON file; None where there is no file."""
     return read_json(path) if path.is_file() else None
 
 
 def read_examples(rows: Iterable[Json], quality: Json) -> dict[str, list[Example]]:
-    """Examples by source language, the one with the most messages first."""
+    """Return examples by source language, most messages first."""
     drawn = examples.draw(rows)
     return {source: drawn[source] for source in quality["by_source"] if source in drawn}
 
 
 def _read_model(role: str, folder: Path) -> Model:
-    """A model by the record of its fetching."""
+    """Return a model from its fetched.json."""
     record = read_if_there(folder / "fetched.json") or {}
     weights = {name: checksum for name, checksum in record.get("files", {}).items() if name.endswith(_WEIGHTS)}
     return Model(role, record.get("reference", folder.name), record.get("revision"), record.get("licence"), weights)

@@ -1,7 +1,7 @@
-"""The flow of messages as a picture: from the source by route and status into the dataset, and into threads.
+"""A Sankey diagram of messages: from the source by route and status into the dataset, and into threads.
 
-Each column is a step and holds every message that reaches it; the bars' heights and the bands between them are to one
-scale. It is plain SVG, drawn by hand, and needs no colour: what is lost is hatched.
+Each column is a step and contains every message that reaches it; bars and bands have one scale. The SVG is written
+without a plotting library, and needs no colour: lost messages are hatched.
 """
 
 from collections import defaultdict
@@ -22,13 +22,13 @@ HEADINGS = ("source", "route", "status", "dataset", "threads")
 
 _WIDTH, _COLUMN, _BAR = 960, 196, 12
 _TOP, _HEIGHT, _GAP = 44, 300, 10
-# A label has two lines; bars stand no nearer than their labels can.
+# The height of a label of two lines, and so the least height of a bar's slot.
 _LABEL = 36
 
 
 @dataclass(frozen=True)
 class Node:
-    """A bar: its column, its label, and whether its messages go no further."""
+    """A bar: its column, its label, and whether its messages leave the flow here."""
 
     name: str
     column: int
@@ -38,19 +38,19 @@ class Node:
 
 @dataclass(frozen=True)
 class Flow:
-    """The bars in order, and how many messages go from one to another."""
+    """The bars in order, and the number of messages from one to another."""
 
     nodes: Sequence[Node]
     links: Mapping[tuple[str, str], int]
 
     def count(self, node: Node) -> int:
-        """How many messages a bar stands for: those that come in, or go out of the first."""
+        """Return the number of messages of a bar: the incoming ones, or for the first bar the outgoing ones."""
         came = sum(count for (_, target), count in self.links.items() if target == node.name)
         return came or sum(count for (source, _), count in self.links.items() if source == node.name)
 
 
 def make(accounting: Mapping, routed: Mapping[tuple[str, str], int], threads: Mapping[str, Mapping]) -> Flow:
-    """The flow by the dataset's accounting, its messages by route and status, and the threads' accounts by split."""
+    """Return the flow from the dataset's accounting, messages by route and status, and threads' accounting by split."""
     total = accounting["total"]
     nodes = [Node("source", 0, "messages")]
     nodes += [Node(f"route {route}", 1, label, lost=route == "none") for route, label in ROUTE_LABELS.items()]
@@ -66,7 +66,7 @@ def make(accounting: Mapping, routed: Mapping[tuple[str, str], int], threads: Ma
         links["source", f"route {route}"] += count
         links[f"route {route}", f"status {status}"] += count
         links[f"status {status}", "dataset"] += count
-    # Only flagged messages are ever left out.
+    # Only flagged messages can be left out of the dataset.
     dropped = sum(total["status"].values()) - total["out"]
     links["status flagged", "dataset"] -= dropped
     links["status flagged", "dropped"] = dropped
@@ -80,7 +80,7 @@ def make(accounting: Mapping, routed: Mapping[tuple[str, str], int], threads: Ma
 
 
 def svg(flow: Flow, title: str) -> str:
-    """The picture; nothing where there are no messages."""
+    """Return the diagram as SVG; empty where there are no messages."""
     if not flow.links:
         return ""
     places, height = _places(flow)
@@ -121,7 +121,7 @@ def _scale(flow: Flow) -> float:
 
 
 def _places(flow: Flow) -> tuple[dict[str, tuple[float, float]], float]:
-    """The top and height of each bar, and the height of the picture."""
+    """Return the top and height of each bar, and the height of the diagram."""
     scale = _scale(flow)
     places, bottom = {}, 0.0
     for column in range(len(HEADINGS)):
@@ -136,7 +136,7 @@ def _places(flow: Flow) -> tuple[dict[str, tuple[float, float]], float]:
 
 
 def _bands(flow: Flow, places: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The bands between bars, from the top of each down, in the order of the bars at their ends."""
+    """Return the bands between bars, from the top of each bar downwards, in the order of the bars at their ends."""
     scale = _scale(flow)
     order = {node.name: number for number, node in enumerate(flow.nodes)}
     columns = {node.name: node.column for node in flow.nodes}

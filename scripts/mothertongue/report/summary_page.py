@@ -1,4 +1,4 @@
-"""The table of all adapters that were evaluated, as a page."""
+"""The summary page: the table of all evaluated adapters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ SIDES = ("base", "base_system_prompt", "adapter")
 
 @dataclass(frozen=True)
 class Row:
-    """One adapter. `folder` is its own within the language's; `report` the page's address, if there is one.
+    """One adapter. `folder` is its path within the language's folder, `report` the path of its report, if there is one.
 
-    `messages` are those of the dataset, `threads` those of the training split, `in_language` is by side.
+    `messages` counts the dataset's messages, `threads` the training threads; `in_language` is by system.
     """
 
     lang: str
@@ -33,9 +33,9 @@ class Row:
 
 
 def read(metrics: Path, results: Path) -> Row:
-    """The line of an evaluation, by its metrics.json and the files around it.
+    """Return the row of an evaluation, from its metrics.json and the files around it.
 
-    Raises UserError where it does not stand below `results`.
+    Raise UserError where it is not below `results`.
     """
     try:
         lang, *inner = metrics.resolve().relative_to(results.resolve()).parts[:-2]
@@ -60,14 +60,14 @@ def read(metrics: Path, results: Path) -> Row:
 
 
 def render(rows: Sequence[Row], languages: Mapping[str, Language], template: Path) -> str:
-    """The page, by its template."""
+    """Return the page, rendered from its template."""
     names = {code: language.name for code, language in languages.items()}
     labels = [systems.BY_NAME[side] for side in SIDES]
     return html.render(template, rows=rows, names=names, sides=labels)
 
 
 def _first(metrics: Mapping, *path: str) -> Estimate | None:
-    """The number of native text, else of translated text."""
+    """Return the estimate for native text, else for translated text."""
     return find(metrics, *path, "native") or find(metrics, *path, "translated")
 
 

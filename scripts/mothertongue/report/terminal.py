@@ -1,4 +1,4 @@
-"""The closing summary of a build, for the terminal."""
+"""The summary of a finished build, for the terminal."""
 
 import shlex
 import textwrap
@@ -12,7 +12,7 @@ _WIDTH = 100
 
 
 def messages(accounting: Mapping[str, Any]) -> str:
-    """Messages in and out by status."""
+    """Return the messages in and out, by status."""
     total = accounting["total"]
     counts = [(status, count) for status, count in total["status"].items() if count]
     because = {"language": "excluded: not in source.languages", "scope": "excluded: no thread uses them"}
@@ -22,7 +22,7 @@ def messages(accounting: Mapping[str, Any]) -> str:
 
 
 def quality(report: Mapping[str, Any]) -> str:
-    """What the checks objected to, and whether the translations are in the target language."""
+    """Return the checks' objections to translations, and the share of translations in the target language."""
     total = report["total"]
     lines = [f"  {entry['messages']:>7,} {reason}" for reason, entry in total["reasons"].items()]
     if total["cured"]:
@@ -35,14 +35,14 @@ def quality(report: Mapping[str, Any]) -> str:
 
 
 def before_and_after(rows: Sequence[Mapping[str, Any]], count: int = 2) -> str:
-    """The first translated messages of moderate length, with their sources."""
+    """Return the first translated messages of moderate length, with their sources."""
     shown = [row for row in rows if row["status"] == "translated" and 60 <= len(row["source_text"]) <= 400][:count]
     blocks = [f"{_paragraph(row['source_text'], '  - ')}\n{_paragraph(row['text'], '  + ')}" for row in shown]
     return "\n".join(["Before (-) and after (+)", *blocks])
 
 
 def training(record: Mapping[str, Any]) -> str:
-    """Losses and speed of the tuning."""
+    """Return the losses and speed of the training."""
     measured, data = record["training"], record["data"]
     read = f"{data['threads']:,} threads" if "threads" in data else f"{data['pairs']:,} preference pairs"
     return (
@@ -52,12 +52,12 @@ def training(record: Mapping[str, Any]) -> str:
 
 
 def evaluation(found: Mapping[str, Any]) -> str:
-    """The numbers of the evaluation."""
+    """Return the metrics of the evaluation."""
     return "\n".join(["Evaluation, with 95% intervals", *(f"  {line}" for line in summary.lines(found))])
 
 
 def answers(samples: Sequence[Mapping[str, Any]], sides: Sequence[str] = ("base", "adapter")) -> str:
-    """What base and adapter answered to the first prompt."""
+    """Return the answers of base model and adapter to the first prompt."""
     prompt = samples[0]["prompt"]
     lines = [f"Asked: {prompt}"]
     for side in sides:
@@ -67,12 +67,12 @@ def answers(samples: Sequence[Mapping[str, Any]], sides: Sequence[str] = ("base"
 
 
 def next_steps(folder: Path, samples: Sequence[Mapping[str, Any]]) -> str:
-    """Where the report is, and the commands to chat."""
+    """Return the path of the report, and the commands to chat."""
     report = folder / "report.html"
     lines = [f"Everything on one page, for a browser:\n  {report}\n"] if report.is_file() else []
     question = samples[0]["prompt"]
     chat = shlex.join([".venv/bin/python", "scripts/chat.py", "--adapter", str(folder / "adapter")])
-    # A question that looks like an option is none behind two dashes.
+    # After two dashes, a question that begins with a hyphen is not parsed as an option.
     asked = shlex.join(["--", question] if question.startswith("-") else [question])
     return "\n".join([*lines, f"Chat with it:\n  {chat}\n  {chat} {asked}"])
 

@@ -1,1 +1,1 @@
-"""What the rules and scripts/plan.py know of the workflow itself."""
+"""The logic of the workflow itself, for the rules and scripts/plan.py."""

@@ -1,4 +1,4 @@
-"""Which adapters a configuration has, and what each is made of: settings, data, models and options of the rule tune."""
+"""The adapters of a configuration, and what each is made from: settings, data, models and options of the rule tune."""
 
 import json
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ _NOT_SFT = {"method", "dpo", "orpo", "gpus", "fsdp", "checkpoint_minutes", "repo
 
 
 class Adapters:
-    """The language's own adapter, and those of the variants. Raises UserError where their settings cannot be used."""
+    """The language's own adapter, and those of the variants. Raises UserError where their settings are invalid."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
-        # By the adapter's folder: the language's own, and the variants that lay their settings over it.
+        # By the adapter's folder: the language's own settings, and those of the variants, which override them.
         self.by_folder: dict[str, Settings] = {"": config["tuning"]} | {
             f"variants/{name}/": configuration.lay_over(config["tuning"], settings)
             for name, settings in config["variants"].items()
@@ -32,11 +32,11 @@ class Adapters:
 
     @property
     def base_models(self) -> dict[str, str]:
-        """The base models by the folder that each is fetched to."""
+        """The base models, by the folder that each is fetched to."""
         return {references.parse(model).slug: model for _, model in self.owners}
 
     def of_variant(self, wildcards: Wildcards) -> Settings:
-        """Return the settings of a variant. Raises UserError where there is none of that name."""
+        """Return the settings of a variant. Raise UserError where it does not exist."""
         folder = wildcards.variant
         if folder not in self.by_folder:
             known = ", ".join(self.config["variants"]) or "none"
@@ -45,48 +45,48 @@ class Adapters:
 
     @in_one_line
     def settings(self, wildcards: Wildcards) -> Settings:
-        """Return the settings of an adapter, with what its method changes in them."""
+        """Return the settings of an adapter, with those that its method overrides."""
         settings = self.of_variant(wildcards)
         method = "sft" if wildcards.stage else settings["method"]
         return settings | settings.get(method, {}) | {"method": method}
 
     def gpus(self, wildcards: Wildcards) -> int:
-        """Return the GPUs that an adapter is tuned on; 0 for the CPU."""
+        """Return the number of GPUs that an adapter is tuned on; 0 for the CPU."""
         return self.settings(wildcards)["gpus"]
 
     @in_one_line
     def one_gpu(self, wildcards: Wildcards) -> int:
-        """Return 1 where the adapter is tuned on GPUs, else 0: what uses it takes one."""
+        """Return 1 where the adapter is tuned on GPUs, else 0: jobs that use the adapter need one GPU."""
         return min(1, self.of_variant(wildcards)["gpus"])
 
     def memory_mb(self, wildcards: Wildcards, attempt: int) -> int:
-        """Return the memory of tuning: each GPU's process holds the base model while it loads it."""
+        """Return the memory of tuning in MB: each GPU's process loads the whole base model."""
         return 24000 * max(1, self.gpus(wildcards)) * min(attempt, 2)
 
     def train_data(self, wildcards: Wildcards, split: str = "train") -> str:
-        """Return the threads, or the preferences, that an adapter is tuned on."""
+        """Return the threads or the preferences that an adapter is tuned on."""
         kind = "threads" if self._is_sft(wildcards) else "preferences"
         return f"{wildcards.results}/{wildcards.lang}/{kind}/{split}.jsonl"
 
     def validation_data(self, wildcards: Wildcards) -> list[str]:
-        """Return what the validation loss is taken on; nothing where it is not followed."""
+        """Return the data of the validation loss; empty where it is not measured."""
         followed = self.settings(wildcards)["validation"]["interval"]
         return [self.train_data(wildcards, "validation")] if followed else []
 
     def preferences_seen(self, wildcards: Wildcards) -> list[str]:
-        """Return the preferences that an adapter has learned from, whose questions are no held-out prompts."""
+        """Return the preferences that an adapter was tuned on: their questions cannot be held-out prompts."""
         return [] if self._is_sft(wildcards) else [self.train_data(wildcards)]
 
     def preference_accounts(self, wildcards: Wildcards) -> list[str]:
-        """Return the accounts of the preferences, where the adapter is tuned on them."""
+        """Return the accounting files of the preferences; empty where the adapter is not tuned on them."""
         folder = f"{wildcards.results}/{wildcards.lang}/preferences"
         return [] if self._is_sft(wildcards) else [f"{folder}/{split}.accounting.json" for split in SPLITS]
 
     def before(self, wildcards: Wildcards) -> list[str]:
-        """Return the SFT adapter that DPO goes on from."""
+        """Return the SFT adapter that DPO continues from; empty for other methods."""
         if self.settings(wildcards)["method"] != "dpo":
             return []
-        # A variant that learns what the language's own adapter did goes on from that.
+        # A variant with the same SFT settings as the language's own adapter continues from that adapter.
         own, settings = self.by_folder[""], self.by_folder[wildcards.variant]
         same = own["method"] == "sft" and all(own[key] == settings[key] for key in own if key not in _NOT_SFT)
         folder = f"{wildcards.results}/{wildcards.lang}"
@@ -105,14 +105,14 @@ class Adapters:
         return self.template_of(self.by_folder[""]["base_model"], wildcards)
 
     def template_of(self, base_model: str, wildcards: Wildcards) -> str:
-        """Return the template that a model is tuned with: one of ours, the user's own, or what suits the model."""
+        """Return the template that a model is tuned with: one of ours, the user's own, or the one fetched for it."""
         prompt_format = self.config["threads"]["prompt_format"]
         if prompt_format in ("auto", "tokenizer"):
             return model_folder(base_model, "templates").format(**wildcards)
         return prompt_format if prompt_format.endswith(".jinja") else f"config/templates/{prompt_format}.jinja"
 
     def options(self, wildcards: Wildcards) -> list[str]:
-        """Return the tuning settings as arguments of scripts/tune.py; those that are null are left to it."""
+        """Return the tuning settings as arguments of scripts/tune.py, which has defaults for those that are null."""
         values = self.settings(wildcards)
         options = as_arguments(TuningSettings, values) + as_arguments(DataSettings, values)
         return options + given("--beta", [values["beta"]] if "beta" in values else [])
@@ -129,7 +129,7 @@ class Adapters:
 
     @in_one_line
     def changed_settings(self, wildcards: Wildcards, defaults: Mapping[str, Any]) -> str:
-        """Return, as JSON, the settings that differ from the defaults, those of a variant as the tuning's."""
+        """Return the settings that differ from the defaults, as JSON, with a variant's settings as `tuning`."""
         settings = {**self.config, "tuning": self.of_variant(wildcards), "variants": {}}
         return json.dumps(configuration.differences(settings, defaults), sort_keys=True)
 

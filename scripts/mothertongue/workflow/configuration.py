@@ -1,4 +1,4 @@
-"""The configuration: checked against its schema, with errors that a person can act on."""
+"""The configuration, checked against its schema, with errors that users can act on."""
 
 import datetime
 import difflib
@@ -18,7 +18,7 @@ _IN_QUOTES = "YAML reads no, yes, on, off, numbers and dates as such: write it i
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A YAML file's values by key. Raises UserError where there is none, or it holds anything else, or nothing."""
+    """Return a YAML file's values by key. Raise UserError where it cannot be read, or is not a mapping."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -31,15 +31,15 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-    """Raise UserError for the first problem of a configuration: an unknown key, or a value that does not fit."""
+    """Raise UserError for the first problem of a configuration: an unknown key, or an invalid value."""
     for problem in problems(config, schema):
         raise UserError(problem)
 
 
 def coerce(value: Any, schema: Mapping[str, Any]) -> Any:
-    """The configuration with text made what the schema wants: snakemake's --config gives every inner value as text.
+    """Return the configuration with text converted to the schema's types: --config gives every inner value as text.
 
-    What cannot be made to fit stays as it is, for `check` to refuse.
+    Leave what cannot be converted as it is, for `check` to refuse.
     """
     schema = _alternative(value, schema)
     if isinstance(value, dict):
@@ -65,7 +65,7 @@ def coerce(value: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _alternative(value: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema that a value is read by: of several the one for its kind."""
+    """Return the schema of a value: of several alternatives the one for its kind."""
     if "oneOf" not in schema:
         return schema
     wanted = "object" if isinstance(value, dict) else "null" if value == "null" else "string"
@@ -73,7 +73,7 @@ def _alternative(value: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def lay_over(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults with a user's values laid over them, key by key, as snakemake does with --configfile."""
+    """Return the defaults overridden by a user's values, key by key, as snakemake does with --configfile."""
     both = {
         key: value for key, value in values.items() if isinstance(value, dict) and isinstance(defaults.get(key), dict)
     }
@@ -81,7 +81,7 @@ def lay_over(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str
 
 
 def differences(config: Mapping[str, Any], defaults: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """The values of a configuration that are not the defaults', by their dotted keys."""
+    """Return the values of a configuration that differ from the defaults, by their dotted keys."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         default = defaults.get(key)
@@ -93,7 +93,7 @@ def differences(config: Mapping[str, Any], defaults: Mapping[str, Any], where: s
 
 
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """Every problem, one line each; unknown keys first, since a misspelt key also leaves its own missing."""
+    """Yield every problem, one line each; unknown keys first: a misspelt key also leaves the right one missing."""
     unreadable = [*_names_that_are_no_text(config), *_numbers_that_are_none(config)]
     yield from unreadable
     if unreadable:
@@ -108,7 +108,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[s
 
 
 def check_scope(config: Mapping[str, Any]) -> None:
-    """Raise UserError where preferences are wanted of replies that the scope leaves out."""
+    """Raise UserError where preferences need replies that the scope leaves out."""
     if (scope := config["source"]["scope"]) != "all":
         raise UserError(
             f"preferences compare replies that source.scope: {scope} does not translate; set source.scope to all"
@@ -116,19 +116,19 @@ def check_scope(config: Mapping[str, Any]) -> None:
 
 
 def dataset_arguments(config: Mapping[str, Any]) -> list[str]:
-    """source.dataset as the arguments of scripts/fetch.py: one name, or train=FILE and validation=FILE."""
+    """Return source.dataset as arguments of scripts/fetch.py: one name, or train=FILE and validation=FILE."""
     dataset = config["source"]["dataset"]
     return [dataset] if isinstance(dataset, str) else [f"{split}={dataset[split]}" for split in ("train", "validation")]
 
 
 def dataset_name(config: Mapping[str, Any]) -> str:
-    """The source dataset's name for cards: its id on the hub, or the names of its files."""
+    """Return the source dataset's name for cards: its id on the hub, or the names of its files."""
     arguments = dataset_arguments(config)
     return ", ".join(path.name for path in local_files(arguments).values()) or arguments[0]
 
 
 def _names_that_are_no_text(config: Mapping[Any, Any], where: str = "") -> Iterator[str]:
-    """The keys that YAML has read as true, false, a number or a date."""
+    """Yield a problem for each key that YAML parsed as a boolean, a number or a date."""
     for key, value in config.items():
         if not isinstance(key, str):
             yield f"configuration: {where.rstrip('.') or 'top level'}: the name {key!r} is no text; {_IN_QUOTES}"
@@ -137,7 +137,7 @@ def _names_that_are_no_text(config: Mapping[Any, Any], where: str = "") -> Itera
 
 
 def _numbers_that_are_none(value: Any, where: str = "") -> Iterator[str]:
-    """The values that YAML has read as infinite, or as no number (.nan): they pass every comparison of a schema."""
+    """Yield a problem for each value that YAML parsed as infinite or NaN: they pass a schema's comparisons."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _numbers_that_are_none(inner, f"{where}.{key}".lstrip("."))
@@ -171,12 +171,12 @@ def _say(error: ValidationError) -> Iterator[str]:
 
 
 def _types(schema: Mapping[str, Any]) -> list[str]:
-    """Return the types that a value may have."""
+    """Return the types that a schema allows."""
     own = schema.get("type", [])
     inner = [kind for alternative in schema.get("oneOf", []) for kind in _types(alternative)]
     return [*([own] if isinstance(own, str) else own), *inner]
 
 
 def _is_no_text(value: Any) -> bool:
-    """Whether YAML has made something else of a plain word: true, false, a number or a date."""
+    """Return whether YAML parsed a plain word as a boolean, a number or a date."""
     return isinstance(value, bool | int | float | datetime.date)

@@ -1,4 +1,4 @@
-"""What a dry run of Snakemake prints, and what it does not tell of the rules, read from the workflow's own files."""
+"""The jobs that a dry run of Snakemake prints, and facts on rules that it omits, from the workflow's own files."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,16 @@ from pathlib import Path
 
 from mothertongue.workflow import snakemake_internals as printed
 
-# What the wildcards look like that are no single name.
+# The patterns of the wildcards that may contain slashes.
 _WILDCARDS = {"results": ".+", "variant": "(?:variants/[^/]+/)?", "stage": "(?:sft/)?"}
-# How an error of the workflow begins, and one of Snakemake itself.
+# The beginnings of errors of the workflow, and of Snakemake itself.
 _OWN_ERROR = re.compile(r"error: +(.+)", re.IGNORECASE)
 _EXCEPTION = re.compile(r"\w+(?:Error|Exception)\b")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a dry run does not tell of a rule: whether it never goes to the cluster, and where its benchmarks are."""
+    """The facts on a rule that a dry run omits: whether it is a local rule, and the paths of its benchmarks."""
 
     local: bool
     benchmark: re.Pattern[str] | None
@@ -24,7 +24,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job of the dry run with what it declares; `minutes` is its time limit."""
+    """A job of the dry run with its declared resources; `minutes` is its time limit."""
 
     rule: str
     inputs: tuple[str, ...]
@@ -38,7 +38,7 @@ class PlannedJob:
 
 
 def read_rules(files: Iterable[Path]) -> dict[str, Rule]:
-    """What the workflow's files say of each rule."""
+    """Return the rules in the workflow's files, by name."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     rules = {}
     for name, body in re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:[ \t]+.*\n|\n)*)", text, re.MULTILINE):
@@ -51,12 +51,12 @@ def read_rules(files: Iterable[Path]) -> dict[str, Rule]:
 
 
 def parse_jobs(text: str) -> list[PlannedJob]:
-    """The jobs that a dry run prints."""
+    """Return the jobs that a dry run printed."""
     jobs: list[tuple[str, dict[str, str]]] = []
     fields: dict[str, str] | None = None
     lines = text.splitlines()
     for before, line in zip(["", *lines], lines, strict=False):
-        # A date stands before each job, which the user's own text within a shell command has not.
+        # Snakemake prints a date before each job; similar text of the user in a shell command has none.
         if printed.DATE.match(before) and (match := printed.RULE.match(line)):
             fields = {}
             jobs.append((match[1], fields))
@@ -68,7 +68,7 @@ def parse_jobs(text: str) -> list[PlannedJob]:
 
 
 def complaint(output: str, errors: str) -> str:
-    """Why a dry run failed: the error that the workflow or Snakemake says, or the last line of all, in one line."""
+    """Return why a dry run failed, in one line: the error of the workflow or Snakemake, or the last line of all."""
     said = printed.error_lines(errors)
     for line in said:
         if match := _OWN_ERROR.match(line):
@@ -83,7 +83,7 @@ def complaint(output: str, errors: str) -> str:
 
 
 def _pattern(benchmark: str) -> re.Pattern[str]:
-    """What the paths of a rule's benchmarks look like, with its wildcards as groups."""
+    """Return the pattern of a rule's benchmark paths, with its wildcards as groups."""
     parts = re.split(r"{(\w+)}", benchmark)
     groups = [
         f"(?P<{part}>{_WILDCARDS.get(part, '[^/]+')})" if index % 2 else re.escape(part)
@@ -109,5 +109,5 @@ def _job(rule: str, fields: Mapping[str, str]) -> PlannedJob:
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """`a=1, b=2` by name; a value may hold a comma."""
+    """Return `a=1, b=2` by name; a value may contain a comma."""
     return dict(part.split("=", 1) for part in re.split(r", (?=\w+=)", text) if "=" in part)

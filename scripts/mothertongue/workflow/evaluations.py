@@ -1,4 +1,4 @@
-"""What adapters are evaluated on, and which evaluations there are."""
+"""The evaluations of adapters: their inputs and options, and those that exist."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from mothertongue.common.settings import as_arguments
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.workflow.rule_helpers import Wildcards, in_one_line, usable
 
-# Where the evaluations of a language's adapters can be.
+# The folders of a language that may contain evaluations.
 _FOLDERS = ("", "sft", "variants/*", "variants/*/sft")
 
 
@@ -25,27 +25,27 @@ class Evaluations:
         return as_arguments(EvaluationSettings, self.evaluation) + as_arguments(QuantizationSettings, self.evaluation)
 
     def prompts(self, wildcards: Wildcards) -> list[str]:
-        """Return the held-out prompts of the language; without them the validation threads' own questions serve."""
+        """Return the held-out prompts of the language; without them the validation threads' questions are used."""
         path = f"config/prompts/{wildcards.lang}.txt"
         return [path] if Path(path).is_file() else []
 
     @in_one_line
     def task_files(self, wildcards: Wildcards) -> list[str]:
-        """Return the harness's tasks that are files of the user's, whose edit makes the results stale."""
+        """Return the harness's tasks that are the user's own files, which make the results stale when edited."""
         if not self.evaluation["harness"]:
             raise UserError("evaluation.harness names no task; set it to a list such as [belebele_nld_Latn]")
         return usable(*(task for task in self.evaluation["harness"] if task.endswith((".yaml", ".yml"))))
 
     def harness_results(self, wildcards: Wildcards) -> list[str]:
-        """Return what the report shows of the harness, where its tasks are named."""
+        """Return the harness's results for the report; empty where no tasks are configured."""
         folder = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.stage}evaluation"
         return [f"{folder}/harness.json"] if self.evaluation["harness"] else []
 
 
 def built(results: str, languages: Iterable[str]) -> dict[str, list[str]]:
-    """Return the evaluations that are there when Snakemake starts, and what the table of all shows beside them.
+    """Return the evaluations that exist when Snakemake starts, and the files that the summary shows beside them.
 
-    Their paths are of a form that no rule makes. The table is of what stands: asking for it builds nothing else.
+    Their paths have a form that no rule's output has: the summary shows what exists, and builds nothing else.
     """
     found = [
         (Path(results, lang), evaluation.parents[1])

@@ -1,4 +1,4 @@
-"""Which exports there are, and what each rule of them is given."""
+"""The exports of adapters, and the inputs and options of their rules."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from mothertongue.workflow.settings import Packed, Quantization
 
 QUANTIZATIONS = [name for name in get_args(Quantization) if name != "f16"]
 PACKED = list(get_args(Packed))
-# What is made in export/ and in the folders there.
+# The outputs of rules in export/ and in its folders.
 _MADE = {
     "": ["merged", *PACKED, "adapter.gguf", "axolotl.yaml", "unsloth_train.py", "dataset_info.json", "README.md"],
     "gguf/": ["f16.gguf", *(f"{name}.gguf" for name in QUANTIZATIONS), "Modelfile"],
@@ -24,9 +24,9 @@ _MADE = {
     "conversion/": ["gguf/f16.json", "adapter.json"],
     "shapes/": [f"{form}.json" for form in (*QUANTIZATIONS, *PACKED)],
 }
-# A regular expression of all paths below export/ that rules make.
+# A regular expression for all paths below export/ that rules make.
 PATHS = "|".join(re.escape(folder + name) for folder, names in _MADE.items() for name in names)
-# The settings that other trainers do not read.
+# The settings that other trainers do not use.
 _UNUSED = {"base_model", "dpo", "orpo", "fsdp", "checkpoint_minutes", "report_to"}
 
 
@@ -38,13 +38,13 @@ class Exports:
 
     @in_one_line
     def adapter(self, wildcards: Wildcards) -> str:
-        """Return the final adapter, also where preferences were learned from an SFT adapter."""
+        """Return the final adapter: with DPO not the SFT adapter that it continues from."""
         self.adapters.of_variant(wildcards)
         return f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}adapter"
 
     @in_one_line
     def merge_base(self, wildcards: Wildcards) -> str:
-        """Return the weights that the adapter is merged into."""
+        """Return the weights that the adapter is merged into. Raise UserError for dequantized without nf4."""
         quantization = self.adapters.of_variant(wildcards)["quantization"]
         if self.export["merge_base"] == "dequantized" and quantization != "nf4":
             raise UserError(
@@ -55,7 +55,7 @@ class Exports:
 
     @in_one_line
     def converted(self, wildcards: Wildcards) -> str:
-        """Return what becomes a GGUF file: the merged model, or the adapter alone."""
+        """Return the source of a GGUF file: the merged model, or the adapter alone."""
         if wildcards.converted != "adapter":
             return f"{self._folder(wildcards)}/merged"
         if self.adapters.of_variant(wildcards)["lora"].get("dora"):
@@ -66,12 +66,12 @@ class Exports:
         return self.adapter(wildcards)
 
     def converted_over(self, wildcards: Wildcards) -> list[str]:
-        """Return the base model that an adapter alone is laid over."""
+        """Return the base model of an adapter that is converted alone."""
         return [self.adapters.base_model(wildcards)] if wildcards.converted == "adapter" else []
 
     @in_one_line
     def converted_targets(self, wildcards: Wildcards) -> list[str]:
-        """Return the layers that an adapter alone adapts, as options."""
+        """Return the target layers of an adapter that is converted alone, as options."""
         if wildcards.converted != "adapter":
             return []
         targets = self.adapters.of_variant(wildcards)["lora"]["targets"]
@@ -79,12 +79,12 @@ class Exports:
 
     @in_one_line
     def name(self, wildcards: Wildcards) -> str:
-        """Return what the model is called inside a GGUF file."""
+        """Return the model's name inside a GGUF file."""
         model = self._reference(wildcards).name
         return f"{Path(model).name.removesuffix('.gguf')}-{wildcards.lang}"
 
     def served_as(self, wildcards: Wildcards) -> str:
-        """Return what the card calls the model where another program runs it."""
+        """Return the model's name in other programs, for the card."""
         return "-".join([wildcards.lang, *Path(wildcards.variant).parts[1:], "chat"])
 
     @in_one_line
@@ -100,13 +100,13 @@ class Exports:
 
     @in_one_line
     def settings(self, wildcards: Wildcards) -> str:
-        """Return the settings that other trainers are given, as JSON."""
+        """Return the settings for other trainers, as JSON."""
         settings = self.adapters.of_variant(wildcards)
         return json.dumps({key: value for key, value in settings.items() if key not in _UNUSED}, sort_keys=True)
 
     @in_one_line
     def base_model(self, wildcards: Wildcards) -> str:
-        """Return the base model as another program finds it: by its id on the hub, or where it was fetched to."""
+        """Return the base model for other programs: its id on the hub, or its folder relative to the export's."""
         reference = self._reference(wildcards)
         if reference.kind == "hub":
             return reference.name
@@ -114,14 +114,14 @@ class Exports:
 
     @in_one_line
     def base_model_revision(self, wildcards: Wildcards) -> list[str]:
-        """Return the commit, tag or branch of a base model on the hub as an option, where one is named."""
+        """Return the configured commit, tag or branch of a base model on the hub, as an option."""
         reference = self._reference(wildcards)
         revision = reference.hub_id[1] if reference.kind == "hub" else None
         return given("--revision", [revision] if revision else [])
 
     @in_one_line
     def gguf_names(self, wildcards: Wildcards) -> list[str]:
-        """Return the GGUF files of the card: the configured ones, and the adapter alone where llama.cpp takes it."""
+        """Return the GGUF files of the card: the configured ones, and the adapter alone where llama.cpp supports it."""
         taken = self.export["adapter_gguf"] and not self.adapters.of_variant(wildcards)["lora"].get("dora")
         alone = ["adapter.gguf"] if taken else []
         return [*(f"gguf/{quantization}.gguf" for quantization in self.export["gguf"]), *alone]
@@ -132,12 +132,12 @@ class Exports:
 
     @in_one_line
     def is_sft(self, wildcards: Wildcards) -> bool:
-        """Return whether there are files for other trainers, which are of sft alone."""
+        """Return whether the method is sft, the only one with files for other trainers."""
         return self.adapters.of_variant(wildcards)["method"] == "sft"
 
     @in_one_line
     def refuse(self, wildcards: Wildcards) -> None:
-        """Refuse an export that no rule makes, and name those of its folder."""
+        """Raise UserError for an export that no rule makes, naming those of its folder."""
         folder = max((folder for folder in _MADE if wildcards.unknown[1:].startswith(folder)), key=len)
         made = _MADE[folder] + ([] if folder else [name for name in _MADE if name])
         export = self._folder(wildcards)

@@ -17,11 +17,10 @@ _NAME = re.compile(r"(\w+)(?: as \w+)?\s*(?:,|$)")
 
 @functools.cache
 def modules(entry: str, scripts: Path = Path("scripts"), without: tuple[str, ...] = ()) -> list[str]:
-    """Return the paths of the modules that an entry imports, with the `__init__.py` of their packages and the templates
-    beside them, sorted.
+    """Return the sorted paths of an entry's imported modules, with their packages' `__init__.py` and their templates.
 
-    `entry` is a file below `scripts` without its suffix; a module of the library is among the modules that it imports.
-    Packages and modules whose names are in `without` are left out, with all that is imported by them alone.
+    `entry` is a file below `scripts` without its suffix; a module of the library counts among its own imports. Packages
+    and modules whose names are in `without` are left out, with everything that only they import.
     """
     path = scripts / f"{entry}.py"
     reached: set[Path] = set()
@@ -37,20 +36,20 @@ def modules(entry: str, scripts: Path = Path("scripts"), without: tuple[str, ...
 
 @functools.cache
 def _imports(path: Path, scripts: Path) -> frozenset[Path]:
-    """Return the files that Python runs when a file's imports of the library are carried out."""
+    """Return the files that Python runs for a file's imports of the library."""
     found: set[Path] = set()
     for plain, package, lines, line in _IMPORT.findall(path.read_text(encoding="utf-8")):
         names = _NAME.findall(re.sub(r"#.*", "", lines or line))
         for module in [plain or package, *(f"{package}.{name}" for name in names if package)]:
             place = scripts / module.replace(".", "/")
             file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
-            # A name that is no module is of the package that it is imported from.
+            # Other names are attributes of the package that they are imported from.
             if file.is_file():
                 found.update([file, *_packages(file, scripts)])
     return frozenset(found)
 
 
 def _packages(path: Path, scripts: Path) -> list[Path]:
-    """Return the `__init__.py` of each package that a file of the library lies in."""
+    """Return the `__init__.py` of each package that contains a file of the library."""
     inside = [folder for folder in path.parents if folder.is_relative_to(scripts) and folder != scripts]
     return [folder / "__init__.py" for folder in inside]

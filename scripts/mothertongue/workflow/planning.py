@@ -1,13 +1,12 @@
-"""What a build would take, worked out from a dry run: jobs by rule, GPU-hours, wall time, disk.
+"""The estimated cost of a build, from a dry run: jobs by rule, GPU-hours, wall time, disk.
 
-A job's time is what jobs of its rule took in earlier runs, those most like it before others, or else the rule's time
-limit; the plan always says which. Nothing is scaled: a measured time is taken as it is, whatever the machine, the
-models and the settings were.
+A job's time is the time of its rule's jobs in earlier runs, preferably of those most like it, or else the rule's time
+limit; the plan always states which. Measured times are not scaled to another machine, model or setting.
 
-The wall time is a simple sum over stages. A stage holds the rules that are equally many steps from the start of the
-data flow, and waits for the whole stage before it. It takes as long as its longest job or, where that is more, as its
-jobs' times added up and shared among what can work at once: GPUs, jobs in the queue, cores of the machine that
-Snakemake runs on. Waiting in the queue and second tries are not in it.
+The wall time is a sum over stages. A stage contains the rules that are equally many steps from the start of the data
+flow, and waits for the whole stage before it. It takes as long as its longest job or, where that is more, its jobs'
+summed times divided among what can work at once: GPUs, jobs in the queue, cores of the machine that Snakemake runs on.
+It does not include waiting in the queue and retries.
 """
 
 import re
@@ -26,14 +25,14 @@ from mothertongue.workflow import configuration
 from mothertongue.workflow.dry_run import PlannedJob, Rule
 from mothertongue.workflow.snakemake_internals import PROFILE_FILE, UNDECIDED
 
-# By what jobs of a rule are alike, the weightiest first: the time follows a shard's size more than its target language.
+# The wildcards that make a rule's jobs alike, most important first: time depends more on shard than on target language.
 _ALIKE = ("source", "shard", "split", "model", "variant", "stage", "lang")
 _CLUSTER_GPUS = 8
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """How long a job of an earlier run took."""
+    """The duration of a job of an earlier run."""
 
     rule: str
     wildcards: Mapping[str, str]
@@ -42,9 +41,9 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Where jobs run: the name of the cluster's scheduler (none: this machine), and how much can be in use at once.
+    """The place where jobs run: the cluster's scheduler (None: this machine), and how much can be in use at once.
 
-    No `jobs` means that their number has no limit, no `gpus` that work for GPUs is done by the CPU.
+    If `jobs` is None, their number has no limit; if `gpus` is 0, the CPU does the work for GPUs.
     """
 
     cluster: str | None
@@ -53,11 +52,11 @@ class Capacity:
     cores: int
 
     def where(self, local: bool) -> str:
-        """Where a rule's jobs run, in a word."""
+        """Return where a rule's jobs run, in one word."""
         return self.cluster.capitalize() if self.cluster and not local else "local"
 
     def uses(self, job: PlannedJob, local: bool) -> dict[str, float]:
-        """The shares that a job has in what can be in use at once: GPUs, cores, jobs in the queue."""
+        """Return the shares of GPUs, cores and jobs in the queue that a job occupies."""
         shares = {"gpus": job.gpus / self.gpus if self.gpus else 0.0}
         if local or not self.cluster:
             shares["cores"] = job.threads / self.cores
@@ -80,13 +79,13 @@ class RulePlan:
 
     @property
     def disk_mb(self) -> int:
-        """What its jobs write, all together."""
+        """The disk space that all jobs of the rule write."""
         return sum(job.disk_mb for job in self.jobs)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is left to do, by rule in the order of the data flow; `stages` are wall times in seconds."""
+    """All remaining jobs, by rule in the order of the data flow; `stages` are wall times in seconds."""
 
     place: Capacity
     rules: Sequence[RulePlan]
@@ -94,42 +93,42 @@ class Plan:
 
     @property
     def jobs(self) -> int:
-        """How many jobs there are."""
+        """The number of jobs."""
         return sum(len(rule.jobs) for rule in self.rules)
 
     @property
     def measured(self) -> int:
-        """How many of them have a measured time."""
+        """The number of jobs with a measured time."""
         return sum(len(rule.jobs) for rule in self.rules if rule.basis == "measured")
 
     @property
     def gpu_hours(self) -> float:
-        """GPUs times hours, over all jobs."""
+        """GPUs times hours, summed over all jobs."""
         return sum(rule.gpu_hours for rule in self.rules)
 
     @property
     def seconds(self) -> float:
-        """The wall time, stage after stage."""
+        """The wall time, summed over the stages."""
         return sum(self.stages)
 
     @property
     def disk_mb(self) -> int:
-        """What all jobs write."""
+        """The disk space that all jobs write."""
         return sum(rule.disk_mb for rule in self.rules)
 
     @property
     def undecided(self) -> bool:
-        """Whether jobs wait for a checkpoint that runs anew, and may turn out to be up to date."""
+        """Whether jobs wait for a checkpoint that runs again, and may turn out to be up to date."""
         return any(UNDECIDED in job.inputs for rule in self.rules for job in rule.jobs)
 
 
 def target(name: str, results: str) -> str:
-    """What to build for what a user named: a language's adapter, or the target itself where it is a path."""
+    """Return the target for a user's argument: a language's adapter, or the argument itself where it is a path."""
     return name if "/" in name else f"{results}/{name}/adapter"
 
 
 def results_folder(default: Path, files: Iterable[Path], values: Iterable[str]) -> str:
-    """The configured `results`: the default configuration's, overlaid by files and then by KEY=VALUE."""
+    """Return the configured `results`: the default configuration's, overridden by files and then by KEY=VALUE."""
     config = configuration.read(default)
     for path in files:
         config = configuration.lay_over(config, configuration.read(path))
@@ -138,7 +137,7 @@ def results_folder(default: Path, files: Iterable[Path], values: Iterable[str]) 
 
 
 def read_profile(name: str, folders: Iterable[Path]) -> dict[str, Any]:
-    """The settings of a profile, looked for in folders; empty where there is none, for Snakemake to refuse."""
+    """Return the settings of a profile, searched in folders; empty where there is none, for Snakemake to refuse."""
     for folder in folders:
         path = folder / name
         if path.is_file():
@@ -154,7 +153,7 @@ def read_profile(name: str, folders: Iterable[Path]) -> dict[str, Any]:
 
 
 def place(profile: Mapping[str, Any], machine_gpus: int, machine_cores: int, gpus: int | None = None) -> Capacity:
-    """Where a profile runs jobs; without `gpus` eight on a cluster, and on one machine those that it has."""
+    """Return where a profile runs jobs; `gpus` defaults to eight on a cluster, and to its own GPUs on one machine."""
     executor = profile.get("executor", "local")
     if executor == "local":
         cores = profile.get("cores", profile.get("jobs"))
@@ -171,7 +170,7 @@ def place(profile: Mapping[str, Any], machine_gpus: int, machine_cores: int, gpu
 
 
 def read_measurements(folder: Path, rules: Mapping[str, Rule]) -> list[Measurement]:
-    """The times of earlier runs: a folder's benchmarks, whose paths tell the rule and its wildcards."""
+    """Return the times of earlier runs, from a folder's benchmarks, whose paths give rule and wildcards."""
     found = []
     for path in sorted(folder.rglob("*.jsonl")):
         matches = {name: rule.benchmark.fullmatch(str(path)) for name, rule in rules.items() if rule.benchmark}
@@ -182,7 +181,7 @@ def read_measurements(folder: Path, rules: Mapping[str, Rule]) -> list[Measureme
 
 
 def expected(job: PlannedJob, measurements: Iterable[Measurement]) -> tuple[float, str]:
-    """A job's seconds and their basis: the mean of the jobs of its rule that are most like it, else its limit."""
+    """Return a job's seconds and their basis: the mean of its rule's jobs that are most like it, else its limit."""
     by_likeness: defaultdict[tuple[bool, ...], list[float]] = defaultdict(list)
     for measured in measurements:
         if measured.rule == job.rule:
@@ -195,7 +194,7 @@ def expected(job: PlannedJob, measurements: Iterable[Measurement]) -> tuple[floa
 
 
 def stages(jobs: Iterable[PlannedJob]) -> dict[str, int]:
-    """How many steps of the data flow lie before each rule, of those that have jobs."""
+    """Return the number of data-flow steps before each rule that has jobs."""
     jobs = list(jobs)
     makers = {path: job.rule for job in jobs for path in job.outputs}
     before: dict[str, set[str]] = {job.rule: set() for job in jobs}
@@ -210,7 +209,7 @@ def stages(jobs: Iterable[PlannedJob]) -> dict[str, int]:
 def make(
     jobs: Sequence[PlannedJob], rules: Mapping[str, Rule], measurements: Sequence[Measurement], at: Capacity
 ) -> Plan:
-    """The plan of a dry run's jobs. Raises UserError where a job wants more GPUs than there can be."""
+    """Return the plan of a dry run's jobs. Raise UserError where a job needs more GPUs than the cluster can give."""
     steps = stages(jobs)
     planned = []
     used: defaultdict[int, Counter[str]] = defaultdict(Counter)
@@ -232,7 +231,7 @@ def make(
 
 
 def table(plan: Plan, targets: Sequence[str]) -> str:
-    """The plan to read: a line a rule in the order of the data flow, the totals, and what to mind."""
+    """Return the plan as text: one line per rule in the order of the data flow, the totals, and remarks."""
     if not plan.rules:
         return f"Nothing is left to do: {', '.join(targets)} stands and is up to date."
     rows = [["rule", "jobs", "where", "threads", "memory", "GPUs", "time a job", "", "GPU-hours", "disk"]]
@@ -242,7 +241,7 @@ def table(plan: Plan, targets: Sequence[str]) -> str:
 
 
 def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
-    """The plan for programs; times in seconds, memory and disk in MB."""
+    """Return the plan for programs; times in seconds, memory and disk in MB."""
     return {
         "targets": list(targets),
         "profile": profile,
@@ -276,7 +275,7 @@ def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
 
 
 def _seconds(path: Path) -> list[float]:
-    """The times in a benchmark."""
+    """Return the times in a benchmark file."""
     times = [benchmarks.number(row, "s") for row in benchmarks.read_rows(path)]
     return [time for time in times if time is not None]
 
@@ -340,12 +339,12 @@ def _gigabytes(megabytes: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Two digits or three, as many as tell something: 0.05, 3.8, 24, 1,200."""
+    """Return a number rounded to its informative digits: 0.05, 3.8, 24, 1,200."""
     if value >= 10:
         return f"{value:,.0f}"
     return f"{value:.1f}".removesuffix(".0") if value >= 1 or not value else f"{value:.2g}"
 
 
 def _duration(seconds: float) -> str:
-    """Seconds as people say them, without a rest of nothing: `30 min`, `12 h`."""
+    """Return a duration without zero minutes or seconds at its end: `30 min`, `12 h`."""
     return re.sub(r" 0 (?:s|min)$", "", duration(seconds))

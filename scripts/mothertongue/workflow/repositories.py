@@ -1,4 +1,4 @@
-"""What is published, in which repository of the hub."""
+"""The repositories on the hub for what is published."""
 
 import os
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Repositories:
 
     @in_one_line
     def check(self, wildcards: Wildcards, runs_jobs: bool) -> None:
-        """Refuse what cannot be published before anything is built for it."""
+        """Raise UserError for what cannot be published, before anything is built for it."""
         if wildcards.variant and wildcards.kind != "adapter":
             raise UserError(
                 f"{wildcards.variant}published: a variant has an adapter of its own, and no {wildcards.kind}"
@@ -49,7 +49,7 @@ class Repositories:
 
     @in_one_line
     def made_from(self, wildcards: Wildcards) -> str:
-        """Return what stands for the data and the model that it is made from: two of one name share no repository."""
+        """Return the data and model that it is made from, so that two of one name do not share a repository."""
         sources = self.sources or [self.dataset_name]
         if wildcards.kind == "adapter":
             model = self.adapters.of_variant(wildcards)["base_model"]
@@ -59,7 +59,7 @@ class Repositories:
         return "|".join(sources)
 
     def beside(self, wildcards: Wildcards) -> list[str]:
-        """Return what threads and an adapter say of the dataset that they are made from, and of an evaluation."""
+        """Return options for the dataset of threads or an adapter (card, repository) and for an evaluation."""
         folder = f"{wildcards.results}/{wildcards.lang}"
         options = [f"--dataset-card={folder}/dataset/README.md", f"--dataset-repo={self.dataset(wildcards)}"]
         if wildcards.kind == "adapter":

@@ -1,4 +1,4 @@
-"""What the rules of all stages share: checks that end Snakemake in one line, options, resources, folders of models."""
+"""Helpers for the rules of all stages: checks that end Snakemake with one line, options, resources, model folders."""
 
 import functools
 import re
@@ -16,13 +16,12 @@ T = TypeVar("T")
 # Snakemake's own object; the library does not import Snakemake.
 Wildcards = Any
 SPLITS = ("train", "validation")
-# What cannot change a result that takes hours: the card beside it, and how settings are declared, whose values are
-# arguments.
+# What cannot change a result that takes hours: its card, and the declarations of settings, whose values are arguments.
 WORDING = ("cards", "settings")
 
 
 def checked(check: Callable[..., T], *arguments: Any) -> T:
-    """Return the result of a check of what the user gave; a UserError ends Snakemake with its one line."""
+    """Return the result of a check of user input; on a UserError end Snakemake with its one line."""
     try:
         return check(*arguments)
     except UserError as error:
@@ -40,7 +39,7 @@ def in_one_line(function: Callable[..., T]) -> Callable[..., T]:
 
 
 def usable(*paths: str | Path) -> list[str]:
-    """Return a user's paths that become inputs. Raises UserError for one that Snakemake would read as a pattern."""
+    """Return a user's paths that become inputs. Raise UserError for one that Snakemake would read as a pattern."""
     for path in map(str, paths):
         if re.search(r"[{}<>\n]", path) or plain_text.visible(path) != path:
             raise UserError(f"the path {path!r}: Snakemake takes no {{}}, <> or control characters in it; rename it")
@@ -48,17 +47,17 @@ def usable(*paths: str | Path) -> list[str]:
 
 
 def literal(value: T) -> Callable[[Wildcards], T]:
-    """Return a value of `params` that holds text of the user's, in which Snakemake reads no braces as wildcards."""
+    """Return a function for `params` that gives a user's text, in which Snakemake would read braces as wildcards."""
     return lambda wildcards: value
 
 
 def given(option: str, values: Iterable[Any]) -> list[str]:
-    """Return an option for each value: `--x=value` also where the value is empty or looks like an option."""
+    """Return an option for each value: `--x=value` also works for values that are empty or look like an option."""
     return [f"{option}={value}" for value in values]
 
 
 def double_on_retry(amount: int) -> Callable[[Wildcards, int], int]:
-    """Return a resource that doubles when a job is tried again: it may have had too little of it."""
+    """Return a resource that doubles when a job is retried: it may have had too little."""
     return lambda wildcards, attempt: amount * min(attempt, 2)
 
 
@@ -75,24 +74,24 @@ def filled(path: str, wildcards: Mapping[str, str]) -> str:
 
 @functools.cache
 def model_folder(reference: str, kind: str) -> str:
-    """Return where fetch_translation_model, fetch_base_model or fetch_chat_template puts what it fetches of a model."""
+    """Return the folder that fetch_translation_model, fetch_base_model or fetch_chat_template writes for a model."""
     return f"{{results}}/models/{kind}/{references.parse(reference).slug}"
 
 
 def local_model_files(reference: str) -> list[str]:
-    """Return the files of a model in a local folder or file, whose edit makes the fetched copy stale."""
+    """Return the files of a model in a local folder or file, which make the fetched copy stale when edited."""
     return checked(usable, *checked(references.local_files, references.parse(reference)))
 
 
 def chat_template_files(reference: str) -> list[str]:
-    """Return the small files of a local model, whose edit makes its chat template stale; or its one file."""
+    """Return a local model's files without weights, or its one file: editing them makes its chat template stale."""
     return [path for path in local_model_files(reference) if not path.endswith((".safetensors", ".bin"))]
 
 
 def check_folders(owners: Iterable[tuple[str, str]]) -> None:
-    """Raise UserError where a model reference is bad, or two models would share a folder.
+    """Raise UserError where a model reference is invalid, or two models would share a folder.
 
-    `owners` are models with what fetches them: an engine, or `tuning`.
+    `owners` are pairs of what fetches a model (an engine, or `tuning`) and the model.
     """
     slugs: dict[str, tuple[str, str]] = {}
     for owner, model in owners:

@@ -1,6 +1,6 @@
-"""Runs of Snakemake on one results folder: those of one working directory at a time.
+"""Runs of Snakemake on one results folder: only those of one working directory at a time.
 
-Snakemake keeps its locks and its records in its working directory. One in another removes what this one is reading.
+Snakemake keeps its locks and records in its working directory. A run in another one removes files that this one reads.
 """
 
 import fcntl
@@ -11,26 +11,26 @@ from pathlib import Path
 from mothertongue.common.atomic_files import flock, open_lock
 from mothertongue.common.errors import UserError
 
-# In the results folder: its lock is held by all runs, and it names their working directory.
+# A file in the results folder that all runs lock, and that contains their working directory.
 _NAME = ".runs.lock"
 _LONGEST = 2**16
-# Open for as long as the process lives.
+# Handles that stay open until the process ends.
 _held: list[int] = []
 
 
 def join(results: Path, place: Path) -> None:
-    """Hold a results folder for the runs of one working directory, until this process ends.
+    """Lock a results folder for the runs of one working directory, until this process ends.
 
-    Raises UserError where runs of another one hold it, or the folder cannot be written.
+    Raise UserError where runs of another one hold it, or the folder is not writable.
     """
     path = results / _NAME
-    mine = f"{place.resolve()} {place.stat().st_ino}\n".encode()  # machines may have other folders of one path
+    mine = f"{place.resolve()} {place.stat().st_ino}\n".encode()  # machines may have different folders of one path
     try:
         results.mkdir(parents=True, exist_ok=True)
         handle = open_lock(path)
         if flock(handle, fcntl.LOCK_EX):
             _write(handle, mine, results)
-        # Going over to this lock is not one step: another may have come first.
+        # Changing to a shared lock is not atomic: another run may have locked the file in between.
         shared = flock(handle, fcntl.LOCK_SH)
         found = os.pread(handle, _LONGEST, 0)
     except OSError as error:
@@ -43,7 +43,7 @@ def join(results: Path, place: Path) -> None:
 
 
 def _write(handle: int, content: bytes, results: Path) -> None:
-    """Write who runs, in a file that whoever may write to the folder can write to."""
+    """Write the working directory to the lock file, writable for everyone who can write to the folder."""
     if os.fstat(handle).st_uid == os.geteuid():
         os.fchmod(handle, stat.S_IMODE(results.stat().st_mode) & 0o666)
     os.ftruncate(handle, 0)

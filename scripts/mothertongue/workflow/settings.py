@@ -92,7 +92,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Keys of `source` that say which dataset is translated."""
+    """Keys of `source` that choose the dataset."""
 
     dataset: str = setting(
         "OpenAssistant/oasst1",
@@ -114,7 +114,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Languages:
-    """Keys of `source` that say what of the dataset is translated."""
+    """Keys of `source` that choose what is translated of the dataset."""
 
     languages: list[str] = setting(
         _LANGUAGES.split(),
@@ -128,7 +128,7 @@ class Languages:
 
 @dataclass(frozen=True)
 class Shards:
-    """Keys of `source` that say how the dataset is divided."""
+    """Keys of `source` that divide the dataset."""
 
     shards: dict[str, int] = setting(
         {"en": 2},
@@ -174,7 +174,7 @@ class Engines:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Keys of `threads` that say how a thread becomes a prompt."""
+    """Keys of `threads` that determine how a thread becomes a prompt."""
 
     system_prompt: str | None = setting(
         None, "`null`: the language's own of `languages.tsv`; `''`: none; else your text",
@@ -191,14 +191,14 @@ class Prompts:
 
 @dataclass(frozen=True)
 class BaseModel:
-    """The key of `tuning` that names the model."""
+    """The key of `tuning` for the base model."""
 
     base_model: str = setting("NousResearch/Llama-2-7b-chat-hf", "model reference", schema=_REFERENCE)
 
 
 @dataclass(frozen=True)
 class Methods:
-    """Keys of `tuning` that stand in for others in dpo and orpo."""
+    """Keys of `tuning` that override others in dpo and orpo."""
 
     dpo_beta: float = setting(
         0.1, "in `dpo`: how near to the SFT adapter to stay; a larger one stays nearer", key="dpo.beta", above=0
@@ -214,7 +214,7 @@ class Methods:
 
 @dataclass(frozen=True)
 class Machine:
-    """Keys of `tuning` that change where an adapter is tuned, and not what it learns."""
+    """Keys of `tuning` that change where an adapter is tuned, but not what it learns."""
 
     gpus: int = setting(
         1, "GPUs that training asks for ([below](#several-gpus)); `0` trains on the CPU", at_least=0,
@@ -271,7 +271,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Exports:
-    """Keys of `export` that say which files are made."""
+    """Keys of `export` that choose the files."""
 
     gguf: list[Quantization] = setting(
         ["q4_k_m", "q8_0"],

@@ -1,4 +1,4 @@
-"""Slurm jobs that an earlier run of the workflow left in the queue, when Snakemake was killed on the login node."""
+"""Slurm jobs of an earlier run of the workflow that are still queued after Snakemake was killed on the login node."""
 
 import re
 import shutil
@@ -14,9 +14,9 @@ _PAUSE = 10.0
 
 
 def wait_for_earlier(folder: Path, same_fingerprint: bool) -> None:
-    """Wait until no job of an earlier run works in the folder: what they make need not be made again.
+    """Wait until no job of an earlier run works in the folder: their outputs need not be made again.
 
-    Raises UserError where they do not make what is asked for now (`same_fingerprint`), or Slurm does not answer.
+    Raise UserError where they do not make what is requested now (`same_fingerprint`), or Slurm does not answer.
     """
     said = 0
     while jobs := earlier(folder):
@@ -33,10 +33,10 @@ def wait_for_earlier(folder: Path, same_fingerprint: bool) -> None:
 
 
 def earlier(folder: Path) -> list[str]:
-    """The ids of a user's jobs that Snakemake submitted from a folder, pending and running; none without Slurm.
+    """Return the ids of a user's pending and running jobs that Snakemake submitted from a folder; empty without Slurm.
 
-    The comment of a job of another program may hold anything, bars and line breaks too: it stands last, and what is not
-    an id, the folder and a comment of Snakemake's plugin is not ours.
+    The job comment of another program may contain anything, including bars and line breaks. So it comes last, and only
+    lines with an id, the folder and a comment of Snakemake's plugin count. Raise UserError where Slurm does not answer.
     """
     if not shutil.which("squeue"):
         return []

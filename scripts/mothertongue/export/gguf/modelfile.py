@@ -1,4 +1,4 @@
-"""An Ollama Modelfile: the GGUF file, the chat template in Ollama's language, where a turn ends, the system prompt."""
+"""An Ollama Modelfile: GGUF file, chat template in Ollama's language, end-of-turn token, system prompt."""
 
 import re
 from collections.abc import Iterable
@@ -9,19 +9,19 @@ from mothertongue.prompts import templates
 from mothertongue.prompts.template_parts import Exchange, exchange
 from mothertongue.prompts.templates import Template
 
-# What Ollama does without a TEMPLATE, which no user would expect.
+# A warning for users: Ollama's behaviour without a TEMPLATE is unexpected.
 UNTRANSLATED = (
     "the chat template cannot be written in Ollama's language, and Ollama does not run the one in the GGUF file:"
     " without a TEMPLATE line it takes one of its own that looks like it, or no chat format; write that line yourself"
 )
-# Three quotes end a text where a line does.
+# Three quotes at the end of a line end a text.
 _ENDS = re.compile(r'"""\s*[\r\n]')
 
 
 def modelfile(gguf: str, template: str | None, end: str, system_prompt: str) -> str:
-    """The Modelfile of a GGUF file beside it; `template` is in Ollama's language, `end` the token that ends a turn.
+    """Return the Modelfile for a GGUF file beside it; `template` is in Ollama's language, `end` the end-of-turn token.
 
-    Raises UserError for a file's name, a token and a system prompt that cannot stand in it.
+    Raise UserError for a file name, a token or a system prompt that cannot be written in it.
     """
     if gguf != gguf.strip() or not gguf.isprintable():
         raise UserError(f"{gguf!r} is no file's name that a Modelfile can have: rename it")
@@ -44,25 +44,25 @@ def modelfile(gguf: str, template: str | None, end: str, system_prompt: str) -> 
 
 
 def _read(text: str) -> str:
-    """A text as Ollama reads it in a Modelfile: what is not seen, joiners too, is left out."""
+    """Return a text as Ollama reads it in a Modelfile: without invisible characters, joiners included."""
     return "".join(letter for letter in text if letter.isprintable() or letter in "\t\r\n")
 
 
 def _ends(text: str) -> bool:
-    """Whether Ollama takes a text between three quotes to end before it does: what follows would be commands."""
+    """Return whether Ollama would end a text between three quotes too early: the rest would be commands."""
     return bool(_ENDS.search(_read(text)))
 
 
 def for_ollama(template: Template, tokenizer: Any, system_prompt: str) -> tuple[str | None, str]:
-    """A chat template in Ollama's language, None where it cannot be written in it, and the system prompt for it.
+    """Return a chat template in Ollama's language, None where it cannot be written in it, and its system prompt.
 
-    That is the one given, else the one that the template gives by itself.
+    The system prompt is the one given, else the template's own.
     """
-    # The runner itself puts the beginning-of-text token first, where the tokenizer does.
+    # The runner adds the beginning-of-text token itself, where the tokenizer does.
     begins = templates.beginning(tokenizer) is not None
     found = exchange(template, template.tokens.get("bos_token", "") if begins else "")
     system = system_prompt or (found.own_system if found else "")
-    # Ollama renders each exchange alone: what is to stand before the first only must come with the system prompt.
+    # Ollama renders each exchange alone: text before the first one only is possible only with a system prompt.
     suits = found and (system or found.opening == found.before_question)
     return _translated(found) if found and suits else None, system
 
@@ -77,5 +77,5 @@ def _translated(parts: Exchange) -> str | None:
 
 
 def _actions(texts: Iterable[str]) -> bool:
-    """Whether Ollama would take a text, with the sign that follows it, for a command of its language."""
+    """Return whether Ollama would parse a text, with the character that follows it, as a template command."""
     return any("{{" in text or text.endswith("{") for text in texts)

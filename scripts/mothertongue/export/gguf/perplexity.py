@@ -1,4 +1,4 @@
-"""Perplexity of a GGUF file, computed by llama.cpp's code on tokens that are given, which it may read otherwise."""
+"""Perplexity of a GGUF file, computed by llama.cpp on given tokens, which its own tokenizer may not reproduce."""
 
 import ctypes
 import difflib
@@ -14,10 +14,10 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.progress import Progress
 from mothertongue.model_folders.gguf_header import check_gguf
 
-# `input_ids` and `labels`, and the `text` that the first of them begin.
+# `input_ids` and `labels`, and the `text` whose beginning `input_ids` encode.
 Thread = Mapping[str, Any]
 
-# What llama.cpp has said: hundreds of lines, of which only an error's matter.
+# The log of llama.cpp: hundreds of lines, of which only those of an error matter.
 _said: list[str] = []
 _listener = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
     lambda level, text, data: _said.append(text.decode(errors="replace").strip())
@@ -26,9 +26,9 @@ _listener = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_
 
 @dataclass(frozen=True)
 class Perplexity:
-    """The perplexity of the labelled tokens, given all before them; None without threads.
+    """The perplexity of the labelled tokens, given all tokens before them; None without threads.
 
-    `alike` is how many of all `tokens` that are given the file's own tokenizer makes of the threads' texts.
+    `alike` is how many of the `tokens` given tokens the file's own tokenizer makes from the threads' texts.
     """
 
     perplexity: float | None
@@ -37,7 +37,7 @@ class Perplexity:
 
 
 def format_perplexity(path: Path, found: Perplexity) -> str:
-    """What was measured, as a line."""
+    """Return the measurement as one line."""
     if found.perplexity is None:
         return "no held-out threads"
     share = found.alike / found.tokens
@@ -45,9 +45,9 @@ def format_perplexity(path: Path, found: Perplexity) -> str:
 
 
 def measure(path: Path, threads: Sequence[Thread], cores: int) -> Perplexity:
-    """What llama.cpp computes of threads, with the tokens that are given, and how it would read them.
+    """Return the perplexity that llama.cpp computes for given tokens, and how many of them its tokenizer reproduces.
 
-    Raises UserError where the file cannot be loaded, or computes what is no number.
+    Raise UserError where the file cannot be loaded, or the perplexity is not finite.
     """
     from ik_llama_cpp import _ctypes_api as llama
     from ik_llama_cpp._internals import IkContext, IkModel
@@ -71,7 +71,7 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> Perplexity:
         alike += _alike(model.tokenize(thread["text"], add_bos=False, special=True), thread["input_ids"])
         progress.advance()
     progress.finish()
-    # A ruined file has logits that are no numbers, or such losses that their perplexity is none.
+    # A damaged file has logits that are NaN, or losses so large that the perplexity overflows.
     try:
         perplexity = math.exp(nats / tokens)
     except OverflowError:
@@ -85,18 +85,18 @@ def measure(path: Path, threads: Sequence[Thread], cores: int) -> Perplexity:
 
 
 def _alike(made: Sequence[int], given: Sequence[int]) -> int:
-    """How many of the tokens given are made too, in their order."""
+    """Return how many of the given tokens are also among the made ones, in the same order."""
     blocks = difflib.SequenceMatcher(None, made, given, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks)
 
 
 def _losses(context: Any, entries: int, thread: Thread) -> list[float]:
-    """-ln p of each labelled token of a thread."""
+    """Return -ln p of each labelled token of a thread."""
     from ik_llama_cpp import _ctypes_api as llama
     from ik_llama_cpp._internals import make_batch
 
     ids, labels = thread["input_ids"], thread["labels"]
-    # The token at i is predicted from the position before it.
+    # The logits at position i - 1 predict token i.
     asked = [i - 1 for i, label in enumerate(labels) if label >= 0 and i > 0]
     batch = make_batch(ids, logits_last=False)
     for position in asked:

@@ -1,4 +1,4 @@
-"""GGUF files with fewer bits a weight, made by llama.cpp's own program, which ik-llama-cpp-python ships."""
+"""GGUF files with fewer bits per weight, made by llama.cpp's own program, which ik-llama-cpp-python ships."""
 
 import re
 from collections import Counter
@@ -9,21 +9,21 @@ from mothertongue.common import subprocesses
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.gguf_header import check_gguf
 
-# What llama.cpp can quantise is a row of blocks; rows of K-quants are longer ones.
+# llama.cpp quantises rows in blocks of so many weights; K-quants have longer blocks.
 _BLOCK, _K_BLOCK = 32, 256
 _TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\]")
 
 
 def check_shapes(path: Path, quantization: str) -> int:
-    """What `check_rows` says of a GGUF file. Raises UserError where it is none, or empty."""
+    """Return what `check_rows` does for a GGUF file. Raise UserError where it is not one, or has no weights."""
     from gguf import GGUFReader
 
     check_gguf(path)
     try:
         tensors = GGUFReader(path).tensors
-    except Exception:  # the reader believes what the file says, and fails anywhere
+    except Exception:  # the reader trusts the file, and can fail anywhere
         raise UserError(f"{path}: not a GGUF file, or a damaged one; delete it and make it anew") from None
-    # The first dimension is a row's length; vectors stay as they are.
+    # The first dimension is the row length; vectors are not quantised.
     rows = Counter(int(tensor.shape[0]) for tensor in tensors if len(tensor.shape) > 1)
     if not rows:
         raise UserError(f"{path}: has no weights; delete it and make it anew")
@@ -31,9 +31,9 @@ def check_shapes(path: Path, quantization: str) -> int:
 
 
 def check_rows(rows: Mapping[int, int], quantization: str, model: Path) -> int:
-    """How many matrices fall back to another quantisation, since their rows are not of K-quants' blocks.
+    """Return how many matrices fall back to another quantisation: their rows are not multiples of K-quant blocks.
 
-    `rows` has the number of matrices by the length of their rows. Raises UserError where rows are of no blocks at all.
+    `rows` maps row lengths to numbers of matrices. Raise UserError where rows are not multiples of any block.
     """
     odd = [length for length in rows if length % _BLOCK]
     if odd:
@@ -45,7 +45,7 @@ def check_rows(rows: Mapping[int, int], quantization: str, model: Path) -> int:
 
 
 def quantize(source: Path, quantization: str, threads: int, output: Path) -> None:
-    """Write a GGUF file in float16 with fewer bits. Raises UserError where the program refuses."""
+    """Write a GGUF file in float16 with fewer bits per weight. Raise UserError where llama-quantize fails."""
     from ik_llama_cpp.quantize import find_quantize_bin
 
     command = [find_quantize_bin(), source, output, quantization.upper(), str(threads)]
@@ -55,6 +55,6 @@ def quantize(source: Path, quantization: str, threads: int, output: Path) -> Non
 
 
 def quantized(line: str) -> tuple[int, int] | None:
-    """Which tensor it is, of how many, by a line of llama-quantize."""
+    """Return the number of the current tensor and of all, from a line of llama-quantize; None for other lines."""
     found = _TENSOR.match(line)
     return (int(found[1]), int(found[2])) if found else None
