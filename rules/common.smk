@@ -23,7 +23,7 @@ from mothertongue.workflow.exports import PACKED, PATHS, QUANTIZATIONS, Exports
 from mothertongue.workflow.repositories import Repositories
 from mothertongue.workflow.rule_helpers import (
     SPLITS,
-    WORDING,
+    CHANGE_NO_RESULT,
     chat_template_files,
     check_folders,
     checked,

@@ -4,7 +4,7 @@
 rule merge:
     input:
         script="scripts/merge.py",
-        library=library("merge", without=WORDING),
+        library=library("merge", without=CHANGE_NO_RESULT),
         after=after_split,
         adapter=exports.adapter,
         base_model=adapters.base_model,
@@ -114,7 +114,7 @@ rule check_shapes:
 rule calibrate:
     input:
         script="scripts/calibrate.py",
-        library=library("calibrate", without=WORDING),
+        library=library("calibrate", without=CHANGE_NO_RESULT),
         after=after_split,
         shapes="{results}/{lang}/{variant}export/shapes/{form}.json",
         adapter=exports.adapter,

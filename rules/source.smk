@@ -4,7 +4,7 @@
 rule fetch:
     input:
         script="scripts/fetch.py",
-        library=library("fetch"),
+        library=library("fetch", without=CHANGE_NO_RESULT),
         files=list(SOURCE_FILES.values()),
     output:
         messages="{results}/source/messages.parquet",

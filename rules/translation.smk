@@ -5,7 +5,9 @@ rule fetch_translation_model:
     input:
         script="scripts/fetch_translation_model.py",
         library=lambda wildcards: library(
-            "fetch_translation_model", *engines.modules(translations.models[wildcards.model][0], fetched=True)
+            "fetch_translation_model",
+            *engines.modules(translations.models[wildcards.model][0], fetched=True),
+            without=CHANGE_NO_RESULT,
         ),
         files=lambda wildcards: local_model_files(translations.models[wildcards.model][1]),
     output:

@@ -4,7 +4,7 @@
 rule fetch_chat_template:
     input:
         script="scripts/fetch_chat_template.py",
-        library=library("fetch_chat_template"),
+        library=library("fetch_chat_template", without=CHANGE_NO_RESULT),
         files=lambda wildcards: chat_template_files(adapters.base_models[wildcards.model]),
         templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
     output:
@@ -39,7 +39,7 @@ rule fetch_chat_template:
 rule fetch_base_model:
     input:
         script="scripts/fetch_base_model.py",
-        library=library("fetch_base_model"),
+        library=library("fetch_base_model", without=CHANGE_NO_RESULT),
         files=lambda wildcards: local_model_files(adapters.base_models[wildcards.model]),
     output:
         model=directory("{results}/models/base/{model}"),
@@ -70,7 +70,7 @@ rule fetch_base_model:
 rule tune:
     input:
         script="scripts/tune.py",
-        library=library("tune", without=WORDING),
+        library=library("tune", without=CHANGE_NO_RESULT),
         after=after_split,
         data=adapters.train_data,
         validation=adapters.validation_data,

@@ -31,7 +31,8 @@ EXPORTS = {
 WITH_ENGINE = {"fetch_translation_model", "pivot", "translate"}
 # Rules whose results take hours, and what cannot change those: cards, plots, pages, what asks the hub.
 HOURS = {"translate", "pivot", "tune", "merge", "calibrate"}
-WORDING = ("cards", "settings")
+FETCHES = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model"}
+CHANGE_NO_RESULT = ("cards", "hub", "settings")
 CHANGES_NOTHING = re.compile(
     r"mothertongue/(cards|report|publication|workflow)/|/hub\.py|/fetch|plots?\.py|/(summary|sankey|terminal|settings)\.py"
 )
@@ -101,15 +102,14 @@ def dry_run_inputs(engine):
 def test_the_inputs_of_a_rule_are_its_script_and_the_modules_that_it_imports(engine):
     inputs = dry_run_inputs(engine)
     data = {"split", "translate", "combine", "threads", "preferences"}
-    fetches = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model"}
-    assert data | fetches | {"tune", "evaluate", "harness", "report", "summary", "publish"} | EXPORTS <= set(inputs)
+    assert data | FETCHES | {"tune", "evaluate", "harness", "report", "summary", "publish"} | EXPORTS <= set(inputs)
     for rule, files in inputs.items():
         script = Path(f"scripts/{rule}.py")
         assert str(script) in files
-        needed = closure(script, WORDING if rule in HOURS else [])
+        needed = closure(script, CHANGE_NO_RESULT if rule in HOURS | FETCHES else [])
         if rule in WITH_ENGINE:
             for module in engines.modules(engine, fetched=rule == "fetch_translation_model"):
-                needed |= closure(LIBRARY / f"{module}.py", WORDING if rule in HOURS else []) | {
+                needed |= closure(LIBRARY / f"{module}.py", CHANGE_NO_RESULT if rule in HOURS | FETCHES else []) | {
                     str(LIBRARY / f"{module}.py")
                 }
         assert {file for file in files if file.startswith(f"{LIBRARY}/")} == needed, rule

@@ -16,8 +16,9 @@ T = TypeVar("T")
 # Snakemake's own object; the library does not import Snakemake.
 Wildcards = Any
 SPLITS = ("train", "validation")
-# What cannot change a result that takes hours: its card, and the declarations of settings, whose values are arguments.
-WORDING = ("cards", "settings")
+# Packages and modules whose change cannot alter what takes hours or comes from the hub: cards are written beside a result,
+# the values of settings are arguments, and files from the hub are compared with its checksums.
+CHANGE_NO_RESULT = ("cards", "hub", "settings")
 
 
 def checked(check: Callable[..., T], *arguments: Any) -> T:

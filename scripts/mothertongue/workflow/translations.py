@@ -12,7 +12,7 @@ from mothertongue.models import references
 from mothertongue.translation import engines, routes
 from mothertongue.translation.engines.base import LanguagePairs
 from mothertongue.translation.settings import EngineSettings, QualityLimits
-from mothertongue.workflow.rule_helpers import WORDING, Wildcards, library, model_folder
+from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, library, model_folder
 
 
 class Translations:
@@ -69,7 +69,7 @@ class Translations:
 
         def modules(wildcards: Wildcards) -> list[str]:
             more = [module for engine in self.engines_of(wildcards) for module in engines.modules(engine)]
-            return library(script, *more, without=WORDING)
+            return library(script, *more, without=CHANGE_NO_RESULT)
 
         return modules
 
