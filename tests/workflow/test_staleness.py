@@ -154,6 +154,21 @@ def test_an_edited_library_module_makes_stale_what_uses_it(built):
     assert built.build().jobs == {"split": 1, "threads": 2, "tune": 1, "evaluate": 1}
 
 
+def test_wording_and_what_asks_the_hub_make_nothing_stale(built):
+    for name in (
+        "cards/adapter.py",
+        "models/hub.py",
+        "report/sankey.py",
+        "tuning/settings.py",
+        "translation/settings.py",
+    ):
+        module = built.root / "scripts/mothertongue" / name
+        module.write_text(module.read_text() + "\n# A remark.\n")
+    template = built.root / "scripts/mothertongue/cards/adapter.md.jinja"
+    template.write_text(template.read_text().replace("LoRA", "lora"))
+    assert built.build().jobs == {}
+
+
 def test_a_new_source_language_leaves_the_others_alone(built):
     built.configure(source={"languages": ["en", "pt", "es", "de"]}, translation={"models": {"de-en": None}})
     assert built.build().jobs == {"split": 1, "translate": 1} | DOWNSTREAM

@@ -16,8 +16,8 @@ T = TypeVar("T")
 # Snakemake's own object; the library does not import Snakemake.
 Wildcards = Any
 SPLITS = ("train", "validation")
-# Packages and modules whose change cannot alter what takes hours or comes from the hub: cards are written beside a result,
-# the values of settings are arguments, and files from the hub are compared with its checksums.
+# Packages and modules whose change cannot alter what takes hours or comes from the hub: cards are written beside the
+# result, the values of settings are arguments, and files from the hub are compared with its checksums.
 CHANGE_NO_RESULT = ("cards", "hub", "settings")
 
 
