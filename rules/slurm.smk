@@ -12,7 +12,9 @@ FINGERPRINT = Path(".snakemake", "mothertongue.making")
 @functools.cache
 def fingerprint():
     """Return a checksum of the configuration and of all code."""
-    files = sorted([Path("Snakefile"), *Path("rules").iterdir(), *Path("scripts").rglob("*.py")])
+    files = sorted(
+        [Path("Snakefile"), *Path("rules").iterdir(), *Path("scripts").rglob("*.py"), *Path("scripts").rglob("*.jinja")]
+    )
     content = json.dumps(config, sort_keys=True).encode() + b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()
 

@@ -2,9 +2,10 @@
 
 import re
 
-# Messages of torch and CTranslate2, for the machine's and a GPU's memory, of cuBLAS, and of C++.
+# Messages of torch and CTranslate2, for the machine's and a GPU's memory, of cuBLAS, cuDNN, oneDNN, and of C++.
 _WORDS = re.compile(
-    r"out of memory|not enough memory|(can't|cannot|failed to|unable to) allocate|_alloc_failed|bad_alloc",
+    r"out of memory|not enough memory|(can't|cannot|failed to|unable to) allocate|alloc(ation)?_failed|bad_alloc"
+    r"|could not create a memory object",
     re.IGNORECASE,
 )
 

@@ -173,6 +173,8 @@ def value_schema(one: Setting) -> dict[str, Any]:
     schema: dict[str, Any] = {}
     if one.choices and one.kind is not list:
         return {"enum": list(one.choices)} | dict(one.schema)
+    if "enum" in one.schema:
+        return dict(one.schema)
     schema["type"] = [_KINDS[one.kind], "null"] if one.optional else _KINDS[one.kind]
     if one.kind is int and one.schema.get("minimum") == 1:
         schema["maximum"] = 2**31 - 1

@@ -72,9 +72,11 @@ def ask(translate: Translate, texts: list[str]) -> Iterator[tuple[str, Output | 
     """Yield each text with the engine's output as it arrives; None for texts at which the engine fails.
 
     Where the engine raises or omits texts, bisect the missing ones to isolate those that fail. Reraise the engine's
-    error where it fails for most texts.
+    error where it fails for most texts, or no longer translates a text that it has translated: it is broken then, and
+    the texts are not at fault.
     """
     answered = failed = 0
+    translated: str | None = None
     waiting = [texts]
     while waiting:
         some = waiting.pop()
@@ -84,6 +86,7 @@ def ask(translate: Translate, texts: list[str]) -> Iterator[tuple[str, Output | 
             for index, output in translate(some):
                 del missing[index]
                 answered += 1
+                translated = some[index]
                 yield some[index], output
             if missing:
                 failure = RuntimeError(f"the engine left out {len(missing)} of {len(some)} segments")
@@ -98,11 +101,23 @@ def ask(translate: Translate, texts: list[str]) -> Iterator[tuple[str, Output | 
             waiting += [rest[len(rest) // 2 :], rest[: len(rest) // 2]]
         elif rest:
             failed += 1
-            if failed > _FAILURES and 2 * failed > answered:
+            broken = translated is not None and _raises(translate, translated)
+            if broken or (failed > _FAILURES and 2 * failed > answered):
                 raise failure
             log(f"translate: warning: the engine failed at '{rest[0][:60]}': {failure}")
             answered += 1
             yield rest[0], None
+
+
+def _raises(translate: Translate, text: str) -> bool:
+    """Return whether an engine raises an error of its own at a text."""
+    try:
+        list(translate([text]))
+    except (UserError, MemoryError):
+        raise
+    except Exception:  # the caller raises that of the text that it asked for first
+        return True
+    return False
 
 
 def _attempts(way: Strategy, texts: list[str], checks: Checks) -> dict[str, Attempt]:

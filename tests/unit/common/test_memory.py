@@ -15,6 +15,8 @@ SAID = [
     "[Errno 12] Cannot allocate memory",
     "mkl_malloc: failed to allocate memory",
     "std::bad_alloc",
+    "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "could not create a memory object",
 ]
 OTHER = [
     "CUDA error: an illegal memory access was encountered",

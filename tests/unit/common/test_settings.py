@@ -107,4 +107,6 @@ def test_what_rules_leave_out_of_their_inputs_reaches_the_script_as_arguments():
     """A rule of hours does not depend on modules named settings: nothing in them may act without an argument."""
     codes = {"source_code", "target_code"}
     for declared in (one for group in settings.GROUPS.values() for one in group):
+        # Null is not handed over: the script's own default is then null as well.
+        assert all(one.by_hand is None for one in settings_of(declared) if one.optional and one.key)
         assert {one.name for one in fields(declared)} - codes == {one.name for one in settings_of(declared)}

@@ -107,6 +107,21 @@ def test_an_engine_that_is_broken_ends_the_job():
         list(ask(lambda texts: (_ for _ in ()).throw(UserError("no memory")), ["a", "b"]))
 
 
+@pytest.mark.parametrize(("texts", "alive"), [(1000, 600), (200, 190), (40, 39), (1000, 0)])
+def test_an_engine_that_breaks_on_the_way_ends_the_job(texts, alive):
+    """Its last texts are not at fault: a shard would be done, with messages lost, and never be tried again."""
+    left = iter(range(alive))
+
+    def dying(some):
+        for index, text in enumerate(some):
+            if next(left, None) is None:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            yield index, Output(text)
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        list(ask(dying, list(map(str, range(texts)))))
+
+
 def test_what_came_before_an_engine_failed_is_not_asked_for_again():
     asked = []
 
@@ -119,7 +134,8 @@ def test_what_came_before_an_engine_failed_is_not_asked_for_again():
 
     found = dict(ask(halting, list("abcd")))
     assert found == {"a": Output("A"), "b": Output("B"), "c": None, "d": Output("D")}
-    assert asked == [4, 1, 1]
+    # Then `b` again, to see that the engine is not broken.
+    assert asked == [4, 1, 1, 1]
 
 
 def test_what_came_out_badly_is_tried_in_the_next_ways():
