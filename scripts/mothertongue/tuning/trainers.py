@@ -14,14 +14,12 @@ from mothertongue.tuning.data import Tokenized
 
 disable_progress_bars()
 
-METHODS = ("sft", "dpo", "orpo")
 OPTIMIZERS = {
     "adamw": "adamw_torch",
     "adamw_8bit": "adamw_8bit",
     "paged_adamw": "paged_adamw_32bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
 }
-SCHEDULES = ("constant_with_warmup", "cosine", "linear")
 
 
 def build(

@@ -94,7 +94,7 @@ class Adapters:
 
     def base_model(self, wildcards: Wildcards) -> str:
         """Return the folder that the base model of an adapter is fetched to."""
-        return self._base_folder(wildcards)
+        return model_folder(self._variant(wildcards)["base_model"], "base").format(**wildcards)
 
     def template(self, wildcards: Wildcards) -> str:
         """Return the chat template that an adapter is tuned with."""
@@ -136,9 +136,6 @@ class Adapters:
     @in_one_line
     def _variant(self, wildcards: Wildcards) -> Settings:
         return self.of_variant(wildcards)
-
-    def _base_folder(self, wildcards: Wildcards) -> str:
-        return model_folder(self._variant(wildcards)["base_model"], "base").format(**wildcards)
 
     def _is_sft(self, wildcards: Wildcards) -> bool:
         return self.settings(wildcards)["method"] == "sft"

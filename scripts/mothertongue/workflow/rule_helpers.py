@@ -3,7 +3,7 @@
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,11 +66,6 @@ def library(script: str, *more: str, without: tuple[str, ...] = ()) -> list[str]
     """Return the modules whose change makes a script's output stale: its imports, and `more` modules with theirs."""
     entries = [script, *(f"mothertongue/{module}" for module in more)]
     return sorted({module for entry in entries for module in imports.modules(entry, without=without)})
-
-
-def filled(path: str, wildcards: Mapping[str, str]) -> str:
-    """Return a path with its wildcards filled in."""
-    return path.format(**wildcards)
 
 
 @functools.cache
