@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mothertongue.common import hardware
-from mothertongue.common.arguments import batch, positive
+from mothertongue.common import hardware, settings
+from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
@@ -27,11 +27,9 @@ from mothertongue.translation.engine_comparison import Setup
 from mothertongue.translation.settings import EngineSettings
 
 CONFIG = Path(__file__).parent.parent / "config"
-OPTIONS = ("device", "compute_type", "beam_size", "batch_tokens", "workers", "prompt")
 
 
 def parse_arguments() -> argparse.Namespace:
-    defaults = EngineSettings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "engines",
@@ -57,27 +55,8 @@ def parse_arguments() -> argparse.Namespace:
         "--allow-noncommercial", action="store_true", help="compare models whose licence forbids commercial use, too"
     )
     parser.add_argument("--json", type=Path, help="file to write everything to: figures, signatures, versions, machine")
-    group = parser.add_argument_group("how they run")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default=defaults.device, help="default: auto")
-    group.add_argument(
-        "--compute-type", default=defaults.compute_type, help="int8, float16, float32 ... (default: auto)"
-    )
-    group.add_argument("--beam-size", type=positive, default=defaults.beam_size, help="1 is greedy search (default: 1)")
-    group.add_argument(
-        "--batch-tokens",
-        type=batch,
-        default=defaults.batch_tokens,
-        help=f"source tokens a batch (default: {defaults.batch_tokens})",
-    )
-    group.add_argument(
-        "--workers",
-        type=positive,
-        default=hardware.cores(),
-        help="processes or threads on a CPU (default: the cores, %(default)s)",
-    )
-    group.add_argument(
-        "--prompt", default=defaults.prompt, help="what an llm is asked; {source}, {target}, {text} (default: Tower's)"
-    )
+    settings.add_arguments(parser.add_argument_group("how they run"), EngineSettings)
+    parser.set_defaults(workers=hardware.cores())
     return parser.parse_args()
 
 
@@ -87,7 +66,7 @@ def main() -> None:
     known = {row["code"] for table in ("languages.tsv", "language_codes.tsv") for row in read_table(CONFIG / table)}
     codes = (arguments.source_lang, arguments.target_lang)
     text = engine_comparison.read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
-    options = {name.replace("_", "-"): getattr(arguments, name) for name in OPTIONS}
+    options = {one.option: getattr(arguments, one.name) for one in settings.settings_of(EngineSettings)}
     setup = Setup(CONFIG, arguments.models, arguments.allow_noncommercial, options)
     signatures = engine_comparison.signatures(text.target)
     rows = [engine_comparison.compare(candidate, text, setup) for candidate in candidates]
@@ -95,8 +74,8 @@ def main() -> None:
     print(f"{text.source} to {text.target}, {len(text.texts):,} lines, {text.words:,} words")
     print("\n".join(f"{name} {signature}" for name, signature in signatures.items()))
     if arguments.json:
-        settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
-        content: dict[str, Any] = {"settings": settings, "from": text.source, "to": text.target}
+        given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
+        content: dict[str, Any] = {"settings": given, "from": text.source, "to": text.target}
         content |= {"lines": len(text.texts), "words": text.words, "signatures": signatures}
         content |= {"machine": hardware.description(), "engines": [asdict(row) for row in rows]}
         write_json(arguments.json, content)

@@ -96,7 +96,7 @@ DAMAGED = [
     ("opus-mt", MARIAN, lambda folder: [path.unlink() for path in folder.iterdir()], "config.json: no such file"),
     ("opus-mt", MARIAN, lambda folder: (folder / "config.json").unlink(), "config.json: no such file"),
     ("opus-mt", MARIAN, lambda folder: cut(folder / "config.json"), "config.json: not JSON"),
-    ("opus-mt", MARIAN, lambda folder: (folder / "config.json").write_text("[]"), "config.json: holds no JSON object"),
+    ("opus-mt", MARIAN, lambda folder: (folder / "config.json").write_text("[]"), "config.json: is not a JSON object"),
     ("opus-mt", CHAT, None, "is a 'llama', and this engine runs 'marian' models"),
     ("nllb", MARIAN, None, "is a 'marian', and this engine runs 'm2m_100' models"),
     ("seamless-m4t", MARIAN, None, "is a 'marian', and this engine runs 'seamless_m4t_v2' models"),

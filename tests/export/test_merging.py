@@ -192,7 +192,7 @@ def test_what_cannot_be_merged_is_refused_in_one_line(tmp_path):
     embeddings = get_peft_model(causal_lm.load_base(base, dtype="float32"), LoraConfig(target_modules=["embed_tokens"]))
     embeddings.save_pretrained(tmp_path / "embeddings")
     with pytest.raises(
-        UserError, match=r"embed_tokens.*' is no part of a linear layer's LoRA.* out of tuning\.lora\.t"
+        UserError, match=r"embed_tokens.*' is not part of a linear layer's LoRA.* out of tuning\.lora\.t"
     ):
         merge.merge(tmp_path / "embeddings", base, merge.FULL, "float32", tmp_path / "empty")
     config = json.loads((adapter / "adapter_config.json").read_text())

@@ -69,7 +69,7 @@ def split_sample(tmp_path):
     [
         (BASE, "owner/gated", "licence must be accepted on its page, and HF_TOKEN be set"),
         (BASE, "owner/private", "there is no such model, or it is private: check its name, or set HF_TOKEN"),
-        (BASE, "owner/open@old", "it has no such revision (any more): name another"),
+        (BASE, "owner/open@old", "the revision does not exist (any more): name another"),
         (BASE, "owner/open", "no weights in safetensors or GGUF"),
         (DATASET, "owner/none", "there is no such dataset, or it is private"),
         (DATASET, "owner/strange", "No (supported) data files found"),

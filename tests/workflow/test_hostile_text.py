@@ -66,4 +66,6 @@ def test_the_files_of_a_model_are_not_shown_raw(project, tiny_base, tmp_path):
     project.configure(tuning={"base_model": str(tmp_path)})
     run = project.run("-n", "--", ADAPTER)
     assert run.code and not acts(run.output)
-    assert f"error: {tmp_path}: 'a\\x1b[2J.json' is no name for a file of a model; rename or remove it" in run.output
+    assert (
+        f"error: {tmp_path}: 'a\\x1b[2J.json' is not a valid name for a model's file; rename or remove it" in run.output
+    )

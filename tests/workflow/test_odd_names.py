@@ -80,7 +80,7 @@ def test_names_that_cannot_be_taken_are_refused_before_anything_runs(odd):
     braces = "the path 'a {x}/%s': Snakemake takes no {}, <> or control characters in it; rename it"
     for text, reason in (
         ("results: 'r {x}'", "configuration: results: 'r {x}' does not match"),
-        ("variants: {no: {seed: 1}, on: {}, 1: {}}", "configuration: variants: the name False is no text"),
+        ("variants: {no: {seed: 1}, on: {}, 1: {}}", "configuration: variants: the name False is not text"),
         ("source: {dataset: 'a {x}/data.jsonl'}", braces % "data.jsonl"),
         ("source: {dataset: 'a <x>.jsonl'}", "the path 'a <x>.jsonl': Snakemake takes no {}, <>"),
         (r'source: {dataset: "a\e[31m.jsonl"}', r"the path 'a\x1b[31m.jsonl': Snakemake takes no {}, <>"),

@@ -13,11 +13,6 @@ def natural(text: str) -> int:
     return _at_least(0, text)
 
 
-def batch(text: str) -> int:
-    """Parse the number of tokens of a batch, from 64."""
-    return _at_least(64, text)
-
-
 def _at_least(least: int, text: str) -> int:
     try:
         number = int(text)

@@ -198,7 +198,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file. Raise UserError where the file has anything else."""
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no JSON object ({{...}}); it is damaged, or not the file that its name says")
+        raise UserError(f"{path}: is not a JSON object ({{...}}); it is damaged, or not the file that its name says")
     return content
 
 

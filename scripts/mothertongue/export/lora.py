@@ -64,7 +64,7 @@ def read_lora(adapter: Path, parameters: Sequence[str]) -> dict[str, Change]:
         ending = next((ending for ending in _PARTS if name.endswith(ending)), None)
         if ending is None:
             raise UserError(
-                f"{adapter}: '{name}' is no part of a linear layer's LoRA, and nothing else is merged; tune it anew, "
+                f"{adapter}: '{name}' is not part of a linear layer's LoRA, and nothing else is merged; tune it anew, "
                 "and leave what it belongs to out of tuning.lora.targets"
             )
         module = name.removeprefix(_PREFIX).removesuffix(ending)

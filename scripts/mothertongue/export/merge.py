@@ -90,7 +90,9 @@ def _stop_at(stop: int, folder: Path) -> None:
     known = settings.get("eos_token_id") or read_object(folder / "config.json").get("eos_token_id") or []
     known = known if isinstance(known, list) else [known]
     if not all(isinstance(token, int) for token in known):
-        raise UserError(f"{path.name}, config.json: eos_token_id is no token's number; the base model is damaged")
+        raise UserError(
+            f"{path.name}, config.json: eos_token_id is not the number of a token; the base model is damaged"
+        )
     write_json(path, settings | {"eos_token_id": [stop, *(token for token in known if token != stop)]})
 
 

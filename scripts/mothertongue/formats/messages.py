@@ -322,7 +322,7 @@ def check_language_tags(tags: Iterable[str], lines: Iterable[int], where: str, u
     """Raise UserError at the first text without the form of a language tag, such as pt-BR; `lines` numbers them."""
     for line, tag in zip(lines, tags, strict=True):
         if not _LANGUAGE_TAG.fullmatch(tag):
-            raise UserError(f"{where}: {unit} {line}: lang {tag[:60]!r} is no language tag, as en and pt-BR are")
+            raise UserError(f"{where}: {unit} {line}: lang {tag[:60]!r} is not a language tag such as en or pt-BR")
 
 
 def hash_of(key: str, purpose: str) -> int:

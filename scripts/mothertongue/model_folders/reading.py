@@ -149,16 +149,16 @@ def check_config(config: Mapping[str, Any], where: Path | str) -> None:
         )
     text = config.get("text_config")
     if not (text is None or isinstance(text, dict)):
-        raise UserError(f"{where}: text_config is no JSON object; it is damaged")
+        raise UserError(f"{where}: text_config is not a JSON object; it is damaged")
     if text:
         check_config(text, where)
     names, settings = config.get("architectures"), config.get("quantization_config")
     if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
-        raise UserError(f"{where}: architectures is no list of names; it is damaged")
+        raise UserError(f"{where}: architectures is not a list of names; it is damaged")
     if not isinstance(config.get("model_type", ""), str):
-        raise UserError(f"{where}: model_type is no name; it is damaged")
+        raise UserError(f"{where}: model_type is not a name; it is damaged")
     if not (settings is None or isinstance(settings, dict)):
-        raise UserError(f"{where}: quantization_config is no JSON object; it is damaged")
+        raise UserError(f"{where}: quantization_config is not a JSON object; it is damaged")
 
 
 def weight_paths(folder: Path) -> list[Path]:
@@ -210,7 +210,7 @@ def check_tokenizer(folder: Path) -> dict[str, Any]:
         if type(value) is int and value > _MOST_MADE and not key.endswith("length"):
             raise UserError(f"{path}: {key} is {_shown(value)}, and no tokenizer has that; it is damaged")
     if not _is_template(settings.get("chat_template")):
-        raise UserError(f"{path}: chat_template is no text, nor several by name; it is damaged")
+        raise UserError(f"{path}: chat_template is neither text nor several by name; it is damaged")
     return settings
 
 
@@ -250,7 +250,7 @@ def check_adapter(adapter: Path) -> dict[str, Any]:
     config = read_object(path)
     ranks, alphas = (config.get(key) or {} for key in ("rank_pattern", "alpha_pattern"))
     if not all(isinstance(pattern, dict) for pattern in (ranks, alphas)):
-        raise UserError(f"{path}: rank_pattern or alpha_pattern is no JSON object; it is damaged")
+        raise UserError(f"{path}: rank_pattern or alpha_pattern is not a JSON object; it is damaged")
     _, entries = read_header(adapter / ADAPTER_WEIGHTS)
     # Stacked matrices of experts have the sum of their ranks.
     most = max((max(entry.shape, default=0) for name, entry in entries.items() if "lora_" in name), default=0)
@@ -258,7 +258,7 @@ def check_adapter(adapter: Path) -> dict[str, Any]:
         if type(rank) is not int or not 0 < rank <= max(most, 1):
             raise UserError(f"{path}: a rank of {_shown(rank)}, and no weight in {ADAPTER_WEIGHTS} has it; damaged")
     if not all(isinstance(alpha, int | float) for alpha in (config.get("lora_alpha", 1), *alphas.values())):
-        raise UserError(f"{path}: lora_alpha is no number; it is damaged")
+        raise UserError(f"{path}: lora_alpha is not a number; it is damaged")
     if (beginning := config.get("init_lora_weights")) not in _BEGINNINGS:
         raise UserError(
             f"{path}: init_lora_weights is {_shown(beginning)}, which changes the base model's weights too; convert it"

@@ -57,7 +57,7 @@ def read_header(path: Path) -> tuple[bytes, dict[str, Entry]]:
     except (ValueError, RecursionError):
         raise _damaged(path, "its header is not JSON") from None
     if not isinstance(found, dict):
-        raise _damaged(path, "its header is no JSON object")
+        raise _damaged(path, "its header is not a JSON object")
     entries = {name: _entry(path, name, value) for name, value in found.items() if name != _METADATA}
     entries = dict(sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)))
     end = 0

@@ -47,7 +47,7 @@ class Decoding:
         if not 0 <= self.temperature < float("inf"):
             raise UserError(f"a temperature of {self.temperature} makes no sense; it is 0 (greedy) or above")
         if not 0 < self.top_p <= 1:
-            raise UserError(f"top-p {self.top_p} is no share of the probability; it is above 0 and at most 1")
+            raise UserError(f"top-p {self.top_p} is not a share of the probability, which is above 0 and at most 1")
 
 
 def device() -> str:

@@ -19,7 +19,7 @@ _QUERY = re.compile(r"(?<=\w)\?[^\s'\"]*=[^\s'\"]*")
 _REFUSED = {
     "GatedRepoError": "its licence must be accepted on its page, and HF_TOKEN be set to a token of that account",
     "RepositoryNotFoundError": "there is no such {kind}, or it is private: check its name, or set HF_TOKEN",
-    "RevisionNotFoundError": "it has no such revision (any more): name another, as its page lists them",
+    "RevisionNotFoundError": "the revision does not exist (any more): name another, as its page lists them",
     401: "the hub does not accept the token in HF_TOKEN: it is wrong, or has expired",
     403: "the token in HF_TOKEN does not allow it",
 }
@@ -42,7 +42,9 @@ def check_token() -> str:
 def _check_token(token: str, name: str) -> None:
     """Raise UserError for a malformed token: the HTTP library's error would show it."""
     if token and not re.fullmatch(r"[!-~]+", token):
-        raise UserError(f"{name} is no token: there is a space, a line break or a strange letter in it; set it again")
+        raise UserError(
+            f"{name} is not a token: there is a space, a line break or a strange letter in it; set it again"
+        )
 
 
 def with_retries(ask: Callable[[], T]) -> T:

@@ -102,5 +102,7 @@ def local_files(reference: Reference) -> list[Path]:
     files = [place] if reference.kind == "file" else sorted(path for path in place.iterdir() if path.is_file())
     for path in files:
         if "\n" in path.name or visible(path.name) != path.name:
-            raise UserError(f"{reference.text}: {path.name!r} is no name for a file of a model; rename or remove it")
+            raise UserError(
+                f"{reference.text}: {path.name!r} is not a valid name for a model's file; rename or remove it"
+            )
     return files

@@ -280,8 +280,8 @@ def end_of_turn(template: Template, tokenizer: Any) -> int:
     known = {tokenizer.convert_tokens_to_ids(token) for token in special_tokens(tokenizer)} | {tokenizer.eos_token_id}
     if last not in known:
         raise UserError(
-            f"the chat template ends the assistant's turn with text ('{tokenizer.decode([last])}') that is no control "
-            "token of this base model; choose another threads.prompt_format"
+            f"the chat template ends the assistant's turn with text ('{tokenizer.decode([last])}') that is not a "
+            "control token of this base model; choose another threads.prompt_format"
         )
     return last
 

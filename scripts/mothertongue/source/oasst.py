@@ -257,8 +257,8 @@ def _check_parents(table: pa.Table) -> None:
             "they must be written alike"
         )
     log(
-        f"fetch: warning: the parent_id of {len(lost):,} of {len(replies):,} replies is no message_id of the dataset, "
-        f"and so these are in no thread: {example}{', ...' if len(lost) > 1 else ''}"
+        f"fetch: warning: the parent_id of {len(lost):,} of {len(replies):,} replies is not a message_id of the "
+        f"dataset, and so these are in no thread: {example}{', ...' if len(lost) > 1 else ''}"
     )
 
 
@@ -341,7 +341,7 @@ def _column(field: pa.Field, rows: Rows, lines: Sequence[int], where: object, un
             half = error.object[error.start : error.start + 1]
             raise UserError(
                 f"{where}: {unit} {line}: column '{field.name}': half of a surrogate pair ({ascii(half)[1:-1]}), which "
-                "is no character"
+                "is not a character"
             ) from None
         except _MISFITS:
             raise UserError(

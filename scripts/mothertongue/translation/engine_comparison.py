@@ -278,11 +278,11 @@ def _fetch_into(engine: str, reference: references.Reference, folder: Path) -> N
 
 def _options(candidate: ComparedEngine, pair: LanguagePair, folder: Path, setup: Setup) -> argparse.Namespace:
     """Return the arguments of scripts/translate.py, with the defaults of the quality checks."""
-    values = {"engine": candidate.engine, "model": folder, "output": os.devnull} | dict(setup.options)
-    values |= {"source-code": pair.source_code, "target-code": pair.target_code}
+    values = {"--engine": candidate.engine, "--model": folder, "--output": os.devnull} | dict(setup.options)
+    values |= {"--source-code": pair.source_code, "--target-code": pair.target_code}
     parser = argparse.ArgumentParser()
     add_engine_arguments(parser)
-    return parser.parse_args([f"--{name}={value}" for name, value in values.items()])
+    return parser.parse_args([f"{option}={value}" for option, value in values.items()])
 
 
 def _figures(row: Row, measured: Measurement, text: Parallel) -> Row:

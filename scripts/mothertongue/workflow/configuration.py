@@ -131,7 +131,7 @@ def _names_that_are_no_text(config: Mapping[Any, Any], where: str = "") -> Itera
     """Yield a problem for each key that YAML parsed as a boolean, a number or a date."""
     for key, value in config.items():
         if not isinstance(key, str):
-            yield f"configuration: {where.rstrip('.') or 'top level'}: the name {key!r} is no text; {_IN_QUOTES}"
+            yield f"configuration: {where.rstrip('.') or 'top level'}: the name {key!r} is not text; {_IN_QUOTES}"
         elif isinstance(value, Mapping):
             yield from _names_that_are_no_text(value, f"{where}{key}.")
 
@@ -145,7 +145,7 @@ def _numbers_that_are_none(value: Any, where: str = "") -> Iterator[str]:
         for inner in value:
             yield from _numbers_that_are_none(inner, where)
     elif isinstance(value, float) and not math.isfinite(value):
-        yield f"configuration: {where}: {value} is no number to compute with; write a finite one"
+        yield f"configuration: {where}: {value} is not finite; write a finite number"
 
 
 def _order(error: ValidationError) -> tuple[bool, list[str]]:

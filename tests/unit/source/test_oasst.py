@@ -58,20 +58,20 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
         ([row("a"), row("b", "a", rank="0")], "line 2: column 'rank': expected a whole number, found \"0\""),
         (
             [row("a"), row("b", "a", lang="en\n# <b>")],
-            r"line 2: lang 'en\n# <b>' is no language tag, as en and pt-BR are",
+            r"line 2: lang 'en\n# <b>' is not a language tag such as en or pt-BR",
         ),
-        ([row("a", lang="")], "line 1: lang '' is no language tag, as en and pt-BR are"),
-        ([row("a", lang="english")], "line 1: lang 'english' is no language tag, as en and pt-BR are"),
+        ([row("a", lang="")], "line 1: lang '' is not a language tag such as en or pt-BR"),
+        ([row("a", lang="english")], "line 1: lang 'english' is not a language tag such as en or pt-BR"),
         ([row("a", rank=1.5)], "line 1: column 'rank': expected a whole number, found 1.5"),
         ([row("a", deleted="no")], "line 1: column 'deleted': expected true or false, found \"no\""),
         ([row("a", text=["x"])], "line 1: column 'text': expected text, found [\"x\"]"),
         (
             [row("a"), row("b", "a", text="so \ud83d")],
-            r"line 2: column 'text': half of a surrogate pair (\ud83d), which is no character",
+            r"line 2: column 'text': half of a surrogate pair (\ud83d), which is not a character",
         ),
         (
             [row("a", emojis={"name": ["\udc00"], "count": [1]})],
-            r"line 1: column 'emojis': half of a surrogate pair (\udc00), which is no character",
+            r"line 1: column 'emojis': half of a surrogate pair (\udc00), which is not a character",
         ),
         (
             [row("a", detoxify={"toxicity": True})],
@@ -206,7 +206,7 @@ def test_replies_to_messages_that_are_missing_are_told_and_all_of_them_refused(t
     capsys.readouterr()
     tables = {"train": oasst.read_file(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))}
     oasst.combine_splits(tables, 0.0)
-    assert "the parent_id of 3 of 4 replies is no message_id of the dataset" in capsys.readouterr().err
+    assert "the parent_id of 3 of 4 replies is not a message_id of the dataset" in capsys.readouterr().err
 
 
 OFFICIAL = {

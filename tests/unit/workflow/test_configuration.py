@@ -91,8 +91,8 @@ def test_the_manual_has_the_table_of_all_keys():
             (["variants"], {name: {}}, f"variants: {name!r} does not match")
             for name in ("a/b", "..", "-a", "a b", "a{b}", "a\n", "")
         ),
-        (["tuning", "epochs"], float("inf"), "tuning.epochs: inf is no number to compute with"),
-        (["quality", "length_ratio"], [0.2, float("nan")], "quality.length_ratio: nan is no number to compute with"),
+        (["tuning", "epochs"], float("inf"), "tuning.epochs: inf is not finite"),
+        (["quality", "length_ratio"], [0.2, float("nan")], "quality.length_ratio: nan is not finite"),
         (["source", "shards"], {"en": 20_000_000}, "source.shards.en: 20000000 is greater than the maximum"),
         (["variants"], {"a": {}, "A": {}}, "variants: 'A' and 'a' share a folder on some file systems"),
     ],
@@ -112,11 +112,11 @@ def test_what_does_not_fit_is_refused_in_one_line(path, value, expected):
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        ("variants: {no: {seed: 1}}", "variants: the name False is no text"),
-        ("variants: {1: {seed: 1}}", "variants: the name 1 is no text"),
-        ("on: {seed: 1}", "top level: the name True is no text"),
-        ("source: {shards: {no: 1}}", "source.shards: the name False is no text"),
-        ("translation: {models: {no: a/b}}", "translation.models: the name False is no text"),
+        ("variants: {no: {seed: 1}}", "variants: the name False is not text"),
+        ("variants: {1: {seed: 1}}", "variants: the name 1 is not text"),
+        ("on: {seed: 1}", "top level: the name True is not text"),
+        ("source: {shards: {no: 1}}", "source.shards: the name False is not text"),
+        ("translation: {models: {no: a/b}}", "translation.models: the name False is not text"),
         ("translation: {models: {en-nl: 5}}", "translation.models.en-nl: 5 is not valid"),
         ("source: {languages: [en, no]}", "source.languages.1: False is not of type 'string'"),
         ("source: {dataset: 2024-01-01}", "source.dataset: datetime.date(2024, 1, 1) is not valid"),

@@ -24,7 +24,7 @@ def modelfile(gguf: str, template: str | None, end: str, system_prompt: str) -> 
     Raise UserError for a file name, a token or a system prompt that cannot be written in it.
     """
     if gguf != gguf.strip() or not gguf.isprintable():
-        raise UserError(f"{gguf!r} is no file's name that a Modelfile can have: rename it")
+        raise UserError(f"{gguf!r} is not a file name that a Modelfile can have: rename it")
     if _ends(end) or _read(end) != end:
         raise UserError(f"the token that ends a turn, {end!r}, cannot stand in Ollama's Modelfile: use gptq or awq")
     if _ends(system_prompt):

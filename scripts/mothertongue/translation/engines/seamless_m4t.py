@@ -43,7 +43,7 @@ class SeamlessM4T(Generation):
         known = getattr(self.model.generation_config, "text_decoder_lang_to_code_id", {})
         if not isinstance(known, dict):
             raise UserError(
-                f"{model / 'generation_config.json'}: text_decoder_lang_to_code_id is no JSON object; damaged"
+                f"{model / 'generation_config.json'}: text_decoder_lang_to_code_id is not a JSON object; damaged"
             )
         for code in (settings.source_code, settings.target_code):
             if code not in known:
