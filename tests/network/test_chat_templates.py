@@ -118,3 +118,16 @@ def test_the_template_of_a_gguf_file_is_fetched(tmp_path):
     ours = templates.read_template(TEMPLATES / "chatml.jinja")
     assert templates.render(THREAD, read) == templates.render(THREAD, ours)
     assert templates.render(THREAD[1:], read) == default + templates.render(THREAD[1:], ours)
+
+
+def test_a_hostile_template_gives_way_to_ours_of_its_family_or_is_refused_in_one_line(tmp_path):
+    tokenizer = family_tokenizer("chatml", "bytes")
+    tokenizer.chat_template = "{{ '<|im_start|>' * 10**9 }}"
+    tokenizer.save_pretrained(tmp_path / "model")
+    refused = fetch(tmp_path / "model", tmp_path / "template", "--prompt-format", "tokenizer")
+    (line,) = refused.stderr.splitlines()
+    assert refused.returncode == 1 and "the base model's own cannot render a thread (it needs more memory" in line
+    assert not (tmp_path / "template").exists()
+    taken = fetch(tmp_path / "model", tmp_path / "template")
+    assert taken.returncode == 0, taken.stderr
+    assert "chat template: chatml (the base model's own cannot render a thread (it needs more memory" in taken.stderr

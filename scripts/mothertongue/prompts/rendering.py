@@ -97,7 +97,7 @@ class Renderer:
         self._process, self._requests, self._answers = process, process.stdin, process.stdout
         self._owner = os.getpid()
         self._end = weakref.finalize(self, _kill, self._process, self._owner)
-        self._write(self._source)
+        self._write({"source": self._source, "seconds": _SECONDS})
 
     def _ask(self, request: Any) -> bytes:
         """Send a request and return the response line; empty where the process has ended."""
@@ -255,12 +255,16 @@ def _answer(source: str, template: Any, request: Any) -> tuple[Any, Any]:
 
 
 def _serve() -> None:
-    """Answer requests, one a line, until stdin ends; SIGPROF kills the process when its CPU time is used up."""
+    """Answer requests, one a line, until stdin ends; SIGPROF kills the process when its CPU time is used up.
+
+    The first line has the template's source and the CPU time in seconds for a short conversation.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C; stdin ends when it exits
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     lines, answers = sys.stdin.buffer, sys.stdout.buffer
-    source, template, seconds = json.loads(lines.readline()), None, _SECONDS
+    first, template = json.loads(lines.readline()), None
+    seconds = first["seconds"]
     while line := lines.readline():
         request = json.loads(line)
         for count, _ in request["wanted"]:
@@ -269,7 +273,7 @@ def _serve() -> None:
         memory = _MEMORY + _MEMORY_A_BYTE * len(line)
         resource.setrlimit(resource.RLIMIT_AS, (memory if hard < 0 else min(memory, hard), hard))
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        template, answer = _answer(source, template, request)
+        template, answer = _answer(first["source"], template, request)
         seconds = signal.setitimer(signal.ITIMER_PROF, 0)[0]
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
         answers.write(answer.encode() + b"\n")

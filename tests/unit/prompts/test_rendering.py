@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trl
 from chats import THREAD
-from tiny import family_tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from mothertongue.prompts import rendering
 from mothertongue.prompts.rendering import CannotRender, Renderer, renderer
 
 SHIPPED = sorted(Path(trl.__file__).parent.glob("chat_templates/*.jinja"))
@@ -81,7 +81,8 @@ HOSTILE = {
 def test_a_hostile_template_is_refused_for_a_reason_and_takes_neither_time_nor_memory():
     """In a process of its own, which a limit that fails cannot keep."""
     program = (
-        "import json, sys; from mothertongue.prompts.templates import Template\n"
+        "import json, sys; from mothertongue.prompts import rendering; rendering._SECONDS = 1.0\n"
+        "from mothertongue.prompts.templates import Template\n"
         "print(json.dumps([Template(source).objection() for source in json.load(sys.stdin)]))"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -96,7 +97,8 @@ def test_a_hostile_template_is_refused_for_a_reason_and_takes_neither_time_nor_m
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 700_000)
 
 
-def test_a_template_that_is_hostile_to_one_text_alone_is_stopped_there_and_renders_the_next():
+def test_a_template_that_is_hostile_to_one_text_alone_is_stopped_there_and_renders_the_next(monkeypatch):
+    monkeypatch.setattr(rendering, "_SECONDS", 0.5)
     own = Renderer(
         "{% for m in messages %}{% if 'x' in m.content %}" + ENDLESS + "{% endif %}{{ m.content }}{% endfor %}"
     )
@@ -132,19 +134,3 @@ def test_the_process_of_a_template_is_not_given_the_token_of_the_hub_and_ends_wi
     )  # fmt: skip
     process, token = done.stdout.split()
     assert token == "False" and not Path(f"/proc/{process}").exists() and done.stderr == ""
-
-
-def test_a_model_with_a_hostile_template_is_tuned_with_ours_of_its_family_or_refused_in_one_line(tmp_path):
-    tokenizer = family_tokenizer("chatml", "bytes")
-    tokenizer.chat_template = "{{ '<|im_start|>' * 10**9 }}"
-    tokenizer.save_pretrained(tmp_path / "model")
-    command = [
-        sys.executable, "scripts/fetch_chat_template.py", "--model", tmp_path / "model",
-        "--templates", "config/templates", "--output", tmp_path / "template",
-    ]  # fmt: skip
-    refused = subprocess.run([*command, "--prompt-format", "tokenizer"], capture_output=True, text=True, timeout=300)
-    (line,) = refused.stderr.splitlines()
-    assert refused.returncode == 1 and "the base model's own cannot render a thread (it needs more memory" in line
-    assert not (tmp_path / "template").exists()
-    taken = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    assert "chat template: chatml (the base model's own cannot render a thread (it needs more memory" in taken.stderr
