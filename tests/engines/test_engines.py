@@ -40,7 +40,7 @@ SEGMENTS = [
     "É só isso, não?",
     "🙂 hi 🙂🙂",
     "中文",
-    "“quotes” … ﬁne – ½",
+    "ﬁne ½",
     "Where do the children drink coffee, and why does my sister not know the house that is red and the other one?",
     " ".join(ENGLISH[:3]),
 ]
@@ -205,6 +205,14 @@ def test_converted_models_write_what_transformers_writes(converted):
 def test_another_target_language_gives_that_language(converted):
     if converted.family.other:
         knows(converted.engine(target_code=converted.family.other).translate_all(SEGMENTS), DUTCH)
+
+
+def test_an_engine_knows_what_its_model_cannot_read(converted, read_tokens):
+    engine = converted.engine()
+    assert engine.reads("The house is red.") and not engine.reads("The house ჯ")
+    texts = ['"Red", he said - it\'s red...', "“Red”, he said – it’s red…"]
+    engine.translate_all(texts)
+    assert read_tokens[0] == read_tokens[1]
 
 
 def test_pieces_that_the_target_vocabulary_lacks_are_text(marian):

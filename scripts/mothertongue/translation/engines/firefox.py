@@ -16,6 +16,7 @@ from mothertongue.common.progress import Progress
 from mothertongue.common.tsv import read_table
 from mothertongue.translation.engines.base import Engine, LanguagePair, LanguagePairs, Output
 from mothertongue.translation.settings import EngineSettings
+from mothertongue.translation.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from fxtranslate import Translator
@@ -48,7 +49,7 @@ class Firefox(Engine):
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Start the processes. Raise UserError where a file is missing or the device is cuda."""
-        model_files(model)
+        self._characters = _characters(model)
         if settings.device == "cuda":
             raise UserError("the firefox engine runs on CPUs only; set translation.device to auto or cpu")
         self._model = model
@@ -64,11 +65,15 @@ class Firefox(Engine):
             if isinstance(error, KeyboardInterrupt):
                 raise
         self._pool.shutdown(wait=False, cancel_futures=True)
-        raise UserError(f"{self._model}: the model cannot be run: its files are damaged; fetch it again")
+        raise _damaged(self._model)
 
     def measure(self, text: str) -> int:
         """Return the length of a segment in bytes."""
         return byte_length(text)
+
+    def reads(self, text: str) -> bool:
+        """Return whether every character is in the source vocabulary."""
+        return self._characters.covers(text)
 
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
         """Yield translations, the longest segments first, so that the workers finish at about the same time.
@@ -79,7 +84,8 @@ class Firefox(Engine):
         order = sorted(range(len(segments)), key=lambda i: len(segments[i]), reverse=True)
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
         progress = Progress("translate", sum(len(segment.split()) for segment in segments), "words")
-        results = self._pool.map(_translate, ([segments[i] for i in batch] for batch in batches))
+        plain = ([self._characters.plain(segments[i]) for i in batch] for batch in batches)
+        results = self._pool.map(_translate, plain)
         for batch, texts in zip(batches, results, strict=True):
             yield from zip(batch, map(Output, texts), strict=True)
             progress.advance(sum(len(segments[i].split()) for i in batch))
@@ -107,6 +113,22 @@ def _one(folder: Path, pattern: str) -> Path:
     for path in sorted(folder.glob(pattern)):
         return path
     raise UserError(f"{folder}: no Firefox translation model in it ({pattern} is missing)")
+
+
+def _characters(folder: Path) -> Vocabulary:
+    """Return the characters of a model's source vocabulary. Raise UserError where its file is missing or damaged."""
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        pieces = SentencePieceProcessor(str(model_files(folder)[1]))
+    except (OSError, RuntimeError, TypeError):
+        raise _damaged(folder) from None
+    unknown = pieces.unk_id()
+    return Vocabulary(lambda text: unknown not in pieces.encode(text))
+
+
+def _damaged(folder: Path) -> UserError:
+    return UserError(f"{folder}: the model cannot be run: its files are damaged; fetch it again")
 
 
 def _start(folder: Path, parent: int) -> None:
