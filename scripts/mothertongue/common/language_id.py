@@ -46,7 +46,8 @@ def other_language(text: str, lang: str, confidence: float) -> str | None:
     """
     if lang in _UNKNOWN:
         return None
-    found = {guess["lang"]: guess["score"] for guess in _detector().detect(" ".join(text.split()), k=_GUESSES)}
+    line = " ".join(text.split()).encode("utf-8", "replace").decode()  # without lone surrogates
+    found = {guess["lang"]: guess["score"] for guess in _detector().detect(line, k=_GUESSES)}
     best = max(found, key=lambda guess: found[guess], default=None)
     if best is None or found[best] < confidence or found.get(_NAMES.get(lang, lang), 0.0) >= _POSSIBLE:
         return None

@@ -122,6 +122,12 @@ def language_of(tag: str) -> str:
     return f"{code}-{script}" if script and script not in _SCRIPTS.get(code, _LATIN) else code
 
 
+def is_latin(code: str) -> bool:
+    """Return whether a language is written in the Latin script."""
+    language, _, script = code.partition("-")
+    return script == "Latn" or (language not in _SCRIPTS and script in ("", "Latn"))
+
+
 def direction(code: str) -> str:
     """Return HTML's `dir` of a language: `rtl` or `ltr`."""
     return "rtl" if code in RIGHT_TO_LEFT else "ltr"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
+from mothertongue.translation import survival
 from mothertongue.translation.checks import Checks
 from mothertongue.translation.engines.base import Output
 
@@ -18,7 +19,8 @@ _FAILURES = 20
 class Attempt:
     """The translation of a text; `text` is None where the engine failed.
 
-    `reasons` names the checks that it fails, `fixed` those that earlier attempts failed and it passes.
+    `reasons` names the checks that it fails, `fixed` those that earlier attempts failed and it passes, `notes` what
+    came off that the source has.
     """
 
     text: str | None
@@ -26,6 +28,7 @@ class Attempt:
     model: str
     reasons: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def attempt(texts: Iterable[str], strategies: Sequence[Strategy], checks: Checks
             if before is None or before.text is None:
                 best[text] = found
             elif not found.reasons:
-                best[text] = Attempt(found.text, found.score, found.model, (), before.reasons)
+                fixed = (*before.reasons, *found.fixed)
+                best[text] = Attempt(found.text, found.score, found.model, (), fixed)
         pending = [text for text in pending if text not in best or best[text].reasons]
         if not pending:
             break
@@ -129,4 +133,6 @@ def _attempts(way: Strategy, texts: list[str], checks: Checks) -> dict[str, Atte
 def _judged(text: str, output: Output | None, model: str, checks: Checks) -> Attempt:
     if output is None:
         return Attempt(None, None, model, ("engine error",))
-    return Attempt(output.text, output.score, model, tuple(checks.failures(text, output)))
+    plain = survival.without_added_brackets(text, output.text)
+    fixed = ("brackets",) if plain != output.text else ()
+    return Attempt(plain, output.score, model, tuple(checks.failures(text, output._replace(text=plain))), fixed)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mothertongue.common.language_id import other_language, speaks
+from mothertongue.common.languages import is_latin
 from mothertongue.common.plain_text import byte_length
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.settings import QualityLimits
+from mothertongue.translation.survival import Loss, losses
 
-# Standalone numbers, not part of a name, time or range; other languages write "the 1990s" and "the 3rd" in words.
-_NUMBER = re.compile(r"(?<![\w.,:-])\d+(?:[.,]\d+)*(?![\w:-])")
 _WORD = re.compile(r"\w+")
 # One to eight letters repeated five times or more in a row, also inside words: "nonononono", "aaaaa".
 _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{4,}")
@@ -41,16 +41,17 @@ class Checks:
         size, translated = byte_length(text), byte_length(output.text)
         if self._is_out_of_proportion(text, output.text):
             yield "length ratio"
-        if _loses_a_number(text, output.text):
-            yield "numbers"
-        if _adds_brackets(text, output.text):
-            yield "brackets"
+        yield from (loss.kind for loss in self.losses(text, output.text))
         if not output.complete or (_loops(output.text, limits) and not _loops(text, limits)):
             yield "repetition"
         elif translated >= _LANGUAGE_BYTES and (found := self._other_language(text, output.text)):
             yield f"language: {found}"
         if output.score is not None and size >= _JUDGED_BYTES and output.score < limits.score:
             yield "score"
+
+    def losses(self, text: str, translation: str) -> list[Loss]:
+        """Return what the translation of a segment lacks of what it must keep."""
+        return list(losses(text, translation, self.source, is_latin(self.target)))
 
     def _is_out_of_proportion(self, text: str, translation: str) -> bool:
         """Return whether a translation is too long or short.
@@ -79,23 +80,6 @@ class Checks:
         if found and found != self.source and found == other_language(text, self.source, confidence):
             return None
         return found
-
-
-def _loses_a_number(source: str, translation: str) -> bool:
-    """Return whether a translation lacks a number of three digits or more, without outer zeros ("2 million")."""
-    numbers = {number for found in _NUMBER.findall(source) if len(number := _digits(found).strip("0")) >= 3}
-    told = _digits(translation) if numbers else ""
-    return any(number not in told for number in numbers)
-
-
-def _adds_brackets(source: str, translation: str) -> bool:
-    """Return whether a translation has more opening brackets or table bars than its source: "(in English)"."""
-    return sum(map(translation.count, "(（[|")) > sum(map(source.count, "(（[|【〔〈《「『"))
-
-
-def _digits(text: str) -> str:
-    """Return the digits of a text as ASCII, from any script, without separators."""
-    return "".join(str(int(character)) for character in text if character.isdecimal())
 
 
 def _is_copy(source: str, translation: str) -> bool:

@@ -69,9 +69,9 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         strategies = [Strategy(engine.translate, _any, model)]
         if engine.RETRIES:
             strategies.append(Strategy(partial(engine.translate, careful=True), _any, model, _FIXED_WITH_CARE))
-        if arguments.fallback_model:
-            strategies.append(_fallback(arguments, stack))
-        yield Translator(strategies, Checks(source, target, limits), engine.limit, engine.measure, engine.reads)
+        fallbacks = [_fallback(arguments, stack)] if arguments.fallback_model else []
+        checks = Checks(source, target, limits)
+        yield Translator(strategies, checks, engine.limit, engine.measure, engine.reads, fallbacks)
 
 
 def finish(task: str, table: pa.Table, output: Path) -> None:

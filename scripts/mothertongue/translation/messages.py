@@ -1,12 +1,13 @@
 """Translate messages segment by segment, with a status for each message."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mothertongue.translation import segments
+from mothertongue.translation import entities, foreign, forms, segments, survival
 from mothertongue.translation.attempts import Attempt, Strategy, attempt
 from mothertongue.translation.checks import Checks
-from mothertongue.translation.protected_spans import Reads
+from mothertongue.translation.forms import Plain
+from mothertongue.translation.protected_spans import Reads, Span
 from mothertongue.translation.segments import Measure, Part
 
 Pieces = list[tuple[Part, Attempt | None]]  # pieces of a part with their attempts; None for untranslated pieces
@@ -17,6 +18,7 @@ class Translator:
     """A language pair's strategies in order and its checks.
 
     `limit` is the longest segment in units of `measure`, `reads` whether the first model has the characters of a text.
+    `fallbacks` are those of other engines, for what the first does badly.
     """
 
     strategies: Sequence[Strategy]
@@ -24,6 +26,7 @@ class Translator:
     limit: int
     measure: Measure
     reads: Reads | None = None
+    fallbacks: Sequence[Strategy] = ()
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,15 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
     """
     checks = translator.checks
     given = translator.limit, translator.measure, translator.reads
-    messages = [segments.split(text, checks.source, *given) for text in texts]
-    translated = _translate_parts({part for parts in messages for part in parts if part.translate}, translator)
-    return [_reassemble(parts, translated, checks.target) for parts in messages]
+    decoded = (entities.decode(text, checks.source) for text in texts)
+    split = (segments.split(text, checks.source, *given) for text in decoded)
+    messages = [foreign.keep(parts, checks.source, checks.target) for parts in split]
+    translated = _translate_parts(
+        {part for kept in messages for part in kept.parts if part.translate}, translator.strategies, checks
+    )
+    if translator.fallbacks and (poor := [part for part, pieces in translated.items() if _reasons(pieces)]):
+        translated |= _by_fallback({part: translated[part] for part in poor}, translator)
+    return [_reassemble(text, kept, translated, checks.target) for text, kept in zip(texts, messages, strict=True)]
 
 
 def nothing_to_translate(text: str, lang: str) -> bool:
@@ -59,26 +68,102 @@ def nothing_to_translate(text: str, lang: str) -> bool:
     return not any(part.translate for part in segments.split(text, lang))
 
 
-def _translate_parts(parts: set[Part], translator: Translator) -> dict[Part, Pieces]:
+def _by_fallback(poor: Mapping[Part, Pieces], translator: Translator) -> dict[Part, Pieces]:
+    """Return the translations of the fallback engines that pass all checks, or where there was none before."""
+    chosen = {}
+    for part, pieces in _translate_parts(poor, translator.fallbacks, translator.checks).items():
+        before = poor[part]
+        lacking = any(found and found.text is None for _, found in before)
+        done = all(found.text is not None for _, found in pieces if found)
+        if done and (lacking or not _reasons(pieces)):
+            fixed = () if lacking else tuple(sorted(_reasons(before)))
+            chosen[part] = [(piece, replace(found, fixed=fixed) if found else None) for piece, found in pieces]
+    return chosen
+
+
+def _translate_parts(parts: Iterable[Part], strategies: Sequence[Strategy], checks: Checks) -> dict[Part, Pieces]:
+    """Return the translation of each part; what a translation has lost is protected in another attempt.
+
+    Where that does not help, the segment is translated in pieces around its brackets and quotation marks.
+    """
+    results = _around_spans(parts, strategies, checks)
+    for places in (_lost, _paired):
+        again: dict[Part, Part] = {}
+        for pieces in results.values():
+            for part, found in pieces:
+                if found and found.text and (spans := places(part, found, checks)):
+                    again[part] = part.protecting(spans)
+        retried = _around_spans(set(again.values()), strategies, checks) if again else {}
+        better = {part: retried[protected] for part, protected in again.items()}
+        results = {part: _improved(pieces, better) for part, pieces in results.items()}
+    return results
+
+
+def _lost(part: Part, found: Attempt, checks: Checks) -> list[Span]:
+    """Return the places in a source of what its translation lacks."""
+    losses = checks.losses(part.text, found.text or "")
+    return [span for loss in losses if loss.kind in found.reasons for span in loss.spans]
+
+
+def _paired(part: Part, found: Attempt, checks: Checks) -> list[Span]:
+    """Return the places of a source's brackets and quotation marks where the translation lacks or adds some."""
+    return survival.paired(part.text) if survival.PAIRED.intersection(found.reasons) else []
+
+
+def _improved(pieces: Pieces, retried: Mapping[Part, Pieces]) -> Pieces:
+    """Return pieces with those of a second attempt in the place of each that fails more checks."""
+    improved: Pieces = []
+    for part, found in pieces:
+        second = retried.get(part, [])
+        if found and second and any(one for _, one in second) and len(_reasons(second)) < len(found.reasons):
+            fixed = tuple(reason for reason in found.reasons if reason not in _reasons(second))
+            improved += [
+                (one, replace(other, fixed=(*other.fixed, *fixed)) if other else None) for one, other in second
+            ]
+        else:
+            improved.append((part, found))
+    return improved
+
+
+def _reasons(pieces: Pieces) -> set[str]:
+    return {reason for _, found in pieces if found for reason in found.reasons}
+
+
+def _around_spans(parts: Iterable[Part], strategies: Sequence[Strategy], checks: Checks) -> dict[Part, Pieces]:
     """Return the translation of each part with its protected spans: whole, or in pieces around the spans."""
-    masked = _translate_once((part for part in parts if part.maskable), translator)
+    parts = set(parts)
+    masked = _translate_once((part for part in parts if part.maskable), strategies, checks)
     results: dict[Part, Pieces] = {}
     for part, found in masked.items():
         restored = _restore(part, found)
         if restored is not None:
             results[part] = [(part, restored)]
     damaged = {part: segments.pieces(part) for part in parts if part not in results}
-    again = _translate_once((piece for pieces in damaged.values() for piece in pieces if piece.translate), translator)
+    texts = (piece for pieces in damaged.values() for piece in pieces if piece.translate)
+    again = _translate_once(texts, strategies, checks)
     for part, pieces in damaged.items():
         results[part] = [(piece, _restore(piece, again[piece]) if piece in again else None) for piece in pieces]
     return results
 
 
-def _translate_once(parts: Iterable[Part], translator: Translator) -> dict[Part, Attempt]:
-    """Return the attempt at each part; translate equal texts once."""
+def _translate_once(parts: Iterable[Part], strategies: Sequence[Strategy], checks: Checks) -> dict[Part, Attempt]:
+    """Return the attempt at each part; translate equal texts once, and texts of a difficult form as plain ones."""
     texts = {part: part.masked for part in parts}
-    found = attempt(texts.values(), translator.strategies, translator.checks)
-    return {part: found[text] for part, text in texts.items()}
+    plain = {text: form for text in set(texts.values()) if (form := forms.plain(text, checks.source))}
+    asked = set(texts.values()) - plain.keys()
+    asked |= {text for form in plain.values() for text in (form.text, *form.phrases)}
+    found = attempt(asked, strategies, checks)
+    finished = {text: _finish(form, found, checks.target) for text, form in plain.items()}
+    return {part: finished[text] if text in finished else found[text] for part, text in texts.items()}
+
+
+def _finish(form: Plain, found: Mapping[str, Attempt], target: str) -> Attempt:
+    """Return the attempt at a plain text with the form of its segment."""
+    done = found[form.text]
+    if done.text is None:
+        return done
+    text, notes = form.finish(done.text, [found[phrase].text for phrase in form.phrases], target)
+    return replace(done, text=text, notes=notes)
 
 
 def _restore(part: Part, found: Attempt) -> Attempt | None:
@@ -96,19 +181,27 @@ def _says_something(part: Part, text: str) -> bool:
     return segments.has_words(text)
 
 
-def _reassemble(parts: list[Part], translated: dict[Part, Pieces], target: str) -> Translation:
+def _reassemble(source: str, kept: foreign.Kept, translated: dict[Part, Pieces], target: str) -> Translation:
+    parts = kept.parts
+    others = [lang for lang in kept.languages if lang != target]
     pieces = {part: translated[part] for part in parts if part.translate}
     if not pieces:
-        return Translation("".join(part.text for part in parts), "copied")
+        return Translation(source, "flagged" if others else "copied", [f"kept: {lang}" for lang in kept.languages])
     tried = [found for part in parts if part.translate for _, found in pieces[part] if found]
     reasons = sorted({reason for found in tried for reason in found.reasons})
     models = list(dict.fromkeys(found.model for found in tried))
     if not any(found.text for found in tried):
         return Translation(None, "failed", reasons, models=models)
     fixed = sorted({f"cured: {reason}" for found in tried for reason in found.fixed})
+    fixed += [f"kept: {lang}" for lang in kept.languages]
+    fixed += sorted({note for found in tried for note in found.notes})
     texts = [_text(pieces[part], target) if part.translate else part.text for part in parts]
     text = segments.join(parts, texts, target)
-    return Translation(text, "flagged" if reasons else "translated", reasons + fixed, _score(tried), models)
+    if all(found.text == part.text for part in pieces for part, found in pieces[part] if found):
+        text = source  # its entities too
+    return Translation(
+        text, "flagged" if reasons or (others and kept.mostly) else "translated", reasons + fixed, _score(tried), models
+    )
 
 
 def _text(pieces: Pieces, target: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mothertongue.common.languages import UNSPACED_LETTERS
-from mothertongue.translation import code_blocks
+from mothertongue.translation import code_blocks, inline_code
 from mothertongue.translation.code_blocks import Span
 
 Need = Callable[[str], object]
@@ -157,6 +157,10 @@ _PATTERNS: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
     )
 )
 
+_CODE: tuple[tuple[Need, tuple[re.Pattern[str], ...]], ...] = tuple(
+    (re.compile(need).search, tuple(map(re.compile, patterns))) for need, *patterns in inline_code.PATTERNS
+)
+
 _FOREIGN_LETTER = re.compile(f"[{_FOREIGN}]")
 _FOREIGN_WORD = rf"[^\W{_FOREIGN}]*+[{_FOREIGN}][\w{_FOREIGN}]*+"
 _FIRST_FOREIGN_WORD = re.compile(rf"(?<![\w{_FOREIGN}]){_FOREIGN_WORD}")
@@ -195,7 +199,7 @@ def spans(text: str, lang: str, reads: Reads | None = None) -> list[Span]:
     """
     found: list[Span] = []
     position = 0
-    patterns = [pattern for need, patterns in _PATTERNS if need(text) for pattern in patterns]
+    patterns = [pattern for need, patterns in _CODE + _PATTERNS if need(text) for pattern in patterns]
     if not text.isascii():
         patterns.append(_SYMBOLS if lang == "el" else _SYMBOLS_AND_GREEK)
         if _LATIN.fullmatch(lang) and 2 * len(_FOREIGN_LETTER.findall(text)) < len(text):

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import sentencex
@@ -38,6 +38,12 @@ _BOLD = re.compile(
 )
 _COLUMNS = re.compile(r"\t[ \t]*| {3,}")
 _CELLS = re.compile(r"(?<!\\)\||\t[ \t]*| {3,}")
+# Comma-separated values, without spaces after the commas as sentences have them.
+_VALUES = re.compile(r"[^,\s][^,]{0,40}(?:,(?!\s)[^,]{0,40})+")
+_COMMA = re.compile(",")
+_NAMES = re.compile(r"[ ]*[A-Z][\w.'’-]*(?:[ ][A-Z][\w.'’-]*)*[ ]*")
+# So many commas make a line of values without a neighbour like it.
+_COLUMNS_ALONE = 3
 _CLAUSE = re.compile(r"[,;:—–…!?.](?=[\s\"')])[\"')]*\s*|[、，；：。！？]")
 # Characters around a text that belong to the span beside it, not to the sentence: brackets, list markers.
 _SEPARATORS = re.compile(r"[\s,.;:)\]}”»）」』】–—-]*")
@@ -100,6 +106,16 @@ class Part:
         while taken.intersection(names := [f"XQ{first + i}" for i in range(len(self.spans))]):
             first += len(self.spans)
         return names
+
+    def protecting(self, spans: Iterable[Span]) -> "Part":
+        """Return the part with further spans; those that overlap become one."""
+        merged: list[Span] = []
+        for start, end in sorted([*self.spans, *spans]):
+            if merged and start < merged[-1][1]:
+                start, end = merged[-1][0], max(end, merged[-1][1])
+                merged.pop()
+            merged.append((start, end))
+        return replace(self, spans=tuple(merged))
 
     def restore(self, translation: str) -> str | None:
         """Return the translation of `masked` with its spans restored; None where a placeholder is lost or doubled.
@@ -172,12 +188,16 @@ def has_words(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _View:
-    """A text without surrogates (`seen`), the same with its spans masked (`hidden`), and the spans."""
+    """A text without surrogates (`seen`), the same with its spans masked (`hidden`), and the spans.
+
+    `words` are the spans that are words of a sentence, which the model cannot read: names.
+    """
 
     seen: str
     hidden: str
     spans: list[Span]
     starts: list[int]
+    words: frozenset[Span]
 
     @classmethod
     def of(cls, text: str, lang: str, reads: Reads | None) -> "_View":
@@ -188,7 +208,10 @@ class _View:
         for start, end in spans:
             hidden += seen[position:start], _MASK * (end - start)
             position = end
-        return cls(seen, "".join([*hidden, seen[position:]]), spans, [start for start, _ in spans])
+        words = (
+            frozenset(spans).difference(protected_spans.spans(text, lang)) if reads and not reads(text) else frozenset()
+        )
+        return cls(seen, "".join([*hidden, seen[position:]]), spans, [start for start, _ in spans], words)
 
     def inside(self, start: int, end: int) -> list[Span]:
         """Return the spans in a range that begins outside any span; the last may be cut off."""
@@ -201,9 +224,11 @@ class _View:
         """Return a range without the white space and spans at its ends; empty where it has no words."""
         inside = self.inside(start, end)
         first, last = start, end
-        while inside and not _has_words(self.hidden, start, inside[0][0]):
+        if not inside or not _has_words(self.hidden, start, end):
+            return *_core(self.hidden, start, end), []
+        while inside and inside[0] not in self.words and not _has_words(self.hidden, start, inside[0][0]):
             start = inside.pop(0)[1]
-        while inside and not _has_words(self.hidden, inside[-1][1], end):
+        while inside and inside[-1] not in self.words and not _has_words(self.hidden, inside[-1][1], end):
             end = inside.pop()[0]
         start, end = _beside_spans(self.hidden, start, end, start > first, end < last)
         return *_core(self.hidden, start, end), inside
@@ -216,23 +241,39 @@ def _sentences(view: _View, lang: str) -> Iterator[Span]:
     position = 0
     for start, end in [*several, (len(view.seen), 0)]:
         lines = view.hidden[position:start].splitlines(keepends=True)
-        rows = protected_spans.tables(lines) if piped else [False] * len(lines)
-        for line, in_table in zip(lines, rows, strict=True):
+        tables = protected_spans.tables(lines) if piped else [False] * len(lines)
+        for line, (gaps, names) in zip(lines, _gaps(lines, tables), strict=True):
             body = position + len(line.rstrip())
             if _has_words(view.hidden, position, body):
-                for first, last in _stretches(view.hidden, position, body, in_table):
+                for first, last in _stretches(view.hidden, position, body, gaps):
+                    if names and names.fullmatch(view.hidden, first, last):
+                        continue
                     yield from _divide(view.hidden, first, last, lang)
             position += len(line)
         position = end
 
 
-def _stretches(hidden: str, start: int, end: int, in_table: bool) -> list[Span]:
-    """Return the columns or table cells of a line after its markers; a bold term is separate."""
+def _gaps(lines: list[str], tables: list[bool]) -> Iterator[tuple[re.Pattern[str], re.Pattern[str] | None]]:
+    """Yield what separates the cells of each line (of tables, of comma-separated values, else of columns).
+
+    With it comes what is not translated in the cells: names in comma-separated values below the first line.
+    """
+    commas = [line.count(",") if _VALUES.fullmatch(line.strip()) else 0 for line in lines]
+    for before, in_table, here, after in zip([0, *commas], tables, commas, [*commas[1:], 0], strict=False):
+        if in_table:
+            yield _CELLS, None
+        elif here and (here >= _COLUMNS_ALONE or here in (before, after)):
+            yield _COMMA, _NAMES if here == before else None
+        else:
+            yield _COLUMNS, None
+
+
+def _stretches(hidden: str, start: int, end: int, pattern: re.Pattern[str]) -> list[Span]:
+    """Return the cells of a line after its markers; a bold term is separate."""
     if markers := _MARKERS.match(hidden, start, end):
         start = markers.end()
         if "#" in markers[0] and (hashes := _CLOSING_HASHES.search(hidden, start, end)):
             end = hashes.start()
-    pattern = _CELLS if in_table else _COLUMNS
     found: list[Span] = []
     while True:
         gap = pattern.search(hidden, start, end)

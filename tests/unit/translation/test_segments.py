@@ -221,7 +221,7 @@ def test_sentences_from_a_language_without_spaces_get_them():
         ("请看`代码`", "Olá `代码`"),
         ("`코드`를 사용하세요.", "`코드` Olá"),
         ("コードは`x`です。", "Olá `x` Olá"),
-        ("见$x^2$的值和foo(x)。", "Olá $x^2$ Olá"),
+        ("见$x^2$的值和foo(x)。", "Olá $x^2$ Olá foo(x)。"),
         # Marks, elements and emoji go on touching the words.
         ("重点：看<b>书</b>，好🙂好", "Olá<b>Olá</b>Olá🙂Olá"),
         ("**重点**：好\n|好|好|", "**Olá**：Olá\n|Olá|Olá|"),

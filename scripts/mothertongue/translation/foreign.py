@@ -1,0 +1,74 @@
+"""Segments that are not in the source language: a translation model damages them, so they are kept.
+
+A message in several languages is common in conversations about languages, and messages carry wrong language tags.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mothertongue.common.language_id import other_language
+from mothertongue.common.plain_text import byte_length
+from mothertongue.translation.segments import Part
+
+# A segment of fewer UTF-8 bytes is judged only beside a longer one: it is in that language where the longer ones are
+# most of the message, or where the identifier finds it likely.
+_JUDGED_BYTES = 40
+# The identifier's least probability of another language, by which a segment stays as it is; a segment beside one needs
+# less.
+_CONFIDENCE, _BESIDE = 0.8, 0.3
+# Words that only English has, of the languages of most messages: a segment with one is English.
+_ENGLISH = re.compile(
+    r"(?i)(?<![\w'’])(?:the|and|you|your|that|with|this|what|which|from|they|there|their|would|should|could|because|please"
+    r"|about|these|those|it['’]s|i['’]m|don['’]t|doesn['’]t|isn['’]t)(?![\w'’])"
+)
+# Languages that the identifier takes for one another.
+_ALIKE = [
+    frozenset(group.split())
+    for group in (
+        "da nb nn no sv",
+        "hr bs sr sh sl",
+        "cs sk",
+        "id ms jv su",
+        "es gl ast ca an",
+        "pt gl",
+        "ru uk be bg mk",
+    )
+]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The parts of a message of which some are kept, the languages of these, and whether they are most of its text."""
+
+    parts: list[Part]
+    languages: tuple[str, ...] = ()
+    mostly: bool = False
+
+
+def keep(parts: Sequence[Part], source: str, target: str) -> Kept:
+    """Keep the segments of a message that are surely in another language than the source."""
+    asked = [part for part in parts if part.translate and not (source == "en" and _ENGLISH.search(part.text))]
+    found: dict[Part, str] = {}
+    for part in asked:
+        if byte_length(part.text) >= _JUDGED_BYTES and (lang := _other(part.text, source, target, _CONFIDENCE)):
+            found[part] = lang
+    if not found:
+        return Kept(list(parts))
+    most = Counter(found.values()).most_common(1)[0][0]
+    size = sum(len(part.text) for part in parts if part in found)
+    mostly = 2 * size > sum(len(part.text) for part in parts if part.translate)
+    for part in asked:
+        if part not in found and (mostly or _other(part.text, source, target, _BESIDE) == most):
+            found[part] = most
+    kept = [replace(part, translate=False, spans=()) if part in found else part for part in parts]
+    return Kept(kept, tuple(sorted(set(found.values()))), mostly)
+
+
+def _other(text: str, source: str, target: str, confidence: float) -> str | None:
+    """Return the language of a segment where it is surely not the source; the target where it may be that."""
+    found = other_language(text, source, confidence)
+    if not found or any({found, source} <= group for group in _ALIKE):
+        return None
+    return target if found != target and other_language(text, target, confidence) is None else found

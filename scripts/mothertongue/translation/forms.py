@@ -1,0 +1,109 @@
+"""Forms that models translate badly: they read plain text instead, and the translation gets its form back.
+
+- Capitals: models know few words in capitals. They read a sentence, and the translation is put in capitals.
+- Emphasis: models move, double and drop the marks of `*words*`. They read the text without marks and each phrase alone;
+  the marks go around the phrase's translation where that stands in the text's translation once, else they come off.
+- "(s)" becomes the plural.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# What stands for a protected span: see segments.Part.
+_PLACEHOLDER = r"XQ[0-9]+"
+_OUTSIDE = re.compile(rf"({_PLACEHOLDER})")
+_WORD = re.compile(r"[^\W\d_]+")
+# Fewer letters, or fewer words of which none is long, may be acronyms.
+_LETTERS, _WORDS, _LONG_WORD = 7, 3, 5
+_EMPHASIS = re.compile(r"(?<![\w*\\])(?P<mark>\*{1,3}|_{1,3})(?![\s*_])(?P<phrase>[^*_\n]+)(?<!\s)(?P=mark)(?![\w*])")
+_PLURAL = re.compile(r"(?<=[A-Za-z]{2})\((e?s)\)(?!\w)")
+# Languages in which words have a plural in -s.
+_PLURAL_LANGUAGES = frozenset({"ca", "en", "es", "fr", "gl", "nl", "pt"})
+_ENDS = " \t.,;:!?…\"'"
+_DOTTED = {"tr": {"i": "İ"}, "az": {"i": "İ"}}
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The plain text of a segment (`source`), and its emphasised phrases, for a model to read."""
+
+    source: str
+    text: str
+    phrases: tuple[str, ...]
+    marks: tuple[str, ...]
+    capitals: bool
+
+    def finish(self, translation: str, phrases: Sequence[str | None], target: str) -> tuple[str, tuple[str, ...]]:
+        """Return the translation with its form, and notes of what came off.
+
+        `phrases` are the translations of the phrases, None for those without.
+        """
+        if translation == self.text:
+            return self.source, ()
+        notes: tuple[str, ...] = ()
+        places: list[tuple[int, int, str]] = []
+        for mark, phrase, translated in zip(self.marks, self.phrases, phrases, strict=True):
+            place = _place(translation, [found.strip(_ENDS) for found in (translated, phrase) if found])
+            if place:
+                places.append((*place, mark))
+        places.sort()
+        ends = [0, *(end for _, end, _ in places)]
+        apart = [place for place, end in zip(places, ends, strict=False) if place[0] >= end]
+        if len(apart) < len(self.marks):
+            notes = ("emphasis removed",)
+        for start, end, mark in reversed(apart):
+            translation = f"{translation[:start]}{mark}{translation[start:end]}{mark}{translation[end:]}"
+        return _upper(translation, target) if self.capitals else translation, notes
+
+
+def plain(text: str, lang: str) -> Plain | None:
+    """Return the plain text of a segment in language `lang`; None where it is plain as it is."""
+    found = list(_EMPHASIS.finditer(text)) if "*" in text or "_" in text else []
+    phrases = tuple(match["phrase"] for match in found if _WORD.search(_OUTSIDE.sub("", match["phrase"])))
+    marks = tuple(match["mark"] for match in found if match["phrase"] in phrases)
+    read = _EMPHASIS.sub("\\g<phrase>", text) if found else text
+    if "(" in read and lang in _PLURAL_LANGUAGES:
+        read = _PLURAL.sub("\\1", read)
+    capitals = is_capitals(read)
+    if capitals:
+        read, phrases = _sentence(read, lang), tuple(_sentence(phrase, lang) for phrase in phrases)
+    return Plain(text, read, phrases, marks, capitals) if read != text else None
+
+
+def is_capitals(text: str) -> bool:
+    """Return whether a segment is written in capitals, and is more than an acronym."""
+    if any(character.islower() for character in text):
+        return False
+    words = _WORD.findall(_OUTSIDE.sub(" ", text))
+    if not any(word.isupper() for word in words):
+        return False
+    longest = max(map(len, words))
+    return sum(map(len, words)) >= _LETTERS and (len(words) >= _WORDS or longest >= _LONG_WORD)
+
+
+def _sentence(text: str, lang: str) -> str:
+    """Return a text in capitals as a sentence; placeholders stay."""
+    parts = _OUTSIDE.split(text)
+    lower = "".join(part if number % 2 else part.lower() for number, part in enumerate(parts))
+    if lang == "en":
+        lower = re.sub(r"\bi\b", "I", lower)
+    first = _WORD.search(_OUTSIDE.sub(lambda found: " " * len(found[0]), lower))
+    return lower[: first.start()] + lower[first.start()].upper() + lower[first.start() + 1 :] if first else lower
+
+
+def _upper(text: str, lang: str) -> str:
+    letters = str.maketrans(_DOTTED.get(lang, {}))
+    parts = _OUTSIDE.split(text)
+    return "".join(part if number % 2 else part.translate(letters).upper() for number, part in enumerate(parts))
+
+
+def _place(text: str, candidates: Sequence[str]) -> tuple[int, int] | None:
+    """Return where the first of the candidates that stands in a text once stands in it, as whole words."""
+    for candidate in candidates:
+        if candidate:
+            pattern = rf"(?<!\w){re.escape(candidate)}(?!\w)"
+            found = list(re.finditer(pattern, text, re.IGNORECASE))
+            if len(found) == 1:
+                return found[0].span()
+    return None

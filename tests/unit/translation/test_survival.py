@@ -1,0 +1,68 @@
+"""What a segment has and its translation must keep: each loss is named, and protected in a second attempt."""
+
+import pytest
+from translators import translated
+
+from mothertongue.translation.survival import losses, without_added_brackets
+
+
+def kinds(source, translation, lang="en", latin=True):
+    return [loss.kind for loss in losses(source, translation, lang, latin)]
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "lost"),
+    [
+        ("It costs £18.", "Custa 18 euros.", ["amounts"]), ("It costs $5.", "Custa R$ 5.", ["amounts"]), ("It costs $5.", "Custa US$ 5.", []),
+        ("It is €5 or £6.", "É €5 ou £6.", []), ("The value 2^n grows.", "O valor 2-n cresce.", ["signs"]), ("Ask @ann.", "Pergunte a ann.", ["signs"]),
+        ("Is a < b?", "É a - b?", ["signs"]), ("About 20% of them", "Cerca de 20％ deles", []), ("-5 degrees", "5 graus", ["signs"]),
+        ("I use C++ daily.", "Uso C diariamente.", ["signs"]), ("A and B, or R&D", "A e B, ou P&D", []), ("He has 25 cats.", "Ele tem gatos.", ["numbers"]),
+        ("In 10 years", "Em dez anos", []), ("It is 3.5 m.", "São 3,5 m.", []), ("It is ３５ m, or 35.", "São ٣٥ m.", []), ("Water is H2O.", "Água é HO.", ["names"]),
+        ("Use 3.11.2 now.", "Use 3.11 agora.", ["numbers", "names"]), ("the 2nd one", "o segundo", []), ("Hear Dvořák.", "Ouça Dvoák.", ["names"]),
+        ("Hear Dvořák.", "Ouça Dvorak.", ["names"]), ("I saw Zürich.", "Vi Zurique.", []), ("a résumé", "um resumo", []), ("a naïve man", "um homem nave", ["names"]),
+        ("He (Bob) left.", "Ele Bob) saiu.", ["brackets"]), ("He (Bob) left.", "Ele（Bob）saiu.", []), ('He said "no".', "Ele disse «não».", []),
+        ('He said "no".', 'Ele disse "não.', ["quotes"]), ('A 5" disk', "Um disco de 5 polegadas", []), ("a | b", "a | b | c", ["signs"]), ("so", "< assim", ["signs"]),
+    ],
+)  # fmt: skip
+def test_each_kind_of_loss_is_named(source, translation, lost):
+    assert kinds(source, translation) == lost
+
+
+def test_names_may_be_adapted_between_languages_with_accents_and_to_other_scripts():
+    assert (
+        kinds("Vivo en Perú.", "Moro no Peru.", "es") == []
+        and kinds("Hear Dvořák.", "Слушай Дворжака.", latin=False) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "plain"),
+    [
+        ("Haskell", "Haskell (em inglês)", "Haskell"), ("Golang", "Golang (", "Golang"), ("Kraftwerk plays.", "Kraftwerk (a) toca.", "Kraftwerk toca."),
+        ("a (b)", "a (b) (c)", "a (b) (c)"), ("猫（犬）", "gato (cão)", "gato (cão)"), ("He left.", "Ele saiu.", "Ele saiu."),
+    ],
+)  # fmt: skip
+def test_remarks_in_brackets_that_a_model_adds_are_removed(source, translation, plain):
+    assert without_added_brackets(source, translation) == plain
+
+
+def test_what_is_lost_is_protected_in_a_second_attempt():
+    asked = []
+
+    def model(texts):
+        asked.append(sorted(texts))
+        return [text.replace("£18", "18 euros").replace("The book costs", "O livro custa") for text in texts]
+
+    (result,) = translated(["The book costs £18."], model)
+    assert (result.text, result.status, result.reasons) == ("O livro custa £18.", "translated", ["cured: amounts"])
+    assert asked == [["The book costs £18."], ["The book costs XQ1."]]
+
+
+def test_brackets_that_stay_unbalanced_are_kept_and_the_text_around_them_translated():
+    portuguese = {"The man": "O homem", "Bob": "Beto", "is here today.": "está aqui hoje."}
+    (result,) = translated(
+        ["The man (Bob) is here today."], lambda texts: [portuguese.get(text, "O homem Bob) está.") for text in texts]
+    )
+    assert (result.text, result.reasons) == ("O homem (Beto) está aqui hoje.", ["cured: brackets"])
+    (result,) = translated(["The man (Bob) is here today."], lambda texts: ["O homem) está." for _ in texts])
+    assert (result.status, result.reasons) == ("flagged", ["brackets"])
