@@ -32,8 +32,8 @@ demo: setup
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL) -m "not serial"
-	$(BIN)/python -m pytest -m serial
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
 
 test-quick: setup
 	$(BIN)/python -m pytest $(PARALLEL) -m quick

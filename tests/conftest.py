@@ -19,8 +19,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
 
-# By the folder of a test file: `quick` ones are of single modules, `serial` ones want the machine.
-MARKERS = {"unit": "quick", "cluster": "serial"}
+# By the folder of a test file: `quick` ones are of single modules, `slow` ones wait for minutes.
+MARKERS = {"unit": "quick", "cluster": "slow", "environments": "slow"}
 
 
 def marker_of(path):

@@ -161,26 +161,26 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
     def recorded(folder):
         return json.loads((folder / "training.json").read_text())
 
-    def start(steps, *options):
-        site.configure(tuning={"max_steps": steps})
-        return site.start(ADAPTER, "--set-resources", "tune:runtime=1", *options)
-
-    # What one job gets done before its minute is over decides how much is too much for two.
-    enough = start(100_000, "--preemptible-retries=0").wait()
-    assert enough.code != 0
-    run = start(round(2.3 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))).succeed()
-    assert run.jobs == {"tune": 1}
-    assert len(submitted(run.output)) >= 3 and "going on from step" in run.output
     # A job has the threads of its rule, which another number of threads could not repeat: see training.compute_with.
+    cpu_threads = recorded(site.root / ADAPTER)["machine"]["cpu_threads"]
+    # What one job gets done before its minute is over decides how much is too much for two.
+    site.configure(tuning={"max_steps": 100_000})
+    enough = site.start(ADAPTER, "--set-resources", "tune:runtime=1", "--preemptible-retries=0").wait()
+    assert enough.code != 0
+    site.configure(tuning={"max_steps": round(2.3 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))})
     options = next(line for line in run_options(site) if line.startswith("--"))
+    run = site.start(ADAPTER, "--set-resources", "tune:runtime=1")
+    # The same by hand, beside the jobs.
     subprocess.run(
         [sys.executable, "scripts/tune.py", "--data", threads, "--validation",
          site.root / "results/pt/threads/validation.jsonl", "--base-model", base, "--template",
          "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", *options.split(),
-         "--gpus", "1", "--cpu-threads", str(recorded(site.root / ADAPTER)["machine"]["cpu_threads"]),
-         "--output", site.root / "alone"],
+         "--gpus", "1", "--cpu-threads", str(cpu_threads), "--output", site.root / "alone"],
         cwd=site.root, env=site.environment(), timeout=LIMIT, check=True,
     )  # fmt: skip
+    done = run.succeed()
+    assert done.jobs == {"tune": 1}
+    assert len(submitted(done.output)) >= 3 and "going on from step" in done.output
     jobs, alone = (recorded(site.root / folder) for folder in (ADAPTER, "alone"))
     assert jobs["machine"] == alone["machine"] and jobs["training"]["losses"] == alone["training"]["losses"]
     weights = [site.root / folder / "adapter_model.safetensors" for folder in (ADAPTER, "alone")]

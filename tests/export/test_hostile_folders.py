@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from beside_models import write_inputs
+from paths import ROOT
 from pieces import save_pieces
 from preloaded import Preloaded
 from tiny_translation import save_marian
@@ -205,7 +206,10 @@ def run(place, preloaded):
         if "{out}" not in arguments and "--json" not in arguments and "--dry-run" not in arguments:
             arguments += ["--output", str(names.get("to", out))]
         code, said = preloaded.run(
-            program.split()[0], *arguments, stdin=place / "yes", output=place / f"{out.name}.said"
+            ROOT / "scripts" / f"{program.split()[0]}.py",
+            *arguments,
+            stdin=place / "yes",
+            output=place / f"{out.name}.said",
         )
         written = [path for path in place.glob(f"{out.name}*") if path.suffix != ".said"]
         found = [path for top in written for path in (top.rglob("*") if top.is_dir() else [top]) if path.is_file()]

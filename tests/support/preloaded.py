@@ -1,6 +1,8 @@
-"""Programs of scripts/ run one after another by a process that has loaded their libraries: seconds less for each."""
+"""Python programs run one after another by a process that has loaded their libraries: seconds less for each."""
 
+import atexit
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -8,28 +10,35 @@ import signal
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 from paths import ROOT
 
 
 class Preloaded:
-    """A process that forks for each program, with an environment of its own."""
+    """A process that forks for each program. Each is a script with an environment and a folder of its own."""
 
-    def __init__(self, modules, environment):
+    def __init__(self, modules, environment=None):
         self.process = subprocess.Popen(
             [sys.executable, __file__, *modules], cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 
-    def run(self, program, *arguments, stdin, output, seconds=120):
-        """The exit code of a program, and what it says; its stdin is a file, as is what it says."""
+    def run(self, program, *arguments, stdin, output, seconds=120, folder=ROOT, environment=None):
+        """Run a file, or a module as `python -m` does: return its exit code and what it prints.
+
+        Its stdin is a file, as is what it prints. Without an environment it has that of this process.
+        """
         request = {
-            "program": program,
+            "program": str(program),
             "arguments": list(map(str, arguments)),
             "stdin": str(stdin),
             "output": str(output),
+            "seconds": seconds,
+            "folder": str(folder),
+            "environment": environment,
         }
-        print(json.dumps(request | {"seconds": seconds}), file=self.process.stdin, flush=True)
+        print(json.dumps(request), file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline()), output.read_text(encoding="utf-8", errors="replace")
 
     def close(self):
@@ -45,10 +54,17 @@ def become(request):
     ):
         os.dup2(os.open(request[name], mode), number)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    path = ROOT / "scripts" / f"{request['program']}.py"
-    sys.argv = [str(path), *request["arguments"]]
-    sys.path[0] = str(path.parent)
-    runpy.run_path(str(path), run_name="__main__")
+    os.chdir(request["folder"])
+    if request["environment"] is not None:
+        os.environ.clear()
+        os.environ.update(request["environment"])
+    sys.argv = [request["program"], *request["arguments"]]
+    if request["program"].endswith(".py"):
+        sys.path[0] = str(Path(request["program"]).parent)
+        runpy.run_path(request["program"], run_name="__main__")
+    else:
+        sys.path[0] = request["folder"]
+        runpy.run_module(request["program"], run_name="__main__", alter_sys=True)
 
 
 def serve():
@@ -75,6 +91,7 @@ def ended(request):
     except BaseException:
         traceback.print_exc()
         code = 1
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     return code
@@ -82,5 +99,5 @@ def ended(request):
 
 if __name__ == "__main__":
     for module in sys.argv[1:]:
-        __import__(module)
+        importlib.import_module(module)
     serve()

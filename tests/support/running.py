@@ -1,5 +1,6 @@
 """A copy of the project to run the real Snakemake in."""
 
+import atexit
 import json
 import os
 import re
@@ -7,14 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 from paths import ROOT
+from preloaded import Preloaded
 
 PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
 ADAPTER = "results/demo/pt/adapter"
@@ -50,16 +54,14 @@ class Project:
         return dict(os.environ)
 
     def run(self, *arguments: str) -> Run:
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.root,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        return Run(done.returncode, done.stdout)
+        python, module, name, *options = self.command(*arguments)
+        assert (python, module, name) == (sys.executable, "-m", "snakemake")
+        with tempfile.TemporaryDirectory() as folder:
+            done = loaded_snakemake().run(
+                name, *options, stdin=os.devnull, output=Path(folder) / "output", seconds=600, folder=self.root,
+                environment=self.environment(),
+            )  # fmt: skip
+        return Run(*done)
 
     def build(self, *arguments: str) -> Run:
         run = self.run(*(arguments or CHAIN))
@@ -115,6 +117,14 @@ class Project:
 
     def losses(self) -> list[float]:
         return json.loads((self.root / ADAPTER / "training.json").read_text())["training"]["losses"]
+
+
+@cache
+def loaded_snakemake() -> Preloaded:
+    """Return the process that runs the real Snakemake in forks of itself: its imports are most of a small run."""
+    loaded = Preloaded(["snakemake.cli"])
+    atexit.register(loaded.close)
+    return loaded
 
 
 def processes(pattern: str, folder: Path) -> list[int]:
