@@ -163,7 +163,7 @@ def _known(lang: str) -> bool:
 
 
 def _by_model(row: Row) -> bool:
-    return row["status"] in ("translated", "flagged")
+    return row["status"] in ("translated", "flagged") and row["model"] is not None
 
 
 def _examples(reasons: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:

@@ -3,10 +3,12 @@
 - Capitals: models know few words in capitals. They read a sentence, and the translation is put in capitals.
 - Emphasis: models move, double and drop the marks of `*words*`. They read the text without marks and each phrase alone;
   the marks go around the phrase's translation where that stands in the text's translation once, else they come off.
+  Several words in capitals are a phrase, too.
 - "(s)" becomes the plural.
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +19,9 @@ _WORD = re.compile(r"[^\W\d_]+")
 # Fewer letters, or fewer words of which none is long, may be acronyms.
 _LETTERS, _WORDS, _LONG_WORD = 7, 3, 5
 _EMPHASIS = re.compile(r"(?<![\w*\\])(?P<mark>\*{1,3}|_{1,3})(?![\s*_])(?P<phrase>[^*_\n]+)(?<!\s)(?P=mark)(?![\w*])")
+# A run of capitals inside a sentence has so many words, one of them so long.
+_RUN_WORDS, _RUN_LONGEST = 3, 4
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?!\w)")
 _PLURAL = re.compile(r"(?<=[A-Za-z]{2})\((e?s)\)(?!\w)")
 # Languages in which words have a plural in -s.
 _PLURAL_LANGUAGES = frozenset({"ca", "en", "es", "fr", "gl", "nl", "pt"})
@@ -26,7 +31,10 @@ _DOTTED = {"tr": {"i": "İ"}, "az": {"i": "İ"}}
 
 @dataclass(frozen=True)
 class Plain:
-    """The plain text of a segment (`source`), and its emphasised phrases, for a model to read."""
+    """The plain text of a segment (`source`), and its emphasised phrases, for a model to read.
+
+    `marks` are those of the phrases, empty for capitals; `capitals` tells that the whole segment is in capitals.
+    """
 
     source: str
     text: str
@@ -41,7 +49,6 @@ class Plain:
         """
         if translation == self.text:
             return self.source, ()
-        notes: tuple[str, ...] = ()
         places: list[tuple[int, int, str]] = []
         for mark, phrase, translated in zip(self.marks, self.phrases, phrases, strict=True):
             place = _place(translation, [found.strip(_ENDS) for found in (translated, phrase) if found])
@@ -50,25 +57,59 @@ class Plain:
         places.sort()
         ends = [0, *(end for _, end, _ in places)]
         apart = [place for place, end in zip(places, ends, strict=False) if place[0] >= end]
-        if len(apart) < len(self.marks):
-            notes = ("emphasis removed",)
+        lost = Counter(self.marks) - Counter(mark for _, _, mark in apart)
         for start, end, mark in reversed(apart):
-            translation = f"{translation[:start]}{mark}{translation[start:end]}{mark}{translation[end:]}"
-        return _upper(translation, target) if self.capitals else translation, notes
+            phrase = translation[start:end]
+            phrase = f"{mark}{phrase}{mark}" if mark else _upper(phrase, target)
+            translation = translation[:start] + phrase + translation[end:]
+        notes = sorted({"emphasis removed" if mark else "capitals removed" for mark in lost})
+        return _upper(translation, target) if self.capitals else translation, tuple(notes)
 
 
 def plain(text: str, lang: str) -> Plain | None:
     """Return the plain text of a segment in language `lang`; None where it is plain as it is."""
-    found = list(_EMPHASIS.finditer(text)) if "*" in text or "_" in text else []
-    phrases = tuple(match["phrase"] for match in found if _WORD.search(_OUTSIDE.sub("", match["phrase"])))
-    marks = tuple(match["mark"] for match in found if match["phrase"] in phrases)
+    found = (
+        [match for match in _EMPHASIS.finditer(text) if _has_words(match["phrase"])]
+        if "*" in text or "_" in text
+        else []
+    )
+    marked = [(match["phrase"], match["mark"]) for match in found]
     read = _EMPHASIS.sub("\\g<phrase>", text) if found else text
     if "(" in read and lang in _PLURAL_LANGUAGES:
         read = _PLURAL.sub("\\1", read)
     capitals = is_capitals(read)
     if capitals:
-        read, phrases = _sentence(read, lang), tuple(_sentence(phrase, lang) for phrase in phrases)
-    return Plain(text, read, phrases, marks, capitals) if read != text else None
+        read, marked = _sentence(read, lang), [(_sentence(phrase, lang), mark) for phrase, mark in marked]
+    else:
+        for start, end in reversed(_runs(read)):
+            marked.append((_sentence(read[start:end], lang), ""))
+            read = read[:start] + _lower(read[start:end], lang) + read[end:]
+    return (
+        Plain(text, read, tuple(phrase for phrase, _ in marked), tuple(mark for _, mark in marked), capitals)
+        if read != text
+        else None
+    )
+
+
+def _runs(text: str) -> list[tuple[int, int]]:
+    """Return the runs of words in capitals in a text that is not all in capitals."""
+    runs: list[list[re.Match[str]]] = [[]]
+    for token in _TOKEN.finditer(text):
+        if not token[0].isupper():
+            runs.append([])
+        elif runs[-1] and text[runs[-1][-1].end() : token.start()].strip(" ,"):
+            runs.append([token])
+        else:
+            runs[-1].append(token)
+    return [
+        (run[0].start(), run[-1].end())
+        for run in runs
+        if len(run) >= _RUN_WORDS and max(len(token[0]) for token in run) >= _RUN_LONGEST
+    ]
+
+
+def _has_words(text: str) -> bool:
+    return _WORD.search(_OUTSIDE.sub("", text)) is not None
 
 
 def is_capitals(text: str) -> bool:
@@ -84,12 +125,15 @@ def is_capitals(text: str) -> bool:
 
 def _sentence(text: str, lang: str) -> str:
     """Return a text in capitals as a sentence; placeholders stay."""
-    parts = _OUTSIDE.split(text)
-    lower = "".join(part if number % 2 else part.lower() for number, part in enumerate(parts))
-    if lang == "en":
-        lower = re.sub(r"\bi\b", "I", lower)
+    lower = _lower(text, lang)
     first = _WORD.search(_OUTSIDE.sub(lambda found: " " * len(found[0]), lower))
     return lower[: first.start()] + lower[first.start()].upper() + lower[first.start() + 1 :] if first else lower
+
+
+def _lower(text: str, lang: str) -> str:
+    parts = _OUTSIDE.split(text)
+    lower = "".join(part if number % 2 else part.lower() for number, part in enumerate(parts))
+    return re.sub(r"\bi\b", "I", lower) if lang == "en" else lower
 
 
 def _upper(text: str, lang: str) -> str:

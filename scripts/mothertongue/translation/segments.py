@@ -42,8 +42,9 @@ _CELLS = re.compile(r"(?<!\\)\||\t[ \t]*| {3,}")
 _VALUES = re.compile(r"[^,\s][^,]{0,40}(?:,(?!\s)[^,]{0,40})+")
 _COMMA = re.compile(",")
 _NAMES = re.compile(r"[ ]*[A-Z][\w.'’-]*(?:[ ][A-Z][\w.'’-]*)*[ ]*")
+_NUMBER_CELL = re.compile(r"(?:^|,)[0-9.]+(?:,|\s*$)")
 # So many commas make a line of values without a neighbour like it.
-_COLUMNS_ALONE = 3
+_COLUMNS_ALONE = 2
 _CLAUSE = re.compile(r"[,;:—–…!?.](?=[\s\"')])[\"')]*\s*|[、，；：。！？]")
 # Characters around a text that belong to the span beside it, not to the sentence: brackets, list markers.
 _SEPARATORS = re.compile(r"[\s,.;:)\]}”»）」』】–—-]*")
@@ -256,14 +257,15 @@ def _sentences(view: _View, lang: str) -> Iterator[Span]:
 def _gaps(lines: list[str], tables: list[bool]) -> Iterator[tuple[re.Pattern[str], re.Pattern[str] | None]]:
     """Yield what separates the cells of each line (of tables, of comma-separated values, else of columns).
 
-    With it comes what is not translated in the cells: names in comma-separated values below the first line.
+    With it comes what is not translated in the cells: names in comma-separated values, but for a line of headings.
     """
     commas = [line.count(",") if _VALUES.fullmatch(line.strip()) else 0 for line in lines]
-    for before, in_table, here, after in zip([0, *commas], tables, commas, [*commas[1:], 0], strict=False):
+    around = zip([0, *commas], commas, [*commas[1:], 0], strict=False)
+    for line, in_table, (before, here, after) in zip(lines, tables, around, strict=True):
         if in_table:
             yield _CELLS, None
         elif here and (here >= _COLUMNS_ALONE or here in (before, after)):
-            yield _COMMA, _NAMES if here == before else None
+            yield _COMMA, _NAMES if here == before or _NUMBER_CELL.search(line) else None
         else:
             yield _COLUMNS, None
 

@@ -44,12 +44,11 @@ def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Ta
 
 
 def _chained(first: Translation, second: Translation) -> Translation:
-    """Combine a message's two steps into one result; its score is the lower of the two."""
-    status = second.status
-    if first.status == "copied":
-        status = "copied"
-    elif first.status == "flagged" and status == "translated":
-        status = "flagged"
+    """Combine a message's two steps into one result; its score is the lower of the two.
+
+    What the first step kept, the second may translate: English in a shard of another language.
+    """
+    status = "flagged" if first.status == "flagged" and second.status == "translated" else second.status
     scores = [score for score in (first.score, second.score) if score is not None]
     return replace(
         second,

@@ -72,8 +72,10 @@ def losses(source: str, translation: str, lang: str, target_is_latin: bool) -> I
 def without_added_brackets(source: str, translation: str) -> str:
     """Return a translation without what it says in round brackets where its source has none: "Haskell (em inglês)".
 
-    Small models add such explanations of names, and often leave them open.
+    Small models add such explanations of names, and often leave them open. They also put spaces inside brackets.
     """
+    if "[ " in translation and "[ " not in source:
+        translation = translation.replace("[ ", "[")
     if "(" not in translation or any(bracket in source for bracket in "(（)"):
         return translation
     return _ADDED.sub("", translation)

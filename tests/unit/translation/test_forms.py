@@ -9,7 +9,8 @@ PORTUGUESE = {
     "Do not open the window": "Não abra a janela", "The shop is right next to the station.": "A loja fica ao lado da estação.", "right next to": "bem ao lado de",
     "You must never do that.": "Você nunca deve fazer isso.", "never": "Nunca.", "I like cats and dogs.": "Gosto de gatos e cães.", "cats": "gatos",
     "dogs": "Os cachorros", "Bring your bags.": "Traga suas malas.", "Call XQ1 now, please": "Ligue XQ1 agora, por favor", "The cat sees the other cat.": "O gato vê o gato.",
-    "cat": "gato",
+    "cat": "gato", "Please, do not stop here.": "Por favor, não pare aqui.", "Do not stop": "Não pare", "Now get out of here, please.": "Agora saia, por favor.",
+    "Get out of here": "Saia daqui",
 }  # fmt: skip
 
 
@@ -23,6 +24,8 @@ PORTUGUESE = {
         ("The shop is *right next to* the station.", "A loja fica ao lado da estação.", ["emphasis removed"]),
         ("The *cat* sees the other cat.", "O gato vê o gato.", ["emphasis removed"]),
         ("Bring your bag(s).", "Traga suas malas.", []),
+        ("Please, DO NOT STOP here.", "Por favor, NÃO PARE aqui.", []),
+        ("Now GET OUT OF HERE, please.", "Agora saia, por favor.", ["capitals removed"]),
     ],
 )  # fmt: skip
 def test_the_model_reads_plain_text(text, expected, notes):

@@ -278,6 +278,17 @@ def test_brackets_of_what_is_kept_are_not_translated(text, expected):
     assert [part.text for part in parts if part.translate and segments.has_words(part.text)] == expected
 
 
+def test_comma_separated_values_are_cells_and_names_stay():
+    texts = {
+        "Name,Home town,Age\nJohn,New York,25\nMary,a small town,30": ["Name", "Home town", "Age", "a small town"],
+        "1,Apple,0.50": [],
+        "id,full name,price": ["id", "full name", "price"],
+        "Yes,it is": ["Yes,it is"],
+        "First, we go,then we rest.": ["First, we go,then we rest."],
+    }
+    assert {text: [part.text for part in segments.split(text, "en") if part.translate] for text in texts} == texts
+
+
 def test_placeholders_survive_inside_a_sentence():
     def model(batch):
         return [s.replace("Use the", "Use a função").replace("function twice", "duas vezes") for s in batch]
