@@ -24,6 +24,7 @@ from mothertongue.common.tsv import read_table
 from mothertongue.models.references import FORMS
 from mothertongue.translation import engine_comparison, engines
 from mothertongue.translation.engine_comparison import Setup
+from mothertongue.translation.parallel_text import read_parallel
 from mothertongue.translation.settings import EngineSettings
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -65,7 +66,7 @@ def main() -> None:
     candidates = [engine_comparison.parse_candidate(text) for text in arguments.engines]
     known = {row["code"] for table in ("languages.tsv", "language_codes.tsv") for row in read_table(CONFIG / table)}
     codes = (arguments.source_lang, arguments.target_lang)
-    text = engine_comparison.read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
+    text = read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
     options = {one.option: getattr(arguments, one.name) for one in settings.settings_of(EngineSettings)}
     setup = Setup(CONFIG, arguments.models, arguments.allow_noncommercial, options)
     signatures = engine_comparison.signatures(text.target)

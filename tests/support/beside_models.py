@@ -28,7 +28,15 @@ def write_inputs(place: Path, prompts: str) -> None:
         for one in (row("a", text="How are you?"), row("b", "a", text="Fine."))
     ]
     messages.write(pa.Table.from_pylist(rows, schema=messages.MESSAGES), place / "shard.parquet")
-    more = {"source_text": "?", "route": "direct", "model": "m", "status": "translated", "reasons": [], "score": None}
+    more = {
+        "source_text": "?",
+        "route": "direct",
+        "model": "m",
+        "status": "translated",
+        "reasons": [],
+        "score": None,
+        "meaning": None,
+    }
     table = pa.Table.from_pylist([one | more | {"lang": "pt"} for one in rows], schema=messages.TRANSLATED)
     messages.write(table, place / "dataset.parquet")
     (place / "prompts").write_text(prompts, encoding="utf-8")

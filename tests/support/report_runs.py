@@ -25,7 +25,12 @@ ENGLISH = "How do I bake a carrot cake without sugar, please, and how long does 
 
 def message(id_, source, status, route, text, source_text=ENGLISH, split="train", **more):
     values = {"split": split, "source_lang": source, "source_text": source_text, "status": status, "route": route}
-    values |= {"model": "owner/en-xx@1a2b3c" if route == "direct" else None, "reasons": [], "score": None}
+    values |= {
+        "model": "owner/en-xx@1a2b3c" if route == "direct" else None,
+        "reasons": [],
+        "score": None,
+        "meaning": None,
+    }
     return row(id_, lang="xx", text=None if status == "failed" else text) | values | more
 
 

@@ -57,6 +57,7 @@ def dataset_card(
         ratios={unit: figures["length_ratio"][unit]["quantiles"] for unit in ("characters", "bytes")},
         language=figures["language"],
         score=figures["score"]["quantiles"],
+        meaning=figures["meaning"]["quantiles"],
         accounting={split: accounting[split] for split in _SPLITS},
         total=total,
     )

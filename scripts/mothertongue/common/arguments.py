@@ -13,6 +13,17 @@ def natural(text: str) -> int:
     return _at_least(0, text)
 
 
+def share(text: str) -> float:
+    """Parse a number from 0 to below 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to below 1")
+    return number
+
+
 def _at_least(least: int, text: str) -> int:
     try:
         number = int(text)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 _KINDS = {int: "integer", float: "number", str: "string", bool: "boolean", list: "array"}
@@ -172,7 +172,7 @@ def value_schema(one: Setting) -> dict[str, Any]:
         return dict(one.schema)
     schema: dict[str, Any] = {}
     if one.choices and one.kind is not list:
-        return {"enum": list(one.choices)} | dict(one.schema)
+        return {"enum": [*one.choices, *([None] if one.optional else [])]} | dict(one.schema)
     if "enum" in one.schema:
         return dict(one.schema)
     schema["type"] = [_KINDS[one.kind], "null"] if one.optional else _KINDS[one.kind]
@@ -187,7 +187,7 @@ def value_schema(one: Setting) -> dict[str, Any]:
 
 
 def _setting(one: Field[Any], hint: Any) -> Setting:
-    kinds = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     (kind,) = (kind for kind in kinds if kind is not NoneType)
     optional, choices = NoneType in kinds, ()
     if get_origin(kind) is list:

@@ -21,10 +21,12 @@ CURED = "cured: "
 EXAMPLES = 5
 OTHER_LANGUAGES = 5
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)
-# The edges of the histogram bins: steps of 1/8 octave in length ratio, and of 0.2 in mean log-probability.
+# The edges of the histogram bins: steps of 1/8 octave in length ratio, of 0.2 in mean log-probability, of 0.05 in
+# scores of meaning.
 EDGES = {
     "length_ratio": [round(2 ** (step / 8), 4) for step in range(-16, 25)],
     "score": [round(step / 5, 1) for step in range(-20, 1)],
+    "meaning": [round(step / 20, 2) for step in range(21)],
 }
 # lid.176 identifies the language of 93% to 100% of FLORES sentences (de, en, es, nl, pt) truncated to 40 letters.
 JUDGED_LETTERS = 40
@@ -33,8 +35,23 @@ JUDGED_LETTERS_UNSPACED = 20
 READ_CHARACTERS = 80
 BEGINNING = 300
 NOT_SURE = "not sure"
+# Messages that are shown with the lowest scores of meaning, and characters of their texts.
+WORST = 20
+_SHOWN = 200
+_WORST_KEYS = ("meaning", "message_id", "source_text", "text")
 
-_COLUMNS = ["message_id", "source_lang", "source_text", "text", "route", "model", "status", "reasons", "score"]
+_COLUMNS = [
+    "message_id",
+    "source_lang",
+    "source_text",
+    "text",
+    "route",
+    "model",
+    "status",
+    "reasons",
+    "score",
+    "meaning",
+]
 
 Row = Mapping[str, Any]
 Report = dict[str, Any]
@@ -52,9 +69,11 @@ def report(shards: Iterable[pa.Table], lang: str, advance: Callable[[int], None]
     - `language`: the language that lid.176 identifies in translations whose prose has 40 letters (20 in languages
       without spaces between words): the target language, one of the `others` (the five most frequent), or `not_sure`;
       None where lid.176 does not support the target language;
-    - `score`: the engine's score, and the number of messages `without` one.
+    - `score`: the engine's score, and the number of messages `without` one;
+    - `meaning`: the same of the estimator's score (`quality.meaning`), with the `worst` messages: id, score, source and
+      translation, cut.
 
-    The last three cover messages that a model translated, flagged ones included. A histogram's first bin counts the
+    The last four cover messages that a model translated, flagged ones included. A histogram's first bin counts the
     values below the first of `edges`, each further bin those from an edge to the next; the last bin has no upper bound.
     """
     total = _Tally()
@@ -115,6 +134,8 @@ class _Tally:
     bytes: list[float] = field(default_factory=list)
     languages: Counter[str | None] = field(default_factory=Counter)
     scores: list[float | None] = field(default_factory=list)
+    meanings: list[float | None] = field(default_factory=list)
+    worst: list[tuple[float, str, str, str]] = field(default_factory=list)
 
     def add(self, row: Row, language: str | None) -> None:
         """Count one message; `language` is the result of `identify` for its translation."""
@@ -131,12 +152,15 @@ class _Tally:
         self.bytes.append(len(text.encode()) / len(source.encode()))
         self.languages[language] += 1
         self.scores.append(row["score"])
+        self.meanings.append(row["meaning"])
+        if row["meaning"] is not None:
+            entry = (row["meaning"], row["message_id"], source[:_SHOWN], text[:_SHOWN])
+            self.worst = sorted([*self.worst, entry])[:WORST]
 
     def figures(self, lang: str) -> dict[str, Any]:
         """Return the entry of `report` for one source language, or for the total."""
         reasons = {reason: ids for reason, ids in self.reasons.items() if CURED not in reason}
         cured = {reason.replace(CURED, ""): ids for reason, ids in self.reasons.items() if CURED in reason}
-        scores = [score for score in self.scores if score is not None]
         return {
             "messages": self.messages,
             "status": {status: self.counts["status"][status] for status in STATUSES},
@@ -150,12 +174,16 @@ class _Tally:
                 "bytes": distribution(self.bytes, EDGES["length_ratio"]),
             },
             "language": _languages(self.languages, lang) if _known(lang) else None,
-            "score": {
-                "messages": len(scores),
-                "without": len(self.scores) - len(scores),
-                **distribution(scores, EDGES["score"]),
-            },
+            "score": _scores(self.scores, EDGES["score"]),
+            "meaning": _scores(self.meanings, EDGES["meaning"])
+            | {"worst": [dict(zip(_WORST_KEYS, entry, strict=True)) for entry in self.worst]},
         }
+
+
+def _scores(values: Sequence[float | None], edges: Sequence[float]) -> dict[str, Any]:
+    """Return the distribution of the scores that there are, and how many messages have none."""
+    scores = [score for score in values if score is not None]
+    return {"messages": len(scores), "without": len(values) - len(scores), **distribution(scores, edges)}
 
 
 def _known(lang: str) -> bool:

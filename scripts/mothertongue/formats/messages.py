@@ -59,6 +59,7 @@ TRANSLATED = pa.schema(
         pa.field("status", pa.string(), nullable=False),
         pa.field("reasons", _STRINGS, nullable=False),
         pa.field("score", pa.float32()),
+        pa.field("meaning", pa.float32()),
     ]
 )
 # A language code with optional subtags: script, region, variants.

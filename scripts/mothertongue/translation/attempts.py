@@ -1,12 +1,12 @@
 """Translate every text, and retry those that fail a quality check with the next strategies."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
 from mothertongue.translation import survival
-from mothertongue.translation.checks import Checks
+from mothertongue.translation.checks import Checks, Estimate
 from mothertongue.translation.engines.base import Output
 
 # The signature of Engine.translate: yields each output with the index of its text.
@@ -20,7 +20,7 @@ class Attempt:
     """The translation of a text; `text` is None where the engine failed.
 
     `reasons` names the checks that it fails, `fixed` those that earlier attempts failed and it passes, `notes` what
-    came off that the source has.
+    came off that the source has. `meaning` is the estimator's score, None where it is not judged.
     """
 
     text: str | None
@@ -29,6 +29,7 @@ class Attempt:
     reasons: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    meaning: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Strategy:
 def attempt(texts: Iterable[str], strategies: Sequence[Strategy], checks: Checks) -> dict[str, Attempt]:
     """Translate each distinct text with the first strategy, those that fail a check with the next, and so on.
 
-    A later attempt replaces an earlier one only where it passes all checks, or where the earlier one has no text.
+    A later attempt replaces an earlier one only where it passes all checks, where the earlier one has no text, or where
+    both fail by meaning alone and its score is higher.
     """
     best: dict[str, Attempt] = {}
     pending = sorted(set(texts))
@@ -63,8 +65,9 @@ def attempt(texts: Iterable[str], strategies: Sequence[Strategy], checks: Checks
             if before is None or before.text is None:
                 best[text] = found
             elif not found.reasons:
-                fixed = (*before.reasons, *found.fixed)
-                best[text] = Attempt(found.text, found.score, found.model, (), fixed)
+                best[text] = replace(found, fixed=(*before.reasons, *found.fixed))
+            elif found.reasons == before.reasons == ("meaning",) and (found.meaning or -1) > (before.meaning or -1):
+                best[text] = found
         pending = [text for text in pending if text not in best or best[text].reasons]
         if not pending:
             break
@@ -127,7 +130,18 @@ def _raises(translate: Translate, text: str) -> bool:
 def _attempts(way: Strategy, texts: list[str], checks: Checks) -> dict[str, Attempt]:
     """Return a strategy's attempt at each text; outputs are checked as they arrive, while the model is running."""
     found = ask(way.translate, texts) if texts else iter(())
-    return {text: _judged(text, output, way.model, checks) for text, output in found}
+    attempts = {text: _judged(text, output, way.model, checks) for text, output in found}
+    return attempts if checks.estimate is None else _by_meaning(attempts, checks.estimate)
+
+
+def _by_meaning(attempts: dict[str, Attempt], estimate: Estimate) -> dict[str, Attempt]:
+    """Return the attempts with their scores of meaning; those below the threshold fail the check `meaning`."""
+    pairs = [(text, found.text) for text, found in attempts.items() if found.text]
+    for (text, _), score in zip(pairs, estimate.scores(pairs), strict=True):
+        found = attempts[text]
+        reasons = (*found.reasons, "meaning") if score < estimate.threshold else found.reasons
+        attempts[text] = replace(found, meaning=score, reasons=reasons)
+    return attempts
 
 
 def _judged(text: str, output: Output | None, model: str, checks: Checks) -> Attempt:

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mothertongue.common.language_id import other_language, speaks
@@ -23,12 +23,21 @@ _LANGUAGE_BYTES = 60
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """An estimator of meaning, and the score below which a translation fails."""
+
+    scores: Callable[[Sequence[tuple[str, str]]], list[float]]
+    threshold: float
+
+
+@dataclass(frozen=True)
 class Checks:
-    """The checks for one pair of languages."""
+    """The checks for one pair of languages; without `estimate` meaning is not judged."""
 
     source: str
     target: str
     limits: QualityLimits
+    estimate: Estimate | None = None
 
     def failures(self, text: str, output: Output) -> Iterator[str]:
         """Yield the names of the checks that the translation of a segment fails."""

@@ -13,13 +13,13 @@ import signal
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mothertongue.common import hardware
-from mothertongue.common.atomic_files import atomic_folder, read_lines
+from mothertongue.common.atomic_files import atomic_folder
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import UNSPACED
 from mothertongue.common.licences import is_noncommercial
@@ -34,6 +34,7 @@ from mothertongue.translation.cli import add_engine_arguments, running_translato
 from mothertongue.translation.engines.base import LanguagePair
 from mothertongue.translation.engines.fetch import fetch_model
 from mothertongue.translation.messages import Translation, translate_messages
+from mothertongue.translation.parallel_text import Parallel
 from mothertongue.translation.routes import translation_pairs
 
 _TOKEN = ",target_token="
@@ -49,23 +50,6 @@ class ComparedEngine:
     engine: str
     model: str = ""
     target_token: str = ""
-
-
-@dataclass(frozen=True)
-class Parallel:
-    """Lines in one language and their translations in another, by language codes."""
-
-    source: str
-    target: str
-    texts: Sequence[str]
-    references: Sequence[str]
-
-    @property
-    def words(self) -> int:
-        """The number of words to translate; in scripts without spaces each letter or digit counts as one."""
-        if self.source in UNSPACED:
-            return sum(character.isalnum() for text in self.texts for character in text)
-        return sum(len(text.split()) for text in self.texts)
 
 
 @dataclass(frozen=True)
@@ -123,27 +107,6 @@ def parse_candidate(text: str) -> ComparedEngine:
     if given and not model:
         raise UserError(f"'{text}': a model reference is expected after {engine}=")
     return ComparedEngine(engine, model, token)
-
-
-def read_parallel(
-    source: Path, reference: Path, codes: tuple[str | None, str | None], known: Collection[str], limit: int | None
-) -> Parallel:
-    """Read at most `limit` lines of two aligned text files; without a code, the file suffix is the language.
-
-    Raise UserError where a file is missing or not UTF-8, where the files have no text or different numbers of lines,
-    and where the languages are equal or not in `known`.
-    """
-    origin = _language(source, codes[0], "--from", known)
-    target = _language(reference, codes[1], "--to", known)
-    if origin == target:
-        raise UserError(f"both texts are in '{origin}'; say what languages they are in with --from and --to")
-    texts, translations = _read_lines(source), _read_lines(reference)
-    if len(texts) != len(translations):
-        counts = f"{source} has {len(texts):,} lines, {reference} has {len(translations):,}"
-        raise UserError(f"{counts}; each line must stand beside its translation")
-    if not any(text.strip() for text in texts[:limit]):
-        raise UserError(f"{source}: there is nothing to translate in it")
-    return Parallel(origin, target, texts[:limit], translations[:limit])
 
 
 def compare(candidate: ComparedEngine, text: Parallel, setup: Setup) -> Row:
@@ -205,19 +168,6 @@ def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
     if problem:
         raise UserError(problem)
     return result
-
-
-def _language(path: Path, code: str | None, option: str, known: Collection[str]) -> str:
-    found = code or path.suffix.removeprefix(".")
-    if found not in known:
-        where = "is not a known language code" if code else "does not end in a language code"
-        raise UserError(f"{code or path} {where}; give one with {option}")
-    return found
-
-
-def _read_lines(path: Path) -> list[str]:
-    lines = read_lines(path)
-    return lines if lines[-1] else lines[:-1]
 
 
 def _find_pair(candidate: ComparedEngine, text: Parallel, tables: Path) -> LanguagePair:

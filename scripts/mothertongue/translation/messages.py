@@ -34,7 +34,7 @@ class Translation:
     """The result for one message; `text` is None where there is no usable translation.
 
     `score` is the mean log-probability of a token over the segments that have one, weighted by their length; `models`
-    are those that contributed.
+    are those that contributed. `meaning` is the lowest score of meaning of a segment, None where none was judged.
     """
 
     text: str | None
@@ -42,6 +42,7 @@ class Translation:
     reasons: list[str] = field(default_factory=list)
     score: float | None = None
     models: list[str] = field(default_factory=list)
+    meaning: float | None = None
 
 
 def translate_messages(texts: Sequence[str], translator: Translator) -> list[Translation]:
@@ -195,12 +196,18 @@ def _reassemble(source: str, kept: foreign.Kept, translated: dict[Part, Pieces],
     fixed = sorted({f"cured: {reason}" for found in tried for reason in found.fixed})
     fixed += [f"kept: {lang}" for lang in kept.languages]
     fixed += sorted({note for found in tried for note in found.notes})
+    meaning = min((found.meaning for found in tried if found.text and found.meaning is not None), default=None)
     texts = [_text(pieces[part], target) if part.translate else part.text for part in parts]
     text = segments.join(parts, texts, target)
     if all(found.text == part.text for part in pieces for part, found in pieces[part] if found):
         text = source  # its entities too
     return Translation(
-        text, "flagged" if reasons or (others and kept.mostly) else "translated", reasons + fixed, _score(tried), models
+        text,
+        "flagged" if reasons or (others and kept.mostly) else "translated",
+        reasons + fixed,
+        _score(tried),
+        models,
+        meaning,
     )
 
 

@@ -34,27 +34,30 @@ def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Ta
     """Translate the shard's English translation into the target language; messages that failed there stay failed."""
     usable = [text for text in pivot["text"].to_pylist() if text is not None]
     second = iter(translate_messages(usable, translator))
-    names = ("text", "status", "reasons", "score", "model")
+    names = ("text", "status", "reasons", "score", "meaning", "model")
     results = []
-    for text, status, reasons, score, model in zip(*(pivot[name].to_pylist() for name in names), strict=True):
-        first = Translation(text, status, [f"pivot: {reason}" for reason in reasons], score, [model] if model else [])
+    for text, status, reasons, score, meaning, model in zip(*(pivot[name].to_pylist() for name in names), strict=True):
+        reasons = [f"pivot: {reason}" for reason in reasons]
+        first = Translation(text, status, reasons, score, [model] if model else [], meaning)
         results.append(first if text is None else _chained(first, next(second)))
     source = pivot.drop_columns(["text"]).append_column("text", pivot["source_text"])
     return _table(source, lang, results, "pivot")
 
 
 def _chained(first: Translation, second: Translation) -> Translation:
-    """Combine a message's two steps into one result; its score is the lower of the two.
+    """Combine a message's two steps into one result; its scores are the lower ones of the two.
 
     What the first step kept, the second may translate: English in a shard of another language.
     """
     status = "flagged" if first.status == "flagged" and second.status == "translated" else second.status
     scores = [score for score in (first.score, second.score) if score is not None]
+    meanings = [meaning for meaning in (first.meaning, second.meaning) if meaning is not None]
     return replace(
         second,
         status=status,
         reasons=first.reasons + second.reasons,
         score=min(scores, default=None),
+        meaning=min(meanings, default=None),
         models=first.models + second.models,
     )
 
@@ -74,5 +77,6 @@ def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: st
         "status": pa.array([result.status for result in results], pa.string()),
         "reasons": pa.array([result.reasons for result in results], pa.list_(pa.string())),
         "score": pa.array([result.score for result in results], pa.float32()),
+        "meaning": pa.array([result.meaning for result in results], pa.float32()),
     }
     return pa.table([columns[field.name] for field in TRANSLATED], schema=TRANSLATED)

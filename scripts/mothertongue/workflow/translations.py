@@ -9,7 +9,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH
 from mothertongue.common.settings import as_arguments
 from mothertongue.models import references
-from mothertongue.translation import engines, routes
+from mothertongue.translation import engines, estimators, routes
 from mothertongue.translation.engines.base import LanguagePairs
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, library, model_folder
@@ -35,6 +35,8 @@ class Translations:
         self.models = {references.parse(model).slug: (engine, model) for engine, model in self.owners}
         self.one_step = engines.find(self.engines[0]).ROUTE
         self.memory_mb = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in self.engines)
+        if self.quality["meaning"]:
+            self.memory_mb += estimators.find(self.quality["meaning"]).MEMORY_MB
         # The larger environment can also run the engine of the smaller one.
         self.environment = min(engines.find(engine).ENVIRONMENT for engine in self.engines)
 
@@ -68,7 +70,9 @@ class Translations:
         """Return the modules that translate a shard: engines of other shards do not make it stale."""
 
         def modules(wildcards: Wildcards) -> list[str]:
-            more = [module for engine in self.engines_of(wildcards) for module in engines.modules(engine)]
+            names = self.engines_of(wildcards)
+            more = [module for engine in names for module in engines.modules(engine)]
+            more += [estimators.module(self.quality["meaning"])] if names and self.quality["meaning"] else []
             return library(script, *more, without=CHANGE_NO_RESULT)
 
         return modules

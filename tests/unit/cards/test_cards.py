@@ -49,7 +49,7 @@ ENTRY |= {"status": {"native": 1, "translated": 5}, "route": {}}
 ACCOUNTING = {"train": {"en": ENTRY}, "validation": {}, "total": ENTRY}
 RATIO = {"quantiles": {"p5": 0.5, "p50": 1.0, "p95": 2.0}}
 QUALITY = {"reasons": {}, "cured": {}, "length_ratio": {"characters": RATIO, "bytes": RATIO}}
-QUALITY |= {"language": None, "score": {"quantiles": None}}
+QUALITY |= {"language": None, "score": {"quantiles": None}, "meaning": {"quantiles": None}}
 
 
 def dataset(source="OpenAssistant/oasst1", licence="apache-2.0", models=None, found=None):

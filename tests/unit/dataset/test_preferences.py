@@ -132,7 +132,7 @@ def test_invariants(messages, how, rng):
 
 def translated(id_, parent, rank, text, **kwargs):
     values = {"source_text": text, "split": "train", "source_lang": "en", "route": "direct", "model": "m@1"}
-    values |= {"status": "translated", "reasons": [], "score": None}
+    values |= {"status": "translated", "reasons": [], "score": None, "meaning": None}
     created = f"2023-01-0{len(id_)}"
     role = "prompter" if len(id_) % 2 else "assistant"
     return row(id_, parent, "r", role, "pt", text, rank=rank, created_date=created) | values | kwargs

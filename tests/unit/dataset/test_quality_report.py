@@ -23,7 +23,7 @@ ENGLISH = "The train leaves the station early in the morning, when nobody is awa
 def message(id_, source="en", status="translated", text=PORTUGUESE, source_text=ENGLISH, **kwargs):
     """One translated message."""
     values = {"split": "train", "source_lang": source, "lang": "pt", "source_text": source_text, "model": "m@1"}
-    values |= {"route": "direct", "status": status, "reasons": [], "score": None}
+    values |= {"route": "direct", "status": status, "reasons": [], "score": None, "meaning": None}
     return row(id_, text=None if status == "failed" else text) | values | kwargs
 
 
