@@ -69,6 +69,12 @@ def test_letters_and_signs_that_the_model_lacks_come_back(engine):
     assert quoted[0] == quoted[1]
 
 
+def test_what_comes_out_as_something_else_is_right_as_an_item_of_a_list(engine):
+    texts = ["Kansas", "Thank you.", "Pros:"]
+    assert [output.text for output in engine.translate_all(texts, careful=True)] == ["Kansas", "Obrigado.", "Prós:"]
+    assert all(output.text != "Kansas" for output in engine.translate_all(texts))
+
+
 @pytest.mark.skipif(not FLORES.is_dir(), reason="no FLORES beside the project")
 def test_quality_on_flores(engine):
     source, reference = (

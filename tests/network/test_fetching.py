@@ -123,7 +123,7 @@ def test_what_cannot_be_a_token_is_never_sent_nor_shown(hub, fetch, tmp_path, mo
         else:
             monkeypatch.setenv(place, token)
         done = fetch(*program, "owner/open", token=token if place == "HF_TOKEN" else None)
-        assert f"{place} is no token" in refusal(done, tmp_path)
+        assert f"{place} is not a token" in refusal(done, tmp_path)
         assert not re.search("s.?cret", done.stdout + done.stderr)
     assert not hub.log
 

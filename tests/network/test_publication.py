@@ -262,8 +262,8 @@ def test_a_dry_run_asks_nobody(hub, publisher):
     ("options", "token", "expected"),
     [
         ((), "", "HF_TOKEN is not set"),
-        ((), "hf_one\nhf_two", "HF_TOKEN is no token"),
-        ((), "hf_clé", "HF_TOKEN is no token"),
+        ((), "hf_one\nhf_two", "HF_TOKEN is not a token"),
+        ((), "hf_clé", "HF_TOKEN is not a token"),
         ((), "hf_unknown", "the hub does not accept the token in HF_TOKEN"),
         (("--repo", "others/tiny-nl"), TOKEN, "the token in HF_TOKEN does not allow it"),
         (("--folder", "results"), TOKEN, "no such file"),

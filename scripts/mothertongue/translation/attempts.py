@@ -71,6 +71,7 @@ def attempt(texts: Iterable[str], strategies: Sequence[Strategy], checks: Checks
         pending = [text for text in pending if text not in best or best[text].reasons]
         if not pending:
             break
+    best |= _without_added_brackets(best, checks)
     lost = {text: Attempt(None, None, strategies[0].model, ("too long",)) for text in pending if text not in best}
     return best | lost
 
@@ -147,6 +148,18 @@ def _by_meaning(attempts: dict[str, Attempt], estimate: Estimate) -> dict[str, A
 def _judged(text: str, output: Output | None, model: str, checks: Checks) -> Attempt:
     if output is None:
         return Attempt(None, None, model, ("engine error",))
-    plain = survival.without_added_brackets(text, output.text)
-    fixed = ("brackets",) if plain != output.text else ()
-    return Attempt(plain, output.score, model, tuple(checks.failures(text, output._replace(text=plain))), fixed)
+    output = output._replace(text=survival.tidy(text, output.text))
+    return Attempt(output.text, output.score, model, tuple(checks.failures(text, output)))
+
+
+def _without_added_brackets(best: dict[str, Attempt], checks: Checks) -> dict[str, Attempt]:
+    """Return those attempts that are better without the remarks in brackets that a model added."""
+    cut: dict[str, Attempt] = {}
+    for text, found in best.items():
+        if "brackets" in found.reasons and found.text:
+            plain = survival.without_added_brackets(text, found.text)
+            if plain != found.text and plain.strip():
+                reasons = tuple(checks.failures(text, Output(plain, found.score)))
+                cut[text] = replace(found, text=plain, reasons=reasons, fixed=(*found.fixed, "brackets"))
+    judged = cut if checks.estimate is None else _by_meaning(cut, checks.estimate)
+    return {text: found for text, found in judged.items() if len(found.reasons) < len(best[text].reasons)}

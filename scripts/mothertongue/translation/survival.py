@@ -69,13 +69,19 @@ def losses(source: str, translation: str, lang: str, target_is_latin: bool) -> I
         yield loss
 
 
+def tidy(source: str, translation: str) -> str:
+    """Return a translation without spaces behind its opening brackets, where its source has none."""
+    for bracket in "([":
+        if f"{bracket} " in translation and f"{bracket} " not in source:
+            translation = translation.replace(f"{bracket} ", bracket)
+    return translation
+
+
 def without_added_brackets(source: str, translation: str) -> str:
     """Return a translation without what it says in round brackets where its source has none: "Haskell (em inglês)".
 
-    Small models add such explanations of names, and often leave them open. They also put spaces inside brackets.
+    Small models add such explanations of names, and often leave them open.
     """
-    if "[ " in translation and "[ " not in source:
-        translation = translation.replace("[ ", "[")
     if "(" not in translation or any(bracket in source for bracket in "(（)"):
         return translation
     return _ADDED.sub("", translation)

@@ -3,7 +3,7 @@
 import pytest
 from translators import translated
 
-from mothertongue.translation.survival import losses, without_added_brackets
+from mothertongue.translation.survival import losses, tidy, without_added_brackets
 
 
 def kinds(source, translation, lang="en", latin=True):
@@ -44,6 +44,15 @@ def test_names_may_be_adapted_between_languages_with_accents_and_to_other_script
 )  # fmt: skip
 def test_remarks_in_brackets_that_a_model_adds_are_removed(source, translation, plain):
     assert without_added_brackets(source, translation) == plain
+
+
+def test_brackets_have_spaces_inside_only_where_the_source_has():
+    assert tidy("Note: [x]", "Nota: [ x]") == "Nota: [x]" and tidy("a ( b )", "a ( b )") == "a ( b )"
+
+
+def test_added_brackets_are_removed_where_no_other_attempt_is_better():
+    (result,) = translated(["Haskell"], lambda texts: ["Haskell (em"], lambda texts: ["Haskell (o)"])
+    assert (result.text, result.status, result.reasons) == ("Haskell", "translated", ["cured: brackets"])
 
 
 def test_what_is_lost_is_protected_in_a_second_attempt():

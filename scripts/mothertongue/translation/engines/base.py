@@ -23,6 +23,9 @@ class LanguagePair:
     licence: str = ""
 
 
+# What a decoding that avoids repetition helps to pass: it fixed 57 of 62 loops, but none of 46 lost numbers.
+AVOIDS_REPETITION = frozenset({"repetition", "brackets", "untranslated", "empty", "meaning"})
+
 LanguagePairs = dict[tuple[str, str], LanguagePair]
 
 
@@ -60,8 +63,8 @@ class Engine(ABC):
     FETCH: ClassVar[str]
     # The environment of envs/ that it runs in.
     ENVIRONMENT: ClassVar[str] = "translation"
-    # Whether translate(careful=True) uses another decoding than translate().
-    RETRIES: ClassVar[bool] = False
+    # The checks that translate(careful=True) helps to pass; None where it does what translate() does.
+    RETRIES: ClassVar[frozenset[str] | None] = None
     # The longest segment that the model accepts, in units of `measure`.
     limit: int
 
@@ -89,7 +92,7 @@ class Engine(ABC):
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
         """Yield the translation of each segment with its index as it is ready, while the model works on others.
 
-        The text is empty where the model returns none. `careful` selects the slower decoding that avoids repetition,
+        The text is empty where the model returns none. `careful` selects another decoding, or another form of the text,
         for segments that failed a check.
         """
 

@@ -17,7 +17,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.memory import out_of_memory
 from mothertongue.common.progress import Progress, log
 from mothertongue.model_folders.reading import check_config, loading
-from mothertongue.translation.engines.base import Engine, Output
+from mothertongue.translation.engines.base import AVOIDS_REPETITION, Engine, Output
 from mothertongue.translation.settings import EngineSettings
 from mothertongue.translation.vocabulary import Vocabulary
 
@@ -52,7 +52,7 @@ class EncoderDecoder(Engine):
     """A model in CTranslate2's format with its SentencePiece vocabulary."""
 
     FETCH = "ctranslate2"
-    RETRIES = True
+    RETRIES = AVOIDS_REPETITION
     # The model_type of config.json, and the names of the SentencePiece files: one, or source and target.
     MODEL_TYPE: ClassVar[str]
     TOKENIZER_FILES: ClassVar[tuple[str, ...]] = ("sentencepiece.bpe.model",)

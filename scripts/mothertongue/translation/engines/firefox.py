@@ -14,7 +14,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import byte_length
 from mothertongue.common.progress import Progress
 from mothertongue.common.tsv import read_table
-from mothertongue.translation.engines.base import Engine, LanguagePair, LanguagePairs, Output
+from mothertongue.translation.engines.base import AVOIDS_REPETITION, Engine, LanguagePair, LanguagePairs, Output
 from mothertongue.translation.settings import EngineSettings
 from mothertongue.translation.vocabulary import Vocabulary
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Segments per task: few enough to keep all workers busy to the end, enough to hide the overhead of a task.
 _BATCH = 64
+# The mark of a list's item, which models keep.
+_ITEM = "- "
 # A word that every model translates, and the time limit in seconds for a process to start and translate it.
 _WORD, _PATIENCE = "Hello", 60
 
@@ -36,6 +38,7 @@ class Firefox(Engine):
     FETCH = "firefox"
     MODEL_MB = 60
     ON_GPU = False
+    RETRIES = AVOIDS_REPETITION | {"length ratio", "quotes"}
     # Models silently truncate longer segments; in bytes, since fxtranslate does not expose its tokens.
     limit = 480
 
@@ -78,16 +81,20 @@ class Firefox(Engine):
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
         """Yield translations, the longest segments first, so that the workers finish at about the same time.
 
-        Raise UserError where the model is damaged.
+        `careful` translates them as items of a list: the models know these as short texts without context, and make
+        no "Rio de Janeiro" of "Kansas". Raise UserError where the model is damaged.
         """
         self.check()
         order = sorted(range(len(segments)), key=lambda i: len(segments[i]), reverse=True)
         batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
         progress = Progress("translate", sum(len(segment.split()) for segment in segments), "words")
-        plain = ([self._characters.plain(segments[i]) for i in batch] for batch in batches)
+        mark = _ITEM if careful else ""
+        plain = ([mark + self._characters.plain(segments[i]) for i in batch] for batch in batches)
         results = self._pool.map(_translate, plain)
         for batch, texts in zip(batches, results, strict=True):
-            yield from zip(batch, map(Output, texts), strict=True)
+            # An item that comes out without its mark is another text.
+            found = (text.removeprefix(mark) if text.startswith(mark) else "" for text in texts)
+            yield from zip(batch, map(Output, found), strict=True)
             progress.advance(sum(len(segments[i].split()) for i in batch))
         progress.finish()
 

@@ -9,7 +9,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.memory import out_of_memory
 from mothertongue.common.progress import Progress, log
 from mothertongue.model_folders.reading import check, loading, skeleton
-from mothertongue.translation.engines.base import Engine, Output
+from mothertongue.translation.engines.base import AVOIDS_REPETITION, Engine, Output
 from mothertongue.translation.settings import EngineSettings
 
 # The longest output in tokens is _EXPANSION * (source tokens) + _SLACK; longer outputs are loops.
@@ -25,7 +25,7 @@ class Generation(Engine):
     ROUTE = "multilingual"
     FETCH = "transformers"
     ENVIRONMENT = "generation"
-    RETRIES = True
+    RETRIES = AVOIDS_REPETITION
     limit = 250
     # transformers' class for the model, and the padding side of batches.
     LOADER: ClassVar[str]
