@@ -73,11 +73,11 @@ def account(sources: Counts, shards: list[pa.Table], dataset: Mapping[str, pa.Ta
 
 
 def models_used(dataset: Mapping[str, pa.Table]) -> dict[str, int]:
-    """Return the number of the dataset's messages that each model translated, in descending order."""
+    """Return how many of the dataset's messages each model translated, in descending order; kept ones have none."""
     counts: Counter[str] = Counter()
     for table in dataset.values():
         rows = zip(table["model"].to_pylist(), table["status"].to_pylist(), strict=True)
-        counts.update(model for model, status in rows if status in ("translated", "flagged"))
+        counts.update(model for model, status in rows if model and status in ("translated", "flagged"))
     return dict(counts.most_common())
 
 

@@ -9,8 +9,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 # What stands for a protected span: see segments.Part.
 _PLACEHOLDER = r"XQ[0-9]+"
@@ -22,10 +23,15 @@ _EMPHASIS = re.compile(r"(?<![\w*\\])(?P<mark>\*{1,3}|_{1,3})(?![\s*_])(?P<phras
 # A run of capitals inside a sentence has so many words, one of them so long.
 _RUN_WORDS, _RUN_LONGEST = 3, 4
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?!\w)")
+# The same in what a model makes of it: it puts spaces inside the marks.
+_MARKED = re.compile(r"(?<![\w*\\])(?P<mark>\*{1,3}|_{1,3})(?P<phrase>[^*_\n]+)(?P=mark)(?![\w*])")
 _PLURAL = re.compile(r"(?<=[A-Za-z]{2})\((e?s)\)(?!\w)")
 # Languages in which words have a plural in -s.
 _PLURAL_LANGUAGES = frozenset({"ca", "en", "es", "fr", "gl", "nl", "pt"})
-_ENDS = " \t.,;:!?…\"'"
+# Words, code and numbers of a translation.
+_TEXT_WORD = re.compile(r"\w+(?:[-'’.]\w+)*")
+# Forms of one word begin with so many letters.
+_STEM = 3
 _DOTTED = {"tr": {"i": "İ"}, "az": {"i": "İ"}}
 
 
@@ -42,16 +48,24 @@ class Plain:
     marks: tuple[str, ...]
     capitals: bool
 
-    def finish(self, translation: str, phrases: Sequence[str | None], target: str) -> tuple[str, tuple[str, ...]]:
-        """Return the translation with its form, and notes of what came off.
+    @property
+    def asked(self) -> list[str]:
+        """What a model is asked for: the text and its phrases, and the source with its marks, for the phrases in it."""
+        return [self.text, *self.phrases, *([self.source] if any(self.marks) else [])]
 
-        `phrases` are the translations of the phrases, None for those without.
-        """
+    def finish(self, translations: Mapping[str, str | None], target: str) -> tuple[str, tuple[str, ...]]:
+        """Return the translation with its form, and notes of what came off; `translations` are those of `asked`."""
+        translation = translations[self.text] or ""
+        marked = [match["phrase"] for match in _MARKED.finditer(translations.get(self.source) or "")]
+        phrases = [[translations[phrase]] for phrase in self.phrases]
+        if len(marked) == sum(map(bool, self.marks)):
+            for candidates, phrase in zip(phrases, marked, strict=False):
+                candidates.append(phrase)
         if translation == self.text:
             return self.source, ()
         places: list[tuple[int, int, str]] = []
         for mark, phrase, translated in zip(self.marks, self.phrases, phrases, strict=True):
-            place = _place(translation, [found.strip(_ENDS) for found in (translated, phrase) if found])
+            place = _place(translation, [found for found in (*translated, phrase) if found])
             if place:
                 places.append((*place, mark))
         places.sort()
@@ -143,11 +157,29 @@ def _upper(text: str, lang: str) -> str:
 
 
 def _place(text: str, candidates: Sequence[str]) -> tuple[int, int] | None:
-    """Return where the first of the candidates that stands in a text once stands in it, as whole words."""
-    for candidate in candidates:
-        if candidate:
-            pattern = rf"(?<!\w){re.escape(candidate)}(?!\w)"
-            found = list(re.finditer(pattern, text, re.IGNORECASE))
+    """Return where the first of the candidates that stands in a text once stands in it, as whole words.
+
+    Without any, words may have other endings: a verb that is translated alone is in another form.
+    """
+    words = list(_TEXT_WORD.finditer(text))
+    for alike in (_are_equal, _are_forms):
+        for candidate in candidates:
+            phrase = _TEXT_WORD.findall(candidate)
+            starts = range(len(words) - len(phrase) + 1) if phrase else ()
+            found = [
+                start for start in starts if all(alike(words[start + i][0], word) for i, word in enumerate(phrase))
+            ]
             if len(found) == 1:
-                return found[0].span()
+                return words[found[0]].start(), words[found[0] + len(phrase) - 1].end()
     return None
+
+
+def _are_equal(first: str, second: str) -> bool:
+    return first.casefold() == second.casefold()
+
+
+def _are_forms(first: str, second: str) -> bool:
+    """Return whether two words have most of their letters in common, from the first one on."""
+    one, other = first.casefold(), second.casefold()
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return one == other or (common >= _STEM and 2 * common >= max(len(one), len(other)))

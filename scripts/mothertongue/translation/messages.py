@@ -152,7 +152,7 @@ def _translate_once(parts: Iterable[Part], strategies: Sequence[Strategy], check
     texts = {part: part.masked for part in parts}
     plain = {text: form for text in set(texts.values()) if (form := forms.plain(text, checks.source))}
     asked = set(texts.values()) - plain.keys()
-    asked |= {text for form in plain.values() for text in (form.text, *form.phrases)}
+    asked |= {text for form in plain.values() for text in form.asked}
     found = attempt(asked, strategies, checks)
     finished = {text: _finish(form, found, checks.target) for text, form in plain.items()}
     return {part: finished[text] if text in finished else found[text] for part, text in texts.items()}
@@ -163,7 +163,7 @@ def _finish(form: Plain, found: Mapping[str, Attempt], target: str) -> Attempt:
     done = found[form.text]
     if done.text is None:
         return done
-    text, notes = form.finish(done.text, [found[phrase].text for phrase in form.phrases], target)
+    text, notes = form.finish({asked: found[asked].text for asked in form.asked}, target)
     return replace(done, text=text, notes=notes)
 
 

@@ -38,8 +38,8 @@ _WIDE = {"|": "｜", "<": "＜", ">": "＞", "{": "｛", "}": "｝", "#": "＃"}
 _TOKEN = re.compile(r"[^\s\"“”„«»()\[\]]*[^\s\"“”„«»()\[\].,;:!?…']")
 # Standalone numbers, not part of a name, time or range; other languages write "the 1990s" and "the 3rd" in words.
 _NUMBER = re.compile(r"(?<![\w.,:-])[0-9]+(?:[.,][0-9]+)*(?![\w:-])")
-# Names with digits ("H2O", "COVID-19"), and versions: neither a time nor an ordinal number.
-_CODE_NAME = re.compile(r"(?<![\w.-])(?:[A-Za-z]+-?[0-9][\w.-]*(?<![.-])|v?[0-9]+(?:\.[0-9]+){2,})(?![\w-])")
+# Names with digits ("H2O", "COVID-19"), and versions: neither a time nor an ordinal number, nor a placeholder.
+_CODE_NAME = re.compile(r"(?<![\w.-])(?!XQ[0-9])(?:[A-Za-z]+-?[0-9][\w.-]*(?<![.-])|v?[0-9]+(?:\.[0-9]+){2,})(?![\w-])")
 _ACCENTED = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
 _WORD = re.compile(r"[^\W\d_]+(?:['’´`^~][^\W\d_]+)*")
 _LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")
@@ -48,6 +48,10 @@ _BRACKET = {character: plain for characters, plain in _BRACKETS.items() for char
 # A remark in brackets; of an open one its first word, or its last words where it runs to the end.
 _ADDED = re.compile(r"[ ]?\((?:[^()]{0,60}\)|[^()\s]{0,3}[ .](?=\S)|[^()]{0,30}$)")
 _QUOTE = re.compile("[\"“”„‟«»「」『』〝〞＂]|''|``")
+# What stands between single quotation marks, in languages with apostrophes too.
+_SINGLE = re.compile(
+    r"(?<![\w'])['‘][\w(][^'‘’\n]{0,80}(?:(?<=\w)['’](?=\w)[^'‘’\n]{0,80}){0,4}(?<=[\w.,!?)])['’](?!\w)"
+)
 _INCHES = re.compile(r"(?<=[0-9])\"")
 
 
@@ -135,8 +139,14 @@ def _brackets(source: str, translation: str) -> Loss | None:
 
 
 def _quotes(source: str, translation: str) -> Loss | None:
-    counts = [len(_QUOTE.findall(_INCHES.sub("", text))) for text in (source, translation)]
+    counts = [_count_quotes(text) for text in (source, translation)]
     return Loss("quotes", ()) if counts[0] != counts[1] else None
+
+
+def _count_quotes(text: str) -> int:
+    return len(_QUOTE.findall(_INCHES.sub("", text))) + 2 * len(
+        _SINGLE.findall(text) if "'" in text or "’" in text else ()
+    )
 
 
 def _names(source: str, translation: str, wide: bool) -> Loss | None:

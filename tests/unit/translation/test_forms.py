@@ -10,7 +10,7 @@ PORTUGUESE = {
     "You must never do that.": "Você nunca deve fazer isso.", "never": "Nunca.", "I like cats and dogs.": "Gosto de gatos e cães.", "cats": "gatos",
     "dogs": "Os cachorros", "Bring your bags.": "Traga suas malas.", "Call XQ1 now, please": "Ligue XQ1 agora, por favor", "The cat sees the other cat.": "O gato vê o gato.",
     "cat": "gato", "Please, do not stop here.": "Por favor, não pare aqui.", "Do not stop": "Não pare", "Now get out of here, please.": "Agora saia, por favor.",
-    "Get out of here": "Saia daqui",
+    "Get out of here": "Saia daqui", "It is very good.": "É muito bom.", "very good": "Ótimo", "It is **very good**.": "É **muito bom**.", "Install updates, and go.": "Instale atualizações e vá.", "Install updates": "Instalar atualizações",
 }  # fmt: skip
 
 
@@ -23,13 +23,15 @@ PORTUGUESE = {
         ("I like *cats* and __dogs__.", "Gosto de *gatos* e cães.", ["emphasis removed"]),
         ("The shop is *right next to* the station.", "A loja fica ao lado da estação.", ["emphasis removed"]),
         ("The *cat* sees the other cat.", "O gato vê o gato.", ["emphasis removed"]),
+        ("It is **very good**.", "É **muito bom**.", []),
+        ("**Install updates**, and go.", "**Instale atualizações** e vá.", []),
         ("Bring your bag(s).", "Traga suas malas.", []),
         ("Please, DO NOT STOP here.", "Por favor, NÃO PARE aqui.", []),
         ("Now GET OUT OF HERE, please.", "Agora saia, por favor.", ["capitals removed"]),
     ],
 )  # fmt: skip
 def test_the_model_reads_plain_text(text, expected, notes):
-    (result,) = translated([text], lambda texts: [PORTUGUESE[one] for one in texts])
+    (result,) = translated([text], lambda texts: [PORTUGUESE.get(one, "?") for one in texts])
     assert (result.text, result.status, result.reasons) == (expected, "translated", notes)
 
 

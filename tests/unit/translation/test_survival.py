@@ -21,6 +21,7 @@ def kinds(source, translation, lang="en", latin=True):
         ("Use 3.11.2 now.", "Use 3.11 agora.", ["numbers", "names"]), ("the 2nd one", "o segundo", []), ("Hear Dvořák.", "Ouça Dvoák.", ["names"]),
         ("Hear Dvořák.", "Ouça Dvorak.", ["names"]), ("I saw Zürich.", "Vi Zurique.", []), ("a résumé", "um resumo", []), ("a naïve man", "um homem nave", ["names"]),
         ("He (Bob) left.", "Ele Bob) saiu.", ["brackets"]), ("He (Bob) left.", "Ele（Bob）saiu.", []), ('He said "no".', "Ele disse «não».", []),
+        ("He's 'so' there.", 'Ele está "assim" lá.', []), ("It's John's, isn't it?", "É do João, não é?", []), ("the XQ1-axis", "o eixo XQ1", []),
         ('He said "no".', 'Ele disse "não.', ["quotes"]), ('A 5" disk', "Um disco de 5 polegadas", []), ("a | b", "a | b | c", ["signs"]), ("so", "< assim", ["signs"]),
     ],
 )  # fmt: skip
