@@ -161,6 +161,24 @@ def test_a_missing_message_stops_the_build(translated, counts):
         combine.account(counts, no_english, combine.combine(no_english, "keep"))
 
 
+def test_a_message_that_is_kept_in_a_third_language_has_no_model(tmp_path):
+    german = row("h", text="Ich möchte gern wissen, wie das Wetter morgen in Berlin sein wird.")
+    messages = oasst.combine_splits(
+        {"train": oasst.read_file(write(tmp_path / "m.jsonl", german, row("a", text="Good morning.")))}, 0.0
+    )
+    (shard,) = (shards.translate(s, "pt", UPPER, "direct") for s in divide(messages, "en", 1))
+    kept = shard.filter(pc.equal(shard["message_id"], "h")).to_pylist()[0]
+    assert (kept["text"], kept["status"], kept["reasons"], kept["model"]) == (
+        german["text"],
+        "flagged",
+        ["kept: de"],
+        None,
+    )
+    assert combine.models_used({"train": shard}) == {"m@1": 1}
+    figures = quality_report.report([shard], "pt")["total"]
+    assert figures["model"] == {"m@1": 1} and figures["reasons"]["kept: de"]["messages"] == 1
+
+
 def test_flagged_messages_can_be_dropped_and_stay_accounted_for(messages):
     (shard,) = divide(messages, "en", 1)
     loop = shards.translate(shard, "pt", translator(lambda batch: ["isto " * 9 for _ in batch]), "direct")
