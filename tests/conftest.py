@@ -38,7 +38,8 @@ def pytest_ignore_collect(collection_path, config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if marker := marker_of(item.path):
+        marker = marker_of(item.path)
+        if marker and not item.get_closest_marker("costly"):
             item.add_marker(marker)
 
 

@@ -15,6 +15,7 @@ def test_no_script_hides_a_package():
     assert not installed & {path.stem for path in SCRIPTS}
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_every_script_explains_itself(path):
     done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True)

@@ -47,7 +47,7 @@ _BRACKETS = {"(（": "(", ")）": ")", "[【〔": "[", "]】〕": "]"}
 _BRACKET = {character: plain for characters, plain in _BRACKETS.items() for character in characters}
 # A remark in brackets; of an open one its first word, or its last words where it runs to the end.
 _ADDED = re.compile(r"[ ]?\((?:[^()]{0,60}\)|[^()\s]{0,3}[ .](?=\S)|[^()]{0,30}$)")
-_QUOTE = re.compile("[\"“”„‟«»「」『』〝〞＂]|''|``")
+_QUOTE = re.compile("[\"“”„‟«»「」『』《》〈〉〝〞＂]|''|``")
 # What stands between single quotation marks, in languages with apostrophes too.
 _SINGLE = re.compile(
     r"(?<![\w'])['‘][\w(][^'‘’\n]{0,80}(?:(?<=\w)['’](?=\w)[^'‘’\n]{0,80}){0,4}(?<=[\w.,!?)])['’](?!\w)"

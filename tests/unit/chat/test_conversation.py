@@ -48,6 +48,7 @@ def test_as_few_of_the_oldest_exchanges_are_forgotten_as_will_do(sizes, window, 
         assert one.fit(messages) == (expected, tokens)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("marks", [True, False])
 def test_the_cost_of_forgetting_grows_in_line_with_the_conversation(marks):
     tokenizer = family_tokenizer("chatml", "bytes")

@@ -48,6 +48,7 @@ def test_a_line_of_others_words_has_an_end():
     assert code == 1 and len(line) < 2100 and line.endswith("; do this")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("ends", ["program", "snakemake"])
 def test_a_program_ends_by_sigterm_or_with_its_snakemake_and_leaves_nothing(tmp_path, ends):
     code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom pathlib import Path\n"

@@ -48,6 +48,7 @@ def test_a_child_has_neither_the_hub_nor_its_token_nor_anyone_to_ask(monkeypatch
     assert said == ["[None, None, '1', '/dev/null', '']"]
 
 
+@pytest.mark.costly
 def test_progress_is_said_as_it_comes_and_nothing_else(capfd, monkeypatch):
     monkeypatch.setattr(progress.Progress.__init__, "__defaults__", (0.5,))
     bar = "'\\rWriting:  %2d%%|###   | %d.0M/1.50G [00:01<00:03, 90Mbyte/s]' % (i, 15 * i)"

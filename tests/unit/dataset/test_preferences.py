@@ -149,6 +149,7 @@ CONVERSATION = [
 ]
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("how", PAIRS)
 def test_the_program_writes_what_the_reader_reads(tmp_path, how):
     dataset, output, accounting = (tmp_path / name for name in ("train.parquet", "train.jsonl", "accounting.json"))

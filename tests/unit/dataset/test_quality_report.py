@@ -184,6 +184,7 @@ def many(languages):
     return report([shard(*messages)], "pt")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("languages", [0, 1, 35])
 @pytest.mark.parametrize("plot", quality_plots.PLOTS)
 def test_plots_name_every_source_language(tmp_path, plot, languages):
@@ -230,6 +231,7 @@ def combine(folder, *options, seed="1"):
     return {str(p.relative_to(folder)): p.read_bytes() for p in (folder / "dataset").rglob("*") if p.is_file()}
 
 
+@pytest.mark.costly
 def test_combine_writes_the_report_the_plots_and_the_card(tmp_path):
     loop = message("b", status="flagged", reasons=["repetition"])
     write(shard(message("a"), loop, message("c", text=SPANISH)), tmp_path / "en.parquet")

@@ -132,6 +132,7 @@ def seconds(work):
     return time.process_time() - start
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("how", ["best", "all"])
 def test_long_conversations_take_time_in_line_with_their_length(how):
     turns = chain(20_000)

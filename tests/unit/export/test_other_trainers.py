@@ -48,6 +48,7 @@ def calls(folder):
     }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("tokens", [{}, {"bos_token": "<s>", "eos_token": "</s>"}], ids=["unknown", "known"])
 def test_an_end_of_turn_that_is_not_the_tokenizers_is_told(name, tokens):

@@ -78,6 +78,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.costly
 def test_a_hostile_template_is_refused_for_a_reason_and_takes_neither_time_nor_memory():
     """In a process of its own, which a limit that fails cannot keep."""
     program = (

@@ -410,6 +410,7 @@ def test_a_long_conversation_that_is_not_rendered_turn_by_turn_is_refused(source
         templates.render(conversation(100, system=False), templates.Template(source + LATER))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("marks", [True, False])
 def test_the_cost_of_a_conversation_grows_in_line_with_its_length(marks):
     tokenizer = family_tokenizer("chatml", "bytes")
@@ -418,6 +419,7 @@ def test_the_cost_of_a_conversation_grows_in_line_with_its_length(marks):
     assert grows_in_line(lambda: templates.render(short, own), lambda: templates.render(long, own))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("text", ["<", "<<|x|>", "<|im_end|>", "\n"])
 def test_the_cost_of_a_message_grows_in_line_with_its_length(marks, text):
@@ -428,6 +430,7 @@ def test_the_cost_of_a_message_grows_in_line_with_its_length(marks, text):
     assert grows_in_line(lambda: templates.render(short, own), lambda: templates.render(long, own))
 
 
+@pytest.mark.costly
 def test_thousands_of_control_tokens_cost_no_more_than_a_few():
     text = "<" * 200_000
     few, many = ([f"<unused{i}>" for i in range(count)] for count in (6, 6_000))

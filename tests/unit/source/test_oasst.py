@@ -285,6 +285,7 @@ def not_utf8(*texts):
     return pa.Array.from_buffers(pa.string(), len(array), array.buffers())
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("column", [name for name in OASST.names if pa.types.is_string(OASST.field(name).type)])
 def test_parquet_text_that_is_not_utf8_is_refused_by_row(tmp_path, column):
     rows = [row(f"{number}", tree="t") for number in range(6_001)]
@@ -423,6 +424,7 @@ def test_long_lists_are_refused_before_they_are_decoded(tmp_path):
     assert pool.max_memory() < 1_000_000
 
 
+@pytest.mark.costly
 def test_memory_that_the_machine_has_not_is_one_line(tmp_path):
     path = with_long_lists(tmp_path / "m.parquet", 80_000_000)
     program = """

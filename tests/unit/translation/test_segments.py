@@ -93,6 +93,7 @@ def test_protected_text_survives_any_model(name, text):
             assert result.text is None or part.text[start:end] in result.text
 
 
+@pytest.mark.costly
 @pytest.mark.skipif(not OASST.is_file(), reason="needs the sample of ../shared/data")
 def test_real_messages_come_back_byte_for_byte():
     with OASST.open(encoding="utf-8") as file:
@@ -111,6 +112,7 @@ LONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("unit", LONG, ids=ascii)
 def test_long_lines_take_little_time(unit):
     body = unit * (100_000 // len(unit))
@@ -151,6 +153,7 @@ def seconds(text):
     return min(once() for _ in range(2))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("case", [*QUADRATIC_ONCE, *map(drawn, range(60))], ids=ascii)
 def test_four_times_the_text_takes_four_times_as_long(case):
     before, units, behind = case

@@ -47,6 +47,18 @@ def test_remarks_in_brackets_that_a_model_adds_are_removed(source, translation, 
     assert without_added_brackets(source, translation) == plain
 
 
+@pytest.mark.parametrize(
+    ("source", "translation"),
+    [
+        ('Read "War and Peace" (25 pages), 100% free.', "请阅读《战争与和平》（25页），100％免费。"), ('He said "yes" at 50%.', "彼は50％で「はい」と言った。"),
+        ("It is 25 km (or 30).", "إنها ٢٥ كم (أو ٣٠)."), ("It is 25% of it.", "यह इसका २५% है।"), ("Dvořák wrote 9 of them [sic].", "Дворжак написал 9 из них [sic]."),
+        ("「猫」は25匹（多い）です。", 'There are 25 "cats" (many).'),
+    ],
+)  # fmt: skip
+def test_other_scripts_have_signs_of_their_own(source, translation):
+    assert kinds(source, translation, "ja" if "猫" in source else "en", latin=translation.isascii()) == []
+
+
 def test_brackets_have_spaces_inside_only_where_the_source_has():
     assert tidy("Note: [x]", "Nota: [ x]") == "Nota: [x]" and tidy("a ( b )", "a ( b )") == "a ( b )"
 

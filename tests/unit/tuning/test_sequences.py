@@ -141,6 +141,7 @@ def _encoded(system, exchanges, own, tokenizer):
     return templates.encode([system, *(message for pair in exchanges for message in pair)], own, tokenizer)
 
 
+@pytest.mark.costly
 def test_the_cost_of_dividing_a_thread_grows_in_line_with_its_length():
     short, long = (thread(*[(2, 2)] * count, system=False) for count in (250, 1_000))
     assert cost(lambda: fit([long], 400)) < 8 * cost(*[lambda: fit([short], 400)] * 2)

@@ -298,6 +298,7 @@ def plan(*arguments):
     return subprocess.run([sys.executable, "scripts/plan.py", *arguments], capture_output=True, text=True)
 
 
+@pytest.mark.costly
 def test_the_program_plans_two_languages_on_a_cluster_without_one(tmp_path):
     file = tmp_path / "plan.json"
     values = [f"results={tmp_path}", "source={languages: [en, nl, es], shards: {en: 3, es: 4}}"]
@@ -316,6 +317,7 @@ def test_the_program_plans_two_languages_on_a_cluster_without_one(tmp_path):
     assert rules["tune"]["gpu_hours"] == 2 * 12 and found["measured_jobs"] == 0 and found["complete"]
 
 
+@pytest.mark.costly
 def test_the_program_says_in_one_line_what_is_wrong(tmp_path):
     for name, text in (("empty", "# nothing\n"), ("list", "- a\n")):
         (tmp_path / name).write_text(text)
