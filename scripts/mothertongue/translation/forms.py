@@ -82,13 +82,12 @@ class Plain:
 
 def plain(text: str, lang: str) -> Plain | None:
     """Return the plain text of a segment in language `lang`; None where it is plain as it is."""
-    found = (
-        [match for match in _EMPHASIS.finditer(text) if _has_words(match["phrase"])]
-        if "*" in text or "_" in text
-        else []
-    )
+    emphasis = _EMPHASIS.finditer(text) if "*" in text or "_" in text else ()
+    found = [match for match in emphasis if _has_words(match["phrase"])]  # marks of code alone stay
     marked = [(match["phrase"], match["mark"]) for match in found]
-    read = _EMPHASIS.sub("\\g<phrase>", text) if found else text
+    read = text
+    for match in reversed(found):
+        read = read[: match.start()] + match["phrase"] + read[match.end() :]
     if "(" in read and lang in _PLURAL_LANGUAGES:
         read = _PLURAL.sub("\\1", read)
     capitals = is_capitals(read)
@@ -98,11 +97,8 @@ def plain(text: str, lang: str) -> Plain | None:
         for start, end in reversed(_runs(read)):
             marked.append((_sentence(read[start:end], lang), ""))
             read = read[:start] + _lower(read[start:end], lang) + read[end:]
-    return (
-        Plain(text, read, tuple(phrase for phrase, _ in marked), tuple(mark for _, mark in marked), capitals)
-        if read != text
-        else None
-    )
+    phrases, marks = tuple(phrase for phrase, _ in marked), tuple(mark for _, mark in marked)
+    return Plain(text, read, phrases, marks, capitals) if read != text else None
 
 
 def _runs(text: str) -> list[tuple[int, int]]:

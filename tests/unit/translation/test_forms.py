@@ -10,7 +10,7 @@ PORTUGUESE = {
     "You must never do that.": "Você nunca deve fazer isso.", "never": "Nunca.", "I like cats and dogs.": "Gosto de gatos e cães.", "cats": "gatos",
     "dogs": "Os cachorros", "Bring your bags.": "Traga suas malas.", "Call XQ1 now, please": "Ligue XQ1 agora, por favor", "The cat sees the other cat.": "O gato vê o gato.",
     "cat": "gato", "Please, do not stop here.": "Por favor, não pare aqui.", "Do not stop": "Não pare", "Now get out of here, please.": "Agora saia, por favor.",
-    "Get out of here": "Saia daqui", "It is very good.": "É muito bom.", "very good": "Ótimo", "It is **very good**.": "É **muito bom**.", "Install updates, and go.": "Instale atualizações e vá.", "Install updates": "Instalar atualizações",
+    "Get out of here": "Saia daqui", "Use **XQ1** and cats.": "Use **XQ1** e gatos.", "It is very good.": "É muito bom.", "very good": "Ótimo", "It is **very good**.": "É **muito bom**.", "Install updates, and go.": "Instale atualizações e vá.", "Install updates": "Instalar atualizações",
 }  # fmt: skip
 
 
@@ -25,6 +25,7 @@ PORTUGUESE = {
         ("The *cat* sees the other cat.", "O gato vê o gato.", ["emphasis removed"]),
         ("It is **very good**.", "É **muito bom**.", []),
         ("**Install updates**, and go.", "**Instale atualizações** e vá.", []),
+        ("Use **`f()`** and *cats*.", "Use **`f()`** e *gatos*.", []),
         ("Bring your bag(s).", "Traga suas malas.", []),
         ("Please, DO NOT STOP here.", "Por favor, NÃO PARE aqui.", []),
         ("Now GET OUT OF HERE, please.", "Agora saia, por favor.", ["capitals removed"]),
