@@ -13,18 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-# What stands for a protected span: see segments.Part.
-_PLACEHOLDER = r"XQ[0-9]+"
-_OUTSIDE = re.compile(rf"({_PLACEHOLDER})")
+from mothertongue.translation.segments import PLACEHOLDER
+
+_OUTSIDE = re.compile(f"({PLACEHOLDER})")
 _WORD = re.compile(r"[^\W\d_]+")
 # Fewer letters, or fewer words of which none is long, may be acronyms.
 _LETTERS, _WORDS, _LONG_WORD = 7, 3, 5
 _EMPHASIS = re.compile(r"(?<![\w*\\])(?P<mark>\*{1,3}|_{1,3})(?![\s*_])(?P<phrase>[^*_\n]+)(?<!\s)(?P=mark)(?![\w*])")
+# The same in what a model makes of it: it puts spaces inside the marks.
+_MARKED = re.compile(r"(?<![\w*\\])(?P<mark>\*{1,3}|_{1,3})(?P<phrase>[^*_\n]+)(?P=mark)(?![\w*])")
 # A run of capitals inside a sentence has so many words, one of them so long.
 _RUN_WORDS, _RUN_LONGEST = 3, 4
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*(?!\w)")
-# The same in what a model makes of it: it puts spaces inside the marks.
-_MARKED = re.compile(r"(?<![\w*\\])(?P<mark>\*{1,3}|_{1,3})(?P<phrase>[^*_\n]+)(?P=mark)(?![\w*])")
 _PLURAL = re.compile(r"(?<=[A-Za-z]{2})\((e?s)\)(?!\w)")
 # Languages in which words have a plural in -s.
 _PLURAL_LANGUAGES = frozenset({"ca", "en", "es", "fr", "gl", "nl", "pt"})

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from mothertongue.translation import entities, foreign, forms, segments, survival
 from mothertongue.translation.attempts import Attempt, Strategy, attempt
 from mothertongue.translation.checks import Checks
-from mothertongue.translation.forms import Plain
 from mothertongue.translation.protected_spans import Reads, Span
 from mothertongue.translation.segments import Measure, Part
 
@@ -158,7 +157,7 @@ def _translate_once(parts: Iterable[Part], strategies: Sequence[Strategy], check
     return {part: finished[text] if text in finished else found[text] for part, text in texts.items()}
 
 
-def _finish(form: Plain, found: Mapping[str, Attempt], target: str) -> Attempt:
+def _finish(form: forms.Plain, found: Mapping[str, Attempt], target: str) -> Attempt:
     """Return the attempt at a plain text with the form of its segment."""
     done = found[form.text]
     if done.text is None:

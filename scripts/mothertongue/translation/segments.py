@@ -57,7 +57,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _WORDS = re.compile(rf"[^\W\d_][\u0300-\u036f]*[^\W\d_]|[\u0590-\u10ff{UNSPACED_LETTERS}]")
 _UNSPACED_LETTER = re.compile(rf"[{UNSPACED_LETTERS}]")
 _MASK = "\ue000"  # replaces each character of a span while lines and sentences are searched
-_PLACEHOLDER = re.compile(r"XQ[0-9]+")
+# What stands for a protected span while a model reads the text.
+PLACEHOLDER = r"XQ[0-9]+"
+_PLACEHOLDER = re.compile(PLACEHOLDER)
 _CLOSING = frozenset({"", *",.;:!?)]}»”’…"})
 # First and last characters of code, URLs and formulas, but not of Markdown markup, HTML elements or emoji.
 _KEPT_START = re.compile(r"[\w`$\\/~]")

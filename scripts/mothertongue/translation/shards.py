@@ -50,16 +50,19 @@ def _chained(first: Translation, second: Translation) -> Translation:
     What the first step kept, the second may translate: English in a shard of another language.
     """
     status = "flagged" if first.status == "flagged" and second.status == "translated" else second.status
-    scores = [score for score in (first.score, second.score) if score is not None]
-    meanings = [meaning for meaning in (first.meaning, second.meaning) if meaning is not None]
     return replace(
         second,
         status=status,
         reasons=first.reasons + second.reasons,
-        score=min(scores, default=None),
-        meaning=min(meanings, default=None),
+        score=_lower(first.score, second.score),
+        meaning=_lower(first.meaning, second.meaning),
         models=first.models + second.models,
     )
+
+
+def _lower(*scores: float | None) -> float | None:
+    """Return the lower of two scores; None where there is none."""
+    return min((score for score in scores if score is not None), default=None)
 
 
 def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: str) -> pa.Table:

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-Span = tuple[int, int]
+from mothertongue.translation.protected_spans import Span
+from mothertongue.translation.segments import PLACEHOLDER
 
 # Losses without places of their own: what is unbalanced.
 PAIRED = frozenset({"brackets", "quotes"})
@@ -39,7 +40,9 @@ _TOKEN = re.compile(r"[^\s\"“”„«»()\[\]]*[^\s\"“”„«»()\[\].,;:!?
 # Standalone numbers, not part of a name, time or range; other languages write "the 1990s" and "the 3rd" in words.
 _NUMBER = re.compile(r"(?<![\w.,:-])[0-9]+(?:[.,][0-9]+)*(?![\w:-])")
 # Names with digits ("H2O", "COVID-19"), and versions: neither a time nor an ordinal number, nor a placeholder.
-_CODE_NAME = re.compile(r"(?<![\w.-])(?!XQ[0-9])(?:[A-Za-z]+-?[0-9][\w.-]*(?<![.-])|v?[0-9]+(?:\.[0-9]+){2,})(?![\w-])")
+_CODE_NAME = re.compile(
+    rf"(?<![\w.-])(?!{PLACEHOLDER})(?:[A-Za-z]+-?[0-9][\w.-]*(?<![.-])|v?[0-9]+(?:\.[0-9]+){{2,}})(?![\w-])"
+)
 _ACCENTED = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
 _WORD = re.compile(r"[^\W\d_]+(?:['’´`^~][^\W\d_]+)*")
 _LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")
