@@ -28,21 +28,6 @@ PLOT_TITLES = {
     "bits_per_byte": "Bits per byte of held-out text, by model",
     "training": "Losses while training",
 }
-STEPS = {
-    "fetch": "fetch the dataset",
-    "split": "split it into shards",
-    "fetch_translation_model": "fetch translation models",
-    "pivot": "translate into English, shared by all languages",
-    "translate": "translate",
-    "combine": "combine the dataset",
-    "threads": "extract threads",
-    "preferences": "extract preferences",
-    "fetch_chat_template": "fetch the chat template",
-    "fetch_base_model": "fetch the base model",
-    "tune": "tune",
-    "evaluate": "evaluate",
-    "harness": "measure by the harness’s tasks",
-}
 
 
 def render(run: Run, names: Mapping[str, str], template: Path) -> str:
@@ -75,7 +60,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         left_out=left_out(run.metrics),
         find=lambda *path: find(run.metrics, *path),
         plot_titles=PLOT_TITLES,
-        steps=[(STEPS[step.name], step) for step in run.steps if step.jobs],
+        steps=[step for step in run.steps if step.jobs],
         total=run_costs.total(run.steps),
         licences=licences(run),
         splits=SPLITS,

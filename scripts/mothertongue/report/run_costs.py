@@ -26,9 +26,10 @@ class BenchmarkJob:
 
 @dataclass(frozen=True)
 class Step:
-    """The jobs of one workflow step, and their totals."""
+    """The jobs of one workflow step, and their totals. `rule` is the rule's name, `label` what the page calls it."""
 
-    name: str
+    rule: str
+    label: str
     jobs: tuple[BenchmarkJob, ...]
 
     @property
@@ -75,6 +76,8 @@ def read(
 ) -> list[Step]:
     """Return the steps that made an adapter and its evaluation, in order; steps without a benchmark have no jobs.
 
+    The paths are those of the rules' `benchmark:`, below the results folder's benchmarks/ and without suffix.
+
     `folder` is the adapter's folder within the language's (`variants/x/`, or empty), `models` are the fetched models,
     `adapters` the tuned adapters, `pivots` the source languages that were translated through English.
     """
@@ -82,27 +85,28 @@ def read(
         return []
     fetched = sorted(_within(results, models))
     of_kind = {kind: [path for path in fetched if path.split("/")[1] == kind] for kind in ("translation", "base")}
-    patterns = {
-        "fetch": ["source/messages"],
-        "split": ["source/shards"],
-        "fetch_translation_model": of_kind["translation"],
-        "pivot": [f"pivot/{source}/*" for source in pivots],
-        "translate": [f"{lang}/translated/*/*"],
-        "combine": [f"{lang}/dataset"],
-        "threads": [f"{lang}/threads/*"],
-        "preferences": [f"{lang}/preferences/*"],
-        "fetch_chat_template": [path.replace("/base/", "/templates/") for path in of_kind["base"]],
-        "fetch_base_model": of_kind["base"],
-        "tune": _within(results, adapters),
-        "evaluate": [f"{lang}/{folder}evaluation"],
-        "harness": [f"{lang}/{folder}harness"],
-    }
-    return [Step(name, tuple(_jobs(results, paths))) for name, paths in patterns.items()]
+    templates = [path.replace("/base/", "/templates/") for path in of_kind["base"]]
+    steps = [
+        ("fetch", "fetch the dataset", ["source/messages"]),
+        ("split", "split it into shards", ["source/shards"]),
+        ("fetch_translation_model", "fetch translation models", of_kind["translation"]),
+        ("pivot", "translate into English, shared by all languages", [f"pivot/{source}/*" for source in pivots]),
+        ("translate", "translate", [f"{lang}/translated/*/*"]),
+        ("combine", "combine the dataset", [f"{lang}/dataset"]),
+        ("threads", "extract threads", [f"{lang}/threads/*"]),
+        ("preferences", "extract preferences", [f"{lang}/preferences/*"]),
+        ("fetch_chat_template", "fetch the chat template", templates),
+        ("fetch_base_model", "fetch the base model", of_kind["base"]),
+        ("tune", "tune", _within(results, adapters)),
+        ("evaluate", "evaluate", [f"{lang}/{folder}evaluation"]),
+        ("harness", "measure by the harness’s tasks", [f"{lang}/{folder}harness"]),
+    ]
+    return [Step(rule, label, tuple(_jobs(results, paths))) for rule, label, paths in steps]
 
 
 def total(steps: Iterable[Step]) -> Step:
     """Return all steps as one."""
-    return Step("total", tuple(job for step in steps for job in step.jobs))
+    return Step("all", "all", tuple(job for step in steps for job in step.jobs))
 
 
 def _within(results: Path, paths: Iterable[Path]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import json
 import re
 import shlex
 from html.parser import HTMLParser
@@ -213,7 +214,7 @@ def test_a_half_written_benchmark_has_no_jobs(tmp_path):
     file = tmp_path / "benchmarks/pt/dataset.jsonl"
     file.parent.mkdir(parents=True)
     file.write_text('{"s": 3.0, "cpu_')
-    steps = {step.name: step for step in run_costs.read(tmp_path, "pt", "", [], [], [])}
+    steps = {step.rule: step for step in run_costs.read(tmp_path, "pt", "", [], [], [])}
     assert steps["combine"].jobs == () and steps["combine"].seconds is None
 
 
@@ -225,8 +226,38 @@ def test_the_costs_are_of_the_adapters_that_it_was_made_with(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text('{"s": 10.0}\n')
     adapters = [tmp_path / "pt/adapter", tmp_path / "pt/variants/dpo/adapter", tmp_path.parent / "elsewhere"]
-    steps = {step.name: step for step in run_costs.read(tmp_path, "pt", "variants/dpo/", [], adapters, [])}
+    steps = {step.rule: step for step in run_costs.read(tmp_path, "pt", "variants/dpo/", [], adapters, [])}
     assert [job.seconds for job in steps["tune"].jobs] == [86.0, 10.0]
+
+
+def test_every_step_has_the_benchmarks_of_its_rule(tmp_path):
+    """One benchmark file for each rule, with its wildcards filled in: each step has the job of its own rule."""
+    filled = {
+        "results": str(tmp_path),
+        "lang": "pt",
+        "variant": "",
+        "stage": "",
+        "source": "en",
+        "shard": "0",
+        "split": "train",
+    }
+    found = {}
+    for file in Path("rules").glob("*.smk"):
+        rules = re.split(r"^(?:rule|checkpoint) (\w+):$", file.read_text(), flags=re.MULTILINE)[1:]
+        for name, body in zip(rules[::2], rules[1::2], strict=True):
+            if pattern := re.search(r'benchmark:\s+"(.+)"', body):
+                path = Path(re.sub(r"{(\w+)}", lambda wildcard: filled.get(wildcard[1], "a-model"), pattern[1]))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"s": len(found)}) + "\n")
+                found[name] = len(found)
+    models = [tmp_path / f"models/{kind}/a-model" for kind in ("translation", "base")]
+    steps = run_costs.read(tmp_path, "pt", "", models, [tmp_path / "pt/adapter"], ["en"])
+    assert {step.rule: [job.seconds for job in step.jobs] for step in steps} == {
+        step.rule: [found[step.rule]] for step in steps
+    }
+    later = {"report", "summary", "publish", "merge"}
+    assert later <= found.keys() - {step.rule for step in steps}
+    assert len(steps) == 13
 
 
 def test_what_is_written_without_spaces_is_counted_in_letters(tmp_path):
