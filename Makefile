@@ -29,14 +29,14 @@ demo: setup
 	@$(BIN)/python scripts/show.py $(DEMO)
 
 # Side by side, each file in one process.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+PARALLEL := --dist loadfile --maxprocesses 4 --numprocesses
 
+# One process more than cores: the cluster tests, which come first, wait most of the time.
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest $(PARALLEL) $$(($$(nproc) + 1)) --no-loadscope-reorder
 
 test-quick: setup
-	$(BIN)/python -m pytest $(PARALLEL) -m quick
+	$(BIN)/python -m pytest $(PARALLEL) auto -m quick
 
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)

@@ -58,6 +58,8 @@ def become(request):
     if request["environment"] is not None:
         os.environ.clear()
         os.environ.update(request["environment"])
+    # The rules run their programs with the Python of Snakemake.
+    sys.executable = os.environ.get("PYTHON_OF_RULES", sys.executable)
     sys.argv = [request["program"], *request["arguments"]]
     if request["program"].endswith(".py"):
         sys.path[0] = str(Path(request["program"]).parent)
@@ -67,22 +69,26 @@ def become(request):
         runpy.run_module(request["program"], run_name="__main__", alter_sys=True)
 
 
-def serve():
-    # Neither the memory that is shared is looked through in every child, nor is it taken down at their ends.
+def freeze():
+    """Neither look through the memory that is shared in every child, nor take it down at their ends."""
     gc.collect()
     gc.freeze()
+
+
+def serve():
+    freeze()
     for line in sys.stdin:
         child = os.fork()
         if not child:
-            os._exit(ended(json.loads(line)))
+            os._exit(ended(become, json.loads(line)))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def ended(request):
+def ended(program, *arguments):
     """The exit code of a program; what it ended with is said as Python says it."""
     code = 0
     try:
-        become(request)
+        program(*arguments)
     except SystemExit as end:
         code = end.code or 0
         if isinstance(code, str):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from loaded_programs import LoadedPrograms
 from paths import ROOT
 from preloaded import Preloaded
 
@@ -59,7 +60,7 @@ class Project:
         with tempfile.TemporaryDirectory() as folder:
             done = loaded_snakemake().run(
                 name, *options, stdin=os.devnull, output=Path(folder) / "output", seconds=600, folder=self.root,
-                environment=self.environment(),
+                environment=self.environment() | loaded_programs().environment,
             )  # fmt: skip
         return Run(*done)
 
@@ -123,6 +124,16 @@ class Project:
 def loaded_snakemake() -> Preloaded:
     """Return the process that runs the real Snakemake in forks of itself: its imports are most of a small run."""
     loaded = Preloaded(["snakemake.cli"])
+    atexit.register(loaded.close)
+    return loaded
+
+
+@cache
+def loaded_programs() -> LoadedPrograms:
+    """Return the process that runs the rules' programs of a run of `loaded_snakemake`."""
+    folder = tempfile.TemporaryDirectory()
+    loaded = LoadedPrograms(Path(folder.name))
+    atexit.register(folder.cleanup)
     atexit.register(loaded.close)
     return loaded
 

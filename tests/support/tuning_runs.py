@@ -5,10 +5,14 @@ import os
 import subprocess
 import sys
 
+from running import loaded_programs
+
 from mothertongue.common.atomic_files import write_jsonl
 
-# One thread each: so small a model gains nothing by more, and they would wait for one another where others compute.
-ALONE = os.environ | {"OMP_NUM_THREADS": "1"}
+
+def alone():
+    """One thread each: so small a model gains nothing by more, and they would wait for one another."""
+    return os.environ | {"OMP_NUM_THREADS": "1"} | loaded_programs().environment
 
 
 def message(role, content):
@@ -39,14 +43,14 @@ def make_material(folder, tiny_base):
 def command(material, name, *options, data="threads", template="config/templates/chatml.jinja"):
     """The command; what `options` say is said last, and counts."""
     return [
-        sys.executable, "scripts/tune.py", "--data", material / f"{data}.jsonl", "--base-model", material / "base",
+        loaded_programs().python, "scripts/tune.py", "--data", material / f"{data}.jsonl", "--base-model", material / "base",
         "--template", template, "--target", "pt", "--name", "Portuguese", "--lora-rank", "4", "--max-steps", "8",
         "--learning-rate", "0.01", "--max-length", "256", "--output", material / name, *options,
     ]  # fmt: skip
 
 
 def tune(material, name, *options, **kwargs):
-    return subprocess.run(command(material, name, *options, **kwargs), capture_output=True, text=True, env=ALONE)
+    return subprocess.run(command(material, name, *options, **kwargs), capture_output=True, text=True, env=alone())
 
 
 def record(material, name):
@@ -67,7 +71,7 @@ def stopped(material, name, at, how, *options):
         command(material, name, "--max-steps", "60", "--no-packing", "--lora-dropout", "0.2", *options),
         stderr=subprocess.PIPE,
         text=True,
-        env=ALONE,
+        env=alone(),
     )
     lines = []
     for line in process.stderr:

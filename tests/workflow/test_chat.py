@@ -1,6 +1,7 @@
 """scripts/chat.py by hand, on a tiny model: batches, decoding, long conversations, what it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from acting_text import acts
 from paths import ROOT
+from running import loaded_programs
 
 from mothertongue.chat.conversation import Conversation, Speaker
 from mothertongue.common.atomic_files import read_jsonl, write_jsonl
@@ -31,11 +33,12 @@ def adapter(tmp_path_factory, tiny_base):
     (folder / "base" / "generation_config.json").write_text(json.dumps(settings))
     thread = [{"role": "user", "content": "Quanto é 1 + 1?"}, {"role": "assistant", "content": "É 2, sem dúvida."}]
     write_jsonl(folder / "threads.jsonl", [{"messages": thread}] * 8)
+    loaded = loaded_programs()
     subprocess.run(
-        [sys.executable, "scripts/tune.py", "--data", folder / "threads.jsonl", "--base-model", folder / "base",
+        [loaded.python, "scripts/tune.py", "--data", folder / "threads.jsonl", "--base-model", folder / "base",
          "--template", "config/templates/chatml.jinja", "--target", "pt", "--name", "Portuguese", "--lora-rank", "4",
          "--max-steps", "4", "--learning-rate", "0.01", "--output", folder / "adapter"],
-        check=True, cwd=ROOT,
+        check=True, cwd=ROOT, env=os.environ | loaded.environment,
     )  # fmt: skip
     return folder / "adapter"
 
@@ -48,9 +51,10 @@ def speaker(adapter, monkeypatch):
 
 
 def chat(adapter, *options, **more):
+    loaded = loaded_programs()
     return subprocess.run(
-        [sys.executable, "scripts/chat.py", "--adapter", adapter, "--max-new-tokens", "12", *options],
-        capture_output=True, text=True, **more,
+        [loaded.python, "scripts/chat.py", "--adapter", adapter, "--max-new-tokens", "12", *options],
+        capture_output=True, text=True, env=os.environ | loaded.environment, **more,
     )  # fmt: skip
 
 

@@ -1,14 +1,14 @@
 """The demo itself with its real models, cut to two steps; what the terminal shows; the chat. And real OASST1 data where it is at hand."""
 
 import json
+import os
 import subprocess
-import sys
 from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
 from paths import SHARED
-from running import ADAPTER, CHAIN
+from running import ADAPTER, CHAIN, loaded_programs
 
 REAL = SHARED / "oasst/oasst1-en-sample.jsonl"
 
@@ -27,9 +27,11 @@ def demo(project):
 
 
 def program(project, name, *arguments, **kwargs):
+    loaded = loaded_programs()
     done = subprocess.run(
-        [sys.executable, f"scripts/{name}.py", *arguments], cwd=project.root, capture_output=True, text=True, **kwargs
-    )
+        [loaded.python, f"scripts/{name}.py", *arguments], cwd=project.root, capture_output=True, text=True,
+        env=os.environ | loaded.environment, **kwargs,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 

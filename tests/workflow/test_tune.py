@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tuning_runs import ALONE, command, record, stopped, training, tune, weights
+from tuning_runs import alone, command, record, stopped, training, tune, weights
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,9 @@ def test_stopped_at_any_time_it_ends_with_the_same_weights(material):
 
 def test_a_second_training_leaves_the_checkpoints_of_a_living_one_alone(material):
     options = ("--max-steps", "20", "--no-packing", "--checkpoint-minutes", "0")
-    with subprocess.Popen(command(material, "twice", *options), stderr=subprocess.PIPE, text=True, env=ALONE) as first:
+    with subprocess.Popen(
+        command(material, "twice", *options), stderr=subprocess.PIPE, text=True, env=alone()
+    ) as first:
         while "checkpoint after step 2" not in first.stderr.readline():
             assert first.poll() is None
         first.send_signal(signal.SIGSTOP)
@@ -146,7 +148,7 @@ def test_a_link_in_the_place_of_the_checkpoints_is_refused(material, tmp_path):
 
 
 def test_the_threads_that_training_began_with_decide_the_digits_on_however_many_cores(material):
-    """Three threads round otherwise than one, which ALONE says: both with bfloat16 and without."""
+    """Three threads round otherwise than one, which alone() says: both with bfloat16 and without."""
     three = ("--max-steps", "20", "--cpu-threads", "3")
     code, _ = stopped(material, "three", "", None, *three)
     assert code == 0

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
-from tuning_runs import ALONE, command, record, training, tune, weights
+from tuning_runs import alone, command, record, training, tune, weights
 
 from mothertongue.prompts.templates import Encoded
 from mothertongue.tuning.training import layout
@@ -71,7 +71,7 @@ def test_stopped_it_ends_with_the_same_weights_whatever_is_learned(material, sft
     data, method = "threads" if method == "sft" else "pairs", f"{method}-{quantization}"
     often = [*options, "--checkpoint-minutes", "0.0001"]
     process = subprocess.Popen(
-        command(material, f"{method}-again", *often, data=data), stderr=subprocess.PIPE, text=True, env=ALONE
+        command(material, f"{method}-again", *often, data=data), stderr=subprocess.PIPE, text=True, env=alone()
     )
     for line in process.stderr:
         if "checkpoint after step 3 " in line:
@@ -106,7 +106,7 @@ def test_two_processes_learn_what_one_does(material):
 
 def test_two_processes_stop_at_one_step_and_go_on(material):
     options = ("--gpus", "2", "--lora-dropout", "0", "--max-steps", "40", "--checkpoint-minutes", "0.0001")
-    process = subprocess.Popen(command(material, "both", *options), stderr=subprocess.PIPE, text=True, env=ALONE)
+    process = subprocess.Popen(command(material, "both", *options), stderr=subprocess.PIPE, text=True, env=alone())
     said = []
     for line in process.stderr:
         said.append(line)
@@ -211,7 +211,7 @@ def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material, sft, 
         [sys.executable, program, *command(material, small, *options, data=data)[2:]],
         capture_output=True,
         text=True,
-        env=ALONE,
+        env=alone(),
     )
     assert done.returncode == 0, done.stderr
     assert "out of memory with 4 sequences at once; going on with 2" in done.stderr
