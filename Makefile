@@ -29,14 +29,14 @@ demo: setup
 	@$(BIN)/python scripts/show.py $(DEMO)
 
 # Side by side, each file in one process.
-PARALLEL := --dist loadfile --maxprocesses 4 --numprocesses
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# One process more than cores: the cluster tests, which come first, wait most of the time.
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL) $$(($$(nproc) + 1)) --no-loadscope-reorder
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m slow
 
 test-quick: setup
-	$(BIN)/python -m pytest $(PARALLEL) auto -m quick
+	$(BIN)/python -m pytest $(PARALLEL) -m quick
 
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)

@@ -19,28 +19,28 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
 
-# The folders of the files that take longest: they begin first.
-LONGEST = ("cluster", "environments", "workflow")
+# By the folder of a test file: `quick` ones are of single modules, `slow` ones wait for minutes.
+MARKERS = {"unit": "quick", "cluster": "slow", "environments": "slow"}
 
 
-def folder_of(path):
-    return path.relative_to(ROOT / "tests").parts[0]
+def marker_of(path):
+    return MARKERS.get(path.relative_to(ROOT / "tests").parts[0])
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Where the quick tests are asked for, leave other files unread: their imports take seconds."""
-    quick = config.option.markexpr == "quick" and collection_path.name.startswith("test_")
-    return True if quick and folder_of(collection_path) != "unit" else None
+    """Where one of the markers is asked for, leave files without it unread: their imports take seconds."""
+    asked = config.option.markexpr
+    if asked in MARKERS.values() and collection_path.name.startswith("test_") and marker_of(collection_path) != asked:
+        return True
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if folder_of(item.path) == "unit" and not item.get_closest_marker("costly"):
-            item.add_marker("quick")
-    items.sort(
-        key=lambda item: LONGEST.index(folder_of(item.path)) if folder_of(item.path) in LONGEST else len(LONGEST)
-    )
+        marker = marker_of(item.path)
+        if marker and not item.get_closest_marker("costly"):
+            item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)

@@ -163,12 +163,11 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
 
     # A job has the threads of its rule, which another number of threads could not repeat: see training.compute_with.
     cpu_threads = recorded(site.root / ADAPTER)["machine"]["cpu_threads"]
-    # What one job gets done before its minute is over decides how much is too much for two, also where other tests
-    # leave it more of the machine.
+    # What one job gets done before its minute is over decides how much is too much for two.
     site.configure(tuning={"max_steps": 100_000})
     enough = site.start(ADAPTER, "--set-resources", "tune:runtime=1", "--preemptible-retries=0").wait()
     assert enough.code != 0
-    site.configure(tuning={"max_steps": round(3.3 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))})
+    site.configure(tuning={"max_steps": round(2.3 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))})
     options = next(line for line in run_options(site) if line.startswith("--"))
     run = site.start(ADAPTER, "--set-resources", "tune:runtime=1")
     # The same by hand, beside the jobs.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from installing import install
 from paths import ROOT
 from peft import LoraConfig, get_peft_model
 from running import program
@@ -35,9 +36,9 @@ def vllm(tmp_path_factory):
     """The Python of an environment with vLLM."""
     folder = tmp_path_factory.mktemp("vllm")
     subprocess.run([Path(sys.base_prefix) / "bin/python3", "-m", "venv", folder], check=True)
-    pip = [folder / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--no-compile", "-r", HERE / "vllm.txt"], check=True)
+    install(folder / "bin/python", "-r", HERE / "vllm.txt")
     # For pictures and sound: builds that do not fit the build of torch keep transformers from being imported.
+    pip = [folder / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"], check=True)
     return folder / "bin/python"
 

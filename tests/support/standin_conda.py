@@ -6,8 +6,10 @@ Snakemake uses it as it would conda: an environment a rule, activated before the
 import sys
 from pathlib import Path
 
+import installing
+
 _CONDA = """#!{python}
-import json, subprocess, sys
+import json, os, subprocess, sys
 from pathlib import Path
 
 import yaml
@@ -32,8 +34,8 @@ elif arguments[:2] == ["env", "create"]:
         (prefix / "bin/activate").write_text('export PATH="{bin}:$PATH"\\n')
     else:
         subprocess.run(["{base}", "-m", "venv", prefix], check=True)
-        options = ["--quiet", "--no-compile", "--disable-pip-version-check"]
-        subprocess.run([prefix / "bin/python", "-m", "pip", "install", *options, *pins], check=True)
+        command = ["{uv}", "pip", "install", "--quiet", "--python", prefix / "bin/python", *pins]
+        subprocess.run(command, check=True, env=os.environ | {settings!r})
 elif arguments[:1] != ["clean"]:
     sys.exit(f"conda: not known here: {{arguments}}")
 """
@@ -46,6 +48,8 @@ def install(folder: Path, shared: bool = False) -> Path:
         "bin": Path(sys.executable).parent,
         "base": Path(sys.base_prefix) / "bin" / "python3",
         "shared": shared,
+        "uv": installing.UV,
+        "settings": {} if shared else installing.settings(),
     }
     programs = folder / "bin"
     programs.mkdir(parents=True)
