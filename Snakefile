@@ -10,6 +10,7 @@ The input is a dataset of conversation trees, the output a LoRA adapter; every s
     results/pivot/{source}/{shard}.parquet               pivot        into English, where no direct model exists
     results/{lang}/translated/{source}/{shard}.parquet   translate
     results/{lang}/dataset/                              combine      train, validation, card, messages' accounting
+    results/{lang}/review/                               review       sheets in which people correct translations
     results/{lang}/threads/{split}.jsonl                 threads      the best-ranked threads as chat prompts
     results/{lang}/preferences/{split}.jsonl             preferences  pairs of replies, the better and the worse
     results/models/templates/{model}/                    fetch_chat_template  the base model's chat template

@@ -12,6 +12,8 @@ sys.path.append(str(Path("scripts").resolve()))
 from mothertongue.common.errors import UserError, this_process
 from mothertongue.common.languages import find, read_languages
 from mothertongue.common.settings import as_arguments
+from mothertongue.dataset import correction_files
+from mothertongue.dataset.settings import ReviewSettings
 from mothertongue.export.settings import CalibrationSettings
 from mothertongue.source import dataset_reference
 from mothertongue.source.settings import LimitSettings
@@ -143,6 +145,11 @@ def source_shard(wildcards):
 def translators(wildcards):
     """Return the folders of all models that translate into a language."""
     return translations.models_into(wildcards, list(SHARDS))
+
+
+def corrections_of(wildcards):
+    """Return the review sheets of a language that people filled in."""
+    return checked(usable, *checked(correction_files.files, Path("config/corrections") / wildcards.lang))
 
 
 def shard_to_translate(wildcards):

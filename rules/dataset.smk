@@ -9,6 +9,7 @@ rule combine:
         after=after_split,
         counts="{results}/source/counts.json",
         models=translators,
+        corrections=corrections_of,
     output:
         train="{results}/{lang}/dataset/train.parquet",
         validation="{results}/{lang}/dataset/validation.parquet",
@@ -58,7 +59,45 @@ rule combine:
             --name={params.name:q} \
             --source={params.source:q} \
             --licence={params.licence:q} \
+            --corrections {input.corrections:q} \
             --on-flagged={params.on_flagged:q} \
+            --output={params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+rule review:
+    input:
+        script="scripts/review.py",
+        library=library("review"),
+        shards=rules.combine.input.shards,
+        after=after_split,
+        corrections=corrections_of,
+    output:
+        # Sheets that people have filled in where they lie are not overwritten, see the script.
+        update(multiext("{results}/{lang}/review/", "sample.xlsx", "sample.csv", "sample.json", "labels.xml")),
+    log:
+        "{results}/logs/{lang}/review.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/review.jsonl"
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+        gpu=0,
+        disk_mb=50,
+    params:
+        settings=as_arguments(ReviewSettings, config["review"]),
+        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/review",
+    shell:
+        r"""
+        python {input.script} \
+            --shards {input.shards:q} \
+            --target={wildcards.lang:q} \
+            --corrections {input.corrections:q} \
+            {params.settings:q} \
             --output={params.folder:q} 2>&1 | tee {log:q}
         """
 

@@ -8,7 +8,7 @@ rule unknown_language:
         "{results}/{unknown}/{file}",
     wildcard_constraints:
         unknown=rf"(?!(?:source|models|pivot|logs|benchmarks|{'|'.join(map(re.escape, LANGUAGES))})/)[^/]+",
-        file="(?:dataset|threads|preferences|adapter|translated|evaluation|report|published|export).*",
+        file="(?:dataset|threads|preferences|adapter|translated|evaluation|report|review|published|export).*",
 
 
 rule unknown_export:

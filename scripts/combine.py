@@ -1,7 +1,8 @@
 """Combine the translated shards of one target language into a dataset, accounting for every message.
 
 Write train.parquet and validation.parquet, accounting.json, a dataset card (README.md), and the quality of the
-translations by source language: quality.json and its plots in quality/.
+translations by source language: quality.json and its plots in quality/. Corrections that people made in review sheets
+replace translations; see scripts/review.py.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from mothertongue.common.atomic_files import atomic_file, read_json, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import Progress, log
 from mothertongue.common.settings import add_arguments
-from mothertongue.dataset import combine, quality_plots, quality_report
+from mothertongue.dataset import combine, correction_files, corrections, quality_plots, quality_report
 from mothertongue.dataset.settings import FlaggedSettings
 from mothertongue.formats.messages import TRANSLATED, read, write
 from mothertongue.models.record import identity, read_record
@@ -29,6 +30,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", type=Path, nargs="*", default=[], help="fetched models that translated, for their licences"
     )
+    parser.add_argument(
+        "--corrections", type=Path, nargs="*", default=[], help="review sheets of this language that people filled in"
+    )
     add_arguments(parser, FlaggedSettings)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the dataset to")
     return parser.parse_args()
@@ -38,10 +42,15 @@ def main() -> None:
     arguments = parse_arguments()
     shards = [read(path, TRANSLATED) for path in arguments.shards]
     counts = read_json(arguments.counts)
+    applied = corrections.apply(
+        shards, arguments.target, correction_files.read(arguments.corrections, arguments.target)
+    )
+    judged = corrections.account(shards, applied) if arguments.corrections else None
+    shards = applied.shards
     splits = combine.combine(shards, arguments.on_flagged)
     accounting = combine.account(counts, shards, splits)
     progress = Progress("combine", sum(map(len, shards)), "messages judged")
-    quality = quality_report.report(shards, arguments.target, progress.advance)
+    quality = quality_report.report(shards, arguments.target, progress.advance, judged)
     progress.finish()
     card = dataset_card(
         arguments.target,
@@ -63,6 +72,8 @@ def main() -> None:
             quality_plots.draw(plot, quality, arguments.name, partial)
     with atomic_file(arguments.output / "README.md") as partial:
         partial.write_text(card, encoding="utf-8")
+    for one, why in applied.refused:
+        log(f"combine: correction not applied: {one.where}, message {one.message_id}: {why}")
     total = accounting["total"]
     statuses = ", ".join(f"{count:,} {status}" for status, count in total["status"].items() if count)
     log(

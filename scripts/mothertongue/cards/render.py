@@ -91,6 +91,11 @@ def number(value: float, form: str = ",") -> str:
     return format(value, form)
 
 
+def share(entry: Mapping[str, float]) -> str:
+    """Return a share with its interval as percentages: `83 (62–94)`."""
+    return f"{entry['value']:.0%} ({entry['low']:.0%}–{entry['high']:.0%})".replace("%", "")
+
+
 def _paragraph(text: str) -> str:
     """Return a Markdown paragraph, which the template wraps over several lines, as one line."""
     return text.strip("\n").replace("\n", " ") + "\n"
@@ -113,4 +118,5 @@ _TEMPLATES.filters |= {
     "quoted": quoted,
     "counted": counted,
     "number": number,
+    "share": share,
 }

@@ -13,7 +13,14 @@ Rows = list[tuple[str, Figures]]
 # Okabe and Ito's palette, which suits colour-blind readers, and greys.
 _BLUE, _SKY, _ORANGE, _GREEN, _PURPLE, _YELLOW = "#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442"
 _DARK, _LIGHT, _FAINT = "#333333", "#CCCCCC", "#E8E8E8"
-_STATUSES = {"native": _SKY, "translated": _BLUE, "copied": _LIGHT, "flagged": _ORANGE, "failed": _DARK}
+_STATUSES = {
+    "native": _SKY,
+    "translated": _BLUE,
+    "corrected": _GREEN,
+    "copied": _LIGHT,
+    "flagged": _ORANGE,
+    "failed": _DARK,
+}
 _OTHERS = (_ORANGE, _GREEN, _PURPLE, _SKY, _YELLOW)
 _WIDTH, _ROW, _COLUMN = 7.5, 0.27, 0.62  # inches
 _RATIOS = (0.0625, 0.125, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 8, 16)

@@ -13,11 +13,14 @@ import pyarrow as pa
 
 from mothertongue.common.language_id import MINIMUM_SCORE, other_language, speaks
 from mothertongue.common.languages import UNSPACED
+from mothertongue.dataset.corrections import CORRECTED
 from mothertongue.formats.messages import ROUTES, STATUSES
 from mothertongue.translation import segments
 
 # Marks reasons that a second attempt cured; it follows `pivot: ` where the check failed on the pivot's English.
 CURED = "cured: "
+# Reasons that are no objections, also of a flagged message.
+_REMOVED = ("emphasis removed", "capitals removed")
 EXAMPLES = 5
 OTHER_LANGUAGES = 5
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -57,14 +60,20 @@ Row = Mapping[str, Any]
 Report = dict[str, Any]
 
 
-def report(shards: Iterable[pa.Table], lang: str, advance: Callable[[int], None] = lambda count: None) -> Report:
+def report(
+    shards: Iterable[pa.Table],
+    lang: str,
+    advance: Callable[[int], None] = lambda count: None,
+    corrections: Mapping[str, Any] | None = None,
+) -> Report:
     """Return the figures of translated tables (see messages.TRANSLATED), each read once.
 
+    `corrections` is the account of what people corrected and judged (see corrections.account), None where they did not;
     `total` and every source language in `by_source` (in descending order of messages) have:
 
     - `messages`: the number of messages, also by `status`, `route` and `model`;
     - `reasons`: the number of messages that fail each check, with the first five ids; `cured`: the same for reasons
-      that a second attempt removed;
+      that a second attempt removed; `notes`: the same for what was kept, came off, or was done by people;
     - `length_ratio`: translation over source in `characters` and in UTF-8 `bytes`;
     - `language`: the language that lid.176 identifies in translations whose prose has 40 letters (20 in languages
       without spaces between words): the target language, one of the `others` (the five most frequent), or `not_sure`;
@@ -88,6 +97,7 @@ def report(shards: Iterable[pa.Table], lang: str, advance: Callable[[int], None]
     return {
         "lang": lang,
         "edges": EDGES,
+        "corrections": corrections,
         "total": total.figures(lang),
         "by_source": {source: by_source[source].figures(lang) for source in most_first},
     }
@@ -129,7 +139,7 @@ class _Tally:
 
     messages: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    reasons: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    reasons: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     characters: list[float] = field(default_factory=list)
     bytes: list[float] = field(default_factory=list)
     languages: Counter[str | None] = field(default_factory=Counter)
@@ -142,8 +152,8 @@ class _Tally:
         self.messages += 1
         self.counts["status"][row["status"]] += 1
         self.counts["route"][row["route"]] += 1
-        for reason in dict.fromkeys(row["reasons"]):
-            self.reasons[reason].append(row["message_id"])
+        for kind, reason in dict.fromkeys(_kind(reason, row["status"]) for reason in row["reasons"]):
+            self.reasons.setdefault(kind, defaultdict(list))[reason].append(row["message_id"])
         if not _by_model(row):
             return
         source, text = row["source_text"], row["text"]
@@ -159,15 +169,12 @@ class _Tally:
 
     def figures(self, lang: str) -> dict[str, Any]:
         """Return the entry of `report` for one source language, or for the total."""
-        reasons = {reason: ids for reason, ids in self.reasons.items() if CURED not in reason}
-        cured = {reason.replace(CURED, ""): ids for reason, ids in self.reasons.items() if CURED in reason}
         return {
             "messages": self.messages,
             "status": {status: self.counts["status"][status] for status in STATUSES},
             "route": {route: self.counts["route"][route] for route in ROUTES},
             "model": _most_common(self.counts["model"]),
-            "reasons": _examples(reasons),
-            "cured": _examples(cured),
+            **{kind: _examples(self.reasons.get(kind, {})) for kind in ("reasons", "cured", "notes")},
             "length_ratio": {
                 "messages": len(self.characters),
                 "characters": distribution(self.characters, EDGES["length_ratio"]),
@@ -178,6 +185,15 @@ class _Tally:
             "meaning": _scores(self.meanings, EDGES["meaning"])
             | {"worst": [dict(zip(_WORST_KEYS, entry, strict=True)) for entry in self.worst]},
         }
+
+
+def _kind(reason: str, status: str) -> tuple[str, str]:
+    """Return the kind of a reason, an objection (`reasons`), `cured` or `notes`, and its name."""
+    if CURED in reason:
+        return "cured", reason.replace(CURED, "")
+    objects = status in ("flagged", "failed") and not reason.endswith(_REMOVED)
+    # Who corrected it, and when, is told of each message.
+    return ("reasons", reason) if objects else ("notes", CORRECTED if reason.startswith(CORRECTED) else reason)
 
 
 def _scores(values: Sequence[float | None], edges: Sequence[float]) -> dict[str, Any]:

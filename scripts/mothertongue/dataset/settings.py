@@ -17,6 +17,17 @@ class FlaggedSettings:
 
 
 @dataclass(frozen=True)
+class ReviewSettings:
+    """The messages of a review sheet."""
+
+    sample: int = setting(
+        200, "translations drawn at random: their verdicts give the share of wrong translations", at_least=0,
+    )  # fmt: skip
+    flagged: int = setting(200, "flagged and failed messages at most, besides those of the sample", at_least=0)
+    seed: int = setting(42, "which messages are drawn", at_least=0)
+
+
+@dataclass(frozen=True)
 class ThreadSettings:
     """The selection of threads."""
 

@@ -20,7 +20,7 @@ from mothertongue.common.errors import UserError
 ROLES = ("prompter", "assistant")
 SPLITS = ("train", "validation")
 ROUTES = ("native", "direct", "pivot", "multilingual", "none")
-STATUSES = ("native", "translated", "copied", "flagged", "failed")
+STATUSES = ("native", "translated", "corrected", "copied", "flagged", "failed")
 
 _TOXICITY = ("toxicity", "severe_toxicity", "obscene", "identity_attack", "insult", "threat", "sexual_explicit")
 _STRINGS, _INTEGERS, _FLOATS = pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float64())

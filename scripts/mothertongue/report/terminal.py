@@ -28,6 +28,9 @@ def quality(report: Mapping[str, Any]) -> str:
     if total["cured"]:
         cured = ", ".join(f"{reason} {entry['messages']:,}" for reason, entry in total["cured"].items())
         lines.append(f"  removed by a second try: {cured}")
+    if total["notes"]:
+        notes = ", ".join(f"{reason} {entry['messages']:,}" for reason, entry in total["notes"].items())
+        lines.append(f"  notes: {notes}")
     if total["language"] and total["language"]["judged"]:
         share, judged = total["language"]["in_target_share"], total["language"]["judged"]
         lines.append(f"  {share:.1%} of the {judged:,} translations long enough to judge are in '{report['lang']}'")

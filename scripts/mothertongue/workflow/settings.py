@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mothertongue.common.settings import defaults_of, rows_of, schema_of, setting
-from mothertongue.dataset.settings import FlaggedSettings, PreferenceSettings, ThreadSettings
+from mothertongue.dataset.settings import FlaggedSettings, PreferenceSettings, ReviewSettings, ThreadSettings
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
 from mothertongue.source.settings import FetchSettings, LimitSettings
@@ -297,6 +297,7 @@ GROUPS: Mapping[str, tuple[type, ...]] = {
     "source": (Dataset, FetchSettings, Languages, LimitSettings, Shards),
     "translation": (Engines, EngineSettings),
     "quality": (QualityLimits, FlaggedSettings),
+    "review": (ReviewSettings,),
     "threads": (ThreadSettings, Prompts),
     "preferences": (PreferenceSettings,),
     "tuning": (BaseModel, TuningSettings, DataSettings, Methods, Machine),

@@ -17,6 +17,7 @@ from mothertongue.cards.dataset import dataset_card, on_hub
 from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter, licences
 from mothertongue.common.plain_text import one_line
+from mothertongue.dataset import corrections
 
 # What acts in Markdown, HTML, YAML or a terminal, alone and at a line's beginning, and plain words.
 PIECES = ["`", "``", "*", "_", "__", "a", "1.", "1)", "-", "+", "=", "===", "---", "#", ">", "|", "~~", "~~~", "[x](y)", "![", "](", "<b>",
@@ -48,12 +49,14 @@ ENTRY = {"messages": 7, "excluded": 1, "excluded_because": {"language": 1, "scop
 ENTRY |= {"status": {"native": 1, "translated": 5}, "route": {}}
 ACCOUNTING = {"train": {"en": ENTRY}, "validation": {}, "total": ENTRY}
 RATIO = {"quantiles": {"p5": 0.5, "p50": 1.0, "p95": 2.0}}
-QUALITY = {"reasons": {}, "cured": {}, "length_ratio": {"characters": RATIO, "bytes": RATIO}}
+QUALITY = {"reasons": {}, "cured": {}, "notes": {}, "length_ratio": {"characters": RATIO, "bytes": RATIO}}
 QUALITY |= {"language": None, "score": {"quantiles": None}, "meaning": {"quantiles": None}}
 
 
 def dataset(source="OpenAssistant/oasst1", licence="apache-2.0", models=None, found=None):
-    card = dataset_card("nl", "Dutch", source, licence, ACCOUNTING, models or {}, {"total": QUALITY}, found or {})
+    card = dataset_card(
+        "nl", "Dutch", source, licence, ACCOUNTING, models or {}, {"total": QUALITY, "corrections": None}, found or {}
+    )
     assert not card_errors(card, "dataset"), card
     return card
 
@@ -84,7 +87,9 @@ def test_a_datasets_licences_are_those_of_its_sources():
 
 
 def test_a_languages_code_is_one_that_the_hub_takes():
-    card = dataset_card("zh-Hant", "Chinese (Traditional)", "a/b", "mit", ACCOUNTING, {}, {"total": QUALITY}, {})
+    card = dataset_card(
+        "zh-Hant", "Chinese (Traditional)", "a/b", "mit", ACCOUNTING, {}, {"total": QUALITY, "corrections": None}, {}
+    )
     assert not card_errors(card, "dataset")
     assert card_header(card)["language"] == ["zh"] and card_header(card)["language_bcp47"] == ["zh-Hant"]
     counts = {"train": {"threads": 1, "trees": {}, "messages": {}}}
@@ -209,7 +214,16 @@ def all_cards(text):
         "language": {"in_target_share": 0.5, "judged": 2, "others": {text: 1}},
     }
     accounting = ACCOUNTING | {"train": {text: ENTRY}}
-    data = dataset_card("nl", text, text, text, accounting, {text: 3}, {"total": quality}, {text: f"{text} nc"})
+    verdicts = corrections.shares(["good"] * 40)
+    judged = {
+        "corrected": 1,
+        "approved": 2,
+        "judged_wrong": 3,
+        "refused": [{"where": text, "message_id": text, "reason": text}],
+    }
+    judged["sample"] = {"total": verdicts, "by_source": {text: verdicts}, "by_model": {text: verdicts}}
+    whole = {"total": quality, "corrections": judged}
+    data = dataset_card("nl", text, text, text, accounting, {text: 3}, whole, {text: f"{text} nc"})
     counts = {"threads": 1, "trees": {text: 1}, "messages": {}}
     threads = threads_card(text, text, text, front_matter.read(data, "README.md"), {"train": counts})
     metrics = copy.deepcopy(METRICS) | {"prompts": {text: {"count": 1}}}

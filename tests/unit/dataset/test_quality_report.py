@@ -45,7 +45,7 @@ def test_statuses_routes_and_models_are_counted_by_source_language():
     assert list(figures["by_source"]) == ["en", "es", "pt"]
     total = figures["total"]
     assert total["messages"] == 6
-    assert total["status"] == {"native": 1, "translated": 2, "copied": 1, "flagged": 1, "failed": 1}
+    assert total["status"] == {"native": 1, "translated": 2, "corrected": 0, "copied": 1, "flagged": 1, "failed": 1}
     assert total["route"] == {"native": 1, "direct": 3, "pivot": 1, "multilingual": 0, "none": 1}
     assert total["model"] == {"m@1": 2, "n@2": 1}
     assert figures["by_source"]["pt"]["length_ratio"]["messages"] == 0

@@ -1,0 +1,91 @@
+"""The messages that people review: a random sample of the translations, and those that a check flagged."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from mothertongue.formats.messages import hash_of
+
+VERDICTS = ("good", "acceptable", "wrong")
+RANDOM, FLAGGED, CHANGED = "random sample", "flagged", "changed since it was corrected"
+# Characters of the message before, which is shown as context.
+CONTEXT = 1_000
+_COLUMNS = ["message_id", "parent_id", "source_lang", "source_text", "text", "model", "status", "reasons"]
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A message to review.
+
+    `key` identifies language, message, source and translation: a correction applies to this translation only. `why` is
+    the reason for which the message was chosen, `context` the message that it replies to, in the source language,
+    `earlier` the correction of a translation that has changed since.
+    """
+
+    key: str
+    message_id: str
+    why: str
+    source_lang: str
+    model: str
+    reasons: str
+    context: str
+    source: str
+    translation: str
+    earlier: str = ""
+
+
+def key_of(lang: str, message_id: str, source: str, translation: str | None) -> str:
+    """Return the key of a translation: the language, and a checksum of message, source and translation."""
+    content = "\0".join([message_id, source, "" if translation is None else f"={translation}"])
+    return f"{lang}:{hashlib.sha256(content.encode()).hexdigest()[:20]}"
+
+
+def choose(
+    shards: Iterable[pa.Table],
+    lang: str,
+    sample: int,
+    flagged: int,
+    seed: int,
+    reviewed: Collection[str] = (),
+    changed: Mapping[str, str] | None = None,
+) -> list[Item]:
+    """Return the messages to review, without those whose key is in `reviewed`.
+
+    They are `sample` messages drawn at random from all that a model translated, then at most `flagged` of the flagged
+    and failed ones, drawn likewise, then those of `changed`: corrections whose translation has changed since, by
+    message. A larger sample of the same seed includes the smaller one.
+    """
+    rows = [row for shard in shards for row in shard.select(_COLUMNS).to_pylist()]
+    texts = {row["message_id"]: row["source_text"] for row in rows}
+    ordered = sorted(rows, key=lambda row: hash_of(row["message_id"], f"review {seed}"))
+    by_model = [row for row in ordered if row["model"] is not None and row["status"] in ("translated", "flagged")]
+    suspect = [row for row in ordered if row["status"] in ("flagged", "failed")]
+    chosen = {row["message_id"]: (row, RANDOM) for row in by_model[:sample]}
+    others = [row for row in suspect if row["message_id"] not in chosen]
+    chosen |= {row["message_id"]: (row, FLAGGED) for row in others[:flagged]}
+    earlier = changed or {}
+    again = [row for row in ordered if row["message_id"] in earlier and row["message_id"] not in chosen]
+    chosen |= {row["message_id"]: (row, CHANGED) for row in again}
+    items = [_item(row, why, lang, texts, earlier.get(row["message_id"], "")) for row, why in chosen.values()]
+    return [item for item in items if item.key not in reviewed]
+
+
+def _item(row: Row, why: str, lang: str, texts: Mapping[str, str], earlier: str) -> Item:
+    context = texts.get(row["parent_id"] or "", "")
+    return Item(
+        key=key_of(lang, row["message_id"], row["source_text"], row["text"]),
+        message_id=row["message_id"],
+        why=why,
+        source_lang=row["source_lang"],
+        model=row["model"] or "",
+        reasons=", ".join(row["reasons"]),
+        context=context if len(context) <= CONTEXT else f"{context[:CONTEXT]} …",
+        source=row["source_text"],
+        translation=row["text"] or "",
+        earlier=earlier,
+    )

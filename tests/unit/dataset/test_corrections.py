@@ -1,0 +1,321 @@
+"""Review sheets and corrections: what people fill in, in any of the three forms, and what becomes of it."""
+
+import csv
+import json
+import zipfile
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oasst import row
+from openpyxl import load_workbook
+
+from mothertongue.cards.dataset import dataset_card
+from mothertongue.common.errors import UserError
+from mothertongue.dataset import combine, correction_files, corrections, quality_report, review, review_sheets
+from mothertongue.formats.messages import SPLITS, TRANSLATED
+
+FORMS = ("xlsx", "csv", "json")
+# What spreadsheets take for something else, and what they cannot hold.
+AWKWARD = ["=1+1", "-3", "+55 11", "@home", "007", "1e5", "2024-01-02", "TRUE", "'=1", "a\nb\n\nc", " padded ", "a,b;c\td",
+    '"quoted"', "שלום", "ação 👍🏽", "x\u2028y", "_x0041_", "line\r\nline"]  # fmt: skip
+
+
+def message(id_, status="translated", text="Olá.", source_text="Hello.", parent=None, **more):
+    values = {"source_lang": "en", "split": "train", "source_text": source_text, "route": "direct", "model": "m@1",
+        "status": status, "reasons": [], "score": -0.5, "meaning": 0.9}  # fmt: skip
+    return row(id_, parent, lang="pt", text=None if status == "failed" else text) | values | more
+
+
+def shard(*messages):
+    return pa.Table.from_pylist(list(messages), schema=TRANSLATED)
+
+
+def sheets(folder, items, lang="pt"):
+    folder.mkdir(exist_ok=True)
+    review_sheets.write_xlsx(items, lang, folder / "sample.xlsx")
+    review_sheets.write_csv(items, folder / "sample.csv")
+    review_sheets.write_label_studio(items, folder / "sample.json", folder / "labels.xml")
+    return folder
+
+
+def fill_in(folder, form, answers):
+    """Fill in a sheet as a person would; `answers` has by message what stands in its cells."""
+    path = folder / f"sample.{form}"
+    if form == "xlsx":
+        book = load_workbook(path)
+        sheet = book[review_sheets.SHEET]
+        columns = [cell.value for cell in sheet[1]]
+        for cells in sheet.iter_rows(min_row=2):
+            for name, value in answers.get(cells[columns.index("message_id")].value, {}).items():
+                cell = cells[columns.index(name)]
+                assert not cell.protection.locked
+                cell.value, cell.data_type = value, "s"
+        book.save(path)
+    elif form == "csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for fields in rows:
+            fields |= answers.get(fields["message_id"], {})
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0].keys(), delimiter=";")
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        tasks = json.loads(path.read_text())
+        for task in tasks:
+            given = answers.get(task["data"]["message_id"], {})
+            result = [{"from_name": name, "to_name": "translation", "value": {kind: [given[name]]}}
+                for name, kind in (("corrected", "text"), ("verdict", "choices")) if name in given]  # fmt: skip
+            annotation = {
+                "result": result,
+                "completed_by": {"email": given.get("reviewer")},
+                "created_at": "2026-05-04T10:00:00Z",
+            }
+            task["annotations"] = [annotation] if result else []
+        path.write_text(json.dumps(tasks))
+    return [path]
+
+
+def reviewed(tmp_path, messages, answers, form="csv", **numbers):
+    """What a person's answers make of the messages."""
+    tables = [shard(*messages)]
+    items = review.choose(tables, "pt", numbers.get("sample", 100), numbers.get("flagged", 100), 1)
+    paths = fill_in(sheets(tmp_path / "sheets", items), form, answers)
+    return corrections.apply(tables, "pt", correction_files.read(paths, "pt")), tables
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_people_write_comes_back_as_they_wrote_it(tmp_path, form):
+    messages = [message(f"m{at}", text=f"{text} antes") for at, text in enumerate(AWKWARD)]
+    answers = {f"m{at}": {"corrected": text, "verdict": "Wrong "} for at, text in enumerate(AWKWARD)}
+    if form == "json":
+        answers = {key: value | {"verdict": "wrong"} for key, value in answers.items()}
+    applied, _ = reviewed(tmp_path, messages, answers, form)
+    rows = applied.shards[0].to_pylist()
+    wanted = [text.replace("\r\n", "\n") for text in AWKWARD]
+    assert [row["text"] for row in rows] == wanted
+    assert {row["status"] for row in rows} == {"corrected"} and not applied.refused
+
+
+def test_what_is_copied_from_a_guarded_cell_is_no_other_text(tmp_path):
+    messages = [message("a", text="- um\n- dois"), message("b", text="=2+2")]
+    (path,) = fill_in(sheets(tmp_path / "s", review.choose([shard(*messages)], "pt", 9, 9, 1)), "csv", {})
+    assert "'- um" in path.read_text() and "'=2+2" in path.read_text()
+    applied, _ = reviewed(
+        tmp_path, messages, {"a": {"corrected": "'- um\n- dois\n- três"}, "b": {"corrected": "'=2+2"}}
+    )
+    assert [row["text"] for row in applied.shards[0].to_pylist()] == ["- um\n- dois\n- três", "=2+2"]
+
+
+@settings(max_examples=8)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1), min_size=1, max_size=5))
+def test_no_text_is_changed_on_its_way_through_a_sheet(tmp_path_factory, texts):
+    texts = [text for text in texts if text.strip()]
+    messages = [message(f"m{at}", text=f"{text}.", source_text=text) for at, text in enumerate(texts)]
+    for form in FORMS if messages else ():
+        answers = {f"m{at}": {"corrected": text} for at, text in enumerate(texts)}
+        applied, _ = reviewed(tmp_path_factory.mktemp("form"), messages, answers, form)
+        assert [row["text"] for row in applied.shards[0].to_pylist()] == texts
+
+
+def test_verdicts_and_corrections_change_status_and_reasons(tmp_path):
+    flagged = {"status": "flagged", "reasons": ["brackets", "names"]}
+    messages = [message("good"), message("fixed", **flagged), message("fine", **flagged), message("bad"),
+        message("none", "failed", model=None, reasons=["no route"]), message("left", **flagged), message("same")]  # fmt: skip
+    answers = {
+        "good": {"verdict": "good"},
+        "fixed": {"corrected": "Oi!", "verdict": "wrong", "reviewer": "Ana  Luz", "date": "2026-05-04"},
+        "fine": {"verdict": "acceptable"},
+        "bad": {"verdict": "wrong"},
+        "none": {"corrected": "Olá!"},
+        "same": {"corrected": "Olá."},
+    }
+    applied, tables = reviewed(tmp_path, messages, answers)
+    found = {row["message_id"]: (row["text"], row["status"], row["reasons"]) for row in applied.shards[0].to_pylist()}
+    assert found == {
+        "good": ("Olá.", "translated", []),
+        "fixed": ("Oi!", "corrected", ["corrected: Ana Luz, 2026-05-04"]),
+        "fine": ("Olá.", "translated", ["approved: brackets", "approved: names"]),
+        "bad": ("Olá.", "flagged", ["judged wrong"]),
+        "none": ("Olá!", "corrected", ["corrected"]),
+        "left": ("Olá.", "flagged", ["brackets", "names"]),
+        "same": ("Olá.", "translated", []),
+    }
+    by_id = {row["message_id"]: row for row in applied.shards[0].to_pylist()}
+    assert by_id["fixed"]["score"] is None and by_id["fixed"]["meaning"] is None and by_id["fine"]["score"] == -0.5
+    account = corrections.account(tables, applied)
+    assert (account["corrected"], account["approved"], account["judged_wrong"]) == (2, 1, 1)
+
+
+def test_quality_tells_objections_from_notes(tmp_path):
+    messages = [message("a", status="flagged", reasons=["brackets"]), message("b", status="flagged", reasons=["names", "emphasis removed"]),
+        message("c", status="copied", reasons=["kept: pt"]), message("d", reasons=["cured: names"])]  # fmt: skip
+    applied, _ = reviewed(tmp_path, messages, {"a": {"corrected": "Oi", "reviewer": "Ana"}})
+    total = quality_report.report(applied.shards, "pt")["total"]
+    counts = {
+        kind: {name: entry["messages"] for name, entry in total[kind].items()} for kind in ("reasons", "cured", "notes")
+    }
+    assert counts == {
+        "reasons": {"names": 1}, "cured": {"names": 1}, "notes": {"corrected": 1, "emphasis removed": 1, "kept: pt": 1},
+    }  # fmt: skip
+
+
+def test_a_correction_of_what_has_changed_is_refused_and_shown_again(tmp_path):
+    messages = [message("a"), message("b"), message("gone")]
+    items = review.choose([shard(*messages)], "pt", 9, 9, 1)
+    answers = {id_: {"corrected": f"Oi, {id_}!"} for id_ in ("a", "b", "gone")}
+    given = correction_files.read(fill_in(sheets(tmp_path / "s", items), "xlsx", answers), "pt")
+    later = [shard(message("a", text="Alô."), message("b"))]
+    applied = corrections.apply(later, "pt", given)
+    assert [row["text"] for row in applied.shards[0].to_pylist()] == ["Alô.", "Oi, b!"]
+    refused = corrections.account(later, applied)["refused"]
+    assert {one["message_id"]: one["reason"] for one in refused} == {
+        "a": "the translation or its source has changed since", "gone": "the dataset has no such message",
+    }  # fmt: skip
+    assert all("sample.xlsx row" in one["where"] for one in refused)
+    keys = {one.key for one in applied.in_force.values()}
+    again = review.choose(later, "pt", 0, 0, 1, keys, applied.changed())
+    assert [(item.message_id, item.why, item.earlier) for item in again] == [("a", review.CHANGED, "Oi, a!")]
+
+
+def test_two_corrections_that_differ_are_refused_before_anything_is_applied(tmp_path):
+    items = review.choose([shard(message("a"), message("b"))], "pt", 9, 9, 1)
+    paths = []
+    for name, text in (("one", "Oi!"), ("two", "Alô!"), ("three", "Oi!")):
+        paths += fill_in(sheets(tmp_path / name, items), "csv", {"a": {"corrected": text}, "b": {"verdict": "good"}})
+    given = correction_files.read(paths, "pt")
+    with pytest.raises(
+        UserError, match=r"one/sample.csv row \d and .*two/sample.csv row \d: two corrections of message a differ in"
+    ):
+        corrections.apply([shard(message("a"), message("b"))], "pt", given)
+    same = [one for one in given if "two/" not in one.where]
+    assert len(corrections.apply([shard(message("a"), message("b"))], "pt", same).in_force) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", "name,text\n1,2\n", "no column 'key' in its first row"),
+        (
+            "a.csv",
+            "key,message_id,corrected,verdict\nx,m,Oi,good\n",
+            r"row 2: the key 'x' is not one of a review sheet",
+        ),
+        ("a.csv", f"key,message_id,corrected,verdict\nnl:{'0' * 20},m,Oi,\n", "this is a review of nl, not of pt"),
+        ("a.csv", f"key,message_id,corrected,verdict\npt:{'0' * 20},m,Oi,bom\n", "unknown verdict 'bom'"),
+        ("a.csv", b"key,message_id,corrected,verdict\n\xe9", "not UTF-8"),
+        ("a.csv", "", "no column 'key'"),
+        ("a.xlsx", "nothing", "not a readable workbook"),
+        ("a.json", "{", "not JSON"),
+        ("a.json", "{}", "not a list of tasks"),
+        ("a.json", "[{}]", "task 1: no 'key' and 'message_id'"),
+    ],
+)
+def test_what_is_no_review_sheet_is_said_in_one_line(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=expected):
+        correction_files.read(correction_files.files(tmp_path), "pt")
+
+
+def test_files_that_are_no_sheets(tmp_path):
+    assert correction_files.files(tmp_path / "none") == []
+    for name in ("b.csv", "a.xlsx", ".~lock.a.xlsx#", "~$a.xlsx", "README.md", "labels.xml"):
+        (tmp_path / name).touch()
+    assert [path.name for path in correction_files.files(tmp_path)] == ["a.xlsx", "b.csv"]
+    (tmp_path / "c.ods").touch()
+    with pytest.raises(
+        UserError, match=r"c.ods: corrections are read from .xlsx, .csv, .json; save it as one of these"
+    ):
+        correction_files.files(tmp_path)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(correction_files, "_MOST_BYTES", 5_000_000)
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        for at in range(6):
+            archive.writestr(f"{at}", b"\0" * 1_000_000)
+    with pytest.raises(UserError, match="decompresses to 6 MB, more than a review sheet can have"):
+        correction_files.read([tmp_path / "a.xlsx"], "pt")
+
+
+def test_the_sample_is_drawn_at_random_and_a_larger_one_has_the_smaller(tmp_path):
+    messages = [message(f"m{at}", status="flagged" if at % 4 == 0 else "translated") for at in range(200)]
+    messages += [message("n", "native", model=None), message("c", "copied"), message("f", "failed", model=None)]
+    tables = [shard(*messages[:90]), shard(*messages[90:])]
+    small, large, other = (review.choose(tables, "pt", n, 0, seed) for n, seed in ((20, 1), (80, 1), (20, 2)))
+    assert [item.key for item in large[:20]] == [item.key for item in small] != [item.key for item in other]
+    assert 8 <= sum(int(item.message_id[1:]) % 4 == 0 for item in large) <= 32
+    both = review.choose(tables, "pt", 20, 500, 1)
+    assert len(both) == len({item.message_id for item in both})
+    assert {item.why for item in both} == {review.RANDOM, review.FLAGGED} and "f" in {item.message_id for item in both}
+    assert not {"n", "c"} & {item.message_id for item in review.choose(tables, "pt", 500, 500, 1)}
+
+
+def test_a_workbook_is_fit_to_read(tmp_path):
+    """Locked but for the cells to fill in, wrapped, right to left where the language is, and the same bytes each time."""
+    items = review.choose(
+        [shard(message("a", text="שלום", parent="p"), message("p", source_text="Who?"))], "he", 9, 9, 1
+    )
+    first = sheets(tmp_path / "one", items, "he")
+    sheet = load_workbook(first / "sample.xlsx")[review_sheets.SHEET]
+    columns = {cell.value: cell.column - 1 for cell in sheet[1]}
+    cells = next(cells for cells in sheet.iter_rows(min_row=2) if cells[columns["message_id"]].value == "a")
+    assert cells[columns["context"]].value == "Who?"
+    assert {name for name, at in columns.items() if not cells[at].protection.locked} == set(review_sheets.TO_FILL_IN)
+    assert sheet.protection.sheet and sheet.freeze_panes == "A2"
+    assert all(cell.alignment.wrap_text for cell in cells)
+    directions = {name: cells[at].alignment.readingOrder for name, at in columns.items()}
+    assert (
+        directions["translation"] == directions["corrected"] == 2 and directions["source"] == directions["reasons"] == 1
+    )
+    assert sheet.data_validations.dataValidation[0].formula1 == '"good,acceptable,wrong"'
+    second = sheets(tmp_path / "two", items, "he")
+    assert [(first / f"sample.{form}").read_bytes() for form in FORMS] == [
+        (second / f"sample.{form}").read_bytes() for form in FORMS
+    ]
+
+
+def test_a_text_that_no_cell_holds_is_not_corrected_in_a_workbook(tmp_path):
+    long = "palavra " * 5000
+    messages = [message("a", text=long)]
+    applied, _ = reviewed(tmp_path, messages, {"a": {"corrected": long + "fim"}}, "csv")
+    assert applied.shards[0]["text"].to_pylist() == [long + "fim"]
+    items = review.choose([shard(*messages)], "pt", 9, 9, 1)
+    book = load_workbook(sheets(tmp_path / "long", items) / "sample.xlsx")
+    shown = next(cell.value for cell in book["review"]["C"] if str(cell.value).startswith("palavra"))
+    with pytest.raises(UserError, match="the corrected text is cut off"):
+        correction_files.read(fill_in(tmp_path / "long", "xlsx", {"a": {"corrected": f"Uma {shown}"}}), "pt")
+
+
+def test_the_interval_is_wilsons():
+    """The examples of Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    for count, of, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        assert corrections.wilson(count, of) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_card_tells_the_share_of_wrong_translations_and_that_few_are_judged(tmp_path):
+    messages = [message(f"m{at}", source_lang="es" if at % 4 == 0 else "en") for at in range(60)]
+    for judged, enough in ((20, False), (48, True)):
+        answers = {f"m{at}": {"verdict": "good" if at % 3 else "wrong"} for at in range(judged)}
+        applied, tables = reviewed(tmp_path, messages, answers)
+        account = corrections.account(tables, applied)
+        assert account["sample"]["total"]["n"] == judged and set(account["sample"]["by_source"]) == {"en", "es"}
+        assert account["sample"]["total"]["wrong"]["value"] == pytest.approx(-(-judged // 3) / judged, abs=1e-4)
+        quality = quality_report.report(applied.shards, "pt", corrections=account)
+        counts = {
+            "train": {code: {"messages": n, "excluded_because": {}} for code, n in (("en", 45), ("es", 15))},
+            "validation": {},
+        }
+        splits = combine.combine(applied.shards, "keep")
+        accounting = combine.account(counts, applied.shards, splits)
+        card = dataset_card("pt", "Portuguese", "o/d", "cc0-1.0", accounting, combine.models_used(splits), quality, {})
+        assert ("fewer than 30, too few to say much" in card) != enough
+        assert f"| all | {judged} | 6" in card and "| from es |" in card and "| by m@1 |" in card
+    assert set(splits) == set(SPLITS)
