@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from openpyxl import load_workbook
+from openpyxl.utils.datetime import from_excel
+
 from mothertongue.common.errors import UserError
 from mothertongue.dataset.corrections import Correction
 from mothertongue.dataset.review import VERDICTS
@@ -78,7 +81,7 @@ def _correction(where: str, fields: Fields, lang: str) -> list[Correction]:
             text=corrected if corrected.strip() else None,
             verdict=verdict or None,
             reviewer=" ".join(values["reviewer"].split()),
-            date=values["date"].strip()[:10],
+            date=_date(values["date"].strip()),
             why=values["why"],
             where=where,
         )
@@ -94,9 +97,12 @@ def _text(value: Any) -> str:
     return str(value).replace("\r\n", "\n").replace("\r", "\n").replace("_x000D_", "")
 
 
-def _workbook_rows(path: Path) -> Iterator[tuple[str, Fields]]:
-    from openpyxl import load_workbook
+def _date(text: str) -> str:
+    """Return a date without its time; programs store some as the number of days since 1900."""
+    return from_excel(int(text)).date().isoformat() if re.fullmatch(r"\d{5}", text) else text[:10]
 
+
+def _workbook_rows(path: Path) -> Iterator[tuple[str, Fields]]:
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())

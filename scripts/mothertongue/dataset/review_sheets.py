@@ -16,6 +16,7 @@ from openpyxl import Workbook
 from openpyxl.styles import Alignment, Font, PatternFill, Protection
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.datavalidation import DataValidation
+from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from mothertongue.common.languages import direction
@@ -32,6 +33,8 @@ TO_FILL_IN = ("corrected", "verdict", "comment", "reviewer", "date")
 SHEET, HELP_SHEET = "review", "how to"
 # Characters that a cell of a workbook can hold; a longer text cannot be corrected there.
 CELL = 32_767
+# The height of a line, and of the highest row, in points.
+_LINE, _HIGHEST = 14.0, 409.0
 TOO_LONG = "[too long for a cell of a workbook: correct it in the CSV file or in Label Studio]"
 TOO_LONG_BEGINS = "[too long for a cell"
 # What programs take for a formula, where a cell begins so. Apostrophes before it are the text's own, or the guard.
@@ -81,7 +84,11 @@ def write_xlsx(items: Sequence[Item], lang: str, path: Path) -> None:
             cell.number_format, cell.data_type = "@", "s" if cell.value is not None else "n"
             cell.protection = Protection(locked=column not in TO_FILL_IN)
             cell.alignment = Alignment(wrap_text=True, vertical="top", **_direction(column, lang, items[cell.row - 2]))
+    for number, item in enumerate(items, 2):
+        sheet.row_dimensions[number].height = _height(item)
     sheet.freeze_panes = "A2"
+    sheet.page_setup.orientation, sheet.page_setup.fitToHeight = "landscape", 0
+    sheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
     verdicts = DataValidation(type="list", formula1=f'"{",".join(VERDICTS)}"', allow_blank=True)
     sheet.add_data_validation(verdicts)
     letter = get_column_letter(COLUMNS.index("verdict") + 1)
@@ -94,6 +101,13 @@ def write_xlsx(items: Sequence[Item], lang: str, path: Path) -> None:
         advice.append([line.format(lang=lang)])
     book.save(path)
     _without_time(path)
+
+
+def _height(item: Item) -> float:
+    """Return the height of a row in points that shows its longest text, at most what programs allow."""
+    texts = {column: text for column, text in asdict(item).items() if column in WIDTHS}
+    lines = [sum(len(line) // WIDTHS[column] + 1 for line in text.splitlines()) for column, text in texts.items()]
+    return min(_HIGHEST, _LINE * max(lines))
 
 
 def _without_time(path: Path) -> None:

@@ -126,7 +126,7 @@ def test_verdicts_and_corrections_change_status_and_reasons(tmp_path):
         message("none", "failed", model=None, reasons=["no route"]), message("left", **flagged), message("same")]  # fmt: skip
     answers = {
         "good": {"verdict": "good"},
-        "fixed": {"corrected": "Oi!", "verdict": "wrong", "reviewer": "Ana  Luz", "date": "2026-05-04"},
+        "fixed": {"corrected": "Oi!", "verdict": "wrong", "reviewer": "Ana  Luz", "date": "46146"},
         "fine": {"verdict": "acceptable"},
         "bad": {"verdict": "wrong"},
         "none": {"corrected": "Olá!"},
