@@ -155,7 +155,11 @@ def processes(pattern: str, folder: Path) -> list[int]:
 
 def program(name: str, *arguments: str | Path) -> str:
     """What one of scripts/ writes to stderr, run in the project's root; it must end well."""
-    done = subprocess.run([sys.executable, f"scripts/{name}.py", *arguments], cwd=ROOT, capture_output=True, text=True)
+    loaded = loaded_programs()
+    done = subprocess.run(
+        [loaded.python, f"scripts/{name}.py", *arguments], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | loaded.environment,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stderr
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from mothertongue.cards import render, stated_licences
 from mothertongue.common import licences
-from mothertongue.dataset.corrections import ENOUGH, verdicts
+from mothertongue.dataset import verdicts
 from mothertongue.source.dataset_reference import is_hub_id
 
 _SPLITS = ("train", "validation")
@@ -57,8 +57,8 @@ def dataset_card(
         cured=_messages(figures["cured"]),
         notes=_messages(figures["notes"]),
         corrections=quality["corrections"],
-        shares=verdicts(quality["corrections"], {}),
-        enough=ENOUGH,
+        shares=verdicts.table(quality["corrections"], {}),
+        enough=verdicts.ENOUGH,
         ratios={unit: figures["length_ratio"][unit]["quantiles"] for unit in ("characters", "bytes")},
         language=figures["language"],
         score=figures["score"]["quantiles"],

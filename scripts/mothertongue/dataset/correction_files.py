@@ -14,8 +14,8 @@ from openpyxl.utils.datetime import from_excel
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset.corrections import Correction
-from mothertongue.dataset.review import VERDICTS
 from mothertongue.dataset.review_sheets import CELL, FORMULA, SHEET, TOO_LONG_BEGINS
+from mothertongue.dataset.verdicts import VERDICTS
 
 SUFFIXES = (".xlsx", ".csv", ".json")
 # Notes of people, and the labelling configuration beside the sheets.

@@ -1,21 +1,18 @@
-"""Corrections and verdicts of people: what they change in a dataset, and the share of wrong translations they found."""
+"""Corrections and verdicts of people: what they change in a dataset, and the account of them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 from typing import Any
 
 import pyarrow as pa
 
 from mothertongue.common.errors import UserError
-from mothertongue.dataset.review import RANDOM, VERDICTS, key_of
+from mothertongue.dataset.review import RANDOM, key_of
+from mothertongue.dataset.verdicts import shares
 
 # Reasons of messages: what a person did, or which objection a person overruled.
 CORRECTED, WRONG, APPROVED = "corrected", "judged wrong", "approved: "
-# Fewer judged messages than these give no share of wrong translations that says anything.
-ENOUGH = 30
-_Z = 1.959964
 # Why a correction is refused.
 _CHANGED = "the translation or its source has changed since"
 _GONE = "the dataset has no such message"
@@ -151,31 +148,3 @@ def account(shards: Iterable[pa.Table], applied: Applied) -> dict[str, Any]:
             sample[kind][name] = shares(verdicts)
     refused = [{"where": one.where, "message_id": one.message_id, "reason": why} for one, why in applied.refused]
     return done | {"refused": refused, "sample": sample}
-
-
-def verdicts(account: Mapping[str, Any] | None, names: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the verdicts on the random sample with a label each: of all, of each source language, of each model.
-
-    `account` is the result of `account`, None where nobody corrected anything; `names` are those of the languages.
-    """
-    sample = account["sample"] if account else {"total": {}, "by_source": {}, "by_model": {}}
-    sources = [(f"from {names.get(code, code)}", entry) for code, entry in sample["by_source"].items()]
-    models = [(f"by {model}", entry) for model, entry in sample["by_model"].items()]
-    return [("all", sample["total"]), *sources, *models] if account else []
-
-
-def shares(verdicts: Sequence[str]) -> dict[str, Any]:
-    """Return the number of verdicts, and the share of each with its interval; no shares without verdicts."""
-    found: dict[str, Any] = {"n": len(verdicts)}
-    for verdict in VERDICTS if verdicts else ():
-        low, high = wilson(verdicts.count(verdict), len(verdicts))
-        value = verdicts.count(verdict) / len(verdicts)
-        found[verdict] = {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4)}
-    return found
-
-
-def wilson(count: int, of: int) -> tuple[float, float]:
-    """Return the Wilson score interval of 95% of a share."""
-    share, square = count / of, _Z**2 / of
-    middle, half = share + square / 2, _Z * sqrt(share * (1 - share) / of + square / (4 * of))
-    return max(0.0, (middle - half) / (1 + square)), min(1.0, (middle + half) / (1 + square))

@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from mothertongue.formats.messages import hash_of
 
-VERDICTS = ("good", "acceptable", "wrong")
 RANDOM, FLAGGED, CHANGED = "random sample", "flagged", "changed since it was corrected"
 # Characters of the message before, which is shown as context.
 CONTEXT = 1_000

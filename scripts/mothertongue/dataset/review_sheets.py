@@ -21,7 +21,8 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from mothertongue.common.languages import direction
 from mothertongue.common.plain_text import visible
-from mothertongue.dataset.review import VERDICTS, Item
+from mothertongue.dataset.review import Item
+from mothertongue.dataset.verdicts import VERDICTS
 
 # The columns in order, with their widths in a workbook in characters.
 WIDTHS = {

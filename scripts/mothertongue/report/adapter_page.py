@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mothertongue.common.languages import UNSPACED
-from mothertongue.dataset import corrections
+from mothertongue.dataset import verdicts
 from mothertongue.evaluation import systems
 from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
@@ -64,8 +64,8 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         steps=[step for step in run.steps if step.jobs],
         total=run_costs.total(run.steps),
         licences=licences(run),
-        enough_judged=corrections.ENOUGH,
-        judged_rows=corrections.verdicts(run.quality["corrections"], names),
+        enough_judged=verdicts.ENOUGH,
+        judged_rows=verdicts.table(run.quality["corrections"], names),
         splits=SPLITS,
     )
 

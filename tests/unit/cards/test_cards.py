@@ -17,7 +17,7 @@ from mothertongue.cards.dataset import dataset_card, on_hub
 from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter, licences
 from mothertongue.common.plain_text import one_line
-from mothertongue.dataset import corrections
+from mothertongue.dataset import verdicts
 
 # What acts in Markdown, HTML, YAML or a terminal, alone and at a line's beginning, and plain words.
 PIECES = ["`", "``", "*", "_", "__", "a", "1.", "1)", "-", "+", "=", "===", "---", "#", ">", "|", "~~", "~~~", "[x](y)", "![", "](", "<b>",
@@ -214,14 +214,14 @@ def all_cards(text):
         "language": {"in_target_share": 0.5, "judged": 2, "others": {text: 1}},
     }
     accounting = ACCOUNTING | {"train": {text: ENTRY}}
-    verdicts = corrections.shares(["good"] * 40)
+    shares = verdicts.shares(["good"] * 40)
     judged = {
         "corrected": 1,
         "approved": 2,
         "judged_wrong": 3,
         "refused": [{"where": text, "message_id": text, "reason": text}],
     }
-    judged["sample"] = {"total": verdicts, "by_source": {text: verdicts}, "by_model": {text: verdicts}}
+    judged["sample"] = {"total": shares, "by_source": {text: shares}, "by_model": {text: shares}}
     whole = {"total": quality, "corrections": judged}
     data = dataset_card("nl", text, text, text, accounting, {text: 3}, whole, {text: f"{text} nc"})
     counts = {"threads": 1, "trees": {text: 1}, "messages": {}}

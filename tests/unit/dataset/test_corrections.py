@@ -13,7 +13,7 @@ from openpyxl import load_workbook
 
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common.errors import UserError
-from mothertongue.dataset import combine, correction_files, corrections, quality_report, review, review_sheets
+from mothertongue.dataset import combine, correction_files, corrections, quality_report, review, review_sheets, verdicts
 from mothertongue.formats.messages import SPLITS, TRANSLATED
 
 FORMS = ("xlsx", "csv", "json")
@@ -297,7 +297,7 @@ def test_the_interval_is_wilsons():
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ):
-        assert corrections.wilson(count, of) == pytest.approx((low, high), abs=5e-5)
+        assert verdicts.wilson(count, of) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_the_card_tells_the_share_of_wrong_translations_and_that_few_are_judged(tmp_path):
