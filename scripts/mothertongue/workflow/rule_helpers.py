@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mothertongue.common import plain_text
+from mothertongue.common import imports, plain_text
 from mothertongue.common.errors import UserError
 from mothertongue.models import references
-from mothertongue.workflow import library as imports
 
 T = TypeVar("T")
 # Snakemake's own object; the library does not import Snakemake.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue.workflow.library import modules
+from mothertongue.common.imports import modules
 
 FILES = {
     "step.py": """\"\"\"Not from mothertongue import unused.\"\"\"
