@@ -68,6 +68,9 @@ rule pivot:
     params:
         route=translations.one_step,
         options=translations.options,
+        memory=lambda wildcards, input: translations.memory(
+            wildcards, "{results}/memory/{source}-en-pivot-{shard}.parquet"
+        ),
     shell:
         r"""
         python {input.script} \
@@ -75,6 +78,7 @@ rule pivot:
             --source={wildcards.source:q} \
             --route={params.route:q} \
             {params.options:q} \
+            {params.memory:q} \
             --workers={threads} \
             --gpus={resources.gpu} \
             --output={output:q} 2>&1 | tee {log:q}
@@ -107,6 +111,9 @@ rule translate:
     params:
         route=lambda wildcards: translations.route(wildcards).kind,
         options=translations.options,
+        memory=lambda wildcards, input: translations.memory(
+            wildcards, "{results}/memory/{source}-{lang}-{shard}.parquet"
+        ),
     shell:
         r"""
         python {input.script} \
@@ -115,6 +122,7 @@ rule translate:
             --target={wildcards.lang:q} \
             --route={params.route:q} \
             {params.options:q} \
+            {params.memory:q} \
             --workers={threads} \
             --gpus={resources.gpu} \
             --output={output:q} 2>&1 | tee {log:q}

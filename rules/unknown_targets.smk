@@ -7,7 +7,7 @@ rule unknown_language:
     output:
         "{results}/{unknown}/{file}",
     wildcard_constraints:
-        unknown=rf"(?!(?:source|models|pivot|logs|benchmarks|{'|'.join(map(re.escape, LANGUAGES))})/)[^/]+",
+        unknown=rf"(?!(?:source|models|pivot|memory|logs|benchmarks|{'|'.join(map(re.escape, LANGUAGES))})/)[^/]+",
         file="(?:dataset|threads|preferences|adapter|translated|evaluation|report|review|published|export).*",
 
 

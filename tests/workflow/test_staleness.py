@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import shutil
 import time
 
+import pyarrow.parquet as pq
 from running import CHAIN
 
 PREFERENCES = [f"results/demo/pt/preferences/{split}.jsonl" for split in ("train", "validation")]
@@ -71,6 +73,31 @@ def test_one_edited_message_translates_one_shard(built):
     assert built.build().jobs == {"fetch": 1, "split": 1, "translate": 1} | DOWNSTREAM
     after = built.bytes("results/demo/pt/translated/**/*.parquet")
     assert sum(before[name] != after[name] for name in before) == 1
+
+
+def test_the_memory_translates_what_is_new_and_changes_no_byte(built):
+    """Two sentences were new in the shard of the test before."""
+
+    def entries():
+        files = built.root.glob("results/demo/memory/*.parquet")
+        return {path.name: pq.read_metadata(path).num_rows for path in files}
+
+    shards = "results/demo/pt/translated/**/*.parquet"
+    before, known = built.bytes(shards), entries()
+    assert set(known) == {f"en-pt-{shard}.parquet" for shard in range(3)} and min(known.values()) > 10
+    targets = sorted(name for name in before if "/en/" in name)
+    for path in targets:
+        (built.root / path).unlink()
+    assert built.build(*targets).jobs == {"translate": 3} and entries() == known
+    assert built.bytes(shards) == before
+    # A stricter threshold judges again what is known; what it objects to is asked another time.
+    strict = built.build("--config", "quality={length_ratio: 1.5}", "--", *targets)
+    assert strict.jobs == {"translate": 3} and built.bytes(shards) != before
+    shutil.rmtree(built.root / "results/demo/memory")
+    for path in targets:
+        (built.root / path).unlink()
+    assert built.build("--config", "translation={memory: false}", "--", *targets).jobs == {"translate": 3}
+    assert built.bytes(shards) == before and entries() == {}
 
 
 def test_an_edited_message_outside_the_source_languages_translates_nothing(built):

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
 from mothertongue.translation import survival
 from mothertongue.translation.checks import Checks, Estimate
 from mothertongue.translation.engines.base import Output
+from mothertongue.translation.memory import Remembered
 
 # The signature of Engine.translate: yields each output with the index of its text.
 Translate = Callable[[list[str]], Iterator[tuple[int, Output]]]
@@ -36,13 +38,15 @@ class Attempt:
 class Strategy:
     """An engine with a decoding method. `fits` returns whether it accepts a text, `model` is the model's identity.
 
-    `fixes` are the checks failed by earlier attempts that it may pass; None for all.
+    `fixes` are the checks failed by earlier attempts that it may pass; None for all. `remembered` has what it gave
+    before, None where nothing is remembered.
     """
 
     translate: Translate
     fits: Callable[[str], bool]
     model: str
     fixes: frozenset[str] | None = None
+    remembered: Remembered | None = None
 
     def takes(self, text: str, before: Attempt | None) -> bool:
         """Return whether the strategy may improve a text after an earlier attempt."""
@@ -130,7 +134,11 @@ def _raises(translate: Translate, text: str) -> bool:
 
 def _attempts(way: Strategy, texts: list[str], checks: Checks) -> dict[str, Attempt]:
     """Return a strategy's attempt at each text; outputs are checked as they arrive, while the model is running."""
-    found = ask(way.translate, texts) if texts else iter(())
+    known = way.remembered.recall(texts) if way.remembered else {}
+    unknown = [text for text in texts if text not in known]
+    found = ask(way.translate, unknown) if unknown else iter(())
+    if way.remembered:
+        found = chain(known.items(), way.remembered.keep(found))
     attempts = {text: _judged(text, output, way.model, checks) for text, output in found}
     return attempts if checks.estimate is None else _by_meaning(attempts, checks.estimate)
 

@@ -21,6 +21,7 @@ from mothertongue.translation import engines, estimators
 from mothertongue.translation.attempts import Strategy
 from mothertongue.translation.checks import Checks, Estimate
 from mothertongue.translation.engines.base import Engine, Output
+from mothertongue.translation.memory import Memory, Remembered, fingerprint
 from mothertongue.translation.messages import Translator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 
@@ -48,6 +49,12 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_arguments(group, EngineSettings)
     gpus.add_argument(group)
     settings.add_arguments(parser.add_argument_group("quality checks"), QualityLimits)
+    parser.add_argument(
+        "--memory",
+        type=Path,
+        help="translation memory: a .parquet file for what this run translates; the others of its folder are read too "
+        "(default: none)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
 
@@ -70,12 +77,19 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         engine = _load(arguments, "")
         stack.callback(engine.close)
         model = identity(arguments.model)
-        strategies = [Strategy(engine.translate, _any, model)]
+        memory = Memory(arguments.memory) if arguments.memory else None
+        if memory:
+            stack.callback(memory.write)
+        remembered = partial(_remembered, memory, arguments)
+        strategies = [Strategy(engine.translate, _any, model, remembered=remembered(""))]
         if engine.RETRIES:
-            strategies.append(Strategy(partial(engine.translate, careful=True), _any, model, engine.RETRIES))
+            careful = partial(engine.translate, careful=True)
+            strategies.append(Strategy(careful, _any, model, engine.RETRIES, remembered("", careful=True)))
         if checks.estimate:
             strategies.append(Strategy(_copied, is_name, model, frozenset({"meaning"})))
-        fallbacks = [_fallback(arguments, stack)] if arguments.fallback_model else []
+        fallbacks = []
+        if arguments.fallback_model:
+            fallbacks.append(replace(_fallback(arguments, stack), remembered=remembered("fallback_")))
         yield Translator(strategies, checks, engine.limit, engine.measure, engine.reads, fallbacks)
 
 
@@ -101,10 +115,23 @@ def finish(task: str, table: pa.Table, output: Path) -> None:
 
 def _load(arguments: argparse.Namespace, prefix: str) -> Engine:
     """Load the engine whose arguments begin with `prefix`."""
-    codes = {name: getattr(arguments, f"{prefix}{name}") for name in ("source_code", "target_code")}
     engine = engines.find(getattr(arguments, f"{prefix}engine"))
-    own = replace(settings.from_arguments(EngineSettings, arguments), **codes)
-    return engine(getattr(arguments, f"{prefix}model"), own)
+    return engine(getattr(arguments, f"{prefix}model"), _settings(arguments, prefix))
+
+
+def _settings(arguments: argparse.Namespace, prefix: str) -> EngineSettings:
+    codes = {name: getattr(arguments, f"{prefix}{name}") for name in ("source_code", "target_code")}
+    return replace(settings.from_arguments(EngineSettings, arguments), **codes)
+
+
+def _remembered(
+    memory: Memory | None, arguments: argparse.Namespace, prefix: str, careful: bool = False
+) -> Remembered | None:
+    """Return what the engine whose arguments begin with `prefix` gave before; None without a memory."""
+    if memory is None:
+        return None
+    engine, model = (getattr(arguments, f"{prefix}{name}") for name in ("engine", "model"))
+    return memory.of(fingerprint(engine, model, _settings(arguments, prefix), careful))
 
 
 def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Strategy:

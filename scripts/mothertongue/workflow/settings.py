@@ -166,6 +166,10 @@ class Engines:
         None, "a second engine for what the first does badly: its name, or `{engine: nllb, model: ...}`",
         schema=_FALLBACK,
     )  # fmt: skip
+    memory: bool = setting(
+        True, "keeps what engines gave in `results/memory/`, so that no segment is translated twice (see "
+        "[below](#translated-once))",
+    )  # fmt: skip
     allow_noncommercial: bool = setting(
         False,
         "`true` accepts models whose licence forbids commercial use; what is made with them inherits that",

@@ -12,7 +12,7 @@ from mothertongue.models import references
 from mothertongue.translation import engines, estimators, routes
 from mothertongue.translation.engines.base import LanguagePairs
 from mothertongue.translation.settings import EngineSettings, QualityLimits
-from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, library, model_folder
+from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, given, library, model_folder
 
 
 class Translations:
@@ -106,6 +106,14 @@ class Translations:
             return []
         values = self.translation if "llm" in self.engines else self.translation | {"prompt": None}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, self.quality)
+
+    def memory(self, wildcards: Wildcards, file: str) -> list[str]:
+        """Return the option of a job's translation memory; empty where it has none, or no model.
+
+        The rules call it with `input`, so that Snakemake does not compare it: the memory changes no result.
+        """
+        wanted = self.translation["memory"] and self.engines_of(wildcards)
+        return given("--memory", [file.format(**wildcards)]) if wanted else []
 
     def gpus(self, wildcards: Wildcards, grouped: bool) -> int:
         """Return 1 where a model that can use a GPU translates, unless the configuration requires the CPU; else 0.

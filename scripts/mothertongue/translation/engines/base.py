@@ -63,6 +63,8 @@ class Engine(ABC):
     FETCH: ClassVar[str]
     # The environment of envs/ that it runs in.
     ENVIRONMENT: ClassVar[str] = "translation"
+    # The packages that compute: another version may translate otherwise.
+    PACKAGES: ClassVar[tuple[str, ...]]
     # The checks that translate(careful=True) helps to pass; None where it does what translate() does.
     RETRIES: ClassVar[frozenset[str] | None] = None
     # The longest segment that the model accepts, in units of `measure`.
@@ -79,6 +81,11 @@ class Engine(ABC):
     @abstractmethod
     def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Load the model. Raise UserError where it does not support the languages of `settings`."""
+
+    @classmethod
+    @abstractmethod
+    def device(cls, settings: EngineSettings) -> str:
+        """Return the kind of device that the engine runs on with these settings: cpu or cuda."""
 
     @abstractmethod
     def measure(self, text: str) -> int:

@@ -52,6 +52,7 @@ class EncoderDecoder(Engine):
     """A model in CTranslate2's format with its SentencePiece vocabulary."""
 
     FETCH = "ctranslate2"
+    PACKAGES = ("ctranslate2", "sentencepiece")
     RETRIES = AVOIDS_REPETITION
     # The model_type of config.json, and the names of the SentencePiece files: one, or source and target.
     MODEL_TYPE: ClassVar[str]
@@ -82,6 +83,13 @@ class EncoderDecoder(Engine):
         self._control = {token for token in unknown if token.isascii()}
         self._translator = _load(model, settings)
         self._workers = self._translator.num_translators
+
+    @classmethod
+    def device(cls, settings: EngineSettings) -> str:
+        """Return cuda where there is a device and the settings allow it."""
+        import ctranslate2
+
+        return "cuda" if settings.device != "cpu" and ctranslate2.get_cuda_device_count() else "cpu"
 
     @abstractmethod
     def source_tokens(self, pieces: list[str]) -> list[str]:

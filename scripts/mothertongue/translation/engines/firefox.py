@@ -36,6 +36,7 @@ class Firefox(Engine):
     """A pool of processes with one translator each: a Translator is bound to the thread that created it."""
 
     FETCH = "firefox"
+    PACKAGES = ("fxtranslate",)
     MODEL_MB = 60
     ON_GPU = False
     RETRIES = AVOIDS_REPETITION | {"length ratio", "quotes"}
@@ -49,6 +50,11 @@ class Firefox(Engine):
             (row["source"], row["target"]): LanguagePair(f"firefox:{row['model']}", licence="mpl-2.0")
             for row in read_table(tables / "firefox_models.tsv")
         }
+
+    @classmethod
+    def device(cls, settings: EngineSettings) -> str:
+        """Return cpu."""
+        return "cpu"
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Start the processes. Raise UserError where a file is missing or the device is cuda."""

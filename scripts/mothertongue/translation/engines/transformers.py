@@ -24,6 +24,7 @@ class Generation(Engine):
 
     ROUTE = "multilingual"
     FETCH = "transformers"
+    PACKAGES = ("torch", "transformers", "tokenizers")
     ENVIRONMENT = "generation"
     RETRIES = AVOIDS_REPETITION
     limit = 250
@@ -51,7 +52,7 @@ class Generation(Engine):
         self.settings = settings
         self.batch_tokens = settings.batch_tokens
         self.folder = model
-        device = causal_lm.device() if settings.device == "auto" else settings.device
+        device = self.device(settings)
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("translation.device is cuda, and there is no CUDA device; set it to cpu or auto")
         if settings.compute_type not in ("auto", *_DTYPES):
@@ -72,6 +73,13 @@ class Generation(Engine):
         self.tokenizer.padding_side = self.PADDING
         self._rows = self.model.get_input_embeddings().weight.shape[0]
         tokenizer_files.set_padding(self.tokenizer, self._rows, model)
+
+    @classmethod
+    def device(cls, settings: EngineSettings) -> str:
+        """Return the configured device, by default cuda where there is one."""
+        from mothertongue.models import causal_lm
+
+        return causal_lm.device() if settings.device == "auto" else settings.device
 
     @abstractmethod
     def encode(self, segment: str) -> list[int]:
