@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.append(str(Path("scripts").resolve()))
 
 from mothertongue.common.errors import UserError, this_process
-from mothertongue.common.languages import find, read_languages
+from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.common.settings import as_arguments
 from mothertongue.dataset import correction_files
 from mothertongue.dataset.settings import ReviewSettings
@@ -150,6 +150,12 @@ def translators(wildcards):
 def corrections_of(wildcards):
     """Return the review sheets of a language that people filled in."""
     return checked(usable, *checked(correction_files.files, Path("config/corrections") / wildcards.lang))
+
+
+def glossary_of(wildcards):
+    """Return the glossary of a language, which a job of pivot has of English; empty where there is none."""
+    path = Path("config/glossary") / f"{getattr(wildcards, 'lang', ENGLISH)}.tsv"
+    return [str(path)] if path.is_file() else []
 
 
 def shard_to_translate(wildcards):

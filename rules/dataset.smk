@@ -10,6 +10,7 @@ rule combine:
         counts="{results}/source/counts.json",
         models=translators,
         corrections=corrections_of,
+        glossary=glossary_of,
     output:
         train="{results}/{lang}/dataset/train.parquet",
         validation="{results}/{lang}/dataset/validation.parquet",
@@ -47,6 +48,7 @@ rule combine:
         name=language_name,
         source=literal(configuration.dataset_name(config)),
         licence=literal(config["source"]["licence"]),
+        glossary=lambda wildcards, input: given("--glossary", input.glossary),
         on_flagged=config["quality"]["on_flagged"],
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/dataset",
     shell:
@@ -60,6 +62,7 @@ rule combine:
             --source={params.source:q} \
             --licence={params.licence:q} \
             --corrections {input.corrections:q} \
+            {params.glossary:q} \
             --on-flagged={params.on_flagged:q} \
             --output={params.folder:q} 2>&1 | tee {log:q}
         """

@@ -50,6 +50,7 @@ rule pivot:
         shard=source_shard,
         model=translations.model,
         fallback=translations.fallback,
+        glossary=glossary_of,
     output:
         "{results}/pivot/{source}/{shard}.parquet",
     log:
@@ -68,6 +69,7 @@ rule pivot:
     params:
         route=translations.one_step,
         options=translations.options,
+        glossary=lambda wildcards, input: given("--glossary", input.glossary),
         memory=lambda wildcards, input: translations.memory(
             wildcards, "{results}/memory/{source}-en-pivot-{shard}.parquet"
         ),
@@ -78,6 +80,7 @@ rule pivot:
             --source={wildcards.source:q} \
             --route={params.route:q} \
             {params.options:q} \
+            {params.glossary:q} \
             {params.memory:q} \
             --workers={threads} \
             --gpus={resources.gpu} \
@@ -93,6 +96,7 @@ rule translate:
         shard=shard_to_translate,
         model=translations.model,
         fallback=translations.fallback,
+        glossary=glossary_of,
     output:
         "{results}/{lang}/translated/{source}/{shard}.parquet",
     log:
@@ -111,6 +115,7 @@ rule translate:
     params:
         route=lambda wildcards: translations.route(wildcards).kind,
         options=translations.options,
+        glossary=lambda wildcards, input: given("--glossary", input.glossary),
         memory=lambda wildcards, input: translations.memory(
             wildcards, "{results}/memory/{source}-{lang}-{shard}.parquet"
         ),
@@ -122,6 +127,7 @@ rule translate:
             --target={wildcards.lang:q} \
             --route={params.route:q} \
             {params.options:q} \
+            {params.glossary:q} \
             {params.memory:q} \
             --workers={threads} \
             --gpus={resources.gpu} \

@@ -6,6 +6,7 @@ replace translations; see scripts/review.py.
 """
 
 import argparse
+import functools
 from pathlib import Path
 
 from mothertongue.cards.dataset import dataset_card
@@ -17,6 +18,7 @@ from mothertongue.dataset import combine, correction_files, corrections, quality
 from mothertongue.dataset.settings import FlaggedSettings
 from mothertongue.formats.messages import TRANSLATED, read, write
 from mothertongue.models.record import identity, read_record
+from mothertongue.translation import glossary
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,6 +35,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--corrections", type=Path, nargs="*", default=[], help="review sheets of this language that people filled in"
     )
+    parser.add_argument("--glossary", type=Path, help="table of terms that the translations were made with")
     add_arguments(parser, FlaggedSettings)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the dataset to")
     return parser.parse_args()
@@ -49,8 +52,9 @@ def main() -> None:
     shards = applied.shards
     splits = combine.combine(shards, arguments.on_flagged)
     accounting = combine.account(counts, shards, splits)
+    terms = functools.cache(functools.partial(glossary.read, arguments.glossary)) if arguments.glossary else None
     progress = Progress("combine", sum(map(len, shards)), "messages judged")
-    quality = quality_report.report(shards, arguments.target, progress.advance, judged)
+    quality = quality_report.report(shards, arguments.target, progress.advance, judged, terms)
     progress.finish()
     card = dataset_card(
         arguments.target,

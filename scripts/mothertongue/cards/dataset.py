@@ -57,6 +57,7 @@ def dataset_card(
         cured=_messages(figures["cured"]),
         notes=_messages(figures["notes"]),
         corrections=quality["corrections"],
+        glossary=_sums(quality["glossary"]),
         shares=verdicts.table(quality["corrections"], {}),
         enough=verdicts.ENOUGH,
         ratios={unit: figures["length_ratio"][unit]["quantiles"] for unit in ("characters", "bytes")},
@@ -72,6 +73,12 @@ def on_hub(card: str, repository: str) -> str:
     """Return the card with its loading code pointing to the hub repository instead of the local folder."""
     local, published = (render.block("dataset", "loading", repository=place) for place in (None, repository))
     return card.replace(local, published)
+
+
+def _sums(glossary: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Return the number of terms that occur, of their uses, and of the uses that the translations have."""
+    counts = {key: sum(entry[key] for entry in glossary.values()) for key in ("uses", "hits")}
+    return {"terms": len(glossary)} | counts
 
 
 def _messages(reasons: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:

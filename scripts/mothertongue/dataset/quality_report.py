@@ -16,6 +16,7 @@ from mothertongue.common.languages import UNSPACED
 from mothertongue.dataset.corrections import CORRECTED
 from mothertongue.formats.messages import ROUTES, STATUSES
 from mothertongue.translation import segments
+from mothertongue.translation.glossary import Glossary
 
 # Marks reasons that a second attempt cured; it follows `pivot: ` where the check failed on the pivot's English.
 CURED = "cured: "
@@ -65,10 +66,14 @@ def report(
     lang: str,
     advance: Callable[[int], None] = lambda count: None,
     corrections: Mapping[str, Any] | None = None,
+    glossary: Callable[[str], Glossary] | None = None,
 ) -> Report:
     """Return the figures of translated tables (see messages.TRANSLATED), each read once.
 
-    `corrections` is the account of what people corrected and judged (see corrections.account), None where they did not;
+    `corrections` is the account of what people corrected and judged (see corrections.account), None where they did not.
+    `glossary` returns the terms of a source language: the report's `glossary` has each term that occurs, with the
+    number of `uses` in messages that a model translated in one step, and of the `hits` in their translations.
+
     `total` and every source language in `by_source` (in descending order of messages) have:
 
     - `messages`: the number of messages, also by `status`, `route` and `model`;
@@ -86,18 +91,23 @@ def report(
     values below the first of `edges`, each further bin those from an edge to the next; the last bin has no upper bound.
     """
     total = _Tally()
+    terms: dict[str, Counter[str]] = defaultdict(Counter)
     by_source: dict[str, _Tally] = defaultdict(_Tally)
     for shard in shards:
         for row in shard.select(_COLUMNS).to_pylist():
             language = identify(row["text"], lang) if _by_model(row) else None
             total.add(row, language)
             by_source[row["source_lang"]].add(row, language)
+            if glossary and _by_model(row) and row["route"] != "pivot":
+                for one in glossary(row["source_lang"]).find(row["source_text"], row["text"]):
+                    terms[one.term.source].update(["uses", *(["hits"] if one.hit else [])])
         advance(len(shard))
     most_first = sorted(by_source, key=lambda source: (-by_source[source].messages, source))
     return {
         "lang": lang,
         "edges": EDGES,
         "corrections": corrections,
+        "glossary": {term: {"uses": terms[term]["uses"], "hits": terms[term]["hits"]} for term in sorted(terms)},
         "total": total.figures(lang),
         "by_source": {source: by_source[source].figures(lang) for source in most_first},
     }

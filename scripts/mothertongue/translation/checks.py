@@ -9,6 +9,7 @@ from mothertongue.common.language_id import other_language, speaks
 from mothertongue.common.languages import is_latin
 from mothertongue.common.plain_text import byte_length
 from mothertongue.translation.engines.base import Output
+from mothertongue.translation.glossary import Glossary
 from mothertongue.translation.settings import QualityLimits
 from mothertongue.translation.survival import Loss, losses
 
@@ -32,12 +33,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Checks:
-    """The checks for one pair of languages; without `estimate` meaning is not judged."""
+    """The checks for one pair of languages; without `estimate` meaning is not judged, without `glossary` no term."""
 
     source: str
     target: str
     limits: QualityLimits
     estimate: Estimate | None = None
+    glossary: Glossary | None = None
 
     def failures(self, text: str, output: Output) -> Iterator[str]:
         """Yield the names of the checks that the translation of a segment fails."""
@@ -60,7 +62,11 @@ class Checks:
 
     def losses(self, text: str, translation: str) -> list[Loss]:
         """Return what the translation of a segment lacks of what it must keep."""
-        return list(losses(text, translation, self.source, is_latin(self.target)))
+        found = list(losses(text, translation, self.source, is_latin(self.target)))
+        if self.glossary:
+            lacking, given = self.glossary.missed(text, translation)
+            found += [Loss("glossary", tuple(given), given)] if lacking else []
+        return found
 
     def _is_out_of_proportion(self, text: str, translation: str) -> bool:
         """Return whether a translation is too long or short.

@@ -21,6 +21,7 @@ from mothertongue.translation import engines, estimators
 from mothertongue.translation.attempts import Strategy
 from mothertongue.translation.checks import Checks, Estimate
 from mothertongue.translation.engines.base import Engine, Output
+from mothertongue.translation.glossary import read as read_glossary
 from mothertongue.translation.memory import Memory, Remembered, fingerprint
 from mothertongue.translation.messages import Translator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
@@ -50,6 +51,11 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     gpus.add_argument(group)
     settings.add_arguments(parser.add_argument_group("quality checks"), QualityLimits)
     parser.add_argument(
+        "--glossary",
+        type=Path,
+        help="table of terms with their translations (config/glossary/LANG.tsv; default: none)",
+    )
+    parser.add_argument(
         "--memory",
         type=Path,
         help="translation memory: a .parquet file for what this run translates; the others of its folder are read too "
@@ -72,7 +78,8 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         raise UserError("--prompt: there is no {text} in it, where the model reads what it is to translate")
     gpus.claim(arguments.gpus)
     limits = settings.from_arguments(QualityLimits, arguments)
-    checks = Checks(source, target, limits, _estimate(limits, source, target, arguments.workers))
+    glossary = read_glossary(arguments.glossary, source) if arguments.glossary else None
+    checks = Checks(source, target, limits, _estimate(limits, source, target, arguments.workers), glossary)
     with ExitStack() as stack:
         engine = _load(arguments, "")
         stack.callback(engine.close)

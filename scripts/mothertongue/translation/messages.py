@@ -92,22 +92,24 @@ def _translate_parts(parts: Iterable[Part], strategies: Sequence[Strategy], chec
         for pieces in results.values():
             for part, found in pieces:
                 if found and found.text and (spans := places(part, found, checks)):
-                    again[part] = part.protecting(spans)
+                    again[part] = part.protecting(spans, spans)
         retried = _around_spans(set(again.values()), strategies, checks) if again else {}
         better = {part: retried[protected] for part, protected in again.items()}
         results = {part: _improved(pieces, better) for part, pieces in results.items()}
     return results
 
 
-def _lost(part: Part, found: Attempt, checks: Checks) -> list[Span]:
-    """Return the places in a source of what its translation lacks."""
-    losses = checks.losses(part.text, found.text or "")
-    return [span for loss in losses if loss.kind in found.reasons for span in loss.spans]
+def _lost(part: Part, found: Attempt, checks: Checks) -> dict[Span, str]:
+    """Return the places in a source of what its translation lacks, with what must stand there."""
+    losses = [loss for loss in checks.losses(part.text, found.text or "") if loss.kind in found.reasons]
+    places = {span: part.text[slice(*span)] for loss in losses for span in loss.spans}
+    return places | {span: text for loss in losses for span, text in loss.given.items()}
 
 
-def _paired(part: Part, found: Attempt, checks: Checks) -> list[Span]:
+def _paired(part: Part, found: Attempt, checks: Checks) -> dict[Span, str]:
     """Return the places of a source's brackets and quotation marks where the translation lacks or adds some."""
-    return survival.paired(part.text) if survival.PAIRED.intersection(found.reasons) else []
+    places = survival.paired(part.text) if survival.PAIRED.intersection(found.reasons) else []
+    return {span: part.text[slice(*span)] for span in places}
 
 
 def _improved(pieces: Pieces, retried: Mapping[Part, Pieces]) -> Pieces:
@@ -198,7 +200,7 @@ def _reassemble(source: str, kept: foreign.Kept, translated: dict[Part, Pieces],
     meaning = min((found.meaning for found in tried if found.text and found.meaning is not None), default=None)
     texts = [_text(pieces[part], target) if part.translate else part.text for part in parts]
     text = segments.join(parts, texts, target)
-    if all(found.text == part.text for part in pieces for part, found in pieces[part] if found):
+    if all(_unchanged(part, pieces[part]) for part in pieces):
         text = source  # its entities too
     return Translation(
         text,
@@ -208,6 +210,12 @@ def _reassemble(source: str, kept: foreign.Kept, translated: dict[Part, Pieces],
         models,
         meaning,
     )
+
+
+def _unchanged(part: Part, pieces: Pieces) -> bool:
+    """Return whether the translation of a part is its text."""
+    same = all(found.text == piece.text for piece, found in pieces if found)
+    return same and "".join(piece.text for piece, _ in pieces) == part.text
 
 
 def _text(pieces: Pieces, target: str) -> str:

@@ -7,7 +7,7 @@ Models translate one sentence well and drop later ones, so messages are split in
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -72,11 +72,15 @@ _CHUNK = 4000  # characters given to the sentence splitter at once: it is quadra
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a message. The model reads it where `translate` is set; its `spans` are kept byte for byte."""
+    """A piece of a message. The model reads it where `translate` is set; its `spans` are kept byte for byte.
+
+    `given` has the spans with another text in the translation, the terms of a glossary.
+    """
 
     text: str
     translate: bool
     spans: tuple[Span, ...] = ()
+    given: tuple[tuple[Span, str], ...] = ()
 
     @cached_property
     def masked(self) -> str:
@@ -110,28 +114,31 @@ class Part:
             first += len(self.spans)
         return names
 
-    def protecting(self, spans: Iterable[Span]) -> "Part":
-        """Return the part with further spans; those that overlap become one."""
+    def protecting(self, spans: Iterable[Span], given: Mapping[Span, str] | None = None) -> "Part":
+        """Return the part with further spans; those that overlap become one. `given`: see the class."""
         merged: list[Span] = []
         for start, end in sorted([*self.spans, *spans]):
             if merged and start < merged[-1][1]:
                 start, end = merged[-1][0], max(end, merged[-1][1])
                 merged.pop()
             merged.append((start, end))
-        return replace(self, spans=tuple(merged))
+        others = ((span, text) for span, text in (given or {}).items() if text != self.text[slice(*span)])
+        whole = tuple((span, text) for span, text in others if span in merged)
+        return replace(self, spans=tuple(merged), given=whole)
 
     def restore(self, translation: str) -> str | None:
         """Return the translation of `masked` with its spans restored; None where a placeholder is lost or doubled.
 
         Collapse runs of white space to one space. Where the translation equals `masked`, return the text unchanged.
         """
-        if translation == self.masked:
+        if translation == self.masked and not self.given:
             return self.text
         names = self.placeholders
         found = [name for name in _PLACEHOLDER.findall(translation) if name in names]
         if sorted(found) != sorted(names):
             return None
-        kept = {name: self.text[start:end] for name, (start, end) in zip(names, self.spans, strict=True)}
+        given = dict(self.given)
+        kept = {name: given.get(span, self.text[slice(*span)]) for name, span in zip(names, self.spans, strict=True)}
         return _PLACEHOLDER.sub(lambda mark: kept.get(mark[0], mark[0]), " ".join(translation.split()))
 
 
@@ -157,7 +164,21 @@ def pieces(part: Part) -> list[Part]:
         _core(part.text, *_beside_spans(part.text, start, end, start > 0, end < len(part.text)))
         for start, end in part.gaps
     )
-    return _parts(part.text, ((start, end, []) for start, end in cores if start < end))
+    found = _parts(part.text, ((start, end, []) for start, end in cores if start < end))
+    return _with_given(found, part.given) if part.given else found
+
+
+def _with_given(parts: list[Part], given: Iterable[tuple[Span, str]]) -> list[Part]:
+    """Return the pieces of a part with the texts that stand for some of its spans, which are in kept pieces."""
+    changed, position = [], 0
+    for part in parts:
+        text, end = part.text, position + len(part.text)
+        for (first, last), term in sorted(given, reverse=True):
+            if not part.translate and position <= first and last <= end:
+                text = text[: first - position] + term + text[last - position :]
+        changed.append(replace(part, text=text))
+        position = end
+    return changed
 
 
 def join(parts: list[Part], texts: list[str], lang: str) -> str:

@@ -6,8 +6,8 @@ attempt protects these as code is protected.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from mothertongue.translation.protected_spans import Span
 from mothertongue.translation.segments import PLACEHOLDER
@@ -60,10 +60,14 @@ _INCHES = re.compile(r"(?<=[0-9])\"")
 
 @dataclass(frozen=True)
 class Loss:
-    """A kind of what a translation lacks or has spoilt, and its places in the source (none: only a count is off)."""
+    """A kind of what a translation lacks or has spoilt, and its places in the source (none: only a count is off).
+
+    `given` has the places that a glossary gives another text in the translation.
+    """
 
     kind: str
     spans: tuple[Span, ...]
+    given: Mapping[Span, str] = field(default_factory=dict)
 
 
 def losses(source: str, translation: str, lang: str, target_is_latin: bool) -> Iterator[Loss]:

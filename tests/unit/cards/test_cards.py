@@ -55,7 +55,14 @@ QUALITY |= {"language": None, "score": {"quantiles": None}, "meaning": {"quantil
 
 def dataset(source="OpenAssistant/oasst1", licence="apache-2.0", models=None, found=None):
     card = dataset_card(
-        "nl", "Dutch", source, licence, ACCOUNTING, models or {}, {"total": QUALITY, "corrections": None}, found or {}
+        "nl",
+        "Dutch",
+        source,
+        licence,
+        ACCOUNTING,
+        models or {},
+        {"total": QUALITY, "corrections": None, "glossary": {}},
+        found or {},
     )
     assert not card_errors(card, "dataset"), card
     return card
@@ -88,7 +95,14 @@ def test_a_datasets_licences_are_those_of_its_sources():
 
 def test_a_languages_code_is_one_that_the_hub_takes():
     card = dataset_card(
-        "zh-Hant", "Chinese (Traditional)", "a/b", "mit", ACCOUNTING, {}, {"total": QUALITY, "corrections": None}, {}
+        "zh-Hant",
+        "Chinese (Traditional)",
+        "a/b",
+        "mit",
+        ACCOUNTING,
+        {},
+        {"total": QUALITY, "corrections": None, "glossary": {}},
+        {},
     )
     assert not card_errors(card, "dataset")
     assert card_header(card)["language"] == ["zh"] and card_header(card)["language_bcp47"] == ["zh-Hant"]
@@ -222,7 +236,7 @@ def all_cards(text):
         "refused": [{"where": text, "message_id": text, "reason": text}],
     }
     judged["sample"] = {"total": shares, "by_source": {text: shares}, "by_model": {text: shares}}
-    whole = {"total": quality, "corrections": judged}
+    whole = {"total": quality, "corrections": judged, "glossary": {text: {"uses": 2, "hits": 1}}}
     data = dataset_card("nl", text, text, text, accounting, {text: 3}, whole, {text: f"{text} nc"})
     counts = {"threads": 1, "trees": {text: 1}, "messages": {}}
     threads = threads_card(text, text, text, front_matter.read(data, "README.md"), {"train": counts})

@@ -14,6 +14,7 @@ from oasst import row
 from mothertongue.dataset import quality_plots
 from mothertongue.dataset.quality_report import EDGES, distribution, identify, report
 from mothertongue.formats.messages import ROUTES, STATUSES, TRANSLATED, write
+from mothertongue.translation.glossary import Glossary, Term
 
 PORTUGUESE = "O gato dormiu o dia inteiro na varanda da casa porque estava muito cansado."
 SPANISH = "El perro corre por la calle y los niños juegan en el parque cerca de la iglesia."
@@ -49,6 +50,20 @@ def test_statuses_routes_and_models_are_counted_by_source_language():
     assert total["route"] == {"native": 1, "direct": 3, "pivot": 1, "multilingual": 0, "none": 1}
     assert total["model"] == {"m@1": 2, "n@2": 1}
     assert figures["by_source"]["pt"]["length_ratio"]["messages"] == 0
+
+
+def test_the_terms_of_a_glossary_are_counted_with_their_hits():
+    terms = Glossary([Term("train", "comboio"), Term("station", "estação"), Term("bridge", "ponte")])
+    rows = [
+        message("a", text="O comboio sai da estação."),
+        message("b"),
+        message("c", route="pivot"),
+        message("d", status="copied"),
+    ]
+    assert report([shard(*rows)], "pt", glossary=lambda lang: terms)["glossary"] == {
+        "station": {"uses": 2, "hits": 1}, "train": {"uses": 2, "hits": 1},
+    }  # fmt: skip
+    assert report([shard(*rows)], "pt")["glossary"] == {}
 
 
 def test_reasons_count_messages_and_show_the_first_five():

@@ -1,0 +1,117 @@
+"""Glossaries: terms come out as the table says, or the message says that they do not."""
+
+import re
+
+import pytest
+from translators import translator, way
+
+from mothertongue.common.errors import UserError
+from mothertongue.translation import glossary
+from mothertongue.translation.checks import Checks
+from mothertongue.translation.messages import Translator, translate_messages
+from mothertongue.translation.settings import QualityLimits
+
+TABLE = "term\ttranslation\tsource\toptions\nfine-tuning\tajuste fino\t\t\nprompt\tpergunta\t\t\nthread\tfio\t\texact\nSwift\t=\t\t\nIT\tTI\t\tcase\nmachine learning\taprendizado de máquina\t\t\nmachine\tmáquina\t\t\nperro\tcão\tes\t\n"
+
+
+@pytest.fixture
+def terms(tmp_path):
+    (tmp_path / "pt.tsv").write_text(TABLE, encoding="utf-8")
+    return glossary.read(tmp_path / "pt.tsv", "en")
+
+
+def translated(text, model, terms, lang="en"):
+    plain = translator(way(model))
+    checks = Checks(lang, "pt", QualityLimits(), None, terms)
+    (found,) = translate_messages([text], Translator(plain.strategies, checks, plain.limit, plain.measure))
+    return found
+
+
+def copies(texts):
+    """A model that knows no word, and copies."""
+    return [text.replace("The", "O") for text in texts]
+
+
+def test_a_term_that_the_model_translates_by_itself_is_left_to_it(terms):
+    asked = []
+
+    def model(texts):
+        asked.extend(texts)
+        return ["As perguntas são curtas." for _ in texts]
+
+    assert translated("The prompts are short.", model, terms).text == "As perguntas são curtas."
+    assert asked == ["The prompts are short."]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("The fine-tuning took a day.", "O ajuste fino took a day."),
+        ("I wrote it in Swift yesterday.", "I wrote it in Swift yesterday."),
+        ("The machine learning and the machine.", "O aprendizado de máquina and the máquina."),
+        ("The IT of it is here.", "O TI of it is here."),
+        ("The thread and a second thread.", "O fio and a second fio."),
+        ("The Prompt is `prompt` in code.", "O pergunta is `prompt` in code."),
+    ],
+)
+def test_a_term_that_is_lacking_stands_as_the_table_says(terms, source, expected):
+    found = translated(source, copies, terms)
+    assert found.text == expected and "glossary" not in found.reasons
+    assert ("cured: glossary" in found.reasons) == ("Swift" not in source)
+
+
+def test_where_the_model_loses_the_placeholder_the_sentence_is_in_pieces_around_the_term(terms):
+    def forgetful(texts):
+        return [re.sub(r"XQ\d+", "", text) for text in texts]
+
+    found = translated("The fine-tuning took a day.", forgetful, terms)
+    assert found.text == "The ajuste fino took a day."
+
+
+def test_an_inflected_term_is_checked_and_not_replaced(terms):
+    found = translated(
+        "Two machines stand in the hall.", lambda texts: ["Dois aparelhos estão na sala." for _ in texts], terms
+    )
+    assert (found.text, found.status, found.reasons) == ("Dois aparelhos estão na sala.", "flagged", ["glossary"])
+    found = translated(
+        "Two machines stand in the hall.", lambda texts: ["Duas máquinas estão na sala." for _ in texts], terms
+    )
+    assert (found.status, found.reasons) == ("translated", [])
+
+
+def test_capitals_and_whole_words_count_where_they_are_asked_for(terms):
+    assert terms.find("It is fine.", "Está bem.") == []
+    assert terms.find("Two threads and rethread.", "") == []
+    assert [one.term.source for one in terms.find("Swift, and swift birds.", "Swift")] == ["Swift"]
+
+
+def test_terms_are_of_a_source_language(tmp_path, terms):
+    assert [term.source for term in glossary.read(tmp_path / "pt.tsv", "es").terms] == ["perro"]
+    assert "perro" not in [term.source for term in terms.terms]
+
+
+def test_a_language_without_spaces(tmp_path):
+    (tmp_path / "pt.tsv").write_text(
+        "term\ttranslation\tsource\n机器学习\taprendizado de máquina\tzh\n", encoding="utf-8"
+    )
+    terms = glossary.read(tmp_path / "pt.tsv", "zh")
+    (found,) = terms.find("我喜欢机器学习。", "Gosto de aprendizado de máquina.")
+    assert found.hit and found.span == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("term\ttranslation\na\t\n", "pt.tsv line 2: a term and its translation are needed"),
+        ("term\ttranslation\na\tb\na\tc\n", "line 3: the term 'a' is there twice"),
+        ("term\ttranslation\toptions\na\tb\tloud\n", "line 2: unknown option 'loud'"),
+        ("term,translation\na,b\n", "unknown column 'term,translation'"),
+    ],
+)
+def test_a_wrong_table_is_said_in_one_line(tmp_path, table, expected):
+    (tmp_path / "pt.tsv").write_text(table)
+    with pytest.raises(UserError, match=re.escape(expected)):
+        glossary.read(tmp_path / "pt.tsv", "en")
+    (tmp_path / "pt.tsv").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="not a readable table"):
+        glossary.read(tmp_path / "pt.tsv", "en")
