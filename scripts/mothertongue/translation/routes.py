@@ -39,16 +39,22 @@ def find_route(source: str, target: str, pairs: LanguagePairs, one_step: str = "
 
 
 def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the engines of the configuration's `translation`: the first, and the fallback where there is one.
+    """Return the engines of the configuration's `translation`: the first, and the second where there is one.
 
-    Each has the keys engine, model and models.
+    Each has the keys engine, model and models. Raise UserError where both `engines` and `fallback` name a second one.
     """
-    first = {name: translation[name] for name in ("engine", "model", "models")}
-    fallback = translation["fallback"]
-    if not fallback:
-        return [first]
-    given = {"engine": fallback} if isinstance(fallback, str) else fallback
-    return [first, {"model": None, "models": {}} | given]
+    own = {name: translation[name] for name in ("model", "models")}
+    first, second = translation["engine"], translation["fallback"]
+    if translation["engines"]:
+        if second:
+            raise UserError("translation.engines and translation.fallback both name a second engine; give one of them")
+        first, second = translation["engines"]
+    defaults = [own, {"model": None, "models": {}}]
+    return [
+        given | ({"engine": named} if isinstance(named, str) else named)
+        for given, named in zip(defaults, (first, second), strict=True)
+        if named
+    ]
 
 
 def translation_pairs(settings: Mapping[str, Any], tables: Path) -> LanguagePairs:

@@ -166,6 +166,14 @@ class Engines:
         None, "a second engine for what the first does badly: its name, or `{engine: nllb, model: ...}`",
         schema=_FALLBACK,
     )  # fmt: skip
+    engines: list[Any] = setting(
+        [], "two engines that both translate every sentence, each a name or `{engine: nllb, model: ...}`: the better "
+        "by the checks and `quality.meaning` is kept; in the place of `engine` and `fallback`",
+        schema={"oneOf": [
+            {"type": "array", "maxItems": 0},
+            {"type": "array", "minItems": 2, "maxItems": 2, "items": {"oneOf": _FALLBACK["oneOf"][1:]}},
+        ]}, expected="two engines, or []",
+    )  # fmt: skip
     memory: bool = setting(
         True, "keeps what engines gave in `results/memory/`, so that no segment is translated twice (see "
         "[below](#translated-once))",

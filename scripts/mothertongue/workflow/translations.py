@@ -31,6 +31,7 @@ class Translations:
                 for pair in pairs.values()
             )
         )
+        self.both = bool(self.translation["engines"])
         self._check()
         self.models = {references.parse(model).slug: (engine, model) for engine, model in self.owners}
         self.one_step = engines.find(self.engines[0]).ROUTE
@@ -45,6 +46,8 @@ class Translations:
             raise UserError(
                 f"translation.device is cuda, and the {self.engines[0]} engine runs on CPUs only; set it to auto"
             )
+        if self.both and not self.quality["meaning"]:
+            raise UserError("translation.engines chooses by quality.meaning, which is null; set it, or use a fallback")
         if not self.translation["allow_noncommercial"]:
             for pair in (pair for pairs in self.pairs for pair in pairs.values()):
                 licences.check(pair.licence, pair.model)
@@ -104,6 +107,7 @@ class Translations:
                 options += [f"--{prefix}{name}={value}" for name, value in values.items() if value]
         if not options:
             return []
+        options += ["--keep-better"] if self.both and len(self.engines_of(wildcards)) > 1 else []
         values = self.translation if "llm" in self.engines else self.translation | {"prompt": None}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, self.quality)
 

@@ -1,6 +1,7 @@
 """Messages in, messages out: whatever an engine does, each comes back with an account of what became of it."""
 
 import random
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -12,8 +13,9 @@ from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import MESSAGES, STATUSES
 from mothertongue.translation import shards
 from mothertongue.translation.attempts import ask
-from mothertongue.translation.checks import Checks
+from mothertongue.translation.checks import Checks, Estimate
 from mothertongue.translation.engines.base import Output
+from mothertongue.translation.messages import translate_messages
 from mothertongue.translation.settings import QualityLimits
 
 SENTENCES = [
@@ -276,3 +278,25 @@ def test_order_of_segments_does_not_matter():
     shuffled = random.Random(1).sample(texts, len(texts))
     by_text = dict(zip(texts, translated(texts, portuguese), strict=True))
     assert dict(zip(shuffled, translated(shuffled, portuguese), strict=True)) == by_text
+
+
+def test_of_two_engines_the_better_translation_of_each_sentence_is_kept():
+    """By the checks first, then by meaning; the account names the engine."""
+    first = way(
+        lambda texts: ["There are many cats in here." if "cats" in text else "Uma casa velha." for text in texts], "a@1"
+    )
+    second = way(lambda texts: ["Há muitos gatos aqui." if "cats" in text else "Uma casa." for text in texts], "b@1")
+    scores = {
+        "Uma casa velha.": 0.9,
+        "Uma casa.": 0.7,
+        "There are many cats in here.": 0.95,
+        "Há muitos gatos aqui.": 0.6,
+    }
+    estimate = Estimate(lambda pairs: [scores[translation] for _, translation in pairs], 0.5)
+    plain = translator(first)
+    both = replace(plain, checks=replace(plain.checks, estimate=estimate), fallbacks=[second], both=True)
+    cat, house = translate_messages(["There are many cats in here.", "There is an old house."], both)
+    assert (cat.text, cat.models, cat.reasons) == ("Há muitos gatos aqui.", ["b@1"], [])
+    assert (house.text, house.models, house.meaning) == ("Uma casa velha.", ["a@1"], 0.9)
+    scores["Uma casa velha."] = 0.65
+    assert translate_messages(["There is an old house."], both)[0].models == ["b@1"]

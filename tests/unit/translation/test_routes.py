@@ -83,14 +83,14 @@ def test_the_users_models_come_first():
 
 
 def test_a_pair_that_ends_with_a_line_break_is_of_an_unknown_language():
-    translation = {"engine": "opus-mt", "model": None, "models": {"en-nl\n": "a/b"}, "fallback": None}
+    translation = {"engine": "opus-mt", "model": None, "models": {"en-nl\n": "a/b"}, "fallback": None, "engines": []}
     config = {"source": {"languages": [], "shards": {}}, "translation": translation}
     with pytest.raises(UserError, match=r"translation.models 'en-nl\n': unknown language 'nl\n'"):
         routes.check_languages(config, read_languages(TABLES / "languages.tsv"))
 
 
 def test_a_fallback_engine_is_written_short_or_in_full():
-    translation = {"engine": "opus-mt", "model": None, "models": {"en-nl": "a/b"}, "fallback": "m2m100"}
+    translation = {"engine": "opus-mt", "model": None, "models": {"en-nl": "a/b"}, "fallback": "m2m100", "engines": []}
     first, second = routes.engine_settings(translation)
     assert first == {"engine": "opus-mt", "model": None, "models": {"en-nl": "a/b"}}
     assert second == {"engine": "m2m100", "model": None, "models": {}}
@@ -98,6 +98,11 @@ def test_a_fallback_engine_is_written_short_or_in_full():
     assert routes.engine_settings(translation)[1]["model"] == "facebook/m2m100_1.2B"
     translation["fallback"] = None
     assert routes.engine_settings(translation) == [first]
+    translation["engines"] = ["firefox", {"engine": "m2m100", "model": "facebook/m2m100_1.2B"}]
+    assert [one["engine"] for one in routes.engine_settings(translation)] == ["firefox", "m2m100"]
+    translation["fallback"] = "nllb"
+    with pytest.raises(UserError, match=r"translation.engines and translation.fallback both name a second engine"):
+        routes.engine_settings(translation)
 
 
 def test_unknown_engines_and_models_out_of_place():
