@@ -28,8 +28,8 @@ demo: setup
 	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json $(DEMO)/report.html
 	@$(BIN)/python scripts/show.py $(DEMO)
 
-# Side by side, each file in one process.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+# Side by side, each file in one process, in the order of tests/conftest.py.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"

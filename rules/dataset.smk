@@ -49,6 +49,9 @@ rule combine:
         source=literal(configuration.dataset_name(config)),
         licence=literal(config["source"]["licence"]),
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
+        review=lambda wildcards, input: (
+            [f"--review-{name}={config['review'][name]}" for name in ("sample", "seed")] if input.corrections else []
+        ),
         on_flagged=config["quality"]["on_flagged"],
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/dataset",
     shell:
@@ -62,6 +65,7 @@ rule combine:
             --source={params.source:q} \
             --licence={params.licence:q} \
             --corrections {input.corrections:q} \
+            {params.review:q} \
             {params.glossary:q} \
             --on-flagged={params.on_flagged:q} \
             --output={params.folder:q} 2>&1 | tee {log:q}

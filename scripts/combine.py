@@ -35,6 +35,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--corrections", type=Path, nargs="*", default=[], help="review sheets of this language that people filled in"
     )
+    parser.add_argument("--review-sample", type=int, default=200, help="size of the random sample (default: 200)")
+    parser.add_argument("--review-seed", type=int, default=42, help="seed of the random sample (default: 42)")
     parser.add_argument("--glossary", type=Path, help="table of terms that the translations were made with")
     add_arguments(parser, FlaggedSettings)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the dataset to")
@@ -48,7 +50,8 @@ def main() -> None:
     applied = corrections.apply(
         shards, arguments.target, correction_files.read(arguments.corrections, arguments.target)
     )
-    judged = corrections.account(shards, applied) if arguments.corrections else None
+    drawn = arguments.review_sample, arguments.review_seed
+    judged = corrections.account(shards, applied, *drawn) if arguments.corrections else None
     shards = applied.shards
     splits = combine.combine(shards, arguments.on_flagged)
     accounting = combine.account(counts, shards, splits)

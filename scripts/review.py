@@ -9,13 +9,20 @@ where it lies is not overwritten.
 import argparse
 from pathlib import Path
 
-from mothertongue.common.atomic_files import atomic_folder
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import correction_files, corrections, review, review_sheets
 from mothertongue.dataset.settings import ReviewSettings
 from mothertongue.formats.messages import TRANSLATED, read
+
+SHEETS = {
+    "sample.xlsx": review_sheets.write_xlsx,
+    "sample.csv": review_sheets.write_csv,
+    "sample.json": review_sheets.write_tasks,
+    "labels.xml": review_sheets.write_labels,
+}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -38,17 +45,15 @@ def main() -> None:
     applied = corrections.apply(shards, lang, given)
     reviewed = {one.key for one in applied.in_force.values()}
     # A sheet that was filled in where it lies would be lost.
-    known = {(one.key, one.text, one.verdict) for one in given}
-    filled_in = correction_files.read(correction_files.files(arguments.output), lang)
-    if lost := [one for one in filled_in if (one.key, one.text, one.verdict) not in known]:
-        raise UserError(f"{lost[0].where} is filled in; move the file to config/corrections/{lang}/, or delete it")
+    sheets = [path for name in SHEETS if (path := arguments.output / name).is_file()]
+    if place := next(correction_files.filled_in(sheets), None):
+        raise UserError(f"{place} is filled in; move the file to config/corrections/{lang}/, or delete it")
     items = review.choose(
         shards, lang, arguments.sample, arguments.flagged, arguments.seed, reviewed, applied.changed()
     )
-    with atomic_folder(arguments.output) as folder:
-        review_sheets.write_xlsx(items, lang, folder / "sample.xlsx")
-        review_sheets.write_csv(items, folder / "sample.csv")
-        review_sheets.write_label_studio(items, folder / "sample.json", folder / "labels.xml")
+    for name, write in SHEETS.items():
+        with atomic_file(arguments.output / name) as partial:
+            write(items, lang, partial)
     counts = {why: sum(item.why == why for item in items) for why in (review.RANDOM, review.FLAGGED, review.CHANGED)}
     said = ", ".join(f"{count:,} {why}" for why, count in counts.items() if count) or "nothing"
     log(f"review: {said} to review, {len(reviewed):,} reviewed before -> {arguments.output}")

@@ -21,10 +21,16 @@ settings.load_profile("calm")
 
 # By the folder of a test file: `quick` ones are of single modules, `slow` ones wait for minutes.
 MARKERS = {"unit": "quick", "cluster": "slow", "environments": "slow"}
+# The folders whose files take longest: they begin first, so that no process is left with a long one at the end.
+LONGEST = ("workflow", "export", "engines")
+
+
+def folder_of(path):
+    return path.relative_to(ROOT / "tests").parts[0]
 
 
 def marker_of(path):
-    return MARKERS.get(path.relative_to(ROOT / "tests").parts[0])
+    return MARKERS.get(folder_of(path))
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -41,6 +47,7 @@ def pytest_collection_modifyitems(items):
         marker = marker_of(item.path)
         if marker and not item.get_closest_marker("costly"):
             item.add_marker(marker)
+    items.sort(key=lambda item: [*LONGEST, folder_of(item.path)].index(folder_of(item.path)))
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ def models_used(dataset: Mapping[str, pa.Table]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for table in dataset.values():
         rows = zip(table["model"].to_pylist(), table["status"].to_pylist(), strict=True)
-        counts.update(model for model, status in rows if model and status in ("translated", "flagged"))
+        counts.update(model for model, status in rows if model and status in ("translated", "flagged", "corrected"))
     return dict(counts.most_common())
 
 

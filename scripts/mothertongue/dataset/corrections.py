@@ -1,6 +1,7 @@
 """Corrections and verdicts of people: what they change in a dataset, and the account of them."""
 
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,22 +9,24 @@ from typing import Any
 import pyarrow as pa
 
 from mothertongue.common.errors import UserError
-from mothertongue.dataset.review import RANDOM, key_of
+from mothertongue.dataset.reasons import APPROVED, CORRECTED, WRONG, may_object
+from mothertongue.dataset.review import by_model, in_random_order, key_of
 from mothertongue.dataset.verdicts import shares
 
-# Reasons of messages: what a person did, or which objection a person overruled.
-CORRECTED, WRONG, APPROVED = "corrected", "judged wrong", "approved: "
 # Why a correction is refused.
 _CHANGED = "the translation or its source has changed since"
 _GONE = "the dataset has no such message"
+_OTHER = "its key is of another message; were single columns sorted?"
+_EDITED = "the translation beside it was edited; write into `corrected` instead"
+_NOTHING = "there is no translation to judge; write the corrected text"
 
 
 @dataclass(frozen=True)
 class Correction:
     """What a person said of a translation: the corrected text, a verdict, or both.
 
-    `key` is that of the translation (see review.key_of), `where` the file and row, `why` the reason for which the
-    message was in the sheet.
+    `key` is that of the translation (see review.key_of), `where` the file and row. `shown` is the translation as the
+    sheet shows it, None where that is unknown.
     """
 
     key: str
@@ -32,7 +35,7 @@ class Correction:
     verdict: str | None
     reviewer: str
     date: str
-    why: str
+    shown: str | None
     where: str
 
     @property
@@ -58,22 +61,47 @@ def apply(shards: Sequence[pa.Table], lang: str, corrections: Iterable[Correctio
     """Apply corrections to the translated shards of a language.
 
     A corrected text replaces the translation: status `corrected`. A verdict of wrong without a text flags the message,
-    one of good or acceptable takes the flags off. Corrections of a translation that has changed since, or of no message
-    of the dataset, are refused. Raise UserError where two corrections of one translation differ.
+    one of good or acceptable takes the flags off. Corrections of a translation that has changed since, of no message of
+    the dataset, and such as cannot be meant are refused. Raise UserError where two corrections of one translation
+    differ.
     """
     merged = _merge(corrections)
     if not merged:
         return Applied(list(shards), {}, [])
+    wanted = {one.message_id for one in merged.values()}
+    rows: dict[str, Mapping[str, Any]] = {}
     keys: dict[str, str] = {}
     for shard in shards:
-        columns = (shard[name].to_pylist() for name in ("message_id", "source_text", "text"))
-        keys |= {message: key_of(lang, message, source, text) for message, source, text in zip(*columns, strict=True)}
-    current = {key: message for message, key in keys.items()}
-    in_force = {current[key]: one for key, one in merged.items() if key in current}
-    refused = [
-        (one, _CHANGED if one.message_id in keys else _GONE) for key, one in merged.items() if key not in current
-    ]
+        for row in shard.select(["message_id", "source_text", "text", "status"]).to_pylist():
+            key = key_of(lang, row["message_id"], row["source_text"], row["text"])
+            if key in merged or row["message_id"] in wanted:
+                rows[row["message_id"]] = row
+                keys[key] = row["message_id"]
+    in_force: dict[str, Correction] = {}
+    refused: list[tuple[Correction, str]] = []
+    for key, one in merged.items():
+        if reason := _refusal(one, keys.get(key), rows):
+            refused.append((one, reason))
+        elif one.verdict or one.text != rows[one.message_id]["text"]:
+            in_force[one.message_id] = one
     return Applied([_applied(shard, in_force) for shard in shards], in_force, refused)
+
+
+def _refusal(one: Correction, message: str | None, rows: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return why a correction is not applied, None where it is; `message` is the one whose key it has."""
+    if message is None:
+        return _CHANGED if one.message_id in rows else _GONE
+    if message != one.message_id:
+        return _OTHER
+    row = rows[message]
+    if one.shown is not None and _plain(one.shown) != _plain(row["text"] or ""):
+        return _EDITED
+    return _NOTHING if row["status"] == "failed" and one.text is None else None
+
+
+def _plain(text: str) -> str:
+    """Return a text without what a program may change by showing it: white space, and what a workbook cannot hold."""
+    return re.sub(r"[\s\x00-\x1f\ufffd-\uffff]+", "", text)
 
 
 def _merge(corrections: Iterable[Correction]) -> dict[str, Correction]:
@@ -81,14 +109,16 @@ def _merge(corrections: Iterable[Correction]) -> dict[str, Correction]:
     merged: dict[str, Correction] = {}
     for one in corrections:
         earlier = merged.setdefault(one.key, one)
-        for kind in ("text", "verdict"):
-            first, second = getattr(earlier, kind), getattr(one, kind)
-            if None not in (first, second) and first != second:
-                raise UserError(
-                    f"{earlier.where} and {one.where}: two corrections of message {one.message_id} differ in their "
-                    f"{kind}; keep one of them (no correction was applied)"
-                )
-        merged[one.key] = replace(earlier, text=earlier.text or one.text, verdict=earlier.verdict or one.verdict)
+        texts = {text for text in (earlier.text, one.text) if text is not None}
+        if len(texts) > 1 or earlier.judged != one.judged:
+            kind = "text" if len(texts) > 1 else "verdict (a correction without one says wrong)"
+            raise UserError(
+                f"{earlier.where} and {one.where}: two corrections of message {one.message_id} differ in their {kind}; "
+                "keep one of them (no correction was applied)"
+            )
+        # Who wrote the text corrected it.
+        first, second = (earlier, one) if earlier.text is not None or one.text is None else (one, earlier)
+        merged[one.key] = replace(first, verdict=first.verdict or second.verdict)
     return merged
 
 
@@ -113,38 +143,46 @@ def _change(row: Mapping[str, Any], one: Correction) -> dict[str, Any]:
         who = ", ".join(filter(None, [one.reviewer, one.date]))
         reason = f"{CORRECTED}: {who}" if who else CORRECTED
         return {"text": one.text, "status": "corrected", "reasons": [reason], "score": None, "meaning": None}
-    if one.judged == "wrong" and row["status"] != "failed":
+    if one.judged == "wrong":
         return {"status": "flagged", "reasons": [*row["reasons"], WRONG]}
-    if one.judged != "wrong" and row["status"] == "flagged":
-        return {"status": "translated", "reasons": [f"{APPROVED}{reason}" for reason in row["reasons"]]}
+    if row["status"] == "flagged":
+        reasons = [f"{APPROVED}{reason}" if may_object(reason) else reason for reason in row["reasons"]]
+        return {"status": "translated", "reasons": reasons}
     return {}
 
 
-def account(shards: Iterable[pa.Table], applied: Applied) -> dict[str, Any]:
+def account(shards: Sequence[pa.Table], applied: Applied, sample: int, seed: int) -> dict[str, Any]:
     """Return the account of corrections, and the verdicts on the random sample.
 
-    `shards` are the translations before the corrections. `corrected`, `approved` and `judged_wrong` count messages;
-    `refused` lists file and row, message and reason. `sample` has the verdicts on the messages of the random sample, in
-    total, by source language and by model: their number `n`, and for each verdict `value`, `low` and `high`, a share
-    with the Wilson score interval of 95% (Wilson 1927).
+    `shards` are the translations before the corrections, `sample` and `seed` those of the review sheets. `corrected`,
+    `approved` and `judged_wrong` count messages; `refused` lists messages with the reason. `sample` has the verdicts on
+    the messages of the random sample, in total, by source language and by model (see verdicts.shares).
+
+    A verdict counts where its message is in the sample, whatever sheet it stands in: the flagged messages of a sheet
+    are judged more often than others. So the sample ends with the last message in it that no check had flagged and a
+    person judged.
     """
+    columns = ["message_id", "text", "status", "reasons", "source_lang", "model"]
+    rows = [row for shard in shards for row in shard.select(columns).to_pylist()]
+    given = applied.in_force
+    statuses = Counter(
+        _change(row, given[row["message_id"]]).get("status") for row in rows if row["message_id"] in given
+    )
+    drawn = in_random_order((row for row in rows if by_model(row)), seed)[:sample]
+    plain = [at for at, row in enumerate(drawn) if row["message_id"] in given and row["status"] == "translated"]
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    done = {CORRECTED: 0, "approved": 0, "judged_wrong": 0}
-    for shard in shards:
-        columns = ["message_id", "text", "status", "reasons", "source_lang", "model"]
-        for row in shard.select(columns).to_pylist():
-            if not (one := applied.in_force.get(row["message_id"])):
-                continue
-            status = _change(row, one).get("status")
-            names = {"corrected": CORRECTED, "flagged": "judged_wrong", "translated": "approved"}
-            if status:
-                done[names[status]] += 1
-            if one.why == RANDOM:
-                for group in (("total", ""), ("by_source", row["source_lang"]), ("by_model", row["model"] or "none")):
-                    groups[group].append(one.judged)
-    sample: dict[str, Any] = {"total": shares(groups["total", ""]), "by_source": {}, "by_model": {}}
+    for row in drawn[: plain[-1] + 1 if plain else 0]:
+        if one := given.get(row["message_id"]):
+            for group in (("total", ""), ("by_source", row["source_lang"]), ("by_model", row["model"])):
+                groups[group].append(one.judged)
+    found: dict[str, Any] = {"total": shares(groups["total", ""]), "by_source": {}, "by_model": {}}
     for (kind, name), verdicts in sorted(groups.items()):
         if kind != "total":
-            sample[kind][name] = shares(verdicts)
-    refused = [{"where": one.where, "message_id": one.message_id, "reason": why} for one, why in applied.refused]
-    return done | {"refused": refused, "sample": sample}
+            found[kind][name] = shares(verdicts)
+    return {
+        "corrected": statuses["corrected"],
+        "approved": statuses["translated"],
+        "judged_wrong": statuses["flagged"],
+        "refused": [{"message_id": one.message_id, "reason": why} for one, why in applied.refused],
+        "sample": found,
+    }

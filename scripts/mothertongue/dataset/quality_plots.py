@@ -5,7 +5,8 @@ from math import inf, nan
 from pathlib import Path
 from typing import Any
 
-from mothertongue.dataset.quality_report import CURED, Report
+from mothertongue.dataset.quality_report import Report
+from mothertongue.dataset.reasons import CURED
 
 Figures = Mapping[str, Any]
 Rows = list[tuple[str, Figures]]

@@ -13,15 +13,11 @@ import pyarrow as pa
 
 from mothertongue.common.language_id import MINIMUM_SCORE, other_language, speaks
 from mothertongue.common.languages import UNSPACED
-from mothertongue.dataset.corrections import CORRECTED
+from mothertongue.dataset.reasons import kind_of
 from mothertongue.formats.messages import ROUTES, STATUSES
 from mothertongue.translation import segments
 from mothertongue.translation.glossary import Glossary
 
-# Marks reasons that a second attempt cured; it follows `pivot: ` where the check failed on the pivot's English.
-CURED = "cured: "
-# Reasons that are no objections, also of a flagged message.
-_REMOVED = ("emphasis removed", "capitals removed")
 EXAMPLES = 5
 OTHER_LANGUAGES = 5
 QUANTILES = (1, 5, 25, 50, 75, 95, 99)
@@ -162,7 +158,7 @@ class _Tally:
         self.messages += 1
         self.counts["status"][row["status"]] += 1
         self.counts["route"][row["route"]] += 1
-        for kind, reason in dict.fromkeys(_kind(reason, row["status"]) for reason in row["reasons"]):
+        for kind, reason in dict.fromkeys(kind_of(reason, row["status"]) for reason in row["reasons"]):
             self.reasons.setdefault(kind, defaultdict(list))[reason].append(row["message_id"])
         if not _by_model(row):
             return
@@ -195,15 +191,6 @@ class _Tally:
             "meaning": _scores(self.meanings, EDGES["meaning"])
             | {"worst": [dict(zip(_WORST_KEYS, entry, strict=True)) for entry in self.worst]},
         }
-
-
-def _kind(reason: str, status: str) -> tuple[str, str]:
-    """Return the kind of a reason, an objection (`reasons`), `cured` or `notes`, and its name."""
-    if CURED in reason:
-        return "cured", reason.replace(CURED, "")
-    objects = status in ("flagged", "failed") and not reason.endswith(_REMOVED)
-    # Who corrected it, and when, is told of each message.
-    return ("reasons", reason) if objects else ("notes", CORRECTED if reason.startswith(CORRECTED) else reason)
 
 
 def _scores(values: Sequence[float | None], edges: Sequence[float]) -> dict[str, Any]:

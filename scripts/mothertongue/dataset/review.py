@@ -61,10 +61,10 @@ def choose(
     """
     rows = [row for shard in shards for row in shard.select(_COLUMNS).to_pylist()]
     texts = {row["message_id"]: row["source_text"] for row in rows}
-    ordered = sorted(rows, key=lambda row: hash_of(row["message_id"], f"review {seed}"))
-    by_model = [row for row in ordered if row["model"] is not None and row["status"] in ("translated", "flagged")]
+    ordered = in_random_order(rows, seed)
+    translated = [row for row in ordered if by_model(row)]
     suspect = [row for row in ordered if row["status"] in ("flagged", "failed")]
-    chosen = {row["message_id"]: (row, RANDOM) for row in by_model[:sample]}
+    chosen = {row["message_id"]: (row, RANDOM) for row in translated[:sample]}
     others = [row for row in suspect if row["message_id"] not in chosen]
     chosen |= {row["message_id"]: (row, FLAGGED) for row in others[:flagged]}
     earlier = changed or {}
@@ -72,6 +72,16 @@ def choose(
     chosen |= {row["message_id"]: (row, CHANGED) for row in again}
     items = [_item(row, why, lang, texts, earlier.get(row["message_id"], "")) for row, why in chosen.values()]
     return [item for item in items if item.key not in reviewed]
+
+
+def by_model(row: Row) -> bool:
+    """Return whether a message has a translation of a model's."""
+    return row["model"] is not None and row["status"] in ("translated", "flagged")
+
+
+def in_random_order(rows: Iterable[Row], seed: int) -> list[Row]:
+    """Return messages in an order that depends on their ids and the seed alone."""
+    return sorted(rows, key=lambda row: hash_of(row["message_id"], f"review {seed}"))
 
 
 def _item(row: Row, why: str, lang: str, texts: Mapping[str, str], earlier: str) -> Item:

@@ -20,7 +20,6 @@ from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from mothertongue.common.languages import direction
-from mothertongue.common.plain_text import visible
 from mothertongue.dataset.review import Item
 from mothertongue.dataset.verdicts import VERDICTS
 
@@ -32,8 +31,11 @@ WIDTHS = {
 COLUMNS = tuple(WIDTHS)
 TO_FILL_IN = ("corrected", "verdict", "comment", "reviewer", "date")
 SHEET, HELP_SHEET = "review", "how to"
-# Characters that a cell of a workbook can hold; a longer text cannot be corrected there.
+# UTF-16 units that a cell of a workbook can hold; a longer text cannot be corrected there.
 CELL = 32_767
+# Characters that XML cannot hold, and what is shown for them.
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+CANNOT_SHOW = "\ufffd"
 # The height of a line, and of the highest row, in points.
 _LINE, _HIGHEST = 14.0, 409.0
 TOO_LONG = "[too long for a cell of a workbook: correct it in the CSV file or in Label Studio]"
@@ -121,7 +123,7 @@ def _without_time(path: Path) -> None:
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
 
 
-def write_csv(items: Sequence[Item], path: Path) -> None:
+def write_csv(items: Sequence[Item], lang: str, path: Path) -> None:
     """Write the CSV file, in UTF-8 with the mark by which Excel knows it."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
@@ -131,18 +133,25 @@ def write_csv(items: Sequence[Item], path: Path) -> None:
             writer.writerow([_guarded(values.get(column, "")) for column in COLUMNS])
 
 
-def write_label_studio(items: Sequence[Item], tasks: Path, labels: Path) -> None:
-    """Write the tasks to import in Label Studio, and the labelling configuration of the project."""
+def write_tasks(items: Sequence[Item], lang: str, path: Path) -> None:
+    """Write the tasks to import in Label Studio."""
     data = [{"data": asdict(item)} for item in items]
-    tasks.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def write_labels(items: Sequence[Item], lang: str, path: Path) -> None:
+    """Write the labelling configuration of the project in Label Studio."""
     choices = "\n".join(f'    <Choice value="{verdict}"/>' for verdict in VERDICTS)
-    labels.write_text(LABELS.format(choices=choices), encoding="utf-8")
+    path.write_text(LABELS.format(choices=choices), encoding="utf-8")
 
 
 def _cell(text: str) -> str | None:
-    """Return a text as a cell's value: without control characters, which workbooks cannot hold."""
-    text = visible(text.replace("\r\n", "\n").replace("\r", "\n"))
-    return (text if len(text) <= CELL else f"{text[: CELL - len(TOO_LONG) - 1]} {TOO_LONG}") or None
+    """Return a text as a cell's value: U+FFFD for characters that no workbook holds, and cut where it is too long."""
+    text = _NO_XML.sub(CANNOT_SHOW, text.replace("\r\n", "\n").replace("\r", "\n"))
+    units = text.encode("utf-16-le", "replace")
+    if len(units) > 2 * CELL:
+        text = f"{units[: 2 * (CELL - len(TOO_LONG) - 1)].decode('utf-16-le', 'ignore')} {TOO_LONG}"
+    return text or None
 
 
 def _direction(column: str, lang: str, item: Item) -> dict[str, object]:

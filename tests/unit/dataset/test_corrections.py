@@ -1,19 +1,30 @@
 """Review sheets and corrections: what people fill in, in any of the three forms, and what becomes of it."""
 
 import csv
+import datetime
 import json
 import zipfile
 
+import hypothesis
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from oasst import row
 from openpyxl import load_workbook
 
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common.errors import UserError
-from mothertongue.dataset import combine, correction_files, corrections, quality_report, review, review_sheets, verdicts
+from mothertongue.dataset import (
+    combine,
+    correction_files,
+    corrections,
+    quality_report,
+    reasons,
+    review,
+    review_sheets,
+    verdicts,
+)
+from mothertongue.dataset.corrections import Correction
 from mothertongue.formats.messages import SPLITS, TRANSLATED
 
 FORMS = ("xlsx", "csv", "json")
@@ -35,8 +46,8 @@ def shard(*messages):
 def sheets(folder, items, lang="pt"):
     folder.mkdir(exist_ok=True)
     review_sheets.write_xlsx(items, lang, folder / "sample.xlsx")
-    review_sheets.write_csv(items, folder / "sample.csv")
-    review_sheets.write_label_studio(items, folder / "sample.json", folder / "labels.xml")
+    review_sheets.write_csv(items, lang, folder / "sample.csv")
+    review_sheets.write_tasks(items, lang, folder / "sample.json")
     return folder
 
 
@@ -109,8 +120,10 @@ def test_what_is_copied_from_a_guarded_cell_is_no_other_text(tmp_path):
     assert [row["text"] for row in applied.shards[0].to_pylist()] == ["- um\n- dois\n- três", "=2+2"]
 
 
-@settings(max_examples=8)
-@given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1), min_size=1, max_size=5))
+@hypothesis.settings(max_examples=8)
+@hypothesis.given(
+    st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs", "Cn"]), min_size=1), min_size=1, max_size=5)
+)
 def test_no_text_is_changed_on_its_way_through_a_sheet(tmp_path_factory, texts):
     texts = [text for text in texts if text.strip()]
     messages = [message(f"m{at}", text=f"{text}.", source_text=text) for at, text in enumerate(texts)]
@@ -145,7 +158,7 @@ def test_verdicts_and_corrections_change_status_and_reasons(tmp_path):
     }
     by_id = {row["message_id"]: row for row in applied.shards[0].to_pylist()}
     assert by_id["fixed"]["score"] is None and by_id["fixed"]["meaning"] is None and by_id["fine"]["score"] == -0.5
-    account = corrections.account(tables, applied)
+    account = corrections.account(tables, applied, 200, 1)
     assert (account["corrected"], account["approved"], account["judged_wrong"]) == (2, 1, 1)
 
 
@@ -170,11 +183,11 @@ def test_a_correction_of_what_has_changed_is_refused_and_shown_again(tmp_path):
     later = [shard(message("a", text="Alô."), message("b"))]
     applied = corrections.apply(later, "pt", given)
     assert [row["text"] for row in applied.shards[0].to_pylist()] == ["Alô.", "Oi, b!"]
-    refused = corrections.account(later, applied)["refused"]
+    refused = corrections.account(later, applied, 200, 1)["refused"]
     assert {one["message_id"]: one["reason"] for one in refused} == {
         "a": "the translation or its source has changed since", "gone": "the dataset has no such message",
     }  # fmt: skip
-    assert all("sample.xlsx row" in one["where"] for one in refused)
+    assert all("sample.xlsx row" in one.where for one, _ in applied.refused)
     keys = {one.key for one in applied.in_force.values()}
     again = review.choose(later, "pt", 0, 0, 1, keys, applied.changed())
     assert [(item.message_id, item.why, item.earlier) for item in again] == [("a", review.CHANGED, "Oi, a!")]
@@ -201,7 +214,7 @@ def test_two_corrections_that_differ_are_refused_before_anything_is_applied(tmp_
         (
             "a.csv",
             "key,message_id,corrected,verdict\nx,m,Oi,good\n",
-            r"row 2: the key 'x' is not one of a review sheet",
+            r"row 2: the key 'x' is not of a review sheet",
         ),
         ("a.csv", f"key,message_id,corrected,verdict\nnl:{'0' * 20},m,Oi,\n", "this is a review of nl, not of pt"),
         ("a.csv", f"key,message_id,corrected,verdict\npt:{'0' * 20},m,Oi,bom\n", "unknown verdict 'bom'"),
@@ -210,7 +223,7 @@ def test_two_corrections_that_differ_are_refused_before_anything_is_applied(tmp_
         ("a.xlsx", "nothing", "not a readable workbook"),
         ("a.json", "{", "not JSON"),
         ("a.json", "{}", "not a list of tasks"),
-        ("a.json", "[{}]", "task 1: no 'key' and 'message_id'"),
+        ("a.json", "[{}]", "task 1: not a task of a review sheet"),
     ],
 )
 def test_what_is_no_review_sheet_is_said_in_one_line(tmp_path, name, content, expected):
@@ -285,7 +298,7 @@ def test_a_text_that_no_cell_holds_is_not_corrected_in_a_workbook(tmp_path):
     items = review.choose([shard(*messages)], "pt", 9, 9, 1)
     book = load_workbook(sheets(tmp_path / "long", items) / "sample.xlsx")
     shown = next(cell.value for cell in book["review"]["C"] if str(cell.value).startswith("palavra"))
-    with pytest.raises(UserError, match="the corrected text is cut off"):
+    with pytest.raises(UserError, match="the sheet cannot show all of this text"):
         correction_files.read(fill_in(tmp_path / "long", "xlsx", {"a": {"corrected": f"Uma {shown}"}}), "pt")
 
 
@@ -305,7 +318,7 @@ def test_the_card_tells_the_share_of_wrong_translations_and_that_few_are_judged(
     for judged, enough in ((20, False), (48, True)):
         answers = {f"m{at}": {"verdict": "good" if at % 3 else "wrong"} for at in range(judged)}
         applied, tables = reviewed(tmp_path, messages, answers)
-        account = corrections.account(tables, applied)
+        account = corrections.account(tables, applied, 200, 1)
         assert account["sample"]["total"]["n"] == judged and set(account["sample"]["by_source"]) == {"en", "es"}
         assert account["sample"]["total"]["wrong"]["value"] == pytest.approx(-(-judged // 3) / judged, abs=1e-4)
         quality = quality_report.report(applied.shards, "pt", corrections=account)
@@ -319,3 +332,159 @@ def test_the_card_tells_the_share_of_wrong_translations_and_that_few_are_judged(
         assert ("fewer than 30, too few to say much" in card) != enough
         assert f"| all | {judged} | 6" in card and "| from es |" in card and "| by m@1 |" in card
     assert set(splits) == set(SPLITS)
+
+
+def judge(tables, judged, sample, flagged):
+    """A person judges a whole sheet: what was flagged is wrong, the rest is good."""
+    truth = {
+        row["message_id"]: "wrong" if row["status"] == "flagged" else "good"
+        for table in tables
+        for row in table.to_pylist()
+    }
+    keys = {one.key for one in judged}
+    items = review.choose(tables, "pt", sample, flagged, 1, keys)
+    return [
+        *judged,
+        *(Correction(item.key, item.message_id, None, truth[item.message_id], "", "", None, "x") for item in items),
+    ]
+
+
+def wrong_share(tables, judged, sample):
+    applied = corrections.apply(tables, "pt", judged)
+    return corrections.account(tables, applied, sample, 1)["sample"]["total"]
+
+
+def test_the_share_of_wrong_translations_is_that_of_the_messages_and_not_of_the_sheets():
+    """Every fifth is wrong and flagged, so the sheets have far more of them."""
+    tables = [shard(*(message(f"m{at}", status="translated" if at % 5 else "flagged") for at in range(400)))]
+    judged = judge(tables, [], 50, 200)
+    first = wrong_share(tables, judged, 50)
+    assert 45 <= first["n"] <= 50 and first["wrong"]["low"] < 0.2 < first["wrong"]["high"]
+    # The sample grows: at first only its flagged messages are judged, then all.
+    assert wrong_share(tables, judged, 300)["n"] <= 60
+    judged = judge(tables, judged, 300, 200)
+    second = wrong_share(tables, judged, 300)
+    assert 290 <= second["n"] <= 300 and second["wrong"]["value"] == pytest.approx(0.2, abs=0.04)
+    # A language comes in that the first sheet did not have, and all of it is wrong.
+    more = shard(*(message(f"d{at}", status="flagged", source_lang="de") for at in range(400)))
+    judged = judge([*tables, more], judged, 300, 400)
+    third = wrong_share([*tables, more], judged, 300)
+    assert third["wrong"]["value"] == pytest.approx(0.6, abs=0.06)
+
+
+def given(text=None, verdict=None, where="a.csv row 2", key="k", **more):
+    return Correction(key, "a", text, verdict, more.get("reviewer", ""), "", more.get("shown"), where)
+
+
+def test_corrections_of_several_people_are_put_together_or_refused():
+    key = review.key_of("pt", "a", "Hello.", "Olá.")
+    tables = [shard(message("a"))]
+    both = [given(verdict="wrong", reviewer="Ana", key=key), given("Oi!", reviewer="Rui", key=key)]
+    for order in (both, both[::-1]):
+        assert corrections.apply(tables, "pt", order).shards[0]["reasons"].to_pylist() == [["corrected: Rui"]]
+    with pytest.raises(
+        UserError, match=r"a.csv row 2 and b.csv row 3: two corrections of message a differ in their verdict"
+    ):
+        corrections.apply(tables, "pt", [given(verdict="good", key=key), given("Oi!", key=key, where="b.csv row 3")])
+
+
+@pytest.mark.parametrize(
+    ("row", "one", "reason"),
+    [
+        ({}, {"verdict": "wrong", "shown": "Oi!"}, "the translation beside it was edited"),
+        ({}, {"text": "Oi!", "shown": " Olá.\n"}, None),
+        ({"status": "failed", "reasons": ["no route"]}, {"verdict": "good"}, "there is no translation to judge"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(row, one, reason):
+    table = shard(message("a", **row))
+    text = table["text"].to_pylist()[0]
+    applied = corrections.apply([table], "pt", [given(key=review.key_of("pt", "a", "Hello.", text), **one)])
+    assert [why.startswith(reason) for _, why in applied.refused] == ([True] if reason else [])
+    assert len(applied.in_force) == (not reason)
+
+
+def test_a_row_with_the_key_of_another_is_refused():
+    tables = [shard(message("a"), message("b", text="Alô."))]
+    applied = corrections.apply(tables, "pt", [given("Oi!", key=review.key_of("pt", "b", "Hello.", "Alô."))])
+    assert "its key is of another message" in applied.refused[0][1] and not applied.in_force
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_white_space_and_marks_of_direction_come_through(tmp_path, form):
+    messages = [message("a", text="x = 1\n"), message("b", text="שלום\u200f 2024\u200e")]
+    applied, _ = reviewed(
+        tmp_path, messages, {"a": {"corrected": "    x = 1\n"}, "b": {"corrected": "שלום\u200f 2024\u200e!"}}, form
+    )
+    assert applied.shards[0]["text"].to_pylist() == ["    x = 1\n", "שלום\u200f 2024\u200e!"]
+
+
+def test_what_a_workbook_cannot_hold_is_corrected_elsewhere(tmp_path):
+    items = review.choose([shard(message("a", text="x\ufffey\x0bz"))], "pt", 9, 9, 1)
+    paths = fill_in(sheets(tmp_path / "s", items), "xlsx", {"a": {"corrected": "xyz"}})
+    with pytest.raises(
+        UserError, match=r"sample.xlsx row 2: the sheet cannot show all of this text; correct it in the CSV file"
+    ):
+        correction_files.read(paths, "pt")
+
+
+@pytest.mark.parametrize("value", [7, 1.5, True, datetime.date(2026, 1, 2), "=A1", "#NAME?"])
+def test_a_cell_that_is_no_text_is_not_taken_for_one(tmp_path, value):
+    folder = sheets(tmp_path / "s", review.choose([shard(message("a"))], "pt", 9, 9, 1))
+    book = load_workbook(folder / "sample.xlsx")
+    cell = book["review"].cell(2, 1 + review_sheets.COLUMNS.index("corrected"))
+    cell.number_format, cell.value = "General", value
+    if value == "#NAME?":
+        cell.data_type = "e"
+    book.save(folder / "sample.xlsx")
+    with pytest.raises(
+        UserError, match="row 2: corrected is not a text but a number, date or formula; format it as text"
+    ):
+        correction_files.read([folder / "sample.xlsx"], "pt")
+
+
+def test_every_sheet_of_a_workbook_is_read(tmp_path):
+    folder = sheets(tmp_path / "s", review.choose([shard(message("a"))], "pt", 9, 9, 1))
+    book = load_workbook(folder / "sample.xlsx")
+    book.copy_worksheet(book["review"]).title = "review Rui"
+    book["review Rui"].cell(2, 1 + review_sheets.COLUMNS.index("verdict")).value = "good"
+    book.save(folder / "sample.xlsx")
+    (one,) = correction_files.read([folder / "sample.xlsx"], "pt")
+    assert one.where.endswith("sheet 'review Rui' row 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "a.csv",
+            f"verdict,key,message_id,corrected\ngood,pt:{'0' * 20},m,Olá, mundo\n",
+            "row 2: more cells than columns",
+        ),
+        ("a.csv", "verdict,key,message_id,corrected,corrected\n", "column 'corrected' is there twice"),
+        (
+            "a.json",
+            '[{"data": {"key": "k", "message_id": "m"}, "annotations": 5}]',
+            "task 1: not a task of a review sheet",
+        ),
+        ("a.json", '[{"data": {"key": "k", "message_id": "m"}, "annotations": [{"result": 5}]}]', "task 1: not a task"),
+        ("a.json", '[{"key": "k", "message_id": "m", "corrected": {"text": {"a": 1}}}]', "task 1: not a task"),
+    ],
+)
+def test_what_would_lose_a_correction_is_said(tmp_path, name, content, expected):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=expected):
+        correction_files.read([tmp_path / name], "pt")
+
+
+def test_a_comment_alone_makes_a_sheet_one_that_is_filled_in(tmp_path):
+    paths = fill_in(
+        sheets(tmp_path / "s", review.choose([shard(message("a"))], "pt", 9, 9, 1)), "xlsx", {"a": {"comment": "hm"}}
+    )
+    assert list(correction_files.filled_in(paths)) == [f"{paths[0]} row 2"] and correction_files.read(paths, "pt") == []
+
+
+def test_the_name_of_a_reviewer_is_no_category():
+    name = "Ana: cured: names\x1b[31m " + "x" * 500
+    assert reasons.kind_of(f"corrected: {name}", "corrected") == ("notes", "corrected")
+    assert reasons.kind_of("approved: cured: names", "translated")[0] == "notes"
