@@ -7,6 +7,7 @@ replace translations; see scripts/review.py.
 
 import argparse
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 from mothertongue.cards.dataset import dataset_card
@@ -43,6 +44,11 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _terms(path: Path, target: str) -> Callable[[str], glossary.Glossary]:
+    """Return a function that returns the terms of a source language."""
+    return functools.cache(lambda source: glossary.read(path, source, target))
+
+
 def main() -> None:
     arguments = parse_arguments()
     shards = [read(path, TRANSLATED) for path in arguments.shards]
@@ -55,7 +61,7 @@ def main() -> None:
     shards = applied.shards
     splits = combine.combine(shards, arguments.on_flagged)
     accounting = combine.account(counts, shards, splits)
-    terms = functools.cache(functools.partial(glossary.read, arguments.glossary)) if arguments.glossary else None
+    terms = _terms(arguments.glossary, arguments.target) if arguments.glossary else None
     progress = Progress("combine", sum(map(len, shards)), "messages judged")
     quality = quality_report.report(shards, arguments.target, progress.advance, judged, terms)
     progress.finish()

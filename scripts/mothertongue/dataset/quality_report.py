@@ -67,8 +67,8 @@ def report(
     """Return the figures of translated tables (see messages.TRANSLATED), each read once.
 
     `corrections` is the account of what people corrected and judged (see corrections.account), None where they did not.
-    `glossary` returns the terms of a source language: the report's `glossary` has each term that occurs, with the
-    number of `uses` in messages that a model translated in one step, and of the `hits` in their translations.
+    `glossary` returns the terms of a source language: the report's `glossary` has each term that occurs in prose, with
+    the number of `uses` in messages that a model translated in one step, and of the `hits` in their translations.
 
     `total` and every source language in `by_source` (in descending order of messages) have:
 
@@ -95,8 +95,9 @@ def report(
             total.add(row, language)
             by_source[row["source_lang"]].add(row, language)
             if glossary and _by_model(row) and row["route"] != "pivot":
-                for one in glossary(row["source_lang"]).find(row["source_text"], row["text"]):
-                    terms[one.term.source].update(["uses", *(["hits"] if one.hit else [])])
+                source = row["source_lang"]
+                for one in glossary(source).find(_prose(row["source_text"], source), row["text"]):
+                    terms[f"{source}: {one.term.source}"].update(["uses", *(["hits"] if one.hit else [])])
         advance(len(shard))
     most_first = sorted(by_source, key=lambda source: (-by_source[source].messages, source))
     return {

@@ -85,7 +85,7 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         raise UserError("--prompt: there is no {text} in it, where the model reads what it is to translate")
     gpus.claim(arguments.gpus)
     limits = settings.from_arguments(QualityLimits, arguments)
-    glossary = read_glossary(arguments.glossary, source) if arguments.glossary else None
+    glossary = read_glossary(arguments.glossary, source, target) if arguments.glossary else None
     checks = Checks(source, target, limits, _estimate(limits, source, target, arguments.workers), glossary)
     with ExitStack() as stack:
         engine = _load(arguments, "")

@@ -51,42 +51,47 @@ class Memory:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._new: dict[bytes, Row] = {}
+        self._known: dict[bytes, Row] = {}
+        self._own: dict[bytes, Row] = {}
+        self._loaded: set[Path] = set()
         self._fingerprints: set[str] = set()
+        self._changed = False
         self._written = time.monotonic()
+        if (own := _read(file)) is not None:
+            self._own, self._fingerprints = _entries(own), _fingerprints(own)
 
     def of(self, fingerprint: str) -> "Remembered":
-        """Return the entries with a fingerprint, which adds to this memory."""
+        """Return the entries with a fingerprint, which adds to this memory. Each file is read once."""
         self._fingerprints.add(fingerprint)
-        known: dict[bytes, Row] = {}
-        for path in sorted(self.file.parent.glob("*.parquet")):
-            found = _read(path, fingerprint)
-            if found is not None:
-                known |= _entries(found)
-        return Remembered(self, fingerprint, known)
+        self._known |= self._own
+        for path in sorted({*self.file.parent.glob("*.parquet")} - self._loaded - {self.file}):
+            if (found := _read(path, fingerprint)) is not None:
+                self._loaded.add(path)
+                self._known |= _entries(found)
+        return Remembered(self, fingerprint, self._known)
 
     def add(self, key: bytes, row: Row) -> None:
         """Add an entry; write the file every minute."""
-        self._new[key] = row
+        self._own[key] = row
+        self._changed = True
         if time.monotonic() - self._written > _INTERVAL:
             self.write()
 
     def write(self) -> None:
         """Write this job's entries, those of its earlier runs included; on failure only warn."""
         self._written = time.monotonic()
-        if not self._new:
+        if not self._changed:
             return
-        earlier = _read(self.file)
-        entries = ({} if earlier is None else _entries(earlier)) | self._new
-        fingerprints = self._fingerprints | _fingerprints(earlier)
-        columns = [list(entries), *(list(column) for column in zip(*entries.values(), strict=True))]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-        table = pa.table(arrays, schema=_SCHEMA.with_metadata({_FINGERPRINTS: json.dumps(sorted(fingerprints))}))
         try:
+            columns = [list(self._own), *(list(column) for column in zip(*self._own.values(), strict=True))]
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+            described = {_FINGERPRINTS: json.dumps(sorted(self._fingerprints))}
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(self.file) as partial:
+                table = pa.table(arrays, schema=_SCHEMA.with_metadata(described))
                 pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
-        except (OSError, UserError) as error:
+            self._changed = False
+        except (OSError, ValueError, pa.ArrowException, UserError) as error:
             log(f"translate: warning: the translation memory was not written: {error}")
 
 
@@ -118,8 +123,8 @@ class Remembered:
 def fingerprint(engine: str, model: Path, settings: EngineSettings, careful: bool = False) -> str:
     """Return a hash of what decides an engine's translations besides the text.
 
-    That is the model's files by their checksums, languages and decoding settings, the device's kind, the code of the
-    engine with all that it imports, and the versions of the packages that compute.
+    That is the model's files by their checksums, languages and decoding settings, the device and its numbers, the code of
+    the engine with all that it imports, and the versions of the packages that compute.
     """
     found = engines.find(engine)
     record = read_record(model)
@@ -131,7 +136,7 @@ def fingerprint(engine: str, model: Path, settings: EngineSettings, careful: boo
         "engine": engine,
         "model": [record["reference"], record["revision"], record.get("files")],
         "settings": {name: value for name, value in asdict(settings).items() if name not in _SPEED},
-        "device": found.device(settings),
+        "machine": found.machine(settings),
         "code": code,
         "packages": {name: _version(name) for name in found.PACKAGES},
         "careful": careful,
@@ -149,7 +154,7 @@ def _version(package: str) -> str | None:
 def _read(path: Path, fingerprint: str | None = None) -> pa.Table | None:
     """Return a file of the memory; None where there is none, or none with this fingerprint.
 
-    A damaged file is removed with a warning.
+    A damaged file is removed with a warning; one that cannot be read now is left out.
     """
     if not path.is_file():
         return None
@@ -163,10 +168,14 @@ def _read(path: Path, fingerprint: str | None = None) -> pa.Table | None:
             raise ValueError("its columns are others")
         table.validate(full=True)
         return table
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        log(f"translate: warning: {path}: not a readable translation memory ({error}); removed")
-        with suppress(OSError):
-            path.unlink()
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException, MemoryError) as error:
+        # pyarrow raises OSError for damaged pages too, without a number of the system's.
+        now = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+        what = "cannot be read now" if now else "not a readable translation memory, removed"
+        log(f"translate: warning: {path}: {what} ({error})")
+        if not now:
+            with suppress(OSError):
+                path.unlink()
         return None
 
 

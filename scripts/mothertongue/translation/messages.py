@@ -189,10 +189,11 @@ def _restore(part: Part, found: Attempt) -> Attempt | None:
 
 
 def _says_something(part: Part, text: str) -> bool:
-    """Return whether a translation has words besides the placeholders."""
+    """Return whether a translation has words besides the placeholders, where its source has."""
+    source = part.masked
     for placeholder in part.placeholders:
-        text = text.replace(placeholder, "")
-    return segments.has_words(text)
+        source, text = source.replace(placeholder, ""), text.replace(placeholder, "")
+    return segments.has_words(text) or not segments.has_words(source)
 
 
 def _reassemble(source: str, kept: foreign.Kept, translated: dict[Part, Pieces], target: str) -> Translation:

@@ -115,16 +115,32 @@ class Part:
         return names
 
     def protecting(self, spans: Iterable[Span], given: Mapping[Span, str] | None = None) -> "Part":
-        """Return the part with further spans; those that overlap become one. `given`: see the class."""
+        """Return the part with further spans; those that overlap become one.
+
+        `given` has texts that replace spans of the translation (see the class), none within what is protected already.
+        """
         merged: list[Span] = []
         for start, end in sorted([*self.spans, *spans]):
             if merged and start < merged[-1][1]:
                 start, end = merged[-1][0], max(end, merged[-1][1])
                 merged.pop()
             merged.append((start, end))
-        others = ((span, text) for span, text in (given or {}).items() if text != self.text[slice(*span)])
-        whole = tuple((span, text) for span, text in others if span in merged)
-        return replace(self, spans=tuple(merged), given=whole)
+        kept = dict(self.given)
+        free = (
+            (span, text)
+            for span, text in (given or {}).items()
+            if text != self.text[slice(*span)]
+            and not any(span[0] < end and start < span[1] for start, end in self.spans)
+        )
+        replaced = sorted((kept | dict(free)).items(), reverse=True)
+        whole = []
+        for start, end in merged:
+            text = self.text[start:end]
+            for (first, last), new in sorted(replaced.items(), reverse=True):
+                if start <= first and last <= end:
+                    text = text[: first - start] + new + text[last - start :]
+            whole += [((start, end), text)] if text != self.text[start:end] else []
+        return replace(self, spans=tuple(merged), given=tuple(whole))
 
     def restore(self, translation: str) -> str | None:
         """Return the translation of `masked` with its spans restored; None where a placeholder is lost or doubled.

@@ -61,7 +61,7 @@ def test_the_terms_of_a_glossary_are_counted_with_their_hits():
         message("d", status="copied"),
     ]
     assert report([shard(*rows)], "pt", glossary=lambda lang: terms)["glossary"] == {
-        "station": {"uses": 2, "hits": 1}, "train": {"uses": 2, "hits": 1},
+        "en: station": {"uses": 2, "hits": 1}, "en: train": {"uses": 2, "hits": 1},
     }  # fmt: skip
     assert report([shard(*rows)], "pt")["glossary"] == {}
 

@@ -1,11 +1,13 @@
 """Glossaries: terms come out as the table says, or the message says that they do not."""
 
 import re
+import time
 
 import pytest
 from translators import translator, way
 
 from mothertongue.common.errors import UserError
+from mothertongue.common.languages import UNSPACED
 from mothertongue.translation import glossary
 from mothertongue.translation.checks import Checks
 from mothertongue.translation.messages import Translator, translate_messages
@@ -17,7 +19,7 @@ TABLE = "term\ttranslation\tsource\toptions\nfine-tuning\tajuste fino\t\t\npromp
 @pytest.fixture
 def terms(tmp_path):
     (tmp_path / "pt.tsv").write_text(TABLE, encoding="utf-8")
-    return glossary.read(tmp_path / "pt.tsv", "en")
+    return glossary.read(tmp_path / "pt.tsv", "en", "pt")
 
 
 def translated(text, model, terms, lang="en"):
@@ -51,7 +53,9 @@ def test_a_term_that_the_model_translates_by_itself_is_left_to_it(terms):
         ("The machine learning and the machine.", "O aprendizado de máquina and the máquina."),
         ("The IT of it is here.", "O TI of it is here."),
         ("The thread and a second thread.", "O fio and a second fio."),
-        ("The Prompt is `prompt` in code.", "O pergunta is `prompt` in code."),
+        ("The Prompt is `prompt` in code.", "O Pergunta is `prompt` in code."),
+        ("prompt", "pergunta"),
+        ("The prompt-5 is longer.", "O pergunta-5 is longer."),
     ],
 )
 def test_a_term_that_is_lacking_stands_as_the_table_says(terms, source, expected):
@@ -85,8 +89,51 @@ def test_capitals_and_whole_words_count_where_they_are_asked_for(terms):
     assert [one.term.source for one in terms.find("Swift, and swift birds.", "Swift")] == ["Swift"]
 
 
+def terms_of(*pairs, source="en", target="pt", **options):
+    spaced = source not in UNSPACED, target not in UNSPACED
+    return glossary.Glossary([glossary.Term(one, other, spaced=spaced, **options) for one, other in pairs])
+
+
+@pytest.mark.parametrize(
+    ("terms", "source", "translation", "hits"),
+    [
+        (terms_of(("thread", "fio"), exact=True), "The thread is long.", "O desafio é longo.", [False]),
+        (terms_of(("Go", "Go"), exact=True, case=True), "Go is a language.", "Google é uma linguagem.", [False]),
+        (terms_of(("IT", "TI"), case=True), "The IT is here.", "O PARTIDO está aqui.", [False]),
+        (terms_of(("artificial intelligence", "人工智能"), target="zh"), "It is artificial intelligence.", "人工智障", [False]),
+        (terms_of(("artificial intelligence", "人工智能"), target="zh"), "It is artificial intelligence.", "这是人工智能。", [True]),
+        (terms_of(("language model", "भाषा मॉडल"), target="hi"), "A language model is good.", "भाषा मॉडल अच्छा है।", [True]),
+        (terms_of((".NET", "ponto net"), ("C++", "C mais")), "We use .NET and C++ here.", "Usamos ponto net e C aqui.", [True, False]),
+        (terms_of(("machine", "máquina"), ("machine learning", "aprendizado de máquina")),
+         "The machine learning and the machine.", "O aprendizado de máquina e o aparelho.", [True, False]),
+        (terms_of(("coffee", "café")), "A coffee, please.", "Um cafe\u0301, por favor.", [True]),
+        (terms_of(("data set", "conjunto de dados"), ("data", "dados")), "Data sets and data.", "Conjuntos de dados e dados.", [True, True]),
+    ],
+)  # fmt: skip
+def test_a_hit_is_a_whole_word_of_its_own(terms, source, translation, hits):
+    assert [one.hit for one in terms.find(source, translation)] == hits
+
+
+def test_the_cost_grows_in_line_with_the_text_and_not_with_the_table():
+    few = terms_of(("prompt", "pergunta"))
+    many = terms_of(*[(f"data {word}{at}", "x") for at in range(2000) for word in ("b", "c")], ("prompt", "pergunta"))
+    text, translation = "prompt and data " * 2000, "pergunta e dados " * 2000
+    started = time.process_time()
+    assert len(few.find(text[:8000], translation[:8500])) == 500
+    small = time.process_time() - started
+    started = time.process_time()
+    assert len(many.find(text, translation)) == 2000
+    assert time.process_time() - started < 100 * small + 1
+
+
+def test_a_replacement_has_the_capitals_of_the_term(terms):
+    found = {one.term.source: one.replacement for one in terms.find("Prompt, PROMPT, prompts, and a Thread.", "")}
+    assert found == {"prompt": None, "thread": "Fio"}
+    assert [one.replacement for one in terms.find("Prompt, PROMPT", "")] == ["Pergunta", "PERGUNTA"]
+
+
 def test_terms_are_of_a_source_language(tmp_path, terms):
-    assert [term.source for term in glossary.read(tmp_path / "pt.tsv", "es").terms] == ["perro"]
+    assert [term.source for term in glossary.read(tmp_path / "pt.tsv", "es", "pt").terms] == ["perro"]
     assert "perro" not in [term.source for term in terms.terms]
 
 
@@ -94,7 +141,7 @@ def test_a_language_without_spaces(tmp_path):
     (tmp_path / "pt.tsv").write_text(
         "term\ttranslation\tsource\n机器学习\taprendizado de máquina\tzh\n", encoding="utf-8"
     )
-    terms = glossary.read(tmp_path / "pt.tsv", "zh")
+    terms = glossary.read(tmp_path / "pt.tsv", "zh", "pt")
     (found,) = terms.find("我喜欢机器学习。", "Gosto de aprendizado de máquina.")
     assert found.hit and found.span == (3, 7)
 
@@ -102,16 +149,16 @@ def test_a_language_without_spaces(tmp_path):
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        ("term\ttranslation\na\t\n", "pt.tsv line 2: a term and its translation are needed"),
-        ("term\ttranslation\na\tb\na\tc\n", "line 3: the term 'a' is there twice"),
-        ("term\ttranslation\toptions\na\tb\tloud\n", "line 2: unknown option 'loud'"),
+        ("term\ttranslation\na\t\n", "pt.tsv row 1: a term and its translation are needed"),
+        ("term\ttranslation\na\tb\na\tc\n", "row 2: the term 'a' is there twice"),
+        ("term\ttranslation\toptions\na\tb\tloud\n", "row 1: unknown option 'loud'"),
         ("term,translation\na,b\n", "unknown column 'term,translation'"),
     ],
 )
 def test_a_wrong_table_is_said_in_one_line(tmp_path, table, expected):
     (tmp_path / "pt.tsv").write_text(table)
     with pytest.raises(UserError, match=re.escape(expected)):
-        glossary.read(tmp_path / "pt.tsv", "en")
+        glossary.read(tmp_path / "pt.tsv", "en", "pt")
     (tmp_path / "pt.tsv").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="not a readable table"):
-        glossary.read(tmp_path / "pt.tsv", "en")
+        glossary.read(tmp_path / "pt.tsv", "en", "pt")

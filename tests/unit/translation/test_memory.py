@@ -128,8 +128,19 @@ def test_a_damaged_file_is_dropped_with_a_warning(tmp_path, capsys, monkeypatch,
     assert (tmp_path / "a.parquet").read_bytes() != content
     model = Model()
     assert run(texts, model, tmp_path / "b.parquet") == before and len(model.asked) == 1
-    assert "a.parquet: not a readable translation memory" in capsys.readouterr().err
+    assert "a.parquet: not a readable translation memory, removed" in capsys.readouterr().err
     assert not (tmp_path / "a.parquet").exists()
+
+
+def test_a_file_that_cannot_be_read_now_is_left_alone(tmp_path, capsys, monkeypatch):
+    run(["A house by the sea."], Model(), tmp_path / "a.parquet")
+
+    def stale(*arguments, **more):
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(memory.pq, "read_table", stale)
+    assert memory.Memory(tmp_path / "b.parquet").of("f").recall(["A house by the sea."]) == {}
+    assert "a.parquet: cannot be read now" in capsys.readouterr().err and (tmp_path / "a.parquet").exists()
 
 
 def uncompressed(write):
@@ -188,6 +199,6 @@ def test_whatever_decides_a_translation_is_in_the_fingerprint(tmp_path, monkeypa
     monkeypatch.setattr(memory.imports, "modules", lambda *entry, **more: [tmp_path / "fetched.json"])
     others.append(found())
     monkeypatch.undo()
-    monkeypatch.setattr(engines.find("firefox"), "device", lambda settings: "cuda")
+    monkeypatch.setattr(engines.find("firefox"), "machine", lambda settings: "cuda")
     others.append(found())
     assert len({first, *others}) == 1 + len(others)

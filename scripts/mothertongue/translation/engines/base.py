@@ -84,8 +84,8 @@ class Engine(ABC):
 
     @classmethod
     @abstractmethod
-    def device(cls, settings: EngineSettings) -> str:
-        """Return the kind of device that the engine runs on with these settings: cpu or cuda."""
+    def machine(cls, settings: EngineSettings) -> str:
+        """Return what of this machine decides translations: the kind of device, and the numbers it computes with."""
 
     @abstractmethod
     def measure(self, text: str) -> int:

@@ -85,11 +85,12 @@ class EncoderDecoder(Engine):
         self._workers = self._translator.num_translators
 
     @classmethod
-    def device(cls, settings: EngineSettings) -> str:
-        """Return cuda where there is a device and the settings allow it."""
+    def machine(cls, settings: EngineSettings) -> str:
+        """Return the kind of device, cuda where there is one and the settings allow it, and its compute types."""
         import ctranslate2
 
-        return "cuda" if settings.device != "cpu" and ctranslate2.get_cuda_device_count() else "cpu"
+        device = "cuda" if settings.device != "cpu" and ctranslate2.get_cuda_device_count() else "cpu"
+        return " ".join([device, *sorted(ctranslate2.get_supported_compute_types(device))])
 
     @abstractmethod
     def source_tokens(self, pieces: list[str]) -> list[str]:

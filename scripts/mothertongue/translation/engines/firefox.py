@@ -36,7 +36,7 @@ class Firefox(Engine):
     """A pool of processes with one translator each: a Translator is bound to the thread that created it."""
 
     FETCH = "firefox"
-    PACKAGES = ("fxtranslate",)
+    PACKAGES = ("fxtranslate", "sentencepiece")
     MODEL_MB = 60
     ON_GPU = False
     RETRIES = AVOIDS_REPETITION | {"length ratio", "quotes"}
@@ -52,8 +52,8 @@ class Firefox(Engine):
         }
 
     @classmethod
-    def device(cls, settings: EngineSettings) -> str:
-        """Return cpu."""
+    def machine(cls, settings: EngineSettings) -> str:
+        """Return cpu: its integers are the same on every one."""
         return "cpu"
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:

@@ -52,7 +52,7 @@ class Generation(Engine):
         self.settings = settings
         self.batch_tokens = settings.batch_tokens
         self.folder = model
-        device = self.device(settings)
+        device = causal_lm.device() if settings.device == "auto" else settings.device
         if device == "cuda" and not torch.cuda.is_available():
             raise UserError("translation.device is cuda, and there is no CUDA device; set it to cpu or auto")
         if settings.compute_type not in ("auto", *_DTYPES):
@@ -75,11 +75,12 @@ class Generation(Engine):
         tokenizer_files.set_padding(self.tokenizer, self._rows, model)
 
     @classmethod
-    def device(cls, settings: EngineSettings) -> str:
-        """Return the configured device, by default cuda where there is one."""
+    def machine(cls, settings: EngineSettings) -> str:
+        """Return the configured device, by default cuda where there is one, and the type of `auto`."""
         from mothertongue.models import causal_lm
 
-        return causal_lm.device() if settings.device == "auto" else settings.device
+        device = causal_lm.device() if settings.device == "auto" else settings.device
+        return f"{device} {causal_lm.compute_dtype()}"
 
     @abstractmethod
     def encode(self, segment: str) -> list[int]:
