@@ -157,12 +157,11 @@ class Glossary:
             terms = self._by_start[word]
             # Of two words the second may be in its plural.
             candidates = [term for form in _forms(following) for term in terms.get(form, [])] + terms.get(None, [])
-            match = start >= end and next(
-                ((m, term) for term in candidates if (m := term.pattern.match(text, start))), None
-            )
-            if match:
-                end = match[0].end()
-                yield match[0].span(), match[1]
+            for term in candidates if start >= end else ():
+                if match := term.pattern.match(text, start):
+                    end = match.end()
+                    yield match.span(), term
+                    break
 
 
 def read(path: Path, source: str, target: str) -> Glossary:

@@ -123,8 +123,8 @@ class Remembered:
 def fingerprint(engine: str, model: Path, settings: EngineSettings, careful: bool = False) -> str:
     """Return a hash of what decides an engine's translations besides the text.
 
-    That is the model's files by their checksums, languages and decoding settings, the device and its numbers, the code of
-    the engine with all that it imports, and the versions of the packages that compute.
+    That is the model's files by their checksums, languages and decoding settings, the device and its numbers, the code
+    of the engine with all that it imports, and the versions of the packages that compute.
     """
     found = engines.find(engine)
     record = read_record(model)

@@ -125,14 +125,10 @@ class Part:
                 start, end = merged[-1][0], max(end, merged[-1][1])
                 merged.pop()
             merged.append((start, end))
-        kept = dict(self.given)
-        free = (
-            (span, text)
-            for span, text in (given or {}).items()
-            if text != self.text[slice(*span)]
-            and not any(span[0] < end and start < span[1] for start, end in self.spans)
-        )
-        replaced = sorted((kept | dict(free)).items(), reverse=True)
+        replaced = dict(self.given)
+        for (first, last), text in (given or {}).items():
+            if text != self.text[first:last] and not any(first < end and start < last for start, end in self.spans):
+                replaced[first, last] = text
         whole = []
         for start, end in merged:
             text = self.text[start:end]
