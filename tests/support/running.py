@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from loaded_programs import LoadedPrograms
+from loaded_programs import PROGRAMS, LoadedPrograms
 from paths import ROOT
 from preloaded import Preloaded
 
@@ -158,11 +158,11 @@ def processes(pattern: str, folder: Path) -> list[int]:
 
 def program(name: str, *arguments: str | Path) -> str:
     """What one of scripts/ writes to stderr, run in the project's root; it must end well."""
-    loaded = loaded_programs()
-    done = subprocess.run(
-        [loaded.python, f"scripts/{name}.py", *arguments], cwd=ROOT, capture_output=True, text=True,
-        env=os.environ | loaded.environment,
-    )  # fmt: skip
+    python, environment = sys.executable, os.environ
+    if name in PROGRAMS:
+        python, environment = loaded_programs().python, os.environ | loaded_programs().environment
+    command = [python, f"scripts/{name}.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
