@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from mothertongue.common.atomic_files import copy_files, read_object, write_json
 from mothertongue.common.errors import OwnError, UserError
@@ -118,3 +119,19 @@ def _describe(model: Path, folder: Path) -> None:
     dtype = "bfloat16" if "bfloat16" in (own.get("dtype"), own.get("torch_dtype")) else packed["dtype"]
     weights = {"quantization_config": packed["quantization_config"], "dtype": dtype, "torch_dtype": dtype}
     write_json(folder / "config.json", own | weights)
+    _narrow(folder, getattr(torch, dtype))
+
+
+def _narrow(folder: Path, dtype: torch.dtype) -> None:
+    """Store what is not packed in the model's own type.
+
+    On CPUs that do not compute with bfloat16 AutoRound leaves it in float32, twice as large.
+    """
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors = load_file(path)
+        wide = [name for name, tensor in tensors.items() if tensor.dtype == torch.float32]
+        if wide:
+            # Into another file: the tensors are read from this one.
+            narrow = path.with_suffix(".narrow")
+            save_file(tensors | {name: tensors[name].to(dtype) for name in wide}, narrow, {"format": "pt"})
+            narrow.replace(path)
