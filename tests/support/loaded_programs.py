@@ -25,7 +25,9 @@ SOCKET = "LOADED_PROGRAMS"
 _PYTHON = """#!{python} -SI
 import json, os, signal, socket, sys
 name, directory = os.path.basename(sys.argv[1] if sys.argv[1:] else ""), os.environ.get("{socket}")
-if name not in {names} or not directory:
+# What Python itself reads when it starts, the other process has not read.
+told = {{name for name in os.environ if name.startswith("PYTHON")}} - {{"PYTHONNOUSERSITE", "PYTHON_OF_RULES"}}
+if name not in {names} or not directory or told:
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
     server.connect(directory)
