@@ -45,7 +45,8 @@ def main() -> None:
     applied = corrections.apply(shards, lang, given)
     reviewed = {one.key for one in applied.in_force.values()}
     # A sheet that was filled in where it lies would be lost.
-    sheets = [path for name in SHEETS if (path := arguments.output / name).is_file()]
+    paths = (arguments.output / name for name in SHEETS)
+    sheets = [path for path in paths if path.suffix in correction_files.SUFFIXES and path.is_file()]
     if place := next(correction_files.filled_in(sheets), None):
         raise UserError(f"{place} is filled in; move the file to config/corrections/{lang}/, or delete it")
     items = review.choose(
