@@ -145,7 +145,10 @@ def _attempts(way: Strategy, texts: list[str], checks: Checks) -> dict[str, Atte
 
 def _by_meaning(attempts: dict[str, Attempt], estimate: Estimate) -> dict[str, Attempt]:
     """Return the attempts with their scores of meaning; those below the threshold fail the check `meaning`."""
-    pairs = [(text, found.text) for text, found in attempts.items() if found.text]
+    # In one order: the numbers of a batch depend on what is in it, and what is remembered comes before what is new.
+    pairs = sorted(
+        ((text, found.text) for text, found in attempts.items() if found.text), key=lambda pair: (len(pair[0]), pair)
+    )
     for (text, _), score in zip(pairs, estimate.scores(pairs), strict=True):
         found = attempts[text]
         reasons = (*found.reasons, "meaning") if score < estimate.threshold else found.reasons
