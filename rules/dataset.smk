@@ -49,8 +49,11 @@ rule combine:
         source=literal(configuration.dataset_name(config)),
         licence=literal(config["source"]["licence"]),
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
-        review=lambda wildcards, input: (
-            [f"--review-{name}={config['review'][name]}" for name in ("sample", "seed")] if input.corrections else []
+        # Without `input`, so that Snakemake compares it: the sample decides whose verdicts count.
+        review=lambda wildcards: (
+            [f"--review-{name}={config['review'][name]}" for name in ("sample", "seed")]
+            if corrections_of(wildcards)
+            else []
         ),
         on_flagged=config["quality"]["on_flagged"],
         folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/dataset",

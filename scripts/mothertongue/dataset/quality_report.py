@@ -14,6 +14,7 @@ import pyarrow as pa
 from mothertongue.common.language_id import MINIMUM_SCORE, other_language, speaks
 from mothertongue.common.languages import UNSPACED
 from mothertongue.dataset.reasons import kind_of
+from mothertongue.dataset.review import by_model
 from mothertongue.formats.messages import ROUTES, STATUSES
 from mothertongue.translation import segments
 from mothertongue.translation.glossary import Glossary
@@ -91,10 +92,10 @@ def report(
     by_source: dict[str, _Tally] = defaultdict(_Tally)
     for shard in shards:
         for row in shard.select(_COLUMNS).to_pylist():
-            language = identify(row["text"], lang) if _by_model(row) else None
+            language = identify(row["text"], lang) if by_model(row) else None
             total.add(row, language)
             by_source[row["source_lang"]].add(row, language)
-            if glossary and _by_model(row) and row["route"] != "pivot":
+            if glossary and by_model(row) and row["route"] != "pivot":
                 source = row["source_lang"]
                 for one in glossary(source).find(_prose(row["source_text"], source), row["text"]):
                     terms[f"{source}: {one.term.source}"].update(["uses", *(["hits"] if one.hit else [])])
@@ -161,7 +162,7 @@ class _Tally:
         self.counts["route"][row["route"]] += 1
         for kind, reason in dict.fromkeys(kind_of(reason, row["status"]) for reason in row["reasons"]):
             self.reasons.setdefault(kind, defaultdict(list))[reason].append(row["message_id"])
-        if not _by_model(row):
+        if not by_model(row):
             return
         source, text = row["source_text"], row["text"]
         self.counts["model"][row["model"]] += 1
@@ -202,10 +203,6 @@ def _scores(values: Sequence[float | None], edges: Sequence[float]) -> dict[str,
 
 def _known(lang: str) -> bool:
     return speaks("", lang) is not None
-
-
-def _by_model(row: Row) -> bool:
-    return row["status"] in ("translated", "flagged") and row["model"] is not None
 
 
 def _examples(reasons: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
