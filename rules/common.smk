@@ -12,7 +12,7 @@ sys.path.append(str(Path("scripts").resolve()))
 from mothertongue.common.errors import UserError, this_process
 from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.common.settings import as_arguments
-from mothertongue.dataset import correction_files
+from mothertongue.dataset import correction_folder
 from mothertongue.dataset.settings import ReviewSettings
 from mothertongue.export.settings import CalibrationSettings
 from mothertongue.source import dataset_reference
@@ -149,7 +149,7 @@ def translators(wildcards):
 
 def corrections_of(wildcards):
     """Return the review sheets of a language that people filled in."""
-    return checked(usable, *checked(correction_files.files, Path("config/corrections") / wildcards.lang))
+    return checked(usable, *checked(correction_folder.files, Path("config/corrections") / wildcards.lang))
 
 
 def glossary_of(wildcards):

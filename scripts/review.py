@@ -13,7 +13,7 @@ from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
-from mothertongue.dataset import correction_files, corrections, review, review_sheets
+from mothertongue.dataset import correction_files, correction_folder, corrections, review, review_sheets
 from mothertongue.dataset.settings import ReviewSettings
 from mothertongue.formats.messages import TRANSLATED, read
 
@@ -46,7 +46,7 @@ def main() -> None:
     reviewed = {one.key for one in applied.in_force.values()}
     # A sheet that was filled in where it lies would be lost.
     paths = (arguments.output / name for name in SHEETS)
-    sheets = [path for path in paths if path.suffix in correction_files.SUFFIXES and path.is_file()]
+    sheets = [path for path in paths if path.suffix in correction_folder.SUFFIXES and path.is_file()]
     if place := next(correction_files.filled_in(sheets), None):
         raise UserError(f"{place} is filled in; move the file to config/corrections/{lang}/, or delete it")
     items = review.choose(

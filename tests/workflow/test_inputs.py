@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mothertongue.translation import engines
+from mothertongue.translation import engines, estimators
 
 LIBRARY = Path("scripts/mothertongue")
 EXPORTS = {
@@ -27,7 +27,7 @@ EXPORTS = {
     "other_trainers",
     "export_card",
 }
-# Rules that load the engine of the configuration, which no import names.
+# Rules that load the engine and the estimator of the configuration, which no import names.
 WITH_ENGINE = {"fetch_translation_model", "pivot", "translate"}
 # Rules whose results take hours, and what cannot change those: cards, plots, pages, what asks the hub.
 HOURS = {"translate", "pivot", "tune", "merge", "calibrate"}
@@ -36,6 +36,8 @@ CHANGE_NO_RESULT = ("cards", "hub", "settings")
 CHANGES_NOTHING = re.compile(
     r"mothertongue/(cards|report|publication|workflow)/|/hub\.py|/fetch|plots?\.py|/(summary|sankey|terminal|settings)\.py"
 )
+# The estimator of meaning in the demo's configuration.
+MEANING = "use"
 ENGINES = {
     "firefox": "models: {es-en: null}",
     "opus-mt": "models: {en-pt: a/b, es-en: a/c}",
@@ -108,7 +110,9 @@ def test_the_inputs_of_a_rule_are_its_script_and_the_modules_that_it_imports(eng
         assert str(script) in files
         needed = closure(script, CHANGE_NO_RESULT if rule in HOURS | FETCHES else [])
         if rule in WITH_ENGINE:
-            for module in engines.modules(engine, fetched=rule == "fetch_translation_model"):
+            fetched = rule == "fetch_translation_model"
+            judge = [estimators.module(MEANING)] if rule == "translate" else []
+            for module in [*engines.modules(engine, fetched=fetched), *judge]:
                 needed |= closure(LIBRARY / f"{module}.py", CHANGE_NO_RESULT if rule in HOURS | FETCHES else []) | {
                     str(LIBRARY / f"{module}.py")
                 }

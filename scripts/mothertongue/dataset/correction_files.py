@@ -15,13 +15,11 @@ from openpyxl.utils.datetime import from_excel
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import one_line
+from mothertongue.dataset.correction_folder import check_suffix
 from mothertongue.dataset.corrections import Correction
 from mothertongue.dataset.review_sheets import CANNOT_SHOW, COLUMNS, FORMULA, TO_FILL_IN, TOO_LONG_BEGINS
 from mothertongue.dataset.verdicts import VERDICTS
 
-SUFFIXES = (".xlsx", ".csv", ".json")
-# Notes of people, and the labelling configuration beside the sheets.
-_NO_SHEETS = (".md", ".xml")
 _NEEDED = ("key", "message_id", "corrected", "verdict")
 # A workbook may decompress to so many bytes, a sheet have so many rows; a reviewer's name is cut to so many characters.
 _MOST_BYTES, _MOST_ROWS, _NAME = 500_000_000, 100_000, 60
@@ -29,21 +27,6 @@ _KEY = re.compile(r"(?P<lang>[^:]+):[0-9a-f]{20}")
 _CUT = "cut"
 
 Fields = dict[str, Any]
-
-
-def files(folder: Path) -> list[Path]:
-    """Return the files of corrections in a folder, none where it does not exist.
-
-    Notes (.md), Label Studio's labels.xml, hidden files and what office programs put beside an open file are passed
-    over. Raise UserError for anything else: its corrections would be missing.
-    """
-    entries = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [path for path in entries if not path.name.startswith((".", "~$")) and path.suffix not in _NO_SHEETS]
-    for path in found:
-        _check_suffix(path)
-        if not path.is_file():
-            raise UserError(f"{path}: not a file; put the review sheets themselves into {folder}")
-    return found
 
 
 def read(paths: Iterable[Path], lang: str) -> list[Correction]:
@@ -65,13 +48,8 @@ def filled_in(paths: Iterable[Path]) -> Iterator[str]:
 
 def _rows(path: Path) -> Iterator[tuple[str, Fields]]:
     """Yield the rows of a file as fields by column, each with its place."""
-    _check_suffix(path)
+    check_suffix(path)
     return {".xlsx": _workbook_rows, ".csv": _csv_rows, ".json": _label_studio_rows}[path.suffix](path)
-
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"{path}: corrections are read from {', '.join(SUFFIXES)}; save it as one of these")
 
 
 def _correction(where: str, fields: Mapping[str, Any], lang: str) -> Correction | None:

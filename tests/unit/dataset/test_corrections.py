@@ -17,6 +17,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.dataset import (
     combine,
     correction_files,
+    correction_folder,
     corrections,
     quality_report,
     reasons,
@@ -229,19 +230,19 @@ def test_two_corrections_that_differ_are_refused_before_anything_is_applied(tmp_
 def test_what_is_no_review_sheet_is_said_in_one_line(tmp_path, name, content, expected):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match=expected):
-        correction_files.read(correction_files.files(tmp_path), "pt")
+        correction_files.read(correction_folder.files(tmp_path), "pt")
 
 
 def test_files_that_are_no_sheets(tmp_path):
-    assert correction_files.files(tmp_path / "none") == []
+    assert correction_folder.files(tmp_path / "none") == []
     for name in ("b.csv", "a.xlsx", ".~lock.a.xlsx#", "~$a.xlsx", "README.md", "labels.xml"):
         (tmp_path / name).touch()
-    assert [path.name for path in correction_files.files(tmp_path)] == ["a.xlsx", "b.csv"]
+    assert [path.name for path in correction_folder.files(tmp_path)] == ["a.xlsx", "b.csv"]
     (tmp_path / "c.ods").touch()
     with pytest.raises(
         UserError, match=r"c.ods: corrections are read from .xlsx, .csv, .json; save it as one of these"
     ):
-        correction_files.files(tmp_path)
+        correction_folder.files(tmp_path)
 
 
 def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
