@@ -2,8 +2,8 @@
 # make demo    setup, then the whole chain on the bundled sample, offline, its report, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
 # make bench   setup, then translation's speed beside transformers' and the bare engines', and tuning's beside plain TRL's;
-#              a model of 7B parameters too where there is a GPU;
 #              less with BENCH='--messages 100' for translation, BENCH_TUNING='--threads 16 --turns 1' for tuning
+# make bench-gpu  setup, then tuning and translation with random models of usual sizes on a GPU, in 8 minutes, with no network
 # make format  ruff and snakefmt
 # make manual writes the table of keys of config/README.md as the settings are declared
 # make pins    pins everything that the packages named in envs/ need to what constraints.txt has; it asks the package index
@@ -13,7 +13,7 @@ BIN := .venv/bin
 DEMO := results/demo/pt
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup demo test test-quick bench format manual pins
+.PHONY: setup demo test test-quick bench bench-gpu format manual pins
 
 setup: .venv/installed
 
@@ -41,7 +41,9 @@ test-quick: setup
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)
 	$(BIN)/python tests/benchmarks/tuning_speed.py $(BENCH_TUNING)
-	! command -v nvidia-smi >/dev/null || $(BIN)/python tests/benchmarks/tuning_at_size.py
+
+bench-gpu: setup
+	$(BIN)/python tests/benchmarks/gpu_speed.py $(BENCH_GPU)
 
 format: setup
 	$(BIN)/ruff check --fix scripts tests
