@@ -207,6 +207,26 @@ def test_another_target_language_gives_that_language(converted):
         knows(converted.engine(target_code=converted.family.other).translate_all(SEGMENTS), DUTCH)
 
 
+def check_reading(model):
+    """Check that a loaded model reads another source language as one that is loaded for it."""
+    engine, code = model.engine(), model.family.other or "Dutch"
+    before = engine.translate_all(SEGMENTS)
+    assert engine.reading(code).translate_all(SEGMENTS) == model.engine(source_code=code).translate_all(SEGMENTS)
+    assert engine.translate_all(SEGMENTS) == before
+
+
+def test_a_loaded_model_reads_another_source_language(converted):
+    if converted.family.engine == "opus-mt":
+        assert converted.engine().reading("nl") is None
+        return
+    check_reading(converted)
+    assert not converted.family.source or converted.engine().reading("no such language") is None
+
+
+def test_a_loaded_generating_model_reads_another_source_language(generated):
+    check_reading(generated)
+
+
 def test_an_engine_knows_what_its_model_cannot_read(converted, read_tokens):
     engine = converted.engine()
     assert engine.reads("The house is red.") and not engine.reads("The house ჯ")

@@ -4,8 +4,9 @@
 CURED = "cured: "
 # What people did: a correction, a verdict of wrong without one, an objection that a person overruled.
 CORRECTED, WRONG, APPROVED = "corrected", "judged wrong", "approved: "
-# What came off is no objection.
+# What came off is no objection, nor what was read in a third language.
 _REMOVED = ("emphasis removed", "capitals removed")
+_READ = "translated from: "
 
 
 def kind_of(reason: str, status: str) -> tuple[str, str]:
@@ -20,4 +21,4 @@ def kind_of(reason: str, status: str) -> tuple[str, str]:
 
 def may_object(reason: str) -> bool:
     """Return whether a reason is one for which a message is flagged; a third language is one where it is most of it."""
-    return CURED not in reason and not reason.startswith((CORRECTED, APPROVED)) and not reason.endswith(_REMOVED)
+    return CURED not in reason and not reason.startswith((CORRECTED, APPROVED, _READ)) and not reason.endswith(_REMOVED)

@@ -21,6 +21,7 @@ from mothertongue.translation import engines, estimators
 from mothertongue.translation.attempts import Strategy
 from mothertongue.translation.checks import Checks, Estimate
 from mothertongue.translation.engines.base import Engine, Output
+from mothertongue.translation.estimators.base import Estimator
 from mothertongue.translation.glossary import read as read_glossary
 from mothertongue.translation.memory import Memory, Remembered, fingerprint
 from mothertongue.translation.messages import Translator
@@ -47,6 +48,14 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{prefix}target-code", default="", help="what it calls the target language, such as >>por<< or por_Latn"
         )
     parser.add_argument(
+        "--other-code",
+        action="append",
+        type=_language_code,
+        default=[],
+        metavar="LANG=CODE",
+        help="a third language and what the first model calls it: sentences in it are translated, not kept; repeatable",
+    )
+    parser.add_argument(
         "--keep-better",
         action="store_true",
         help="both engines translate everything; the better translation of a sentence is kept",
@@ -69,6 +78,14 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
 
+def _language_code(text: str) -> tuple[str, str]:
+    """Return the parts of LANG=CODE; the code may be empty, for a model that is not told the source language."""
+    lang, equals, code = text.partition("=")
+    if not lang or not equals:
+        raise argparse.ArgumentTypeError(f"'{text}' is not LANG=CODE, such as de=deu_Latn")
+    return lang, code
+
+
 @contextmanager
 def running_translator(arguments: argparse.Namespace, source: str, target: str) -> Iterator[Translator]:
     """Yield the translator that the arguments describe, with its engine loaded; load a fallback engine at first use.
@@ -85,27 +102,39 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         raise UserError("--prompt: there is no {text} in it, where the model reads what it is to translate")
     gpus.claim(arguments.gpus)
     limits = settings.from_arguments(QualityLimits, arguments)
-    glossary = read_glossary(arguments.glossary, source, target) if arguments.glossary else None
-    checks = Checks(source, target, limits, _estimate(limits, source, target, arguments.workers), glossary)
     with ExitStack() as stack:
         engine = _load(arguments, "")
         stack.callback(engine.close)
-        model = identity(arguments.model)
         memory = Memory(arguments.memory) if arguments.memory else None
         if memory:
             stack.callback(memory.write)
         remembered = partial(_remembered, memory, arguments)
-        strategies = [Strategy(engine.translate, _any, model, remembered=remembered(""))]
-        if engine.RETRIES:
-            careful = partial(engine.translate, careful=True)
-            strategies.append(Strategy(careful, _any, model, engine.RETRIES, remembered("", careful=True)))
-        if checks.estimate:
-            strategies.append(Strategy(_copied, is_name, model, frozenset({"meaning"})))
+
+        def translator(engine: Engine, lang: str, code: str) -> Translator:
+            """Return the translator by the first engine alone from a language that its model calls `code`."""
+            model = identity(arguments.model)
+            terms = read_glossary(arguments.glossary, lang, target) if arguments.glossary else None
+            checks = Checks(lang, target, limits, _estimate(limits, lang, target, arguments.workers), terms)
+            strategies = [Strategy(engine.translate, _any, model, remembered=remembered("", code))]
+            if engine.RETRIES:
+                careful = partial(engine.translate, careful=True)
+                strategies.append(Strategy(careful, _any, model, engine.RETRIES, remembered("", code, careful=True)))
+            if checks.estimate:
+                strategies.append(Strategy(_copied, is_name, model, frozenset({"meaning"})))
+            return Translator(strategies, checks, engine.limit, engine.measure, engine.reads)
+
         fallbacks = []
         if arguments.fallback_model:
-            fallbacks.append(replace(_fallback(arguments, stack), remembered=remembered("fallback_")))
-        given = engine.limit, engine.measure, engine.reads
-        yield Translator(strategies, checks, *given, fallbacks, arguments.keep_better)
+            fallbacks.append(
+                replace(_fallback(arguments, stack), remembered=remembered("fallback_", arguments.fallback_source_code))
+            )
+        thirds = {
+            lang: partial(translator, third, lang, code)
+            for lang, code in arguments.other_code
+            if lang not in (source, target) and (third := engine.reading(code))
+        }
+        first = translator(engine, source, arguments.source_code)
+        yield replace(first, fallbacks=fallbacks, both=arguments.keep_better, thirds=thirds)
 
 
 def _estimate(limits: QualityLimits, source: str, target: str, workers: int) -> Estimate | None:
@@ -117,7 +146,12 @@ def _estimate(limits: QualityLimits, source: str, target: str, workers: int) -> 
         log(f"translate: warning: quality.meaning: {limits.meaning} does not know {', '.join(unknown)}; not judged")
         return None
     threshold = estimator.THRESHOLD if limits.meaning_threshold is None else limits.meaning_threshold
-    return Estimate(estimator(workers).scores, threshold)
+    return Estimate(_estimator(limits.meaning, workers).scores, threshold)
+
+
+@cache
+def _estimator(name: str, workers: int) -> Estimator:
+    return estimators.find(name)(workers)
 
 
 def finish(task: str, table: pa.Table, output: Path) -> None:
@@ -140,13 +174,15 @@ def _settings(arguments: argparse.Namespace, prefix: str) -> EngineSettings:
 
 
 def _remembered(
-    memory: Memory | None, arguments: argparse.Namespace, prefix: str, careful: bool = False
+    memory: Memory | None, arguments: argparse.Namespace, prefix: str, source_code: str, careful: bool = False
 ) -> Remembered | None:
     """Return what the engine whose arguments begin with `prefix` gave before; None without a memory."""
     if memory is None:
         return None
     engine, model = (getattr(arguments, f"{prefix}{name}") for name in ("engine", "model"))
-    return memory.of(fingerprint(engine, model, _settings(arguments, prefix), careful))
+    return memory.of(
+        fingerprint(engine, model, replace(_settings(arguments, prefix), source_code=source_code), careful)
+    )
 
 
 def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Strategy:

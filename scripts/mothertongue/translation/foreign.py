@@ -1,11 +1,11 @@
-"""Segments that are not in the source language: a translation model damages them, so they are kept.
+"""Segments that are not in the source language: a translation model damages them, so they are kept, or read apart.
 
 A message in several languages is common in conversations about languages, and messages carry wrong language tags.
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from mothertongue.common.language_id import other_language
@@ -38,32 +38,50 @@ _ALIKE = [
 ]
 
 
+# lid.176's codes that differ from ours.
+_OURS = {"no": "nb"}
+
+
 @dataclass(frozen=True)
-class Kept:
-    """The parts of a message of which some are kept, the languages of these, and whether they are most of its text."""
+class Message:
+    """The parts of a message, of which some are in other languages.
+
+    `kept` are the languages of those that are not translated, `mostly` whether these are most of its text; `read` are
+    those of the parts that are translated from a third language, and have it in `lang`.
+    """
 
     parts: list[Part]
-    languages: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     mostly: bool = False
+    read: tuple[str, ...] = ()
 
 
-def keep(parts: Sequence[Part], source: str, target: str) -> Kept:
-    """Keep the segments of a message that are surely in another language than the source."""
+def separate(parts: Sequence[Part], source: str, target: str, readable: Container[str] = ()) -> Message:
+    """Keep the segments of a message that are surely in another language than the source, but for `readable` ones."""
     asked = [part for part in parts if part.translate and not (source == "en" and _ENGLISH.search(part.text))]
     found: dict[Part, str] = {}
     for part in asked:
         if byte_length(part.text) >= _JUDGED_BYTES and (lang := _other(part.text, source, target, _CONFIDENCE)):
             found[part] = lang
     if not found:
-        return Kept(list(parts))
+        return Message(list(parts))
     most = Counter(found.values()).most_common(1)[0][0]
     size = sum(len(part.text) for part in parts if part in found)
     mostly = 2 * size > sum(len(part.text) for part in parts if part.translate)
     for part in asked:
         if part not in found and (mostly or _other(part.text, source, target, _BESIDE) == most):
             found[part] = most
-    kept = [replace(part, translate=False, spans=()) if part in found else part for part in parts]
-    return Kept(kept, tuple(sorted(set(found.values()))), mostly)
+    separated = [_marked(part, found.get(part), readable) for part in parts]
+    kept, read = ({lang for lang in found.values() if (lang in readable) is wanted} for wanted in (False, True))
+    kept_size = sum(len(part.text) for part in parts if part in found and found[part] in kept)
+    return Message(separated, tuple(sorted(kept)), mostly and 2 * kept_size > size, tuple(sorted(read)))
+
+
+def _marked(part: Part, lang: str | None, readable: Container[str]) -> Part:
+    """Return a part in another language to be kept, or to be translated from it; others as they are."""
+    if lang is None:
+        return part
+    return replace(part, lang=lang) if lang in readable else replace(part, translate=False, spans=())
 
 
 def _other(text: str, source: str, target: str, confidence: float) -> str | None:
@@ -71,4 +89,6 @@ def _other(text: str, source: str, target: str, confidence: float) -> str | None
     found = other_language(text, source, confidence)
     if not found or any({found, source} <= group for group in _ALIKE):
         return None
-    return target if found != target and other_language(text, target, confidence) is None else found
+    if found != target and other_language(text, target, confidence) is None:
+        return target
+    return _OURS.get(found, found)

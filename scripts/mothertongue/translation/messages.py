@@ -1,6 +1,6 @@
 """Translate messages segment by segment, with a status for each message."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mothertongue.translation import entities, foreign, forms, segments, survival
@@ -8,6 +8,9 @@ from mothertongue.translation.attempts import Attempt, Strategy, attempt
 from mothertongue.translation.checks import Checks
 from mothertongue.translation.protected_spans import Reads, Span
 from mothertongue.translation.segments import Measure, Part
+
+# The reason of a message with segments that were translated from a third language.
+FROM = "translated from: "
 
 Pieces = list[tuple[Part, Attempt | None]]  # pieces of a part with their attempts; None for untranslated pieces
 
@@ -18,7 +21,7 @@ class Translator:
 
     `limit` is the longest segment in units of `measure`, `reads` whether the first model has the characters of a text.
     `fallbacks` are those of other engines, for what the first does badly; with `both` they translate everything, and
-    the better translation of each segment is kept.
+    the better translation of each segment is kept. `thirds` make the translators of segments in third languages.
     """
 
     strategies: Sequence[Strategy]
@@ -28,6 +31,7 @@ class Translator:
     reads: Reads | None = None
     fallbacks: Sequence[Strategy] = ()
     both: bool = False
+    thirds: Mapping[str, Callable[[], "Translator"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,21 +60,29 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
     given = translator.limit, translator.measure, translator.reads
     decoded = (entities.decode(text, checks.source) for text in texts)
     split = (segments.split(text, checks.source, *given) for text in decoded)
-    messages = [foreign.keep(parts, checks.source, checks.target) for parts in split]
-    translated = _translate_parts(
-        {part for kept in messages for part in kept.parts if part.translate}, translator.strategies, checks
-    )
-    if translator.both:
-        others = _translate_parts(translated, translator.fallbacks, checks)
-        translated = {part: min(pieces, others[part], key=_rank) for part, pieces in translated.items()}
-    elif translator.fallbacks and (poor := [part for part, pieces in translated.items() if _reasons(pieces)]):
-        translated |= _by_fallback({part: translated[part] for part in poor}, translator)
-    return [_reassemble(text, kept, translated, checks.target) for text, kept in zip(texts, messages, strict=True)]
+    messages = [foreign.separate(parts, checks.source, checks.target, translator.thirds) for parts in split]
+    asked = {part for message in messages for part in message.parts if part.translate}
+    translated = _translate_by({part for part in asked if not part.lang}, translator)
+    for lang in sorted({part.lang for part in asked if part.lang}):
+        translated |= _translate_by({part for part in asked if part.lang == lang}, translator.thirds[lang]())
+    return [_reassemble(text, one, translated, checks.target) for text, one in zip(texts, messages, strict=True)]
 
 
 def nothing_to_translate(text: str, lang: str) -> bool:
     """Return whether a message is only code, links, numbers, emoji or white space."""
     return not any(part.translate for part in segments.split(text, lang))
+
+
+def _translate_by(parts: Iterable[Part], translator: Translator) -> dict[Part, Pieces]:
+    """Return the translation of each part by the translator's first engine, and by the fallbacks."""
+    checks = translator.checks
+    translated = _translate_parts(parts, translator.strategies, checks)
+    if translator.both:
+        others = _translate_parts(translated, translator.fallbacks, checks)
+        translated = {part: min(pieces, others[part], key=_rank) for part, pieces in translated.items()}
+    elif translator.fallbacks and (poor := [part for part, pieces in translated.items() if _reasons(pieces)]):
+        translated |= _by_fallback({part: translated[part] for part in poor}, translator)
+    return translated
 
 
 def _by_fallback(poor: Mapping[Part, Pieces], translator: Translator) -> dict[Part, Pieces]:
@@ -196,19 +208,20 @@ def _says_something(part: Part, text: str) -> bool:
     return segments.has_words(text) or not segments.has_words(source)
 
 
-def _reassemble(source: str, kept: foreign.Kept, translated: dict[Part, Pieces], target: str) -> Translation:
-    parts = kept.parts
-    others = [lang for lang in kept.languages if lang != target]
+def _reassemble(source: str, message: foreign.Message, translated: dict[Part, Pieces], target: str) -> Translation:
+    parts = message.parts
+    others = [lang for lang in message.kept if lang != target]
+    languages = [f"kept: {lang}" for lang in message.kept] + [f"{FROM}{lang}" for lang in message.read]
     pieces = {part: translated[part] for part in parts if part.translate}
     if not pieces:
-        return Translation(source, "flagged" if others else "copied", [f"kept: {lang}" for lang in kept.languages])
+        return Translation(source, "flagged" if others else "copied", languages)
     tried = [found for part in parts if part.translate for _, found in pieces[part] if found]
     reasons = sorted({reason for found in tried for reason in found.reasons})
     models = list(dict.fromkeys(found.model for found in tried))
     if not any(found.text for found in tried):
         return Translation(None, "failed", reasons, models=models)
     fixed = sorted({f"cured: {reason}" for found in tried for reason in found.fixed})
-    fixed += [f"kept: {lang}" for lang in kept.languages]
+    fixed += languages
     fixed += sorted({note for found in tried for note in found.notes})
     meaning = min((found.meaning for found in tried if found.text and found.meaning is not None), default=None)
     texts = [_text(pieces[part], target) if part.translate else part.text for part in parts]
@@ -217,7 +230,7 @@ def _reassemble(source: str, kept: foreign.Kept, translated: dict[Part, Pieces],
         text = source  # its entities too
     return Translation(
         text,
-        "flagged" if reasons or (others and kept.mostly) else "translated",
+        "flagged" if reasons or (others and message.mostly) else "translated",
         reasons + fixed,
         _score(tried),
         models,

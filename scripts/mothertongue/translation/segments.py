@@ -74,13 +74,15 @@ _CHUNK = 4000  # characters given to the sentence splitter at once: it is quadra
 class Part:
     """A piece of a message. The model reads it where `translate` is set; its `spans` are kept byte for byte.
 
-    `given` has the spans with another text in the translation, the terms of a glossary.
+    `given` has the spans with another text in the translation, the terms of a glossary. `lang` is the language of a
+    part that is translated from a third language.
     """
 
     text: str
     translate: bool
     spans: tuple[Span, ...] = ()
     given: tuple[tuple[Span, str], ...] = ()
+    lang: str = ""
 
     @cached_property
     def masked(self) -> str:

@@ -107,6 +107,8 @@ class Translations:
                 options += [f"--{prefix}{name}={value}" for name, value in values.items() if value]
         if not options:
             return []
+        if engines.find(self.engines[0]).ROUTE == "multilingual":
+            options += given("--other-code", self._others(wildcards))
         options += ["--keep-better"] if self.both and len(self.engines_of(wildcards)) > 1 else []
         values = self.translation if "llm" in self.engines else self.translation | {"prompt": None}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, self.quality)
@@ -142,6 +144,17 @@ class Translations:
             for step in (step for step in steps if step in self.pairs[0]):
                 models += [pairs[step].model for pairs in self.pairs if step in pairs]
         return [model_folder(model, "translation").format(**wildcards) for model in dict.fromkeys(models)]
+
+    def _others(self, wildcards: Wildcards) -> list[str]:
+        """Return LANG=CODE of each language that the first engine's model could translate a shard's sentences from."""
+        own, target = self.languages_between(wildcards)
+        here = self.pairs[0][own, target]
+        others = {
+            source: pair.source_code
+            for (source, into), pair in self.pairs[0].items()
+            if into == target and source != own and pair.model == here.model
+        }
+        return [f"{lang}={code}" for lang, code in sorted(others.items())]
 
     def _folder(self, number: int, wildcards: Wildcards) -> list[str]:
         pair = self.pairs[number].get(self.languages_between(wildcards))

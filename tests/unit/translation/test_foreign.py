@@ -1,10 +1,13 @@
 """Segments in another language than the source are kept byte for byte, and the message says so."""
 
+from dataclasses import replace
+
 import pytest
 from paths import SHARED
-from translators import translated
+from translators import translated, translator
 
 from mothertongue.translation import foreign, segments
+from mothertongue.translation.messages import translate_messages
 
 PORTUGUESE = "O gato está em cima da mesa e não quer descer de lá."
 GERMAN = "Ich möchte wissen, wie das Wetter morgen in Berlin wird."
@@ -31,6 +34,19 @@ def test_they_are_kept(text, expected, status, reasons):
     assert (result.status, result.reasons) == (status, reasons)
 
 
+def test_a_third_language_that_a_model_reads_is_translated_by_it():
+    english = "What does this sentence mean, and who would say it so?"
+    read = "Eu gostaria de saber como vai estar o tempo amanhã em Berlim."
+    third = {"de": lambda: translator(lambda texts: [read for _ in texts], source="de")}
+    both = replace(translator(upper), thirds=third)
+    texts = [f"{english}\n\n{GERMAN}", GERMAN, f"{english}\n\n{PORTUGUESE}"]
+    mixed, alone, own = translate_messages(texts, both)
+    assert mixed.text == f"{english.upper()}\n\n{read}"
+    assert (mixed.status, mixed.reasons) == ("translated", ["translated from: de"])
+    assert (alone.status, alone.text, alone.reasons) == ("translated", read, ["translated from: de"])
+    assert own.text.endswith(PORTUGUESE) and own.reasons == ["kept: pt"]
+
+
 FLORES = SHARED / "flores"
 
 
@@ -39,8 +55,8 @@ FLORES = SHARED / "flores"
 def test_no_sentence_of_a_language_is_taken_for_another(lang):
     target = "pt" if lang != "pt" else "en"
     texts = (FLORES / f"devtest300.{lang}").read_text(encoding="utf-8").splitlines()
-    kept = [text for text in texts if foreign.keep(segments.split(text, lang), lang, target).languages]
+    kept = [text for text in texts if foreign.separate(segments.split(text, lang), lang, target).kept]
     assert kept == []
-    others = [text for text in texts if foreign.keep(segments.split(text, "fr"), "fr", target).languages]
+    others = [text for text in texts if foreign.separate(segments.split(text, "fr"), "fr", target).kept]
     # Measured: 271 to 297 of 300; a sentence that is not sure is translated.
     assert len(others) > 0.88 * len(texts)

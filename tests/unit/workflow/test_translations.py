@@ -43,6 +43,14 @@ def test_a_shard_has_the_engines_and_models_that_translate_it():
     ]
 
 
+def test_a_multilingual_model_is_given_the_codes_of_third_languages():
+    nllb = translations(engine="nllb", allow_noncommercial=True)
+    others = [option for option in nllb.options(wildcards("en", "nl")) if option.startswith("--other-code=")]
+    assert "--other-code=de=deu_Latn" in others and len(others) > 50
+    assert not [option for option in others if option.startswith(("--other-code=en=", "--other-code=nl="))]
+    assert not [option for option in translations().options(wildcards("en", "nl")) if "--other-code" in option]
+
+
 def test_through_english_where_there_is_no_direct_model():
     one = translations()
     pivot = next(

@@ -91,6 +91,10 @@ class Engine(ABC):
     def measure(self, text: str) -> int:
         """Return the length of a segment in the model's units; at most its length in bytes."""
 
+    def reading(self, source_code: str) -> "Engine | None":
+        """Return the same loaded model for another source language; None where it has only one, or not this one."""
+        return None
+
     def reads(self, text: str) -> bool:
         """Return whether the model's vocabulary has every character of a text; byte-level vocabularies have all."""
         return True

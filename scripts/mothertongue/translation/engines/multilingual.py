@@ -1,11 +1,13 @@
 """Engines with one encoder-decoder model for all language pairs, selected by language tokens."""
 
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import language_codes
-from mothertongue.translation.engines.base import LanguagePairs, every_pair
+from mothertongue.translation.engines.base import Engine, LanguagePairs, every_pair
 from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
 
@@ -36,6 +38,15 @@ class Multilingual(EncoderDecoder):
         for code in codes:
             if code not in vocabulary:
                 raise UserError(f"{model.name} has no language token '{code}'; choose another model or engine")
+        self._vocabulary = vocabulary
+
+    def reading(self, source_code: str) -> Engine | None:
+        """Return the same model for another source language; None where it has no token for it."""
+        if self.NAMES_SOURCE and source_code not in self._vocabulary:
+            return None
+        other = copy(self)
+        other.settings = replace(self.settings, source_code=source_code)
+        return other
 
     def source_tokens(self, pieces: list[str]) -> list[str]:
         """Return the source language's token, the text and the end token."""

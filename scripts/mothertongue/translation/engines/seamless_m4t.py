@@ -8,7 +8,7 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import language_codes
-from mothertongue.translation.engines.base import LanguagePairs, every_pair
+from mothertongue.translation.engines.base import Engine, LanguagePairs, every_pair
 from mothertongue.translation.engines.transformers import Generation
 from mothertongue.translation.settings import EngineSettings
 
@@ -48,12 +48,18 @@ class SeamlessM4T(Generation):
         for code in (settings.source_code, settings.target_code):
             if code not in known:
                 raise UserError(f"{model.name} does not know the language '{code}'; it knows {', '.join(known)}")
-        self.tokenizer.src_lang = settings.source_code
+        self._known = frozenset(known)
+
+    def reading(self, source_code: str) -> Engine | None:
+        """Return the same model for another source language; None where it does not know it."""
+        return super().reading(source_code) if source_code in self._known else None
 
     def encode(self, segment: str) -> list[int]:
         """Return the source language's token, the text and the end token."""
         from mothertongue.prompts import templates
 
+        if self.tokenizer.src_lang != self.settings.source_code:
+            self.tokenizer.src_lang = self.settings.source_code
         return templates.encode_text(segment, self.tokenizer)
 
     def generation(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +39,12 @@ class Generation(Engine):
     @classmethod
     def check_architecture(cls, name: str, config: dict[str, Any]) -> None:
         """Raise UserError where a model's config.json has another architecture."""
+
+    def reading(self, source_code: str) -> Engine | None:
+        """Return the same loaded model for another source language."""
+        other = copy(self)
+        other.settings = replace(self.settings, source_code=source_code)
+        return other
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Load the model. Raise UserError where it is damaged or does not support the languages."""
