@@ -7,6 +7,7 @@ The input is a dataset of conversation trees, the output a LoRA adapter; every s
     results/source/messages.parquet                      fetch        every message of the source dataset
     results/source/shards/{source}/{shard}.parquet       split        slices of one source language
     results/models/translation/{model}/                  fetch_translation_model
+    results/models/meaning/{model}/                      fetch_estimator  of labse, which judges translations
     results/pivot/{source}/{shard}.parquet               pivot        into English, where no direct model exists
     results/{lang}/translated/{source}/{shard}.parquet   translate
     results/{lang}/dataset/                              combine      train, validation, card, messages' accounting

@@ -43,6 +43,42 @@ rule fetch_translation_model:
         """
 
 
+rule fetch_estimator:
+    input:
+        script="scripts/fetch_estimator.py",
+        library=library("fetch_estimator", without=CHANGE_NO_RESULT),
+        files=lambda wildcards: local_model_files(translations.estimator_models[wildcards.model]),
+    output:
+        model=directory("{results}/models/meaning/{model}"),
+    log:
+        "{results}/logs/models/meaning/{model}.log",
+    benchmark:
+        "{results}/benchmarks/models/meaning/{model}.jsonl"
+    localrule: True
+    conda:
+        "../envs/conversion.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+        gpu=0,
+        disk_mb=2000,
+    params:
+        reference=lambda wildcards: translations.estimator_models[wildcards.model],
+        # With `input` Snakemake does not compare it: the permission does not change a fetched model.
+        licence=lambda wildcards, input: (
+            ["--allow-noncommercial"] if config["translation"]["allow_noncommercial"] else []
+        ),
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+            --model={params.reference:q} \
+            {params.licence:q} \
+            --lock={wildcards.results:q}/models/lock.json \
+            --output={output.model:q} 2>&1 | tee {log:q}
+        """
+
+
 rule pivot:
     input:
         script="scripts/pivot.py",
@@ -50,6 +86,7 @@ rule pivot:
         shard=source_shard,
         model=translations.model,
         fallback=translations.fallback,
+        estimator=translations.estimator,
         glossary=glossary_of,
     output:
         "{results}/pivot/{source}/{shard}.parquet",
@@ -96,6 +133,7 @@ rule translate:
         shard=shard_to_translate,
         model=translations.model,
         fallback=translations.fallback,
+        estimator=translations.estimator,
         glossary=glossary_of,
     output:
         "{results}/{lang}/translated/{source}/{shard}.parquet",

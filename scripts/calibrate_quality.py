@@ -29,6 +29,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=positive, help="calibrate on the first so many lines only")
     parser.add_argument("--meaning", choices=estimators.NAMES, default="use", help="the estimator (default: use)")
     parser.add_argument(
+        "--meaning-model", type=Path, help="folder of labse's model, which scripts/fetch_estimator.py wrote"
+    )
+    parser.add_argument(
         "--false-alarms",
         type=share,
         default=0.01,
@@ -48,7 +51,7 @@ def main() -> None:
     if len(pairs) < 2:
         raise UserError(f"{arguments.source}: two lines with their translations are needed at least")
     sources, translations = zip(*pairs, strict=True)
-    scores = estimator(arguments.workers).scores
+    scores = estimator(arguments.workers, arguments.meaning_model).scores
     right = scores(pairs)
     least = round(calibration.threshold(right, arguments.false_alarms), 3)
     wrong = calibration.planted(sources, translations, text.target)

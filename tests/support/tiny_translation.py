@@ -382,3 +382,18 @@ def _numbered(*tokens):
 
 def _write(path, content):
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def save_bert(folder):
+    """Write a BERT model with pooling, of random weights, as the hub has LaBSE."""
+    import torch
+    from tokenizers import BertWordPieceTokenizer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = BertWordPieceTokenizer(lowercase=False)
+    words.train_from_iterator([text for phrase in PHRASES for text in phrase], vocab_size=400, min_frequency=1)
+    tokenizer = BertTokenizerFast(tokenizer_object=words._tokenizer, do_lower_case=False)
+    torch.manual_seed(1)
+    sizes = {"hidden_size": _WIDTH, "intermediate_size": 2 * _WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4}
+    BertModel(BertConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

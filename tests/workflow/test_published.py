@@ -33,7 +33,7 @@ if program:
     with open(os.environ["WITNESSED"], "a") as file:
         file.write(json.dumps(seen) + "\\n")
 """
-NETWORK = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model", "publish"}
+NETWORK = {"fetch", "fetch_translation_model", "fetch_estimator", "fetch_chat_template", "fetch_base_model", "publish"}
 DOWNLOAD = """
 import sys
 from huggingface_hub import snapshot_download

@@ -19,6 +19,7 @@ from mothertongue.common.atomic_files import folder_checksums, read_object
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders import contents
 from mothertongue.model_folders.contents import RECORD
+from mothertongue.model_folders.reading import check
 from mothertongue.models import hub
 from mothertongue.models.record import read_record
 from mothertongue.models.references import Reference, locate
@@ -44,6 +45,15 @@ def fetch(
 ) -> None:
     """Fetch a model's files into `folder` as `download`, and record them."""
     write_record(folder, reference, download(reference, folder, weights=weights, kept=kept))
+
+
+def fetch_safetensors(reference: Reference, folder: Path) -> dict[str, Any]:
+    """Fetch a model as it is and return its configuration. Raise UserError where it has no weights in safetensors."""
+    fetch(reference, folder)
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"'{reference.text}': no weights in safetensors; other formats are not loaded")
+    with naming(reference, folder):
+        return check(folder)
 
 
 def download(

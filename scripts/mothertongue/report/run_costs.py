@@ -90,6 +90,7 @@ def read(
         ("fetch", "fetch the dataset", ["source/messages"]),
         ("split", "split it into shards", ["source/shards"]),
         ("fetch_translation_model", "fetch translation models", of_kind["translation"]),
+        ("fetch_estimator", "fetch the estimator of meaning", ["models/meaning/*"]),
         ("pivot", "translate into English, shared by all languages", [f"pivot/{source}/*" for source in pivots]),
         ("translate", "translate", [f"{lang}/translated/*/*"]),
         ("combine", "combine the dataset", [f"{lang}/dataset"]),

@@ -146,12 +146,14 @@ def _estimate(limits: QualityLimits, source: str, target: str, workers: int) -> 
         log(f"translate: warning: quality.meaning: {limits.meaning} does not know {', '.join(unknown)}; not judged")
         return None
     threshold = estimator.THRESHOLD if limits.meaning_threshold is None else limits.meaning_threshold
-    return Estimate(_estimator(limits.meaning, workers).scores, threshold)
+    if threshold is None:
+        raise UserError(estimators.no_threshold(limits.meaning))
+    return Estimate(_estimator(limits.meaning, workers, limits.meaning_model).scores, threshold)
 
 
 @cache
-def _estimator(name: str, workers: int) -> Estimator:
-    return estimators.find(name)(workers)
+def _estimator(name: str, workers: int, model: str | None) -> Estimator:
+    return estimators.find(name)(workers, Path(model) if model else None)
 
 
 def finish(task: str, table: pa.Table, output: Path) -> None:

@@ -51,19 +51,24 @@ class QualityLimits:
     `repeats`: how often one to six words, or one to eight letters, may follow themselves.
     `compression`: bytes over bytes compressed by zlib, as in Whisper's check for loops (Radford et al., 2022: 2.4).
     `language_confidence`: the identifier's least confidence that it is another language. `score`: the lowest mean
-    log-probability of a token. `meaning`: the estimator that compares the meaning of source and translation, and
-    `meaning_threshold`: its least score.
+    log-probability of a token. `meaning`: the estimator that compares the meaning of source and translation,
+    `meaning_model`: its model, and `meaning_threshold`: its least score.
     """
 
-    meaning: Literal["use"] | None = setting(
-        None, "the estimator that judges translations by meaning", expected="use or null",
+    meaning: Literal["use", "labse"] | None = setting(
+        None, "the estimator that judges translations by meaning", expected="use, labse or null",
         manual="judges every sentence's translation by meaning: `use`, Google's Universal Sentence Encoder, of 16 "
-        "languages (see [below](#judged-by-meaning)); `null`: not judged",
+        "languages, or `labse`, of 109 (see [below](#judged-by-meaning)); `null`: not judged",
+    )  # fmt: skip
+    meaning_model: str | None = setting(
+        None, "folder of labse's model, which scripts/fetch_estimator.py wrote", expected="a model reference or null",
+        manual="another model for `labse`: a BERT model with pooled vectors, in safetensors; `null`: "
+        "`sentence-transformers/LaBSE`",
     )  # fmt: skip
     meaning_threshold: float | None = setting(
         None, "flag a translation with a lower score of the estimator; its own by default", at_least=-1, at_most=1,
-        manual="flags a sentence whose translation has a lower score; `null`: the estimator's own (`use`: 0.5). "
-        "`scripts/calibrate_quality.py` finds it for a pair of languages",
+        manual="flags a sentence whose translation has a lower score; `null`: the estimator's own (`use`: 0.5; "
+        "`labse` has none). `scripts/calibrate_quality.py` finds it for a pair of languages",
     )  # fmt: skip
     length_ratio: float = setting(
         4.0, "flag a sentence whose translation is so many times longer or shorter, in bytes", above=1,

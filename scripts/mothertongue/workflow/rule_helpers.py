@@ -69,7 +69,7 @@ def library(script: str, *more: str, without: tuple[str, ...] = ()) -> list[str]
 
 @functools.cache
 def model_folder(reference: str, kind: str) -> str:
-    """Return the folder that fetch_translation_model, fetch_base_model or fetch_chat_template writes for a model."""
+    """Return the folder that a rule fetch_... writes for a model of a kind: translation, meaning, base or templates."""
     return f"{{results}}/models/{kind}/{references.parse(reference).slug}"
 
 

@@ -11,6 +11,7 @@ from mothertongue.common.settings import as_arguments
 from mothertongue.models import references
 from mothertongue.translation import engines, estimators, routes
 from mothertongue.translation.engines.base import LanguagePairs
+from mothertongue.translation.estimators.base import Estimator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, given, library, model_folder
 
@@ -36,10 +37,12 @@ class Translations:
         self.models = {references.parse(model).slug: (engine, model) for engine, model in self.owners}
         self.one_step = engines.find(self.engines[0]).ROUTE
         self.memory_mb = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in self.engines)
-        if self.quality["meaning"]:
-            self.memory_mb += estimators.find(self.quality["meaning"]).MEMORY_MB
         # The larger environment can also run the engine of the smaller one.
         self.environment = min(engines.find(engine).ENVIRONMENT for engine in self.engines)
+        if estimator := self._estimator():
+            self.memory_mb += estimator.MEMORY_MB
+            self.environment = min(self.environment, estimator.ENVIRONMENT or self.environment)
+        self.estimator_models = {references.parse(model).slug: model for model in self._estimator_model()}
 
     def _check(self) -> None:
         if self.translation["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in self.engines):
@@ -48,6 +51,11 @@ class Translations:
             )
         if self.both and not self.quality["meaning"]:
             raise UserError("translation.engines chooses by quality.meaning, which is null; set it, or use a fallback")
+        estimator = self._estimator()
+        if self.quality["meaning_model"] and not (estimator and estimator.MODEL):
+            raise UserError("quality.meaning_model is the model of quality.meaning: labse; set that, or remove it")
+        if estimator and estimator.THRESHOLD is None and self.quality["meaning_threshold"] is None:
+            raise UserError(estimators.no_threshold(self.quality["meaning"]))
         if not self.translation["allow_noncommercial"]:
             for pair in (pair for pairs in self.pairs for pair in pairs.values()):
                 licences.check(pair.licence, pair.model)
@@ -88,6 +96,11 @@ class Translations:
         """Return the model folder of the second engine; empty where there is none."""
         return self._folder(1, wildcards) if len(self.engines) > 1 and self.model(wildcards) else []
 
+    def estimator(self, wildcards: Wildcards) -> list[str]:
+        """Return the model folder of the estimator of meaning; empty where it needs none, or nothing is translated."""
+        models = self._estimator_model() if self.engines_of(wildcards) else []
+        return [model_folder(model, "meaning").format(**wildcards) for model in models]
+
     def options(self, wildcards: Wildcards) -> list[str]:
         """Return engines, models and checks as arguments of scripts/pivot.py and translate.py; empty without a model.
 
@@ -111,7 +124,8 @@ class Translations:
             options += given("--other-code", self._others(wildcards))
         options += ["--keep-better"] if self.both and len(self.engines_of(wildcards)) > 1 else []
         values = self.translation if "llm" in self.engines else self.translation | {"prompt": None}
-        return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, self.quality)
+        quality = self.quality | {"meaning_model": next(iter(self.estimator(wildcards)), None)}
+        return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, quality)
 
     def memory(self, wildcards: Wildcards, file: str) -> list[str]:
         """Return the option of a job's translation memory; empty where it has none, or no model.
@@ -144,6 +158,14 @@ class Translations:
             for step in (step for step in steps if step in self.pairs[0]):
                 models += [pairs[step].model for pairs in self.pairs if step in pairs]
         return [model_folder(model, "translation").format(**wildcards) for model in dict.fromkeys(models)]
+
+    def _estimator(self) -> type[Estimator] | None:
+        return estimators.find(self.quality["meaning"]) if self.quality["meaning"] else None
+
+    def _estimator_model(self) -> list[str]:
+        """Return the reference of the estimator's model; empty where there is none."""
+        estimator = self._estimator()
+        return [self.quality["meaning_model"] or estimator.MODEL] if estimator and estimator.MODEL else []
 
     def _others(self, wildcards: Wildcards) -> list[str]:
         """Return LANG=CODE of each language that the first engine's model could translate a shard's sentences from."""

@@ -20,7 +20,15 @@ SOURCES = sorted(Path("scripts").rglob("*.py"))
 # code of datasets any more, and no such argument.
 LOADERS = {"from_pretrained", "from_config", "HFLM", "AutoRound", "Converter", "load_dataset"}
 # What asks the model hub.
-ASKING = {"fetch", "fetch_base_model", "fetch_chat_template", "fetch_translation_model", "publish", "harness"}
+ASKING = {
+    "fetch",
+    "fetch_base_model",
+    "fetch_chat_template",
+    "fetch_estimator",
+    "fetch_translation_model",
+    "publish",
+    "harness",
+}
 ASKING |= {"compare_engines", "list_opus_models"}
 
 

@@ -257,7 +257,7 @@ def test_every_step_has_the_benchmarks_of_its_rule(tmp_path):
     }
     later = {"report", "summary", "publish", "merge"}
     assert later <= found.keys() - {step.rule for step in steps}
-    assert len(steps) == 13
+    assert len(steps) == 14
 
 
 def test_what_is_written_without_spaces_is_counted_in_letters(tmp_path):

@@ -125,7 +125,7 @@ def test_what_waits_for_the_checkpoint_is_said():
 
 def test_rules_tell_where_they_run_and_what_their_benchmarks_are():
     assert {name for name, rule in RULES.items() if rule.local} == {
-        "fetch", "split", "fetch_translation_model", "fetch_chat_template", "fetch_base_model", "combine", "threads",
+        "fetch", "split", "fetch_translation_model", "fetch_estimator", "fetch_chat_template", "fetch_base_model", "combine", "threads",
         "review", "preferences", "report", "summary", "publish", "write_modelfile", "other_trainers", "export_card", "check_shapes",
         "check_conversion",
     }  # fmt: skip

@@ -51,6 +51,36 @@ def test_a_multilingual_model_is_given_the_codes_of_third_languages():
     assert not [option for option in translations().options(wildcards("en", "nl")) if "--other-code" in option]
 
 
+def judged(**quality):
+    return Translations(lay_over(settings.defaults(), {"quality": quality}), Path("config"))
+
+
+def test_an_estimator_with_a_model_has_it_fetched_and_runs_where_transformers_is():
+    labse = judged(meaning="labse", meaning_threshold=0.7)
+    folder = "r/models/meaning/sentence-transformers--LaBSE"
+    assert labse.estimator(wildcards("en", "nl")) == [folder] and labse.estimator(wildcards("nl", "nl")) == []
+    assert f"--meaning-model={folder}" in labse.options(wildcards("en", "nl")) and labse.environment == "generation"
+    assert labse.estimator_models == {"sentence-transformers--LaBSE": "sentence-transformers/LaBSE"}
+    own = judged(meaning="labse", meaning_threshold=0.7, meaning_model="a/b")
+    assert own.estimator_models == {"a--b": "a/b"}
+    use = judged(meaning="use")
+    assert use.estimator(wildcards("en", "nl")) == [] and use.estimator_models == {}
+    assert use.environment == "translation" and "--meaning=use" in use.options(wildcards("en", "nl"))
+
+
+@pytest.mark.parametrize(
+    ("quality", "message"),
+    [
+        ({"meaning": "labse"}, "labse has no threshold of its own"),
+        ({"meaning": "use", "meaning_model": "a/b"}, "meaning_model is the model of quality.meaning: labse"),
+        ({"meaning_model": "a/b"}, "meaning_model is the model of quality.meaning: labse"),
+    ],
+)
+def test_an_estimator_without_what_it_needs_is_refused(quality, message):
+    with pytest.raises(UserError, match=message):
+        judged(**quality)
+
+
 def test_through_english_where_there_is_no_direct_model():
     one = translations()
     pivot = next(

@@ -16,6 +16,14 @@ def find(name: str) -> type[Estimator]:
     return import_module(f"{__name__}.{name.replace('-', '_')}").ESTIMATOR
 
 
+def no_threshold(name: str) -> str:
+    """Return the error for an estimator that needs a calibration and has none."""
+    return (
+        f"quality.meaning: {name} has no threshold of its own; scripts/calibrate_quality.py finds one for a pair of "
+        "languages: set quality.meaning_threshold"
+    )
+
+
 def module(name: str) -> str:
     """Return the module of an estimator, a path below the library without suffix, since it is imported dynamically."""
     return f"{__name__.removeprefix('mothertongue.').replace('.', '/')}/{name.replace('-', '_')}"

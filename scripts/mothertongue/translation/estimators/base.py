@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -13,14 +14,19 @@ class Estimator(ABC):
 
     # The languages that it knows.
     LANGUAGES: ClassVar[frozenset[str]]
-    # The score below which a translation is taken as wrong, without a calibration for the pair of languages.
-    THRESHOLD: ClassVar[float]
+    # The score below which a translation is taken as wrong, without a calibration for the pair of languages; None where
+    # a calibration is needed.
+    THRESHOLD: ClassVar[float | None]
+    # The default reference of the model that it needs; None where the weights are in a package.
+    MODEL: ClassVar[str | None] = None
+    # The environment of envs/ that it runs in; None where that of the engine has what it needs.
+    ENVIRONMENT: ClassVar[str | None] = None
     # The memory that it takes in MB.
     MEMORY_MB: ClassVar[int]
 
     @abstractmethod
-    def __init__(self, workers: int) -> None:
-        """Load the model, to compute with so many threads."""
+    def __init__(self, workers: int, model: Path | None = None) -> None:
+        """Load the model, to compute with so many threads; `model` is the folder of one that is fetched."""
 
     @abstractmethod
     def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
