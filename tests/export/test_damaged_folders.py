@@ -15,7 +15,7 @@ import yaml
 from beside_models import write_inputs
 from pieces import save_pieces
 from safetensors.torch import load_file, save_file
-from tiny_translation import save_marian
+from tiny_translation import save_bert, save_marian
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mothertongue.common import errors
@@ -39,6 +39,7 @@ PROGRAMS = {
     "fetch_base_model": ({"source": "cws"}, "--model {source}"),
     "fetch_base_model of a GGUF file": ({"gguf": "g"}, "--model {gguf}/f16.gguf"),
     "fetch_chat_template": ({"source": "t"}, "--templates config/templates --model {source}"),
+    "fetch_estimator": ({"encoder": "cw"}, "--model {encoder}"),
     "fetch_translation_model": ({"source": "cws"}, "--engine llm --model {source} --allow-noncommercial"),
     "fetch_translation_model of OPUS-MT": ({"marian": "cw"}, "--engine opus-mt --model {marian}"),
     "gguf_perplexity": ({"gguf": "g"}, "--model {gguf}/f16.gguf --tokens {tokens}"),
@@ -193,7 +194,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("damaged")
     write_inputs(place, "Olá?\nOnde fica a casa vermelha?\n")
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
-    for name in ("source", "marian", "gguf"):
+    for name in ("source", "marian", "encoder", "gguf"):
         (place / name).mkdir()
     # Its tokenizer is one that llama.cpp's converters know.
     tokens = save_pieces(place / "source", "chatml", legacy=True)
@@ -201,6 +202,7 @@ def place(tmp_path_factory):
     LlamaForCausalLM(config).save_pretrained(place / "source")
     shutil.copy("config/templates/chatml.jinja", place / "source" / "chat_template.jinja")
     save_marian(place / "marian")
+    save_bert(place / "encoder")
     for program, to in (
         ("fetch_base_model", "base"),
         ("tune", "adapter"),

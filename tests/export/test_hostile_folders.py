@@ -18,7 +18,7 @@ from beside_models import write_inputs
 from paths import ROOT
 from pieces import save_pieces
 from preloaded import Preloaded
-from tiny_translation import save_marian
+from tiny_translation import save_bert, save_marian
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mothertongue.common.atomic_files import read_json, write_json
@@ -42,6 +42,7 @@ NO_FOLDER = {
 PROGRAMS = {
     "calibrate": ("merged adapter", "--model {merged} --adapter {adapter} --threads {threads} --form gptq --sequences 2 --length 64 --steps 0 --name Portuguese"),
     "calibrated_perplexity": ("packed", "--model {packed} --tokens {tokens}"),
+    "calibrate_quality": ("encoder", "--source {english} --from en --reference {portuguese} --to pt --meaning labse --meaning-model {encoder} --workers 1 --json {out}"),
     "chat": ("adapter base", "--adapter {adapter} --base-model {base} --max-new-tokens 2 --batch {prompts}"),
     "check_conversion": ("base", "--base-model {base}"),
     "check_conversion of an adapter": ("base", "--base-model {base} --lora-targets all-linear"),
@@ -52,6 +53,7 @@ PROGRAMS = {
     "evaluate": ("adapter sft base", "--adapter {adapter} --sft-adapter {sft} --base-model {base} --threads {threads} --dataset {dataset} --train-threads {train} --target pt --name Portuguese --max-new-tokens 2 --count 2 --thread-count 2"),
     "fetch_base_model": ("source", "--model {source}"),
     "fetch_chat_template": ("source", "--templates config/templates --model {source}"),
+    "fetch_estimator": ("encoder", "--model {encoder}"),
     "fetch_translation_model": ("source", "--engine llm --model {source} --allow-noncommercial"),
     "fetch_translation_model of OPUS-MT": ("marian", "--engine opus-mt --model {marian}"),
     "harness": ("adapter base", "--adapter {adapter} --base-model {base} --tasks none"),
@@ -139,8 +141,8 @@ def spoil(folder, kind, place):
 def inputs(place):
     write_inputs(place, "Olá?\n")
     for name, text in (
-        ("english", "Hello there.\n"),
-        ("portuguese", "Olá.\n"),
+        ("english", "Hello there.\nGood night.\n"),
+        ("portuguese", "Olá.\nBoa noite.\n"),
         ("card", "---\nlicense: mit\n---\n"),
     ):
         (place / name).write_text(text, encoding="utf-8")
@@ -164,6 +166,8 @@ def place(tmp_path_factory):
     shutil.copy("config/templates/chatml.jinja", place / "source" / "chat_template.jinja")
     (place / "marian").mkdir()
     save_marian(place / "marian")
+    (place / "encoder").mkdir()
+    save_bert(place / "encoder")
     code = place / "home" / "hub" / "models--owner--code"
     for name, text in (
         ("refs/main", "0" * 40),
