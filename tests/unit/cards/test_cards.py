@@ -1,4 +1,4 @@
-"""Cards: headers that the hub accepts, numbers as they are, licences of all sources."""
+"""Tests of the cards: headers that the hub accepts, correct numbers, the licences of all sources."""
 
 import copy
 import re
@@ -19,7 +19,7 @@ from mothertongue.common import front_matter, licences
 from mothertongue.common.plain_text import one_line
 from mothertongue.dataset import verdicts
 
-# What acts in Markdown, HTML, YAML or a terminal, alone and at a line's beginning, and plain words.
+# Characters with a meaning in Markdown, HTML, YAML or a terminal, alone or at the start of a line, and plain words.
 PIECES = ["`", "``", "*", "_", "__", "a", "1.", "1)", "-", "+", "=", "===", "---", "#", ">", "|", "~~", "~~~", "[x](y)", "![", "](", "<b>",
           "<!--", "&amp;", "&", "\\", "\n", "\r", "\u2028", "\x1b[2J", "\u202e", " ", "  ", "\t", "$x$", "http://a.b", "www.a.b", ": ", "é", "'",
           '"', "{", "}", "</code>", "<script>"]  # fmt: skip
@@ -29,7 +29,7 @@ HOSTILE = [
     "**x** _y_ ~~z~~", "\x1b]0;x\x07\u202e", "- [ ] x", "1. x", "&lt;b&gt; &#35;", "x: y #z", "\\", "[x]: http://a.b", "```\nrm\n```",
 ]  # fmt: skip
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-# Where a text stands in a card.
+# The places in a card where a text can be inserted.
 PLACES = [
     "{}",
     "it is {} here",
@@ -77,7 +77,7 @@ def adapter(metrics, base=None):
     return card
 
 
-def test_a_datasets_licences_are_those_of_its_sources():
+def test_a_dataset_card_lists_the_licences_of_all_sources():
     used = {"a/en-nl@1": 3, "a/es-en@2+a/en-nl@1": 2}
     card = dataset(models=used, found={"a/en-nl@1": "cc-by-4.0", "a/es-en@2": None, "not/used@1": "mit"})
     header = card_header(card)
@@ -93,7 +93,7 @@ def test_a_datasets_licences_are_those_of_its_sources():
     assert licences.header([None, ""]) == {"license": "unknown"}
 
 
-def test_a_languages_code_is_one_that_the_hub_takes():
+def test_the_language_code_is_one_that_the_hub_accepts():
     card = dataset_card(
         "zh-Hant",
         "Chinese (Traditional)",
@@ -111,25 +111,25 @@ def test_a_languages_code_is_one_that_the_hub_takes():
     assert card_header(threads)["language_bcp47"] == ["zh-Hant"]
 
 
-def test_the_datasets_card_on_the_hub_loads_from_there():
+def test_the_dataset_card_on_the_hub_loads_the_dataset_from_the_hub():
     card = on_hub(dataset(), "me/oasst1_nl")
     assert 'load_dataset("me/oasst1_nl")' in card and "data_files=" not in card
     assert card_header(card) == card_header(dataset())
 
 
-def test_the_threads_card_follows_the_datasets():
+def test_the_threads_card_takes_its_licence_from_the_dataset_card():
     accounts = {"threads": 3, "trees": {"thread": 3, "no usable reply": 1}, "messages": {"in a thread": 9}}
     accounting = {"train": accounts, "validation": accounts | {"threads": 0}}
     header = card_header(dataset(licence="My own"))
     card = threads_card("Dutch", "me/oasst1_nl_threads", "me/oasst1_nl", header, accounting)
     assert not card_errors(card, "dataset"), card
     assert card_header(card)["license_name"] == "my-own"
-    # There is nothing to load of a split without threads.
+    # A split without threads has no files to load.
     assert card_header(card)["configs"][0]["data_files"] == [{"split": "train", "path": "train.jsonl"}]
     assert "3 in train, 0 in validation" in card and "| train | trees | no usable reply | 1 |" in card
 
 
-def test_the_adapters_card_has_what_was_measured():
+def test_the_adapter_card_contains_the_measurements():
     card = adapter(METRICS)
     header = card_header(card)
     assert header["base_model"] == "owner/tiny" and header["license"] == "llama2"
@@ -138,7 +138,7 @@ def test_the_adapters_card_has_what_was_measured():
     assert {m["type"]: m["value"] for m in native["metrics"]} == {
         "in_language": 0.75, "ended": 1.0, "repetition": 0.125, "bits_per_byte": 1.5,
     }  # fmt: skip
-    # The hub's own reader understands the numbers.
+    # The hub's own client parses the numbers.
     results = ModelCard(card).data.eval_results
     assert {(result.metric_type, result.metric_value) for result in results} >= {
         ("in_language", 0.75),
@@ -152,12 +152,12 @@ def test_the_adapters_card_has_what_was_measured():
 
 
 @pytest.mark.parametrize("metrics", [{}, {"language": {"base": {"answers": 2}}, "bits_per_byte": {"base": 1.75}}])
-def test_what_was_not_measured_is_said(metrics):
+def test_missing_measurements_are_stated(metrics):
     card = adapter(metrics)
     assert "model-index" not in card_header(card) and card.count("not measured") > 4
 
 
-def test_an_adapter_inherits_what_forbids_commercial_use_of_its_data():
+def test_an_adapter_inherits_non_commercial_licences_of_its_data():
     for found, name in ((["apache-2.0"], None), (["apache-2.0", "cc-by-nc-4.0"], "llama2-and-cc-by-nc-4.0")):
         published = Published("me/tiny-nl", ["me/oasst1_nl"], found, {})
         card = adapter_card("nl", "Dutch", RECORD, "chat_template.jinja", published)
@@ -169,7 +169,7 @@ def test_an_adapter_inherits_what_forbids_commercial_use_of_its_data():
     assert "- data me/d: not stated" in unknown
 
 
-def test_a_base_model_that_is_not_on_the_hub_is_named_without_its_folder():
+def test_a_local_base_model_is_named_without_its_path():
     card = adapter({}, {"hub_id": None, "reference": "/home/me/models/own-7b", "licence": "cc-by-nc-4.0"})
     assert "/home/me" not in card and "base_model" not in card_header(card)
     assert "adapter for own-7b" in card and "from_pretrained(BASE_MODEL)" in card
@@ -177,7 +177,7 @@ def test_a_base_model_that_is_not_on_the_hub_is_named_without_its_folder():
 
 
 def parsed(text):
-    """The elements of a Markdown text in order, and what each says."""
+    """Return the elements of a Markdown text in order, each with its content."""
     found = []
     for token in MARKDOWN.parse(text):
         found += [(token.type, token.tag, token.attrs.get("href"), "")]
@@ -198,7 +198,7 @@ def test_a_text_renders_as_itself_and_adds_no_element(text, place):
 
 @given(TEXT.filter(str.strip), st.sampled_from(PLACES))
 def test_code_renders_as_itself(text, place):
-    # A page shows several spaces as one.
+    # A browser shows several spaces as one.
     rendered = re.sub(" +", " ", MARKDOWN.render(place.replace("{}", render.code(text))))
     plain = one_line(" ".join(text.split()))
     escaped = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
@@ -219,7 +219,7 @@ def test_a_value_adds_no_key_to_a_header(one, other):
 
 
 def all_cards(text):
-    """A card of each kind in which whatever others name is this text."""
+    """Return a card of each kind in which every name that comes from outside is this text."""
     record = copy.deepcopy(RECORD) | {"system_prompt": " ".join(text.split()), "device": text, "lang": "nl"}
     record["base_model"] |= {"reference": text, "revision": text, "licence": text}
     record["settings"] |= {"lora_targets": [text], "quantization": text}
@@ -248,7 +248,7 @@ def all_cards(text):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_whatever_others_name_a_card_keeps_its_form(text):
+def test_hostile_names_do_not_change_the_structure_of_a_card(text):
     for card, plain in zip(all_cards(text), all_cards("word"), strict=True):
         assert card_header(card).keys() == card_header(plain).keys()
         body, expected = (parsed(found.split("\n---\n", 1)[1]) for found in (card, plain))

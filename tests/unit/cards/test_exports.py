@@ -1,4 +1,4 @@
-"""The card of the exports: every file with its numbers, and commands that speak as the adapter was trained."""
+"""Tests of the exports' card: every file with its figures, and commands that use the adapter's chat format."""
 
 import shlex
 
@@ -31,7 +31,7 @@ TRAINED_BY = {
 
 @pytest.fixture
 def folder(tmp_path):
-    """An export's folder; of the packed model's file the checksum is known."""
+    """Return an export folder in which the checksum of the packed model's file is already recorded."""
     for name in (*TRAINED_BY, "merged/model.safetensors", "awq/model.safetensors", "gguf/q8_0.gguf", "adapter.gguf"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
@@ -47,7 +47,7 @@ def card(folder, record=RECORD, alike=1999):
     return exports.card(folder, record, "Dutch", "nl-chat", "a/b", "full", exported, MEASURED, READ | {"alike": alike})
 
 
-def test_every_file_has_its_size_perplexity_and_checksum(folder):
+def test_every_file_is_listed_with_size_perplexity_and_checksum(folder):
     text = card(folder)
     checksum = sha256(folder / "gguf/q8_0.gguf")
     assert f"| `gguf/q8_0.gguf` | 0 MB | 10.200 | x 1.020 | `{checksum}` |" in text
@@ -55,7 +55,7 @@ def test_every_file_has_its_size_perplexity_and_checksum(folder):
     assert "| `adapter.gguf` | 0 MB | not measured | not measured |" in text
 
 
-def test_what_is_missing_is_refused_and_what_another_export_left_is_named(folder):
+def test_missing_weights_are_refused_and_files_of_earlier_exports_are_named(folder):
     (folder / "gguf/f16.gguf").touch()
     assert "Also here" not in card(folder)
     (folder / "gguf/q2_k.gguf").touch()
@@ -69,12 +69,12 @@ def test_what_is_missing_is_refused_and_what_another_export_left_is_named(folder
         card(folder)
 
 
-def test_a_tokenizer_of_llama_cpp_that_reads_otherwise_is_told_of(folder):
+def test_a_difference_between_the_tokenizers_of_llama_cpp_and_training_is_reported(folder):
     assert "Of the threads' 2,000 tokens llama.cpp's tokenizer makes 1,999 as training did." in card(folder)
     assert "makes 1,900 as training did: so few that it will answer worse" in card(folder, alike=1900)
 
 
-def test_the_commands_speak_as_the_adapter_was_trained(folder):
+def test_the_commands_use_the_chat_format_that_the_adapter_was_trained_on(folder):
     text = card(folder)
     assert f"| vLLM, the adapter | `{LORA}` |" in text and "> Antwoord in het Nederlands." in text
     assert "| vLLM, `merged/` | `vllm serve merged --served-model-name nl-chat` |" in text
@@ -84,11 +84,11 @@ def test_the_commands_speak_as_the_adapter_was_trained(folder):
 
 
 @pytest.mark.parametrize("settings", [{"dora": True}, {"lora_rank": 600}])
-def test_an_adapter_that_vllm_does_not_take_has_no_command_there(folder, settings):
+def test_an_adapter_that_vllm_does_not_support_has_no_vllm_command(folder, settings):
     assert "--enable-lora" not in card(folder, RECORD | {"settings": RECORD["settings"] | settings})
 
 
-def test_ollama_without_a_template_is_not_said_to_speak_as_the_adapter(folder):
+def test_the_ollama_command_warns_about_a_missing_template(folder):
     command = "`ollama create nl-chat -f gguf/Modelfile && ollama run nl-chat`"
     assert f"| Ollama | {command} |" in card(folder)
     (folder / "gguf/Modelfile").write_text("FROM ./q8_0.gguf\n# no TEMPLATE\n")
@@ -98,7 +98,7 @@ def test_ollama_without_a_template_is_not_said_to_speak_as_the_adapter(folder):
     )
 
 
-def test_other_trainers_have_their_commands_where_they_have_their_files(folder):
+def test_commands_of_other_trainers_are_listed_only_where_their_files_exist(folder):
     for file, command in TRAINED_BY.items():
         assert f"`{file}` | `{command}` |" in card(folder)
     preferences = RECORD | {"settings": RECORD["settings"] | {"method": "dpo"}}
@@ -110,7 +110,7 @@ def test_other_trainers_have_their_commands_where_they_have_their_files(folder):
     assert TRAINED_BY["unsloth_train.py"] not in card(folder)
 
 
-def test_a_system_prompt_of_lines_is_quoted_whole(folder):
+def test_a_system_prompt_of_several_lines_is_quoted_completely(folder):
     record = RECORD | {"system_prompt": "Antwoord kort.\n\nEn in het Nederlands."}
     record["base_model"] = RECORD["base_model"] | {"licence": "mit"}
     for text in (card(folder, record), merged_model.card(record, "Dutch", "full")):
@@ -119,8 +119,8 @@ def test_a_system_prompt_of_lines_is_quoted_whole(folder):
 
 
 @pytest.mark.parametrize("odd", ["a b", "a|b", "`id`", "$(id)", "a;b", "it's", "<b>", "--x", "{{x}}"])
-def test_whatever_others_name_a_command_is_one_and_its_cell_too(folder, odd):
-    """Names of models, files and folders: each is one word of the shell, and text in its table."""
+def test_hostile_names_do_not_break_a_command_or_its_table_cell(folder, odd):
+    """Names of models, files and folders: each is one shell word, and plain text in its table."""
     (folder / f"gguf/{odd}.gguf").write_bytes(b"")
     record = RECORD | {"system_prompt": odd, "base_model": RECORD["base_model"] | {"reference": odd, "revision": odd}}
     exported = exports.exported(folder, {f"gguf/{odd}.gguf": 10.0, "awq/model.safetensors": None})
