@@ -1,4 +1,4 @@
-"""What a conversation forgets: as few of the oldest exchanges as will do, found in a time in line with its length."""
+"""Tests of the conversation: it drops only as many old exchanges as necessary, and finds them in linear time."""
 
 import pytest
 import torch
@@ -25,13 +25,13 @@ def speaker(tokenizer, window, own=None, system_prompt="Seja breve."):
 
 
 def asked(*sizes):
-    """Exchanges with questions of so many words, and a last question."""
+    """Return exchanges whose questions have the given numbers of words, and a last question."""
     return [turn for at, size in enumerate(sizes) for turn in said(f"{at}" + " sim" * size)] + said("E agora?")[:1]
 
 
 @settings(max_examples=40)
 @given(sizes=st.lists(st.integers(0, 60), max_size=12), window=st.integers(80, 600), system=st.booleans())
-def test_as_few_of_the_oldest_exchanges_are_forgotten_as_will_do(sizes, window, system):
+def test_only_as_many_old_exchanges_are_dropped_as_necessary(sizes, window, system):
     tokenizer = family_tokenizer("chatml", "bytes")
     one = speaker(tokenizer, window, system_prompt="Seja breve." if system else "")
     messages = asked(*sizes)
@@ -50,14 +50,14 @@ def test_as_few_of_the_oldest_exchanges_are_forgotten_as_will_do(sizes, window, 
 
 @pytest.mark.costly
 @pytest.mark.parametrize("marks", [True, False])
-def test_the_cost_of_forgetting_grows_in_line_with_the_conversation(marks):
+def test_the_cost_of_dropping_exchanges_grows_linearly(marks):
     tokenizer = family_tokenizer("chatml", "bytes")
     one = speaker(tokenizer, 1024, None if marks else templates.Template(CHATML))
     short, long = asked(*[3] * 300), asked(*[3] * 1_200)
     assert cost(lambda: one.fit(long)) < 8 * cost(*[lambda: one.fit(short)] * 2)
 
 
-def test_a_line_that_becomes_a_control_token_is_refused_and_the_conversation_is_as_it_was(capsys):
+def test_a_message_with_a_control_token_is_refused_and_leaves_the_conversation_unchanged(capsys):
     tokenizer = with_added([AddedToken("@", special=True)])
     conversation = Conversation(speaker(tokenizer, 1024))
     conversation.answer("Olá!")

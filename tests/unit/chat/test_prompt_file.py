@@ -1,4 +1,4 @@
-"""A file of prompts is read whole or refused in one line that names the line at fault."""
+"""Tests of the prompt file: it is read completely, or refused with one message that names the faulty line."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from mothertongue.chat import prompt_file
 from mothertongue.common.errors import UserError
 
 
-def test_text_is_one_prompt_a_line(tmp_path):
+def test_a_text_file_has_one_prompt_per_line(tmp_path):
     (tmp_path / "p.txt").write_text('Olá!\r\n\n {"prompt": 1} \n', encoding="utf-8")
     assert prompt_file.read(tmp_path / "p.txt") == [{"prompt": "Olá!"}, {"prompt": '{"prompt": 1}'}]
 
 
-def test_json_lines_are_prompts_or_conversations_and_keep_what_else_they_hold(tmp_path):
+def test_json_lines_are_prompts_or_conversations_and_keep_their_other_keys(tmp_path):
     (tmp_path / "p.jsonl").write_text(
         '{"prompt": "a\\u2028b", "id": 1}\n{"messages": [{"role": "user", "content": "c"}]}', encoding="utf-8"
     )
@@ -39,7 +39,7 @@ def test_json_lines_are_prompts_or_conversations_and_keep_what_else_they_hold(tm
         ("p.jsonl", '{"messages": [{"role": "assistant", "content": "a"}]}', "nothing to answer"),
     ],
 )
-def test_what_is_no_prompt_is_refused(tmp_path, name, text, expected):
+def test_invalid_prompts_are_refused(tmp_path, name, text, expected):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as refusal:
         prompt_file.read(tmp_path / name)
@@ -47,13 +47,13 @@ def test_what_is_no_prompt_is_refused(tmp_path, name, text, expected):
 
 
 @pytest.mark.parametrize("name", ["p.txt", "p.jsonl"])
-def test_a_byte_order_mark_is_no_part_of_the_first_prompt(tmp_path, name):
+def test_a_byte_order_mark_is_not_part_of_the_first_prompt(tmp_path, name):
     line = "Olá!" if name == "p.txt" else '{"prompt": "Olá!"}'
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + line.encode())
     assert prompt_file.read(tmp_path / name) == [{"prompt": "Olá!"}]
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+def test_an_unreadable_file_is_refused(tmp_path):
     (tmp_path / "latin.txt").write_bytes("Olá".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):
         prompt_file.read(tmp_path / "latin.txt")
