@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all, whatever an earlier process left."""
+"""Tests of the atomic writing of files and folders: outputs are complete or absent, also after a killed run."""
 
 import errno
 import fcntl
@@ -15,7 +15,7 @@ from mothertongue.common.atomic_files import alone, atomic_file, atomic_folder, 
 from mothertongue.common.errors import UserError
 
 
-def test_nothing_appears_where_writing_fails(tmp_path):
+def test_no_output_appears_if_writing_fails(tmp_path):
     with pytest.raises(RuntimeError), atomic_file(tmp_path / "a" / "file") as partial:
         partial.write_text("half")
         raise RuntimeError
@@ -25,7 +25,7 @@ def test_nothing_appears_where_writing_fails(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["a"]
 
 
-def test_a_place_that_cannot_be_written_to_is_said_in_a_line(tmp_path):
+def test_an_unwritable_path_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     for where, writing in (
         ("file/a", atomic_file),
@@ -53,7 +53,7 @@ def write_weights(path):
 
 @pytest.fixture
 def little_space():
-    """No file can be longer than 4 KB."""
+    """Limit the size of files to 4 KB during the test."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
@@ -61,7 +61,7 @@ def little_space():
 
 
 @pytest.mark.parametrize("write", [lambda path: path.write_bytes(bytes(9999)), write_parquet, write_weights])
-def test_a_full_disk_is_said_in_a_line_and_nothing_is_left(tmp_path, little_space, write):
+def test_a_full_disk_is_reported_in_one_line_and_leaves_no_files(tmp_path, little_space, write):
     for kind in (atomic_file, atomic_folder, scratch_folder):
         expected = f"{tmp_path / 'output'}: no space left for it .* make room"
         with pytest.raises(UserError, match=expected), kind(tmp_path / "output") as partial:
@@ -69,13 +69,13 @@ def test_a_full_disk_is_said_in_a_line_and_nothing_is_left(tmp_path, little_spac
         assert not list(tmp_path.iterdir())
 
 
-def test_an_error_is_not_taken_for_a_full_disk(tmp_path):
+def test_other_errors_are_not_mistaken_for_a_full_disk(tmp_path):
     assert not any(is_full(error, tmp_path) for error in (RuntimeError("a bug"), OSError("odd"), FileNotFoundError(2)))
     with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "output"):
         (tmp_path / "none").read_bytes()
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path):
+def test_partial_output_of_a_killed_process_is_removed(tmp_path):
     (tmp_path / ".folder.partial").mkdir()
     (tmp_path / ".folder.partial" / "old").write_text("old")
     (tmp_path / "folder").mkdir()
@@ -91,7 +91,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["atomic_file", "atomic_folder"])
-def test_two_living_processes_never_write_the_same_output(tmp_path, kind):
+def test_two_running_processes_never_write_the_same_output(tmp_path, kind):
     program = (
         f"from pathlib import Path; from mothertongue.common.atomic_files import {kind}\n"
         f"with {kind}(Path({str(tmp_path / 'output')!r})): print('ready', flush=True); input()"
@@ -112,7 +112,7 @@ def test_two_living_processes_never_write_the_same_output(tmp_path, kind):
     [(atomic_file, ".output.partial"), (atomic_folder, ".output.partial"), (scratch_folder, "output"),
      (atomic_file, ".output.lock"), (atomic_folder, ".output.lock")],
 )  # fmt: skip
-def test_a_link_in_the_place_of_what_is_written_is_refused_and_not_followed(tmp_path, writing, link):
+def test_a_link_in_place_of_a_written_path_is_refused_and_not_followed(tmp_path, writing, link):
     (tmp_path / "others").mkdir()
     (tmp_path / "others/file").write_text("theirs")
     for target in ("others", "others/file", "others/none"):
@@ -124,7 +124,7 @@ def test_a_link_in_the_place_of_what_is_written_is_refused_and_not_followed(tmp_
     assert (tmp_path / "others/file").read_text() == "theirs"
 
 
-def test_results_may_stand_on_another_disk_behind_links(tmp_path):
+def test_the_results_folder_may_be_a_link_to_another_disk(tmp_path):
     for name in ("disk/nl", "disk/old"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "disk/old/file").write_text("old")
@@ -132,12 +132,12 @@ def test_results_may_stand_on_another_disk_behind_links(tmp_path):
     (tmp_path / "disk/nl/output").symlink_to(tmp_path / "disk/old")
     with atomic_folder(tmp_path / "results/nl/output") as partial:
         (partial / "file").write_text("new")
-    # The link is replaced; what it led to is not touched.
+    # The link is replaced; its target is not changed.
     assert (tmp_path / "disk/nl/output/file").read_text() == "new"
     assert (tmp_path / "disk/old/file").read_text() == "old"
 
 
-def test_a_hard_link_to_a_file_of_somebody_is_not_written_to(tmp_path):
+def test_a_hard_link_to_another_file_is_not_written_to(tmp_path):
     (tmp_path / "theirs").write_text("theirs")
     (tmp_path / ".output.partial").hardlink_to(tmp_path / "theirs")
     with atomic_file(tmp_path / "output") as partial:
@@ -146,7 +146,7 @@ def test_a_hard_link_to_a_file_of_somebody_is_not_written_to(tmp_path):
 
 
 @pytest.mark.parametrize("odd", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_of_locks_is_said_and_never_waited_at(tmp_path, odd):
+def test_an_invalid_lock_file_is_reported_without_blocking(tmp_path, odd):
     odd(tmp_path / ".output.lock")
     with (
         pytest.raises(UserError, match=r"output: \.output\.lock is not|output: Is a"),
@@ -157,7 +157,7 @@ def test_what_is_no_file_of_locks_is_said_and_never_waited_at(tmp_path, odd):
         lock(tmp_path / ".output.lock")
 
 
-def test_a_lock_ends_with_its_process_and_leaves_nothing(tmp_path):
+def test_a_lock_is_released_and_leaves_no_file(tmp_path):
     output, refused = tmp_path / "output", pytest.raises(UserError, match="another process is writing it")
     with alone(output), refused, alone(output):
         pass
@@ -165,7 +165,7 @@ def test_a_lock_ends_with_its_process_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("answer", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF])
-def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch, answer):
+def test_a_file_system_without_locks_can_be_written_to(tmp_path, monkeypatch, answer):
     def refuse(*_):
         raise OSError(answer, os.strerror(answer))
 
@@ -175,7 +175,7 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkey
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-# Writes outputs that are all of one letter, over and over; what others write is no fault.
+# Writes outputs of a single letter again and again; a refusal because another process writes the output is expected.
 WRITER = """
 import sys
 from pathlib import Path
@@ -198,7 +198,7 @@ for _ in range(times):
 """
 
 
-def test_writers_side_by_side_of_which_some_are_killed_never_mix_or_break_an_output(tmp_path):
+def test_concurrent_and_killed_writers_never_mix_or_damage_an_output(tmp_path):
     def start(letter, times):
         command = [sys.executable, "-c", WRITER, str(tmp_path), letter, str(times)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="scripts")
@@ -215,7 +215,7 @@ def test_writers_side_by_side_of_which_some_are_killed_never_mix_or_break_an_out
         assert process.returncode == (-signal.SIGKILL if process in victims else 0) and not error, error
     text = (tmp_path / "file").read_text()
     assert len(text) == 100_000 and len(set(text)) == 1
-    # What the killed left holds nobody up.
+    # The remains of the killed processes block no later writer.
     with atomic_file(tmp_path / "file") as partial, atomic_folder(tmp_path / "folder") as folder:
         partial.write_text("last")
         (folder / "only").write_text("last")

@@ -1,4 +1,4 @@
-"""What ends a program is said in one line, or is a bug with its traceback; and nothing is left behind."""
+"""Tests of how programs end: an error is one line, a bug is a traceback, and no partial output remains."""
 
 import os
 import signal
@@ -25,23 +25,23 @@ def ended(call):
     return done.returncode, done.stderr.strip().splitlines()
 
 
-def test_a_step_that_asks_the_network_fails_at_once_with_one_line():
+def test_a_step_that_uses_the_network_fails_at_once_with_one_line():
     for call in ("hf_hub_download('owner/name', 'config.json')", "HfApi().model_info('owner/name')"):
         code, lines = ended(f"from huggingface_hub import hf_hub_download, HfApi; {call}")
         assert code == 1 and len(lines) == 1, lines
         assert "error: this step asked the network, which only the fetch steps do" in lines[0]
 
 
-def test_a_bug_has_its_traceback():
+def test_a_bug_prints_its_traceback():
     code, lines = ended("1 / 0")
     assert code == 1 and lines[0].startswith("Traceback") and lines[-1].startswith("ZeroDivisionError")
 
 
-def test_a_file_that_is_not_there_is_said_in_one_line():
+def test_a_missing_file_is_reported_in_one_line():
     assert ended("open('/none/at/all')") == (1, ["-c: error: /none/at/all: No such file or directory"])
 
 
-def test_a_line_of_others_words_has_an_end():
+def test_a_very_long_error_message_is_shortened():
     code, (line,) = ended(
         "from mothertongue.common.errors import UserError; raise UserError('x' * 10**6 + '; do this')"
     )
@@ -50,7 +50,7 @@ def test_a_line_of_others_words_has_an_end():
 
 @pytest.mark.costly
 @pytest.mark.parametrize("ends", ["program", "snakemake"])
-def test_a_program_ends_by_sigterm_or_with_its_snakemake_and_leaves_nothing(tmp_path, ends):
+def test_a_program_ends_on_sigterm_or_with_its_snakemake_and_leaves_no_files(tmp_path, ends):
     code = "import sys, time; sys.path.insert(0, 'scripts')\nfrom pathlib import Path\n"
     code += "from mothertongue.common import atomic_files, errors\ndef main():\n"
     code += f"    with atomic_files.atomic_folder(Path({str(tmp_path / 'output')!r})) as folder:\n"
@@ -69,7 +69,7 @@ def test_a_program_ends_by_sigterm_or_with_its_snakemake_and_leaves_nothing(tmp_
         snakemake.kill()
 
 
-def test_a_program_ends_whose_snakemake_ended_while_it_started():
+def test_a_program_ends_if_its_snakemake_ended_during_startup():
     with subprocess.Popen([sys.executable, "-c", "pass"]) as snakemake:
         snakemake.wait(timeout=20)
     place = errors.this_process().partition(" ")[2]
@@ -80,7 +80,7 @@ def test_a_program_ends_whose_snakemake_ended_while_it_started():
     assert done.returncode == 128 + signal.SIGTERM
 
 
-def test_sigterm_ends_a_program_that_imports_what_swallows_every_exception():
+def test_sigterm_ends_a_program_whose_import_swallows_every_exception():
     code = (
         "import sys, time; sys.path.insert(0, 'scripts')\nfrom mothertongue.common import errors\nerrors._AGAIN = 0.5\n"
     )
@@ -95,8 +95,8 @@ def test_sigterm_ends_a_program_that_imports_what_swallows_every_exception():
             program.kill()
 
 
-def test_of_several_processes_the_first_says_the_line_whichever_ends_first():
-    """The launcher ends all of them once one has ended: the others wait for that, and say nothing."""
+def test_of_several_processes_only_the_first_prints_the_error():
+    """The launcher ends all processes once one has ended: the others wait for that and print nothing."""
     code = "import sys; sys.path.insert(0, 'scripts')\nfrom mothertongue.common.errors import UserError, run\n"
     code += "def main():\n    print('met', flush=True)\n    raise UserError('no data')\nrun(main)"
 

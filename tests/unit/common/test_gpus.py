@@ -1,4 +1,4 @@
-"""GPUs of a workstation are shared out among processes, also when one of them dies."""
+"""Tests of claiming GPUs: the processes on one machine share them, also after one of the processes is killed."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def claim(tmp_path):
-    """Start processes that claim GPUs of a machine with two; each gives the GPUs that it got."""
+    """Yield a function that starts a process that claims GPUs of a machine with two and prints the ones it got."""
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho 0\necho 1\n")
     tool.chmod(0o755)
@@ -53,12 +53,12 @@ def got(process):
     return process.stdout.readline().strip()
 
 
-def test_each_job_sees_its_own_and_waits_where_none_is_free(claim):
+def test_each_job_gets_its_own_gpu_or_waits_for_a_free_one(claim):
     first, second = claim(1), claim(1)
     assert {got(first), got(second)} == {"0", "1"}
     third = claim(1)
     assert "waiting for 1 of this machine's GPUs 0, 1 to be free" in third.stderr.readline()
-    # However the other ends.
+    # The lock is released however its process ends.
     second.send_signal(signal.SIGKILL)
     free = got(third)
     both = claim(2)
@@ -68,16 +68,16 @@ def test_each_job_sees_its_own_and_waits_where_none_is_free(claim):
     assert free in ("0", "1") and got(both) == "0,1"
 
 
-def test_what_the_user_or_slurm_lets_it_see_is_kept_to(claim):
+def test_a_given_choice_of_visible_gpus_is_respected(claim):
     assert got(claim(1, CUDA_VISIBLE_DEVICES="7")) == "7"
     assert got(claim(4, CUDA_VISIBLE_DEVICES="3,5")) == "3,5"
     assert got(claim(0)) == ""
-    # Slurm's own are numbered anew for each job: two jobs may both have GPU 0.
+    # Slurm numbers the GPUs of each job from 0: two jobs may both have GPU 0.
     inside = {"SLURM_JOB_ID": "1", "SLURMD_NODENAME": "node1", "CUDA_VISIBLE_DEVICES": "0"}
     assert got(claim(1, **inside)) == got(claim(1, **inside)) == "0"
 
 
-def test_no_request_changes_nothing(monkeypatch):
+def test_without_a_request_the_environment_is_unchanged(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     gpus.claim(None)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
@@ -85,16 +85,16 @@ def test_no_request_changes_nothing(monkeypatch):
 
 @pytest.fixture
 def shared():
-    """A folder like /tmp, of all users."""
+    """Yield a folder that all users can write to, like /tmp."""
     folder = Path(tempfile.mkdtemp(dir="/tmp"))
     folder.chmod(0o1777)
     yield folder
     shutil.rmtree(folder)
 
 
-def test_users_share_the_gpus_whatever_the_umask_of_the_first(claim, shared):
+def test_users_share_the_gpus_with_any_umask(claim, shared):
     place = {"TMPDIR": str(shared), "CUDA_VISIBLE_DEVICES": "0,1"}
-    # As root the two are other users; else both are this one, and the mode is all that can be seen.
+    # Run as root, the processes are other users; otherwise all are this user, and only the files' modes can be checked.
     first = claim(1, UMASK="077", AS="65533", **place)
     assert got(first) == "0"
     second = claim(1, UMASK="077", AS="65534", **place)
@@ -115,7 +115,7 @@ def test_a_lock_that_only_its_owner_may_open_counts_as_taken(claim, shared):
 
 
 @pytest.mark.parametrize("odd", ["pipe", "link", "folder", "loop"])
-def test_what_stands_in_a_locks_place_stops_nobody(claim, tmp_path, odd):
+def test_an_invalid_lock_file_does_not_block_a_claim(claim, tmp_path, odd):
     path, theirs = tmp_path / "mothertongue-gpu-0.lock", tmp_path / "theirs"
     theirs.write_text("theirs")
     theirs.chmod(0o600)

@@ -1,4 +1,4 @@
-"""Which library modules a script depends on, whatever form its imports have."""
+"""Tests of the dependency finder: the library modules of a script, for every form of import statement."""
 
 import re
 from pathlib import Path
@@ -43,7 +43,7 @@ def scripts(tmp_path):
     return tmp_path
 
 
-def test_every_form_of_an_import_is_seen_and_what_python_runs_for_it(scripts):
+def test_every_form_of_import_is_found_with_its_packages(scripts):
     found = {path.removeprefix(f"{scripts}/mothertongue/") for path in modules("step", scripts)}
     rooms = {f"rooms/{name}.py" for name in ("__init__", "third", "fourth", "fifth", "sixth")}
     rooms.add("rooms/fifth.md.jinja")
@@ -51,19 +51,19 @@ def test_every_form_of_an_import_is_seen_and_what_python_runs_for_it(scripts):
     assert found == {"__init__.py", "first.py", "second.py"} | rooms | deep
 
 
-def test_packages_and_modules_can_be_left_out_with_what_they_alone_import(scripts):
+def test_excluded_modules_are_left_out_with_their_exclusive_imports(scripts):
     found = {
         path.removeprefix(f"{scripts}/mothertongue/") for path in modules("step", scripts, without=("rooms", "second"))
     }
     assert found == {"__init__.py", "first.py"}
 
 
-def test_a_module_of_the_library_is_among_its_own(scripts):
+def test_a_library_module_is_among_its_own_dependencies(scripts):
     found = [path.removeprefix(f"{scripts}/mothertongue/") for path in modules("mothertongue/rooms/fifth", scripts)]
     assert found == ["__init__.py", "rooms/__init__.py", "rooms/fifth.md.jinja", "rooms/fifth.py"]
 
 
-def test_a_card_brings_its_template_along_and_those_that_it_includes():
+def test_a_card_depends_on_its_template_and_the_templates_it_includes():
     needed = set(modules("tune"))
     for name in ("adapter", "evaluation", "stated_licences"):
         assert {f"scripts/mothertongue/cards/{name}{suffix}" for suffix in (".py", ".md.jinja")} <= needed
@@ -71,8 +71,8 @@ def test_a_card_brings_its_template_along_and_those_that_it_includes():
 
 
 @pytest.mark.parametrize("template", sorted(Path("scripts").rglob("*.md.jinja")), ids=lambda path: path.name)
-def test_a_template_is_beside_its_module_and_that_module_imports_those_of_what_it_includes(template):
-    """Only so is an edit of a template known to every rule whose card it changes."""
+def test_a_template_is_beside_its_module_which_imports_the_modules_of_included_templates(template):
+    """Otherwise Snakemake would not rerun every rule whose card an edit of the template changes."""
     module = template.parent / template.name.replace(".md.jinja", ".py")
     assert module.is_file()
     needed = set(modules(str(module.relative_to("scripts").with_suffix(""))))

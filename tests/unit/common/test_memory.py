@@ -1,4 +1,4 @@
-"""What counts as memory that ran out, as libraries say it, and what does not."""
+"""Tests of the recognition of out-of-memory errors by the libraries' messages and exception classes."""
 
 import pytest
 import torch
@@ -27,14 +27,14 @@ OTHER = [
 
 
 @pytest.mark.parametrize("message", SAID)
-def test_memory_that_ran_out_is_known_by_its_words(message):
+def test_out_of_memory_is_recognised_by_the_message(message):
     assert out_of_memory(RuntimeError(message))
 
 
 @pytest.mark.parametrize("message", OTHER)
-def test_no_other_word_of_memory_counts(message):
+def test_other_messages_about_memory_do_not_count(message):
     assert not out_of_memory(RuntimeError(message))
 
 
-def test_memory_that_ran_out_is_known_by_its_class():
+def test_out_of_memory_is_recognised_by_the_exception_class():
     assert out_of_memory(MemoryError()) and out_of_memory(torch.OutOfMemoryError())

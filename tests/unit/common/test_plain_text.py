@@ -1,4 +1,4 @@
-"""What others wrote acts on no terminal: of all that acts there, tabs and line feeds alone are printed."""
+"""Tests of printing untrusted text: of the characters that control a terminal, only tabs and line feeds are printed."""
 
 import io
 import json
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from mothertongue.common import progress
 from mothertongue.common.plain_text import Visible, one_line, visible
 
-# Characters that act, and ordinary ones that stand beside them.
+# Control characters, and ordinary characters to mix with them.
 ODD = "\0\x07\x08\t\n\x0b\r\x1b\x7f\x85\x9b\u061c\u200b\u200d\u200e\u2028\u202e\u2066\ufeff\U000e0041\ud800a\\\"'é中😀"
 TEXT = st.text(st.one_of(st.sampled_from(ODD), st.characters()))
-# Joiners, a flag of tags, marks of variants: all that people write with.
+# Joiners, a flag made of tag characters, variation selectors: characters that ordinary text needs.
 KEPT = [
     "می‌روم",
     "क्‍ष",
@@ -40,15 +40,15 @@ run(main)
 
 
 @given(TEXT)
-def test_nothing_acts_and_everything_is_seen(text):
+def test_control_characters_are_escaped_and_visible(text):
     assert not acts(visible(text)) and "\n" not in one_line(text) and not acts(one_line(text))
     assert visible(visible(text)) == visible(text)
-    # The escapes are JSON's.
+    # The escapes are those of JSON.
     assert json.loads(visible(json.dumps(text, ensure_ascii=False))) == json.loads(json.dumps(text))
 
 
 @given(st.lists(TEXT))
-def test_a_text_in_pieces_comes_out_as_the_whole_does(pieces):
+def test_a_text_written_in_pieces_gives_the_same_output(pieces):
     written = io.StringIO()
     stream = Visible(written)
     for piece in pieces:
@@ -58,10 +58,10 @@ def test_a_text_in_pieces_comes_out_as_the_whole_does(pieces):
 
 
 @pytest.mark.parametrize("text", KEPT)
-def test_what_people_write_with_stays(text):
+def test_characters_of_ordinary_text_are_unchanged(text):
     assert visible(text) == text
     assert one_line(" a  b") == " a  b" and one_line("a \r\n\n b\u2028c") == "a b c"
-    # Tags that are no region's hide a text.
+    # Tag characters that are not part of a region's flag can hide a text.
     assert visible("🏴" + "".join(chr(0xE0000 + ord(letter)) for letter in "say no")) == "🏴" + "".join(
         json.dumps(chr(0xE0000 + ord(letter)))[1:-1] for letter in "say no"
     )
@@ -78,7 +78,7 @@ def test_a_line_of_progress_stays_one_line(capsys):
      "argparse.ArgumentParser().parse_args()", "print(bad, file=sys.stderr, end=''); sys.exit(bad)"],
 )  # fmt: skip
 @pytest.mark.parametrize("bad", ["-\x1b]0;x\x07\x9b2J\u202eoff", "\rerror\x08\x7f\u2028\ufeff\u2066"])
-def test_no_way_out_of_a_program_leads_past_it(call, bad):
+def test_every_output_of_a_program_is_escaped(call, bad):
     done = subprocess.run(
         [sys.executable, "-c", CHATTY.format(call=call), bad], capture_output=True, text=True, timeout=60
     )

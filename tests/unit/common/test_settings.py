@@ -1,4 +1,4 @@
-"""Settings that are declared once: as arguments, as keys of the configuration, as rows of the manual."""
+"""Tests of the settings: declared once, each becomes an argument, a configuration key and a row of the manual."""
 
 import argparse
 from dataclasses import dataclass, fields
@@ -38,7 +38,7 @@ def parsed(*arguments):
     return from_arguments(Some, parser.parse_args(arguments))
 
 
-def test_a_script_has_the_defaults_by_hand_and_takes_what_the_configuration_gives():
+def test_a_script_has_its_own_defaults_and_takes_the_configured_values():
     by_hand = parsed()
     assert by_hand == Some(kind="b", names=None, saving=False)
     values = defaults_of([Some]) | {"plus": 16.0, "names": ["q", "v"]}
@@ -70,7 +70,7 @@ def test_limits_hold_for_arguments_and_keys_alike(argument, value, said):
     assert not [*Draft202012Validator(schema).iter_errors(defaults_of([Some]))]
 
 
-def test_keys_that_are_unknown_or_missing_are_refused_and_arguments_alone_are_none():
+def test_unknown_and_missing_keys_are_refused_and_plain_arguments_have_no_key():
     schema = schema_of([Some])
     assert "seed" not in schema["properties"] and schema["properties"]["lora"]["required"] == ["rank"]
     errors = {error.validator for error in Draft202012Validator(schema).iter_errors({"lora": {"rnk": 1}})}
@@ -89,8 +89,8 @@ def test_an_unknown_limit_is_a_bug():
         setting(1, "x", maximum=2)
 
 
-def test_every_key_that_a_script_takes_reaches_it():
-    """All defaults as arguments, parsed, are the defaults: no name differs between configuration and script."""
+def test_every_configuration_key_of_a_script_reaches_it():
+    """The defaults, passed as arguments and parsed, are unchanged: configuration and script use the same names."""
     for name, group in settings.GROUPS.items():
         values = settings.defaults()[name]
         for declared in group:
@@ -103,10 +103,10 @@ def test_every_key_that_a_script_takes_reaches_it():
                     assert getattr(found, one.name) == expected, f"{name}.{one.key}"
 
 
-def test_what_rules_leave_out_of_their_inputs_reaches_the_script_as_arguments():
-    """A rule of hours does not depend on modules named settings: nothing in them may act without an argument."""
+def test_every_setting_reaches_the_script_as_an_argument():
+    """Rules that run for hours do not depend on modules named settings, which may thus have no other effect."""
     codes = {"source_code", "target_code"}
     for declared in (one for group in settings.GROUPS.values() for one in group):
-        # Null is not handed over: the script's own default is then null as well.
+        # A null value is not passed as an argument: the script's own default must then be null as well.
         assert all(one.by_hand is None for one in settings_of(declared) if one.optional and one.key)
         assert {one.name for one in fields(declared)} - codes == {one.name for one in settings_of(declared)}

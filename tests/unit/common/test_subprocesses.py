@@ -1,4 +1,4 @@
-"""A program that a step runs is heard while it works, and does not outlive the step."""
+"""Tests of running external programs: their progress is reported, and they do not outlive the step."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def run(code, reached=convert.written):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child whose parent is killed")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_child_is_gone_with_its_killed_parent(tmp_path, number):
+def test_a_child_process_ends_with_its_killed_parent(tmp_path, number):
     os.mkfifo(tmp_path / "pipe")
     child = f"import time; file = open({str(tmp_path / 'pipe')!r}, 'w'); print('here', file=file, flush=True); time.sleep(60)"
     parent = (
@@ -30,7 +30,7 @@ def test_a_child_is_gone_with_its_killed_parent(tmp_path, number):
         "errors.run(lambda: subprocesses.run(command, lambda line: None, 'task', 'MB'))"
     )
     process = subprocess.Popen([sys.executable, "-c", parent], env=os.environ | {"PYTHONPATH": "scripts"})
-    # The pipe ends with the last process that writes to it.
+    # Reading returns an empty text once the last process that writes to the pipe has ended.
     with (tmp_path / "pipe").open() as pipe:
         assert pipe.readline() == "here\n"
         started = time.monotonic()
@@ -39,7 +39,7 @@ def test_a_child_is_gone_with_its_killed_parent(tmp_path, number):
     assert process.wait(timeout=20) in (-signal.SIGKILL, 128 + signal.SIGTERM)
 
 
-def test_a_child_has_neither_the_hub_nor_its_token_nor_anyone_to_ask(monkeypatch):
+def test_a_child_process_has_no_hub_access_no_token_and_no_stdin(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_a")
     monkeypatch.setenv("HUGGING_FACE_HUB_TOKEN", "hf_b")
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
@@ -49,7 +49,7 @@ def test_a_child_has_neither_the_hub_nor_its_token_nor_anyone_to_ask(monkeypatch
 
 
 @pytest.mark.costly
-def test_progress_is_said_as_it_comes_and_nothing_else(capfd, monkeypatch):
+def test_only_progress_is_logged_and_during_the_run(capfd, monkeypatch):
     monkeypatch.setattr(progress.Progress.__init__, "__defaults__", (0.5,))
     bar = "'\\rWriting:  %2d%%|###   | %d.0M/1.50G [00:01<00:03, 90Mbyte/s]' % (i, 15 * i)"
     lines = "say('INFO:hf-to-gguf:blk.0.attn_q.weight, torch.bfloat16 --> F16\\n' * 300)\n"
@@ -59,7 +59,7 @@ def test_progress_is_said_as_it_comes_and_nothing_else(capfd, monkeypatch):
     assert re.match("task: 885 MB in ", said[-1])
 
 
-def test_of_a_program_that_fails_the_last_lines_are_had(capfd):
+def test_the_last_lines_of_a_failing_program_are_returned(capfd):
     said = run("say('\\n'.join(map(str, range(99))) + '\\n\\nwhy\\n'); sys.exit(3)")
     assert said[-2:] == ["98", "why"] and len(said) == 20
     assert run("sys.exit(3)") == ["nothing"]
