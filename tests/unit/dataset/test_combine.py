@@ -1,4 +1,4 @@
-"""Shards and the dataset: every message comes back, and the account of them adds up."""
+"""Tests of translating shards and combining them into a dataset: no message is lost, and the account adds up."""
 
 import subprocess
 import sys
@@ -70,7 +70,7 @@ def test_each_shard_keeps_its_messages_in_order(messages):
         assert set(result["lang"].to_pylist()) <= {"pt"}
 
 
-def test_statuses_and_routes(translated):
+def test_every_message_has_its_status_and_route(translated):
     rows = {row["message_id"]: row for table in translated for row in table.to_pylist()}
     seen = {key: (r["status"], r["route"], r["model"], r["text"]) for key, r in rows.items()}
     assert seen == {
@@ -111,7 +111,7 @@ def test_the_account_adds_up(translated, counts):
     assert "- objections (messages): empty 1, no route 1" in card
 
 
-def test_messages_outside_the_scope_are_excluded_by_name(messages, translated):
+def test_messages_outside_the_scope_are_counted_as_excluded(messages, translated):
     kept = trees.of_threads(combine.of_languages(messages, LANGUAGES), "best")
     assert kept["message_id"].to_pylist() == ["a", "b"]
     counts = combine.count_sources(messages, combine.of_languages(messages, LANGUAGES), kept)
@@ -125,8 +125,8 @@ def test_messages_outside_the_scope_are_excluded_by_name(messages, translated):
 
 
 @given(tree_messages(), st.sampled_from(["best", "all"]))
-def test_the_scope_of_threads_gives_the_threads_of_all_messages(members, how):
-    """Whichever messages there are, as long as none fails in translation."""
+def test_the_scope_of_threads_gives_the_same_threads_as_all_messages(members, how):
+    """Check this for any messages, provided that no translation fails."""
     rows = [
         row(m.id, m.parent, m.tree, m.role, text=m.text, rank=m.rank, created_date=m.created, deleted=m.deleted)
         | {"review_result": m.review_result, "split": "train", "source_lang": "en"}
@@ -161,7 +161,7 @@ def test_a_missing_message_stops_the_build(translated, counts):
         combine.account(counts, no_english, combine.combine(no_english, "keep"))
 
 
-def test_a_message_that_is_kept_in_a_third_language_has_no_model(tmp_path):
+def test_a_message_kept_in_a_third_language_has_no_model(tmp_path):
     german = row("h", text="Ich möchte gern wissen, wie das Wetter morgen in Berlin sein wird.")
     messages = oasst.combine_splits(
         {"train": oasst.read_file(write(tmp_path / "m.jsonl", german, row("a", text="Good morning.")))}, 0.0
@@ -179,7 +179,7 @@ def test_a_message_that_is_kept_in_a_third_language_has_no_model(tmp_path):
     assert figures["model"] == {"m@1": 1} and figures["reasons"]["kept: de"]["messages"] == 1
 
 
-def test_flagged_messages_can_be_dropped_and_stay_accounted_for(messages):
+def test_dropped_flagged_messages_are_still_accounted_for(messages):
     (shard,) = divide(messages, "en", 1)
     loop = shards.translate(shard, "pt", translator(lambda batch: ["isto " * 9 for _ in batch]), "direct")
     splits = combine.combine([loop], "drop")

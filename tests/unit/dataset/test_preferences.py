@@ -1,4 +1,4 @@
-"""Which replies are compared, that nothing unusable is in a pair, that all is accounted for, and the file of it."""
+"""Tests of preference pairs: which replies are paired, the account of all messages, and the preferences file."""
 
 import json
 import subprocess
@@ -29,26 +29,26 @@ def compared(*messages, how="best_vs_all"):
 RANKED = [message("r"), *(message(f"r{name}", rank=rank) for name, rank in zip("abc", (2, 0, 1), strict=True))]
 
 
-def test_the_best_is_preferred_to_the_worst_or_to_each():
+def test_the_best_reply_is_preferred_to_the_worst_or_to_every_other():
     assert compared(*RANKED, how="best_vs_worst") == [("r", "rb", "ra")]
     assert compared(*RANKED) == [("r", "rb", "rc"), ("r", "rb", "ra")]
 
 
-def test_questions_outside_the_best_thread_count_too_and_come_by_date():
+def test_questions_outside_the_best_thread_are_included_in_order_of_date():
     tree = [*RANKED, message("rax", created="2023-03-01"), message("raxp", rank=1), message("raxq", rank=0)]
     tree += [message("rcx", created="2023-02-01"), message("rcxp", rank=0), message("rcxq", rank=3)]
     assert compared(*tree, how="best_vs_worst") == [("r", "rb", "ra"), ("rcx", "rcxp", "rcxq"), ("rax", "raxq", "raxp")]
 
 
 @pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}, {"text": " "}])
-def test_an_unusable_reply_is_passed_over_and_nothing_below_it_is_compared(flaw):
+def test_an_unusable_reply_and_the_messages_below_it_are_not_paired(flaw):
     tree = [message("r"), message("ra", rank=0, **flaw), message("rb", rank=1), message("rc", rank=2)]
     tree += [message("rax"), message("raxp", rank=0), message("raxq", rank=1)]
     assert compared(*tree) == [("r", "rb", "rc")]
     assert find_pairs(tree).questions == {"below an unusable message": 1, "in a pair": 1}
 
 
-def test_flagged_replies_count_as_they_do_in_threads():
+def test_flagged_replies_are_paired_as_they_are_used_in_threads():
     assert compared(message("r"), message("ra", rank=0, status="flagged"), message("rb", rank=1)) == [("r", "ra", "rb")]
 
 
@@ -63,7 +63,7 @@ def test_flagged_replies_count_as_they_do_in_threads():
         ([("ra", 0, {"text": "Yes. "}), ("rb", 1, {"text": "Yes.\n"})], "same text"),
     ],
 )
-def test_a_question_without_a_pair_says_why(replies, outcome):
+def test_a_question_without_a_pair_is_counted_with_the_reason(replies, outcome):
     found = find_pairs([message("r"), *(message(id_, rank=rank, **values) for id_, rank, values in replies)])
     assert found.pairs == []
     assert found.questions == {outcome: 1}
@@ -71,7 +71,7 @@ def test_a_question_without_a_pair_says_why(replies, outcome):
     assert found.replies.get(outcome, 0) == usable
 
 
-def test_every_reply_beside_a_pair_says_what_became_of_it():
+def test_every_other_reply_of_a_paired_question_is_counted_with_its_outcome():
     replies = [("ra", 0, "A"), ("rb", 0, "B"), ("rc", 1, " A"), ("rd", 2, "D"), ("re", 3, "E"), ("rf", None, "F")]
     found = find_pairs([message("r"), *(message(id_, rank=rank, text=text) for id_, rank, text in replies)])
     assert [(pair.chosen.id, pair.rejected.id) for pair in found.pairs] == [("ra", "re")]
@@ -87,7 +87,7 @@ def test_every_reply_beside_a_pair_says_what_became_of_it():
 
 @st.composite
 def bushy_trees(draw):
-    """Trees of few questions with many replies, some of them unusable."""
+    """Draw trees of few questions with many replies, some of them unusable."""
     messages = [message("r")]
     for i in range(1, draw(st.integers(3, 20))):
         parent = draw(st.sampled_from(messages[:5]))
@@ -106,7 +106,7 @@ def bushy_trees(draw):
 
 
 @given(st.one_of(trees(), bushy_trees()), st.sampled_from(PAIRS), st.randoms())
-def test_invariants(messages, how, rng):
+def test_pairs_and_account_are_valid_for_any_tree(messages, how, rng):
     found = find_pairs(messages, how)
     for pair in found.pairs:
         assert pair.prompt[0].parent is None
@@ -151,7 +151,7 @@ CONVERSATION = [
 
 @pytest.mark.costly
 @pytest.mark.parametrize("how", PAIRS)
-def test_the_program_writes_what_the_reader_reads(tmp_path, how):
+def test_the_program_writes_a_file_that_the_reader_accepts(tmp_path, how):
     dataset, output, accounting = (tmp_path / name for name in ("train.parquet", "train.jsonl", "accounting.json"))
     write(pa.Table.from_pylist(CONVERSATION, schema=TRANSLATED), dataset)
     subprocess.run(
@@ -199,7 +199,7 @@ TURN = '[{"role": "user", "content": "Olá?"}]'
         ('{"prompt": []}', "line 2: 'prompt' is not a list"),
     ],
 )
-def test_a_line_that_is_no_preference_is_named(tmp_path, line, expected):
+def test_an_invalid_line_of_preferences_is_named(tmp_path, line, expected):
     path = tmp_path / "train.jsonl"
     good = {name: [{"role": role, "content": "Olá"}] for name, role in (("prompt", "user"), ("chosen", "assistant"))}
     path.write_text(json.dumps(good | {"rejected": good["chosen"]}) + f"\n{line}\n")
@@ -225,7 +225,7 @@ THREAD = {
     ],
     ids=["a preference", "no id", "no answer", "no ids of messages", "a list"],
 )
-def test_a_line_that_is_no_thread_of_the_dataset_is_named(tmp_path, line):
+def test_an_invalid_line_of_threads_is_named(tmp_path, line):
     path = tmp_path / "validation.jsonl"
     path.write_text(json.dumps(THREAD) + "\n" + json.dumps(line) + "\n")
     with pytest.raises(UserError, match=r"validation.jsonl: line 2: (not a thread|'messages' is not)"):
@@ -235,7 +235,7 @@ def test_a_line_that_is_no_thread_of_the_dataset_is_named(tmp_path, line):
 
 
 @pytest.mark.parametrize("line", ["[]", "{}", '{"text": 1}', "[" * 100_000, "{oops"], ids=lambda line: line[:12])
-def test_a_line_without_what_is_read_of_it_is_named(tmp_path, line):
+def test_a_line_without_the_required_keys_is_named(tmp_path, line):
     path = tmp_path / "samples.jsonl"
     path.write_text(f'{{"text": "a"}}\n{line}\n')
     with pytest.raises(UserError, match=r"samples.jsonl: line 2: (expected an object with 'text', a text|not JSON)"):

@@ -1,4 +1,4 @@
-"""The quality report: its figures on tables whose numbers can be had by hand, its plots, and the program that writes both."""
+"""Tests of the quality report: its figures on tables small enough to count by hand, its plots, and its program."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ENGLISH = "The train leaves the station early in the morning, when nobody is awa
 
 
 def message(id_, source="en", status="translated", text=PORTUGUESE, source_text=ENGLISH, **kwargs):
-    """One translated message."""
+    """Return one translated message."""
     values = {"split": "train", "source_lang": source, "lang": "pt", "source_text": source_text, "model": "m@1"}
     values |= {"route": "direct", "status": status, "reasons": [], "score": None, "meaning": None}
     return row(id_, text=None if status == "failed" else text) | values | kwargs
@@ -52,7 +52,7 @@ def test_statuses_routes_and_models_are_counted_by_source_language():
     assert figures["by_source"]["pt"]["length_ratio"]["messages"] == 0
 
 
-def test_the_terms_of_a_glossary_are_counted_with_their_hits():
+def test_glossary_terms_are_counted_with_their_hits():
     terms = Glossary([Term("train", "comboio"), Term("station", "estação"), Term("bridge", "ponte")])
     rows = [
         message("a", text="O comboio sai da estação."),
@@ -66,7 +66,7 @@ def test_the_terms_of_a_glossary_are_counted_with_their_hits():
     assert report([shard(*rows)], "pt")["glossary"] == {}
 
 
-def test_reasons_count_messages_and_show_the_first_five():
+def test_reasons_are_counted_by_message_with_the_first_five_as_examples():
     flagged = [message(f"m{i}", status="flagged", reasons=["repetition"]) for i in range(7)]
     both = message("x", status="flagged", reasons=["empty", "repetition"])
     cured = message("y", reasons=["cured: empty", "pivot: cured: repetition"])
@@ -81,7 +81,7 @@ def test_reasons_count_messages_and_show_the_first_five():
     }
 
 
-def test_length_ratios_of_what_a_model_translated():
+def test_length_ratios_cover_only_messages_translated_by_a_model():
     texts = ["ab", "abcd", "abcdef", "abcdefgh", "éééééééééé"]
     messages = [message(f"m{i}", text=text, source_text="abcd") for i, text in enumerate(texts)]
     messages[0]["status"] = "flagged"
@@ -96,7 +96,7 @@ def test_length_ratios_of_what_a_model_translated():
     assert filled == {0.5: 1, 1.0: 1, 1.4142: 1, 2.0: 1, 4.7568: 1}
 
 
-def test_scores_and_messages_without_one():
+def test_scores_are_summarised_and_messages_without_a_score_are_counted():
     messages = [message(str(i), score=score) for i, score in enumerate([-0.5, None, -0.3, -9.0, 0.25])]
     scores = report([shard(*messages, message("c", status="copied"))], "pt")["total"]["score"]
     assert (scores["messages"], scores["without"]) == (4, 1)
@@ -107,7 +107,7 @@ def test_scores_and_messages_without_one():
     assert none == {"messages": 0, "without": 1, "quantiles": None, "histogram": None}
 
 
-def test_the_language_of_translations():
+def test_the_language_of_translations_is_identified_without_code_and_links():
     code = "```python\nwhile the_train_is_late: print('please wait for the next train, it will be here soon')\n```\n"
     link = "https://example.org/the/quick/brown/fox/jumps/over/the/lazy/dog/and/runs/away "
     texts = [PORTUGUESE, SPANISH, ENGLISH, SPANISH, code + PORTUGUESE, link + PORTUGUESE, code, link, "Bom dia."]
@@ -133,7 +133,7 @@ def test_the_language_of_translations():
         ("Ikati ilele imini yonke phambi kwendlu kuba ibidiniwe kakhulu namhlanje.", "xh", None),
     ],
 )
-def test_languages_of_other_names_and_scripts(text, lang, found):
+def test_languages_with_other_codes_or_scripts_are_identified(text, lang, found):
     assert identify(text, lang) == found
 
 
@@ -182,7 +182,7 @@ def test_quantiles_rise_within_the_values(values):
 
 
 def many(languages):
-    """A report on so many source languages, the first with the most messages."""
+    """Return a report on this number of source languages, the first of which has the most messages."""
     codes = [f"{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(languages)]
     messages = [
         message(
@@ -213,8 +213,8 @@ def test_plots_name_every_source_language(tmp_path, plot, languages):
 
 
 @pytest.mark.parametrize("plot", quality_plots.PLOTS)
-def test_a_name_is_no_formula(tmp_path, plot):
-    """A dollar begins mathematics in a plot, and what is none of it an error."""
+def test_a_name_is_not_rendered_as_a_formula(tmp_path, plot):
+    """A dollar sign starts mathematical text in a plot, and invalid mathematical text raises an error."""
     figures = many(2)
     figures["by_source"]["$a_b$"] = figures["by_source"].pop(next(iter(figures["by_source"])))
     quality_plots.draw(plot, figures, "Odd $^^$ <b>", tmp_path / "plot.svg")
@@ -230,7 +230,7 @@ def test_a_name_is_no_formula(tmp_path, plot):
         ("languages", "xh", "not measurable: lid.176 does not know Xhosa"),
     ],
 )
-def test_a_plot_without_data_says_so(tmp_path, plot, lang, says):
+def test_a_plot_without_data_states_the_reason(tmp_path, plot, lang, says):
     quality_plots.draw(plot, report([shard(message("a"))], lang), "Xhosa", tmp_path / "plot.svg")
     assert says in (tmp_path / "plot.svg").read_text()
 

@@ -1,4 +1,4 @@
-"""Which thread of a tree is chosen, and that every tree and message is accounted for."""
+"""Tests of conversation trees: which threads are selected, and the account of every tree and message."""
 
 import random
 import time
@@ -19,15 +19,15 @@ def chosen(*messages, how="best"):
     return [[m.id for m in thread] for thread in select(messages, how).threads]
 
 
-def test_the_lowest_rank_is_taken_not_the_first():
+def test_the_reply_with_the_lowest_rank_is_selected_not_the_first():
     assert chosen(message("r"), message("ra", rank=2), message("rb", rank=0), message("rc", rank=1)) == [["r", "rb"]]
 
 
-def test_ranked_come_before_unranked_and_a_group_needs_no_rank_0():
+def test_ranked_replies_precede_unranked_ones_also_without_rank_0():
     assert chosen(message("r"), message("ra"), message("rb", rank=2), message("rc", rank=1)) == [["r", "rc"]]
 
 
-def test_ties_go_to_the_earlier_then_to_the_smaller_id():
+def test_ties_are_broken_by_date_and_then_by_id():
     late, early = message("ra", created="2023-02-01"), message("rb", created="2023-01-31")
     assert chosen(message("r"), late, early) == [["r", "rb"]]
     assert chosen(message("r"), message("rb"), message("ra")) == [["r", "ra"]]
@@ -37,7 +37,7 @@ BLANK = ["", " \n\t", "\ufeff", "\u200b\u200d\u2060", "\x00\x1b", "\u202e\u00a0"
 
 
 @pytest.mark.parametrize("text", BLANK, ids=ascii)
-def test_what_shows_nothing_is_empty_and_the_next_best_is_taken(text):
+def test_an_invisible_text_counts_as_empty_and_the_next_best_is_selected(text):
     tree = [message("r"), message("ra", rank=0, text=text), message("rb", rank=1), message("rax"), message("raxp")]
     selection = select(tree)
     assert [[m.id for m in thread] for thread in selection.threads] == [["r", "rb"]]
@@ -50,16 +50,16 @@ def test_what_shows_nothing_is_empty_and_the_next_best_is_taken(text):
 
 
 @pytest.mark.parametrize("text", ["👍", "e\u0301", "。", "\u200f.", "👩\u200d👩"])
-def test_a_sign_is_not_empty(text):
+def test_a_text_of_one_visible_character_is_not_empty(text):
     assert message("r", text=text).objection is None
 
 
 @pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}, {"text": " "}])
-def test_an_unusable_reply_is_passed_over(flaw):
+def test_an_unusable_reply_is_skipped(flaw):
     assert chosen(message("r"), message("ra", rank=0, **flaw), message("rb", rank=1)) == [["r", "rb"]]
 
 
-def test_review_result_null_is_usable():
+def test_a_message_without_review_result_is_usable():
     assert chosen(message("r"), message("ra", review_result=None)) == [["r", "ra"]]
 
 
@@ -69,14 +69,14 @@ def test_a_thread_is_cut_back_to_its_last_assistant_message():
     assert selection.messages == {"in a thread": 2, "unanswered": 1, "deleted": 1}
 
 
-def test_best_follows_one_prompter_and_all_follows_every_answered_one():
+def test_best_follows_one_question_and_all_follows_every_answered_question():
     tree = [message(i, rank=r) for i, r in [("r", None), ("ra", 0), ("rb", 1), ("rax", 1), ("ray", 0), ("raz", 2)]]
     tree += [message("raxp"), message("rayp", rank=1), message("rayq", rank=0)]
     assert chosen(*tree) == [["r", "ra", "ray", "rayq"]]
     assert chosen(*tree, how="all") == [["r", "ra", "ray", "rayq"], ["r", "ra", "rax", "raxp"]]
 
 
-def test_all_keeps_the_thread_whose_questions_are_all_unanswered():
+def test_all_keeps_a_thread_whose_further_questions_are_all_unanswered():
     assert chosen(message("r"), message("ra"), message("rax"), message("ray"), how="all") == [["r", "ra"]]
 
 
@@ -92,7 +92,7 @@ def test_all_keeps_the_thread_whose_questions_are_all_unanswered():
         ([message("r", role="assistant")], "root is not a prompter"),
     ],
 )
-def test_a_tree_without_a_thread_says_why(messages, reason):
+def test_a_tree_without_a_thread_is_counted_with_the_reason(messages, reason):
     selection = select(messages)
     assert selection.threads == []
     assert selection.trees == {reason: 1}
@@ -112,7 +112,7 @@ def test_messages_below_orphans_and_unusable_ones_are_accounted_for():
 
 
 def chain(turns, replies=1):
-    """A conversation of so many turns in which each question has some replies of different ranks, the deepest first."""
+    """Return a conversation of `turns` turns, deepest first; each question has `replies` replies of different ranks."""
     messages = []
     for turn in range(turns):
         parent = f"m{turn - 1}" if turn else None
@@ -134,29 +134,29 @@ def seconds(work):
 
 @pytest.mark.costly
 @pytest.mark.parametrize("how", ["best", "all"])
-def test_long_conversations_take_time_in_line_with_their_length(how):
+def test_long_conversations_take_linear_time(how):
     turns = chain(20_000)
-    assert seconds(lambda: select(turns, how)) < 3  # 30 and more where each message's depth is counted anew
+    assert seconds(lambda: select(turns, how)) < 3  # 30 or more if the depth of each message is computed anew
     assert seconds(lambda: find_pairs(turns)) < 3
     (thread,) = select(turns, how).threads
     assert [m.id for m in thread] == [f"m{turn}" for turn in range(20_000)]
 
 
-def test_many_replies_to_one_message_take_time_in_line_with_their_number():
+def test_many_replies_to_one_message_take_linear_time():
     replies = chain(2, 10_000)
     assert seconds(lambda: find_pairs(replies, "best_vs_all")) < 2
     assert find_pairs(replies, "best_vs_all").replies == {"chosen": 1, "rejected": 9_999}
 
 
-def test_a_long_reply_is_not_copied_for_each_worse_one():
+def test_a_long_reply_is_not_copied_for_each_worse_reply():
     long = message("ra", rank=0, text=" " + "a" * 2_000_000)
     replies = [long, *(message(f"r{n}", "r", "assistant", n, text=long.text) for n in range(1, 3))]
     replies += [message(f"r{n}", "r", "assistant", n) for n in range(3, 20_000)]
-    assert seconds(lambda: find_pairs([message("r"), *replies])) < 2  # 4 and more where it is
+    assert seconds(lambda: find_pairs([message("r"), *replies])) < 2  # 4 or more if it is copied
 
 
-def test_conversations_that_share_their_beginnings_are_bounded():
-    """A file of them would grow as the square of their length."""
+def test_conversations_with_a_shared_beginning_are_limited_in_size():
+    """Each conversation repeats the beginning: the file would grow with the square of their length."""
     branches = [Message(f"{m.id}?", m.id, "t", "prompter", "?", 1, "", False, True, "") for m in chain(3_000)[::2]]
     answers = [Message(f"{m.id}!", m.id, "t", "assistant", "!", 0, "", False, True, "") for m in branches]
     with pytest.raises(UserError, match=r"tree t: the threads up to here hold .* leave out its longest conversations"):
@@ -168,7 +168,7 @@ def test_conversations_that_share_their_beginnings_are_bounded():
 
 
 def long_beginning(text, turns):
-    """A long question of which `turns` conversations go on, and a short reply that is worse than each first reply."""
+    """Return a long question with two short replies, the better of which `turns` conversations continue."""
     tree = [message("r", text=text), message("ra", rank=0), message("rb", rank=1)]
     for number in range(turns):
         question = message(f"q{number}", parent="ra", role="prompter")
@@ -176,8 +176,8 @@ def long_beginning(text, turns):
     return tree
 
 
-def test_a_long_beginning_of_many_conversations_is_bounded():
-    """Each repeats it: a file of them would grow as the square of the messages."""
+def test_many_conversations_with_a_long_beginning_are_limited_in_size():
+    """Each conversation repeats the beginning: the file would grow with the square of the number of messages."""
     small, large = long_beginning("a" * 100_000, 150), long_beginning("a" * 100_000, 300)
     assert len(select(small, "all").threads) == 150
     assert len(find_pairs(small).pairs) == 151
@@ -185,7 +185,7 @@ def test_a_long_beginning_of_many_conversations_is_bounded():
         select(large, "all")
     with pytest.raises(UserError, match=r"tree r: the pairs up to here hold .* characters, more than 200 times the"):
         find_pairs(large)
-    # One reply that is long, and many that are not.
+    # One long reply and many short ones.
     with pytest.raises(UserError, match=r"tree r: the pairs up to here hold .* characters"):
         replies = [
             message("ra", rank=0, text="a" * 100_000),
@@ -202,7 +202,7 @@ def test_a_message_that_is_its_own_ancestor_is_named():
 
 
 @given(trees(), st.sampled_from(["best", "all"]), st.randoms())
-def test_invariants(messages, how, rng: random.Random):
+def test_threads_and_account_are_valid_for_any_tree(messages, how, rng: random.Random):
     selection = select(messages, how)
     for thread in selection.threads:
         assert thread[0].parent is None
