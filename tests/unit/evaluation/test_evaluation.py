@@ -1,4 +1,4 @@
-"""What an evaluation asks, measures and draws; the models themselves answer in the workflow tests."""
+"""Tests of the evaluation: prompts, metrics and plots. The workflow tests generate real answers."""
 
 import json
 import subprocess
@@ -26,15 +26,15 @@ values = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 
 
 @given(values)
-def test_an_interval_holds_the_mean_and_lies_within_the_values(found):
+def test_an_interval_is_within_the_range_of_the_values(found):
     estimate = mean(found, Bootstrap(resamples=200))
     assert estimate["n"] == len(found)
     assert min(found) - 1e-4 <= estimate["low"] <= estimate["high"] <= max(found) + 1e-4
     assert estimate["value"] == pytest.approx(sum(found) / len(found), abs=1e-4)
 
 
-def test_intervals_cover_as_often_as_they_say():
-    """Of means of 60 draws of a coin, nine in ten 90% intervals hold the coin's own mean, within what chance allows."""
+def test_intervals_have_their_nominal_coverage():
+    """About nine in ten 90% intervals of the mean of 60 coin tosses contain the coin's true mean."""
     import random
 
     draw = random.Random(1)
@@ -43,7 +43,7 @@ def test_intervals_cover_as_often_as_they_say():
     assert 0.82 <= sum(held) / len(held) <= 0.97
 
 
-def test_an_interval_is_the_same_for_the_same_seed_and_none_of_one_value():
+def test_an_interval_depends_on_the_seed_and_needs_two_values():
     found = [i * i / 900 for i in range(30)]
     assert mean(found, Bootstrap(seed=1)) == mean(found, Bootstrap(seed=1)) != mean(found, Bootstrap(seed=2))
     assert mean([0.3], Bootstrap()) == {"value": 0.3, "low": None, "high": None, "n": 1}
@@ -66,7 +66,7 @@ def choose(found, seen=(), count=100, fitting=None, seed=1):
     return held_out.choose(found, found if fitting is None else fitting, seen, count, seed)
 
 
-def test_a_prompt_that_training_has_seen_in_any_spelling_is_removed():
+def test_a_prompt_seen_in_training_in_any_spelling_is_removed():
     found = [Prompt(NATIVE, text, "file") for text in ("Como faço um bolo?", "Quem és tu?", "E hoje?")]
     chosen = choose(found, seen=["  COMO fac\u0327o um: bolo ", "outra"])
     assert [prompt.text for prompt in chosen.prompts] == ["Quem és tu?", "E hoje?"]
@@ -75,20 +75,20 @@ def test_a_prompt_that_training_has_seen_in_any_spelling_is_removed():
         choose(found, seen=[prompt.text for prompt in found])
 
 
-def test_texts_that_differ_in_their_vowels_are_two():
+def test_texts_that_differ_in_vowel_signs_are_different():
     assert held_out.normalise("ทำ!") == held_out.normalise("ทำ") != held_out.normalise("ทา")
     assert held_out.normalise("कि") != held_out.normalise("की") and held_out.normalise("STRASSE") == held_out.normalise(
         "Straße"
     )
 
 
-def test_what_users_say_in_threads_and_preferences_counts_as_seen():
+def test_user_messages_of_threads_and_preferences_count_as_seen():
     pair = {"prompt": [{"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}], "chosen": []}
     assert held_out.texts_of([thread("x", "a", "b")], [pair]) == ["a", "c"]
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40))
-def test_half_are_native_and_what_one_kind_lacks_the_other_gives(native, translated, count):
+def test_half_of_the_prompts_are_native_and_either_kind_fills_up_the_other(native, translated, count):
     found = [Prompt(NATIVE, f"n{i}", f"id{i}", "r") for i in range(native)]
     found += [Prompt(TRANSLATED, f"t{i}", f"id{i}", "r") for i in range(translated)]
     if not found:
@@ -99,7 +99,7 @@ def test_half_are_native_and_what_one_kind_lacks_the_other_gives(native, transla
     assert of[NATIVE] >= min(native, count // 2) and of[TRANSLATED] >= min(translated, count // 2)
 
 
-def test_prompts_and_threads_are_drawn_by_the_seed_alone():
+def test_the_sample_of_prompts_and_threads_depends_on_the_seed_alone():
     found = [Prompt(TRANSLATED, f"t{i}", f"id{i}", "r") for i in range(20)]
     some = choose(found, count=5).prompts
     assert some == choose(found[::-1], count=5).prompts != choose(found, count=5, seed=2).prompts
@@ -108,7 +108,7 @@ def test_prompts_and_threads_are_drawn_by_the_seed_alone():
     assert len(kept) == 5 and kept == [one for one in threads if one in kept] != held_out.sample(threads, 5, 2)
 
 
-def test_native_threads_are_those_whose_every_message_is():
+def test_a_thread_is_native_if_all_its_messages_are_native():
     dataset = pa.table({"message_id": ["a0", "a1", "b0", "b1"], "status": ["native", "native", "native", "translated"]})
     kinds = held_out.by_kind([thread("a", "q", "r"), thread("b", "q", "r")], dataset)
     assert {kind: [one["thread_id"] for one in some] for kind, some in kinds.items()} == {
@@ -128,7 +128,7 @@ def test_native_threads_are_those_whose_every_message_is():
     assert (line.text, line.kind, line.reference) == ("x", NATIVE, None)
 
 
-def test_english_threads_are_as_they_were_before_translation():
+def test_english_threads_have_the_text_before_translation():
     row = dict.fromkeys(TRANSLATED_SCHEMA.names) | {"message_tree_id": "t", "lang": "pt", "source_lang": "en"}
     rows = [
         row | {"message_id": "a", "role": "prompter", "source_text": "Hi?", "text": "Oi?", "status": "translated"},
@@ -147,8 +147,8 @@ def test_examples_are_short_first_exchanges():
     assert [turn["content"] for turn in example["messages"]] == ["q", "r"]
 
 
-def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
-    """Counted, they would make n too large, and an interval of a few threads no number."""
+def test_threads_whose_question_fills_the_window_are_not_measured(tiny_base):
+    """If they counted, n would be too large, and the interval of a few threads would be NaN."""
     from peft import LoraConfig, get_peft_model
 
     from mothertongue.evaluation import bits_per_byte
@@ -166,7 +166,7 @@ def test_threads_whose_question_fills_the_window_have_no_bits(tiny_base):
     assert found["english"] is None
 
 
-def test_fewer_prompts_at_once_where_the_memory_runs_out(tiny_base, monkeypatch):
+def test_the_batch_size_is_reduced_when_the_memory_runs_out(tiny_base, monkeypatch):
     import torch
 
     from mothertongue.models import causal_lm, tokenizer_files
@@ -197,7 +197,7 @@ def test_numbers_below_zero_are_refused_in_one_line(option):
     assert done.returncode == 2 and "-1 is below 0" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_answers_are_judged():
+def test_answers_are_measured():
     prompts = [Prompt(NATIVE, "Como?", "f"), Prompt(TRANSLATED, "Quem?", "id", "A casa é muito bonita hoje.")]
     texts = [("a b c d a b c d a b c d", False), ("A casa é muito bonita hoje.", True)]
     looping, good = answer_metrics.judge("base", prompts, texts, "pt")
@@ -231,14 +231,14 @@ def found():
     }
 
 
-def test_metrics_are_told_in_words(found):
+def test_metrics_are_summarised_as_text(found):
     told = "\n".join(summary.lines(found))
     assert "bits per byte, SFT adapter: translated 0.900 (0.810–0.990, n 12), english 0.800 (n 1)" in told
     assert "answers in the language, adapter + system prompt: 75% (68–82, n 12)" in told
 
 
 @pytest.mark.parametrize("plot", plots.PLOTS)
-def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
+def test_plots_have_units_n_and_every_system(found, plot, tmp_path):
     for name in ("a", "b"):
         plots.draw(plot, found, "Portuguese", tmp_path / name)
     text = (tmp_path / "a").read_text()
@@ -248,7 +248,7 @@ def test_plots_have_units_n_and_every_side(found, plot, tmp_path):
     assert all(label in text for label in sides)
 
 
-def test_a_name_is_no_formula(found, tmp_path):
+def test_a_name_is_not_rendered_as_a_formula(found, tmp_path):
     for plot in plots.PLOTS:
         plots.draw(plot, found, "Odd $^^$ <b>", tmp_path / plot)
     training_plot.plot(TRAINING["training"], "Odd $^^$ <b>", tmp_path / "training")
@@ -263,7 +263,7 @@ def test_shares_are_drawn_on_an_axis_of_all_answers(found):
     assert panel.get_xlim()[0] == 0 and panel.get_xlim()[1] > 100 and max(panel.get_xticks()) == 100
 
 
-def test_plots_of_a_language_that_cannot_be_identified_say_so(found, tmp_path):
+def test_the_plot_of_an_unidentifiable_language_states_the_reason(found, tmp_path):
     unknown = json.loads(json.dumps(found))
     for side in unknown["answers"].values():
         side[NATIVE]["in_language"] = None
@@ -271,7 +271,7 @@ def test_plots_of_a_language_that_cannot_be_identified_say_so(found, tmp_path):
     assert "not measurable" in (tmp_path / "a").read_text()
 
 
-def test_what_would_become_control_tokens_is_neither_asked_nor_shown_nor_read_and_that_is_said(capsys):
+def test_texts_with_control_tokens_are_left_out_with_a_warning(capsys):
     tokenizer = with_added([AddedToken("@", special=True)])
     examples = [{"messages": said(text)} for text in ("Olá!", "a@b", "Quanto é?")]
     asking = generation.Asking(tokenizer, template("chatml", tokenizer), "Seja breve.", examples)
@@ -286,7 +286,7 @@ def test_what_would_become_control_tokens_is_neither_asked_nor_shown_nor_read_an
     assert lines[1] == "evaluate: warning: 1 prompts are left out: they would become control tokens of the model"
 
 
-def test_as_many_examples_are_shown_as_half_of_the_window_holds():
+def test_examples_fill_at_most_half_of_the_window():
     tokenizer = with_added([])
     examples = [{"messages": said(f"Quanto é {i}?")} for i in range(50)]
     for window in (100, 400, 1_000, 10_000, None):
