@@ -1,4 +1,4 @@
-"""The house keeps its own rules: where Snakemake is known, what environments pin, what the sample holds."""
+"""Tests of the project's conventions: use of Snakemake's internals, pinned versions, the content of the sample."""
 
 import json
 import re
@@ -17,7 +17,7 @@ SAMPLE = Path("config/demo/messages.jsonl")
 RULES = "\n".join(path.read_text() for path in sorted(Path("rules").glob("*.smk")))
 
 
-def test_what_is_known_of_snakemake_is_in_one_module():
+def test_only_one_module_refers_to_snakemake():
     for path in LIBRARY.rglob("*.py"):
         text = re.sub(r'""".*?"""|#.*', "", path.read_text(), flags=re.DOTALL)
         if path.stem != "snakemake_internals":
@@ -35,7 +35,7 @@ def test_environments_and_requirements_pin_the_same_versions():
 
 
 def needs(direct):
-    """The packages that some need, as far as they are installed here; and whether all are."""
+    """Return the dependencies of packages, as far as they are installed, and whether all of them are installed."""
     reached, waiting, whole = set(), [(name, "") for name in direct], True
     while waiting:
         name, extra = waiting.pop()
@@ -55,7 +55,7 @@ def needs(direct):
 
 
 @pytest.mark.parametrize("path", sorted(Path("envs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_an_environment_pins_all_that_its_packages_need(path):
+def test_an_environment_pins_all_dependencies_of_its_packages(path):
     text = path.read_text()
     content = yaml.safe_load(text)
     assert content["channels"] == ["conda-forge", "nodefaults"] and "python=3.11.7" in content["dependencies"]
@@ -66,7 +66,7 @@ def test_an_environment_pins_all_that_its_packages_need(path):
     assert pinned == found or not whole, f"{path}: `make pins` takes away {sorted(pinned - found)}"
 
 
-def test_the_sample_holds_every_awkward_case():
+def test_the_sample_contains_every_awkward_case():
     rows = [json.loads(line) for line in SAMPLE.read_text(encoding="utf-8").split("\n")[:-1]]
     by_id = {row["message_id"]: row for row in rows}
     children = defaultdict(list)
@@ -111,7 +111,7 @@ def test_the_sample_holds_every_awkward_case():
     assert any(row["text"].strip() and re.fullmatch(r"\W+", row["text"]) for row in rows)
 
 
-def test_values_reach_scripts_whatever_they_look_like():
-    """`--option value` fails for values such as -x.jsonl; only lists of files that the workflow makes stand so."""
+def test_rules_pass_option_values_with_an_equals_sign():
+    """`--option value` fails for values such as -x.jsonl; only lists of files that the workflow makes are passed so."""
     for option, named in re.findall(r"(--[a-z][a-z-]*) \{(\w+)", RULES):
         assert named == "input", f"{option} {{{named}: write {option}={{{named}"
