@@ -1,4 +1,4 @@
-"""GPTQ's and AWQ's formats as their own programs describe them, and the shapes that they take."""
+"""Tests of the GPTQ and AWQ formats: unpacking as in AutoGPTQ and AutoAWQ, group sizes, unsupported models."""
 
 from pathlib import Path
 
@@ -14,19 +14,19 @@ from mothertongue.export import gptq_awq, linear_layers
 from mothertongue.export.linear_layers import LinearLayer
 
 MODEL = Path("model")
-# AutoAWQ's: the output at place i of eight goes into the four bits at 4 * AWQ[i].
+# The order of AutoAWQ: output i of eight is stored in the four bits from 4 * AWQ[i].
 AWQ = [0, 4, 1, 5, 2, 6, 3, 7]
 
 
 def packed(values, places):
-    """Eight values of four bits in one signed number of 32."""
+    """Pack eight 4-bit values into one signed 32-bit number."""
     number = sum(int(value) << 4 * place for value, place in zip(values, places, strict=True))
     return number - 2**32 if number >= 2**31 else number
 
 
 @st.composite
 def weights(draw):
-    """Codes (inputs x outputs), zero points and scales (groups x outputs)."""
+    """Draw codes (inputs x outputs), zero points and scales (groups x outputs)."""
     groups, size, outputs = draw(st.integers(1, 3)), draw(st.sampled_from([8, 16])), 8 * draw(st.integers(1, 2))
     torch.manual_seed(draw(st.integers(0, 9999)))
     codes = torch.randint(0, 16, (groups * size, outputs))
@@ -34,7 +34,7 @@ def weights(draw):
 
 
 def meant(codes, zeros, scales):
-    """A weight, outputs x inputs, one number after the other."""
+    """Compute the dequantised weight (outputs x inputs) number by number."""
     size = len(codes) // len(zeros)
     rows = [
         [float(scales[i // size, o]) * (int(codes[i, o]) - int(zeros[i // size, o])) for i in range(len(codes))]
@@ -44,7 +44,7 @@ def meant(codes, zeros, scales):
 
 
 @given(weights())
-def test_gptq_packs_inputs_downwards_and_zero_points_one_too_low(drawn):
+def test_gptq_packs_along_inputs_and_stores_zero_points_minus_one(drawn):
     codes, zeros, scales = drawn
     inputs, outputs = codes.shape
     plain = range(8)
@@ -52,7 +52,7 @@ def test_gptq_packs_inputs_downwards_and_zero_points_one_too_low(drawn):
     qzeros = [[packed(row[8 * o : 8 * o + 8] - 1, plain) for o in range(outputs // 8)] for row in zeros]
     parts = {"qweight": torch.tensor(qweight).int(), "qzeros": torch.tensor(qzeros).int(), "scales": scales}
     assert torch.allclose(gptq_awq.unpack_gptq(parts), meant(*drawn))
-    # With the groups said of each input, the inputs may lie in any order.
+    # With a group index for each input, the inputs may be in any order.
     order = torch.randperm(inputs)
     said = order // (inputs // len(zeros))
     expected = torch.stack([(codes[i] - zeros[said[i]]) * scales[said[i]].float() for i in range(inputs)], dim=1)
@@ -60,7 +60,7 @@ def test_gptq_packs_inputs_downwards_and_zero_points_one_too_low(drawn):
 
 
 @given(weights())
-def test_awq_packs_outputs_sideways_in_an_order_of_its_own(drawn):
+def test_awq_packs_along_outputs_in_its_own_order(drawn):
     codes, zeros, scales = drawn
     qweight, qzeros = (
         [[packed(row[8 * o : 8 * o + 8], AWQ) for o in range(len(row) // 8)] for row in rows] for rows in (codes, zeros)
@@ -69,7 +69,7 @@ def test_awq_packs_outputs_sideways_in_an_order_of_its_own(drawn):
     assert torch.allclose(gptq_awq.unpack_awq(parts), meant(*drawn))
 
 
-def test_the_largest_group_that_divides_every_row_is_taken():
+def test_the_largest_group_size_that_divides_every_row_is_chosen():
     def size(*rows):
         return gptq_awq.group_size([LinearLayer("a", inputs, outputs) for inputs, outputs in rows], "awq", MODEL)
 
@@ -81,14 +81,14 @@ def test_the_largest_group_that_divides_every_row_is_taken():
         size()
 
 
-def test_what_is_packed_in_neither_format_is_refused(tmp_path):
+def test_other_quantisation_formats_are_refused(tmp_path):
     for settings in ({}, {"quant_method": "gptq", "bits": 8}, {"quant_method": "awq", "bits": 4, "version": "gemv"}):
         write_json(tmp_path / "config.json", {"quantization_config": settings})
         with pytest.raises(UserError, match="not packed in 4 bits as gptq or awq"):
             gptq_awq.unpacked(tmp_path)
 
 
-def test_models_of_kinds_that_cannot_be_packed_are_refused_by_their_configuration(tmp_path):
+def test_unsupported_model_types_are_refused_by_their_configuration(tmp_path):
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
     sizes |= {"num_key_value_heads": 2, "vocab_size": 99}
     text = sizes | {"head_dim": 16, "model_type": "gemma3_text"}
@@ -105,7 +105,7 @@ def test_models_of_kinds_that_cannot_be_packed_are_refused_by_their_configuratio
         linear_layers.packed_layers(tmp_path, "awq")
 
 
-def test_the_layers_of_experts_are_packed_too(tmp_path):
+def test_the_linear_layers_of_experts_are_packed(tmp_path):
     sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
     Qwen3MoeConfig(num_experts=2, moe_intermediate_size=32, head_dim=16, vocab_size=99, **sizes).save_pretrained(
         tmp_path
@@ -114,8 +114,8 @@ def test_the_layers_of_experts_are_packed_too(tmp_path):
     assert gptq_awq.group_size(layers, "gptq", MODEL) == 32
 
 
-def test_of_a_model_that_also_sees_the_rows_of_its_text_are_told(tmp_path):
-    """Its vision tower's patches, rows of 14 numbers, are in no GGUF file of the language model."""
+def test_row_lengths_of_a_vision_model_are_those_of_its_language_model(tmp_path):
+    """The rows of the vision tower's patches (14 weights) are not in the GGUF file of the language model."""
     text = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
     text |= {"model_type": "gemma3_text", "num_key_value_heads": 4, "head_dim": 16, "vocab_size": 99}
     vision = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}

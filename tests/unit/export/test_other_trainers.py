@@ -1,4 +1,4 @@
-"""What other trainers are given: the configuration's values under their names, and threads that are text alone."""
+"""Tests of the export for other trainers: their settings have the configuration's values, their threads are text."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ from tiny import FAMILIES
 from mothertongue.prompts.template_parts import literal_end
 from mothertongue.prompts.templates import Template
 
-# What ends a turn in the template's own letters; the others write the token that the tokenizer ends a text with.
+# Templates that end a turn with a literal token; the others use the tokenizer's end-of-text token.
 ENDS = {"chatml": "<|im_end|>", "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "phi3": "<|end|>"}
 TUNING = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]
 
@@ -40,7 +40,7 @@ def axolotl_of(folder):
 
 
 def calls(folder):
-    """The keyword arguments of each call in Unsloth's script, as Python has them."""
+    """Return the keyword arguments of each call in Unsloth's script, as Python source."""
     return {
         ast.unparse(node.func): {k.arg: ast.unparse(k.value) for k in node.keywords}
         for node in ast.walk(ast.parse((folder / "export/unsloth_train.py").read_text()))
@@ -51,13 +51,13 @@ def calls(folder):
 @pytest.mark.costly
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("tokens", [{}, {"bos_token": "<s>", "eos_token": "</s>"}], ids=["unknown", "known"])
-def test_an_end_of_turn_that_is_not_the_tokenizers_is_told(name, tokens):
+def test_a_literal_end_of_turn_token_is_recognised(name, tokens):
     source, family = OWN[name]
     assert literal_end(Template(source, tokens)) == ENDS.get(family)
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "smollm2", "qwen2_5"])
-def test_each_has_the_settings_and_the_threads(tmp_path, family):
+def test_each_trainer_gets_the_settings_and_the_threads(tmp_path, family):
     template = tmp_path / "template.jinja"
     template.write_text(OURS.get(family) or OWN[family][0])
     done = written(tmp_path, template)
@@ -67,7 +67,7 @@ def test_each_has_the_settings_and_the_threads(tmp_path, family):
     assert axolotl["lora_r"] == TUNING["lora"]["rank"] and axolotl["learning_rate"] == TUNING["learning_rate"]
     assert axolotl["lora_target_linear"] is True and "lora_target_modules" not in axolotl
     assert axolotl["datasets"][0]["path"] == "threads/train.jsonl" and axolotl["bf16"] == "auto"
-    # Else Axolotl learns the tokenizer's end of text alone.
+    # Otherwise Axolotl would train only the tokenizer's end-of-text token.
     end = ENDS.get(family if family in OURS else OWN[family][1])
     assert axolotl.get("eot_tokens") == ([end] if end else None)
     assert "generation" not in axolotl["chat_template_jinja"].replace("add_generation_prompt", "")
@@ -86,7 +86,7 @@ def test_each_has_the_settings_and_the_threads(tmp_path, family):
         assert question == "<|im_start|>user\n" and answer.endswith("<|im_start|>assistant\n")
 
 
-def test_what_looks_like_a_control_token_is_text_in_the_threads(tmp_path):
+def test_control_tokens_in_messages_are_exported_as_text(tmp_path):
     tokens = {"added_tokens_decoder": {"5": {"content": "<own>", "special": True}}}
     folder = tmp_path / "template"
     folder.mkdir()
@@ -101,7 +101,7 @@ def test_what_looks_like_a_control_token_is_text_in_the_threads(tmp_path):
         ]
 
 
-def test_what_unsloth_cannot_tell_stops_its_script_alone(tmp_path):
+def test_a_template_that_unsloth_does_not_support_affects_only_its_script(tmp_path):
     template = tmp_path / "template.jinja"
     template.write_text(shipped("qwen3"))
     assert written(tmp_path, template).returncode == 0
@@ -110,7 +110,7 @@ def test_what_unsloth_cannot_tell_stops_its_script_alone(tmp_path):
     assert script.returncode == 1 and script.stderr.startswith("unsloth_train.py: Unsloth cannot tell")
 
 
-def test_each_says_what_it_does_otherwise(tmp_path):
+def test_each_file_lists_the_settings_that_the_trainer_does_not_support(tmp_path):
     lora = TUNING["lora"] | {"plus": 16}
     assert written(tmp_path, lora=lora, target_tokens=5000, gpus=2).returncode == 0
     for file, notes in {
@@ -126,7 +126,7 @@ def test_each_says_what_it_does_otherwise(tmp_path):
     assert not any("# - " in (tmp_path / "export" / file).read_text() for file in ("axolotl.yaml", "unsloth_train.py"))
 
 
-def test_validation_patience_and_dtype_come_through(tmp_path):
+def test_validation_patience_and_dtype_are_exported(tmp_path):
     assert written(tmp_path, validation={"interval": 0.25, "patience": 3}, dtype="bfloat16").returncode == 0
     axolotl, given = axolotl_of(tmp_path), calls(tmp_path)
     assert (axolotl["eval_steps"], axolotl["save_steps"], axolotl["early_stopping_patience"]) == (0.25, 0.25, 3)
@@ -138,7 +138,7 @@ def test_validation_patience_and_dtype_come_through(tmp_path):
 
 
 @pytest.mark.parametrize("held_out, interval", [(1, None), (0, 0.25)])
-def test_without_validation_none_is_asked_for(tmp_path, held_out, interval):
+def test_without_validation_no_evaluation_is_configured(tmp_path, held_out, interval):
     validation = {"interval": interval, "patience": 3}
     assert written(tmp_path, held_out=held_out, validation=validation, dtype="float16").returncode == 0
     axolotl, given = axolotl_of(tmp_path), calls(tmp_path)
@@ -149,7 +149,7 @@ def test_without_validation_none_is_asked_for(tmp_path, held_out, interval):
 
 
 def test_warmup_is_a_number_of_steps(tmp_path):
-    """transformers 4 takes a share for so many steps, and 5 knows no warmup_ratio."""
+    """transformers 4 reads a fraction as a number of steps, and transformers 5 has no warmup_ratio."""
     for settings, count, steps in (
         ({"epochs": 1.5, "batch_size": 3, "accumulation": 2}, 31, 9),
         ({"max_steps": 70}, 31, 70),
@@ -165,13 +165,13 @@ def test_warmup_is_a_number_of_steps(tmp_path):
         )
 
 
-def test_dora_and_chosen_layers_come_through(tmp_path):
+def test_dora_and_chosen_layers_are_exported(tmp_path):
     lora = TUNING["lora"] | {"dora": True, "rslora": True, "targets": ["q_proj"]}
     assert written(tmp_path, lora=lora, quantization="none", dtype="float32").returncode == 0
     axolotl = axolotl_of(tmp_path)
     assert axolotl["adapter"] == "lora" and axolotl["lora_target_modules"] == ["q_proj"]
     assert axolotl["peft_use_dora"] and axolotl["peft_use_rslora"] and not axolotl["load_in_4bit"]
-    assert axolotl["attn_implementation"] == "sdpa"  # flash attention takes no float32
+    assert axolotl["attn_implementation"] == "sdpa"  # flash attention does not support float32
     script = (tmp_path / "export/unsloth_train.py").read_text()
     assert "use_dora=True" in script and "target_modules=['q_proj']" in script
 
@@ -180,7 +180,7 @@ ODD = ["x'\"\"\"\n'''import os\n", "{x}\\", "x\n---\ny: 1", "\x1b\u202e\u2028"]
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_a_name_and_a_template_are_values_and_nothing_else(tmp_path, odd):
+def test_hostile_names_and_templates_stay_values(tmp_path, odd):
     template = tmp_path / "template.jinja"
     source = OURS["chatml"].replace("<|im_start|>", "<|im_start|>" + repr(odd)[1:-1])
     template.write_text(source)

@@ -1,4 +1,4 @@
-"""The chat templates in Ollama's language: an exchange rendered in it is the text that the template itself renders."""
+"""Tests of Modelfiles: chat templates translated for Ollama render the same text, and quoting is correct."""
 
 import re
 from pathlib import Path
@@ -19,12 +19,12 @@ TEMPLATES = Path("config/templates")
 
 
 def template_of(source, tokenizer):
-    """The template as training takes it: with the system prompt in the first question where it has no place for one."""
+    """Return the template as training uses it: without a system role, the first question contains the system prompt."""
     return choose_template.choose(templates.with_tokens_of(templates.Template(source), tokenizer), TEMPLATES).template
 
 
 def rendered(template, system, question, answer):
-    """What Ollama makes of an exchange: all up to .Response where it is to answer."""
+    """Render an exchange as Ollama does; where `answer` is None, only the part before .Response."""
     said = re.sub(
         r"\{\{ if .System \}\}(.*?)\{\{ else \}\}(.*?)\{\{ end \}\}",
         lambda match: match[1] if system else match[2],
@@ -37,14 +37,14 @@ def rendered(template, system, question, answer):
 
 
 def commands(text):
-    """The commands of a Modelfile as Ollama's parser reads them, letter by letter: (name, value) each."""
+    """Parse the commands of a Modelfile letter by letter, as Ollama does, and return them as pairs (name, value)."""
     found, name, value = [], "", None
     for letter in text + "\n":
         if name.startswith("#"):
             name = "" if letter in "\r\n" else name
         elif value is None:
             if letter in " \t" and name:
-                # A parameter's own name follows.
+                # The name of the parameter follows.
                 name, value = ("", None) if name == "PARAMETER" else (name, "")
             elif letter not in " \t\r\n":
                 name += letter
@@ -60,7 +60,7 @@ def commands(text):
 
 
 def unquoted(text):
-    """A value without its quotes; None where they are open."""
+    """Return a value without its quotes; None where the closing quotes are missing."""
     for quotes in ('"""', '"'):
         if text.startswith(quotes):
             return text[len(quotes) : -len(quotes)] if len(text) >= 2 * len(quotes) and text.endswith(quotes) else None
@@ -73,13 +73,13 @@ def values(text):
 
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("system", [SYSTEM, ""], ids=["system", "plain"])
-def test_it_renders_what_the_template_renders(name, system):
+def test_the_translation_renders_the_same_text_as_the_template(name, system):
     source, family = OWN[name]
     tokenizer = family_tokenizer(family, "bytes")
     template = template_of(source, tokenizer)
     translated, given = for_ollama(template, tokenizer, system)
     if name == "llama3_1" and not system:
-        # It opens a conversation with a date where there is no system prompt, which Ollama cannot tell from later turns.
+        # Without a system prompt its first turn starts with a date; Ollama cannot tell that turn from later ones.
         assert translated is None
         return
     first = rendered(translated, given, QUESTION, ANSWER) + rendered(translated, "", "E agora?", None)
@@ -89,7 +89,7 @@ def test_it_renders_what_the_template_renders(name, system):
     assert first.replace(" ", "") == wanted.removeprefix(tokenizer.bos_token if begins else "").replace(" ", "")
 
 
-def test_the_system_prompt_is_the_templates_own_where_none_is_set():
+def test_the_default_system_prompt_is_that_of_the_template():
     tokenizer = family_tokenizer("chatml", "bytes")
     for source, own in ((SMOLLM2, "You are a helpful AI assistant named SmolLM"), (shipped("qwen2_5"), "You are Qwen")):
         template = templates.with_tokens_of(templates.Template(source), tokenizer)
@@ -103,7 +103,7 @@ def test_the_system_prompt_is_the_templates_own_where_none_is_set():
      OURS["chatml"].replace("message['role'] + '\\n'", "message['role'] + '{{\\n'")],
     ids=["thinks", "thinks, and drops it", "no system role", "one turn", "broken", "Ollama's own signs"],
 )  # fmt: skip
-def test_what_cannot_be_translated_is_said_and_not_left_to_ollama(source):
+def test_an_untranslatable_template_is_stated_in_the_modelfile(source):
     tokenizer = family_tokenizer("chatml", "bytes")
     template = templates.with_tokens_of(templates.Template(source), tokenizer)
     assert for_ollama(template, tokenizer, SYSTEM) == (None, SYSTEM)
@@ -111,7 +111,7 @@ def test_what_cannot_be_translated_is_said_and_not_left_to_ollama(source):
 
 
 @pytest.mark.parametrize("said", ['Diz "olá"', 'Diz """olá""" sempre', '"Olá"', 'Um\n"dois"', '"', "É isso?\n"])
-def test_quotes_of_a_system_prompt_come_through(said):
+def test_quotes_in_a_system_prompt_are_preserved(said):
     read = values(modelfile("a.gguf", "{{ .Prompt }}\n", "</s>", said))
     assert read["SYSTEM"] == said and read["TEMPLATE"] == "{{ .Prompt }}\n" and read["FROM"] == "./a.gguf"
 
@@ -126,8 +126,8 @@ QUOTES = st.text(st.one_of(st.sampled_from('"\n\r \t\u200d#a'), st.characters(ex
 
 
 @given(gguf=QUOTES, template=st.one_of(st.none(), QUOTES), end=QUOTES, said=QUOTES)
-def test_what_stands_in_a_modelfile_is_read_as_it_is_or_refused(gguf, template, end, said):
-    """No text writes a command. What Ollama leaves out of what it reads (joiners, say) the system prompt alone lacks."""
+def test_every_value_in_a_modelfile_is_read_back_unchanged_or_refused(gguf, template, end, said):
+    """No text adds a command. The system prompt loses only the characters that Ollama drops, such as joiners."""
     parts = Exchange(template or "", "", "", "", "", "")
     translated = None if template is None else _translated(parts)
     try:

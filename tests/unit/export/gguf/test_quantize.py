@@ -1,4 +1,4 @@
-"""Which weights llama.cpp can quantise is known before it begins."""
+"""Tests of the check, before quantisation, of which weights llama.cpp can quantise."""
 
 import gguf
 import numpy as np
@@ -9,7 +9,7 @@ from mothertongue.export.gguf.quantize import check_shapes
 
 
 def written(path, *lengths):
-    """A GGUF file with a matrix of four rows of each length, and a vector, which is never quantised."""
+    """Write a GGUF file with a vector, which is never quantised, and a matrix of four rows for each length."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_tensor("vector", np.zeros(7, dtype=np.float32))
     for length in lengths:
@@ -21,7 +21,7 @@ def written(path, *lengths):
     return path
 
 
-def test_rows_that_k_quants_do_not_take_are_counted_and_those_that_nothing_takes_refused(tmp_path):
+def test_rows_unsuitable_for_k_quants_are_counted_and_those_for_all_types_refused(tmp_path):
     path = written(tmp_path / "a.gguf", 256, 512, 64, 576)
     assert (check_shapes(path, "q4_k_m"), check_shapes(path, "q8_0")) == (2, 0)
     with pytest.raises(UserError, match=r"rows of 40 weights cannot be quantised to q8_0: .* multiples of 32; use f16"):
