@@ -1,4 +1,4 @@
-"""What is taken of a model's folder: data, and the folder's own files; nothing in it runs."""
+"""Tests of using model folders: only data files inside the folder are read, and no code of the folder runs."""
 
 import ast
 import json
@@ -16,10 +16,10 @@ from mothertongue.model_folders import contents
 from mothertongue.models import fetching, references
 
 SOURCES = sorted(Path("scripts").rglob("*.py"))
-# What loads a model, a tokenizer, a configuration or a dataset that somebody else has made; load_dataset_builder knows no
-# code of datasets any more, and no such argument.
+# Functions that load models, tokenizers, configurations or datasets from outside; load_dataset_builder no longer runs
+# code of datasets, and has no such argument.
 LOADERS = {"from_pretrained", "from_config", "HFLM", "AutoRound", "Converter", "load_dataset"}
-# What asks the model hub.
+# The scripts that use the model hub.
 ASKING = {
     "fetch",
     "fetch_base_model",
@@ -36,12 +36,12 @@ def named(node):
     return getattr(node, "attr", getattr(node, "id", None))
 
 
-def test_whatever_loads_is_told_to_run_no_code():
+def test_every_loading_call_forbids_remote_code():
     told = 0
     for path in SOURCES:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and named(node.func) in LOADERS]
-        # One that is handed on is called by others, who may not say it.
+        # A loader passed on as a value would be called elsewhere, perhaps without the argument.
         assert len(calls) == sum(named(node) in LOADERS for node in ast.walk(tree) if hasattr(node, "ctx")), path
         for call in calls:
             given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
@@ -50,7 +50,7 @@ def test_whatever_loads_is_told_to_run_no_code():
     assert told > 15
 
 
-def test_only_what_asks_the_hub_has_the_hub_and_its_token():
+def test_only_the_scripts_that_use_the_hub_have_access_and_token():
     for path in Path("scripts").glob("*.py"):
         assert ("run(main, hub=True)" in path.read_text(encoding="utf-8")) == (path.stem in ASKING), path
     code = (
@@ -88,12 +88,12 @@ def test_only_plain_names_are_read(tmp_path, name):
         contents.check(model(tmp_path / "model", **{"model.safetensors.index.json": index}))
 
 
-def test_a_link_is_followed_within_the_folder_alone(tmp_path):
+def test_a_link_is_followed_only_within_the_folder(tmp_path):
     folder = model(tmp_path / "model", config__json={}, real__json={})
     secret = model(tmp_path, secret__json={"a": 1}) / "secret.json"
     (folder / "inside.json").symlink_to("real.json")
     contents.check(folder)
-    # A folder that is reached by a link is as good as the folder.
+    # A link to the folder itself is accepted.
     (tmp_path / "linked").symlink_to(folder)
     contents.check(tmp_path / "linked")
     for target in (secret, "../secret.json", "gone.json", "loop.json", tmp_path):
@@ -107,7 +107,7 @@ def test_a_link_is_followed_within_the_folder_alone(tmp_path):
         contents.check(folder)
 
 
-def test_a_snapshot_in_the_hubs_cache_is_a_model(tmp_path):
+def test_a_snapshot_in_the_hubs_cache_is_accepted(tmp_path):
     blobs = model(tmp_path / "models--owner--tiny" / "blobs", abc={"model_type": "llama"})
     snapshot = model(tmp_path / "models--owner--tiny" / "snapshots" / "f00")
     (snapshot / "config.json").symlink_to("../../blobs/abc")
@@ -123,7 +123,7 @@ def test_a_snapshot_in_the_hubs_cache_is_a_model(tmp_path):
         fetching.fetch(references.parse(str(snapshot)), model(tmp_path / "other"))
 
 
-def test_a_fetched_folder_links_to_what_was_fetched(tmp_path):
+def test_a_fetched_folder_may_link_only_to_the_fetched_files(tmp_path):
     source = model(tmp_path / "source", config__json={"a": 1}, model__safetensors="weights")
     folder = model(tmp_path / "fetched")
     for name in ("config.json", "model.safetensors"):
@@ -136,7 +136,7 @@ def test_a_fetched_folder_links_to_what_was_fetched(tmp_path):
         contents.check_base(folder)
 
 
-def test_what_is_fetched_is_data_alone(tmp_path, capsys):
+def test_only_data_files_are_fetched(tmp_path, capsys):
     config = {
         "model_type": "llama",
         "auto_map": {"AutoConfig": "extra.C"},
@@ -177,7 +177,7 @@ def test_what_is_fetched_is_data_alone(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("implementation", ["owner/kernel", {"": "owner/kernel@main"}])
-def test_an_implementation_from_the_hub_is_code(tmp_path, implementation):
+def test_an_attention_implementation_from_the_hub_is_refused(tmp_path, implementation):
     config = {"model_type": "llama", "attn_implementation": "sdpa"}
     contents.check(model(tmp_path, config__json=config))
     with pytest.raises(UserError, match=r"attn_implementation in config\.json names code on the hub"):
@@ -221,7 +221,7 @@ def test_a_packages_links_stay_in_the_package(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_only_lora_in_safetensors_is_an_adapter(tmp_path, files, expected):
+def test_only_lora_adapters_in_safetensors_are_accepted(tmp_path, files, expected):
     folder = model(tmp_path, **files)
     if expected is None:
         contents.check_adapter(folder)
@@ -241,7 +241,7 @@ def test_only_lora_in_safetensors_is_an_adapter(tmp_path, files, expected):
     ],
     ids=str,
 )
-def test_a_tokenizer_reads_its_own_files_alone(tiny_base, tmp_path, settings):
+def test_a_tokenizer_configuration_that_names_other_files_is_refused(tiny_base, tmp_path, settings):
     shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
     contents.check(tmp_path)
     path = tmp_path / "tokenizer_config.json"
@@ -250,8 +250,8 @@ def test_a_tokenizer_reads_its_own_files_alone(tiny_base, tmp_path, settings):
         contents.check(tmp_path)
 
 
-def test_a_folder_of_others_does_not_vouch_for_its_links(tiny_base, tmp_path):
-    """Its fetched.json is theirs, too; and templates in a folder of their own are files like all others."""
+def test_the_fetched_json_of_a_foreign_folder_does_not_allow_links(tiny_base, tmp_path):
+    """Its author also wrote fetched.json. The files in a subfolder of templates are checked like all others."""
     theirs, secret = tmp_path / "theirs", tmp_path / "model.safetensors"
     shutil.copytree(tiny_base, theirs)
     (theirs / "model.safetensors").rename(secret)

@@ -1,4 +1,4 @@
-"""What is believed of model folders that others have made: headers, configurations and cards, within limits."""
+"""Tests of reading foreign model folders: invalid or oversized headers, configurations and cards are refused."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def test_a_safetensors_file_is_read_in_the_order_of_its_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("what", IMPOSSIBLE)
-def test_a_safetensors_file_that_cannot_be_is_refused_by_its_name(tmp_path, what):
+def test_an_invalid_safetensors_file_is_refused_by_name(tmp_path, what):
     path = tmp_path / "a.safetensors"
     path.write_bytes(IMPOSSIBLE[what])
     with pytest.raises(UserError, match=r"a\.safetensors: not a safetensors file"):
@@ -91,7 +91,7 @@ ENTRIES = VALUES | st.fixed_dictionaries({"dtype": VALUES, "shape": VALUES, "dat
         st.integers(0, 255),
     )
 )
-def test_whatever_a_safetensors_file_holds_it_is_read_or_refused(tmp_path_factory, content):
+def test_any_content_of_a_safetensors_file_is_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.safetensors"
     path.write_bytes(content)
     tracemalloc.start()
@@ -121,7 +121,7 @@ ABSURD = {
 
 
 @pytest.mark.parametrize("key", ABSURD)
-def test_a_configuration_that_no_model_has_is_refused_at_once(tmp_path, key):
+def test_an_impossible_configuration_is_refused_at_once(tmp_path, key):
     reading.check_config(CONFIG, "config.json")
     for value in ABSURD[key]:
         write_json(tmp_path / "config.json", CONFIG | {key: value})
@@ -131,7 +131,7 @@ def test_a_configuration_that_no_model_has_is_refused_at_once(tmp_path, key):
         assert time.monotonic() - started < 2
 
 
-def test_a_configuration_larger_than_its_weights_is_refused_before_memory_is_taken(tiny_base, tmp_path):
+def test_a_configuration_larger_than_its_weights_is_refused_before_allocation(tiny_base, tmp_path):
     shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
     assert reading.skeleton(tmp_path).num_parameters() > 100_000
     for changed in ({"hidden_size": 2**20}, {"vocab_size": 10**8}, {"num_hidden_layers": 1000}):
@@ -171,7 +171,7 @@ BAD_GGUF = {
 
 
 @pytest.mark.parametrize("what", BAD_GGUF)
-def test_a_gguf_file_that_cannot_be_is_refused_by_its_name(tmp_path, what):
+def test_an_invalid_gguf_file_is_refused_by_name(tmp_path, what):
     path = tmp_path / "a.gguf"
     path.write_bytes(gguf(0, 2, string(b"a") + number(4) + number(7) + string(b"b") + number(8) + string(b"text")))
     check_gguf(path)
@@ -190,7 +190,7 @@ REFUSED_CARDS = {
 
 
 @pytest.mark.parametrize("what", REFUSED_CARDS)
-def test_a_card_that_would_take_all_memory_or_time_is_refused(tmp_path, what):
+def test_a_card_that_would_exhaust_memory_or_time_is_refused(tmp_path, what):
     text, said = REFUSED_CARDS[what]
     (tmp_path / "README.md").write_text(text)
     started = time.monotonic()
@@ -218,14 +218,14 @@ def test_a_cards_header_is_read_as_texts(tmp_path, text, values):
 
 
 def with_tokens(tiny_base, folder, **names):
-    """The tiny model's tokenizer with tokens that were added to it alone, behind the rows of the embeddings."""
+    """Save the tiny model's tokenizer with added tokens that have no embedding; return the number of embeddings."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_base)
     tokenizer.add_special_tokens(names)
     tokenizer.save_pretrained(folder)
     return reading.embedding_rows(tiny_base)
 
 
-def test_a_padding_token_that_the_model_does_not_know_gives_way_to_one_that_it_does(tiny_base, tmp_path, capsys):
+def test_a_padding_token_without_an_embedding_is_replaced(tiny_base, tmp_path, capsys):
     rows = with_tokens(tiny_base, tmp_path, pad_token="<pad>")
     assert tokenizer_files.load(tmp_path).pad_token_id == rows
     tokenizer = tokenizer_files.load(tmp_path, rows)
@@ -235,7 +235,7 @@ def test_a_padding_token_that_the_model_does_not_know_gives_way_to_one_that_it_d
         tokenizer_files.load(tmp_path, 0)
 
 
-def test_a_template_of_tokens_that_the_model_does_not_know_is_refused(tiny_base, tmp_path):
+def test_a_template_with_tokens_without_an_embedding_is_refused(tiny_base, tmp_path):
     rows = with_tokens(tiny_base, tmp_path, additional_special_tokens=["<|turn|>"])
     (tmp_path / "chat_template.jinja").write_text(
         "{% for m in messages %}<|turn|>{{ m['role'] }}\n"
@@ -262,7 +262,7 @@ NOT_TAKEN = {
 
 
 @pytest.mark.parametrize("what", NOT_TAKEN)
-def test_what_a_model_folder_says_costs_no_more_and_changes_nothing_silently(tiny_base, tmp_path, what):
+def test_costly_or_unexpected_settings_of_a_model_folder_are_refused(tiny_base, tmp_path, what):
     shutil.copytree(tiny_base, tmp_path, dirs_exist_ok=True)
     reading.check(tmp_path)
     name, changed = NOT_TAKEN[what]
