@@ -1,4 +1,4 @@
-"""Chat templates render as transformers renders them, within limits of time, memory and length that are told in a line."""
+"""Tests of rendering chat templates: the same text as transformers, within limits of time, memory and length."""
 
 import json
 import os
@@ -17,14 +17,14 @@ from mothertongue.prompts import rendering
 from mothertongue.prompts.rendering import CannotRender, Renderer, renderer
 
 SHIPPED = sorted(Path(trl.__file__).parent.glob("chat_templates/*.jinja"))
-# Of those that trl also has with marks, these.
+# The templates of which trl also has a version that marks the assistant's text.
 MARKED = {path.with_stem(path.stem.removesuffix("_training")) for path in SHIPPED if "_training" in path.stem}
 TEMPLATES = [*sorted(Path("config/templates").glob("*.jinja")), *(path for path in SHIPPED if path not in MARKED)]
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
-def test_a_template_is_rendered_as_transformers_renders_it(path):
+def test_a_template_renders_as_in_transformers(path):
     source = path.read_text(encoding="utf-8")
     own = Renderer(source)
     for thread in (THREAD, THREAD[1:], THREAD[1:4], [], [{"role": "user", "content": ""}]):
@@ -36,7 +36,7 @@ def test_a_template_is_rendered_as_transformers_renders_it(path):
                         [thread], chat_template=source, return_assistant_tokens_mask=True,
                         add_generation_prompt=prompt, **TOKENS,
                     )  # fmt: skip
-            except Exception:  # whatever a template raises
+            except Exception:  # a template may raise anything
                 with pytest.raises(CannotRender):
                     own.render(thread, TOKENS, [(len(thread), prompt)])
             else:
@@ -52,7 +52,7 @@ def test_the_beginnings_of_a_conversation_are_rendered_in_one_request():
     assert [[part] for part in parts] == alone
 
 
-def test_any_text_comes_back_as_it_went_in():
+def test_any_text_is_rendered_unchanged():
     for text in ("\ud800", "\x00\x1b\r\n\u2028", "𝔘", '"\\'):
         assert renderer("{{ messages[0].content }}").render([{"role": "user", "content": text}], {}, [(1, False)]) == [
             (text, [])
@@ -79,8 +79,8 @@ HOSTILE = {
 
 
 @pytest.mark.costly
-def test_a_hostile_template_is_refused_for_a_reason_and_takes_neither_time_nor_memory():
-    """In a process of its own, which a limit that fails cannot keep."""
+def test_a_hostile_template_is_refused_within_limits_of_time_and_memory():
+    """Run in a separate process with a timeout, in case a limit does not hold."""
     program = (
         "import json, sys; from mothertongue.prompts import rendering; rendering._SECONDS = 2.0\n"
         "from mothertongue.prompts.templates import Template\n"
@@ -98,7 +98,7 @@ def test_a_hostile_template_is_refused_for_a_reason_and_takes_neither_time_nor_m
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before, 700_000)
 
 
-def test_a_template_that_is_hostile_to_one_text_alone_is_stopped_there_and_renders_the_next(monkeypatch):
+def test_after_a_stopped_rendering_the_next_text_is_rendered(monkeypatch):
     monkeypatch.setattr(rendering, "_SECONDS", 0.5)
     own = Renderer(
         "{% for m in messages %}{% if 'x' in m.content %}" + ENDLESS + "{% endif %}{{ m.content }}{% endfor %}"
@@ -109,7 +109,7 @@ def test_a_template_that_is_hostile_to_one_text_alone_is_stopped_there_and_rende
     assert own.render([{"role": "user", "content": "b"}], {}, [(1, False)]) == [("b", [])]
 
 
-def test_a_fork_renders_in_a_process_of_its_own():
+def test_a_forked_process_has_its_own_rendering_process():
     own = renderer("{{ messages[0].content }}")
 
     def rendered(text):
@@ -122,7 +122,7 @@ def test_a_fork_renders_in_a_process_of_its_own():
     assert os.waitpid(child, 0)[1] == 0 and rendered("b")
 
 
-def test_the_process_of_a_template_is_not_given_the_token_of_the_hub_and_ends_with_its_user():
+def test_the_rendering_process_has_no_hub_token_and_ends_with_its_parent():
     program = (
         "import sys; from pathlib import Path; from mothertongue.prompts.rendering import renderer\n"
         "own = renderer('{{ messages[0].content }}'); own.render([{'role': 'user', 'content': 'a'}], {}, [(1, False)])\n"

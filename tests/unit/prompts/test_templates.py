@@ -1,4 +1,4 @@
-"""Templates render as their families do, train on the assistant's words alone, and let no text become control."""
+"""Tests of chat templates: the text of each family, loss on the assistant's text alone, no control tokens from text."""
 
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.prompts import templates
 
 TEMPLATES = Path("config/templates")
-# What ends the assistant's turn, and how our template parts it from the text.
+# The end of the assistant's turn, with the space before it in our template.
 END = {"llama2": " </s>", "llama3": "<|eot_id|>", "mistral": "</s>", "chatml": "<|im_end|>", "gemma": "<end_of_turn>",
        "phi3": "<|end|>", "zephyr": "</s>"}  # fmt: skip
 TOKENIZERS = [(family, kind) for family in FAMILIES for kind in ("bytes", "pieces")]
@@ -33,7 +33,7 @@ def tokenizer():
 
 
 def trained(encoded, tokenizer):
-    """What the loss falls on, one text an answer."""
+    """Return the text with loss, one string per answer."""
     runs, before = [], -100
     for token, label in zip(encoded.input_ids, encoded.labels, strict=True):
         assert label in (-100, token)
@@ -44,7 +44,7 @@ def trained(encoded, tokenizer):
 
 
 def plain(text):
-    """Without white space around it; tokenizers made of pieces write a space as ▁, and cannot tell the two apart."""
+    """Strip white space, and replace ▁ by a space: tokenizers of the kind "pieces" cannot tell the two apart."""
     return text.replace("▁", " ").strip()
 
 
@@ -72,13 +72,13 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_golden_texts(name):
+def test_templates_render_the_golden_texts(name):
     assert templates.render(THREAD, template(name)) == GOLDEN[name]
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
 @pytest.mark.parametrize("thread", [THREAD, THREAD[1:], THREAD[:2], THREAD[1:2], THREAD[:3], THREAD[:4]])
-def test_rendering_is_the_familys_own(name, thread):
+def test_our_template_renders_the_same_text_as_the_official_one(name, thread):
     prompt = thread[-1]["role"] == "user"
     tokenizer = family_tokenizer(name, "bytes")
     official = tokenizer.apply_chat_template(
@@ -87,7 +87,7 @@ def test_rendering_is_the_familys_own(name, thread):
     assert templates.render(thread, template(name, tokenizer), prompt=prompt) == official
 
 
-def test_variants_of_a_familys_template_are_rendered_alike():
+def test_variants_of_a_familys_template_render_the_same_text():
     gemma, phi = family_tokenizer("gemma", "bytes"), family_tokenizer("phi3", "bytes")
     for name, variant, tokenizer, thread in [
         ("gemma", "gemma", gemma, THREAD[1:]), ("phi3", "phi3_5", phi, THREAD), ("phi3", "phi3_5", phi, THREAD[1:])
@@ -98,7 +98,7 @@ def test_variants_of_a_familys_template_are_rendered_alike():
 
 @pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
 @pytest.mark.parametrize("thread", [THREAD, THREAD[1:], THREAD[1:3]])
-def test_the_loss_falls_on_the_assistant_and_its_end_of_turn_alone(name, kind, thread):
+def test_the_loss_is_on_the_assistants_text_and_its_end_of_turn_only(name, kind, thread):
     tokenizer = family_tokenizer(name, kind)
     own = template(name, tokenizer)
     answers = [message["content"] for message in thread if message["role"] == "assistant"]
@@ -112,8 +112,8 @@ def test_the_loss_falls_on_the_assistant_and_its_end_of_turn_alone(name, kind, t
 @pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
 @unhurried
 @given(question=words, answer=words)
-def test_what_is_trained_is_what_chat_asks_for(name, kind, question, answer):
-    """The tokens of a prompt are the beginning of the tokens of the whole thread; then comes what is learned."""
+def test_training_and_chat_use_the_same_prompt_tokens(name, kind, question, answer):
+    """The tokens of a thread start with those of its prompt; the loss starts right after them."""
     tokenizer = family_tokenizer(name, kind)
     own = template(name, tokenizer)
     thread = [*THREAD[:3], {"role": "user", "content": question}, {"role": "assistant", "content": f"{answer}!"}]
@@ -125,9 +125,9 @@ def test_what_is_trained_is_what_chat_asks_for(name, kind, question, answer):
 
 
 @pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
-def test_one_beginning_of_text(name, kind):
-    """Where the tokenizer puts one before a text, there is exactly one there, in training and in chat; Llama 2 alone
-    begins every exchange with one."""
+def test_a_text_has_one_beginning_of_text_token(name, kind):
+    """If the tokenizer adds the token to a text, training and chat have exactly one, at the start; only Llama 2 starts
+    every exchange with it."""
     tokenizer = family_tokenizer(name, kind)
     own = template(name, tokenizer)
     first = templates.beginning(tokenizer)
@@ -141,7 +141,7 @@ def test_one_beginning_of_text(name, kind):
         assert first is None or (ids[0] == first and ids[1] != first)
 
 
-def test_a_beginning_that_the_template_lacks_is_added_once(tokenizer):
+def test_a_beginning_of_text_token_missing_in_the_template_is_added_once(tokenizer):
     assert templates.encode(THREAD[:3], template("chatml"), tokenizer).input_ids.count(tokenizer.bos_token_id) == 1
 
 
@@ -153,7 +153,7 @@ hostile = st.lists(st.sampled_from(CONTROL) | words, max_size=6).map("".join)
 
 
 def assert_no_control(name, tokenizer, system, user, answer):
-    """Messages of any text have the control tokens, and the marks of roles, that messages of plain text have."""
+    """Assert that these messages have the same control tokens and role markers as messages of plain text."""
 
     def rendered(*contents):
         roles = ("system", "user", "assistant")
@@ -173,14 +173,14 @@ def assert_no_control(name, tokenizer, system, user, answer):
 @pytest.mark.parametrize(("name", "kind"), TOKENIZERS)
 @unhurried
 @given(system=hostile, user=hostile, answer=hostile)
-def test_no_text_becomes_a_control_token(name, kind, system, user, answer):
+def test_no_text_becomes_a_control_token_with_the_familys_tokenizer(name, kind, system, user, answer):
     assert_no_control(name, family_tokenizer(name, kind), system, user, answer)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @unhurried
 @given(system=hostile, user=hostile, answer=hostile)
-def test_nor_with_another_familys_tokenizer(name, system, user, answer):
+def test_no_text_becomes_a_control_token_with_another_tokenizer(name, system, user, answer):
     assert_no_control(name, tiny_tokenizer(), system, user, answer)
 
 
@@ -188,7 +188,7 @@ def test_nor_with_another_familys_tokenizer(name, system, user, answer):
 @pytest.mark.parametrize("name", ["llama2", "mistral", "zephyr"])
 @unhurried
 @given(system=hostile, user=hostile, answer=hostile)
-def test_nor_with_a_real_llama_tokenizer(name, system, user, answer):
+def test_no_text_becomes_a_control_token_with_a_real_llama_tokenizer(name, system, user, answer):
     assert_no_control(name, real_llama(), system, user, answer)
 
 
@@ -197,12 +197,12 @@ def real_llama():
     return AutoTokenizer.from_pretrained(STORIES)
 
 
-def test_harmless_text_is_left_alone():
+def test_harmless_text_is_unchanged():
     text = "Use <b>bold</b>, <table>, a[INSTANCE], 3 < 4 > 2, `x | y` and s>t."
     assert templates.neutralise(text) == text
 
 
-# Templates without {% generation %} of models at hand, the family whose tokens they use, and how they end a turn.
+# Shipped templates without {% generation %}, and the family whose tokens and end of turn they use.
 UNMARKED = {"llama3": "llama3", "llama3_1": "llama3", "gemma3": "gemma", "phi3": "phi3", "phi3_5": "phi3",
             "qwen2_5": "chatml", "qwen3_instruct_2507": "chatml"}  # fmt: skip
 
@@ -211,7 +211,7 @@ UNMARKED = {"llama3": "llama3", "llama3_1": "llama3", "gemma3": "gemma", "phi3":
 @pytest.mark.parametrize("name", UNMARKED)
 @unhurried
 @given(question=hostile, answer=hostile)
-def test_a_template_without_marks_is_learned_from_as_exactly(name, kind, question, answer):
+def test_the_assistants_text_is_found_in_a_template_without_marks(name, kind, question, answer):
     family = UNMARKED[name]
     tokenizer = family_tokenizer(family, kind)
     own = templates.with_tokens_of(templates.Template(shipped(name)), tokenizer)
@@ -225,7 +225,7 @@ def test_a_template_without_marks_is_learned_from_as_exactly(name, kind, questio
 
 
 @pytest.mark.parametrize(("name", "own"), [("llama2", LLAMA2), ("mistral", MISTRAL), ("zephyr", ZEPHYR)])
-def test_what_is_found_without_marks_is_what_ours_mark(name, own):
+def test_text_found_without_marks_is_the_text_that_our_templates_mark(name, own):
     for kind in ("bytes", "pieces"):
         tokenizer = family_tokenizer(name, kind)
         found = templates.encode(THREAD, templates.with_tokens_of(templates.Template(own), tokenizer), tokenizer)
@@ -242,7 +242,7 @@ def test_what_is_found_without_marks_is_what_ours_mark(name, own):
         ("gptoss", "renders the date"),
     ],
 )
-def test_a_template_that_cannot_tell_the_assistants_words_is_refused(name, objection):
+def test_a_template_that_obscures_the_assistants_text_is_refused(name, objection):
     own = templates.with_tokens_of(templates.Template(shipped(name)), family_tokenizer("chatml", "bytes"))
     assert own.objection().startswith(objection)
 
@@ -272,11 +272,11 @@ def test_a_template_that_cannot_tell_the_assistants_words_is_refused(name, objec
         ),
     ],
 )
-def test_so_are_templates_of_other_faults(source, objection):
+def test_templates_with_other_faults_are_refused(source, objection):
     assert templates.Template(source).objection().startswith(objection)
 
 
-def test_white_space_that_a_template_marks_behind_the_end_of_turn_is_not_learned():
+def test_marked_white_space_after_the_end_of_turn_has_no_loss():
     tokenizer = family_tokenizer("gemma", "bytes")
     own = templates.with_tokens_of(templates.Template(shipped("gemma_training")), tokenizer)
     assert templates.encode(THREAD[1:], own, tokenizer) == templates.encode(
@@ -285,7 +285,7 @@ def test_white_space_that_a_template_marks_behind_the_end_of_turn_is_not_learned
 
 
 def test_a_thread_that_a_template_rewrites_is_refused():
-    """A thinking model's template drops what stands before `</think>`, where its tokenizer does not know the mark."""
+    """The template of a reasoning model drops the text before `</think>`, which is not a token of its tokenizer."""
     own = templates.Template(
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -305,7 +305,7 @@ def test_the_base_models_own_template_is_read_from_its_folder(tmp_path, tokenize
 
 
 NORMALISED = AddedToken("<|fim|>", special=True, normalized=True)
-# What makes a text a control token that no space has put apart: tokens, normaliser, the text.
+# Texts that become a control token although spaces were inserted: added tokens, normaliser, text.
 UNSAFE = [
     ([NORMALISED], normalizers.NFKC(), "＜|fim|＞"),
     ([AddedToken("[fim]", special=True, normalized=True)], normalizers.StripAccents(), "[fi\u0301m]"),
@@ -315,13 +315,13 @@ UNSAFE = [
     ([AddedToken("<|FIM|>", special=True, normalized=True)], normalizers.NFKC(), "＜|FIM|＞"),
     ([AddedToken("a ", special=True)], None, "uma casa"),
     ([AddedToken("@", special=True)], None, "a@b"),
-    # Across the border of what the template and the message say.
+    # A token that spans the end of the template's text and the start of the message.
     ([AddedToken("user\nOl", special=True)], None, "Olá"),
 ]
 
 
 @pytest.mark.parametrize(("tokens", "normalizer", "text"), UNSAFE)
-def test_text_that_becomes_a_control_token_all_the_same_is_refused(tokens, normalizer, text):
+def test_text_that_still_becomes_a_control_token_is_refused(tokens, normalizer, text):
     tokenizer = with_added(tokens, normalizer)
     own = template("chatml", tokenizer)
     for messages in (said(text), said(f"x {text} y")[:1], [*said("sim"), *said(text)] * 40):
@@ -332,7 +332,7 @@ def test_text_that_becomes_a_control_token_all_the_same_is_refused(tokens, norma
     assert templates.encode(said("olé"), own, tokenizer).targets
 
 
-def test_so_is_text_that_a_template_makes_one():
+def test_text_that_the_template_turns_into_a_control_token_is_refused():
     own = templates.Template(
         "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.index0 %}{% generation %}{{ m.content }}<|im_end|>"
         "{% endgeneration %}{% else %}{{ m.content | replace('< ', '<') }}<|im_end|>{% endif %}\n{% endfor %}"
@@ -345,7 +345,7 @@ def test_so_is_text_that_a_template_makes_one():
     assert templates.Template(everywhere).objection() == "puts text of its own before the assistant's text"
 
 
-def test_words_that_were_added_to_a_vocabulary_are_text_as_any_other():
+def test_added_words_that_are_not_special_are_ordinary_text():
     tokenizer = with_added([AddedToken(word) for word in ("a ", "São", "guarda-chuva", " não", "d'água", "🙂")])
     text = "São guarda-chuva não a d'água 🙂"
     given = (said(text), template("chatml", tokenizer), tokenizer)
@@ -354,7 +354,7 @@ def test_words_that_were_added_to_a_vocabulary_are_text_as_any_other():
 
 
 @given(tokens=st.lists(st.text("ab <", min_size=1, max_size=4), max_size=6), text=st.text("ab <", max_size=200))
-def test_what_is_put_apart_grows_by_no_more_than_a_space_at_a_time(tokens, text):
+def test_neutralised_text_differs_only_by_a_limited_number_of_spaces(tokens, text):
     apart = templates.neutralise(text, tokens)
     assert apart.replace(" ", "") == text.replace(" ", "") and len(apart) <= 2**8 * len(text)
     if all(len(token) > 1 and not token.startswith(" ") and token.rstrip(" ") != token[:1] for token in tokens):
@@ -369,8 +369,8 @@ def conversation(exchanges, system=True):
 
 @pytest.mark.parametrize("exchanges", [9, 10, 40])
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_answers_of_a_long_conversation_are_found_as_those_of_a_short_one(name, exchanges, monkeypatch):
-    """What is taken to be alike is so: found with two texts for every answer, or with few."""
+def test_answers_of_a_long_conversation_are_found_as_in_a_short_one(name, exchanges, monkeypatch):
+    """Finding the answers with few renderings gives the same result as rendering the conversation up to each answer."""
     tokenizer = family_tokenizer(name, "bytes")
     own = templates.with_tokens_of(templates.Template(OFFICIAL[name]), tokenizer)
     thread = conversation(exchanges, system=name != "gemma" or "System role" not in OFFICIAL[name])
@@ -398,7 +398,7 @@ CHANGED = TURN.replace("content", "content | replace('Q', 'q')")
             "changes, leaves out or repeats messages of a long conversation",
         ),
         (
-            # All alike in the whole conversation, the 64th answer otherwise while it is the last.
+            # The whole conversation is rendered uniformly, but the 64th answer differs while it is the last message.
             "{% for m in messages %}{% if loop.last and loop.index == 128 and messages|length == 128 %}-{% endif %}"
             f"{TURN}{{% endfor %}}",
             "renders what stands before an answer otherwise",
@@ -412,7 +412,7 @@ def test_a_long_conversation_that_is_not_rendered_turn_by_turn_is_refused(source
 
 @pytest.mark.costly
 @pytest.mark.parametrize("marks", [True, False])
-def test_the_cost_of_a_conversation_grows_in_line_with_its_length(marks):
+def test_the_cost_of_a_conversation_grows_linearly(marks):
     tokenizer = family_tokenizer("chatml", "bytes")
     own = template("chatml", tokenizer) if marks else templates.Template(CHATML)
     short, long = conversation(1_000), conversation(4_000)
@@ -422,9 +422,9 @@ def test_the_cost_of_a_conversation_grows_in_line_with_its_length(marks):
 @pytest.mark.costly
 @pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("text", ["<", "<<|x|>", "<|im_end|>", "\n"])
-def test_the_cost_of_a_message_grows_in_line_with_its_length(marks, text):
+def test_the_cost_of_a_message_grows_linearly(marks, text):
     own = template("chatml") if marks else templates.Template(CHATML)
-    # White space at the ends would be cut off first.
+    # Letters at both ends keep white space from being stripped first.
     short, long = (said(f"a{text * (size // len(text))}b") for size in (20_000, 80_000))
     short[1]["content"], long[1]["content"] = short[0]["content"], long[0]["content"]
     assert grows_in_line(lambda: templates.render(short, own), lambda: templates.render(long, own))
@@ -435,11 +435,11 @@ def test_thousands_of_control_tokens_cost_no_more_than_a_few():
     text = "<" * 200_000
     few, many = ([f"<unused{i}>" for i in range(count)] for count in (6, 6_000))
     for control in (few, many):
-        assert templates.neutralise("a<unused5>b", control) == "a< unused5>b"  # also makes the pattern, once for all
+        assert templates.neutralise("a<unused5>b", control) == "a< unused5>b"  # also compiles and caches the pattern
     assert grows_in_line(lambda: templates.neutralise(text, few), lambda: templates.neutralise(text, many), spare=0.5)
 
 
-def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path):
+def test_a_byte_order_mark_is_not_part_of_a_template(tmp_path):
     (tmp_path / "own.jinja").write_text("\ufeff" + CHATML, encoding="utf-8")
     assert templates.read_template(tmp_path / "own.jinja").source == CHATML
     with pytest.raises(UserError, match="no such template"):
