@@ -1,4 +1,4 @@
-"""The report and the table of all adapters: what they say of runs whose numbers can be had by hand."""
+"""Tests of the report and the table of all adapters, on runs with known numbers."""
 
 import argparse
 import base64
@@ -19,7 +19,7 @@ from mothertongue.workflow import configuration
 
 
 class Texts(HTMLParser):
-    """The words of a page, by the section that they are in."""
+    """Parser that collects the words of a page by section."""
 
     def __init__(self, page):
         super().__init__()
@@ -57,7 +57,7 @@ def test_the_headline_has_the_three_numbers(page):
     assert "Messages that came through 64 of 77" in said and "1 flagged, 3 failed, 9 excluded" in said
 
 
-def test_few_native_prompts_and_threads_do_not_head_the_page():
+def test_too_few_native_prompts_or_threads_are_not_used_in_the_headline():
     def bits(native, translated):
         kinds = {"native": native, "translated": translated}
         found = {kind: {"value": 1.5, "low": None, "high": None, "n": n} if n else None for kind, n in kinds.items()}
@@ -73,14 +73,14 @@ def test_few_native_prompts_and_threads_do_not_head_the_page():
     assert adapter_page.main_kind(None) == "all"
 
 
-def test_what_it_was_built_from(page):
+def test_the_report_names_data_models_and_settings(page):
     said = texts(page)["made-of"]
     for part in ("owner/data sha256:0123abcd", "owner/en-xx, revision 1a2b3c ; 51 messages", "owner/ru-en", "6 messages",
                  "owner/base, revision abc", "tuning.lora.rank 16", "sha256:3b95", "sha256:feed", "LoRA of rank 16, SFT, 3 steps"):  # fmt: skip
         assert part in said, part
 
 
-def test_the_flow_adds_up_in_picture_and_table(page):
+def test_the_flow_of_messages_adds_up_in_diagram_and_table(page):
     said = texts(page)["messages"]
     labels = re.findall(r'<tspan class="count">([\d,]+)</tspan><tspan[^>]*>([^<]+)<', page)
     assert [(int(count), label) for count, label in labels] == [
@@ -96,7 +96,7 @@ def test_the_flow_adds_up_in_picture_and_table(page):
     )
 
 
-def test_bands_of_the_picture_leave_no_message_behind():
+def test_the_bands_of_the_flow_diagram_contain_every_message():
     total = {"messages": 5, "excluded": 1, "status": {"translated": 3, "flagged": 1}, "out": 3}
     routed = {("direct", "translated"): 3, ("direct", "flagged"): 1}
     flow = sankey.make({"total": total}, routed, {"train": {"threads": 1, "messages": {"in a thread": 2}}})
@@ -108,7 +108,7 @@ def test_bands_of_the_picture_leave_no_message_behind():
     assert sankey.svg(sankey.make({"total": total | {"excluded": 0, "status": {}, "out": 0}}, {}, {}), "") == ""
 
 
-def test_quality_and_examples(page):
+def test_the_report_shows_translation_quality_and_examples(page):
     said = texts(page)["translations"]
     assert "English 47 1 0 repetition 1 100.0%" in said and "Spanish 3 0 3 no route 3 – – –" in said
     assert (
@@ -116,7 +116,7 @@ def test_quality_and_examples(page):
     )
 
 
-def test_the_evaluation_has_every_side_with_its_interval(page):
+def test_the_evaluation_shows_every_system_with_its_interval(page):
     said = texts(page)["evaluation"]
     assert "base + examples 56% 41–71 56% 41–71 56% 41–71 40% 20–60 12% 7–17 18.3 14.2–22.4" in said
     assert (
@@ -130,15 +130,15 @@ def test_the_evaluation_has_every_side_with_its_interval(page):
     assert sorted(pictures) == sorted(SVG.format(plot) for plot in ("language", "bits_per_byte", "training"))
 
 
-def test_native_prompts_come_first_and_every_side_answers(page):
+def test_native_prompts_come_first_with_answers_of_every_system(page):
     said = texts(page)["answers"]
     assert said.index("(native)") < said.index("(translated)")
     assert said.count("base + system prompt") == 2 and said.count("reference") == 2
 
 
-def test_time_memory_and_gpu_hours(page):
+def test_the_report_shows_time_memory_and_gpu_hours(page):
     said = texts(page)["costs"]
-    # Two jobs of two GPUs, for 0.5 and 1.5 hours; the training's CPU time and memory are not in its benchmark.
+    # Two jobs on two GPUs, of 0.5 and 1.5 hours; the benchmark of the training has no CPU time and memory.
     assert "translate 2 2 h 0 min 3 min 20 s 2 4.00 2.0 GB" in said
     assert "tune 1 1 min 26 s not measured 0 0 not measured" in said
     assert "all 3 2 h 1 min ≥ 3 min 20 s 4.00 ≥ 2.0 GB" in said
@@ -150,21 +150,21 @@ def test_licences_that_forbid_commercial_use_are_flagged(page):
     assert "owner/en-xx cc-by-nc-4.0 forbidden" in said and "owner/ru-en apache-2.0 not forbidden" in said
 
 
-def test_the_same_run_gives_the_same_bytes_and_nothing_from_elsewhere(results, page, tmp_path):
+def test_the_report_is_reproducible_and_self_contained(results, page, tmp_path):
     assert report(results, "pt", tmp_path / "again.html") == page
     assert not re.search(r"""(src|href)=["'](?!data:|#)|url\((?!#)|@import|<script|<link""", page)
 
 
-def test_what_is_missing_is_not_measured(tmp_path):
+def test_missing_data_is_reported_as_not_measured(tmp_path):
     write_run(tmp_path, "pt", evaluated=False, benchmarks=False)
     (tmp_path / "pt/adapter/training.json").unlink()
     said = texts(report(tmp_path, "pt", tmp_path / "report.html", "--threads"))
-    assert said["header"].count(NOT_MEASURED) == 3  # two numbers, and the sentence that says so
+    assert said["header"].count(NOT_MEASURED) == 3  # two numbers, and the sentence that explains it
     for section in ("made-of", "messages", "training", "evaluation", "answers", "costs"):
         assert NOT_MEASURED in said[section], section
 
 
-def test_no_native_prompts_and_a_language_that_cannot_be_told(tmp_path):
+def test_a_report_without_native_prompts_and_with_an_unidentifiable_language(tmp_path):
     write_run(tmp_path, "pt", native=False, known=False)
     said = texts(report(tmp_path, "pt", tmp_path / "report.html"))
     assert f"Answers in Portuguese {NOT_MEASURED} lid.176, by which answers are judged, does not know" in said["header"]
@@ -181,7 +181,7 @@ def test_a_missing_file_is_named_in_one_line(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_table_of_all_adapters(results, tmp_path):
+def test_the_table_lists_all_adapters_with_their_numbers(results, tmp_path):
     write_run(results, "ar", known=False)
     folders = [results / "pt", results / "ar"]
     output = results / "summary.html"
@@ -204,13 +204,13 @@ def test_the_table_of_all_adapters(results, tmp_path):
         program("summary", "--metrics", output, "--results", tmp_path, "--output", tmp_path / "summary.html")
 
 
-def test_numbers_of_the_old_form_are_no_numbers():
+def test_numbers_in_the_old_format_are_ignored():
     assert find({"bits_per_byte": {"base": 1.7}}, "bits_per_byte", "base", "native") is None
     assert find(metrics("pt"), "answers", "base", "all", "chrf").number(1) == "18.3 (14.2–22.4)"
     assert find({"a": {"value": 0.5}}, "a").share() == "50%"
 
 
-def test_a_half_written_benchmark_has_no_jobs(tmp_path):
+def test_a_partly_written_benchmark_has_no_jobs(tmp_path):
     file = tmp_path / "benchmarks/pt/dataset.jsonl"
     file.parent.mkdir(parents=True)
     file.write_text('{"s": 3.0, "cpu_')
@@ -218,7 +218,7 @@ def test_a_half_written_benchmark_has_no_jobs(tmp_path):
     assert steps["combine"].jobs == () and steps["combine"].seconds is None
 
 
-def test_the_costs_are_of_the_adapters_that_it_was_made_with(tmp_path):
+def test_the_costs_include_only_the_adapters_of_the_run(tmp_path):
     write_run(tmp_path, "pt")
     (tmp_path / "benchmarks/pt/variants/dpo").mkdir(parents=True)
     for name in ("variants/dpo/adapter", "variants/other", "sft/adapter"):
@@ -230,8 +230,8 @@ def test_the_costs_are_of_the_adapters_that_it_was_made_with(tmp_path):
     assert [job.seconds for job in steps["tune"].jobs] == [86.0, 10.0]
 
 
-def test_every_step_has_the_benchmarks_of_its_rule(tmp_path):
-    """One benchmark file for each rule, with its wildcards filled in: each step has the job of its own rule."""
+def test_every_step_reads_the_benchmarks_of_its_rule(tmp_path):
+    """Write one benchmark file for each rule, with its wildcards filled in: each step has the job of its rule."""
     filled = {
         "results": str(tmp_path),
         "lang": "pt",
@@ -260,19 +260,19 @@ def test_every_step_has_the_benchmarks_of_its_rule(tmp_path):
     assert len(steps) == 14
 
 
-def test_what_is_written_without_spaces_is_counted_in_letters(tmp_path):
+def test_text_without_spaces_is_counted_in_letters(tmp_path):
     write_run(tmp_path, "ja")
     said = texts(report(tmp_path, "ja", tmp_path / "report.html"))["evaluation"]
     assert "every line of five letters or more" in said and "sequences of four letters" in said
 
 
-def test_the_terminal_says_what_training_read():
+def test_the_terminal_shows_the_size_of_the_training_data():
     assert terminal.training(TRAINING).startswith("Training: 20 threads, 3 steps, loss 3.70 -> 2.50, ")
     assert "Training: 7 preference pairs," in terminal.training(TRAINING | {"data": {"pairs": 7}})
 
 
 @pytest.mark.parametrize("question", ["E o quê?", "it's $(id)", "--seed 1", "-x"])
-def test_the_commands_to_chat_are_one_each(question):
+def test_the_chat_commands_are_quoted_correctly(question):
     folder = Path("results/a b;$(id)")
     commands = terminal.next_steps(folder, [{"prompt": question}]).splitlines()[1:]
     plain, asked = (shlex.split(line)[2:] for line in commands)
@@ -283,11 +283,11 @@ def test_the_commands_to_chat_are_one_each(question):
     assert parser.parse_args(asked).prompt == question
 
 
-def test_settings_that_differ_are_told_by_their_dotted_keys():
+def test_changed_settings_are_listed_by_dotted_keys():
     defaults = {"a": {"b": 1, "c": {"d": 2}}, "variants": {}, "e": [1]}
     config = {"a": {"b": 1, "c": {"d": 3}}, "variants": {"x": {"y": 1}}, "e": [1]}
     assert configuration.differences(config, defaults) == {"a.c.d": 3, "variants": {"x": {"y": 1}}}
 
 
-def test_directions():
+def test_languages_have_the_right_direction_of_writing():
     assert [direction(code) for code in ("ar", "he", "fa", "ur", "ps", "pt", "ja")] == ["rtl"] * 5 + ["ltr"] * 2
