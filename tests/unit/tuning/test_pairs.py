@@ -1,4 +1,4 @@
-"""Preference pairs as tokens: the prompt is shared, each answer ends its turn, nothing is lost without an account."""
+"""Tests of tokenizing preference pairs: a shared prompt, an end of turn after each answer, an account of all losses."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def setting(family, kind="bytes"):
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None, max_examples=25)
 @given(chosen=words, rejected=words)
-def test_a_pair_is_what_training_on_each_answer_would_read(family, kind, chosen, rejected):
+def test_a_pair_has_the_tokens_of_a_thread_with_either_answer(family, kind, chosen, rejected):
     tokenizer, template = setting(family, kind)
     one = row(chosen, rejected)
     assume(chosen.strip() != rejected.strip())
@@ -45,13 +45,13 @@ def test_a_pair_is_what_training_on_each_answer_would_read(family, kind, chosen,
         for side, answer in ((pair.chosen, "chosen"), (pair.rejected, "rejected")):
             whole = templates.encode([*one["prompt"], *one[answer]], template, tokenizer)
             read = pair.prompt + side
-            assert whole.input_ids[: len(read)] == read  # what follows the end of the turn is left out
+            assert whole.input_ids[: len(read)] == read  # tokens after the end of turn are left out
             assert side[-1] == templates.end_of_turn(template, tokenizer)
             learned = [label for label in whole.labels if label >= 0]
             assert side[-len(learned) :] == learned
 
 
-def test_answers_are_cut_and_counted_and_prompts_without_room_left_out():
+def test_long_answers_are_cut_and_pairs_with_long_prompts_left_out():
     tokenizer, template = setting("chatml")
     short, long = row("É 4.", "Não sei."), row("É 4. " * 200, "Não sei. " * 200)
     no_room, same = row("a", "b", question="Diga. " * 400), row("É 4. " * 200 + "a", "É 4. " * 200 + "b")
@@ -63,7 +63,7 @@ def test_answers_are_cut_and_counted_and_prompts_without_room_left_out():
     assert encode_pairs([no_room], template, tokenizer, 200)[0] == encode_pairs([], template, tokenizer, 200)[0] == []
 
 
-def test_pairs_that_become_a_control_token_are_left_out_and_counted():
+def test_pairs_with_control_tokens_are_left_out_and_counted():
     tokenizer, template = with_added([AddedToken("@", special=True)]), setting("chatml")[1]
     rows = [row("É 4.", "Não sei."), row("@", "a"), row("a", "@"), row("a", "b", question="@")]
     pairs, account = encode_pairs(rows, template, tokenizer, 1_000)

@@ -1,4 +1,4 @@
-"""Threads longer than the maximum length are divided between exchanges or cut, and nothing is lost without being counted."""
+"""Tests of fitting threads to the maximum length: they are split between exchanges or cut, and losses are counted."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ SYSTEM = {"role": "system", "content": "Seja breve."}
 
 
 def thread(*sizes, system=True):
-    """Exchanges of so many words asked and answered, each word told apart by its number."""
+    """Return exchanges with the given numbers of words in question and answer; each word has its own number."""
     messages = [SYSTEM] if system else []
     for at, (asked, answered) in enumerate(sizes):
         messages.append({"role": "user", "content": " ".join(f"q{at}.{i}" for i in range(asked + 1))})
@@ -45,7 +45,7 @@ def fit(threads, length, how="split", family="chatml", kind="bytes"):
     length=st.integers(16, 400),
     how=st.sampled_from(["split", "cut"]),
 )
-def test_every_token_that_is_learned_is_in_one_sequence_or_counted(family, kind, sizes, system, length, how):
+def test_every_token_with_loss_is_in_one_sequence_or_counted_as_cut(family, kind, sizes, system, length, how):
     tokenizer = family_tokenizer(family, kind)
     own = template(family, tokenizer)
     messages = thread(*sizes, system=system)
@@ -64,7 +64,7 @@ def test_every_token_that_is_learned_is_in_one_sequence_or_counted(family, kind,
         assert found in ([], [whole.cut(length)])
 
 
-def test_each_part_begins_with_the_system_prompt_and_a_question_and_holds_what_fits():
+def test_each_part_starts_with_system_prompt_and_question_and_is_filled():
     tokenizer = family_tokenizer("chatml", "bytes")
     messages = thread(*[(5, 5)] * 5)
     exchange = len(templates.encode(messages[:3], template("chatml"), tokenizer).input_ids)
@@ -78,7 +78,7 @@ def test_each_part_begins_with_the_system_prompt_and_a_question_and_holds_what_f
     assert all(text.endswith("<|im_end|>\n") for text in texts)
 
 
-def test_an_exchange_that_does_not_fit_alone_is_cut_at_its_end_and_counted():
+def test_an_exchange_that_is_too_long_is_cut_at_its_end_and_counted():
     messages = thread((1, 1), (1, 100), (1, 1))
     found, account = fit([messages], 120)
     assert len(found) == 3 and [len(sequence.input_ids) for sequence in found][1] == 120
@@ -86,7 +86,7 @@ def test_an_exchange_that_does_not_fit_alone_is_cut_at_its_end_and_counted():
     assert account.cut_assistant_tokens > 100 and account.cut_tokens == account.cut_assistant_tokens + 1  # its newline
 
 
-def test_a_question_that_fills_the_length_teaches_nothing_and_is_counted():
+def test_a_question_that_fills_the_length_has_no_target_and_is_counted():
     found, account = fit([thread((100, 2)), thread((1, 1))], 100)
     assert len(found) == 1
     assert (account.threads, account.sequences, account.threads_without_target, account.cut_threads) == (2, 1, 1, 1)
@@ -94,19 +94,19 @@ def test_a_question_that_fills_the_length_teaches_nothing_and_is_counted():
     assert len(rest) == 2 and account.threads_without_target == 0 and account.cut_threads == 1
 
 
-def test_a_thread_without_an_answer_is_counted_and_not_called_cut():
+def test_a_thread_without_an_answer_is_not_counted_as_cut():
     found, account = fit([thread((1, 1))[:2]], 400)
     assert found == [] and account == sequences.Account(threads=1, threads_without_target=1)
 
 
-def test_accounts_add_up():
+def test_accounts_of_threads_add_up():
     threads = [thread((3, 40), (2, 2)), thread((1, 1)), thread((90, 3))]
     each = [fit([one], 90)[1] for one in threads]
     assert fit(threads, 90)[1] == sum(each, sequences.Account())
     assert all(a.threads == b.threads == 1 for a, b in pairwise(each))
 
 
-def test_a_thread_that_becomes_a_control_token_is_left_out_and_counted():
+def test_a_thread_with_control_tokens_is_left_out_and_counted():
     tokenizer = with_added([AddedToken("@", special=True)])
     own = template("chatml", tokenizer)
     threads = [said("Olá!"), said("eu@aqui"), [*said("a"), *said("b@c")] * 20]
@@ -122,7 +122,7 @@ def test_a_thread_that_becomes_a_control_token_is_left_out_and_counted():
 
 @settings(deadline=None, max_examples=50)
 @given(sizes=st.lists(st.integers(0, 30), min_size=1, max_size=30), length=st.integers(20, 400))
-def test_each_part_holds_as_many_exchanges_as_fit(sizes, length):
+def test_each_part_contains_as_many_exchanges_as_fit(sizes, length):
     tokenizer = family_tokenizer("chatml", "bytes")
     own = template("chatml", tokenizer)
     system, *messages = thread(*[(size, 2) for size in sizes])
@@ -142,6 +142,6 @@ def _encoded(system, exchanges, own, tokenizer):
 
 
 @pytest.mark.costly
-def test_the_cost_of_dividing_a_thread_grows_in_line_with_its_length():
+def test_the_cost_of_splitting_a_thread_grows_linearly():
     short, long = (thread(*[(2, 2)] * count, system=False) for count in (250, 1_000))
     assert cost(lambda: fit([long], 400)) < 8 * cost(*[lambda: fit([short], 400)] * 2)
