@@ -1,4 +1,4 @@
-"""Reading OASST files: what is accepted, and the one line that refuses what is not."""
+"""Tests of reading OASST files: accepted formats, and the one-line errors for all others."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ def refusal(path):
     return message.removeprefix(f"{path}: ")
 
 
-def test_every_kind_of_file_gives_the_same_table(tmp_path):
+def test_every_file_format_gives_the_same_table(tmp_path):
     table = oasst.read_file(SAMPLE)
     (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
     pq.write_table(table, tmp_path / "m.parquet")
@@ -82,11 +82,11 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path):
         ([row("a"), row("b", "a", tree="other")], "line 2: message_tree_id of b is not that of its parent a"),
     ],
 )
-def test_bad_rows_are_refused_by_line(tmp_path, rows, expected):
+def test_invalid_rows_are_refused_with_their_line(tmp_path, rows, expected):
     assert refusal(write(tmp_path / "m.jsonl", *rows)) == expected
 
 
-def test_the_tags_of_oasst_are_languages(tmp_path):
+def test_the_language_tags_of_oasst_are_accepted(tmp_path):
     tags = ["en", "pt-BR", "uk-UA", "nb-NO", "zh", "bar", "swg", "zh-Hant-TW", "sr-Latn", "de-1996"]
     path = write(tmp_path / "m.jsonl", *(row(tag, lang=tag) for tag in tags))
     assert oasst.read_file(path)["lang"].to_pylist() == tags
@@ -100,13 +100,13 @@ def test_the_tags_of_oasst_are_languages(tmp_path):
         (b'{"text": "\xff"}\n', "line 1: not UTF-8 (invalid start byte at byte 10)"),
     ],
 )
-def test_bad_files_are_refused_by_line(tmp_path, content, expected):
+def test_invalid_files_are_refused_with_the_line(tmp_path, content, expected):
     path = tmp_path / "m.jsonl"
     path.write_bytes(content)
     assert refusal(path) == expected
 
 
-def test_files_that_are_not_what_they_are_called(tmp_path):
+def test_files_that_do_not_match_their_extension_are_refused(tmp_path):
     assert refusal(tmp_path / "none.jsonl") == "no such file"
     for name, start in [("m.parquet", "not a readable Parquet file"), ("m.jsonl.gz", "cannot be read after line 0")]:
         (tmp_path / name).write_bytes(b"nothing of the kind")
@@ -118,7 +118,7 @@ def test_files_that_are_not_what_they_are_called(tmp_path):
     assert refusal(tmp_path / "cut.jsonl.gz").startswith("cannot be read after line")
 
 
-def test_a_parquet_file_with_a_wrong_type_or_a_missing_column(tmp_path):
+def test_a_parquet_file_with_a_wrong_or_missing_column_is_refused(tmp_path):
     table = oasst.read_file(SAMPLE)
     path = tmp_path / "m.parquet"
     pq.write_table(table.drop_columns(["role"]), path)
@@ -127,7 +127,7 @@ def test_a_parquet_file_with_a_wrong_type_or_a_missing_column(tmp_path):
     assert refusal(path).startswith("column 'deleted': expected bool, found string")
 
 
-def test_null_keys_may_be_left_out_and_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path):
+def test_missing_nullable_keys_blank_lines_and_a_byte_order_mark_are_accepted(tmp_path):
     lean = {key: value for key, value in row("b", "a").items() if key not in ("rank", "detoxify")}
     path = tmp_path / "m.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row("a")).encode() + b"\n\n" + json.dumps(lean).encode() + b"\r\n")
@@ -136,7 +136,7 @@ def test_null_keys_may_be_left_out_and_blank_lines_and_a_byte_order_mark_do_no_h
     assert table["message_id"].to_pylist() == ["a", "b"]
 
 
-def test_trees_are_never_divided_and_splits_are_stable():
+def test_trees_are_never_divided_between_splits_or_shards():
     messages = oasst.combine_splits({"train": oasst.read_file(SAMPLE)}, 0.12)
     assert messages.schema.equals(MESSAGES)
     split_of = {}
@@ -155,7 +155,7 @@ def test_a_tree_in_two_splits_is_refused(tmp_path):
         oasst.combine_splits({"train": train, "validation": validation}, 0.5)
 
 
-def test_another_script_is_another_source_language(tmp_path):
+def test_a_tag_with_another_script_is_another_source_language(tmp_path):
     tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw", "pt_BR", "zh_TW", "eng_Latn"]
     path = write(tmp_path / "m.jsonl", *(row(f"{number}", lang=tag) for number, tag in enumerate(tags)))
     messages = oasst.combine_splits({"train": oasst.read_file(path)}, 0.0)
@@ -164,7 +164,7 @@ def test_another_script_is_another_source_language(tmp_path):
 
 
 def parquet(path, rows, **columns):
-    """A Parquet file of rows, with columns of other types in place of some."""
+    """Write a Parquet file of rows, with some columns replaced by columns of other types."""
     table = pa.Table.from_pylist(rows, schema=OASST)
     for name, column in columns.items():
         table = table.set_column(table.column_names.index(name), name, column)
@@ -173,7 +173,7 @@ def parquet(path, rows, **columns):
 
 
 @pytest.mark.parametrize("parent", ["", "None", "nan", " ", "null", "NaN", float("nan")], ids=repr)
-def test_a_parent_that_is_written_as_none_is_none(tmp_path, capsys, parent):
+def test_other_spellings_of_a_null_parent_are_read_as_null(tmp_path, capsys, parent):
     path = write(tmp_path / "m.jsonl", row("a", parent, "a", "prompter"), row("b", "a"))
     assert oasst.read_file(path)["parent_id"].to_pylist() == [None, "a"]
     if isinstance(parent, str):
@@ -182,12 +182,12 @@ def test_a_parent_that_is_written_as_none_is_none(tmp_path, capsys, parent):
         assert same["parent_id"].to_pylist() == [None, "a"]
 
 
-def test_a_parent_may_be_called_none(tmp_path):
+def test_a_message_may_have_the_id_none(tmp_path):
     path = write(tmp_path / "m.jsonl", row("None"), row("b", "None"))
     assert oasst.read_file(path)["parent_id"].to_pylist() == [None, "None"]
 
 
-def test_trees_without_a_root_are_told_and_all_of_them_refused(tmp_path, capsys):
+def test_trees_without_a_root_are_reported_and_refused_if_no_tree_has_one(tmp_path, capsys):
     orphan = row("c", "gone", "t")
     assert refusal(write(tmp_path / "m.jsonl", orphan)).startswith("source.dataset: none of 1 trees has a root")
     oasst.combine_splits({"train": oasst.read_file(write(tmp_path / "m.jsonl", *PAIR, orphan))}, 0.0)
@@ -196,7 +196,7 @@ def test_trees_without_a_root_are_told_and_all_of_them_refused(tmp_path, capsys)
     )
 
 
-def test_replies_to_messages_that_are_missing_are_told_and_all_of_them_refused(tmp_path, capsys):
+def test_replies_to_missing_messages_are_reported_and_refused_if_there_are_no_others(tmp_path, capsys):
     roots = [row(f"q{number}") for number in range(3)]
     lost = [row(f"a{number}", f"Q{number}", f"q{number}") for number in range(3)]
     assert refusal(write(tmp_path / "m.jsonl", *roots, *lost)) == (
@@ -225,7 +225,7 @@ def test_labels_of_the_official_export_are_converted(tmp_path):
     for name, lists in LISTS.items():
         empty = dict.fromkeys(lists) if name == "labels" else None
         assert table[name].to_pylist() == [lists, empty, lists]
-    # As pandas and Arrow write such rows: a field for each name that any row has.
+    # The form in which pandas and Arrow write such rows: a field for each name that occurs in any row.
     official = [row("a", **OFFICIAL), row("b", "a", labels={"toxicity": {"value": 0.5, "count": 1}}, emojis={"+1": 1})]
     columns = {name: pa.array([row[name] for row in official]) for name in OFFICIAL}
     plain = [one | {"labels": None, "emojis": None} for one in official]
@@ -251,7 +251,7 @@ def test_labels_of_the_official_export_are_converted(tmp_path):
         ("detoxify", {"toxicity": 0.1, "identity_hate": 0.2}),
     ],
 )
-def test_what_a_column_has_no_place_for_is_refused_and_never_dropped(tmp_path, column, value):
+def test_unexpected_values_in_nested_columns_are_refused_not_dropped(tmp_path, column, value):
     assert refusal(write(tmp_path / "m.jsonl", row("a"), row("b", "a", **{column: value}))).startswith(
         f"line 2: column '{column}': expected an object with "
     )
@@ -261,7 +261,7 @@ def test_what_a_column_has_no_place_for_is_refused_and_never_dropped(tmp_path, c
         assert refusal(path).startswith(f"row 2: column '{column}': expected an object with ")
 
 
-def test_columns_that_are_left_out_are_named(tmp_path, capsys):
+def test_ignored_columns_are_named(tmp_path, capsys):
     rows = [row("a", notes="x"), row("b", "a", more=1)]
     oasst.read_file(write(tmp_path / "m.jsonl", *rows))
     assert "left out, no columns of OASST: 'notes', 'more'" in capsys.readouterr().err
@@ -271,7 +271,7 @@ def test_columns_that_are_left_out_are_named(tmp_path, capsys):
     assert "left out, no columns of OASST: 'notes'" in capsys.readouterr().err
 
 
-def test_long_lists_of_columns_are_a_short_line(tmp_path, capsys):
+def test_a_long_list_of_ignored_columns_is_shortened(tmp_path, capsys):
     notes = {f"note {number}": number for number in range(50_000)} | {"n" * 1_000_000: 0}
     oasst.read_file(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
     said = capsys.readouterr().err
@@ -280,14 +280,14 @@ def test_long_lists_of_columns_are_a_short_line(tmp_path, capsys):
 
 
 def not_utf8(*texts):
-    """Bytes that a file says are text."""
+    """Return an array that is declared as text but contains arbitrary bytes."""
     array = pa.array(texts, pa.binary())
     return pa.Array.from_buffers(pa.string(), len(array), array.buffers())
 
 
 @pytest.mark.costly
 @pytest.mark.parametrize("column", [name for name in OASST.names if pa.types.is_string(OASST.field(name).type)])
-def test_parquet_text_that_is_not_utf8_is_refused_by_row(tmp_path, column):
+def test_parquet_text_that_is_not_utf8_is_refused_with_its_row(tmp_path, column):
     rows = [row(f"{number}", tree="t") for number in range(6_001)]
     path = parquet(tmp_path / "m.parquet", rows, **{column: not_utf8(*[b"ok"] * 5_999, b"\xff", b"ok")})
     assert refusal(path) == f"row 6000: column '{column}': not UTF-8"
@@ -323,7 +323,7 @@ REPLIES = [row("1675790964000"), row("2", "1675790964000"), row("3", "1675790964
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else None,
 )
-def test_types_that_programs_have_for_the_same_values_are_read(tmp_path, column, values, read_as):
+def test_other_types_for_the_same_values_are_read(tmp_path, column, values, read_as):
     path = parquet(tmp_path / "m.parquet", REPLIES, **{column: values})
     assert oasst.read_file(path)[column].to_pylist() == read_as
 
@@ -351,12 +351,12 @@ def test_types_that_programs_have_for_the_same_values_are_read(tmp_path, column,
         ("detoxify", [{"toxicity": "0.1"}] * 3, "column 'detoxify': expected struct"),
     ],
 )
-def test_values_of_another_type_are_refused_and_never_made_the_column_s(tmp_path, column, values, expected):
+def test_values_of_another_type_are_refused_not_converted(tmp_path, column, values, expected):
     values = values if isinstance(values, pa.Array) else pa.array(values)
     assert refusal(parquet(tmp_path / "m.parquet", REPLIES, **{column: values})).startswith(expected)
 
 
-def test_files_that_pandas_wrote_are_read_as_their_json(tmp_path):
+def test_files_written_by_pandas_are_read_like_their_json(tmp_path):
     table = oasst.read_file(SAMPLE)
     frame = pd.read_json(SAMPLE, lines=True, precise_float=True)
     frame.to_parquet(tmp_path / "m.parquet")
@@ -373,7 +373,7 @@ def limited(**limits):
     return oasst.new_limits(LimitSettings(**names))
 
 
-def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_path):
+def test_files_above_the_limits_are_refused_before_memory_is_allocated(tmp_path):
     path = tmp_path / "m.jsonl.gz"
 
     def said(limits=None):
@@ -397,7 +397,7 @@ def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_pa
     assert said().startswith("line 102: more than 100 empty lines; source.limits.rows allows more")
     path = parquet(tmp_path / "m.parquet", [row("a")] * 101)
     assert said().startswith("more than 100 messages; source.limits.rows allows more")
-    # Texts that are stored once, and stand in every row.
+    # A long text that is stored once and used in every row.
     long = pa.DictionaryArray.from_arrays(pa.array([0] * 5_000, pa.int32()), pa.array(["a" * 1_000_000]))
     path = parquet(tmp_path / "m.parquet", [row(f"{i}") for i in range(5_000)], text=long)
     assert path.stat().st_size < 1_000_000
@@ -405,7 +405,7 @@ def test_what_exceeds_the_limits_is_refused_before_memory_is_taken_for_it(tmp_pa
 
 
 def with_long_lists(path, values):
-    """A small Parquet file of two rows whose emojis.count are lists of so many zeros in all."""
+    """Write a small Parquet file of two rows whose lists emojis.count contain this number of zeros in total."""
     counts = pa.ListArray.from_arrays([0, values // 2, values], pa.array(np.zeros(values, np.int64)))
     emojis = pa.StructArray.from_arrays([pa.array([["+1"]] * 2), counts], ["name", "count"])
     return parquet(path, PAIR, emojis=emojis)
@@ -425,7 +425,7 @@ def test_long_lists_are_refused_before_they_are_decoded(tmp_path):
 
 
 @pytest.mark.costly
-def test_memory_that_the_machine_has_not_is_one_line(tmp_path):
+def test_insufficient_memory_is_reported_in_one_line(tmp_path):
     path = with_long_lists(tmp_path / "m.parquet", 80_000_000)
     program = """
 import resource, sys
@@ -445,7 +445,7 @@ except oasst.UserError as error:
     assert "source.limits.megabytes allows more, where the machine has the memory" in said
 
 
-def test_limits_are_of_all_files_together(tmp_path):
+def test_limits_apply_to_all_files_together(tmp_path):
     path, limits = write(tmp_path / "m.jsonl", *PAIR), limited(rows=3)
     oasst.read_file(path, limits)
     with pytest.raises(UserError, match="line 2: more than 3 messages"):
@@ -453,20 +453,20 @@ def test_limits_are_of_all_files_together(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_a_file_in_utf16_is_told(tmp_path, encoding):
+def test_a_file_in_utf16_is_recognised(tmp_path, encoding):
     path = tmp_path / "m.jsonl"
     path.write_text(json.dumps(row("a")) + "\n", encoding=encoding)
     assert refusal(path) == "not UTF-8, but perhaps UTF-16; save it as UTF-8"
 
 
-def test_a_file_of_whole_trees_is_told(tmp_path):
+def test_a_file_of_whole_trees_is_recognised(tmp_path):
     path = write(
         tmp_path / "m.jsonl", {"message_tree_id": "a", "tree_state": "x", "prompt": row("a") | {"replies": []}}
     )
     assert refusal(path) == "line 1: a whole tree; name the export that has a message in each line"
 
 
-def test_the_program_says_one_line_and_writes_nothing(tmp_path):
+def test_the_program_prints_one_line_and_writes_no_file(tmp_path):
     path = write(tmp_path / "m.jsonl", row("a", role="user"))
     done = subprocess.run(
         [sys.executable, "scripts/fetch.py", "--dataset", path, "--output", tmp_path / "out" / "m.parquet"],
