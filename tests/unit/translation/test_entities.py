@@ -1,4 +1,4 @@
-"""HTML entities that stand for letters and typography are translated as these; those with a meaning stay."""
+"""Tests of HTML entities: those for letters and typography are decoded, those with a meaning in markup are kept."""
 
 import pytest
 from translators import translated
@@ -14,11 +14,11 @@ from mothertongue.translation.entities import decode
         ("see https://x.org/?a=1&eacute;=2 now", "see https://x.org/?a=1&eacute;=2 now"), ("&#x202e;&#0;&#27;&bull; a&b; &nosuch;", "&#x202e;&#0;&#27;&bull; a&b; &nosuch;"),
     ],
 )  # fmt: skip
-def test_letters_are_decoded_in_prose_alone(text, expected):
+def test_entities_are_decoded_only_in_prose(text, expected):
     assert decode(text, "en") == expected
 
 
-def test_a_message_of_which_nothing_is_translated_keeps_its_entities():
+def test_an_untranslated_message_keeps_its_entities():
     for text in ("`x` &quot;&#39;", "It&#39;s."):
         (result,) = translated([text], lambda texts: texts)
         assert result.text == text

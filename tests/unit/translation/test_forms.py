@@ -1,4 +1,4 @@
-"""Capitals, emphasis and plurals in brackets are read as plain text, and the translation gets its form back."""
+"""Tests of text forms: capitals, emphasis and plurals in brackets are removed for the model, and restored after it."""
 
 import pytest
 from translators import translated
@@ -31,7 +31,7 @@ PORTUGUESE = {
         ("Now GET OUT OF HERE, please.", "Agora saia, por favor.", ["capitals removed"]),
     ],
 )  # fmt: skip
-def test_the_model_reads_plain_text(text, expected, notes):
+def test_forms_are_removed_for_the_model_and_restored(text, expected, notes):
     (result,) = translated([text], lambda texts: [PORTUGUESE.get(one, "?") for one in texts])
     assert (result.text, result.status, result.reasons) == (expected, "translated", notes)
 
@@ -39,19 +39,19 @@ def test_the_model_reads_plain_text(text, expected, notes):
 @pytest.mark.parametrize(
     "text", ["2 * 3 * 4 is much", "a snake_case_name and another_one", "5*x*y", "* a list", "**", "f(s) of (s)"]
 )
-def test_other_text_is_as_it_was(text):
+def test_text_without_such_forms_is_unchanged(text):
     asked = []
     translated([f"See {text} here."], lambda texts: asked.extend(texts) or texts)
     assert not any(text != asked[0] and one in text for one in asked[1:])
 
 
-def test_a_model_that_copies_gives_the_form_back():
+def test_the_original_form_is_restored_if_the_model_copies():
     text = "SEE *the* bag(s)! AND GO HOME NOW, ALL OF YOU."
     (result,) = translated([text], lambda texts: texts)
     assert result.text == text
 
 
-def test_acronyms_are_no_shouting():
+def test_acronyms_do_not_count_as_shouting():
     shouted = ("STOP RIGHT NOW", "CONCLUSION", "HOW TO MAKE A CAKE", "ЭТО ВАЖНО")
     assert [
         text
@@ -60,6 +60,6 @@ def test_acronyms_are_no_shouting():
     ] == list(shouted)
 
 
-def test_turkish_capitals_have_their_dots():
+def test_turkish_capitals_keep_their_dots():
     (result,) = translated(["OPEN THE WINDOW"], lambda texts: ["pencereyi aç" for _ in texts], target="tr")
     assert result.text == "PENCEREYİ AÇ"

@@ -1,4 +1,4 @@
-"""Glossaries: terms come out as the table says, or the message says that they do not."""
+"""Tests of glossaries: terms are translated as in the table, or the message is flagged."""
 
 import re
 import time
@@ -30,11 +30,11 @@ def translated(text, model, terms, lang="en"):
 
 
 def copies(texts):
-    """A model that knows no word, and copies."""
+    """Simulate a model that copies all words except `The`."""
     return [text.replace("The", "O") for text in texts]
 
 
-def test_a_term_that_the_model_translates_by_itself_is_left_to_it(terms):
+def test_a_term_that_the_model_translates_correctly_is_not_replaced(terms):
     asked = []
 
     def model(texts):
@@ -58,13 +58,13 @@ def test_a_term_that_the_model_translates_by_itself_is_left_to_it(terms):
         ("The prompt-5 is longer.", "O pergunta-5 is longer."),
     ],
 )
-def test_a_term_that_is_lacking_stands_as_the_table_says(terms, source, expected):
+def test_a_missing_term_is_replaced_by_that_of_the_table(terms, source, expected):
     found = translated(source, copies, terms)
     assert found.text == expected and "glossary" not in found.reasons
     assert ("cured: glossary" in found.reasons) == ("Swift" not in source)
 
 
-def test_where_the_model_loses_the_placeholder_the_sentence_is_in_pieces_around_the_term(terms):
+def test_a_sentence_with_a_lost_placeholder_is_translated_in_pieces(terms):
     def forgetful(texts):
         return [re.sub(r"XQ\d+", "", text) for text in texts]
 
@@ -72,7 +72,7 @@ def test_where_the_model_loses_the_placeholder_the_sentence_is_in_pieces_around_
     assert found.text == "The ajuste fino took a day."
 
 
-def test_an_inflected_term_is_checked_and_not_replaced(terms):
+def test_an_inflected_term_is_checked_but_not_replaced(terms):
     found = translated(
         "Two machines stand in the hall.", lambda texts: ["Dois aparelhos estão na sala." for _ in texts], terms
     )
@@ -83,7 +83,7 @@ def test_an_inflected_term_is_checked_and_not_replaced(terms):
     assert (found.status, found.reasons) == ("translated", [])
 
 
-def test_capitals_and_whole_words_count_where_they_are_asked_for(terms):
+def test_the_options_case_and_exact_are_respected(terms):
     assert terms.find("It is fine.", "Está bem.") == []
     assert terms.find("Two threads and rethread.", "") == []
     assert [one.term.source for one in terms.find("Swift, and swift birds.", "Swift")] == ["Swift"]
@@ -110,11 +110,11 @@ def terms_of(*pairs, source="en", target="pt", **options):
         (terms_of(("data set", "conjunto de dados"), ("data", "dados")), "Data sets and data.", "Conjuntos de dados e dados.", [True, True]),
     ],
 )  # fmt: skip
-def test_a_hit_is_a_whole_word_of_its_own(terms, source, translation, hits):
+def test_a_hit_is_a_whole_word(terms, source, translation, hits):
     assert [one.hit for one in terms.find(source, translation)] == hits
 
 
-def test_the_cost_grows_in_line_with_the_text_and_not_with_the_table():
+def test_the_cost_grows_with_the_text_not_with_the_table():
     few = terms_of(("prompt", "pergunta"))
     many = terms_of(*[(f"data {word}{at}", "x") for at in range(2000) for word in ("b", "c")], ("prompt", "pergunta"))
     text, translation = "prompt and data " * 2000, "pergunta e dados " * 2000
@@ -126,18 +126,18 @@ def test_the_cost_grows_in_line_with_the_text_and_not_with_the_table():
     assert time.process_time() - started < 100 * small + 1
 
 
-def test_a_replacement_has_the_capitals_of_the_term(terms):
+def test_a_replacement_is_capitalised_like_the_term(terms):
     found = {one.term.source: one.replacement for one in terms.find("Prompt, PROMPT, prompts, and a Thread.", "")}
     assert found == {"prompt": None, "thread": "Fio"}
     assert [one.replacement for one in terms.find("Prompt, PROMPT", "")] == ["Pergunta", "PERGUNTA"]
 
 
-def test_terms_are_of_a_source_language(tmp_path, terms):
+def test_terms_can_be_limited_to_a_source_language(tmp_path, terms):
     assert [term.source for term in glossary.read(tmp_path / "pt.tsv", "es", "pt").terms] == ["perro"]
     assert "perro" not in [term.source for term in terms.terms]
 
 
-def test_a_language_without_spaces(tmp_path):
+def test_terms_are_found_in_a_language_without_spaces(tmp_path):
     (tmp_path / "pt.tsv").write_text(
         "term\ttranslation\tsource\n机器学习\taprendizado de máquina\tzh\n", encoding="utf-8"
     )
@@ -155,7 +155,7 @@ def test_a_language_without_spaces(tmp_path):
         ("term,translation\na,b\n", "unknown column 'term,translation'"),
     ],
 )
-def test_a_wrong_table_is_said_in_one_line(tmp_path, table, expected):
+def test_an_invalid_table_is_reported_in_one_line(tmp_path, table, expected):
     (tmp_path / "pt.tsv").write_text(table)
     with pytest.raises(UserError, match=re.escape(expected)):
         glossary.read(tmp_path / "pt.tsv", "en", "pt")

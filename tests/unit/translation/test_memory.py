@@ -1,4 +1,4 @@
-"""The translation memory: what comes out is what the engine gave, for the same settings only, and it is asked once."""
+"""Tests of the translation memory: it returns the engine's outputs without a new call, for the same settings only."""
 
 import json
 
@@ -19,7 +19,7 @@ OUTPUTS = st.builds(
 
 
 class Model:
-    """A model that notes what it is asked."""
+    """A model that records the texts that it is asked to translate."""
 
     def __init__(self, answer=str.upper):
         self.answer, self.asked = answer, []
@@ -44,7 +44,7 @@ def run(texts, model, file, fingerprint="f"):
 
 @settings(max_examples=20)
 @given(st.dictionaries(st.text(), OUTPUTS, max_size=20))
-def test_what_is_remembered_is_what_the_engine_gave(tmp_path_factory, outputs):
+def test_the_memory_returns_the_outputs_of_the_engine(tmp_path_factory, outputs):
     folder = tmp_path_factory.mktemp("memory")
     first = memory.Memory(folder / "a.parquet")
     assert dict(first.of("f").keep(outputs.items())) == outputs
@@ -56,7 +56,7 @@ def test_what_is_remembered_is_what_the_engine_gave(tmp_path_factory, outputs):
     assert memory.Memory(folder / "b.parquet").of("g").recall(outputs) == {}
 
 
-def test_only_what_is_new_is_asked_and_the_result_is_the_same(tmp_path):
+def test_only_new_texts_are_translated_and_the_result_is_the_same(tmp_path):
     first = ["A house by the sea. It is old and quiet.", "The second message is here."]
     model = Model()
     before = run(first, model, tmp_path / "a.parquet")
@@ -66,7 +66,7 @@ def test_only_what_is_new_is_asked_and_the_result_is_the_same(tmp_path):
     assert again.asked == ["It is new and loud."]
     nothing = Model()
     assert run(first, nothing, tmp_path / "a.parquet") == before and nothing.asked == []
-    # Another job's file, in the same folder.
+    # The file of another job in the same folder.
     assert run(first, nothing, tmp_path / "b.parquet") == before and nothing.asked == []
     other = Model()
     run(first, other, tmp_path / "a.parquet", "other settings")
@@ -77,7 +77,7 @@ def way_of(model):
     return Strategy(model.translate, lambda text: True, "m@1")
 
 
-def test_a_failure_is_not_remembered(tmp_path):
+def test_a_failure_is_not_stored(tmp_path):
     def failing(texts):
         for index, text in enumerate(texts):
             if "bad" in text:
@@ -94,7 +94,7 @@ def test_a_failure_is_not_remembered(tmp_path):
     assert model.asked == ["This one is bad."]
 
 
-def test_a_broken_engine_is_still_found_where_the_memory_knows_texts(tmp_path):
+def test_a_broken_engine_is_detected_although_the_memory_has_texts(tmp_path):
     texts = [f"Message number {at} is about houses." for at in range(100)]
     run(texts[:50], Model(), tmp_path / "a.parquet")
 
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_dropped_with_a_warning(tmp_path, capsys, monkeypatch,
     assert not (tmp_path / "a.parquet").exists()
 
 
-def test_a_file_that_cannot_be_read_now_is_left_alone(tmp_path, capsys, monkeypatch):
+def test_a_temporarily_unreadable_file_is_kept(tmp_path, capsys, monkeypatch):
     run(["A house by the sea."], Model(), tmp_path / "a.parquet")
 
     def stale(*arguments, **more):
@@ -144,17 +144,17 @@ def test_a_file_that_cannot_be_read_now_is_left_alone(tmp_path, capsys, monkeypa
 
 
 def uncompressed(write):
-    """Texts that can be found in the file."""
+    """Return a function that writes without compression, so that the texts can be found in the file."""
     return lambda table, path, **more: write(table, path, **more | {"compression": "none"})
 
 
-def test_where_it_cannot_be_written_only_a_warning_is_said(tmp_path, capsys):
+def test_a_failure_to_write_is_only_a_warning(tmp_path, capsys):
     (tmp_path / "memory").write_text("a file in the place of the folder")
     found = run(["A house by the sea."], Model(), tmp_path / "memory/a.parquet")
     assert found[0].status == "translated" and "the translation memory was not written" in capsys.readouterr().err
 
 
-def test_it_is_written_while_the_engine_works(tmp_path, monkeypatch):
+def test_the_memory_is_written_during_translation(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_INTERVAL", 0)
 
     def killed(texts):
@@ -167,7 +167,7 @@ def test_it_is_written_while_the_engine_works(tmp_path, monkeypatch):
     assert len(pq.read_table(tmp_path / "a.parquet")) == 1
 
 
-def test_whatever_decides_a_translation_is_in_the_fingerprint(tmp_path, monkeypatch):
+def test_everything_that_affects_a_translation_is_in_the_fingerprint(tmp_path, monkeypatch):
     record = {
         "reference": "owner/model",
         "kind": "hub",

@@ -1,4 +1,4 @@
-"""Messages in, messages out: whatever an engine does, each comes back with an account of what became of it."""
+"""Tests of translating messages: for any behaviour of the engine, each message gets a status and its reasons."""
 
 import random
 from dataclasses import replace
@@ -83,7 +83,7 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 @settings(deadline=None)
 @given(texts=st.lists(st.sampled_from(SENTENCES) | st.text(max_size=60), max_size=12))
-def test_every_message_comes_back(name, texts):
+def test_every_message_is_returned_with_a_status(name, texts):
     table = shards.translate(
         shard([text.replace("\ud800", "") for text in texts]), "pt", translator(MODELS[name]), "direct"
     )
@@ -96,14 +96,14 @@ def test_every_message_comes_back(name, texts):
         assert (row["model"] is None) <= (row["status"] == "copied" or kept)
 
 
-def test_only_the_segments_at_fault_are_lost():
+def test_only_the_failing_segments_are_lost():
     (whole, part) = translated(["Thank you very much!", "The house is red. Thank you very much!"], raising_at_thanks)
     assert (whole.text, whole.status, whole.reasons) == (None, "failed", ["engine error"])
     assert part.text == "A casa é vermelha. Thank you very much!"
     assert (part.status, part.reasons) == ("flagged", ["engine error"])
 
 
-def test_an_engine_that_is_broken_ends_the_job():
+def test_a_broken_engine_ends_the_job():
     with pytest.raises(ValueError, match="no such word"):
         translated([f"Sentence number {word}." for word in "abcdefghijklmnopqrstuvwxyz"], raising)
     with pytest.raises(UserError):
@@ -111,8 +111,8 @@ def test_an_engine_that_is_broken_ends_the_job():
 
 
 @pytest.mark.parametrize(("texts", "alive"), [(1000, 600), (200, 190), (40, 39), (1000, 0)])
-def test_an_engine_that_breaks_on_the_way_ends_the_job(texts, alive):
-    """Its last texts are not at fault: a shard would be done, with messages lost, and never be tried again."""
+def test_an_engine_that_breaks_during_the_job_ends_it(texts, alive):
+    """The last texts are not to blame: treated as failures, they would be lost, and the shard never be retried."""
     left = iter(range(alive))
 
     def dying(some):
@@ -125,7 +125,7 @@ def test_an_engine_that_breaks_on_the_way_ends_the_job(texts, alive):
         list(ask(dying, list(map(str, range(texts)))))
 
 
-def test_what_came_before_an_engine_failed_is_not_asked_for_again():
+def test_texts_translated_before_a_failure_are_not_translated_again():
     asked = []
 
     def halting(texts):
@@ -137,11 +137,11 @@ def test_what_came_before_an_engine_failed_is_not_asked_for_again():
 
     found = dict(ask(halting, list("abcd")))
     assert found == {"a": Output("A"), "b": Output("B"), "c": None, "d": Output("D")}
-    # Then `b` again, to see that the engine is not broken.
+    # All four, then `c` alone, `b` again to check that the engine still works, and `d`.
     assert asked == [4, 1, 1, 1]
 
 
-def test_what_came_out_badly_is_tried_in_the_next_ways():
+def test_a_failed_check_is_retried_with_the_next_strategies():
     careful = {"The house is red.": "A casa é vermelha.", "Thank you very much!": "obrigado " * 5}
     asked = []
 
@@ -161,22 +161,22 @@ def test_what_came_out_badly_is_tried_in_the_next_ways():
     )  # fmt: skip
     assert (thanks.text, thanks.status, thanks.models) == ("Muito obrigado!", "translated", ["second"])
     assert (words.text, words.reasons, words.models) == ("Duas palavras.", [], ["first"])
-    # Who had a part in a message is named.
+    # All models that contributed to a message are named.
     (both,) = translated(["Two words. Thank you very much!"], first, second, third)
     assert (both.text, both.models) == ("Duas palavras. Muito obrigado!", ["first", "second"])
-    # No way succeeds: the first attempt stands, flagged.
+    # No strategy succeeds: the first attempt is kept and flagged.
     (flagged,) = translated(["The house is red."], loops, loops)
     assert flagged.text == ("não " * 10).strip() and (flagged.status, flagged.reasons) == ("flagged", ["repetition"])
 
 
-def test_a_fallback_is_not_asked_for_more_than_it_takes():
+def test_a_fallback_does_not_get_texts_that_are_too_long_for_it():
     loops = way(lambda texts: ["não " * 10 for _ in texts])
     small = way(lambda texts: pytest.fail("asked"), "small", fits=lambda text: len(text) < 5)
     (result,) = translated(["The house is red."], loops, small)
     assert result.reasons == ["repetition"]
 
 
-def test_a_message_is_as_sure_as_its_segments_by_length():
+def test_the_score_of_a_message_is_the_length_weighted_mean_of_its_segments():
     scores = {"Two words.": -1.0, "Three words.": -0.4}
     (result,) = translated(["Two words. Three words."], lambda texts: [Output("x" * 10, scores[t]) for t in texts])
     assert result.score == pytest.approx(-0.7)
@@ -184,7 +184,7 @@ def test_a_message_is_as_sure_as_its_segments_by_length():
     assert result.score is None
 
 
-def test_through_english_the_accounts_of_both_steps_are_kept():
+def test_a_pivot_translation_keeps_the_reasons_of_both_steps():
     texts = ["Muito obrigado!", "`x = 1`", "Um ciclo.", "Nada."]
     english = {"Muito obrigado!": "Thank you very much!", "Um ciclo.": "no " * 6, "Nada.": ""}
     to_english = way(lambda batch: [Output(english[text], -0.2) for text in batch], "a@1")
@@ -221,23 +221,23 @@ SOURCE = "Cats sleep for most of the day and hunt at night, when the mice come o
         (Output(GOOD, -2.5), ["score"]),
     ],
 )
-def test_the_checks_of_a_segment(output, expected):
+def test_a_segment_fails_the_expected_checks(output, expected):
     assert list(Checks("en", "pt", QualityLimits()).failures(SOURCE, output)) == expected
 
 
-def test_what_the_source_does_itself_is_no_fault():
+def test_peculiarities_of_the_source_do_not_fail_a_check():
     checks = Checks("en", "pt", QualityLimits())
     laughter = "Hahahahahahahaha, no no no no no no no!"
     assert list(checks.failures(laughter, Output("Hahahahahahahaha, não não não não não não não!"))) == []
-    # A quotation in a third language stays.
+    # A quotation in a third language is kept.
     german = "Die Katze sitzt auf der Matte, und der Hund liegt daneben und schläft den ganzen Tag."
     assert list(checks.failures(german, Output(german))) == []
-    # Neighbouring languages share sentences.
+    # Closely related languages have identical sentences.
     danish = "Jeg kan ikke finde min bog, men jeg har en anden."
     assert list(Checks("nb", "da", QualityLimits()).failures(danish, Output(danish))) == []
     # Names and numbers are copied.
     assert list(checks.failures("Barack Obama, Angela Merkel", Output("Barack Obama, Angela Merkel"))) == []
-    # Short texts vary.
+    # The length of short texts varies.
     assert list(checks.failures("OK.", Output("De acordo, está certo.", -4.0))) == []
 
 
@@ -261,11 +261,11 @@ def test_what_the_source_does_itself_is_no_fault():
         ("人工智能", "Inteligência artificial", []),
     ],
 )
-def test_numbers_brackets_and_short_texts(text, translation, expected):
+def test_numbers_brackets_and_short_texts_are_checked(text, translation, expected):
     assert list(Checks("en", "pt", QualityLimits()).failures(text, Output(translation))) == expected
 
 
-def test_limits_are_what_the_user_sets():
+def test_the_configured_limits_are_used():
     output = Output(GOOD[:40] + "!", -0.9)
     assert list(Checks("en", "pt", QualityLimits(length_ratio=2.0, score=-0.5)).failures(SOURCE, output)) == [
         "length ratio",
@@ -273,7 +273,7 @@ def test_limits_are_what_the_user_sets():
     ]
 
 
-def test_order_of_segments_does_not_matter():
+def test_the_order_of_messages_does_not_matter():
     texts = [f"Number {word} is a good number." for word in "abcdefghij"]
     shuffled = random.Random(1).sample(texts, len(texts))
     by_text = dict(zip(texts, translated(texts, portuguese), strict=True))
@@ -281,7 +281,7 @@ def test_order_of_segments_does_not_matter():
 
 
 def test_of_two_engines_the_better_translation_of_each_sentence_is_kept():
-    """By the checks first, then by meaning; the account names the engine."""
+    """The checks decide first, then the meaning; the message names the engine."""
     first = way(
         lambda texts: ["There are many cats in here." if "cats" in text else "Uma casa velha." for text in texts], "a@1"
     )

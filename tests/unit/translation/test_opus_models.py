@@ -1,4 +1,4 @@
-"""The tables of translation models and language codes, and the program that lists the OPUS-MT models anew."""
+"""Tests of the tables of translation models and language codes, and of the program that lists the OPUS-MT models."""
 
 import json
 import os
@@ -27,7 +27,7 @@ FIREFOX = Path("config/firefox_models.tsv")
 COMPILED = SHARED / "opus"
 compiled = pytest.mark.skipif(not COMPILED.is_dir(), reason="the compiled tables are not here")
 
-# text_decoder_lang_to_code_id of facebook/seamless-m4t-v2-large: text goes in and comes out in the same languages.
+# text_decoder_lang_to_code_id of facebook/seamless-m4t-v2-large: the languages of text, as source and as target.
 SEAMLESS = """
     afr amh arb ary arz asm azj bel ben bos bul cat ceb ces ckb cmn cmn_Hant cym dan deu ell eng est eus fin fra fuv gaz
     gle glg guj heb hin hrv hun hye ibo ind isl ita jav jpn kan kat kaz khk khm kir kor lao lit lug luo lvs mai mal mar mkd
@@ -40,7 +40,7 @@ def opus_pairs():
     return {(row["source"], row["target"]): (row["model"], row["target_token"]) for row in read_table(TABLE)}
 
 
-def test_every_opus_row_is_sound():
+def test_every_row_of_the_opus_table_is_valid():
     rows = read_table(TABLE)
     languages = read_languages(Path("config/languages.tsv"))
     pairs = [(row["source"], row["target"]) for row in rows]
@@ -52,7 +52,7 @@ def test_every_opus_row_is_sound():
         assert row["licence"] in {"apache-2.0", "cc-by-4.0"}, row
 
 
-def test_a_model_with_several_targets_is_told_which():
+def test_a_model_with_several_targets_has_a_token_for_each():
     tokens = defaultdict(set)
     for (_, target), (model, token) in opus_pairs().items():
         tokens[model].add((target, token))
@@ -61,7 +61,7 @@ def test_a_model_with_several_targets_is_told_which():
         assert len(targets) == 1 or all(token for _, token in targets), model
 
 
-def test_every_language_reaches_english_or_comes_from_it():
+def test_every_source_language_has_a_model_into_english_and_every_target_from_it():
     pairs = opus_pairs()
     for code in read_languages(Path("config/languages.tsv")):
         assert code == "en" or ("en", code) in pairs, code
@@ -87,18 +87,18 @@ def test_every_language_reaches_english_or_comes_from_it():
         ("ko-en", "opus-mt-ko-en", ""),
     ],
 )
-def test_pairs_with_a_pitfall(pair, model, token):
+def test_difficult_pairs_have_the_right_model_and_token(pair, model, token):
     assert opus_pairs()[tuple(pair.split("-", 1))] == (f"Helsinki-NLP/{model}", token)
 
 
-def test_models_to_be_avoided_are_not_in_the_table():
+def test_excluded_models_are_not_in_the_table():
     models = {model for model, _ in opus_pairs().values()}
     assert not models & NOT_USED
-    # Bible-only Japanese and Brazilian Sign Language.
+    # Japanese trained on the Bible only, and Brazilian Sign Language.
     assert not [model for model in models if {"jap", "bzs"} & set(model.split("-"))]
 
 
-def test_codes_are_those_of_the_models_own_tokenizers():
+def test_language_codes_are_those_of_the_models_tokenizers():
     from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES as m2m100
     from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as mbart50
     from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES as nllb
@@ -113,13 +113,13 @@ def test_codes_are_those_of_the_models_own_tokenizers():
     assert all(re.fullmatch(r"<2[a-z]{2,3}(_Hant)?>", row["madlad400"]) for row in rows)
 
 
-def test_codes_cover_all_languages():
+def test_language_codes_cover_all_languages():
     rows = read_table(CODES)
     sources = yaml.safe_load(Path("config/config.yaml").read_text())["source"]["languages"]
     assert [row["code"] for row in rows] == list(read_languages(Path("config/languages.tsv")))
     assert set(sources) <= {row["code"] for row in rows}
     by_code = {row["code"]: row for row in rows}
-    # A target must come out in its own script and norm: M2M100 has one Chinese and one Norwegian.
+    # A target must have its own script and standard; M2M100 has only one Chinese and one Norwegian.
     assert by_code["nb"]["m2m100"] == "no" and by_code["nn"]["m2m100"] == by_code["zh-Hant"]["m2m100"] == ""
     assert by_code["zh"]["nllb"] == "zho_Hans" and by_code["zh-Hant"]["nllb"] == "zho_Hant"
 
@@ -134,7 +134,7 @@ def test_firefox_models_are_released_pairs_with_english():
         assert "en" in pair and set(pair) <= known
         assert row["model"] == "/".join(mozilla.get(code, code) for code in pair)
         assert row["type"] in {"base", "base-memory", "tiny"}
-    # Nightly only, in training, one direction only.
+    # Pairs that are in nightly builds only, still in training, or available in one direction only.
     assert not {("fa", "en"), ("nb", "en"), ("en", "eu"), ("en", "vi")} & set(pairs)
     assert {("en", "nl"), ("nl", "en"), ("en", "zh"), ("en", "zh-Hant"), ("vi", "en")} <= set(pairs)
 
@@ -149,7 +149,7 @@ def test_firefox_types_are_the_best_that_exist():
 
 
 @compiled
-def test_the_table_is_what_the_compiled_tables_give(tmp_path):
+def test_the_table_is_generated_from_the_compiled_tables(tmp_path):
     done = program(
         "--candidates", COMPILED / "opus_mt_routes.tsv", "--models", COMPILED / "opus_mt_models.tsv",
         "--output", tmp_path / "opus_mt.tsv",
@@ -159,14 +159,14 @@ def test_the_table_is_what_the_compiled_tables_give(tmp_path):
 
 
 @compiled
-def test_every_id_is_believed_to_be_on_the_hub():
+def test_every_model_id_exists_on_the_hub_as_far_as_known():
     doubtful = {row["repo_id"] for row in read_table(COMPILED / "opus_mt_doubtful.tsv") if row["verdict"] != "EXISTS"}
     listed = {row["repo_id"] for row in read_table(COMPILED / "opus_mt_models.tsv")}
     models = {row["model"] for row in read_table(TABLE)}
     assert models <= listed and not models & doubtful
 
 
-def test_a_direct_model_past_english_must_rank_well():
+def test_a_direct_model_without_english_must_have_a_good_rank():
     def candidate(source, target, rank, licence="apache-2.0", model="x"):
         return OpusModel(source, target, model, "", licence, rank)
 
@@ -188,7 +188,7 @@ def test_a_direct_model_past_english_must_rank_well():
     ]
 
 
-def test_cards_of_every_generation():
+def test_model_cards_of_every_generation_are_parsed():
     first = (
         "### opus-mt-es-NORWAY\n\n* source languages: es\n* target languages: nb_NO,nb,nn\n* in the form of `>>id<<`"
     )
@@ -262,7 +262,7 @@ zh-Hant en opus-mt-zh-en -
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The hub's listing, in pages, and its cards."""
+    """Server of the hub's paginated list of models, and of the models' cards."""
 
     refused = None
     protocol_version = "HTTP/1.1"
@@ -304,7 +304,7 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path):
-    """Starts a hub that refuses what it is told to; gives the environment of a program that asks it."""
+    """Yield a function that starts a hub, which refuses some paths, and returns the environment of its clients."""
     servers = []
 
     def start(refused=None):
@@ -329,7 +329,7 @@ def program(*arguments, **environment):
     )
 
 
-def test_the_hub_is_asked_for_names_licences_and_cards(hub, tmp_path):
+def test_the_table_is_made_from_the_hubs_names_licences_and_cards(hub, tmp_path):
     table = tmp_path / "opus_mt.tsv"
     table.write_text(
         "source\ttarget\tmodel\ttarget_token\tlicence\n"
@@ -352,7 +352,7 @@ def test_the_hub_is_asked_for_names_licences_and_cards(hub, tmp_path):
 
 
 @pytest.mark.parametrize("refused", ["/api/models", "opus-mt-en-zh"])
-def test_an_error_of_the_hub_leaves_the_table_alone(hub, tmp_path, refused):
+def test_an_error_of_the_hub_leaves_the_table_unchanged(hub, tmp_path, refused):
     table = tmp_path / "opus_mt.tsv"
     table.write_text("as it was")
     environment = hub(refused)
@@ -366,7 +366,7 @@ def test_an_error_of_the_hub_leaves_the_table_alone(hub, tmp_path, refused):
     assert table.read_text() == "as it was" and list(tmp_path.glob("*.partial")) == []
 
 
-def test_without_a_network_one_line_says_so(tmp_path):
+def test_a_missing_network_is_reported_in_one_line(tmp_path):
     done = program("--output", tmp_path / "opus_mt.tsv", HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert re.fullmatch(
@@ -376,7 +376,7 @@ def test_without_a_network_one_line_says_so(tmp_path):
     )
 
 
-def test_bad_tables_are_refused(tmp_path):
+def test_invalid_tables_are_refused(tmp_path):
     models, routes = tmp_path / "models.tsv", tmp_path / "routes.tsv"
     header = "repo_id\tlicense\tsource_langs\ttarget_langs\tneeds_target_token\n"
     models.write_text(f"{header}Helsinki-NLP/opus-mt-en-nl\tapache-2.0\ten\tnl\t\n")

@@ -1,4 +1,4 @@
-"""What is code, markup or data stays; prose beside it is translated."""
+"""Tests of protected spans: code, markup and data are kept, the prose around them is translated."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from mothertongue.translation import protected_spans
 
 
 def shouted(text, lang="en"):
-    """A message through a model that shouts every word and leaves placeholders alone."""
+    """Translate a message with a model that converts words to upper case and keeps placeholders."""
 
     def model(batch):
         return [re.sub(r"(?<!\w)(?!XQ\d)\w+", lambda word: word[0].upper(), segment) for segment in batch]
@@ -91,7 +91,7 @@ def test_code_links_formulas_and_drawings_are_kept(text):
     ],
     ids=ascii,
 )  # fmt: skip
-def test_marks_inside_a_sentence_are_kept(span):
+def test_spans_inside_a_sentence_are_kept(span):
     assert shouted(f"See {span} for it, then go on.") == f"SEE {span} FOR IT, THEN GO ON."
 
 
@@ -180,11 +180,11 @@ def test_prose_is_translated(text):
         ("(a) first\n1.) second\n**3.** third\n=>fourth", "(a) FIRST\n1.) SECOND\n**3.** THIRD\n=>FOURTH"),
     ],
 )
-def test_code_and_prose_side_by_side(text, expected):
+def test_prose_next_to_code_is_translated(text, expected):
     assert shouted(text) == expected
 
 
-def test_markers_tables_and_blank_lines_stand_where_they_stood():
+def test_markers_tables_and_blank_lines_keep_their_place():
     text = (
         "# Title of it\n\n- first thing\n  1. second thing\n> quoted words\n\n\n"
         "| one cell | two |\n|---|---|\n| three | `x` |\n\r\nEnd 🙂 here.  \n"
@@ -193,7 +193,7 @@ def test_markers_tables_and_blank_lines_stand_where_they_stood():
     assert result.text == ("# T\n\n- T\n  1. T\n> T\n\n\n| T | T |\n|---|---|\n| T | `x` |\n\r\nT 🙂 T  \n")
 
 
-def test_other_scripts():
+def test_spans_are_found_in_text_of_other_scripts():
     assert shouted("Используй foo_bar() или нет.", "ru") == "ИСПОЛЬЗУЙ foo_bar() ИЛИ НЕТ."
     assert shouted("Молоко (два литра);\nхлеб;", "ru") == "МОЛОКО (ДВА ЛИТРА);\nХЛЕБ;"
     text = "看https://a.org/b。温度±5度，运行foo_bar(x)，写信给foo@bar.com吧！函数(function)和方法(method)；"
@@ -228,7 +228,7 @@ def test_other_scripts():
         ("Wait {not this one} or # that, issue#5, 5#", []),
     ],
 )
-def test_what_small_models_lose_is_kept(text, expected):
+def test_characters_that_small_models_lose_are_kept(text, expected):
     assert kept(text, "en") == expected
 
 
@@ -261,12 +261,12 @@ def test_no_script_is_foreign_in_its_own_language():
         ("见https://zh.example.org/wiki/日本#历史。", ["https://zh.example.org/wiki/日本#历史"]),
     ],
 )
-def test_prose_of_scripts_without_spaces_touches_what_is_kept(text, expected):
+def test_spans_are_found_without_spaces_around_them(text, expected):
     assert kept(text) == expected
 
 
 def test_no_pattern_repeats_a_group_possessively():
-    """Python before 3.11.5, which Debian 12 has, matches such patterns wrongly."""
+    """Python before 3.11.5, as in Debian 12, matches such patterns incorrectly."""
     for path in Path("scripts").rglob("*.py"):
         found = re.search(r"(?<!\\)\)(?:[*+?]|\{+[0-9,]+\}+)\+", path.read_text(encoding="utf-8"))
         assert not found, f"{path}: {found}"

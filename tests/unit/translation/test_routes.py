@@ -1,4 +1,4 @@
-"""Routes: which model brings a language into another, from the tables of config/ and what the user lays over them."""
+"""Tests of routes: the model for each language pair, from the tables of config/ and the user's configuration."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def pairs_of(engine, model=None, **models):
     return routes.translation_pairs({"engine": engine, "model": model, "models": models}, TABLES)
 
 
-def test_routes_in_order_of_preference():
+def test_routes_are_chosen_in_order_of_preference():
     pairs = {
         pair: LanguagePair("-".join(pair))
         for pair in [("es", "nl"), ("th", "en"), ("en", "nl"), ("en", "zh-Hant"), ("es", "en")]
@@ -37,7 +37,7 @@ def test_routes_in_order_of_preference():
 
 
 @pytest.mark.parametrize("name", engines.NAMES)
-def test_every_engine_routes_languages_that_we_know(name):
+def test_every_engine_has_pairs_of_known_languages(name):
     engine = engines.find(name)
     pairs = pairs_of(name)
     assert issubclass(engine, Engine) and len(pairs) > 60
@@ -51,7 +51,7 @@ def test_every_engine_routes_languages_that_we_know(name):
         assert (other.model, other.target_code, other.licence) == ("owner/other", pairs["en", "nl"].target_code, "")
 
 
-def test_the_codes_that_models_are_told():
+def test_models_get_the_right_language_codes():
     assert pairs_of("opus-mt")["en", "pt"].target_code == ">>por<<"
     assert pairs_of("opus-mt")["en", "nl"] == LanguagePair("Helsinki-NLP/opus-mt-en-nl", licence="apache-2.0")
     codes = {
@@ -69,7 +69,7 @@ def test_the_codes_that_models_are_told():
     }
 
 
-def test_the_users_models_come_first():
+def test_configured_models_take_precedence():
     same = pairs_of("opus-mt", en_pt="Helsinki-NLP/opus-mt-tc-big-en-pt")["en", "pt"]
     assert same == pairs_of("opus-mt")["en", "pt"]
     other = pairs_of("opus-mt", en_pt="me/my-model")["en", "pt"]
@@ -82,14 +82,14 @@ def test_the_users_models_come_first():
     assert routes.parse_pair("en-zh-Hant") == ("en", "zh-Hant") and routes.parse_pair("zh-Hant-en") == ("zh-Hant", "en")
 
 
-def test_a_pair_that_ends_with_a_line_break_is_of_an_unknown_language():
+def test_a_pair_that_ends_with_a_line_break_is_refused():
     translation = {"engine": "opus-mt", "model": None, "models": {"en-nl\n": "a/b"}, "fallback": None, "engines": []}
     config = {"source": {"languages": [], "shards": {}}, "translation": translation}
     with pytest.raises(UserError, match=r"translation.models 'en-nl\n': unknown language 'nl\n'"):
         routes.check_languages(config, read_languages(TABLES / "languages.tsv"))
 
 
-def test_a_fallback_engine_is_written_short_or_in_full():
+def test_a_fallback_engine_may_be_a_name_or_a_mapping():
     translation = {"engine": "opus-mt", "model": None, "models": {"en-nl": "a/b"}, "fallback": "m2m100", "engines": []}
     first, second = routes.engine_settings(translation)
     assert first == {"engine": "opus-mt", "model": None, "models": {"en-nl": "a/b"}}
@@ -105,7 +105,7 @@ def test_a_fallback_engine_is_written_short_or_in_full():
         routes.engine_settings(translation)
 
 
-def test_unknown_engines_and_models_out_of_place():
+def test_unknown_engines_and_misplaced_models_are_refused():
     with pytest.raises(UserError, match="unknown translation engine 'opusmt', did you mean 'opus-mt'"):
         pairs_of("opusmt")
     with pytest.raises(
@@ -124,12 +124,12 @@ def test_unknown_engines_and_models_out_of_place():
         ("license: [unclosed", None),
     ],
 )
-def test_what_a_card_says_of_its_licence(tmp_path, header, licence):
+def test_the_licence_is_read_from_the_card(tmp_path, header, licence):
     (tmp_path / "README.md").write_text(f"---\n{header}\n---\n# A model\nlicense: gpl\n")
     assert fetching.licence(references.parse(str(tmp_path))) == licence
 
 
-def test_licences_that_forbid_commercial_use_must_be_asked_for():
+def test_non_commercial_licences_must_be_allowed_explicitly():
     assert [is_noncommercial(name) for name in ("cc-by-nc-4.0", "CC-BY-NC-SA-4.0", "other-non-commercial")] == [
         True
     ] * 3
@@ -144,7 +144,7 @@ def show(*arguments):
     return subprocess.run([sys.executable, "scripts/routes.py", *arguments], capture_output=True, text=True)
 
 
-def test_the_table_of_routes(tmp_path):
+def test_the_program_prints_the_table_of_routes(tmp_path):
     done = show("nl")
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[2:-2]}

@@ -1,4 +1,4 @@
-"""Splitting loses nothing, keeps what must stay through any model, fits every limit, and takes little time."""
+"""Tests of splitting into segments: no text is lost, protected spans survive any model, limits hold, time is linear."""
 
 import json
 import random
@@ -38,7 +38,7 @@ MEASURES = {
     "tokens": lambda text: len(re.findall(r"\w{1,4}|[^\w\s]", text)),
     "words": lambda text: len(text.split()),
 }
-# What models do to the text and to the placeholders in it.
+# Ways in which models change text and placeholders.
 MODELS = {
     "upper case": str.upper,
     "swapped case": str.swapcase,
@@ -53,7 +53,7 @@ MODELS = {
 
 
 @given(texts, languages)
-def test_nothing_is_lost(text, lang):
+def test_splitting_loses_no_text(text, lang):
     assert "".join(part.text for part in segments.split(text, lang)) == text
 
 
@@ -64,11 +64,11 @@ def test_no_segment_exceeds_the_limit(text, lang, limit, measure):
         if part.translate:
             assert measure(part.text) <= limit and measure(part.masked) <= limit
             assert segments.has_words(part.text) and part.text == part.text.strip()
-            assert part.masked.encode()  # no half of a surrogate pair
+            assert part.masked.encode()  # no lone surrogate
 
 
 @given(texts, languages, st.integers(1, 200))
-def test_every_protected_span_is_in_one_part(text, lang, limit):
+def test_every_protected_span_is_inside_one_part(text, lang, limit):
     position, kept = 0, []
     for part in segments.split(text, lang, limit):
         spans = part.spans if part.translate else [(0, len(part.text))]
@@ -79,7 +79,7 @@ def test_every_protected_span_is_in_one_part(text, lang, limit):
 
 
 @given(texts, languages)
-def test_a_model_that_copies_gives_the_message_back(text, lang):
+def test_a_model_that_copies_leaves_the_message_unchanged(text, lang):
     (result,) = translated([text], lambda batch: batch, source=lang)
     assert result.text == text
 
@@ -95,7 +95,7 @@ def test_protected_text_survives_any_model(name, text):
 
 @pytest.mark.costly
 @pytest.mark.skipif(not OASST.is_file(), reason="needs the sample of ../shared/data")
-def test_real_messages_come_back_byte_for_byte():
+def test_real_messages_are_unchanged_if_the_model_copies():
     with OASST.open(encoding="utf-8") as file:
         messages = [json.loads(line)["text"] for line in file]
     results = translated(messages, lambda batch: batch)
@@ -129,7 +129,7 @@ FRAGMENTS = [
     "①", "一", "（", "《", "XI. ", "e.g. ", "Mr. ", "«", "”", "...", "[/INST", "a_b(", "a.b(", "::", "a;", ">>> a\n", "\\$1", "###", "的", "И", "Иa ", "Ω",
     "→a", "±1 ",
 ]  # fmt: skip
-# By what stands before, what is repeated, one after the other, and what stands behind.
+# Cases that once took quadratic time: the text before, the units that are repeated one after the other, the text after.
 QUADRATIC_ONCE = [
     ("", ["- ~~~\n", *["aa aa aa aa\n"] * 3], "```python\n~~~\n"),
     ("", ["AAAA.com一"], ""),
@@ -138,7 +138,7 @@ QUADRATIC_ONCE = [
 
 
 def drawn(seed):
-    """Fragments that are repeated, one by one or a few together, between others: openings that nothing closes."""
+    """Return a random case like those above, made of fragments, many of which open a construct that is never closed."""
     rng = random.Random(seed)
     units = ["".join(rng.choices(FRAGMENTS, k=rng.randint(1, 3))) for _ in range(rng.randint(1, 3))]
     return rng.choice(["", "word ", rng.choice(FRAGMENTS)]), units, rng.choice(["", " word", rng.choice(FRAGMENTS)])
@@ -161,7 +161,7 @@ def test_four_times_the_text_takes_four_times_as_long(case):
     def text(size):
         return before + "".join(unit * (size // len(units) // len(unit)) for unit in units) + behind
 
-    # What is quadratic takes 16 times as long at any size; what is not may seem so where another program runs.
+    # Quadratic time is 16 times as long at every size; linear time may seem quadratic once, due to other programs.
     assert any(seconds(text(4 * size)) < 9 * seconds(text(size)) + 0.01 for size in (6_000, 6_000, 12_000))
 
 
@@ -169,7 +169,7 @@ def test_four_times_the_text_takes_four_times_as_long(case):
 @pytest.mark.parametrize(
     "text", ["word, " * 16_000, "a" * 100_000, "中文" * 50_000], ids=["words", "letters", "Chinese"]
 )
-def test_a_slow_measure_is_asked_seldom_and_about_little(name, text):
+def test_the_length_measure_is_called_rarely_and_on_short_texts(name, text):
     asked = []
 
     def measure(some):
@@ -187,7 +187,7 @@ def test_short_segments_are_not_measured():
 
 
 @pytest.mark.parametrize("text", ["e\u0301\u0302" * 400, "क्षि" * 400, "กำ" * 400, "a" + "👩‍👩‍👧" * 400 + "b" * 99])
-def test_cuts_fall_between_what_is_seen_as_characters(text):
+def test_cuts_are_between_visible_characters(text):
     parts = segments.split(f"Word{text}", "en", 100)
     assert len(parts) > 2
     for part in parts[1:]:
@@ -204,13 +204,13 @@ def test_long_sentences_are_cut_after_clauses():
     ]
 
 
-def test_a_bracket_after_a_word_begins_no_sentence():
+def test_a_bracket_after_a_word_does_not_start_a_sentence():
     parts = segments.split("Energy (E) is mass (m) times light. (It is so!) (Yes.)", "en")
     sentences = [part.text for part in parts if part.translate]
     assert sentences == ["Energy (E) is mass (m) times light.", "(It is so!) (Yes.)"]
 
 
-def test_sentences_from_a_language_without_spaces_get_them():
+def test_sentences_from_a_language_without_spaces_are_separated_by_spaces():
     (result,) = translated(["你好。再见。"], lambda batch: ["Olá." for _ in batch], source="zh")
     assert result.text == "Olá. Olá."
     (result,) = translated(["你好。再见。"], lambda batch: ["こんにちは。" for _ in batch], source="zh", target="ja")
@@ -225,12 +225,12 @@ def test_sentences_from_a_language_without_spaces_get_them():
         ("`코드`를 사용하세요.", "`코드` Olá"),
         ("コードは`x`です。", "Olá `x` Olá"),
         ("见$x^2$的值和foo(x)。", "Olá $x^2$ Olá foo(x)。"),
-        # Marks, elements and emoji go on touching the words.
+        # Markup, elements and emoji stay next to the words without a space.
         ("重点：看<b>书</b>，好🙂好", "Olá<b>Olá</b>Olá🙂Olá"),
         ("**重点**：好\n|好|好|", "**Olá**：Olá\n|Olá|Olá|"),
     ],
 )
-def test_words_do_not_grow_onto_what_is_kept(text, expected):
+def test_words_are_separated_from_protected_spans(text, expected):
     (result,) = translated([text], lambda batch: ["Olá"] * len(batch), source="zh")
     assert result.text == expected
     (result,) = translated([text], lambda batch: ["你"] * len(batch), source="zh", target="ja")
@@ -259,7 +259,7 @@ def test_words_do_not_grow_onto_what_is_kept(text, expected):
         ("一个苹果", "一个苹果"),
     ],
 )
-def test_markers_of_lists_are_not_translated(text, expected):
+def test_list_markers_are_not_translated(text, expected):
     assert [part.text for part in segments.split(text, "xx") if part.translate] == [expected]
 
 
@@ -276,12 +276,12 @@ def test_markers_of_lists_are_not_translated(text, expected):
         ("看（`x`）", ["看"]),
     ],
 )
-def test_brackets_of_what_is_kept_are_not_translated(text, expected):
+def test_brackets_around_protected_spans_are_not_translated(text, expected):
     parts = [piece for part in segments.split(text, "xx") for piece in segments.pieces(part)]
     assert [part.text for part in parts if part.translate and segments.has_words(part.text)] == expected
 
 
-def test_comma_separated_values_are_cells_and_names_stay():
+def test_comma_separated_values_are_translated_by_cell_without_names():
     texts = {
         "Name,Home town,Age\nJohn,New York,25\nMary,a small town,30": ["Name", "Home town", "Age", "a small town"],
         "1,Apple,0.50": [],
@@ -298,19 +298,19 @@ def test_placeholders_survive_inside_a_sentence():
 
     (result,) = translated(["Use the `print()` function twice."], model)
     assert (result.text, result.status) == ("Use a função `print()` duas vezes.", "translated")
-    # Scripts without spaces have no other way to stand beside a span.
+    # In scripts without spaces the words directly touch the span.
     (part, kept) = segments.split("请看`代码`和文档。`x`", "zh")
     assert (part.maskable, part.masked, kept.text) == (True, "请看XQ1和文档。", "`x`")
 
 
-def test_text_that_looks_like_a_placeholder_is_text():
+def test_text_that_looks_like_a_placeholder_is_kept_as_text():
     (part,) = segments.split("Call XQ1 and `x` or XQ3 here.", "en")
     assert part.masked == "Call XQ1 and XQ2 or XQ3 here."
     assert part.restore("Aqui XQ3 ou XQ2 e XQ1.") == "Aqui XQ3 ou `x` e XQ1."
     assert part.restore("Aqui XQ22 ou XQ1.") is None
 
 
-def test_a_lost_placeholder_falls_back_to_the_pieces_around_it():
+def test_a_sentence_with_a_lost_placeholder_is_translated_in_pieces():
     seen = []
 
     def model(batch):
@@ -341,7 +341,7 @@ def test_a_message_without_words_is_copied(text):
     assert (result.text, result.status) == (text, "copied")
 
 
-def test_a_segment_that_is_swallowed_beside_code_is_no_translation():
+def test_an_empty_translation_next_to_code_is_a_failure():
     for text in ("Click `here` now", "`a` is first"):
         (result,) = translated([text], lambda batch: [""] * len(batch))
         assert (result.text, result.status) == (None, "failed")

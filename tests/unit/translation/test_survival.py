@@ -1,4 +1,4 @@
-"""What a segment has and its translation must keep: each loss is named, and protected in a second attempt."""
+"""Tests of details that a translation must keep: each loss is named, and protected in a second attempt."""
 
 import pytest
 from translators import translated
@@ -29,7 +29,7 @@ def test_each_kind_of_loss_is_named(source, translation, lost):
     assert kinds(source, translation) == lost
 
 
-def test_names_may_be_adapted_between_languages_with_accents_and_to_other_scripts():
+def test_names_may_be_adapted_to_languages_with_accents_and_other_scripts():
     assert (
         kinds("Vivo en Perú.", "Moro no Peru.", "es") == []
         and kinds("Hear Dvořák.", "Слушай Дворжака.", latin=False) == []
@@ -43,7 +43,7 @@ def test_names_may_be_adapted_between_languages_with_accents_and_to_other_script
         ("a (b)", "a (b) (c)", "a (b) (c)"), ("猫（犬）", "gato (cão)", "gato (cão)"), ("He left.", "Ele saiu.", "Ele saiu."),
     ],
 )  # fmt: skip
-def test_remarks_in_brackets_that_a_model_adds_are_removed(source, translation, plain):
+def test_remarks_in_brackets_added_by_the_model_are_removed(source, translation, plain):
     assert without_added_brackets(source, translation) == plain
 
 
@@ -55,20 +55,20 @@ def test_remarks_in_brackets_that_a_model_adds_are_removed(source, translation, 
         ("「猫」は25匹（多い）です。", 'There are 25 "cats" (many).'),
     ],
 )  # fmt: skip
-def test_other_scripts_have_signs_of_their_own(source, translation):
+def test_equivalent_signs_of_other_scripts_are_not_losses(source, translation):
     assert kinds(source, translation, "ja" if "猫" in source else "en", latin=translation.isascii()) == []
 
 
-def test_brackets_have_spaces_inside_only_where_the_source_has():
+def test_spaces_inside_brackets_follow_the_source():
     assert tidy("Note: [x]", "Nota: [ x]") == "Nota: [x]" and tidy("a ( b )", "a ( b )") == "a ( b )"
 
 
-def test_added_brackets_are_removed_where_no_other_attempt_is_better():
+def test_added_brackets_are_removed_if_no_other_attempt_is_better():
     (result,) = translated(["Haskell"], lambda texts: ["Haskell (em"], lambda texts: ["Haskell (o)"])
     assert (result.text, result.status, result.reasons) == ("Haskell", "translated", ["cured: brackets"])
 
 
-def test_what_is_lost_is_protected_in_a_second_attempt():
+def test_lost_details_are_protected_in_a_second_attempt():
     asked = []
 
     def model(texts):
@@ -80,7 +80,7 @@ def test_what_is_lost_is_protected_in_a_second_attempt():
     assert asked == [["The book costs £18."], ["The book costs XQ1."]]
 
 
-def test_brackets_that_stay_unbalanced_are_kept_and_the_text_around_them_translated():
+def test_unbalanced_brackets_are_kept_and_the_text_around_them_translated():
     portuguese = {"The man": "O homem", "Bob": "Beto", "is here today.": "está aqui hoje."}
     (result,) = translated(
         ["The man (Bob) is here today."], lambda texts: [portuguese.get(text, "O homem Bob) está.") for text in texts]

@@ -1,4 +1,4 @@
-"""What a model cannot read comes back as it was, however the model would have spoilt it; typography becomes plain."""
+"""Tests of characters outside a model's vocabulary: they are kept unchanged, and typography is simplified."""
 
 import string
 from collections import Counter
@@ -23,7 +23,7 @@ WORDS = st.sampled_from(
 
 
 def spoiling(texts):
-    """Drop what is outside the vocabulary, and put words before and behind."""
+    """Simulate a model that drops characters outside the vocabulary and adds a word at both ends."""
     return [f"Pois {''.join(filter(KNOWN.__contains__, text))} sim" for text in texts]
 
 
@@ -49,12 +49,12 @@ def test_characters_outside_the_vocabulary_survive_any_model(text, lang):
         ("Write to <your name here> first.", "<"),
     ],
 )  # fmt: skip
-def test_the_word_around_such_a_character_is_kept(text, kept):
+def test_the_word_with_a_character_outside_the_vocabulary_is_kept(text, kept):
     spans = [part.text[start:end] for part in split(text, "en", reads=VOCABULARY.covers) for start, end in part.spans]
     assert kept in spans
 
 
-def test_typography_that_a_model_lacks_becomes_plain():
+def test_typography_outside_the_vocabulary_is_simplified():
     assert VOCABULARY.covers("“So”—he’s…") and not VOCABULARY.covers("§")
     assert VOCABULARY.plain("“So”—he’s gone… – «why» — what") == '"So" - he\'s gone... - "why" - what'
     every = Vocabulary(lambda text: True)
