@@ -1,4 +1,4 @@
-"""What adapters are made of, as rules ask it: settings by method and variant, data, templates, options."""
+"""Tests of what the rules use of adapters: settings by method and variant, data, templates, options."""
 
 from types import SimpleNamespace
 
@@ -21,7 +21,7 @@ def wildcards(variant="", stage="", **more):
     return SimpleNamespace(**{"results": "results", "lang": "nl", "variant": variant, "stage": stage} | more)
 
 
-def test_a_method_changes_settings_and_data_and_its_sft_stage_does_not():
+def test_a_method_changes_settings_and_data_but_not_those_of_its_sft_stage():
     found = adapters(tuning=DPO)
     own, before = found.settings(wildcards()), found.settings(wildcards(stage="sft/"))
     assert (own["learning_rate"], own["epochs"], own["schedule"], own["beta"]) == (5e-6, 1, "cosine", 0.1)
@@ -33,7 +33,7 @@ def test_a_method_changes_settings_and_data_and_its_sft_stage_does_not():
     assert not [option for option in found.options(wildcards(stage="sft/")) if option.startswith("--beta")]
 
 
-def test_a_variant_lays_its_settings_over_and_goes_on_from_the_adapter_that_learned_the_same():
+def test_a_variant_overrides_settings_and_reuses_an_sft_adapter_with_the_same_ones():
     found = adapters(variants={"dpo": DPO, "small": DPO | {"lora": {"rank": 8}}})
     assert found.settings(wildcards("variants/small/"))["lora"] == settings.defaults()["tuning"]["lora"] | {"rank": 8}
     assert found.before(wildcards("variants/dpo/")) == ["results/nl/adapter"]
@@ -53,12 +53,12 @@ def test_an_unknown_variant_ends_in_one_line(capsys):
         ({"validation": {"interval": None, "patience": 2}}, "tuning.validation.patience needs an interval"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(tuning, said):
+def test_incompatible_settings_are_refused(tuning, said):
     with pytest.raises(UserError, match=said):
         adapters(tuning=tuning)
 
 
-def test_the_machine_changes_no_option_that_is_compared():
+def test_settings_of_the_machine_do_not_change_the_compared_options():
     machine = {"gpus": 0, "checkpoint_minutes": 1.5, "report_to": "tensorboard"}
     plain, other = adapters(), adapters(tuning=machine)
     assert plain.options(wildcards()) == other.options(wildcards())
@@ -75,7 +75,7 @@ def test_the_machine_changes_no_option_that_is_compared():
         ("config/templates/gemma.jinja", "config/templates/gemma.jinja"),
     ],
 )
-def test_the_template_is_ours_the_users_or_what_suits_the_model(prompt_format, expected):
+def test_the_template_is_the_configured_one_or_chosen_for_the_model(prompt_format, expected):
     class Filled(SimpleNamespace):
         def keys(self):
             return ["results"]
@@ -87,7 +87,7 @@ def test_the_template_is_ours_the_users_or_what_suits_the_model(prompt_format, e
     assert found.template(Filled(**vars(wildcards()))) == expected
 
 
-def test_an_export_that_there_is_not_names_those_that_there_are():
+def test_unknown_exports_and_impossible_merges_are_refused():
     config = settings.defaults()
     exports = Exports(config, Adapters(config))
     with pytest.raises(

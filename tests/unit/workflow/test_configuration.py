@@ -1,4 +1,4 @@
-"""The configuration, the tables beside it and the references in it."""
+"""Tests of the configuration, of the tables of config/ and of model references."""
 
 from pathlib import Path
 
@@ -56,12 +56,12 @@ def default():
     return yaml.safe_load(Path("config/config.yaml").read_text())
 
 
-def test_the_defaults_are_valid_and_those_that_are_declared():
+def test_the_default_configuration_is_valid_and_equals_the_declared_defaults():
     assert list(configuration.problems(default(), SCHEMA)) == []
     assert settings.defaults() == default()
 
 
-def test_the_manual_has_the_table_of_all_keys():
+def test_the_manual_contains_the_table_of_all_keys():
     text = manual.MANUAL.read_text(encoding="utf-8")
     assert manual.with_table(text) == text, "run `make manual`"
 
@@ -97,7 +97,7 @@ def test_the_manual_has_the_table_of_all_keys():
         (["variants"], {"a": {}, "A": {}}, "variants: 'A' and 'a' share a folder on some file systems"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(path, value, expected):
+def test_invalid_values_are_refused_in_one_line(path, value, expected):
     config = default()
     inner = config
     for key in path[:-1]:
@@ -125,18 +125,18 @@ def test_what_does_not_fit_is_refused_in_one_line(path, value, expected):
         ("evaluation: {harness: [1]}", "evaluation.harness.0: 1 is not of type 'string'"),
     ],
 )
-def test_what_yaml_does_not_read_as_text_is_to_be_quoted(text, where):
+def test_values_that_yaml_does_not_read_as_text_must_be_quoted(text, where):
     config = configuration.coerce(configuration.lay_over(default(), yaml.safe_load(text)), SCHEMA)
     with pytest.raises(UserError) as caught:
         configuration.check(config, SCHEMA)
     assert str(caught.value).startswith(f"configuration: {where}") and "write it in quotes" in str(caught.value)
-    # Where no text is wanted, quotes would not help.
+    # The error does not suggest quotes where no text is expected.
     config = configuration.lay_over(default(), {"tuning": {"max_steps": False}})
     with pytest.raises(UserError, match=r"max_steps: False is not of type 'integer', 'null' [^;]*$"):
         configuration.check(config, SCHEMA)
 
 
-def test_text_from_the_command_line_becomes_what_the_schema_wants():
+def test_text_from_the_command_line_is_converted_to_the_schemas_types():
     given = default()
     given["tuning"] |= {"max_steps": "20", "learning_rate": "2e-4", "packing": "false", "epochs": "1.5", "seed": "x"}
     given["threads"]["system_prompt"] = "null"
@@ -157,7 +157,7 @@ def test_text_from_the_command_line_becomes_what_the_schema_wants():
     assert configuration.coerce(default(), SCHEMA) == default()
 
 
-def test_languages_and_their_prompts():
+def test_every_language_has_a_name_and_prompts():
     assert set(OASST_LANGUAGES) <= set(LANGUAGES)
     assert LANGUAGES["nl"].system_prompt == "Je bent een generieke chatbot die altijd in het Nederlands antwoord geeft."
     for language in LANGUAGES.values():
@@ -178,14 +178,14 @@ HINTS = {
 
 
 @pytest.mark.parametrize(("code", "meant"), HINTS.items())
-def test_an_unknown_language_gets_the_nearest(code, meant):
+def test_for_an_unknown_language_the_nearest_is_suggested(code, meant):
     with pytest.raises(UserError, match="unknown target language") as caught:
         find(code, LANGUAGES)
     assert f", did you mean '{meant}' ({LANGUAGES[meant].name})?" in str(caught.value)
 
 
 @pytest.mark.parametrize("code", ["xx", "qqq", "sc"])
-def test_where_nothing_is_near_nothing_is_suggested(code):
+def test_without_a_near_language_there_is_no_suggestion(code):
     with pytest.raises(UserError, match=f"unknown target language '{code}'; config"):
         find(code, LANGUAGES)
 
@@ -202,15 +202,15 @@ TAGS = {
 @pytest.mark.parametrize(
     ("language", "tag"), [(language, tag) for language, tags in TAGS.items() for tag in tags.split()]
 )
-def test_a_tag_loses_its_region_and_keeps_another_script(language, tag):
+def test_a_tag_loses_its_region_and_keeps_a_different_script(language, tag):
     assert language_of(tag) == language
 
 
-def test_every_language_of_the_table_is_its_own():
+def test_every_language_of_the_table_maps_to_itself():
     assert all(language_of(code) == code for code in LANGUAGES)
 
 
-def test_the_forms_of_a_model_reference(tmp_path, monkeypatch):
+def test_all_forms_of_a_model_reference_are_parsed(tmp_path, monkeypatch):
     (tmp_path / "m.gguf").touch()
     kinds = {
         "Helsinki-NLP/opus-mt-en-nl": "hub",
@@ -235,12 +235,12 @@ def test_the_forms_of_a_model_reference(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text", ["", "two words", "./nowhere", "/no/where", "no.gguf", "package:", "package:x", "a/b/c", "firefox:en-pt"]
 )
-def test_a_bad_model_reference(text):
+def test_an_invalid_model_reference_is_refused(text):
     with pytest.raises(UserError, match="bad model reference"):
         references.parse(text)
 
 
-def test_a_package_that_is_not_installed_or_lacks_the_path():
+def test_a_missing_package_or_path_in_it_is_refused():
     with pytest.raises(UserError, match="'no_such_package' is not installed here; install it with pip"):
         references.locate(references.parse("package:no_such_package/model"))
     with pytest.raises(UserError, match="the installed package 'json' has no model"):

@@ -1,4 +1,4 @@
-"""The plan: read from a dry run, timed from benchmarks or limits, added up for the GPUs that there are."""
+"""Tests of the plan: jobs from a dry run, times from benchmarks or limits, totals for the available GPUs."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from mothertongue.workflow.planning import Capacity, Measurement
 RULES = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
 CLUSTER = Capacity("slurm", gpus=8, jobs=100, cores=2)
 
-# What Snakemake 9.27.1 prints, without most of the library modules among the inputs.
+# The output of Snakemake 9.27.1, without most of the library modules among the inputs.
 DRY_RUN = """\
 Building DAG of jobs...
 Job stats:
@@ -80,7 +80,7 @@ def job(rule, inputs=(), outputs=(), gpus=0, minutes=60, threads=1, **wildcards)
 
 
 def translating(count, gpus=1):
-    """A split, shards that are translated side by side, and an adapter tuned on them."""
+    """Return the jobs of a split, of shards translated in parallel, and of an adapter tuned on them."""
     shards = [f"shards/{number}" for number in range(count)]
     texts = [f"translated/{number}" for number in range(count)]
     return [
@@ -94,7 +94,7 @@ def stage_hours(jobs, place, measurements=()):
     return [seconds / 3600 for seconds in planning.make(jobs, RULES, measurements, place).stages]
 
 
-def test_jobs_of_a_dry_run():
+def test_the_jobs_of_a_dry_run_are_parsed():
     split, translate, native = dry_run.parse_jobs(DRY_RUN)
     assert split == PlannedJob(
         rule="split",
@@ -117,13 +117,13 @@ def test_jobs_of_a_dry_run():
     assert dry_run.parse_jobs("Nothing to be done (all requested files are present and up to date).\n") == []
 
 
-def test_what_waits_for_the_checkpoint_is_said():
+def test_jobs_that_wait_for_the_checkpoint_are_mentioned():
     jobs = dry_run.parse_jobs(DRY_RUN)
     assert "cut anew" in planning.table(planning.make(jobs, RULES, [], CLUSTER), ["t"])
     assert "cut anew" not in planning.table(planning.make(jobs[:2], RULES, [], CLUSTER), ["t"])
 
 
-def test_rules_tell_where_they_run_and_what_their_benchmarks_are():
+def test_local_rules_and_benchmarks_are_read_from_the_rules():
     assert {name for name, rule in RULES.items() if rule.local} == {
         "fetch", "split", "fetch_translation_model", "fetch_estimator", "fetch_chat_template", "fetch_base_model", "combine", "threads",
         "review", "preferences", "report", "summary", "publish", "write_modelfile", "other_trainers", "export_card", "check_shapes",
@@ -152,7 +152,7 @@ def test_rules_tell_where_they_run_and_what_their_benchmarks_are():
         ("nl/published/threads", "publish", {"lang": "nl", "variant": "", "kind": "threads"}),
     ],
 )
-def test_benchmarks_belong_to_their_rules(tmp_path, path, rule, wildcards):
+def test_benchmark_files_are_assigned_to_their_rules(tmp_path, path, rule, wildcards):
     results = tmp_path / "results" / "mine"
     file = results / "benchmarks" / f"{path}.jsonl"
     file.parent.mkdir(parents=True)
@@ -162,7 +162,7 @@ def test_benchmarks_belong_to_their_rules(tmp_path, path, rule, wildcards):
     assert found.wildcards == {"results": str(results), **wildcards}
 
 
-def test_broken_benchmarks_and_missing_ones_measure_nothing(tmp_path):
+def test_broken_and_missing_benchmarks_give_no_measurements(tmp_path):
     folder = tmp_path / "benchmarks" / "nl"
     assert planning.read_measurements(folder.parent, RULES) == []
     folder.mkdir(parents=True)
@@ -171,18 +171,18 @@ def test_broken_benchmarks_and_missing_ones_measure_nothing(tmp_path):
         assert planning.read_measurements(folder.parent, RULES) == [], number
 
 
-def test_times_of_the_most_alike_jobs_before_others_and_limits_last():
+def test_times_come_from_the_most_similar_jobs_and_limits_last():
     def translated(seconds, **wildcards):
         return Measurement("translate", wildcards, seconds)
 
     shard = job("translate", lang="de", source="es", shard="1")
     assert planning.expected(shard, []) == (3600, "limit")
     assert planning.expected(shard, [Measurement("tune", {"lang": "de"}, 5)]) == (3600, "limit")
-    # Another source language of the same target, and the other way round.
+    # The same target from another source language, then the same source language into another target.
     measured = [translated(100, lang="de", source="en", shard="0"), translated(10, lang="nl", source="es", shard="0")]
     assert planning.expected(shard, measured[:1]) == (100, "measured")
     assert planning.expected(shard, measured) == (10, "measured")
-    # The same shard of two other targets: their mean; and what this very job took before.
+    # The mean of the same shard for two other targets, then the earlier time of this very job.
     measured += [translated(20, lang="nl", source="es", shard="1"), translated(30, lang="fr", source="es", shard="1")]
     assert planning.expected(shard, measured) == (25, "measured")
     assert planning.expected(shard, [*measured, translated(7, lang="de", source="es", shard="1")]) == (7, "measured")
@@ -191,26 +191,26 @@ def test_times_of_the_most_alike_jobs_before_others_and_limits_last():
     assert planning.expected(job("tune", lang="de"), tunes) == (60, "measured")
 
 
-def test_wall_time_is_the_longest_job_or_the_work_shared_among_the_gpus():
+def test_wall_time_is_the_longest_job_or_the_work_divided_by_the_gpus():
     jobs = translating(16)
     assert planning.stages(jobs) == {"split": 0, "translate": 1, "tune": 2}
     assert stage_hours(jobs, CLUSTER) == [0.25, 2, 2]
     assert stage_hours(jobs, replace(CLUSTER, gpus=1)) == [0.25, 16, 2]
     assert stage_hours(jobs, replace(CLUSTER, gpus=100)) == [0.25, 1, 2]
-    # So few jobs may be in the queue.
+    # At most four jobs may be in the queue.
     assert stage_hours(jobs, replace(CLUSTER, gpus=100, jobs=4)) == [0.25, 4, 2]
     plan = planning.make(jobs, RULES, [], CLUSTER)
     assert (plan.jobs, plan.seconds, plan.gpu_hours, plan.disk_mb) == (18, 4.25 * 3600, 18, 1800)
 
 
-def test_fetching_shares_the_local_cores_and_goes_on_beside_what_it_does_not_feed():
+def test_fetching_shares_the_local_cores_and_overlaps_independent_jobs():
     fetching = [job("fetch_translation_model", outputs=[f"models/{number}"]) for number in range(6)]
     assert stage_hours(fetching, CLUSTER) == [3]
     assert stage_hours([*fetching, job("fetch", minutes=300)], CLUSTER) == [5.5]
     assert stage_hours([*fetching, job("pivot", gpus=1, minutes=300)], CLUSTER) == [5]
 
 
-def test_one_machine_has_its_cores_and_its_gpus():
+def test_a_single_machine_is_limited_by_its_cores_and_gpus():
     jobs = [job("translate", gpus=1, threads=4, shard=str(number)) for number in range(8)]
     assert stage_hours(jobs, Capacity(None, gpus=1, jobs=None, cores=16)) == [8]
     assert stage_hours(jobs, Capacity(None, gpus=8, jobs=None, cores=16)) == [2]
@@ -219,14 +219,14 @@ def test_one_machine_has_its_cores_and_its_gpus():
     assert "no GPU" in planning.table(without, ["t"])
 
 
-def test_more_gpus_than_there_can_be_are_refused():
+def test_a_job_that_needs_more_gpus_than_there_are_is_refused():
     jobs = translating(2, gpus=4)
     assert planning.make(jobs, RULES, [], replace(CLUSTER, gpus=4)).gpu_hours == 10
     with pytest.raises(UserError, match="tune asks for 4 GPUs a job, and --gpus says that 2"):
         planning.make(jobs, RULES, [], replace(CLUSTER, gpus=2))
 
 
-def test_profiles_say_where_jobs_run(tmp_path):
+def test_the_place_of_jobs_is_read_from_the_profile(tmp_path):
     slurm, local = (planning.read_profile(f"profiles/{name}", [Path()]) for name in ("slurm", "local"))
     assert planning.read_profile("slurm", [Path()]) == slurm
     assert planning.place(slurm, 0, 64) == CLUSTER
@@ -240,7 +240,7 @@ def test_profiles_say_where_jobs_run(tmp_path):
     assert planning.place(site, 0, 4) == Capacity("slurm", gpus=8, jobs=None, cores=4)
 
 
-def test_targets(tmp_path):
+def test_targets_are_in_the_configured_results_folder(tmp_path):
     default, mine = Path("config/config.yaml"), tmp_path / "mine.yaml"
     mine.write_text("results: /scratch/mine\n")
     assert planning.results_folder(default, [], ["tuning={gpus: 4}"]) == "results"
@@ -263,7 +263,7 @@ Done in at most 2 h 17 min with 8 GPUs at once; waiting in the queue and second 
 """
 
 
-def test_the_table_says_what_is_measured_and_what_is_a_limit():
+def test_the_table_distinguishes_measured_times_from_limits():
     jobs = translating(16)
     translated = Measurement("translate", {"shard": "shards/0"}, 65)
     assert planning.table(planning.make(jobs, RULES, [translated], CLUSTER), ["t"]) == TABLE.rstrip()
@@ -290,7 +290,7 @@ def test_the_table_says_what_is_measured_and_what_is_a_limit():
         ("", "", "no reason was given"),
     ],
 )  # fmt: skip
-def test_why_a_dry_run_failed(output, errors, reason):
+def test_the_reason_of_a_failed_dry_run_is_found(output, errors, reason):
     assert dry_run.complaint(output, errors) == reason
 
 
@@ -299,7 +299,7 @@ def plan(*arguments):
 
 
 @pytest.mark.costly
-def test_the_program_plans_two_languages_on_a_cluster_without_one(tmp_path):
+def test_the_program_plans_two_languages_without_access_to_the_cluster(tmp_path):
     file = tmp_path / "plan.json"
     values = [f"results={tmp_path}", "source={languages: [en, nl, es], shards: {en: 3, es: 4}}"]
     done = plan("nl", "de", "--gpus", "2", "--json", file, "--config", *values)
@@ -308,17 +308,17 @@ def test_the_program_plans_two_languages_on_a_cluster_without_one(tmp_path):
     found = json.loads(file.read_text())
     rules = {rule["rule"]: rule for rule in found["rules"]}
     assert list(rules)[-1] == "tune" and found["targets"] == [f"{tmp_path}/nl/adapter", f"{tmp_path}/de/adapter"]
-    # What both share is there once; three English shards, four Spanish ones and a Dutch one for each.
+    # Shared jobs occur once; each target has three English shards, four Spanish ones and a Dutch one.
     assert rules["fetch"]["jobs"] == rules["split"]["jobs"] == 1
     assert rules["translate"]["jobs"] == 2 * (3 + 4 + 1) and rules["tune"]["jobs"] == 2
     assert (rules["translate"]["where"], rules["combine"]["where"]) == ("Slurm", "local")
-    # Not cut to the cores of this machine.
+    # The threads are not reduced to the cores of this machine.
     assert (rules["translate"]["threads"], rules["tune"]["threads"]) == (4, 8)
     assert rules["tune"]["gpu_hours"] == 2 * 12 and found["measured_jobs"] == 0 and found["complete"]
 
 
 @pytest.mark.costly
-def test_the_program_says_in_one_line_what_is_wrong(tmp_path):
+def test_the_program_reports_errors_in_one_line(tmp_path):
     for name, text in (("empty", "# nothing\n"), ("list", "- a\n")):
         (tmp_path / name).write_text(text)
     for arguments, reason in (

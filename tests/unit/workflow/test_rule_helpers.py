@@ -1,4 +1,4 @@
-"""What rules of all stages share."""
+"""Tests of the helpers that the rules of all stages use."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from mothertongue.workflow import rule_helpers
 
 
 @pytest.mark.parametrize("path", ["a{b}", "a<b>", "a\nb", "a\x1b[31m"])
-def test_paths_that_snakemake_would_read_as_patterns_are_refused(path):
+def test_paths_that_snakemake_would_treat_as_patterns_are_refused(path):
     with pytest.raises(UserError, match=r"Snakemake takes no \{\}, <> or control characters in it; rename it"):
         rule_helpers.usable("fine", path)
 
 
-def test_an_error_of_the_users_ends_in_one_line_and_a_bug_in_its_traceback():
+def test_a_user_error_ends_in_one_line_and_a_bug_in_a_traceback():
     def refuse(text):
         raise UserError(text)
 
@@ -28,6 +28,6 @@ def test_two_models_never_share_a_folder():
         rule_helpers.check_folders([("opus-mt", "a/b"), ("tuning", "a/b")])
 
 
-def test_resources_double_once_and_values_keep_their_braces():
+def test_resources_double_once_and_literal_values_keep_their_braces():
     assert [rule_helpers.double_on_retry(10)(None, attempt) for attempt in (1, 2, 3)] == [10, 20, 20]
     assert rule_helpers.literal("{x}")(None) == "{x}" and rule_helpers.given("--x", ["-a", ""]) == ["--x=-a", "--x="]

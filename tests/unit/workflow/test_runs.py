@@ -1,4 +1,4 @@
-"""Runs on one results folder are of one working directory at a time."""
+"""Tests of concurrent runs: only one working directory at a time writes to a results folder."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def join():
-    """Start processes that join the runs on a results folder, from a working directory."""
+    """Yield a function that starts a process that joins the runs on a results folder from a working directory."""
     processes = []
 
     def join(results, place):
@@ -37,7 +37,7 @@ def join():
         process.communicate()
 
 
-def test_runs_of_another_working_directory_are_refused_until_the_last_has_ended(join, tmp_path):
+def test_runs_from_another_directory_are_refused_until_the_last_run_ends(join, tmp_path):
     results, here = tmp_path / "results", tmp_path / "here"
     here.mkdir()
     first, second = join(results, here), join(results, here)
@@ -50,7 +50,7 @@ def test_runs_of_another_working_directory_are_refused_until_the_last_has_ended(
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to(path.with_name("theirs"))])
-def test_what_stands_in_the_locks_place_is_said(tmp_path, make):
+def test_an_invalid_lock_file_is_reported(tmp_path, make):
     (tmp_path / "theirs").write_text("theirs")
     make(tmp_path / ".runs.lock")
     with pytest.raises(UserError, match=f"{tmp_path}/.runs.lock: "):

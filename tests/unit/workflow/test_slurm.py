@@ -1,4 +1,4 @@
-"""Jobs of an earlier run, as squeue tells of them."""
+"""Tests of finding, with squeue, the Slurm jobs of an earlier run."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ QUEUE = """\
 13|/data/other|rule_translate_wildcards_results_nl_en_1
 14|/data/project|(null)
 """
-# Comments of other programs: of several fields and lines, in no encoding, none.
+# Comments of other programs: with several fields or lines, with invalid encoding, or missing.
 OTHERS = """\
 777|/home/me|night run | second try|/data/project
 778|/data/project|first
@@ -29,7 +29,7 @@ rule_of_thumb|/data/project|rule_
 
 @pytest.fixture
 def squeue(tmp_path, monkeypatch):
-    """A squeue that answers with each text in turn, then with nothing; or fails."""
+    """Return a function that installs a squeue that prints each text in turn, then nothing, or that fails."""
 
     def answer(*texts, code=0):
         for number, text in enumerate(texts):
@@ -46,18 +46,18 @@ def squeue(tmp_path, monkeypatch):
     return answer
 
 
-def test_only_jobs_of_snakemake_in_this_folder_count(squeue):
+def test_only_snakemake_jobs_of_this_folder_are_found(squeue):
     squeue(QUEUE)
     assert slurm.earlier(HERE) == ["11", "12"]
 
 
-def test_what_other_programs_write_beside_their_jobs_is_not_ours(squeue):
+def test_comments_of_other_programs_are_not_mistaken_for_jobs(squeue):
     odd = "/data/a (b) [c|d]+"
     squeue(OTHERS + QUEUE, (OTHERS + QUEUE).replace(str(HERE), odd))
     assert slurm.earlier(HERE) == slurm.earlier(Path(odd)) == ["11", "12"]
 
 
-def test_it_waits_until_they_are_gone(squeue, capsys):
+def test_a_run_waits_for_the_jobs_of_an_earlier_run(squeue, capsys):
     squeue(QUEUE, QUEUE, QUEUE.splitlines()[1])
     slurm.wait_for_earlier(HERE, same_fingerprint=True)
     assert capsys.readouterr().err.splitlines() == [
@@ -66,13 +66,13 @@ def test_it_waits_until_they_are_gone(squeue, capsys):
     ]
 
 
-def test_jobs_that_make_something_else_are_refused(squeue):
+def test_jobs_of_another_configuration_are_refused(squeue):
     squeue(QUEUE)
     with pytest.raises(UserError, match=r"another configuration or other code; .* cancel them: scancel 11 12"):
         slurm.wait_for_earlier(HERE, same_fingerprint=False)
 
 
-def test_without_slurm_there_are_none_and_a_silent_one_is_an_error(squeue, monkeypatch):
+def test_without_slurm_there_are_no_jobs_and_a_failing_squeue_is_an_error(squeue, monkeypatch):
     squeue(code=1)
     with pytest.raises(UserError, match="Slurm does not answer: cannot reach the controller"):
         slurm.earlier(HERE)

@@ -1,4 +1,4 @@
-"""How messages of each language are translated, as rules ask it: engines, models, options, GPUs."""
+"""Tests of what the rules use of translations: engines, models, options, GPUs for each language pair."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +29,7 @@ def wildcards(source, lang=None):
     return Wildcards(results="r", source=source, shard="0", **({"lang": lang} if lang else {}))
 
 
-def test_a_shard_has_the_engines_and_models_that_translate_it():
+def test_a_shard_has_the_engines_and_options_of_its_languages():
     both = translations(**FALLBACK)
     assert both.engines_of(wildcards("en", "nl")) == ["opus-mt", "nllb"]
     assert both.engines_of(wildcards("nl", "nl")) == [] and both.options(wildcards("nl", "nl")) == []
@@ -81,7 +81,7 @@ def test_an_estimator_without_what_it_needs_is_refused(quality, message):
         judged(**quality)
 
 
-def test_through_english_where_there_is_no_direct_model():
+def test_languages_without_a_direct_model_are_translated_through_english():
     one = translations()
     pivot = next(
         source
@@ -100,14 +100,14 @@ def test_a_shard_depends_on_the_modules_of_its_own_engines():
     assert not any("engines/nllb" in path or "engines/opus_mt" in path for path in modules(wildcards("nl", "nl")))
 
 
-def test_a_gpu_is_for_models_that_can_use_one():
+def test_only_jobs_that_can_use_a_gpu_request_one():
     assert translations().gpus(wildcards("en", "nl"), grouped=False) == 1
     assert translations().gpus(wildcards("nl", "nl"), grouped=False) == 0
     assert translations().gpus(wildcards("nl", "nl"), grouped=True) == 1
     assert translations(device="cpu").gpus(wildcards("en", "nl"), grouped=True) == 0
 
 
-def test_what_cannot_run_is_refused():
+def test_impossible_settings_of_engines_are_refused():
     with pytest.raises(UserError, match="the firefox engine runs on CPUs only; set it to auto"):
         translations(engine="firefox", device="cuda")
     with pytest.raises(UserError, match="allow_noncommercial"):
