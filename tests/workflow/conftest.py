@@ -1,4 +1,4 @@
-"""A copy of the project to run the real Snakemake in, with a tiny base model and a slice of the sample."""
+"""Fixtures: copies of the project to run the real Snakemake in, with a tiny base model and a part of the sample."""
 
 import shutil
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tuning_runs import make_material
 
 @dataclass
 class Built(Project):
-    """A project whose chain is built, and the run that built it."""
+    """A project in which the whole chain is built, and the run that built it."""
 
     first: Run
 
@@ -39,13 +39,13 @@ def make_project(root, base):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, tiny_base):
-    """The project, of which nothing is built, with a base model of 100,000 parameters."""
+    """Return a project in which nothing is built yet, with a base model of 100,000 parameters."""
     return make_project(tmp_path_factory.mktemp("project"), tiny_base)
 
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory, tiny_base):
-    """A folder with the project and its whole chain, built once in a test run, and what that printed."""
+    """Return a folder with a fully built project and the output of that build, made once per test run."""
 
     def build(folder):
         (folder / "project").mkdir()
@@ -57,7 +57,7 @@ def chain(tmp_path_factory, tiny_base):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, chain):
-    """A copy of the project with its whole chain built, for tests that go on from there."""
+    """Return a copy of the fully built project, which the tests may change."""
     root = tmp_path_factory.mktemp("built") / "project"
     shutil.copytree(chain / "project", root, symlinks=True)
     return Built(root, Run(0, (chain / "first.out").read_text(encoding="utf-8")))
@@ -65,5 +65,5 @@ def built(tmp_path_factory, chain):
 
 @pytest.fixture(scope="session")
 def material(tmp_path_factory, tiny_base):
-    """What scripts/tune.py reads, by hand: see tuning_runs."""
+    """Return a folder with the inputs of scripts/tune.py (see tuning_runs)."""
     return make_material(tmp_path_factory.mktemp("tune"), tiny_base)

@@ -1,4 +1,4 @@
-"""Bad input ends Snakemake with one line that says what is wrong, and nothing is written."""
+"""Tests of invalid input: Snakemake ends with one line that states the error, and writes nothing."""
 
 import json
 import subprocess
@@ -112,7 +112,7 @@ REFUSED = {
 
 @pytest.fixture(autouse=True)
 def configured_as_before(request):
-    """A test's own configuration ends with it: what another then asks for must not fail for a second reason."""
+    """Restore the configuration after each test, so that the next one does not fail because of it."""
     if "project" not in request.fixturenames:
         yield
         return
@@ -123,7 +123,7 @@ def configured_as_before(request):
 
 
 @pytest.mark.parametrize("case", NOT_STARTED)
-def test_refused_before_anything_runs(project, case):
+def test_invalid_input_is_refused_before_any_job_runs(project, case):
     arguments, expected = NOT_STARTED[case]
     targets = [] if arguments[0].startswith("results") else ["--", ADAPTER]
     run = project.run(*arguments, *targets)
@@ -135,7 +135,7 @@ def test_refused_before_anything_runs(project, case):
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_bad_dataset_is_refused_by_fetch(project, case):
+def test_an_invalid_dataset_is_refused_by_fetch(project, case):
     rows, expected = REFUSED[case]
     path = project.root / "m.jsonl"
     if isinstance(rows, str):
@@ -149,7 +149,7 @@ def test_a_bad_dataset_is_refused_by_fetch(project, case):
     assert not list((project.root / "results/demo").glob("source/*"))
 
 
-def test_no_message_in_any_source_language(project):
+def test_a_dataset_without_messages_in_the_source_languages_is_refused(project):
     write(project.root / "m.jsonl", row("a", lang="ko", text="안녕하세요"), row("b", "a", lang="ko", text="네"))
     run = project.run("--config", "source={dataset: m.jsonl}", "--", "results/demo/pt/dataset/train.parquet")
     assert run.code != 0
@@ -157,8 +157,8 @@ def test_no_message_in_any_source_language(project):
     assert not list((project.root / "results/demo").glob("source/shards/*/*"))
 
 
-def test_another_script_is_a_source_language_and_empty_messages_are_in_no_thread(project):
-    """Traditional Chinese is native in itself, and not in Simplified; the accounts have every message."""
+def test_scripts_are_separate_source_languages_and_empty_messages_are_in_no_thread(project):
+    """Traditional Chinese is native for itself, but not for Simplified; the accounts contain every message."""
     rows = [row("a", lang="zh-TW", text="請問貓是什麼動物？"), row("b", "a", lang="zh-TW", text="\u200b", rank=0)]
     rows += [row("c", "a", lang="zh-Hant", text="貓是一種可愛的動物。", rank=1)]
     write(project.root / "m.jsonl", *rows)
@@ -185,13 +185,13 @@ def test_another_script_is_a_source_language_and_empty_messages_are_in_no_thread
         (["--config", "tuning={base_model: 'package:json/model'}"], "pt/adapter", "the installed package 'json' has no model"),
     ],
 )  # fmt: skip
-def test_a_model_that_cannot_be_had(project, arguments, target, expected):
+def test_an_unavailable_model_is_reported_in_one_line(project, arguments, target, expected):
     run = project.run(*arguments, "--", f"results/demo/{target}")
     assert run.code != 0 and expected in run.output and "Traceback" not in run.output, run
     assert not list((project.root / "results/demo/models").glob("*/no_such*"))
 
 
-def test_the_default_configuration_is_planned_whole_without_a_network(project):
+def test_the_default_configuration_can_be_planned_without_a_network(project):
     (project.root / "empty.yaml").write_text("{}\n")
     run = project.run("-n", "--snakefile=Snakefile", "--configfile=empty.yaml", "results/nl/adapter")
     assert run.code == 0, run
@@ -205,7 +205,7 @@ def test_the_default_configuration_is_planned_whole_without_a_network(project):
     assert "Helsinki-NLP/opus-mt-en-nl" in run.output or "opus-mt-en-nl" in run.output
 
 
-def test_a_hub_that_cannot_be_reached_says_what_to_fetch(project, monkeypatch):
+def test_for_an_unreachable_hub_the_error_names_the_model_to_fetch(project, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     project.configure(
         source={"dataset": "messages.jsonl"}, translation={"engine": "opus-mt", "models": {"en-pt": "a/b"}}
@@ -217,7 +217,7 @@ def test_a_hub_that_cannot_be_reached_says_what_to_fetch(project, monkeypatch):
     assert not (project.root / "results/demo/models/translation/a--b").exists()
 
 
-def test_a_run_from_another_folder_on_the_same_results_is_refused_before_it_removes_anything(project, tmp_path):
+def test_a_second_run_on_the_same_results_is_refused_before_it_removes_files(project, tmp_path):
     results = tmp_path / "results"
     target = ("--config", f"results={results}", "--", f"{results}/source/messages.parquet")
     assert project.run(*target).code == 0

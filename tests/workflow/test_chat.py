@@ -1,4 +1,4 @@
-"""scripts/chat.py by hand, on a tiny model: batches, decoding, long conversations, what it refuses."""
+"""Tests of scripts/chat.py on a tiny model: batches, decoding, long conversations, errors."""
 
 import json
 import os
@@ -23,7 +23,7 @@ QUESTIONS = ["Olá!", "Quanto é 2 + 2? " * 6, "Como faço um bolo de cenoura?",
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory, tiny_base):
-    """An adapter of a tiny base model whose own generation settings would spoil every answer."""
+    """Return an adapter of a tiny base model whose generation settings, if used, would change every answer."""
     folder = tmp_path_factory.mktemp("chat")
     subprocess.run(
         [sys.executable, "scripts/fetch_base_model.py", "--model", tiny_base, "--output", folder / "base"],
@@ -45,7 +45,7 @@ def adapter(tmp_path_factory, tiny_base):
 
 @pytest.fixture
 def speaker(adapter, monkeypatch):
-    # In float32: bfloat16 rounds a batch otherwise than a single prompt.
+    # Use float32: in bfloat16 a batch is rounded differently from a single prompt.
     monkeypatch.setattr(causal_lm, "compute_dtype", lambda: torch.float32)
     return Speaker.load(adapter, None, False, "none", None, Decoding(12), 42)
 
@@ -62,7 +62,7 @@ def ask(question):
     return [{"role": "user", "content": question}]
 
 
-def test_answers_in_a_batch_are_those_of_plain_greedy_decoding_one_by_one(speaker):
+def test_batched_answers_equal_greedy_decoding_one_by_one(speaker):
     stops = {speaker.stop, speaker.tokenizer.eos_token_id}
     expected = []
     for question in QUESTIONS:
@@ -79,7 +79,7 @@ def test_answers_in_a_batch_are_those_of_plain_greedy_decoding_one_by_one(speake
     assert len(set(expected)) > 1
 
 
-def test_an_answer_ends_at_the_end_of_turn_or_of_text_and_says_whether_it_did(speaker):
+def test_an_answer_ends_at_end_of_turn_or_text_and_reports_whether_it_ended(speaker):
     chats = [ask(question) for question in QUESTIONS]
     head = speaker.model.get_output_embeddings()
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_an_answer_ends_at_the_end_of_turn_or_of_text_and_says_whether_it_did(sp
         assert all((text == "") == ended for text, _ in answers)
 
 
-def test_a_file_of_prompts(adapter, tmp_path):
+def test_a_file_of_prompts_is_answered_as_json_lines(adapter, tmp_path):
     (tmp_path / "prompts.txt").write_text("\n".join([QUESTIONS[2], "", QUESTIONS[0]]) + "\n", encoding="utf-8")
     done = chat(adapter, "--batch", tmp_path / "prompts.txt")
     assert done.returncode == 0, done.stderr
@@ -111,7 +111,7 @@ def test_a_file_of_prompts(adapter, tmp_path):
     assert [row["answer"] for row in answers] == [row["answer"] for row in rows]
 
 
-def test_the_same_seed_draws_the_same_answers(adapter, tmp_path):
+def test_the_same_seed_samples_the_same_answers(adapter, tmp_path):
     (tmp_path / "prompts.txt").write_text("\n".join(QUESTIONS), encoding="utf-8")
 
     def drawn(*options):
@@ -124,8 +124,8 @@ def test_the_same_seed_draws_the_same_answers(adapter, tmp_path):
     assert drawn(*warm, "1", "--top-p", "0.000001") == drawn()
 
 
-def test_what_a_model_says_acts_on_no_terminal(adapter, tmp_path):
-    """Drawn so hot, a model says any of its tokens; a batch on stdout has the values of one in a file."""
+def test_control_characters_in_answers_are_escaped_on_the_terminal(adapter, tmp_path):
+    """At this temperature the model generates arbitrary tokens; stdout and file contain the same values."""
     (tmp_path / "prompts.txt").write_text("Olá!\nBom dia!\n")
     hot = ("--temperature", "50", "--max-new-tokens", "200")
     said = chat(adapter, *hot, "Olá!").stdout
@@ -137,12 +137,12 @@ def test_what_a_model_says_acts_on_no_terminal(adapter, tmp_path):
 
 
 @pytest.mark.parametrize("quantization", ["nf4", "int8"])
-def test_a_quantised_base_answers(adapter, quantization):
+def test_a_quantised_base_model_answers(adapter, quantization):
     done = chat(adapter, "--quantization", quantization, QUESTIONS[0])
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
 
 
-def test_a_long_conversation_forgets_its_oldest_exchanges_and_says_so(speaker, capsys):
+def test_a_long_conversation_drops_its_oldest_exchanges_with_a_warning(speaker, capsys):
     speaker = Speaker(speaker.model, speaker.tokenizer, speaker.template, "Responda.", speaker.decoding)
     conversation = Conversation(speaker)
     for number in range(8):
@@ -157,14 +157,14 @@ def test_a_long_conversation_forgets_its_oldest_exchanges_and_says_so(speaker, c
     assert conversation.messages == before
 
 
-def test_an_answer_ends_with_the_models_window(speaker):
+def test_an_answer_ends_at_the_end_of_the_context_window(speaker):
     long = Speaker(speaker.model, speaker.tokenizer, speaker.template, "", Decoding(5000))
     tokens = templates.encode_prompt(ask("a " * 480), long.template, long.tokenizer)
     ((text, _),) = long.answer_all([ask("a " * 480)], 4, lambda count: None)
     assert len(tokens) + len(long.tokenizer(text)["input_ids"]) <= 1024 + 2
 
 
-def test_what_is_typed_is_a_conversation(adapter):
+def test_lines_on_stdin_form_a_conversation(adapter):
     done = chat(adapter, input="Olá!\n/reset\nOlá!\n" + "muito " * 1000 + "\n/quit\n")
     assert done.returncode == 0, done.stderr
     first, second = (line for line in done.stdout.splitlines() if line.strip())
@@ -183,7 +183,7 @@ def test_what_is_typed_is_a_conversation(adapter):
         (["--adapter", "scripts", "a"], "", "scripts: not an adapter folder"),
     ],
 )
-def test_what_it_refuses_is_said_in_one_line(adapter, tmp_path, options, text, expected):
+def test_errors_are_reported_in_one_line(adapter, tmp_path, options, text, expected):
     for name in ("p.txt", "p.jsonl"):
         (tmp_path / name).write_text(text, encoding="utf-8")
     options = [str(tmp_path / option) if option in ("p.txt", "p.jsonl") else option for option in options]

@@ -1,4 +1,4 @@
-"""Corrections of people, with the real Snakemake: a sheet comes, comes back filled in, and only what depends on it is rebuilt.
+"""Tests of corrections with the real Snakemake: review sheets, and the outputs that a correction makes stale.
 
 The tests of this file build on one another.
 """
@@ -19,7 +19,7 @@ def rows(project):
 
 
 def fill_in(project, answers):
-    """Write in the sheet where it lies: the corrected text, or a verdict, by message."""
+    """Fill in the generated sheet in place, with the columns to change by message."""
     filled = [row | answers.get(row["message_id"], {}) for row in rows(project)]
     with (project.root / SHEET).open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, filled[0].keys())
@@ -34,7 +34,7 @@ def dataset(project):
     return {row["message_id"]: row for table in tables for row in table.to_pylist()}
 
 
-def test_a_sheet_is_made_without_building_anything_again(built):
+def test_a_sheet_is_made_without_rebuilding_anything(built):
     built.configure(review={"sample": 12, "flagged": 3})
     assert built.build(SHEET).jobs == {"review": 1}
     assert {path.name for path in (built.root / SHEET).parent.iterdir()} == {
@@ -46,7 +46,7 @@ def test_a_sheet_is_made_without_building_anything_again(built):
     assert [row["why"] for row in rows(built)].count("random sample") == 12
 
 
-def test_a_sheet_that_is_filled_in_where_it_lies_is_not_overwritten(built):
+def test_a_sheet_filled_in_in_place_is_not_overwritten(built):
     first, second = (row["message_id"] for row in rows(built)[:2])
     fill_in(built, {first: {"corrected": "Eu corrigi isto.", "reviewer": "Ana"}, second: {"verdict": "good"}})
     content = (built.root / SHEET).read_bytes()
@@ -55,7 +55,7 @@ def test_a_sheet_that_is_filled_in_where_it_lies_is_not_overwritten(built):
     assert (built.root / SHEET).read_bytes() == content
 
 
-def test_a_correction_rebuilds_what_depends_on_it_and_nothing_else(built):
+def test_a_correction_rebuilds_only_what_depends_on_it(built):
     translated = built.bytes("results/demo/pt/translated/**/*.parquet")
     first = next(row for row in rows(built) if row["corrected"])
     (built.root / CORRECTIONS).mkdir(parents=True)
@@ -73,7 +73,7 @@ def test_a_correction_rebuilds_what_depends_on_it_and_nothing_else(built):
     assert built.build().jobs == {}
 
 
-def test_the_next_sheet_has_what_nobody_judged(built):
+def test_the_next_sheet_contains_only_unjudged_messages(built):
     before = {
         row["message_id"]
         for row in json.loads((built.root / "results/demo/pt/review/sample.json").read_text())
@@ -84,7 +84,7 @@ def test_the_next_sheet_has_what_nobody_judged(built):
     assert len(before - after) == 2 and after < before
 
 
-def test_a_correction_of_a_message_that_changes_is_refused_and_shown_again(built):
+def test_a_correction_of_a_changed_message_is_refused_and_listed_again(built):
     corrected = next(row for row in dataset(built).values() if row["status"] == "corrected")
     messages = built.read_messages()
     message = next(row for row in messages if row["message_id"] == corrected["message_id"])
@@ -99,7 +99,7 @@ def test_a_correction_of_a_message_that_changes_is_refused_and_shown_again(built
     assert (again["message_id"], again["earlier"]) == (message["message_id"], "Eu corrigi isto.")
 
 
-def test_corrections_that_differ_stop_the_build_in_one_line(built):
+def test_contradictory_corrections_stop_the_build_with_one_line(built):
     ana = (built.root / CORRECTIONS / "ana.csv").read_text(encoding="utf-8-sig")
     (built.root / CORRECTIONS / "rui.csv").write_text(
         ana.replace("Eu corrigi isto.", "Corrigi-o eu."), encoding="utf-8"

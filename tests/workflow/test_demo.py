@@ -1,4 +1,4 @@
-"""The demo itself with its real models, cut to two steps; what the terminal shows; the chat. And real OASST1 data where it is at hand."""
+"""Tests of the demo with its real models and two training steps, of summary and chat, and of real OASST1 data."""
 
 import json
 import os
@@ -15,7 +15,7 @@ REAL = SHARED / "oasst/oasst1-en-sample.jsonl"
 
 @pytest.fixture(scope="module")
 def demo(project):
-    """The demo's own models on the slice of the sample."""
+    """Return a project in which the demo's own models were run on a part of the sample."""
     mine = project.root / "mine.yaml"
     mine.write_text(
         "source: {dataset: messages.jsonl, validation: 0.15}\n"
@@ -36,7 +36,7 @@ def program(project, name, *arguments, **kwargs):
     return done.stdout
 
 
-def test_translations_are_portuguese_and_keep_what_is_to_be_kept(demo):
+def test_translations_are_portuguese_and_keep_code_and_native_texts(demo):
     tables = [
         pq.read_table(demo.root / f"results/demo/pt/dataset/{split}.parquet") for split in ("train", "validation")
     ]
@@ -54,7 +54,7 @@ def test_translations_are_portuguese_and_keep_what_is_to_be_kept(demo):
             assert row["text"] == row["source_text"] and row["source_lang"] == "pt"
 
 
-def test_the_adapter_is_what_peft_loads(demo):
+def test_the_adapter_loads_with_peft(demo):
     from peft import AutoPeftModelForCausalLM
 
     with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +70,7 @@ def test_the_adapter_is_what_peft_loads(demo):
     assert (folder / "chat_template.jinja").is_file()
 
 
-def test_the_evaluation_compares_the_adapter_with_its_base_prompted_and_not(demo):
+def test_the_evaluation_compares_adapter_and_base_model_on_the_same_prompts(demo):
     folder = demo.root / "results/demo/pt/evaluation"
     metrics = json.loads((folder / "metrics.json").read_text())
     sides = ["base", "base_system_prompt", "base_few_shot", "adapter", "adapter_system_prompt"]
@@ -88,7 +88,7 @@ def test_the_evaluation_compares_the_adapter_with_its_base_prompted_and_not(demo
 
 
 def test_no_prompt_of_the_evaluation_is_in_the_training_threads(demo):
-    """A question of the held-out threads that is smuggled into training is not asked."""
+    """Held-out questions that are also in the training data are not used as prompts."""
     from mothertongue.evaluation.held_out import normalise
 
     folder = demo.root / "results/demo/pt"
@@ -114,7 +114,7 @@ def test_no_prompt_of_the_evaluation_is_in_the_training_threads(demo):
     assert prompts["native"]["from"] == {"config/prompts/pt.txt": 1} and prompts["translated"]["count"] == 0
 
 
-def test_what_the_terminal_shows_and_the_chat(demo):
+def test_the_summary_on_the_terminal_and_the_chat_work(demo):
     shown = program(demo, "show", "results/demo/pt")
     for part in (
         "Messages: ",
@@ -132,7 +132,7 @@ def test_what_the_terminal_shows_and_the_chat(demo):
     assert talk.startswith(once) and talk.endswith(once) and len(talk) > 2 * len(once)
 
 
-def test_the_base_models_own_template_needs_no_base_model(demo):
+def test_choosing_the_base_models_template_does_not_fetch_the_model(demo):
     run = demo.build("--config", "threads={prompt_format: auto}", "--", "results/demo/pt/threads/train.jsonl")
     assert run.jobs == {"fetch_chat_template": 1, "threads": 1}
     log = (demo.root / "results/demo/logs/pt/threads/train.log").read_text()

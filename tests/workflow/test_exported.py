@@ -1,4 +1,4 @@
-"""Exports through the real Snakemake, of a tiny base model; its GGUF files are tested with a model that llama.cpp knows."""
+"""Tests of exports with the real Snakemake and a tiny base model; tests/export tests GGUF files with a known model."""
 
 import json
 
@@ -11,18 +11,18 @@ EXPORT = "results/demo/pt/export"
 
 @pytest.fixture(scope="module")
 def project(built):
-    """The project with its chain built: each test tunes another model on its threads."""
+    """Return the fully built project; each test tunes another model on its threads."""
     return built
 
 
 def test_an_adapter_tuned_on_four_bits_is_merged_and_both_merges_are_measured(project):
-    # Of larger random weights, that what becomes of them tells.
+    # With larger random weights, an error in the merge shows in the perplexity.
     save_tiny_model(project.root / "sharp", initializer_range=0.2)
     project.configure(tuning={"quantization": "nf4", "base_model": "sharp"})
     project.build(f"{EXPORT}/perplexity/models.json")
     found = json.loads((project.root / EXPORT / "perplexity/models.json").read_text())["perplexity"]
     assert set(found) == {"adapter", "merged, full", "merged, dequantized"}
-    # That the dequantised merge computes what was trained is tested with the weights (tests/export/test_merging.py).
+    # tests/export/test_merging.py tests, with the weights, that the dequantised merge computes what was trained.
     assert all(abs(value / found["adapter"] - 1) < 0.02 for value in found.values())
     record = json.loads((project.root / EXPORT / "merged/fetched.json").read_text())
     assert record["merge_base"] == "full" and "model.safetensors" in record["files"]
@@ -36,7 +36,7 @@ def test_an_adapter_tuned_on_four_bits_is_merged_and_both_merges_are_measured(pr
     assert project.build(f"{EXPORT}/merged", ADAPTER).jobs == {}
 
 
-def test_four_bits_are_calibrated_on_the_threads_and_measured(project):
+def test_gptq_and_awq_are_calibrated_on_the_threads_and_measured(project):
     project.configure(export={"merge_base": "full", "calibration": {"sequences": 4, "length": 64, "steps": 0}})
     forms = ("gptq", "awq")
     run = project.build(*(f"{EXPORT}/perplexity/{form}.json" for form in forms))
@@ -52,9 +52,9 @@ def test_four_bits_are_calibrated_on_the_threads_and_measured(project):
     assert project.build(f"{EXPORT}/gptq", f"{EXPORT}/merged").jobs == {"calibrate": 1}
 
 
-def test_shapes_that_no_format_takes_are_refused_before_the_work(project):
+def test_unsupported_shapes_are_refused_before_tuning(project):
     save_tiny_model(project.root / "odd", hidden_size=40)
-    # One that llama.cpp knows, unlike the tiny model's own.
+    # A tokenizer that llama.cpp knows, unlike that of the tiny model.
     family_tokenizer("llama2", "pieces").save_pretrained(project.root / "odd")
     project.configure(variants={"odd": {"base_model": "odd"}})
     for target, said in {
@@ -65,7 +65,7 @@ def test_shapes_that_no_format_takes_are_refused_before_the_work(project):
         assert run.code != 0 and said in run.output and "tune" not in run.jobs and "merge" not in run.jobs
 
 
-def test_what_llama_cpp_does_not_take_is_refused_before_the_work(project):
+def test_what_llama_cpp_does_not_support_is_refused_before_tuning(project):
     save_tiny_mixture(project.root / "mixture")
     project.configure(variants={"mixture": {"base_model": "mixture", "quantization": "none"}})
     for target, said in {
@@ -76,7 +76,7 @@ def test_what_llama_cpp_does_not_take_is_refused_before_the_work(project):
         assert run.code != 0 and said in run.output and "tune" not in run.jobs
 
 
-def test_what_does_not_go_together_is_refused_before_anything_runs(project):
+def test_incompatible_export_settings_are_refused_before_any_job_runs(project):
     project.configure(tuning={"quantization": "none", "lora": {"dora": True}}, export={"merge_base": "dequantized"})
     for target, said in {
         "adapter.gguf": "llama.cpp lays no DoRA adapter over a model",

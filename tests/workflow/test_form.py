@@ -1,4 +1,4 @@
-"""The form of the code: its style, its types, what its packages import."""
+"""Tests of the code's form: linting, formatting, types, and the imports allowed between packages."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ import pytest
                 ["mypy"]],
     ids=lambda c: " ".join(c[:2]),
 )  # fmt: skip
-def test_form(command):
+def test_linters_and_type_checker_pass(command):
     tools = Path(sys.executable).parent
     done = subprocess.run(
         [tools / command[0], *command[1:]],

@@ -1,4 +1,4 @@
-"""A dataset whose names, ids and texts act where they can: in cards, logs and the terminal they are text."""
+"""Tests of a dataset whose names, ids and texts contain control characters and markup: all outputs show plain text."""
 
 from acting_text import acts
 from markdown_it import MarkdownIt
@@ -11,7 +11,7 @@ BUILT = [DATA, f"{LANGUAGE}/threads/train.jsonl"]
 
 
 def odd_rows(rows):
-    """The rows with names of others that act; each tree and message keeps a name of its own."""
+    """Return the rows with hostile characters in all ids and texts; the ids remain unique."""
     named = [
         row
         | {key: f"{row[key]}{ODD}" for key in ("message_id", "parent_id", "message_tree_id", "user_id") if row[key]}
@@ -25,10 +25,10 @@ def logs(project):
     return "".join(content.decode() for content in project.bytes("results/demo/logs/**/*.log").values())
 
 
-def test_what_a_dataset_names_is_text_wherever_it_is_shown(project):
+def test_hostile_names_in_a_dataset_are_shown_as_plain_text(project):
     rows = odd_rows([row for row in project.read_messages() if row["lang"] != "es"][:30])
     project.configure(source={"licence": ODD, "dataset": "odd *|`x`.jsonl"})
-    # The tag of a language is none: refused in one line, and before that line nothing is shown either.
+    # An invalid language tag is refused in one line; the output and logs before it have no control characters either.
     project.write_messages([*rows, rows[0] | {"message_id": ODD, "lang": f"en{ODD}"}])
     file = project.root / "odd *|`x`.jsonl"
     (project.root / "messages.jsonl").rename(file)
@@ -55,10 +55,10 @@ def test_what_a_dataset_names_is_text_wherever_it_is_shown(project):
     inline = [inner.type for token in tokens for inner in token.children or []]
     assert "license: mit" not in header.splitlines()
     assert not {"html_inline", "html_block"} & {*inline, *(token.type for token in tokens)}
-    assert inline.count("image") == 1  # of the statuses
+    assert inline.count("image") == 1  # the plot of the statuses
 
 
-def test_the_files_of_a_model_are_not_shown_raw(project, tiny_base, tmp_path):
+def test_hostile_file_names_of_a_model_are_escaped(project, tiny_base, tmp_path):
     """Snakemake lists the files of a model's folder as inputs."""
     for path in tiny_base.iterdir():
         (tmp_path / path.name).symlink_to(path)

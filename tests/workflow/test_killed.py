@@ -1,4 +1,4 @@
-"""A killed run leaves no partial output, and the next one ends with the bytes of an undisturbed one."""
+"""Tests of killed runs: they leave no partial output, and the next run gives the same bytes as an undisturbed one."""
 
 import json
 import os
@@ -15,9 +15,9 @@ import pytest
 from running import ADAPTER, CHAIN, processes
 
 TRANSLATED = "results/demo/pt/translated/**/*.parquet"
-# Of the storm: how often it strikes, and by what chance. More of it: STRIKES=50 SEED=2 pytest -k storm.
+# Number of kills and random seed of the storm. For a longer one: STRIKES=50 SEED=2 pytest -k storm.
 STRIKES, SEED = (int(os.environ.get(name, default)) for name, default in (("STRIKES", "5"), ("SEED", "1")))
-# What outputs measure of the machine, by the file that has it.
+# Patterns of machine-dependent measurements in outputs, by file name.
 MEASURED = {
     "training.json": r'"(seconds|tokens_per_second|peak_memory_mb)": [\d.]+',
     "README.md": r"\| (speed|memory) \| [\d,.]+",
@@ -26,13 +26,13 @@ MEASURED = {
 
 @pytest.fixture(scope="module")
 def project(built):
-    """The project with its chain built, as an undisturbed run left it."""
+    """Return the project as an undisturbed run of the whole chain left it."""
     return built
 
 
 @pytest.fixture(scope="module")
 def undisturbed(project):
-    """The outputs of a run from start to end, which are then removed."""
+    """Return the outputs of an undisturbed run, which are then removed from the project."""
     project.configure(tuning={"max_steps": 60})
     project.build()
     outputs = project.bytes(TRANSLATED), project.bytes("results/demo/pt/dataset/*"), project.losses(), made(project)
@@ -40,7 +40,7 @@ def undisturbed(project):
     return outputs
 
 
-def test_killed_in_the_middle_of_translate(project, undisturbed):
+def test_a_run_killed_during_translate_can_be_continued(project, undisturbed):
     project.build("results/demo/source/counts.json", "results/demo/models/translation/" + model(project))
     project.kill_during(r"scripts/translate\.py", "results/demo/pt/translated/en/0.parquet", delay=0.7)
     assert not (project.root / "results/demo/pt/translated/en/0.parquet").exists()
@@ -50,7 +50,7 @@ def test_killed_in_the_middle_of_translate(project, undisturbed):
     assert project.bytes("results/demo/pt/dataset/*") == undisturbed[1]
 
 
-def test_the_whole_run_killed_in_the_middle_of_tune(project, undisturbed):
+def test_a_run_killed_as_a_whole_during_tune_can_be_continued(project, undisturbed):
     project.configure(tuning={"seed": 43})
     project.build(ADAPTER)
     project.configure(tuning={"seed": 42})
@@ -62,8 +62,8 @@ def test_the_whole_run_killed_in_the_middle_of_tune(project, undisturbed):
     assert (project.root / ADAPTER / "adapter_model.safetensors").is_file()
 
 
-def test_programs_end_with_their_killed_snakemake(project, undisturbed):
-    # What they wrote by themselves would be taken for up to date, whatever was configured since.
+def test_programs_end_when_their_snakemake_is_killed(project, undisturbed):
+    # If they went on, Snakemake would take their outputs for up to date, even after a change of the configuration.
     project.configure(tuning={"seed": 43})
     project.kill_during(r"scripts/tune\.py", ADAPTER, killed="snakemake", delay=5)
     assert gone(r"scripts/tune\.py", project), "tune outlived its killed Snakemake"
@@ -82,8 +82,8 @@ def test_the_same_build_twice_gives_the_same_weights(project, undisturbed):
     assert training["data"]["sha256"] and training["training"]["tokens_per_second"] > 0
 
 
-def test_a_storm_of_kills_still_ends_in_the_same_bytes(project, undisturbed):
-    """Programs, Snakemake and whole runs are killed, whatever they are at; each next run goes on."""
+def test_after_a_storm_of_kills_the_outputs_are_the_same(project, undisturbed):
+    """Kill programs, Snakemake and whole runs at random times; each next run continues."""
     shutil.rmtree(project.root / "results/demo")
     chance = random.Random(SEED)
     struck = []
@@ -96,9 +96,9 @@ def test_a_storm_of_kills_still_ends_in_the_same_bytes(project, undisturbed):
 
 
 def strike(project, chance):
-    """Run the chain, and kill some of it when so many programs have begun; what was killed, and the scripts that ran then.
+    """Run the chain and kill a part of it at a random time; return the part and the scripts that were running.
 
-    Empty where the chain came to its end before.
+    Return an empty list if the chain ended before that.
     """
     count, what, delay = chance.randint(2, 5), chance.choice(("program", "snakemake", "run")), chance.uniform(0, 4)
     seen = set()
@@ -125,14 +125,14 @@ def strike(project, chance):
 
 
 def program_of(pid):
-    """The name of the script that a process runs; None where it has ended."""
+    """Return the name of the script that a process runs; None if it has ended."""
     with suppress(OSError):
         return re.search(r"scripts/(\w+)", Path(f"/proc/{pid}/cmdline").read_text())[1]
     return None
 
 
 def made(project):
-    """The bytes of all outputs of the chain, without what they measure of the machine."""
+    """Return the bytes of all outputs of the chain by name, without machine-dependent measurements."""
     found = {}
     for name, content in project.bytes("results/demo/**/*").items():
         if not name.startswith(("results/demo/logs/", "results/demo/benchmarks/")):

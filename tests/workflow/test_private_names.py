@@ -1,6 +1,6 @@
-"""What the library takes from packages beyond what they promise: each name in one module, as it is installed here.
+"""Tests of the private names of other packages that the library uses: each exists, and only one module uses it.
 
-A new version may move any of it. The failure then names the package, the name, and the module to mend.
+A new version of a package may move any of them. The failure then names the package, the name and the module to adapt.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# By package and the one module that uses it: private names with the parameters that they are called with.
+# Private names with the parameters that they are called with, by package and the only module that uses them.
 PRIVATE = {
     ("transformers", "export/weight_names.py"): {
         "transformers.conversion_mapping:get_model_conversion_mapping": ["model"],
@@ -56,7 +56,7 @@ LIBRARY = Path("scripts/mothertongue")
     [(*place, name, parameters) for place, names in PRIVATE.items() for name, parameters in names.items()],
     ids=lambda value: value if isinstance(value, str) and ":" in value else "",
 )
-def test_a_private_name_is_where_it_was(package, module, name, parameters):
+def test_a_private_name_exists_with_its_parameters(package, module, name, parameters):
     place, _, path = name.partition(":")
     moved = f"{package} {metadata.version(package)} has moved {path} of {place}: mend scripts/mothertongue/{module}"
     try:
@@ -71,7 +71,7 @@ def test_a_private_name_is_where_it_was(package, module, name, parameters):
         assert flexible or set(parameters) <= set(known), f"{moved}: it takes {', '.join(known)}"
 
 
-def test_each_is_used_in_one_module():
+def test_each_private_name_is_used_in_one_module():
     for (_, module), names in PRIVATE.items():
         for name in names:
             word = re.compile(rf"\b{name.rpartition(':')[2].rpartition('.')[2]}\b")

@@ -1,4 +1,4 @@
-"""Fetched from a hub and published on it by the real Snakemake, loaded again from there; and the token is nowhere."""
+"""Tests of publishing with the real Snakemake on a local hub: contents, cards, refusals, and secrecy of the token."""
 
 import hashlib
 import io
@@ -23,7 +23,7 @@ REPOS = {
     "threads": ("dataset", "me/trees_pt_threads"),
     "adapter": ("model", "me/tiny-pt"),
 }
-# Python runs a module of this name at its start: each program writes down what it was given.
+# Python imports a module named sitecustomize at startup: each program records here whether it has the token.
 WITNESS = """
 import json, os, sys
 from pathlib import Path
@@ -50,13 +50,13 @@ def hub():
 
 @pytest.fixture(scope="module")
 def outputs():
-    """All that was printed."""
+    """Return a list that collects the output of all runs."""
     return []
 
 
 @pytest.fixture(scope="module")
 def published(project, hub, tiny_base, outputs):
-    """A dataset and a private base model from the hub, and what was made of them on it."""
+    """Return a project that was built from a dataset and a private base model of the hub, and published on it."""
     card = b"---\nlicense: llama2\nlanguage: [en]\ntags: [x]\n---\n"
     hub.add("dataset", "owner/trees", {"data/train.jsonl": (project.root / "messages.jsonl").read_bytes()})
     hub.add_folder("model", "me/tiny", tiny_base).put({"README.md": card})
@@ -77,7 +77,7 @@ def published(project, hub, tiny_base, outputs):
         yield project
 
 
-def test_only_steps_that_talk_to_the_hub_have_its_token_and_none_has_a_terminal(published):
+def test_only_hub_steps_have_the_token_and_no_step_has_a_terminal(published):
     seen = [json.loads(line) for line in (published.root / "witnessed.jsonl").read_text().splitlines()]
     tokens = {row["program"]: row["token"] for row in seen}
     assert {"fetch", "fetch_base_model", "publish", "split", "translate", "tune", "evaluate"} <= set(tokens)
@@ -107,7 +107,7 @@ def python(project, code, *arguments):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_published_comes_back_and_loads_as_its_card_says(published, hub, kind, tmp_path):
+def test_published_repositories_download_and_load_as_in_their_cards(published, hub, kind, tmp_path):
     record = json.loads((published.root / f"results/demo/pt/published/{kind}.json").read_text())
     key, folder = REPOS[kind], tmp_path / kind
     assert hub.repos[key].private and (record["type"], record["repo"]) == key
@@ -130,12 +130,12 @@ def test_what_was_published_comes_back_and_loads_as_its_card_says(published, hub
 
 
 def written(folder):
-    """What rules have written in a folder."""
+    """Return the names of the files that rules have written to a folder."""
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     return {name for name in names if not name.startswith(".")}
 
 
-def test_what_rules_write_is_published_and_nothing_else(published, hub):
+def test_only_the_outputs_of_rules_are_published(published, hub):
     results = published.root / "results/demo/pt"
     expected = {kind: written(results / kind) | {"README.md", "mothertongue.json"} for kind in KINDS}
     expected["adapter"] |= {f"evaluation/{name}" for name in written(results / "evaluation")}
@@ -143,7 +143,7 @@ def test_what_rules_write_is_published_and_nothing_else(published, hub):
         assert set(hub.repos[key].head.files) == expected[kind] | {".gitattributes"}
 
 
-def test_what_is_published_tells_nothing_of_this_machine(published, hub):
+def test_published_files_contain_no_paths_of_this_machine(published, hub):
     places = [str(published.root), f"{Path.home()}/"]
     for key in REPOS.values():
         for name, file in hub.repos[key].head.files.items():
@@ -168,7 +168,7 @@ def test_the_cards_name_sources_and_licences(published, hub):
     assert hub.asked("GET .*me/tiny/resolve") and str(published.root) not in "".join(cards.values())
 
 
-def test_the_same_again_makes_no_commit_and_a_changed_file_one(published, hub, outputs):
+def test_only_changed_files_make_a_commit(published, hub, outputs):
     before = commits(hub)
     again = run(published, outputs, "--", *JSONS)
     assert again.jobs == {} and "Nothing to be done" in again.output
@@ -183,7 +183,7 @@ def test_the_same_again_makes_no_commit_and_a_changed_file_one(published, hub, o
     threads.write_text(content)
 
 
-def test_what_would_harm_a_repository_is_refused_and_said_how_to_go_on(published, hub, outputs):
+def test_harmful_publications_are_refused_with_a_remedy(published, hub, outputs):
     repo, target = hub.repos[REPOS["dataset"]], ("--forcerun", "publish", "--", JSONS[0])
     before = repo.head.sha
     repo.private = False
@@ -203,7 +203,7 @@ def test_what_would_harm_a_repository_is_refused_and_said_how_to_go_on(published
     assert repo.head.files == repo.at(before).files
 
 
-def test_datasets_and_models_of_one_name_are_told_apart(published, outputs):
+def test_datasets_and_models_of_the_same_name_are_distinguished(published, outputs):
     for number in (1, 2):
         (published.root / f"trees{number}").mkdir()
         (published.root / f"trees{number}/my.jsonl").write_text((published.root / "messages.jsonl").read_text())
@@ -219,7 +219,7 @@ def test_datasets_and_models_of_one_name_are_told_apart(published, outputs):
             assert re.search(rf"--repo=me/{repository} .*?--made-from={re.escape(made_from)} ", shown, re.DOTALL)
 
 
-def test_a_namespace_and_a_token_are_asked_for_first(published, outputs, monkeypatch):
+def test_a_namespace_and_a_token_are_required_before_any_job_runs(published, outputs, monkeypatch):
     nowhere = run(published, outputs, "-n", "--config", "publication={namespace: null}", "--", JSONS[0])
     assert nowhere.code == 1 and "error: publication.namespace is null: set it to your name" in nowhere.output
     monkeypatch.setenv("HF_TOKEN", "")
@@ -228,7 +228,7 @@ def test_a_namespace_and_a_token_are_asked_for_first(published, outputs, monkeyp
     assert tokenless.code == 1 and "error: HF_TOKEN is not set" in tokenless.output and not tokenless.jobs
 
 
-def test_the_token_is_nowhere_whatever_fails(published, hub, outputs, monkeypatch):
+def test_the_token_is_never_written_or_printed_whatever_fails(published, hub, outputs, monkeypatch):
     target = ("--forcerun", "publish", "--", JSONS[2])
     hub.trouble("GET /api/models/me/tiny-pt", status=500, headers={"Retry-After": "0"}, times=5)
     busy = run(published, outputs, *target)

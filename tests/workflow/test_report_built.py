@@ -1,4 +1,4 @@
-"""The pages as the real Snakemake builds them: what makes them stale, what asking for them runs, and its own report."""
+"""Tests of the report pages with the real Snakemake: their jobs, what makes them stale, and Snakemake's own report."""
 
 import html
 import json
@@ -12,17 +12,17 @@ SUMMARY = "results/demo/summary.html"
 
 @pytest.fixture(scope="module")
 def reported(built):
-    """The report of an adapter of a tiny model, and how it was run."""
+    """Return the project with the report of its adapter, and the run that built the report."""
     return built, built.build(REPORT)
 
 
-def test_asking_for_it_runs_the_whole_chain(project):
+def test_requesting_the_report_runs_the_whole_chain(project):
     planned = project.build("-n", REPORT).output
     for rule, count in {"translate": 5, "tune": 1, "evaluate": 1, "report": 1}.items():
         assert re.search(rf"^{rule} +{count}$", planned, re.MULTILINE), rule
 
 
-def test_the_report_says_what_the_files_say(reported):
+def test_the_report_contains_the_values_of_the_files(reported):
     project, run = reported
     assert project.first.jobs["evaluate"] == 1 and run.jobs == {"report": 1}
     page = html.unescape((project.root / REPORT).read_text(encoding="utf-8"))
@@ -31,13 +31,13 @@ def test_the_report_says_what_the_files_say(reported):
     source = json.loads((project.root / "results/demo/source/fetched.json").read_text())
     assert all(checksum in page for checksum in source["resolved"].values())
     assert "tuning.lora.rank" in page and "A chat model tuned to answer in Portuguese" in page
-    # Times come from the run's own benchmarks.
+    # The times are from the benchmarks of this run.
     for step in ("fetch the dataset", "translate", "tune", "evaluate"):
         assert f'<th scope="row">{step}</th>' in page
     assert page.count("data:image/svg+xml") >= 2
 
 
-def test_only_what_it_shows_makes_it_stale(reported):
+def test_only_changes_of_its_content_make_the_report_stale(reported):
     project, _ = reported
     assert project.build(REPORT).jobs == {}
     benchmark = project.root / "results/demo/benchmarks/pt/adapter.jsonl"
@@ -48,9 +48,9 @@ def test_only_what_it_shows_makes_it_stale(reported):
     assert project.build(REPORT).jobs == {"report": 1}
 
 
-def test_the_table_of_all_is_of_what_stands_and_builds_nothing_else(reported):
+def test_the_table_of_all_adapters_shows_existing_results_and_builds_no_others(reported):
     project, _ = reported
-    # The evaluation is stale for this configuration, and there is none of Dutch: neither is the table's concern.
+    # The evaluation is stale for this configuration, and Dutch has none; the table rebuilds neither.
     assert project.build("--config", "evaluation={prompts: 1}", "--", SUMMARY).jobs == {"summary": 1}
     page = (project.root / SUMMARY).read_text(encoding="utf-8")
     assert page.count('<tr><th scope="row">') == 1 and 'href="pt/report.html"' in page
@@ -62,7 +62,7 @@ def test_the_table_of_all_is_of_what_stands_and_builds_nothing_else(reported):
     metrics.write_text(kept)
 
 
-def test_a_variant_has_a_report_and_an_unknown_one_a_line(reported):
+def test_a_variant_has_a_report_and_an_unknown_variant_is_refused(reported):
     project, _ = reported
     variant = ("--config", "variants={odds: {method: orpo}}", "--", "results/demo/pt/variants/odds/report.html")
     run = project.run("-n", *variant)
@@ -71,7 +71,7 @@ def test_a_variant_has_a_report_and_an_unknown_one_a_line(reported):
     assert run.code != 0 and "there is no variant 'none'" in run.output, run
 
 
-def test_snakemakes_own_report_has_the_pages_and_their_captions(reported):
+def test_snakemakes_own_report_contains_the_pages_and_captions(reported):
     project, _ = reported
     run = project.run("--report", "workflow.html", "--", REPORT)
     assert run.code == 0, run

@@ -1,4 +1,7 @@
-"""source.scope: threads translates less and gives the same threads, with the real Snakemake. The tests build on one another."""
+"""Tests of `source.scope: threads` with the real Snakemake: fewer messages are translated, the threads are the same.
+
+The tests build on one another.
+"""
 
 import json
 from collections import Counter
@@ -11,19 +14,19 @@ THREADS = "results/demo/pt/threads/train.jsonl"
 
 @pytest.fixture(scope="module")
 def project(built):
-    """The project with its chain built, with scope all."""
+    """Return the fully built project, with scope all."""
     return built
 
 
 @pytest.fixture(scope="module")
 def whole(project):
-    """What is built with scope all: the threads, their account, the dataset's account."""
+    """Return the threads and the dataset's account with scope all."""
     return threads(project), project.accounting()
 
 
 @pytest.fixture(scope="module")
 def scoped(project, whole):
-    """The project built again with scope threads."""
+    """Return the project, rebuilt with scope threads."""
     project.configure(source={"scope": "threads"})
     project.build(THREADS)
     return project
@@ -33,7 +36,7 @@ def threads(project):
     return (project.root / THREADS).read_bytes()
 
 
-def test_another_selection_splits_again_only_where_the_scope_is_threads(project, whole):
+def test_another_selection_reruns_split_only_with_scope_threads(project, whole):
     def rules_run(**sections):
         project.configure(**sections)
         output = project.build("-n", "--", THREADS).output
@@ -44,12 +47,12 @@ def test_another_selection_splits_again_only_where_the_scope_is_threads(project,
     project.configure(source={"scope": "all"}, threads={"select": "best"})
 
 
-def test_the_threads_are_the_same(whole, scoped):
+def test_the_threads_are_the_same_with_either_scope(whole, scoped):
     assert threads(scoped) == whole[0]
     assert len(whole[0].splitlines()) > 5
 
 
-def test_preferences_are_refused_although_everything_is_there(scoped):
+def test_preferences_are_refused_even_if_all_their_inputs_exist(scoped):
     run = scoped.run("--", THREADS.replace("threads", "preferences"))
     assert run.code != 0 and run.jobs == {}
     assert "error: preferences compare replies that source.scope: threads does not translate" in run.output
@@ -67,7 +70,7 @@ def test_fewer_messages_are_translated_and_all_are_accounted_for(whole, scoped):
         assert total["out"] == sum(total["status"].values())
 
 
-def test_what_is_kept_is_what_the_threads_use_and_what_failed(scoped):
+def test_the_dataset_contains_the_messages_of_the_threads_and_failed_ones(scoped):
     rows = pq.read_table(scoped.root / "results/demo/pt/dataset/train.parquet").to_pylist()
     used = Counter(
         message["message_id"]
@@ -78,7 +81,7 @@ def test_what_is_kept_is_what_the_threads_use_and_what_failed(scoped):
     assert {row["message_id"] for row in rows if row["status"] != "failed"} == set(used)
 
 
-def test_the_quality_report_covers_what_was_translated(scoped):
+def test_the_quality_report_covers_the_translated_messages(scoped):
     quality = json.loads((scoped.root / "results/demo/pt/dataset/quality.json").read_text())
     total = scoped.accounting()["total"]
     assert quality["total"]["status"] == total["status"]

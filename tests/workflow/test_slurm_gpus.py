@@ -1,4 +1,4 @@
-"""What each job asks Slurm for: GPUs where it uses them, and their kind only there."""
+"""Tests of the GPU options of Slurm jobs: only jobs that use a GPU request one, and with it the GPU model."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from mothertongue.workflow import dry_run
 RULES = dry_run.read_rules(sorted(Path("rules").glob("*.smk")))
 TARGETS = [f"results/nl/{name}" for name in ("report.html", "export/README.md", "evaluation/harness.json")]
 ON_GPU = {"translate", "pivot", "tune", "evaluate", "harness", "perplexity", "calibrate", "calibrated_perplexity"}
-# The plugin's own words for each job of the graph, as it would hand them to sbatch.
+# Prints the GPU option that the Slurm plugin would pass to sbatch, for each job of the graph.
 LISTING = """
 include: "Snakefile"
 
@@ -28,7 +28,7 @@ onstart:
 
 
 class Fresh(Project):
-    """OASST1 as configured, on a cluster; no Slurm is asked."""
+    """A project with the default configuration and the Slurm profile; Slurm itself is not used."""
 
     def command(self, *arguments):
         options = [
@@ -42,7 +42,7 @@ class Fresh(Project):
         return [sys.executable, "-m", "snakemake", *options, "--sdm=env-modules", *arguments]
 
     def sbatch(self, *arguments):
-        """The GPU options by rule and source language, of jobs that are submitted; all rules declare their GPUs."""
+        """Return the GPU options of submitted jobs by rule and source language; check that rules declare GPUs."""
         run = self.run(*TARGETS, *arguments)
         assert "listed" in run.output, run
         rows = re.findall(r"^SBATCH (\w+) (\w*) (\S+) (\S+)$", run.output, re.MULTILINE)
@@ -62,29 +62,29 @@ CONFIG = ["source={languages: [en, ca, nl]}", "evaluation={harness: [a]}", "expo
 CONFIG += ["translation={models: {ca-nl: null}}"]
 
 
-def test_the_kind_of_gpu_goes_with_gpus_alone(fresh):
+def test_the_gpu_model_is_requested_only_with_gpus(fresh):
     found = fresh.sbatch("--config", *CONFIG, "--default-resources", "gpu_model=a100", "slurm_account=''")
     assert {rule for rule, _ in found} >= ON_GPU | {"merge", "convert_to_gguf", "quantize", "gguf_perplexity"}
     for (rule, source), option in found.items():
-        # What is in the target language is copied, and no model is asked.
+        # Messages in the target language are copied, without a model.
         assert option == ("--gpus=a100:1" if rule in ON_GPU and source != "nl" else "-"), (rule, source)
 
 
-def test_without_a_kind_only_their_number_is_asked_for(fresh):
+def test_without_a_gpu_model_only_the_number_is_requested(fresh):
     found = fresh.sbatch("--config", *CONFIG, "tuning={gpus: 2}")
     assert found["tune", ""] == "--gpus=2" and found["evaluate", ""] == found["translate", "en"] == "--gpus=1"
     assert found["merge", ""] == found["translate", "nl"] == "-"
 
 
-def test_a_kind_for_one_rule_and_none_where_a_cpu_does_the_work(fresh):
+def test_the_gpu_model_can_be_set_per_rule_and_cpu_jobs_have_none(fresh):
     kinds = ["--default-resources", "gpu_model=a100", "--set-resources", "tune:gpu_model=h100"]
     assert fresh.sbatch("--config", *CONFIG, *kinds)["tune", ""] == "--gpus=h100:1"
     cpu = ["translation={models: {ca-nl: null}, device: cpu}", "tuning={gpus: 0, quantization: none}"]
     assert set(fresh.sbatch("--config", *CONFIG, *cpu, *kinds[:2]).values()) == {"-"}
 
 
-def test_shards_that_share_a_job_ask_for_the_same(fresh):
-    """A group of jobs of two kinds would be refused."""
+def test_shards_that_share_a_job_request_the_same_gpus(fresh):
+    """A group of jobs with different requests would be refused."""
     groups = ["--groups", "translate=shards", "pivot=shards", "--group-components", "shards=4"]
     found = fresh.sbatch("--config", *CONFIG, "--default-resources", "gpu_model=a100", *groups)
     assert found["translate", "nl"] == found["translate", "en"] == found["pivot", "ca"] == "--gpus=a100:1"

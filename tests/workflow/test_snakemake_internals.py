@@ -1,6 +1,6 @@
-"""What scripts/mothertongue/workflow/snakemake_internals.py takes from Snakemake, asked of the one that is installed.
+"""Tests of scripts/mothertongue/workflow/snakemake_internals.py with the installed version of Snakemake.
 
-A test that fails after an update says what has moved: mend the function of that module which it names.
+A test that fails after an update of Snakemake names the function of that module to adapt.
 """
 
 import json
@@ -96,7 +96,7 @@ onstart:
 
 
 class Tiny:
-    """A workflow of a checkpoint and a rule, in a folder of its own."""
+    """A workflow with a checkpoint and a rule, in its own folder."""
 
     def __init__(self, root):
         self.root = root
@@ -104,7 +104,7 @@ class Tiny:
         (root / "source.txt").write_text("one\ntwo\n")
 
     def run(self, *arguments, code=0, path=""):
-        """What it printed and noted."""
+        """Run Snakemake, keep its output, and return the workflow's notes by event."""
         (self.root / "notes.jsonl").write_text("")
         command = [sys.executable, "-m", "snakemake", "--cores=4", "--max-checksum-file-size=1GB", *arguments]
         path = f"{path}:" if path else ""
@@ -125,7 +125,7 @@ def tiny(tmp_path):
     return Tiny(tmp_path)
 
 
-def test_how_it_runs_is_known(tiny):
+def test_the_mode_of_a_run_is_recognised(tiny):
     on_this_machine = {"submits": False, "main": True, "runs": True, "locked": True, "grouped": False}
     assert tiny.run("all")["start"] == on_this_machine, f"{MOVED}.submits_jobs and its neighbours read"
     assert tiny.jobs == {"split": 1, "use": 2, "all": 1}
@@ -140,7 +140,7 @@ def test_how_it_runs_is_known(tiny):
     assert one_job["graph"]["main"] is False, f"{MOVED}.is_main_process reads"
 
 
-def test_only_what_a_checkpoint_changed_runs_anew(tiny):
+def test_only_outputs_changed_by_a_checkpoint_make_jobs_run_again(tiny):
     tiny.run("all")
     (tiny.root / "source.txt").write_text("one\nthree\n")
     tiny.run("-n")
@@ -150,10 +150,10 @@ def test_only_what_a_checkpoint_changed_runs_anew(tiny):
     assert tiny.jobs == {"split": 1, "use": 1, "all": 1}, f"{MOVED}.await_checkpoint asks"
 
 
-def test_outputs_that_no_snakemake_saw_finish_get_a_record(tiny):
+def test_outputs_finished_without_snakemake_get_a_record(tiny):
     tiny.run("all")
     began = time.time() - 1
-    # As a job of a cluster leaves it whose Snakemake was killed.
+    # The state that a cluster job leaves whose Snakemake was killed.
     (tiny.root / "used/a.txt").unlink()
     tiny.run("--cleanup-metadata", "used/a.txt")
     (tiny.root / "used/a.txt").write_text("one\n")
@@ -167,7 +167,7 @@ def test_outputs_that_no_snakemake_saw_finish_get_a_record(tiny):
     assert "Params have changed" in tiny.output + tiny.errors, f"{MOVED}.record_outputs_since writes"
 
 
-def test_what_a_dry_run_prints_is_read(tiny):
+def test_the_output_of_a_dry_run_is_parsed(tiny):
     tiny.run("-n")
     jobs = {job.outputs: job for job in dry_run.parse_jobs(tiny.output)}
     assert len(jobs) == 4, f"{MOVED} knows of printed jobs"
@@ -188,8 +188,8 @@ def test_what_a_dry_run_prints_is_read(tiny):
         (["--snakefile=broken.smk"], "name 'nothing' is not defined"),
     ],
 )
-def test_why_it_fails_is_read(tiny, arguments, reason):
-    """A profile is in use: Snakemake says so first, in the place of errors."""
+def test_the_reason_of_a_failure_is_parsed(tiny, arguments, reason):
+    """With a profile in use, Snakemake first prints a line about it on stderr."""
     (tiny.root / "mine").mkdir()
     (tiny.root / "mine/config.v9+.yaml").write_text("keep-going: true\n")
     (tiny.root / "empty.yaml").write_text("# nothing\n")
@@ -201,10 +201,10 @@ def test_why_it_fails_is_read(tiny, arguments, reason):
     assert reason in said and "Using profile" not in said, f"{MOVED}.error_lines reads"
 
 
-def test_what_the_slurm_plugin_writes_beside_a_job(tiny, tmp_path):
+def test_the_slurm_plugin_submits_jobs_with_the_expected_comment_and_folder(tiny, tmp_path):
     programs = tmp_path / "programs"
     programs.mkdir()
-    # It refuses every job, and keeps what was asked.
+    # This sbatch refuses every job and records its arguments.
     (programs / "sbatch").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/asked\nexit 1\n')
     for name in ("squeue", "sinfo", "scontrol", "scancel", "sacctmgr"):
         (programs / name).write_text("#!/bin/sh\n")

@@ -1,4 +1,4 @@
-"""An edit rebuilds only what it made stale, with the real Snakemake. The tests of this file build on one another."""
+"""Tests, with the real Snakemake, that an edit rebuilds only what it makes stale. The tests build on one another."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_a_touched_file_rebuilds_nothing(built):
     for name in touched:
         os.utime(built.root / name, (later, later))
     assert built.build().jobs == {}
-    # What is made next must not be older than its inputs.
+    # The next outputs must not be older than their inputs.
     time.sleep(max(0, later - time.time()))
 
 
@@ -75,8 +75,8 @@ def test_one_edited_message_translates_one_shard(built):
     assert sum(before[name] != after[name] for name in before) == 1
 
 
-def test_the_memory_translates_what_is_new_and_changes_no_byte(built):
-    """Two sentences were new in the shard of the test before."""
+def test_the_memory_leaves_only_new_texts_to_translate_and_changes_no_output(built):
+    """The edit of the previous test added two sentences."""
 
     def entries():
         files = built.root.glob("results/demo/memory/*.parquet")
@@ -90,7 +90,7 @@ def test_the_memory_translates_what_is_new_and_changes_no_byte(built):
         (built.root / path).unlink()
     assert built.build(*targets).jobs == {"translate": 3} and entries() == known
     assert built.bytes(shards) == before
-    # A stricter threshold judges again what is known; what it objects to is asked another time.
+    # With a stricter threshold the stored translations are checked again, and those that fail are retried.
     strict = built.build("--config", "quality={length_ratio: 1.5}", "--", *targets)
     assert strict.jobs == {"translate": 3} and built.bytes(shards) != before
     shutil.rmtree(built.root / "results/demo/memory")
@@ -112,13 +112,13 @@ def test_a_changed_lora_rank_tunes_again(built):
     assert built.build().jobs == {"tune": 1, "evaluate": 1}
 
 
-def test_what_changes_no_weight_tunes_nothing(built):
+def test_settings_that_change_no_weight_do_not_tune_again(built):
     built.configure(tuning={"checkpoint_minutes": 3, "report_to": "tensorboard", "gpus": 0})
     assert built.build().jobs == {}
 
 
-def test_a_variant_is_built_beside_the_adapter_and_alone(built):
-    """With DPO, whose SFT adapter and preferences are made for it; the language's own adapter stays."""
+def test_a_variant_is_built_without_rebuilding_the_adapter(built):
+    """The variant uses DPO: its SFT adapter and its preferences are built, the language's own adapter is unchanged."""
     before = built.bytes("results/demo/pt/adapter/**/*")
     variant, own = (
         "results/demo/pt/variants/likes/evaluation/metrics.json",
@@ -128,11 +128,11 @@ def test_a_variant_is_built_beside_the_adapter_and_alone(built):
     assert built.build(variant).jobs == own
     assert built.build(variant, *CHAIN).jobs == {}
     assert built.bytes("results/demo/pt/adapter/**/*") == before
-    # The evaluation of DPO has the SFT adapter beside it.
+    # The evaluation of DPO also includes the SFT adapter.
     metrics = json.loads((built.root / variant).read_text())
     assert metrics["models"] == list(metrics["bits_per_byte"]) == ["base", "sft", "adapter"]
     assert {"sft", "sft_system_prompt", "adapter"} < set(metrics["answers"])
-    # What only DPO reads leaves the SFT adapter before it as it is.
+    # A setting that only DPO uses does not rebuild the SFT adapter.
     built.configure(variants={"likes": {"method": "dpo", "lora": {"rank": 2}, "max_steps": 2, "dpo": {"beta": 0.2}}})
     assert built.build(variant, *CHAIN).jobs == {"tune": 1, "evaluate": 1}
 
@@ -146,7 +146,7 @@ def test_a_changed_system_prompt_makes_new_threads(built):
     assert built.build().jobs == {"threads": 2, "tune": 1, "evaluate": 1}
 
 
-def test_preferences_are_made_of_the_dataset_that_is_there(built):
+def test_preferences_are_made_from_the_existing_dataset(built):
     assert built.build(*PREFERENCES).jobs == {"preferences": 2}
     for path in PREFERENCES:
         rows = [json.loads(line) for line in (built.root / path).read_text(encoding="utf-8").splitlines()]
@@ -155,21 +155,21 @@ def test_preferences_are_made_of_the_dataset_that_is_there(built):
         assert all(row["prompt"][0] == {"role": "system", "content": "Responda sempre em português."} for row in rows)
 
 
-def test_other_pairs_make_new_preferences_and_nothing_else(built):
+def test_another_setting_of_pairs_rebuilds_only_the_preferences(built):
     built.configure(preferences={"pairs": "best_vs_all"})
     assert built.build(*PREFERENCES, *CHAIN).jobs == {"preferences": 2}
 
 
-def test_settings_of_translation_translate_again_what_they_touch(built):
+def test_settings_of_translation_rebuild_only_the_shards_that_they_affect(built):
     dataset = "results/demo/pt/dataset/train.parquet"
 
     def planned(values):
         output = built.build("-n", dataset, "--config", f"translation={values}").output
         return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
 
-    again = {"translate": 3, "combine": 1, "total": 4}  # the English shards; others have no model
+    again = {"translate": 3, "combine": 1, "total": 4}  # the English shards; the others use no model
     assert planned("{beam_size: 4}") == planned("{batch_tokens: 128}") == planned("{device: cpu}") == again
-    # The model that is there is not fetched again for a second one.
+    # A second model is fetched without fetching the first one again.
     fallback = "{fallback: {engine: opus-mt, models: {en-pt: a/b, es-en: null}}}"
     assert planned(fallback) == again | {"fetch_translation_model": 1, "total": 5}
     assert planned("{allow_noncommercial: true}") == planned('{prompt: "Say {text}"}') == {}
@@ -177,13 +177,13 @@ def test_settings_of_translation_translate_again_what_they_touch(built):
     assert re.search(r"translate +3\n", output)
 
 
-def test_an_edited_library_module_makes_stale_what_uses_it(built):
+def test_an_edited_library_module_makes_its_users_stale(built):
     module = built.root / "scripts/mothertongue/dataset/trees.py"
     module.write_text(module.read_text() + "\n# A remark.\n")
     assert built.build().jobs == {"split": 1, "threads": 2, "tune": 1, "evaluate": 1}
 
 
-def test_wording_and_what_asks_the_hub_make_nothing_stale(built):
+def test_edits_of_wording_settings_and_hub_modules_make_nothing_stale(built):
     for name in (
         "cards/adapter.py",
         "models/hub.py",
@@ -198,7 +198,7 @@ def test_wording_and_what_asks_the_hub_make_nothing_stale(built):
     assert built.build().jobs == {}
 
 
-def test_a_new_source_language_leaves_the_others_alone(built):
+def test_a_new_source_language_does_not_rebuild_the_others(built):
     built.configure(source={"languages": ["en", "pt", "es", "de"]}, translation={"models": {"de-en": None}})
     assert built.build().jobs == {"split": 1, "translate": 1} | DOWNSTREAM
 

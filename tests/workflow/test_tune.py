@@ -1,4 +1,4 @@
-"""scripts/tune.py by hand, on a tiny model: packing, quantisation, what it refuses."""
+"""Tests of scripts/tune.py on a tiny model: options, errors, checkpoints and resuming."""
 
 import math
 import os
@@ -23,7 +23,7 @@ from tuning_runs import alone, command, record, stopped, training, tune, weights
         ("--dtype", "float32", "--target-tokens", "500"),
     ],
 )
-def test_it_learns(material, options):
+def test_training_reduces_the_loss(material, options):
     name = "adapter" + "".join(options)
     done = tune(material, name, *options)
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_threads_cut_at_the_maximum_length_are_counted(material):
         (["--base-model", "scripts"], "config/templates/chatml.jinja", "no fetched.json in it"),
     ],
 )
-def test_what_it_refuses_is_said_in_one_line_and_nothing_is_written(material, options, template, expected):
+def test_errors_are_reported_in_one_line_and_nothing_is_written(material, options, template, expected):
     (material / "plain.jinja").write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}")
     done = tune(material, "refused", *options, template=template if "/" in template else material / template)
     lines = [line for line in done.stderr.splitlines() if "error" in line]
@@ -95,21 +95,21 @@ OFTEN = ("--checkpoint-minutes", "0.0001")
 OFTEN = ("--checkpoint-minutes", "0.0001")
 
 
-def test_stopped_at_any_time_it_ends_with_the_same_weights(material):
+def test_a_training_stopped_at_any_time_resumes_to_the_same_weights(material):
     held_out = ("--validation", material / "held-out-threads.jsonl", "--validation-interval", "0.1", "--patience", "9")
     code, _ = stopped(material, "undisturbed", "", None, *held_out)
     assert code == 0 and not (material / "undisturbed.checkpoints").exists()
-    # By a signal: it saves first.
+    # Stopped by a signal, it saves a checkpoint first.
     code, said = stopped(material, "resumed", "checkpoint after step 2", signal.SIGTERM, *OFTEN, *held_out)
     assert code == 1 and not (material / "resumed").exists()
     at = int(re.search(r"stopped after step (\d+) of 60, asked to by SIGTERM; the same command goes on", said)[1])
-    # By its time budget; then at once, which leaves it the checkpoint before.
+    # Stopped by its time budget; then killed at once, which leaves only the previous checkpoint.
     code, said = stopped(material, "resumed", "", None, "--time-budget", "0.0001", *held_out)
     assert code == 1 and f"going on from step {at}" in said
     assert f"stopped after step {at + 1} of 60, before its time" in said
     code, said = stopped(material, "resumed", f"checkpoint after step {at + 3}", signal.SIGKILL, *OFTEN, *held_out)
     assert code == -signal.SIGKILL
-    # The newest checkpoint is damaged: the one before serves.
+    # The newest checkpoint is damaged: the previous one is used.
     newest = max((material / "resumed.checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
     (newest / "optimizer.pt").write_bytes((newest / "optimizer.pt").read_bytes()[:-1])
     code, said = stopped(material, "resumed", "", None, *held_out)
@@ -120,7 +120,7 @@ def test_stopped_at_any_time_it_ends_with_the_same_weights(material):
     assert [first[name] for name in same] == [second[name] for name in same]
 
 
-def test_a_second_training_leaves_the_checkpoints_of_a_living_one_alone(material):
+def test_a_second_training_does_not_touch_the_checkpoints_of_a_running_one(material):
     options = ("--max-steps", "20", "--no-packing", "--checkpoint-minutes", "0")
     with subprocess.Popen(
         command(material, "twice", *options), stderr=subprocess.PIPE, text=True, env=alone()
@@ -139,7 +139,7 @@ def test_a_second_training_leaves_the_checkpoints_of_a_living_one_alone(material
     assert not list(material.glob(".twice*")) and not (material / "twice.checkpoints").exists()
 
 
-def test_a_link_in_the_place_of_the_checkpoints_is_refused(material, tmp_path):
+def test_a_link_in_place_of_the_checkpoints_is_refused(material, tmp_path):
     (tmp_path / "theirs").write_text("theirs")
     (material / "linked.checkpoints").symlink_to(tmp_path)
     done = tune(material, "linked")
@@ -147,8 +147,8 @@ def test_a_link_in_the_place_of_the_checkpoints_is_refused(material, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"] and not (material / "linked").exists()
 
 
-def test_the_threads_that_training_began_with_decide_the_digits_on_however_many_cores(material):
-    """Three threads round otherwise than one, which alone() says: both with bfloat16 and without."""
+def test_a_resumed_training_uses_the_initial_number_of_cpu_threads(material):
+    """Three threads round differently from one, which alone() sets, with and without bfloat16."""
     three = ("--max-steps", "20", "--cpu-threads", "3")
     code, _ = stopped(material, "three", "", None, *three)
     assert code == 0
@@ -166,7 +166,7 @@ def test_the_threads_that_training_began_with_decide_the_digits_on_however_many_
     assert [record(material, name)["machine"]["cpu_threads"] for name in ("three", "moved")] == [3, 3]
 
 
-def test_checkpoints_of_other_settings_are_not_gone_on_from(material):
+def test_checkpoints_of_other_settings_are_not_resumed(material):
     code, _ = stopped(material, "changed", "checkpoint after step 2", signal.SIGINT, *OFTEN)
     assert code == 1
     code, said = stopped(material, "changed", "", None, "--seed", "43")

@@ -1,4 +1,4 @@
-"""Preferences, several processes, the validation loss, and what goes wrong in training."""
+"""Tests of training on preferences, with several processes, with validation, and of failures during training."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ from tuning_runs import alone, command, record, training, tune, weights
 from mothertongue.prompts.templates import Encoded
 from mothertongue.tuning.training import layout
 
-# What anyone else would write.
+# A program without this project's code, as users would write it.
 PLAIN = """
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
@@ -27,7 +27,7 @@ def sft(material):
 
 
 @pytest.mark.parametrize("method", ["dpo", "orpo"])
-def test_preferences_are_learned(material, sft, method):
+def test_training_on_preferences_increases_the_margin(material, sft, method):
     options = ["--method", method, "--validation", material / "held-out-pairs.jsonl", "--validation-interval", "0.5"]
     options += ["--adapter", sft, "--learning-rate", "0.001"] if method == "dpo" else []
     done = tune(material, method, *options, data="pairs")
@@ -48,7 +48,7 @@ def test_dpo_starts_where_the_sft_adapter_ended(material, sft):
     assert training(material, "still")["losses"] == pytest.approx([0.6931] * 8, abs=1e-3)
 
 
-def test_a_small_learning_rate_moves_a_quantised_models_adapter_too(material, sft):
+def test_a_small_learning_rate_changes_the_adapter_of_a_quantised_model(material, sft):
     options = ("--method", "dpo", "--adapter", sft, "--learning-rate", "5e-6", "--quantization", "nf4")
     assert tune(material, "moved", *options, data="pairs").returncode == 0
     before, after = (load_file(material / name / "adapter_model.safetensors") for name in ("sft", "moved"))
@@ -56,7 +56,7 @@ def test_a_small_learning_rate_moves_a_quantised_models_adapter_too(material, sf
     assert changed > 0.9 * sum(tensor.numel() for tensor in before.values())
 
 
-def test_orpo_learns_the_text_of_answers_alone_as_sft_does(material):
+def test_orpo_without_the_odds_ratio_has_the_loss_of_sft(material):
     options = ("--no-packing", "--lora-dropout", "0", "--dtype", "float32", "--learning-rate", "1e-12")
     assert tune(material, "text", *options).returncode == 0
     assert tune(material, "odds", *options, "--method", "orpo", "--beta", "1e-9", data="pairs").returncode == 0
@@ -64,7 +64,7 @@ def test_orpo_learns_the_text_of_answers_alone_as_sft_does(material):
 
 
 @pytest.mark.parametrize(("method", "quantization"), [("orpo", "int8"), ("dpo", "nf4"), ("sft", "nf4")])
-def test_stopped_it_ends_with_the_same_weights_whatever_is_learned(material, sft, method, quantization):
+def test_a_stopped_training_resumes_to_the_same_weights_with_every_method(material, sft, method, quantization):
     options = ["--method", method, "--max-steps", "16", "--learning-rate", "0.001", "--lora-plus", "4"]
     options += ["--quantization", quantization]
     options += ["--adapter", sft] if method == "dpo" else []
@@ -83,7 +83,7 @@ def test_stopped_it_ends_with_the_same_weights_whatever_is_learned(material, sft
     assert weights(material, f"{method}-again") == weights(material, f"{method}-once")
 
 
-def test_two_processes_learn_what_one_does(material):
+def test_two_processes_have_the_losses_of_one(material):
     same = ("--lora-dropout", "0", "--dtype", "float32", "--no-packing")
     same += ("--validation", material / "uneven.jsonl", "--validation-interval", "0.5")
     one = tune(material, "one", *same)
@@ -95,8 +95,8 @@ def test_two_processes_learn_what_one_does(material):
     assert [loss for _, loss in first["validation"]] == pytest.approx(
         [loss for _, loss in second["validation"]], rel=1e-4
     )
-    assert two.stderr.count("step 8 of 8, loss") == 1  # one of them speaks
-    # However many sequences are read at once.
+    assert two.stderr.count("step 8 of 8, loss") == 1  # only one of them logs
+    # The validation loss does not depend on the batch size.
     assert tune(material, "small-batch", *same, "--batch-size", "1", "--accumulation", "4").returncode == 0
     third = training(material, "small-batch")
     assert [loss for _, loss in first["validation"]] == pytest.approx(
@@ -104,7 +104,7 @@ def test_two_processes_learn_what_one_does(material):
     )
 
 
-def test_two_processes_stop_at_one_step_and_go_on(material):
+def test_two_processes_stop_at_the_same_step_and_resume(material):
     options = ("--gpus", "2", "--lora-dropout", "0", "--max-steps", "40", "--checkpoint-minutes", "0.0001")
     process = subprocess.Popen(command(material, "both", *options), stderr=subprocess.PIPE, text=True, env=alone())
     said = []
@@ -123,14 +123,14 @@ def test_two_processes_stop_at_one_step_and_go_on(material):
     assert len(losses) == 40 and losses == pytest.approx(training(material, "alone")["losses"], rel=1e-2)
 
 
-def test_a_step_that_cannot_be_shared_out_is_refused(material):
+def test_a_step_that_cannot_be_divided_by_the_gpus_is_refused(material):
     done = tune(material, "uneven", "--gpus", "3", "--batch-size", "4")
     lines = [line for line in done.stderr.splitlines() if "error" in line]
     assert done.returncode == 1 and len(lines) == 1 and "make it a multiple of 3" in lines[0]
 
 
-def test_training_ends_where_the_validation_loss_gets_no_better_and_the_best_is_kept(material):
-    """The held-out threads are of another kind, and a high learning rate soon spoils them."""
+def test_training_stops_early_and_keeps_the_best_weights(material):
+    """The held-out threads differ from the training threads, and a high learning rate soon increases their loss."""
     held_out = material / "other.jsonl"
     held_out.write_text((material / "held-out-threads.jsonl").read_text().replace("Isso é certo", "Nada sei disso"))
     options = (
@@ -151,7 +151,7 @@ def test_training_ends_where_the_validation_loss_gets_no_better_and_the_best_is_
     losses = dict(measured["validation"])
     assert measured["steps"] < 200 and "training ends here" in done.stderr
     assert losses[measured["best_step"]] == min(losses.values()) and measured["best_step"] < measured["steps"]
-    # The weights are the best ones: a training that ends there has them too.
+    # The weights are those of the best step: a training that ends at that step has the same ones.
     short = (
         "--lora-dropout",
         "0",
@@ -166,7 +166,7 @@ def test_training_ends_where_the_validation_loss_gets_no_better_and_the_best_is_
     assert weights(material, "short") == weights(material, "patient")
 
 
-def test_without_validation_threads_it_says_so_and_trains(material):
+def test_without_validation_threads_training_continues_with_a_warning(material):
     done = tune(material, "unwatched", "--validation", material / "none.jsonl", "--validation-interval", "0.5")
     assert done.returncode == 0 and "there is no validation data" in done.stderr
     assert training(material, "unwatched")["validation"] == []
@@ -178,7 +178,7 @@ def test_preferences_without_room_for_an_answer_are_refused(material):
     assert done.returncode == 1 and len(lines) == 1 and "no pair has room for an answer" in lines[0]
 
 
-def test_a_loss_that_is_no_number_ends_training_with_the_last_good_checkpoint(material):
+def test_a_loss_that_is_not_finite_ends_training_with_one_line(material):
     options = ("--learning-rate", "1e30", "--warmup", "0", "--max-grad-norm", "1e30", "--checkpoint-minutes", "0.00001")
     done = tune(material, "wild", *options, "--max-steps", "50")
     lines = [line for line in done.stderr.splitlines() if "error" in line]
@@ -188,8 +188,8 @@ def test_a_loss_that_is_no_number_ends_training_with_the_last_good_checkpoint(ma
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo"])
-def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material, sft, method):
-    """The machine is the only part that is pretended: a model that has memory for one sequence."""
+def test_the_batch_size_is_halved_when_the_memory_runs_out(material, sft, method):
+    """Only the lack of memory is simulated: the model raises an error for more than one sequence (or pair)."""
     program = material / "small_machine.py"
     program.write_text(
         "import runpy, sys, torch, transformers\n"
@@ -233,18 +233,18 @@ def test_where_memory_runs_out_the_step_is_read_in_smaller_parts(material, sft, 
         (1, 8, 8, None, (1, 1)),
     ],
 )
-def test_a_step_has_the_same_sequences_however_they_are_read(batch, accumulation, processes, most, expected):
+def test_a_step_has_the_same_number_of_sequences_for_every_layout(batch, accumulation, processes, most, expected):
     settings = SimpleNamespace(batch_size=batch, accumulation=accumulation, target_tokens=None)
     plan = layout(settings, [], processes, most)
     assert (plan.batch_size, plan.accumulation) == expected
     assert plan.sequences == batch * accumulation
 
 
-def test_a_step_learns_from_about_so_many_of_the_assistants_tokens():
+def test_a_step_has_about_the_configured_number_of_target_tokens():
     data = [Encoded(list(range(100)), [-100] * 60 + list(range(40))) for _ in range(50)]
     settings = SimpleNamespace(
         batch_size=4, accumulation=1, target_tokens=2000, method="sft", packing=True, max_length=500
     )
-    # A full sequence has 200 of them, a batch 800.
+    # A full sequence has 200 target tokens, a batch 800.
     assert layout(settings, data, 1).sequences == 8
     assert layout(settings, data, 3).sequences == 9
