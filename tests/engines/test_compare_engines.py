@@ -1,4 +1,4 @@
-"""Engines compared on a parallel text: figures of a real model, reasons of those that cannot run, the table's form."""
+"""Tests of comparing engines on a parallel text: scores of a real model, reasons of failures, the table's layout."""
 
 import json
 import shutil
@@ -36,14 +36,14 @@ PORTUGUESE = [
 
 @pytest.fixture
 def texts(tmp_path):
-    """A folder with dev.en and dev.pt, aligned."""
+    """Return a folder with the aligned files dev.en and dev.pt."""
     for lang, lines in (("en", ENGLISH), ("pt", PORTUGUESE)):
         (tmp_path / f"dev.{lang}").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return tmp_path
 
 
 def run(folder, *arguments):
-    """Compare on the folder's texts, its models beside them; no network."""
+    """Run scripts/compare_engines.py on the folder's texts, with models in the same folder, without a network."""
     return subprocess.run(
         [sys.executable, "scripts/compare_engines.py", "--source", folder / "dev.en", "--reference", folder / "dev.pt",
          "--models", folder / "models", "--workers", "1", *arguments],
@@ -51,7 +51,7 @@ def run(folder, *arguments):
     )  # fmt: skip
 
 
-def test_an_engine_is_measured_and_those_that_cannot_run_say_why(texts):
+def test_engines_are_measured_and_those_that_cannot_run_have_a_reason(texts):
     done = run(texts, "--json", texts / "out.json", "nllb", f"firefox={FIREFOX}", "opus-mt", "madlad400=./nowhere")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -76,7 +76,7 @@ def test_an_engine_is_measured_and_those_that_cannot_run_say_why(texts):
     assert lines[1].endswith(nllb["problem"])
 
 
-def test_a_fetched_model_is_used_until_its_local_files_change(texts):
+def test_a_fetched_model_is_reused_until_its_local_files_change(texts):
     model = texts / "model"
     shutil.copytree(locate(parse(FIREFOX)), model)
     record = texts / "models" / parse(str(model)).slug / RECORD
@@ -95,7 +95,7 @@ def test_a_fetched_model_is_used_until_its_local_files_change(texts):
     assert record.stat().st_mtime_ns > first
 
 
-def test_a_folder_of_another_model_is_not_taken_for_it(texts):
+def test_a_folder_with_another_model_is_not_used(texts):
     assert run(texts, f"firefox={FIREFOX}", "--limit", "1").returncode == 0
     (folder,) = (texts / "models").iterdir()
     record = json.loads((folder / RECORD).read_text())
@@ -125,7 +125,7 @@ def test_a_target_token_reaches_the_model(texts):
         (None, ["--limit", "0"], "0 is below 1"),
     ],
 )
-def test_bad_input_is_one_line(texts, change, arguments, expected):
+def test_invalid_input_is_reported_in_one_line(texts, change, arguments, expected):
     if change:
         change(texts)
     done = run(texts, "firefox", *arguments)
@@ -134,7 +134,7 @@ def test_bad_input_is_one_line(texts, change, arguments, expected):
     assert "Traceback" not in done.stderr
 
 
-def test_languages_come_from_the_names_or_the_options(tmp_path):
+def test_languages_are_taken_from_the_file_names_or_the_options(tmp_path):
     for name in ("a.txt", "b.pt"):
         (tmp_path / name).write_text("x\r\ny\u2028z\n", encoding="utf-8")
     known = {"en", "pt"}
@@ -144,14 +144,14 @@ def test_languages_come_from_the_names_or_the_options(tmp_path):
         parallel_text.read_parallel(tmp_path / "a.txt", tmp_path / "b.pt", (None, None), known, None)
 
 
-def test_engines_are_named_with_their_model_and_token():
+def test_an_engine_argument_may_name_a_model_and_a_target_token():
     assert engine_comparison.parse_candidate("nllb") == ComparedEngine("nllb")
     assert engine_comparison.parse_candidate("opus-mt=a/b@1,target_token=>>por<<") == ComparedEngine(
         "opus-mt", "a/b@1", ">>por<<"
     )
 
 
-def test_scores_are_sacrebleus():
+def test_scores_are_those_of_sacrebleu():
     assert engine_comparison.score(PORTUGUESE, PORTUGUESE, "pt") == pytest.approx((100, 100))
     assert engine_comparison.score(ENGLISH, PORTUGUESE, "pt")[1] < 30
     assert engine_comparison.score(["猫睡了一天。"], ["猫睡了一天。"], "zh")[0] == pytest.approx(100)
@@ -175,6 +175,6 @@ def test_the_table_is_aligned_and_marks_licences():
     ]
 
 
-def test_device_memory_has_a_column_where_there_is_a_device():
+def test_the_table_has_a_column_of_device_memory_if_it_was_measured():
     header, line = engine_comparison.table([Row(**vars(FULL) | {"device_memory_bytes": 5_000_000_000})]).split("\n")
     assert "memory MB  device MB  flagged" in header and "        900      5,000" in line

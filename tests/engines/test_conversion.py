@@ -1,4 +1,4 @@
-"""Models that are damaged, of another kind or not allowed end in one line, and leave no folder behind."""
+"""Tests of fetching and converting translation models: unsuitable models end in one line and leave no folder."""
 
 import json
 import pickle
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremo
 
 @pytest.fixture
 def copied(tmp_path, tmp_path_factory):
-    """A function that copies a tiny model, to be damaged."""
+    """Return a function that copies a tiny model, so that the test can damage it."""
 
     def copy(save, *arguments):
         folder = tmp_path / "model"
@@ -37,7 +37,7 @@ def copied(tmp_path, tmp_path_factory):
 
 @pytest.fixture
 def fetch(tmp_path, monkeypatch):
-    """The program that fetches translation models; returns the line that it ends with, None where all went well."""
+    """Return a function that runs the fetch program and returns its error line, or None if it succeeds."""
 
     def fetch(engine, model, *options):
         before = sorted(tmp_path.iterdir())
@@ -58,7 +58,7 @@ def fetch(tmp_path, monkeypatch):
 
 @pytest.fixture
 def load(tmp_path, fetch):
-    """Fetch a model and load it with an engine's settings."""
+    """Return a function that fetches a model and loads it with an engine's settings."""
 
     def load(engine, model, **settings):
         assert fetch(engine, model, "--allow-noncommercial") is None
@@ -72,7 +72,7 @@ def cut(path):
 
 
 def without(folder, *names):
-    """Take weights out of a model."""
+    """Remove weights from a model's file."""
     weights = load_file(folder / "model.safetensors")
     for name in names:
         del weights[name]
@@ -85,7 +85,7 @@ def reshaped(folder, name):
 
 
 def as_pickle(folder, content=None):
-    """Put a model's weights, or something else, into a pickle."""
+    """Replace a model's weights by a pickle of them, or of `content`."""
     torch.save(content or load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
 
@@ -164,7 +164,7 @@ def test_a_licence_against_commercial_use_must_be_allowed(copied, fetch, tmp_pat
 
 
 @pytest.mark.parametrize(("engine", "save"), [("nllb", NLLB), ("seamless-m4t", SEAMLESS)])
-def test_a_model_that_says_nothing_has_the_licence_of_its_only_makers(copied, fetch, engine, save):
+def test_a_model_without_a_licence_has_that_of_its_family(copied, fetch, engine, save):
     assert "cc-by-nc-4.0" in fetch(engine, copied(save))
 
 
@@ -184,14 +184,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("engine", "save", "arguments", "settings", "message"), REFUSED)
-def test_settings_that_a_model_cannot_follow_are_refused(copied, load, engine, save, arguments, settings, message):
+def test_settings_that_a_model_does_not_support_are_refused(copied, load, engine, save, arguments, settings, message):
     with pytest.raises(UserError, match=message):
         load(engine, copied(save, *arguments), **settings)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.parametrize(("engine", "save"), [("opus-mt", MARIAN), ("llm", CHAT)])
-def test_a_missing_cuda_device_is_said(copied, load, engine, save):
+def test_a_missing_cuda_device_is_reported(copied, load, engine, save):
     with pytest.raises(UserError, match="no CUDA device"):
         load(engine, copied(save), device="cuda")
 
@@ -203,13 +203,13 @@ NAME = "text_decoder.layers.0.ffn.fc1.weight"
 def test_a_damaged_model_of_a_generating_engine_is_not_loaded(copied, fetch, tmp_path, damage):
     model = copied(SEAMLESS)
     assert fetch("seamless-m4t", model, "--allow-noncommercial") is None
-    damage(model)  # to which what was fetched is linked
+    damage(model)  # the fetched folder links to it
     with pytest.raises(UserError, match=r"weights are missing \(1, such as|not a safetensors file"):
         engines.find("seamless-m4t")(tmp_path / "fetched", EngineSettings("eng", "por", device="cpu"))
 
 
 @pytest.mark.parametrize("name", ["source.spm", "fetched.json", "original_config.json"])
-def test_a_converted_model_that_was_damaged_is_not_loaded(copied, fetch, tmp_path, name):
+def test_a_damaged_converted_model_is_not_loaded(copied, fetch, tmp_path, name):
     assert fetch("opus-mt", copied(MARIAN)) is None
     (tmp_path / "fetched" / name).write_text("nonsense")
     with pytest.raises(UserError, match=r"damaged|not JSON"):
@@ -222,8 +222,8 @@ def test_an_unconverted_model_is_not_loaded(copied):
         engines.find("opus-mt")(copied(MARIAN), EngineSettings(device="cpu"))
 
 
-def test_a_vocabulary_that_is_too_long_is_cut(copied, load):
-    """Where its configuration does not say no, T5's tokenizer adds tokens that MADLAD-400 has no weights for."""
+def test_tokens_without_weights_are_not_used(copied, load):
+    """By default, T5's tokenizer adds tokens for which MADLAD-400 has no weights."""
     model = copied(MADLAD)
     settings = json.loads((model / "tokenizer_config.json").read_text())
     del settings["extra_ids"], settings["additional_special_tokens"]

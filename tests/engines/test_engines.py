@@ -1,4 +1,4 @@
-"""Every engine writes what transformers writes, token for token, whatever stands beside it in a batch."""
+"""Tests of the engines: each gives the same output as transformers, token for token, in any batch."""
 
 import json
 import re
@@ -48,7 +48,7 @@ SEGMENTS = [
 
 @dataclass(frozen=True)
 class Family:
-    """An engine with a tiny model of its family and what the model calls English, Portuguese and Dutch."""
+    """An engine with a tiny model of its family, and the model's codes of English, Portuguese and Dutch."""
 
     engine: str
     save: Callable
@@ -56,7 +56,7 @@ class Family:
     source: str = ""
     target: str = ""
     other: str = ""
-    # What transformers' tokenizer is given for a text, where that is not the text.
+    # The input of transformers' tokenizer for a text.
     asked: str = "{}"
     source_lang: str = ""
     prompt: str = ""
@@ -79,7 +79,7 @@ GENERATED = {
 
 
 class Model:
-    """A family's model as the hub has it, and as its engine fetched it."""
+    """A family's model as on the hub, and as fetched by its engine."""
 
     def __init__(self, family, factory):
         self.family = family
@@ -94,7 +94,7 @@ class Model:
 
     @cached_property
     def tokenizer(self):
-        """The model's own, set to English."""
+        """The model's own tokenizer, set to English."""
         tokenizer = AutoTokenizer.from_pretrained(self.hub)
         if self.family.source_lang:
             tokenizer.src_lang = self.family.source_lang
@@ -103,7 +103,7 @@ class Model:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Two threads make tiny models slower."""
+    """Run torch with one thread: two make tiny models slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -127,7 +127,7 @@ def marian(tmp_path_factory):
 
 @pytest.fixture
 def read_tokens(monkeypatch):
-    """What CTranslate2's encoder is given."""
+    """Return a list that collects the tokens of CTranslate2's encoder."""
     seen = []
 
     class Spy(ctranslate2.Translator):
@@ -140,10 +140,10 @@ def read_tokens(monkeypatch):
 
 
 def own_tokens(model, text):
-    """The numbers that the model's own tokenizer makes of a text."""
+    """Return the token ids of a text by the model's own tokenizer."""
     ids = model.tokenizer(model.family.asked.format(text))["input_ids"]
     if model.family.engine == "madlad400":
-        # transformers 5 reads unknown characters as </s>: what trained the model is SentencePiece itself.
+        # transformers 5 reads unknown characters as </s>; the model was trained with SentencePiece itself.
         exact = [*SentencePieceProcessor(str(model.hub / "spiece.model")).encode(model.family.asked.format(text)), 2]
         assert ids == exact or 0 in exact
         return exact
@@ -151,7 +151,7 @@ def own_tokens(model, text):
 
 
 def generate(model, ids, **options):
-    """What transformers writes for one text: the numbers behind those it was given, and their mean log-probability."""
+    """Generate with transformers for one text; return the new token ids and their mean log-probability."""
     written = model.generate(
         input_ids=torch.tensor([ids]), do_sample=False, num_beams=1, max_new_tokens=2 * len(ids) + 32,
         output_scores=True, return_dict_in_generate=True, **options,
@@ -164,13 +164,13 @@ def generate(model, ids, **options):
 
 
 def same(output, text, score):
-    """Whether an engine wrote a text; where it was stopped in a loop, whether it began so."""
+    """Return whether an output has this text and score; if stopped in a loop, whether the text starts with it."""
     if not output.complete:
         return text.startswith(output.text[:-1])
     return output.text == text and output.score == pytest.approx(score, abs=1e-3)
 
 
-def test_the_encoder_reads_what_the_models_own_tokenizer_makes(converted, read_tokens):
+def test_the_encoder_reads_the_tokens_of_the_models_own_tokenizer(converted, read_tokens):
     converted.engine().translate_all(SEGMENTS)
     vocabulary = json.loads((converted.fetched / "shared_vocabulary.json").read_text(encoding="utf-8"))
     numbers = {token: number for number, token in enumerate(vocabulary)}
@@ -186,7 +186,7 @@ def test_no_text_becomes_a_control_token(converted, read_tokens):
     assert [token for token in text if token in control] == [token for token in plain if token in control] == ["</s>"]
 
 
-def test_converted_models_write_what_transformers_writes(converted):
+def test_converted_models_give_the_same_output_as_transformers(converted):
     outputs = converted.engine().translate_all(SEGMENTS)
     tokenizer = converted.tokenizer
     model = AutoModelForSeq2SeqLM.from_pretrained(converted.hub)
@@ -202,7 +202,7 @@ def test_converted_models_write_what_transformers_writes(converted):
     knows(outputs, PORTUGUESE)
 
 
-def test_another_target_language_gives_that_language(converted):
+def test_another_target_code_translates_into_that_language(converted):
     if converted.family.other:
         knows(converted.engine(target_code=converted.family.other).translate_all(SEGMENTS), DUTCH)
 
@@ -227,7 +227,7 @@ def test_a_loaded_generating_model_reads_another_source_language(generated):
     check_reading(generated)
 
 
-def test_an_engine_knows_what_its_model_cannot_read(converted, read_tokens):
+def test_an_engine_recognises_characters_outside_the_vocabulary(converted, read_tokens):
     engine = converted.engine()
     assert engine.reads("The house is red.") and not engine.reads("The house ჯ")
     texts = ['"Red", he said - it\'s red...', "“Red”, he said – it’s red…"]
@@ -235,7 +235,7 @@ def test_an_engine_knows_what_its_model_cannot_read(converted, read_tokens):
     assert read_tokens[0] == read_tokens[1]
 
 
-def test_pieces_that_the_target_vocabulary_lacks_are_text(marian):
+def test_pieces_missing_in_the_target_vocabulary_are_decoded_as_text(marian):
     target = SentencePieceProcessor(str(marian.fetched / "target.spm"))
     first = SentencePieceProcessor(str(marian.fetched / "source.spm")).encode(tiny.NAME, out_type=str)[0]
     assert first.startswith("▁") and target.piece_to_id(first) == target.unk_id()
@@ -243,30 +243,30 @@ def test_pieces_that_the_target_vocabulary_lacks_are_text(marian):
 
 
 def knows(outputs, translations):
-    """Whether a model has learned what it was taught: else a comparison says little."""
+    """Assert that a model has learned most of its phrases: otherwise a comparison would be meaningless."""
     right = sum(output.text == text for output, text in zip(outputs, translations, strict=False))
     assert right > len(translations) / 2, outputs[: len(translations)]
 
 
 def many():
-    """More than one batch of 64 tokens, and more than one window of batches."""
+    """Return enough texts for several batches of 64 tokens and several windows of batches."""
     return [*SEGMENTS, *(f"{text} {end}" for end in ("Yes.", "Good night", "A 1 B 2") for text in SEGMENTS), *SEGMENTS]
 
 
 @pytest.mark.parametrize("careful", [False, True])
-def test_batches_change_nothing(converted, careful):
+def test_the_batch_size_does_not_change_the_output(converted, careful):
     segments = many()
     small = converted.engine(batch_tokens=64, workers=2).translate_all(segments, careful)
     large = converted.engine(batch_tokens=8192).translate_all(segments, careful)
     alike = [same(one, other.text, other.score) for one, other in zip(small, large, strict=True)]
-    # Which of several beams is the best may hang on how far they were let go.
+    # Which of several beams is the best may depend on the maximum length.
     assert sum(alike) >= (0.9 if careful else 1) * len(segments)
     count = len(SEGMENTS)
     assert [output.text for output in large[:count]] == [output.text for output in large[-count:]]
 
 
 def biased(marian, folder, token, bias):
-    """An engine whose model likes a token more, or less, wherever it is."""
+    """Return an engine whose model has a bias for or against a token."""
     hub, fetched = folder / "hub", folder / "fetched"
     shutil.copytree(marian.hub, hub)
     fetched.mkdir()
@@ -277,20 +277,20 @@ def biased(marian, folder, token, bias):
     return engines.find("opus-mt")(fetched, EngineSettings(device="cpu", compute_type="float32"))
 
 
-def test_a_loop_is_cut_whatever_stands_beside_it(marian, tmp_path):
+def test_a_loop_is_cut_independently_of_the_batch(marian, tmp_path):
     engine = biased(marian, tmp_path, "</s>", -1e4)
     short, long = engine.translate_all([ENGLISH[0], SEGMENTS[-1]])
     assert not short.complete and not long.complete and len(long.text) > len(short.text) > len(ENGLISH[0])
     assert engine.translate_all(ENGLISH[:1])[0].text == short.text
 
 
-def test_an_unknown_token_is_never_written(marian, tmp_path):
+def test_the_unknown_token_is_never_generated(marian, tmp_path):
     assert biased(marian, tmp_path, "<unk>", 1e4).translate_all(SEGMENTS) == marian.engine().translate_all(SEGMENTS)
 
 
 @pytest.fixture(scope="module")
 def written_alone(generated):
-    """What transformers writes for each segment: numbers and score."""
+    """Return the token ids and the score by transformers for each segment on its own."""
     tokenizer, family = generated.tokenizer, generated.family
     if not family.prompt:
         model = SeamlessM4Tv2ForTextToText.from_pretrained(generated.hub)
@@ -306,7 +306,7 @@ def written_alone(generated):
 
 
 @pytest.mark.parametrize("batch_tokens", [8192, 300])
-def test_generating_engines_write_what_transformers_writes_alone(generated, written_alone, batch_tokens):
+def test_generating_engines_give_the_same_output_as_transformers(generated, written_alone, batch_tokens):
     outputs = generated.engine(batch_tokens=batch_tokens).translate_all(SEGMENTS)
     for segment, output, (tokens, score) in zip(SEGMENTS, outputs, written_alone, strict=True):
         text = generated.tokenizer.decode(tokens, skip_special_tokens=True).strip()
@@ -315,7 +315,7 @@ def test_generating_engines_write_what_transformers_writes_alone(generated, writ
     knows(outputs, PORTUGUESE)
 
 
-def test_no_text_becomes_a_control_token_of_generating_engines(generated):
+def test_no_text_becomes_a_control_token_in_generating_engines(generated):
     engine = generated.engine()
     control = set(engine.tokenizer.all_special_ids) - {engine.tokenizer.unk_token_id}
     text, plain = (
@@ -325,7 +325,7 @@ def test_no_text_becomes_a_control_token_of_generating_engines(generated):
     assert text == plain != []
 
 
-def test_careful_generation_may_say_what_it_was_asked(generated):
+def test_careful_generation_may_repeat_the_source(generated):
     engine = generated.engine()
     outputs = engine.translate_all([*ENGLISH, tiny.NAME], careful=True)
     knows(outputs, PORTUGUESE)
@@ -338,13 +338,13 @@ def test_several_beams_have_no_score(generated):
     assert [output.score for output in outputs] == [None] * 3 and all(output.text for output in outputs)
 
 
-def test_nothing_in_nothing_out(marian, generated):
+def test_no_texts_give_no_outputs(marian, generated):
     for model in (marian, generated):
         assert model.engine().translate_all([]) == model.engine().translate_all([], careful=True) == []
 
 
 def failing(message, room=0):
-    """CTranslate2's translator where all batches of more tokens than `room` fail."""
+    """Return a subclass of CTranslate2's translator that fails for batches of more than `room` tokens."""
 
     def result():
         raise RuntimeError(message)
@@ -362,7 +362,7 @@ def halvings(capsys):
     return re.findall(r"out of memory; going on with batches of ([\d,]+) tokens", capsys.readouterr().err)
 
 
-def test_out_of_memory_halves_the_batch(marian, monkeypatch, capsys):
+def test_out_of_memory_halves_the_batch_size(marian, monkeypatch, capsys):
     texts = many()
     expected = marian.engine().translate_all(texts)
     monkeypatch.setattr(ctranslate2, "Translator", failing("CUDA failed with error out of memory", room=100))
@@ -381,14 +381,14 @@ def test_out_of_memory_halves_the_batch(marian, monkeypatch, capsys):
         ("cuBLAS failed with status CUBLAS_STATUS_NOT_SUPPORTED", []),
     ],
 )
-def test_what_no_smaller_batch_cures_is_raised(marian, monkeypatch, capsys, message, tried):
+def test_an_error_that_smaller_batches_do_not_cure_is_raised(marian, monkeypatch, capsys, message, tried):
     monkeypatch.setattr(ctranslate2, "Translator", failing(message))
     with pytest.raises(RuntimeError, match=message):
         marian.engine(batch_tokens=300).translate_all(SEGMENTS)
     assert halvings(capsys) == tried
 
 
-def test_out_of_memory_halves_the_batch_of_generation(generated, monkeypatch, capsys):
+def test_out_of_memory_halves_the_batch_size_of_generation(generated, monkeypatch, capsys):
     engine = generated.engine(batch_tokens=1600)
     expected = [output.text for output in engine.translate_all(SEGMENTS)]
     real, failed, room = engine.model.generate, [], 400
@@ -442,7 +442,7 @@ print(json.dumps({"seconds": first[0], "heavy": sorted({"torch", "transformers"}
 
 
 @pytest.mark.skipif(not (SHARED / "models").is_dir(), reason="the trained model is not here")
-def test_a_trained_model_is_as_good_as_in_transformers(tmp_path):
+def test_a_trained_model_has_the_quality_it_has_in_transformers(tmp_path):
     from sacrebleu import corpus_chrf
 
     hub = SHARED / "models/opus-mt-en-pt-mini"  # a model of 7.6M parameters, in float16
@@ -458,13 +458,13 @@ def test_a_trained_model_is_as_good_as_in_transformers(tmp_path):
     fetch_model("opus-mt", parse(str(hub)), tmp_path)
     engine = engines.find("opus-mt")(tmp_path, EngineSettings(device="cpu", compute_type="float32"))
     texts = [output.text for output in engine.translate_all(english)]
-    # The model loops in some of them, and each side stops that in its own way.
+    # The model loops in some of the texts, and the two implementations stop it differently.
     assert sum(text == other for text, other in zip(texts, expected, strict=True)) >= 0.8 * len(texts)
     scores = [corpus_chrf(some, [portuguese]).score for some in (texts, expected)]
     assert scores[0] == pytest.approx(scores[1], abs=0.5)
 
 
-def test_a_segment_that_becomes_a_control_token_is_not_translated_and_stops_no_other(generated):
+def test_a_segment_with_a_control_token_is_not_translated_and_does_not_affect_others(generated):
     engine = generated.engine()
     (text, *_), *_ = tiny.PHRASES
     (alone,) = engine.translate_all([text])

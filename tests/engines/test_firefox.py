@@ -1,4 +1,4 @@
-"""The Firefox engine: real models of an installed package, and Mozilla's service played by a local server."""
+"""Tests of the Firefox engine with real models of an installed package, and a local server as Mozilla's service."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ def engine(model):
     engine.close()
 
 
-def test_translates_in_order_and_gives_no_scores(engine):
+def test_texts_are_translated_in_order_and_without_scores(engine):
     texts = ["Good morning!", "The house is red.", "", "Good morning!", "A cat sleeps on the sofa."] * 30
     outputs = engine.translate_all(texts)
     assert [output.text for output in outputs[:5]] == [
@@ -52,8 +52,8 @@ def test_translates_in_order_and_gives_no_scores(engine):
     assert engine.measure("é" * 3) == 6
 
 
-def test_letters_and_signs_that_the_model_lacks_come_back(engine):
-    # Those that NFKC does not write with other letters.
+def test_letters_and_signs_outside_the_vocabulary_are_preserved(engine):
+    # Letters that NFKC normalisation does not change.
     letters = [
         letter for letter in map(chr, range(0xC0, 0x180)) if letter.isalpha() and normalize("NFKC", letter) == letter
     ]
@@ -69,14 +69,14 @@ def test_letters_and_signs_that_the_model_lacks_come_back(engine):
     assert quoted[0] == quoted[1]
 
 
-def test_what_comes_out_as_something_else_is_right_as_an_item_of_a_list(engine):
+def test_short_texts_are_translated_correctly_as_list_items(engine):
     texts = ["Kansas", "Thank you.", "Pros:"]
     assert [output.text for output in engine.translate_all(texts, careful=True)] == ["Kansas", "Obrigado.", "Prós:"]
     assert all(output.text != "Kansas" for output in engine.translate_all(texts))
 
 
 @pytest.mark.skipif(not FLORES.is_dir(), reason="no FLORES beside the project")
-def test_quality_on_flores(engine):
+def test_translations_of_flores_have_the_expected_chrf(engine):
     source, reference = (
         (FLORES / f"devtest300.{lang}").read_text(encoding="utf-8").splitlines() for lang in ("en", "pt")
     )
@@ -105,7 +105,7 @@ def test_gpus_are_refused(model):
 
 @pytest.fixture
 def service(model, monkeypatch, tmp_path):
-    """Mozilla's list of models, with one released pair, and fxtranslate's cache in a folder of its own."""
+    """Serve Mozilla's list of models with one released pair; yield the folder of fxtranslate's cache."""
     records = [
         {
             "name": name,
@@ -144,7 +144,7 @@ def fetch(reference, output):
     return subprocess.run([*command, "--output", str(output)], capture_output=True, text=True)
 
 
-def test_a_released_pair_comes_from_the_service_or_the_cache(service, model, tmp_path, monkeypatch):
+def test_a_released_pair_is_fetched_from_the_service_or_the_cache(service, model, tmp_path, monkeypatch):
     (service / "en-pt").mkdir(parents=True)
     for name in WEIGHTS:
         shutil.copy(model / name, service / "en-pt" / name)
@@ -158,7 +158,7 @@ def test_a_released_pair_comes_from_the_service_or_the_cache(service, model, tmp
 
 
 @pytest.mark.parametrize("reference", ["firefox:en/xx", "firefox:en/pt"])
-def test_what_cannot_be_fetched_is_said_in_one_line(service, tmp_path, monkeypatch, reference):
+def test_a_failed_fetch_is_reported_in_one_line(service, tmp_path, monkeypatch, reference):
     if reference == "firefox:en/pt":
         monkeypatch.setenv("FXTRANSLATE_RECORDS_URL", "http://127.0.0.1:9/records")
     done = fetch(reference, tmp_path / "model")
@@ -168,6 +168,6 @@ def test_what_cannot_be_fetched_is_said_in_one_line(service, tmp_path, monkeypat
     assert not (tmp_path / "model").exists()
 
 
-def test_a_folder_without_a_model(tmp_path):
+def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"no Firefox translation model in it \(model"):
         Firefox(tmp_path, EngineSettings())
