@@ -1,6 +1,6 @@
-"""A damaged folder of a model or an adapter ends every program that takes one in one line, which names what is damaged.
+"""Tests of damaged folders of models and adapters: every program ends with one line that names the damaged file.
 
-Each damage goes through all programs that read the file: none may take it for whole, and none may fail in a traceback.
+Each kind of damage is tried with all programs that read the file: none may accept it or end with a traceback.
 """
 
 import json
@@ -24,8 +24,9 @@ from mothertongue.models import tokenizer_files
 
 TUNING = json.dumps(yaml.safe_load(Path("config/config.yaml").read_text())["tuning"])
 
-# The arguments of each program, in which {name} stands for a folder or file, and which files of each folder it reads:
-# c(onfiguration), w(eights), t(okenizer), s(ettings of the tokenizer alone), r(ecord of the training), a(dapter), g(guf).
+# The files that each program reads of each folder, and its arguments, in which {name} stands for a folder or file.
+# Files: c(onfiguration), w(eights), t(okenizer), s(ettings of the tokenizer only), r(ecord of the training), a(dapter),
+# g(guf).
 PROGRAMS = {
     "calibrate": ({"merged": "cwt", "adapter": "tr"}, "--model {merged} --adapter {adapter} --threads {threads} --form gptq --sequences 2 --length 64 --steps 0 --name Portuguese"),
     "calibrated_perplexity": ({"packed": "cw"}, "--model {packed} --tokens {tokens}"),
@@ -76,7 +77,7 @@ def half_a_tokenizer(folder):
 
 
 def offsets(start, end):
-    """Have the last tensor of each weight file lie elsewhere."""
+    """Return a function that changes the position of the last tensor in each weight file."""
 
     def damage(folder):
         for path in folder.glob("*.safetensors"):
@@ -94,7 +95,7 @@ def offsets(start, end):
 
 
 def turned(folder):
-    """Have matrices lie on their side: as many numbers, in another shape."""
+    """Transpose all matrices: the same number of weights, in another shape."""
     for path in folder.glob("*.safetensors"):
         weights = {
             name: weight.T.contiguous() if weight.dim() == 2 and weight.shape[0] != weight.shape[1] else weight
@@ -134,7 +135,7 @@ def header(tensors, pairs, rest=b""):
 WEIGHTS, SETTINGS, RECORD = "model.safetensors", "tokenizer_config.json", "training.json"
 ADAPTER, ADAPTED = "adapter_config.json", "adapter_model.safetensors"
 HUGE = 2**62
-# What is damaged, by the letter of the file that must be read for it, and what the line must name.
+# Kinds of damage: the letter of the file that a program must read to notice it, the damage, what the line must name.
 MODEL = {
     "a list": ("c", text("config.json", "[]"), "config.json"),
     "a hundred thousand brackets": ("c", text("config.json", "[" * 100_000), "config.json"),
@@ -157,7 +158,7 @@ MODEL = {
     "a place in words": ("w", offsets("0", "8"), WEIGHTS),
     "an index that is a list": ("w", indexed, "model.safetensors.index.json"),
 }  # fmt: skip
-# These are seen where the weights are loaded, or laid beside the model's own.
+# Only programs that load the weights, or compare them with the model, notice these.
 LOADED = {"matrices on their side": ("w", turned, ""), "a weight that is not there": ("w", lacking, "")}
 LOADS = ("calibrate", "calibrated_perplexity", "chat", "evaluate", "merge", "perplexity", "pivot", "translate", "tune")
 ADAPTERS = {
@@ -190,13 +191,13 @@ def damages(program, folder):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with inputs and whole models, one of them tuned, merged, packed and converted by the programs."""
+    """Return a folder with inputs and undamaged models, one tuned, merged, packed and converted by the programs."""
     place = tmp_path_factory.mktemp("damaged")
     write_inputs(place, "Olá?\nOnde fica a casa vermelha?\n")
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
     for name in ("source", "marian", "encoder", "gguf"):
         (place / name).mkdir()
-    # Its tokenizer is one that llama.cpp's converters know.
+    # Its tokenizer is one that llama.cpp's converters support.
     tokens = save_pieces(place / "source", "chatml", legacy=True)
     config = LlamaConfig(vocab_size=tokens, max_position_embeddings=1024, **sizes)
     LlamaForCausalLM(config).save_pretrained(place / "source")
@@ -215,7 +216,7 @@ def place(tmp_path_factory):
 
 
 def ended(program, place, output, **folders):
-    """The line that a program ends with, None where all went well; what is no line of ours is raised."""
+    """Run a program; return its error line, or None if it succeeds. Let all other errors through."""
     name = program.split()[0]
     found = {path.name.partition(".")[0]: path for path in place.iterdir()} | {"out": output} | folders
     words = [TUNING if word == "{settings}" else word.format_map(found) for word in PROGRAMS[program][1].split()]
@@ -233,7 +234,7 @@ def ended(program, place, output, **folders):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_damaged_folder_is_said_in_one_line(place, tmp_path, program):
+def test_a_damaged_folder_is_reported_in_one_line(place, tmp_path, program):
     assert ended(program, place, tmp_path / "whole") is None
     wrong = []
     for folder, reads in PROGRAMS[program][0].items():
@@ -257,8 +258,8 @@ def test_a_damaged_folder_is_said_in_one_line(place, tmp_path, program):
 
 
 @pytest.mark.parametrize("program", ["chat", "evaluate", "merge", "perplexity"])
-def test_a_padding_token_behind_the_embeddings_does_no_harm(place, tmp_path, program):
-    """Many tokenizers have one that was added to them alone; adapters of such models may have it, too."""
+def test_a_padding_token_without_an_embedding_is_accepted(place, tmp_path, program):
+    """Many tokenizers have a padding token that their model lacks; adapters of such models may have it, too."""
     whole = tokenizer_files.load(place / "base")
     whole.add_special_tokens({"pad_token": "<behind>"})
     for folder in ("base", "adapter"):

@@ -1,6 +1,6 @@
-"""GGUF files of tiny random models of the families that users have: llama.cpp computes with them what transformers does.
+"""Tests of GGUF files of tiny random models of common families: llama.cpp computes the same as transformers.
 
-Half a minute, most of it the start of llama.cpp's converter.
+They take half a minute, mostly for the start of llama.cpp's converter.
 """
 
 import math
@@ -19,7 +19,7 @@ ENTRIES = 1000
 
 
 def save_tokenizer(folder):
-    """A small SentencePiece model, as those families have or may have."""
+    """Train and save a small SentencePiece model, the tokenizer of some of these families."""
     import sentencepiece
 
     sentencepiece.SentencePieceTrainer.train(
@@ -29,7 +29,7 @@ def save_tokenizer(folder):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_llama_cpp_computes_what_transformers_does(tmp_path, family):
+def test_llama_cpp_has_the_perplexity_of_transformers(tmp_path, family):
     folder = tmp_path / "model"
     folder.mkdir()
     save_tokenizer(folder)

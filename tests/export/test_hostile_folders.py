@@ -1,7 +1,7 @@
-"""No code of a model's or adapter's folder runs, and no file outside of it is taken, whatever anyone answers.
+"""Tests of hostile folders of models and adapters: none of their code runs, and no file outside of them is read.
 
-A folder of each hostile kind goes through every program that takes one, with `yes` on its stdin and a token of the hub
-in its environment. The code in the folders leaves a mark where it runs.
+Every program that takes a folder is run on a folder of each hostile kind, with `yes` on stdin and a hub token in its
+environment. The code in the folders writes a mark file if it runs.
 """
 
 import ast
@@ -26,7 +26,7 @@ from mothertongue.common.atomic_files import read_json, write_json
 TOKEN, SECRET = "hf_canaryToken", "the content of another file"
 SETTINGS = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]
 SCRIPTS = sorted(Path("scripts").glob("*.py"))
-# What scripts that name a model or an adapter do not load, or not as a folder.
+# Scripts with an option for a model or an adapter that do not load its folder, and what they use instead.
 NO_FOLDER = {
     "combine": "models' records",
     "export_card": "an adapter's record",
@@ -38,7 +38,7 @@ NO_FOLDER = {
     "summary": "no model at all: a template of HTML",
     "list_opus_models": "models' names",
 }
-# What each program takes: the folders of others, and its arguments, in which {name} stands for a folder or file.
+# The foreign folders of each program, and its arguments, in which {name} stands for a folder or file.
 PROGRAMS = {
     "calibrate": ("merged adapter", "--model {merged} --adapter {adapter} --threads {threads} --form gptq --sequences 2 --length 64 --steps 0 --name Portuguese"),
     "calibrated_perplexity": ("packed", "--model {packed} --tokens {tokens}"),
@@ -70,7 +70,7 @@ PROGRAMS = {
 }  # fmt: skip
 
 CODE, FOR_CONVERTERS = "code", "code for llama.cpp's converters"
-# What is said of a folder of each kind where it is refused. Code without which transformers knows the model is left out.
+# The error for a folder of each kind that is refused. Code that transformers does not need for the model is ignored.
 KINDS = {
     CODE: "",
     "code that is needed": "code of its own",
@@ -85,7 +85,7 @@ REFUSED = ("code that is needed", "a link", "weights elsewhere")
 
 
 class Marking:
-    """Leaves a mark where it is unpickled."""
+    """An object that writes a mark file when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -99,7 +99,7 @@ def change(path, **values):
 
 
 def spoil(folder, kind, place):
-    """Make a folder one of a hostile kind; code in it leaves its mark in place.marks."""
+    """Change a folder into one of a hostile kind; code in it writes its mark file in `place`/marks."""
     code = f"from pathlib import Path\nPath({str(place / 'marks' / 'local')!r}).touch()\nclass T: pass\n"
     tokenizer, config = folder / "tokenizer_config.json", folder / "config.json"
     if "code" in kind:
@@ -152,11 +152,11 @@ def inputs(place):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with harmless models, adapters and inputs, the hub's cache with code in it, and none but the marks."""
+    """Return a folder with harmless models, adapters and inputs, a hub cache with hostile code, and no marks yet."""
     place = tmp_path_factory.mktemp("hostile")
     (place / "marks").mkdir()
     inputs(place)
-    # Its tokenizer is one that llama.cpp's converters know.
+    # Its tokenizer is one that llama.cpp's converters support.
     (place / "source").mkdir()
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
     tokens = save_pieces(place / "source", "chatml", legacy=True)
@@ -193,7 +193,7 @@ def preloaded(place):
 
 @pytest.fixture(scope="module")
 def run(place, preloaded):
-    """Run a program of PROGRAMS with some folders in the place of the harmless ones; its exit code and words."""
+    """Return a function that runs a program of PROGRAMS with other folders, and returns its exit code and output."""
     count = iter(range(10_000))
 
     def run(program, **folders):
@@ -227,7 +227,7 @@ def run(place, preloaded):
 
 @pytest.fixture(scope="module")
 def made(place, run):
-    """The harmless adapter and models, made by the programs themselves."""
+    """Return the folder with the harmless adapter and models, made by the programs themselves."""
     for program, name in (
         ("fetch_base_model", "base"),
         ("tune", "adapter"),
@@ -244,16 +244,16 @@ def cases():
         for folder in folders.split():
             converters = "conver" in program and folder not in ("adapter", "marian")
             for kind in ADAPTER_KINDS if folder in ("adapter", "sft") else KINDS:
-                # Nothing less than what runs the converters' own way to code.
+                # Converters are tried with FOR_CONVERTERS instead of CODE: code that they load in their own way.
                 if kind == (CODE if converters else FOR_CONVERTERS):
                     continue
-                # It fetches and compares in processes that others are tried in.
+                # compare_engines uses the functions of other programs, which are tried with all kinds: two are enough.
                 if program != "compare_engines" or kind in (CODE, "a link"):
                     yield pytest.param(program, folder, kind, id=f"{program}-{folder}-{kind}")
 
 
 @pytest.mark.parametrize(("program", "folder", "kind"), cases())
-def test_nothing_of_a_hostile_folder_runs(made, run, tmp_path, program, folder, kind):
+def test_no_code_of_a_hostile_folder_runs(made, run, tmp_path, program, folder, kind):
     hostile = made / "hostile" / folder
     shutil.rmtree(hostile.parent, ignore_errors=True)
     shutil.copytree(made / ("adapter" if folder == "sft" else folder), hostile, symlinks=True)
@@ -262,7 +262,7 @@ def test_nothing_of_a_hostile_folder_runs(made, run, tmp_path, program, folder, 
     assert not list((made / "marks").iterdir()), said
     assert TOKEN not in said and "Do you wish to run" not in said
     assert said.count(".py: error: ") == code and code in (0, 1), said
-    # Of a converter that fails the last words are said.
+    # The last lines of a failing converter are printed, and may contain a traceback.
     assert "Traceback" not in said or kind == FOR_CONVERTERS, said
     if program == "harness" and "not installed" in said:
         return
@@ -270,7 +270,7 @@ def test_nothing_of_a_hostile_folder_runs(made, run, tmp_path, program, folder, 
     assert code or program == "publish" or kind not in REFUSED, said
 
 
-def test_every_program_that_takes_a_folder_is_tried():
+def test_every_program_that_takes_a_folder_is_covered():
     taking = set()
     for path in SCRIPTS:
         source = path.read_text(encoding="utf-8")

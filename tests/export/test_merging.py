@@ -1,4 +1,4 @@
-"""An adapter folded into its base model computes what PEFT computes, for the families that users have, in little memory."""
+"""Tests of merging an adapter into its base model: the same logits as PEFT, for common families, in little memory."""
 
 import json
 import re
@@ -34,7 +34,7 @@ TOKENS = torch.arange(40).reshape(2, 20)
 
 
 def save_base(folder, family="llama", dtype=torch.float32, **sizes):
-    """A fetched model of random weights, in several files."""
+    """Save a model of random weights in several files, as if it were fetched."""
     size = SIZES | sizes
     config = FAMILIES[family](vocab_size=600, num_key_value_heads=2, head_dim=size["hidden_size"] // 4, **size)
     return save(folder, config, dtype, "200KB" if size == SIZES else "100MB")
@@ -48,7 +48,7 @@ def save(folder, config, dtype=torch.float32, shard="200KB", **options):
 
 
 def save_adapter(folder, base, quantization="none", dtype="float32", **options):
-    """An adapter of random weights: what training would make, without training."""
+    """Save an adapter of random weights, in place of a trained one."""
     model = causal_lm.load_base(base, quantization, dtype)
     adapted = get_peft_model(
         model, LoraConfig(**{"r": 8} | options, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -72,7 +72,7 @@ def logits(model):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"use_dora": True}], ids=["lora", "rslora", "dora"])
-def test_the_merged_model_computes_what_peft_computes(tmp_path, family, options):
+def test_the_merged_model_has_the_logits_of_peft(tmp_path, family, options):
     base = save_base(tmp_path / "base", family)
     known = read_json(base / "config.json").get("eos_token_id")
     adapter = save_adapter(tmp_path / "adapter", base, **options)
@@ -85,7 +85,7 @@ def test_the_merged_model_computes_what_peft_computes(tmp_path, family, options)
     assert len(list((tmp_path / "merged").glob("*.safetensors"))) == len(list(base.glob("*.safetensors"))) > 1
     template = (tmp_path / "merged/chat_template.jinja").read_text()
     assert "generation -%}" in (adapter / "chat_template.jinja").read_text() and "generation -%}" not in template
-    # Training ended turns with ChatML's token, which the base model does not know as an end.
+    # In training, turns ended with ChatML's token, which is not an end token of the base model.
     ends = read_json(tmp_path / "merged/generation_config.json")["eos_token_id"]
     assert ends == [tiny_tokenizer().convert_tokens_to_ids("<|im_end|>"), *([known] if known is not None else [])]
 
@@ -107,10 +107,8 @@ OTHER_NAMES = {
     [({}, True), ({"use_rslora": True, "r": 4, "lora_alpha": 16}, True), ({}, False)],
     ids=["lora", "rslora", "named as in transformers"],
 )
-def test_weights_that_transformers_renames_or_stacks_are_merged_under_their_names_in_the_files(
-    tmp_path, family, options, original
-):
-    """Of mixtures the experts are trained too, with ranks of their own."""
+def test_weights_that_transformers_renames_or_stacks_keep_their_names_in_the_files(tmp_path, family, options, original):
+    """In mixtures the adapter also has weights for the experts, with their own ranks."""
     base = save(tmp_path / "base", OTHER_NAMES[family], save_original_format=original)
     adapter = save_adapter(tmp_path / "adapter", base, **options)
     (tmp_path / "merged").mkdir()
@@ -129,7 +127,7 @@ def test_weights_that_transformers_renames_or_stacks_are_merged_under_their_name
 
 
 @pytest.mark.parametrize("family", ["llama", *OTHER_NAMES])
-def test_the_dequantised_merge_is_what_an_nf4_adapter_was_trained_on(tmp_path, family):
+def test_the_dequantised_merge_computes_what_an_nf4_adapter_was_trained_on(tmp_path, family):
     base = tmp_path / "base"
     save(base, OTHER_NAMES[family]) if family in OTHER_NAMES else save_base(base)
     adapter = save_adapter(tmp_path / "adapter", base, "nf4")
@@ -144,8 +142,8 @@ def test_the_dequantised_merge_is_what_an_nf4_adapter_was_trained_on(tmp_path, f
     assert far["dequantized"] < 1e-4 and far["full"] > 1e-2
 
 
-def test_merging_never_holds_the_model(tmp_path):
-    """The peak beyond what the program holds before, most of it what the first product of matrices sets up."""
+def test_merging_does_not_hold_the_whole_model_in_memory(tmp_path):
+    """Measure the peak beyond the memory before the merge; most of it is set up by the first matrix product."""
     sizes = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 12}
     base = save_base(tmp_path / "base", dtype=torch.bfloat16, **sizes)
     adapter = save_adapter(tmp_path / "adapter", base, dtype="bfloat16")
@@ -167,7 +165,7 @@ def test_merging_never_holds_the_model(tmp_path):
 
 
 def test_only_the_weights_that_transformers_loads_are_merged(tmp_path):
-    """Mistral's repositories have all weights a second time, in one file and by names of their own."""
+    """Mistral's repositories contain all weights a second time, in one file and under other names."""
     base = save_base(tmp_path / "base")
     save_file({"tok_embeddings.weight": torch.ones(2)}, base / "consolidated.safetensors")
     (tmp_path / "merged").mkdir()
@@ -179,7 +177,7 @@ def test_only_the_weights_that_transformers_loads_are_merged(tmp_path):
         merge.merge(tmp_path / "adapter", base, merge.FULL, "float32", tmp_path / "merged")
 
 
-def test_what_cannot_be_merged_is_refused_in_one_line(tmp_path):
+def test_adapters_that_cannot_be_merged_are_refused_in_one_line(tmp_path):
     base = save_base(tmp_path / "base")
     adapter = save_adapter(tmp_path / "adapter", base)
     (tmp_path / "empty").mkdir()

@@ -1,6 +1,6 @@
-"""Tiny random models of the families that users have, packed by AutoRound: the weights are nearly what they were.
+"""Tests of tiny random models of common families packed by AutoRound: the weights hardly change.
 
-That other programs load such files is tested with a model of words, by vLLM (tests/environments).
+tests/environments tests with vLLM, and a model with a real tokenizer, that other programs load such files.
 """
 
 import random
@@ -34,7 +34,7 @@ PIECES = [[random.Random(piece).randrange(5, 500) for _ in range(64)] for piece 
 
 @pytest.mark.parametrize("form", gptq_awq.FORMS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_packed_model_computes_nearly_what_it_did(tmp_path, family, form):
+def test_packing_hardly_changes_the_weights(tmp_path, family, form):
     tokenizer, folder, output = tiny_tokenizer(), tmp_path / "model", tmp_path / form
     output.mkdir()
     torch.manual_seed(3)
@@ -47,11 +47,11 @@ def test_a_packed_model_computes_nearly_what_it_did(tmp_path, family, form):
     before, after = (dict(one.named_parameters()) for one in (model, packed))
     assert before.keys() == after.keys()
     for name, weight in before.items():
-        # Rounded to the nearest of 16 numbers, normal weights in groups of 64 are 0.1 off.
+        # Rounded to the nearest of 16 values, normally distributed weights in groups of 64 have an error of 0.1.
         bound = 0.16 if ".layers." in name and weight.dim() > 1 else 0.01
         assert (after[name].float() - weight.float()).norm() <= bound * weight.norm(), name
     config = read_json(output / "config.json")
-    # What overflows in float16 is computed in bfloat16.
+    # Models that overflow in float16 are computed in bfloat16.
     assert config["dtype"] == ("bfloat16" if family == "gemma" else "float16")
     settings = config["quantization_config"]
     assert (settings["quant_method"], settings["bits"], settings["group_size"]) == (form, 4, 64)
@@ -59,7 +59,7 @@ def test_a_packed_model_computes_nearly_what_it_did(tmp_path, family, form):
     assert (output / "model.safetensors").stat().st_size < 0.75 * (folder / "model.safetensors").stat().st_size
 
 
-def test_rounding_steps_bring_the_model_nearer_to_what_it_was(tmp_path, adapter):
+def test_rounding_steps_reduce_the_error_of_the_packed_model(tmp_path, adapter):
     def loss(steps):
         output = tmp_path / str(steps)
         output.mkdir()
@@ -78,7 +78,7 @@ def test_rounding_steps_bring_the_model_nearer_to_what_it_was(tmp_path, adapter)
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory):
-    """A folder with the tokenizer and template of an adapter, and a tiny base model beside them."""
+    """Return a folder with the tokenizer and template of an adapter, and with a tiny base model."""
     folder = tmp_path_factory.mktemp("adapter")
     save_tiny_model(folder / "base")
     tiny_tokenizer().save_pretrained(folder)
@@ -91,7 +91,7 @@ THREAD = st.lists(st.text("abcdefgh ", min_size=1, max_size=60), min_size=2, max
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(THREAD, min_size=1, max_size=6), st.integers(1, 5), st.sampled_from([8, 32, 200]))
-def test_pieces_are_whole_and_of_the_threads_tokens(adapter, texts, count, length):
+def test_calibration_pieces_have_full_length_and_the_threads_tokens(adapter, texts, count, length):
     threads = [
         {"messages": [{"role": "user" if i % 2 == 0 else "assistant", "content": t} for i, t in enumerate(thread)]}
         for thread in texts
@@ -108,12 +108,12 @@ def test_pieces_are_whole_and_of_the_threads_tokens(adapter, texts, count, lengt
     assert pieces == auto_round.windows(threads, adapter, adapter / "base", count, length)
 
 
-def test_without_threads_it_is_refused(adapter):
+def test_calibration_without_threads_is_refused(adapter):
     with pytest.raises(UserError, match="there are no threads to calibrate on"):
         auto_round.windows([], adapter, adapter / "base", 1, 32)
 
 
-def test_no_piece_is_longer_than_the_model_reads(adapter, capsys):
+def test_no_calibration_piece_exceeds_the_context_window(adapter, capsys):
     threads = [{"messages": [{"role": "user", "content": "why "}, {"role": "assistant", "content": 4000 * "b d "}]}]
     pieces = auto_round.windows(threads, adapter, adapter / "base", 2, 2048)
     assert [len(piece) for piece in pieces] == [1024, 1024]

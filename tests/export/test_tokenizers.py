@@ -1,4 +1,4 @@
-"""Tokenizers that are written read texts as they did, and a merged model's GGUF file as training did."""
+"""Tests of saved tokenizers: they encode texts as before, and the GGUF file of a merged model as in training."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def read_by(tokenizer):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("legacy", [True, False])
-def test_pieces_with_their_settings(tmp_path, family, legacy):
+def test_tokenizers_of_pieces_keep_their_settings(tmp_path, family, legacy):
     for number, (first, prefix) in enumerate(itertools.product((True, False), repeat=2)):
         fetched, written = tmp_path / f"fetched{number}", tmp_path / f"written{number}"
         fetched.mkdir()
@@ -36,11 +36,11 @@ def test_pieces_with_their_settings(tmp_path, family, legacy):
 
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 @pytest.mark.parametrize("family", TEMPLATES)
-def test_every_family_and_its_control_tokens(tmp_path, family, kind):
+def test_tokenizers_of_every_family_keep_their_control_tokens(tmp_path, family, kind):
     tokenizer = family_tokenizer(family, kind)
     tokenizer_files.save(tokenizer, tmp_path)
     assert read_by(tokenizer_files.load(tmp_path)) == read_by(tokenizer)
-    # Where programs look that do not read tokenizer.json, or take a tokenizer of no known class for BERT's.
+    # Read by programs that do not read tokenizer.json, or that treat a tokenizer of an unknown class as BERT's.
     settings = read_json(tmp_path / "tokenizer_config.json")
     assert settings["model_input_names"] == ["input_ids", "attention_mask"]
     added = settings["added_tokens_decoder"]
@@ -48,7 +48,7 @@ def test_every_family_and_its_control_tokens(tmp_path, family, kind):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_llama_cpp_reads_a_conversation_as_training_did(tmp_path, family):
+def test_llama_cpp_encodes_a_conversation_as_in_training(tmp_path, family):
     wanted = save_merged(tmp_path, family)
     program("convert_to_gguf", "--folder", tmp_path / "merged", "--output", tmp_path / "f16.gguf")
     tokenizer = tokenizer_files.load(tmp_path / "merged")
