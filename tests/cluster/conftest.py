@@ -1,4 +1,4 @@
-"""The project on a real Slurm cluster of two nodes with two GPUs each, on this machine."""
+"""Fixtures: the project on a real Slurm cluster of two nodes with two GPUs each, on this machine."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from waiting import LIMIT, until
 
 
 class Living:
-    """A run of Snakemake on the login node, while it lives."""
+    """A running Snakemake on the login node."""
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str]):
         self.file = folder / "run.out"
@@ -29,7 +29,7 @@ class Living:
         return self.file.read_text()
 
     def running(self, rule: str, at_least: int = 1) -> list[slurm.Job]:
-        """The running jobs of a rule, once there are so many."""
+        """Wait for at least this many running jobs of a rule, and return them."""
 
         def found():
             assert self.process.poll() is None, self.output[-4000:]
@@ -49,17 +49,17 @@ class Living:
 
 @dataclass
 class Site(Project):
-    """The project on the login node, with a `conda`."""
+    """The project on the login node, with a stand-in for `conda`."""
 
     programs: Path
 
     def command(self, *arguments: str) -> list[str]:
         snakemake = [sys.executable, "-m", "snakemake", "--profile", "slurm", "--configfile=mine.yaml"]
-        # Slurm is asked every few seconds: the jobs here are short.
+        # Query Slurm every few seconds: the jobs here are short.
         return [*snakemake, "--slurm-init-seconds-before-status-checks=3", *arguments]
 
     def environment(self) -> dict[str, str]:
-        # One thread each: what trains side by side here must not get in each other's way.
+        # One thread each: trainings that run in parallel here must not slow each other down.
         return os.environ | {"PATH": f"{self.programs}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 
     def start(self, *arguments: str) -> Living:
@@ -90,7 +90,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def whole_site(cluster, tmp_path_factory, tiny_base):
-    """The project with the sample, a small OPUS-MT model, four English shards."""
+    """Return the project with the sample, a small OPUS-MT model and four English shards."""
     from tiny_translation import save_marian
 
     root = tmp_path_factory.mktemp("site")

@@ -1,4 +1,4 @@
-"""The chain on Slurm, and what becomes of it when jobs, nodes and Snakemake itself are lost. These build on one another."""
+"""Tests of the chain on Slurm, also when jobs, nodes or Snakemake itself are lost. The tests build on one another."""
 
 import json
 import os
@@ -22,12 +22,12 @@ def translated(site):
 
 
 def submitted(output):
-    """The Slurm jobs of a run, by rule and wildcards."""
+    """Return the rule and wildcards of each Slurm job in the output of a run."""
     return re.findall(r"submitted with SLURM jobid \d+ \(log: \S*/(rule_\w+/\S+)/\d+\.log\)", output)
 
 
 def again(site, *patterns):
-    """Take outputs away."""
+    """Remove outputs, so that they are built again."""
     for pattern in patterns:
         for path in site.root.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -35,7 +35,7 @@ def again(site, *patterns):
 
 @pytest.fixture(scope="module")
 def first(whole_site):
-    """The first run of the whole chain: what it printed, and the most devices that translated at once."""
+    """Run the whole chain; return the run, the largest set of GPUs that translated at once, and the translations."""
     run = whole_site.start(ADAPTER)
     most = set()
     while run.process.poll() is None:
@@ -44,7 +44,7 @@ def first(whole_site):
     return run.succeed(), most, translated(whole_site)
 
 
-def test_shards_fan_out_over_all_gpus_and_the_rest_stays_on_the_login_node(site, first):
+def test_shards_use_all_gpus_and_other_jobs_stay_on_the_login_node(site, first):
     run, devices, _ = first
     assert devices == {("gpu1", 0), ("gpu1", 1), ("gpu2", 0), ("gpu2", 1)}
     assert sorted(submitted(run.output)) == ["rule_translate/results_pt_en_0", "rule_translate/results_pt_en_1",
@@ -52,11 +52,11 @@ def test_shards_fan_out_over_all_gpus_and_the_rest_stays_on_the_login_node(site,
         "rule_tune/results_pt__"]  # fmt: skip
     assert run.jobs == {"fetch": 1, "split": 1, "fetch_translation_model": 1, "fetch_base_model": 1, "translate": 5,
         "combine": 1, "threads": 2, "tune": 1}  # fmt: skip
-    # One log a job, which says where it ran.
+    # One log per job, with the node it ran on.
     logs = {path.stem: path.read_text() for path in site.root.glob("results/logs/pt/translated/en/*.log")}
     assert len(logs) == 4 and len({re.search(r"runs on (.*)", log)[1] for log in logs.values()}) == 4
     assert "runs on gpu" in (site.root / "results/logs/pt/adapter.log").read_text()
-    # An environment a rule.
+    # One environment per rule.
     assert len([call for call in (site.root / "conda/calls.log").read_text().splitlines() if "create" in call]) >= 4
 
 
@@ -65,7 +65,7 @@ def test_a_second_run_submits_nothing(site, first):
     assert run.jobs == {} and not submitted(run.output)
 
 
-def test_a_cancelled_job_is_tried_again_with_more_memory(site, first):
+def test_a_cancelled_job_is_retried_with_more_memory(site, first):
     again(site, "results/pt/translated/en/0.parquet")
     run = site.start("results/pt/translated/en/0.parquet")
     (job,) = run.running("translate")
@@ -76,7 +76,7 @@ def test_a_cancelled_job_is_tried_again_with_more_memory(site, first):
     assert translated(site) == first[2]
 
 
-def test_a_job_over_its_memory_gets_more(site, first):
+def test_a_job_that_exceeds_its_memory_is_retried_with_more(site, first):
     again(site, "results/pt/translated/en/1.parquet")
     run = site.start(
         "results/pt/translated/en/1.parquet", "--set-resources", "translate:mem_mb=60 if attempt == 1 else 2000"
@@ -86,7 +86,7 @@ def test_a_job_over_its_memory_gets_more(site, first):
     assert translated(site) == first[2]
 
 
-def test_what_ran_on_a_node_that_went_down_runs_on_another(site, first, cluster):
+def test_jobs_of_a_failed_node_run_on_another(site, first, cluster):
     again(site, "results/pt/translated/en/*.parquet", DATASET)
     run = site.start(DATASET)
     lost = [job for job in run.running("translate", 4) if job.node == "gpu1"]
@@ -99,7 +99,7 @@ def test_what_ran_on_a_node_that_went_down_runs_on_another(site, first, cluster)
         until(lambda: cluster.states()["gpu1"] == "idle")
 
 
-def test_snakemake_killed_and_started_again_submits_nothing_twice(site, first):
+def test_a_restarted_snakemake_submits_no_job_twice(site, first):
     again(site, "results/pt/translated/en/*.parquet", DATASET)
     killed = site.start(DATASET)
     killed.running("translate", 4)
@@ -111,7 +111,7 @@ def test_snakemake_killed_and_started_again_submits_nothing_twice(site, first):
     assert re.search(r"waiting for [1-4] Slurm jobs of an earlier run; to cancel them instead: scancel \d+", run.output)
     assert not submitted(run.output) and run.jobs == {"combine": 1}
     assert translated(site) == first[2]
-    # What was made while nobody watched is known to be stale when its settings change.
+    # Outputs that were made without a running Snakemake also become stale when their settings change.
     stale = site.start(DATASET, "-n", "--config", "quality={score: -0.7}").succeed()
     assert re.search(r"translate +4\n", stale.output)
 
@@ -127,7 +127,7 @@ def test_jobs_of_other_settings_are_not_waited_for(site, first):
     assert run.code == 1 and f"cancel them: scancel {job.id}" in run.output and not submitted(run.output)
 
 
-def test_ctrl_c_cancels_what_is_queued(site, first):
+def test_ctrl_c_cancels_the_queued_jobs(site, first):
     again(site, "results/pt/translated/en/*.parquet", DATASET)
     run = site.start(DATASET)
     run.running("translate", 2)
@@ -140,7 +140,7 @@ def test_ctrl_c_cancels_what_is_queued(site, first):
 
 
 def test_short_shards_share_a_job(site, first):
-    """With the last lines of the profile, which stand there as comments."""
+    """Uncomment the last lines of the profile, which group jobs."""
     profile = site.root / "profiles/slurm/config.yaml"
     text = profile.read_text()
     profile.write_text(
@@ -155,22 +155,22 @@ def test_short_shards_share_a_job(site, first):
     assert translated(site) == first[2]
 
 
-def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
+def test_tuning_continues_over_several_jobs_if_each_is_too_short(site, first):
     threads, base = site.root / "results/pt/threads/train.jsonl", next((site.root / "results/models/base").iterdir())
 
     def recorded(folder):
         return json.loads((folder / "training.json").read_text())
 
-    # A job has the threads of its rule, which another number of threads could not repeat: see training.compute_with.
+    # Jobs compute with the threads of their rule; another number gives other digits (see training.compute_with).
     cpu_threads = recorded(site.root / ADAPTER)["machine"]["cpu_threads"]
-    # What one job gets done before its minute is over decides how much is too much for two.
+    # Measure the steps of one job within its minute, and choose a number of steps that needs more than two jobs.
     site.configure(tuning={"max_steps": 100_000})
     enough = site.start(ADAPTER, "--set-resources", "tune:runtime=1", "--preemptible-retries=0").wait()
     assert enough.code != 0
     site.configure(tuning={"max_steps": round(2.3 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))})
     options = next(line for line in run_options(site) if line.startswith("--"))
     run = site.start(ADAPTER, "--set-resources", "tune:runtime=1")
-    # The same by hand, beside the jobs.
+    # Run the same training by hand, in parallel with the jobs.
     subprocess.run(
         [sys.executable, "scripts/tune.py", "--data", threads, "--validation",
          site.root / "results/pt/threads/validation.jsonl", "--base-model", base, "--template",
@@ -189,7 +189,7 @@ def test_tuning_goes_on_over_three_jobs_where_each_is_too_short(site, first):
 
 
 def run_options(site):
-    """The tuning options that the rule gives."""
+    """Return the lines of the rule's command that contain the tuning options."""
     done = subprocess.run(
         site.command("-n", "--printshellcmds", "--nolock", "--forcerun", "tune", "--", ADAPTER), cwd=site.root, env=site.environment(), timeout=LIMIT,
         capture_output=True, text=True,
