@@ -1,4 +1,4 @@
-"""A real Chromium without a window, cut off from every network."""
+"""Fixtures: a real headless Chromium without network access."""
 
 import shutil
 
@@ -23,7 +23,7 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium):
-    """Opens a file at a width; fails where the page asks for anything but itself, or says anything on the console."""
+    """Yield a function that opens a file at a width; fail if the page loads another file or logs to the console."""
     contexts = []
 
     def open_(path, width=1280):

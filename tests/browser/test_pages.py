@@ -1,4 +1,4 @@
-"""The report and the table of all languages as a person sees them, in a real browser."""
+"""Tests of the report and the table of all languages in a real browser."""
 
 import pytest
 from report_runs import TEXTS, message, report, write_run
@@ -7,7 +7,7 @@ from running import program
 WIDTHS = (1280, 390)
 HOSTILE = "<script>console.log('run')</script></style></div><img src=http://example.org/x.png onerror=alert(1)>\u202eesrever \"'&"
 
-# The rectangles of the picture's labels that overlap, and those that stand out of it.
+# Returns the labels of the diagram that overlap, and those that are cut off.
 LABELS = """() => {
     const svg = document.querySelector("svg.flow"), whole = svg.getBoundingClientRect();
     const boxes = [...svg.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
@@ -19,14 +19,14 @@ LABELS = """() => {
         all: boxes.length,
     };
 }"""
-# Elements that stick out of the page, those in boxes that scroll by themselves left out.
+# Returns the elements that extend beyond the page, except in boxes with their own scrolling.
 OUTSIDE = """() => [...document.querySelectorAll("body *")].filter(one => !one.closest(".box") && one.checkVisibility()
     && one.getBoundingClientRect().right > document.documentElement.clientWidth + 1).map(one => one.outerHTML.slice(0, 200))"""
 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    """Reports by target language, one of them of texts that try to break the page."""
+    """Return a folder with a report for each target language, one of them with texts that try to break the page."""
     folder = tmp_path_factory.mktemp("reports")
     for lang in TEXTS:
         extra = [message(f"h{i}", "en", "translated", "direct", HOSTILE, source_text=HOSTILE) for i in range(60)]
@@ -38,7 +38,7 @@ def reports(tmp_path_factory):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("lang", TEXTS)
-def test_the_report_fits_the_screen_and_its_picture_is_whole(reports, open_page, lang, width):
+def test_the_report_fits_the_screen_and_its_diagram_is_complete(reports, open_page, lang, width):
     page = open_page(reports / lang / lang / "report.html", width)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -50,7 +50,7 @@ def test_the_report_fits_the_screen_and_its_picture_is_whole(reports, open_page,
 
 
 @pytest.mark.parametrize("lang", TEXTS)
-def test_texts_run_in_their_own_direction(reports, open_page, lang):
+def test_texts_have_the_direction_of_their_language(reports, open_page, lang):
     page = open_page(reports / lang / lang / "report.html")
     question, answer = TEXTS[lang]
     wanted = "rtl" if lang in ("ar", "he") else "ltr"
@@ -65,15 +65,15 @@ def test_texts_run_in_their_own_direction(reports, open_page, lang):
         page.locator("summary bdi", has_text=question).first.evaluate("one => getComputedStyle(one).direction")
         == wanted
     )
-    # English beside it keeps its own, and so does the page.
+    # The English text next to it and the page itself are left to right.
     source = page.locator(".pair .text[lang=en]").first
     assert source.evaluate("one => getComputedStyle(one).direction") == "ltr"
     assert page.evaluate("getComputedStyle(document.body).direction") == "ltr"
-    # Glyphs of the language's script are there, and no boxes: the text is wider than nothing.
+    # The text has a width, so that glyphs are drawn.
     assert page.locator(".answers .text").first.bounding_box()["width"] > 100
 
 
-def test_markup_in_messages_is_text(reports, open_page):
+def test_markup_in_messages_is_shown_as_text(reports, open_page):
     page = open_page(reports / "pt/pt/report.html")
     assert page.locator("script").count() == 0 and page.locator("[onerror]").count() == 0
     shown = page.locator(".pair .text", has_text="<script>").first
@@ -83,7 +83,7 @@ def test_markup_in_messages_is_text(reports, open_page):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_table_of_all_languages(reports, open_page, width):
+def test_the_table_of_all_languages_fits_the_screen_and_links_to_reports(reports, open_page, width):
     results = reports / "pt"
     write_run(results, "he")
     metrics = [results / lang / "evaluation/metrics.json" for lang in ("pt", "he")]
@@ -94,5 +94,5 @@ def test_the_table_of_all_languages(reports, open_page, width):
     page.get_by_role("link", name="Portuguese").click()
     assert page.locator("h1").inner_text() == "A chat model tuned to answer in Portuguese"
     page.go_back()
-    # There is no page of Hebrew to go to.
+    # Hebrew has no report to link to.
     assert page.get_by_role("link").count() == 1
