@@ -1,4 +1,4 @@
-"""A base model is tuned with its own chat template where that is exact, else with ours of its family."""
+"""Tests of choosing a chat template: the base model's own if it can be masked exactly, else ours of its family."""
 
 import json
 import subprocess
@@ -33,14 +33,14 @@ def choose(source, family, **options):
     [(LLAMA2, "llama2"), (MISTRAL, "mistral"), (ZEPHYR, "zephyr"), (shipped("llama3_1"), "llama3"),
      (shipped("gemma3"), "gemma"), (shipped("phi3"), "phi3"), (shipped("qwen2_5"), "chatml")],
 )  # fmt: skip
-def test_its_own_where_that_is_exact(source, family):
+def test_the_models_own_template_is_chosen_if_it_is_exact(source, family):
     for own_only in (False, True):
         choice = choose(source, family, own_only=own_only)
         assert choice.template.source == source and choice.name == "the base model's own" and choice.reason == ""
 
 
 @pytest.mark.parametrize(("source", "family"), [(shipped("gemma"), "gemma"), (MISTRAL3, "mistral")])
-def test_its_own_with_the_system_prompt_in_the_first_turn(source, family):
+def test_the_models_own_template_is_adapted_by_moving_the_system_prompt(source, family):
     choice = choose(source, family)
     assert choice.name == "the base model's own, the system prompt in the first user turn"
     text = templates.render(THREAD, choice.template)
@@ -60,7 +60,7 @@ def test_its_own_with_the_system_prompt_in_the_first_turn(source, family):
         ("", "phi3", "the base model has none of its own"),
     ],
 )
-def test_else_ours_of_its_family(source, family, reason):
+def test_otherwise_our_template_of_the_family_is_chosen(source, family, reason):
     choice = choose(source, family)
     assert choice.name == family and choice.reason.startswith(reason)
     assert choice.template.source == (TEMPLATES / f"{family}.jinja").read_text()
@@ -69,13 +69,13 @@ def test_else_ours_of_its_family(source, family, reason):
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_families_are_known_by_their_templates(name):
+def test_families_are_recognised_by_their_templates(name):
     own = templates.with_tokens_of(templates.Template(OFFICIAL[name]), family_tokenizer(name, "bytes"))
     assert choose_template.family(own) == name
     assert name in FAMILIES
 
 
-def test_else_it_is_refused():
+def test_a_model_without_usable_template_is_refused():
     with pytest.raises(UserError, match="no chat template: the base model has none of its own, and it is of no family"):
         choose("", "llama2")
     with pytest.raises(UserError, match="the base model's own has no control token right after the assistant's text"):
@@ -120,7 +120,7 @@ def test_the_template_of_a_gguf_file_is_fetched(tmp_path):
     assert templates.render(THREAD[1:], read) == default + templates.render(THREAD[1:], ours)
 
 
-def test_a_hostile_template_gives_way_to_ours_of_its_family_or_is_refused_in_one_line(tmp_path):
+def test_a_hostile_template_is_replaced_by_ours_or_refused_in_one_line(tmp_path):
     tokenizer = family_tokenizer("chatml", "bytes")
     tokenizer.chat_template = "{{ '<|im_start|>' * 10**9 }}"
     tokenizer.save_pretrained(tmp_path / "model")

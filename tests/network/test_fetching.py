@@ -1,4 +1,4 @@
-"""The fetch programs against a hub on loopback, through the hub's real client: what is resolved, resumed, tried again, refused."""
+"""Tests of the fetch programs with a local hub and the hub's real client: revisions, resuming, retries, refusals."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def hub():
 
 @pytest.fixture
 def fetch(hub, tmp_path):
-    """Run a fetch program against the hub; what it ended with."""
+    """Return a function that runs a fetch program with the local hub."""
 
     def run(program, *arguments, token=None):
         command = [sys.executable, f"scripts/{program}", *arguments, "--output", tmp_path / "out"]
@@ -43,7 +43,7 @@ def fetch(hub, tmp_path):
 
 
 def refusal(done, folder):
-    """The one line of a program that was refused and left nothing."""
+    """Assert that a program ended with one error line and left no files; return the line."""
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if "it/s]" not in line and line]
     assert len([line for line in lines if "error:" in line]) == 1 and "error:" in lines[-1], done.stderr
@@ -53,7 +53,7 @@ def refusal(done, folder):
 
 
 def split_sample(tmp_path):
-    """The sample as two Parquet files of the hub's layout, and as a table."""
+    """Return the sample as a table, and as two Parquet files in the hub's layout."""
     table, files = oasst.read_file(SAMPLE), {}
     trees = table["message_tree_id"].to_pylist()
     first = trees.index(trees[300])
@@ -81,7 +81,7 @@ def split_sample(tmp_path):
         (DATASET, "owner/odd", "owner/odd: its files are not understood ("),
     ],
 )
-def test_what_the_hub_refuses_is_said_in_one_line(hub, fetch, tmp_path, program, name, expected):
+def test_refusals_of_the_hub_are_reported_in_one_line(hub, fetch, tmp_path, program, name, expected):
     hub.add("model", "owner/gated", {"config.json": b"{}"}, gated=True)
     hub.add("model", "owner/private", {"config.json": b"{}"}, private=True)
     hub.add("model", "owner/open", {"config.json": b"{}"})
@@ -102,7 +102,7 @@ def test_what_the_hub_refuses_is_said_in_one_line(hub, fetch, tmp_path, program,
     assert expected in line and name.partition("@")[0] in line
 
 
-def test_a_token_that_the_hub_does_not_know_is_said_and_not_shown(hub, fetch, tmp_path):
+def test_an_unknown_token_is_reported_without_showing_it(hub, fetch, tmp_path):
     hub.add("model", "owner/open", {"config.json": b"{}"})
     done = fetch(*BASE, "owner/open", token="hf_wrong")
     assert "the hub does not accept the token in HF_TOKEN" in refusal(done, tmp_path)
@@ -110,7 +110,7 @@ def test_a_token_that_the_hub_does_not_know_is_said_and_not_shown(hub, fetch, tm
 
 
 @pytest.mark.parametrize("place", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "home/token"])
-def test_what_cannot_be_a_token_is_never_sent_nor_shown(hub, fetch, tmp_path, monkeypatch, place):
+def test_an_invalid_token_is_neither_sent_nor_shown(hub, fetch, tmp_path, monkeypatch, place):
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HF_DEBUG", "1")
     for program, token in zip(
@@ -128,8 +128,8 @@ def test_what_cannot_be_a_token_is_never_sent_nor_shown(hub, fetch, tmp_path, mo
     assert not hub.log
 
 
-def test_a_token_is_in_no_message(hub, fetch, tmp_path, monkeypatch):
-    """The most talkative client, and a hub that refuses: what is sent is not said."""
+def test_no_message_contains_the_token(hub, fetch, tmp_path, monkeypatch):
+    """Not even with HF_DEBUG and a hub that refuses, which make the client log its requests."""
     hub.add("model", "owner/private", {"config.json": b"{}"}, private=True)
     hub.trouble("GET .*", status=503, headers={"Retry-After": "0"}, times=2)
     hub.tokens["hf_secret-~!"] = "others"
@@ -140,7 +140,7 @@ def test_a_token_is_in_no_message(hub, fetch, tmp_path, monkeypatch):
     assert hub.log
 
 
-def test_what_was_fetched_first_is_fetched_again_and_no_other_file_under_its_revision(hub, fetch, tiny_base, tmp_path):
+def test_the_locked_revision_is_fetched_again_and_changed_files_of_it_are_refused(hub, fetch, tiny_base, tmp_path):
     lock, out = tmp_path / "models" / "lock.json", tmp_path / "out"
     first = hub.add_folder("model", "owner/tiny", tiny_base).head.sha
     locked = (*BASE, "owner/tiny", "--lock", lock)
@@ -156,7 +156,7 @@ def test_what_was_fetched_first_is_fetched_again_and_no_other_file_under_its_rev
     assert fetch(*BASE, "owner/tiny").returncode == 0
     assert json.loads((out / "fetched.json").read_text())["revision"] == newest
     shutil.rmtree(out)
-    # A hub, or who stands in for it, that gives other files under the name of one commit.
+    # Simulate a hub (or an impostor) that serves other files for the same commit.
     lock.write_text(lock.read_text().replace(entry["files"]["model.safetensors"], "0" * 64))
     line = refusal(fetch(*locked), tmp_path)
     assert f"model.safetensors is not what {lock} has of revision {first}" in line and "delete the entry" in line
@@ -164,8 +164,8 @@ def test_what_was_fetched_first_is_fetched_again_and_no_other_file_under_its_rev
     assert f"{lock}: damaged; mend it, or delete it" in refusal(fetch(*locked), tmp_path)
 
 
-def test_the_template_and_the_base_model_are_of_one_commit(hub, tiny_base, tmp_path):
-    """The repository moves on between the two."""
+def test_the_template_and_the_base_model_are_from_the_same_commit(hub, tiny_base, tmp_path):
+    """The repository gets a new commit between the two fetches."""
     repo = hub.add_folder("model", "owner/tiny", tiny_base)
     revisions = []
     for program, *options in (("fetch_chat_template", "--templates", "config/templates"), ("fetch_base_model",)):
@@ -180,8 +180,8 @@ def test_the_template_and_the_base_model_are_of_one_commit(hub, tiny_base, tmp_p
     assert len(set(revisions)) == 1
 
 
-def test_a_base_model_comes_whole_whatever_goes_wrong_on_the_way(hub, fetch, tiny_base, tmp_path):
-    """The hub is busy at every step and breaks off a file; the branch moves on meanwhile."""
+def test_a_base_model_is_fetched_completely_despite_errors(hub, fetch, tiny_base, tmp_path):
+    """The hub is busy at every step and cuts off a file; afterwards the branch gets a new commit."""
     repo = hub.add_folder("model", "owner/tiny", tiny_base)
     hub.tokens["hf_reader"] = "reader"
     large = bytes(range(256)) * 100_000
@@ -195,16 +195,16 @@ def test_a_base_model_comes_whole_whatever_goes_wrong_on_the_way(hub, fetch, tin
     started = time.monotonic()
     done = fetch(*BASE, "owner/tiny", token="hf_reader")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started > 4  # what Retry-After asked for
+    assert time.monotonic() - started > 4  # the time that Retry-After asked for
     record = json.loads((tmp_path / "out" / "fetched.json").read_text())
     assert record["revision"] == commit.sha and record["licence"] == "llama2"
     assert (tmp_path / "out" / "more.safetensors").read_bytes() == large
     assert record["files"]["more.safetensors"] == hashlib.sha256(large).hexdigest()
-    # What had come is not sent again; the client keeps what it has by ten megabytes.
+    # Data already received is not sent again; the client resumes at a multiple of 10 MB.
     assert len(hub.asked("GET .*more.safetensors")) == 2 and hub.asked("GET .*more.safetensors bytes=10485760-$")
     assert not hub.asked("GET .*original")
     assert not list(tmp_path.glob(".out*"))
-    # The commit that was pinned is had although the branch went on.
+    # The pinned commit is fetched although the branch has a newer one.
     repo.put({"config.json": b"{}"})
     again = fetch(*BASE, f"owner/tiny@{commit.sha}", token="hf_reader")
     assert again.returncode == 0, again.stderr
@@ -220,7 +220,7 @@ def test_a_file_with_a_wrong_checksum_is_refused(hub, fetch, tiny_base, tmp_path
 
 
 @pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq", "fp8"])
-def test_a_base_model_that_comes_quantised_is_refused_before_its_weights_come(hub, fetch, tiny_base, tmp_path, method):
+def test_a_quantised_base_model_is_refused_before_its_weights_are_fetched(hub, fetch, tiny_base, tmp_path, method):
     config = json.loads((tiny_base / "config.json").read_text())
     content = json.dumps(config | {"quantization_config": {"quant_method": method}}).encode()
     hub.add_folder("model", "owner/packed", tiny_base).put({"config.json": content})
@@ -232,12 +232,12 @@ def test_a_base_model_that_comes_quantised_is_refused_before_its_weights_come(hu
     assert not hub.asked("GET .*safetensors") and not list(tmp_path.glob(".out*"))
 
 
-def test_an_interrupted_download_goes_on_with_the_files_that_have_come(hub, fetch, tiny_base, tmp_path):
+def test_an_interrupted_download_resumes_with_the_files_already_fetched(hub, fetch, tiny_base, tmp_path):
     repo = hub.add_folder("model", "owner/tiny", tiny_base)
     hub.trouble("GET .*model.safetensors", status=503, headers={"Retry-After": "0"}, times=5)
     assert "503" in refusal(fetch(*BASE, "owner/tiny"), tmp_path)
     asked = len(hub.asked("GET .*tokenizer.json"))
-    # Of a newer commit only what has changed is to come, and the configuration to look at before.
+    # From a newer commit, only changed files are fetched, and the configuration, which is checked first.
     repo.put({"config.json": repo.head.files["config.json"].content + b"\n"})
     done = fetch(*BASE, "owner/tiny")
     assert done.returncode == 0, done.stderr
@@ -246,7 +246,7 @@ def test_an_interrupted_download_goes_on_with_the_files_that_have_come(hub, fetc
     assert not list(tmp_path.glob(".out*"))
 
 
-def test_a_hub_that_stays_busy_is_given_up(hub, fetch, tmp_path):
+def test_a_hub_that_stays_busy_is_reported_after_five_tries(hub, fetch, tmp_path):
     hub.add("model", "owner/open", {"config.json": b"{}"})
     hub.trouble("GET /api/models", status=503, headers={"Retry-After": "0"}, times=9)
     started = time.monotonic()
@@ -255,7 +255,7 @@ def test_a_hub_that_stays_busy_is_given_up(hub, fetch, tmp_path):
     assert len(hub.asked("GET /api/models")) == 5 and time.monotonic() - started < 60
 
 
-def test_a_translation_model_is_converted_from_what_the_hub_has(hub, fetch, tmp_path):
+def test_a_translation_model_is_fetched_from_the_hub_and_converted(hub, fetch, tmp_path):
     (tmp_path / "marian").mkdir()
     save_marian(tmp_path / "marian")
     repo = hub.add_folder("model", "owner/en-pt", tmp_path / "marian")
@@ -268,7 +268,7 @@ def test_a_translation_model_is_converted_from_what_the_hub_has(hub, fetch, tmp_
     assert (tmp_path / "out" / "model.bin").is_file()
 
 
-def test_a_chat_template_needs_no_weights(hub, fetch, tiny_base, tmp_path):
+def test_a_chat_template_is_fetched_without_weights(hub, fetch, tiny_base, tmp_path):
     repo = hub.add_folder("model", "owner/tiny", tiny_base)
     done = fetch("fetch_chat_template.py", "--templates", "config/templates", "--model", "owner/tiny")
     assert done.returncode == 0, done.stderr
@@ -276,7 +276,7 @@ def test_a_chat_template_needs_no_weights(hub, fetch, tiny_base, tmp_path):
     assert not hub.asked("GET .*safetensors")
 
 
-def test_a_dataset_is_what_the_hub_has(hub, fetch, tmp_path):
+def test_a_dataset_is_fetched_from_the_given_revision(hub, fetch, tmp_path):
     table, files = split_sample(tmp_path)
     repo = hub.add("dataset", "owner/trees", files | {"other.jsonl.gz": b"an export that is no split"})
     old = repo.head.sha

@@ -1,4 +1,4 @@
-"""scripts/publish.py by hand, against a hub on loopback through the hub's real client."""
+"""Tests of scripts/publish.py with a local hub and the hub's real client."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def hub():
 
 
 class Publisher:
-    """An adapter's folder, and the program that publishes it."""
+    """The folder of an adapter, and the program that publishes it."""
 
     def __init__(self, hub, folder):
         self.hub, self.folder = hub, write_adapter(folder)
@@ -81,7 +81,7 @@ def publisher(hub, tmp_path):
     return Publisher(hub, tmp_path)
 
 
-def test_only_what_changed_is_committed_and_what_is_gone_is_deleted(hub, publisher):
+def test_only_changed_files_are_committed_and_removed_files_are_deleted(hub, publisher):
     first = publisher.succeed()
     repo, commits = publisher.repo, len(publisher.repo.commits)
     assert set(repo.head.files) - {".gitattributes"} == PUBLISHED == set(first["files"])
@@ -102,7 +102,7 @@ def test_only_what_changed_is_committed_and_what_is_gone_is_deleted(hub, publish
     assert repo.head.summary == "2 files of 9 from Mothertongue"
 
 
-def test_an_interrupted_upload_goes_on(hub, publisher):
+def test_an_interrupted_upload_is_resumed(hub, publisher):
     hub.trouble("PUT /lfs", after=1, wait=True)
     process = subprocess.Popen(publisher.command(), env=publisher.environment(), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -116,11 +116,11 @@ def test_an_interrupted_upload_goes_on(hub, publisher):
     assert set(publisher.repo.head.files) - {".gitattributes"} == PUBLISHED
 
 
-def test_a_busy_hub_is_asked_again(hub, publisher):
+def test_requests_to_a_busy_hub_are_retried(hub, publisher):
     for request in ("GET /api/models", "POST .*create", "POST .*preupload", "POST .*batch", "PUT", "POST .*commit"):
         hub.trouble(request, status=503, headers={"Retry-After": "0"})
     publisher.succeed()
-    # The answer to a commit is lost: what it held is there, and is not committed again.
+    # The response to a commit is lost: the commit exists and is not made again.
     (publisher.folder / "evaluation/language.svg").write_text("<svg></svg>")
     hub.trouble("POST .*/commit/", cut=True)
     publisher.succeed()
@@ -129,20 +129,20 @@ def test_a_busy_hub_is_asked_again(hub, publisher):
     ]  # fmt: skip
 
 
-def test_an_upload_that_the_hub_refuses_is_said_in_one_line(hub, publisher):
+def test_a_refused_upload_is_reported_in_one_line(hub, publisher):
     hub.trouble("PUT /lfs", status=400, times=9)
     line = publisher.fail()
     assert "Error while uploading" in line and "400" in line and "publish again later" in line
 
 
-def test_what_signs_an_upload_is_not_said():
+def test_the_signature_of_an_upload_is_not_shown():
     address = "https://store.example/path/file"
     with pytest.raises(UserError) as found, client.errors("publish", "model"):
         raise OSError(f"Server error '503' for url '{address}?X-Amz-Signature=abc&x=y'\nsecond")
     assert str(found.value) == f"cannot publish: Server error '503' for url '{address}'"
 
 
-def test_nothing_is_sent_to_a_public_repository_where_it_should_be_private(hub, publisher):
+def test_no_file_is_sent_to_a_public_repository_that_should_be_private(hub, publisher):
     repo = hub.add("model", "me/tiny-nl", {"old.txt": b"?"})
     for options in ((), ("--existing",)):
         line = publisher.fail(*options)
@@ -155,14 +155,14 @@ def test_nothing_is_sent_to_a_public_repository_where_it_should_be_private(hub, 
     assert "me/tiny-nl is private and stays so: publication.private (public) counts where" in done.stdout + done.stderr
 
 
-def test_a_repository_that_becomes_public_while_files_are_sent_gets_no_commit(hub, publisher):
+def test_a_repository_that_becomes_public_during_the_upload_gets_no_commit(hub, publisher):
     repo = hub.add("model", "me/tiny-nl", {}, private=True)
     hub.trouble("PUT /lfs", act=lambda: setattr(repo, "private", False))
     assert "me/tiny-nl is public, and publication.private is true" in publisher.fail()
     assert hub.stored and not hub.asked("POST .*/commit/") and set(repo.head.files) == {".gitattributes"}
 
 
-def test_what_the_workflow_has_not_published_is_never_deleted(hub, publisher):
+def test_files_that_the_workflow_has_not_published_are_never_deleted(hub, publisher):
     repo = hub.add("model", "me/tiny-nl", {"own.txt": b"?", "README.md": b"by hand"}, private=True)
     line = publisher.fail()
     assert "me/tiny-nl is there, and was not made by this workflow: nothing is published; set publication.name" in line
@@ -170,7 +170,7 @@ def test_what_the_workflow_has_not_published_is_never_deleted(hub, publisher):
     publisher.succeed("--existing")
     assert set(repo.head.files) == PUBLISHED | {".gitattributes", "own.txt"}
 
-    # From here on it is the workflow's, and others may add to it.
+    # From now on the repository belongs to the workflow, and others may add files to it.
     repo.put({"later/notes.md": b"!", "evaluation/own.svg": b"<svg/>"})
     (publisher.folder / "evaluation/language.svg").unlink()
     done = publisher.run()
@@ -179,7 +179,7 @@ def test_what_the_workflow_has_not_published_is_never_deleted(hub, publisher):
     assert set(repo.head.files) == left | {".gitattributes", "own.txt", "later/notes.md", "evaluation/own.svg"}
 
 
-def test_two_things_of_one_name_do_not_replace_each_other(hub, publisher):
+def test_a_repository_of_another_source_with_the_same_name_is_not_replaced(hub, publisher):
     first = publisher.succeed("--made-from", "/one/trees.jsonl")
     (publisher.folder / "adapter.json").unlink()
     (publisher.folder / "adapter/tokenizer.model").write_text("of other trees")
@@ -188,7 +188,7 @@ def test_two_things_of_one_name_do_not_replace_each_other(hub, publisher):
     assert publisher.repo.head.sha == first["commit"]
     assert publisher.succeed("--made-from", "/two/trees.jsonl", "--existing")["commit"] != first["commit"]
     publisher.succeed("--made-from", "/two/trees.jsonl")
-    # What stands for a path does not tell it.
+    # The published record does not contain the source's path.
     assert b"trees" not in publisher.repo.head.files["mothertongue.json"].content
 
 
@@ -197,14 +197,14 @@ def test_two_things_of_one_name_do_not_replace_each_other(hub, publisher):
     [b"[", b"[]", b"[" * 100_000, b" " * 2**21, b'{"made_by": "Mothertongue", "files": ["own.txt"]}',
      b'{"made_by": "Mothertongue", "made_from": "x", "files": "own.txt"}'],
 )  # fmt: skip
-def test_a_list_that_is_not_the_workflows_makes_no_repository_its_own(hub, publisher, content):
+def test_an_invalid_record_does_not_make_a_repository_the_workflows_own(hub, publisher, content):
     hub.add("model", "me/tiny-nl", {"own.txt": b"?", "mothertongue.json": content}, private=True)
     assert "was not made by this workflow" in publisher.fail()
     publisher.succeed("--existing")
     assert "own.txt" in publisher.repo.head.files
 
 
-def test_only_files_that_rules_write_are_published_and_none_is_a_link(publisher, tmp_path):
+def test_only_files_of_rules_are_published_and_links_are_refused(publisher, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("secret")
     for name in (".env", "notes.txt", "tokenizer.json.orig", "adapter/.env", "merges", "ref/merges.txt"):
@@ -235,7 +235,7 @@ def test_only_files_that_rules_write_are_published_and_none_is_a_link(publisher,
             path.write_bytes(kept)
 
 
-def test_a_folder_behind_a_link_is_refused_and_results_behind_one_are_not(tmp_path):
+def test_a_linked_subfolder_is_refused_but_linked_results_are_accepted(tmp_path):
     (tmp_path / "disk/dataset").mkdir(parents=True)
     (tmp_path / "disk/dataset/quality.json").write_text("{}")
     (tmp_path / "results").symlink_to("disk")
@@ -249,7 +249,7 @@ def test_a_folder_behind_a_link_is_refused_and_results_behind_one_are_not(tmp_pa
         files_of(tmp_path / "others", ADAPTER)
 
 
-def test_a_dry_run_asks_nobody(hub, publisher):
+def test_a_dry_run_sends_no_request(hub, publisher):
     done = publisher.run("--dry-run", token="")
     assert done.returncode == 0, done.stderr
     assert "model me/tiny-nl (private where it is new): 10 files, " in done.stdout
@@ -269,12 +269,12 @@ def test_a_dry_run_asks_nobody(hub, publisher):
         (("--folder", "results"), TOKEN, "no such file"),
     ],
 )
-def test_what_cannot_be_published_is_said_in_one_line(publisher, options, token, expected):
+def test_a_failed_publication_is_reported_in_one_line(publisher, options, token, expected):
     line = publisher.fail(*options, token=token)
     assert expected in line and not (token and token[-6:] in line)
 
 
-def test_a_card_that_the_hub_does_not_take_is_said_in_one_line(publisher):
+def test_a_card_or_name_that_the_hub_rejects_is_reported_in_one_line(publisher):
     assert '"language" is not a code: dutch' in publisher.fail("--target", "dutch")
     assert "cannot publish to me/a b on the hub: " in publisher.fail("--repo", "me/a b")
 
@@ -286,7 +286,7 @@ def test_a_base_model_without_a_known_licence_can_be_published(publisher):
     assert b"license: unknown" in publisher.repo.head.files["README.md"].content
 
 
-def test_names_are_what_the_hub_takes_and_no_two_adapters_share_one():
+def test_repository_names_are_valid_and_unique():
     assert short_name("OpenAssistant/oasst1") == "oasst1" and short_name("/data/my trees.jsonl.gz") == "my trees"
     assert model_name("owner/Base-7B@abc") == "Base-7B" and model_name("package:a/B.Q4_1.gguf") == "B.Q4_1"
     assert repository_name("my trees--x", "nl") == "my-trees-x-nl"
@@ -309,7 +309,7 @@ def test_a_local_model_or_dataset_keeps_its_whole_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "me@home/Base@4")
     assert model_name(".") == "Base@4"
     assert made_from("adapter", "nl", "/one") != made_from("adapter", "nl", "/two")
-    # And in the model column and cards it has no more than its name.
+    # The model column and the cards also contain only its name.
     fetching.write_record(tmp_path, references.parse(str(tmp_path / "me@home/Base@4")), fetching.Resolved(None, "mit"))
     assert identity(tmp_path).startswith("Base@4@sha256:")
 
@@ -319,7 +319,7 @@ def test_a_local_model_or_dataset_keeps_its_whole_name(tmp_path, monkeypatch):
         st.sampled_from(["", "a", "b", "a-b", "a--b", "A"]), st.sampled_from(["o/B", "p/b", "q/b-nl", "x" * 96])
     )
 )
-def test_adapters_have_repositories_of_their_own_or_are_refused(bases):
+def test_adapters_have_separate_repositories_or_are_refused(bases):
     try:
         names = adapter_names(bases, "nl")
     except UserError:
