@@ -1,6 +1,6 @@
-"""Each rule's script in an environment of its own, made from the pins of envs/: what it needs is there, and no more.
+"""Tests of the rules in their own environments, made from the pins of envs/: all dependencies are there, and no more.
 
-`--sdm conda` runs for real; the `conda` is a stand-in that makes virtual environments, which takes a few minutes.
+`--sdm conda` is used for real, but `conda` is a stand-in that makes virtual environments, which takes a few minutes.
 """
 
 import json
@@ -23,7 +23,7 @@ RULES = {"fetch", "split", "fetch_translation_model", "pivot", "translate", "com
 
 @dataclass
 class Isolated(Project):
-    """The project where only Snakemake itself is at hand, and a `conda`."""
+    """The project with a PATH of the system's programs and a stand-in for `conda` only."""
 
     programs: Path
 
@@ -36,7 +36,7 @@ class Isolated(Project):
 
     @property
     def environments(self) -> dict[str, Path]:
-        """The environment of each file of envs/."""
+        """The folder of the environment made from each file of envs/."""
         found = {}
         for path in (self.root / ".snakemake/conda").glob("*.yaml"):
             same = [env for env in Path("envs").glob("*.yaml") if env.read_bytes() == path.read_bytes()]
@@ -46,7 +46,7 @@ class Isolated(Project):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Spanish goes through English; OPUS-MT first, a chat model where it fails; the base model is a package's GGUF."""
+    """Return a project with a pivot (Spanish), a chat model as the fallback, and a GGUF file as the base model."""
     root = tmp_path_factory.mktemp("isolated")
     copy_project(root)
     for name, save in (("opus-mt", lambda folder: save_marian(folder, ends=False)), ("chat", save_chat_model)):
@@ -77,7 +77,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture
 def hub(project, monkeypatch):
-    """Where it is published."""
+    """Yield the hub to publish on, with the environment variables to use it."""
     with Hub() as hub:
         hub.tokens["hf_test"] = "me"
         for name, value in hub.environment(project.root / "home", "hf_test").items():
@@ -89,7 +89,7 @@ def test_every_rule_runs_in_its_own_environment(project, hub):
     targets = "results/pt/report.html", "results/pt/published/adapter.json"
     prepared = project.build("--conda-create-envs-only", *targets)
     assert prepared.jobs == {}
-    # A chat model stands beside OPUS-MT here: the smaller environment of translation is not asked for.
+    # The fallback to a chat model needs the environment of generation: the smaller one of translation is not made.
     assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {
         "harness",
         "translation",
@@ -104,8 +104,8 @@ def test_every_rule_runs_in_its_own_environment(project, hub):
     }
 
 
-def test_the_harness_measures_base_and_adapter_by_a_task_of_the_users(project):
-    """Its own package `evaluate` is not hidden by the script of that name; no other environment has the harness."""
+def test_the_harness_evaluates_base_and_adapter_on_a_user_task(project):
+    """The script evaluate.py does not shadow the harness's package `evaluate`; no other environment has the harness."""
     rows = [{"question": question, "answer": at % 2} for at, question in enumerate(["Sim?", "Não?", "Talvez?"])]
     (project.root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = {
@@ -140,7 +140,7 @@ def test_the_engines_without_torch_run_in_the_small_environment(project):
 @pytest.mark.parametrize(
     "name", ["conversion", "data", "evaluation", "generation", "publication", "translation", "tuning"]
 )
-def test_an_environment_has_what_its_file_pins_and_no_snakemake(project, name):
+def test_an_environment_contains_the_pinned_packages_and_no_snakemake(project, name):
     folder = project.environments[name]
     text = Path(f"envs/{name}.yaml").read_text() + "".join(p.read_text() for p in Path("envs").glob(f"{name}.*.sh"))
     installed = {path.name.lower() for path in folder.glob("lib/*/site-packages/*.dist-info")}
@@ -150,6 +150,6 @@ def test_an_environment_has_what_its_file_pins_and_no_snakemake(project, name):
         assert any(folder.fullmatch(name) for name in installed), package
     assert not any(path.startswith(("snakemake", "pytest")) for path in installed)
     names = {re.sub(r"-[^-]+$", "", path.removesuffix(".dist-info")).replace("_", "-") for path in installed}
-    # Nothing came in a version that is not pinned; torch names what it needs of CUDA by itself.
+    # No package has an unpinned version; torch itself pins the CUDA packages that it needs.
     found = {name for name in names if not re.match("nvidia-|cuda-|triton", name)}
     assert found - {package.lower().replace("_", "-") for package, _ in pinned} <= {"pip", "setuptools"}

@@ -1,6 +1,6 @@
-"""The programs of export in the environments of envs/gguf.yaml, llama_cpp.yaml and auto_round.yaml: what they need is there.
+"""Tests of the export programs in the environments of envs/gguf.yaml, llama_cpp.yaml and auto_round.yaml.
 
-A tiny Llama with a real tokenizer goes through all of them; most of the two minutes go into the installation.
+A tiny Llama with a real tokenizer goes through all of them; most of the two minutes are for the installation.
 """
 
 import json
@@ -53,7 +53,7 @@ def test_a_model_is_converted_quantised_and_measured(environments, tmp_path):
     program("llama_cpp", "gguf_perplexity", "--model", small, "--tokens", tmp_path / "tokens.jsonl", "--output", found)
     assert json.loads(found.read_text())["perplexity"] == pytest.approx(len(tokenizer), rel=0.5)
     assert small.stat().st_size < 0.6 * full.stat().st_size
-    # The merged model stands for the adapter, too: its tokenizer, a template, a record.
+    # The merged model also serves as the adapter: it has a tokenizer, a template and a record.
     shutil.copy("config/templates/chatml.jinja", tmp_path / "model/chat_template.jinja")
     base = {"reference": "tiny", "revision": "1", "licence": None, "hub_id": None}
     record = {"lang": "pt", "system_prompt": "", "settings": {"method": "sft"}, "base_model": base}

