@@ -1,4 +1,4 @@
-"""What of a text a terminal obeys."""
+"""Finding the characters of a text that control a terminal."""
 
 import unicodedata
 
@@ -6,7 +6,7 @@ BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def acts(text):
-    """The characters of a text that a terminal does not print but obey."""
+    """Return the characters of a text that a terminal interprets instead of printing."""
     return [
         letter
         for letter in text

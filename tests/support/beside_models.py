@@ -1,4 +1,4 @@
-"""Files that the programs read beside models."""
+"""The files that the programs read in addition to models."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Short conversations, and tokenizers with tokens of their own that read them."""
+"""Short conversations, and tokenizers with additional tokens."""
 
 from tiny import family_tokenizer
 from tokenizers import Tokenizer
@@ -14,7 +14,7 @@ THREAD = [
 
 
 def with_added(tokens, normalizer=None):
-    """A tokenizer with tokens of its own, and a normaliser before them."""
+    """Return a ChatML tokenizer with added tokens and, if given, a normaliser."""
     own = Tokenizer.from_str(family_tokenizer("chatml", "bytes").backend_tokenizer.to_str())
     if normalizer:
         own.normalizer = normalizer
@@ -23,5 +23,5 @@ def with_added(tokens, normalizer=None):
 
 
 def said(text):
-    """A question and its answer."""
+    """Return a question with this text, and an answer."""
     return [{"role": "user", "content": text}, {"role": "assistant", "content": "Sim."}]

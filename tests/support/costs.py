@@ -1,4 +1,4 @@
-"""What rendering costs."""
+"""Measuring the CPU time of rendering."""
 
 import gc
 import os
@@ -8,9 +8,9 @@ from mothertongue.prompts import rendering
 
 
 def cost(*calls: Callable[[], object]) -> float:
-    """Return the fewest seconds of computing that one of the calls took, of what renders templates too."""
+    """Return the lowest CPU time of the calls in seconds, including that of the processes that render templates."""
     _end_renderers()
-    # What the tests before have left in memory is not looked through at each collection.
+    # Exclude the objects of earlier tests from garbage collection.
     gc.freeze()
     try:
         return min(map(_seconds, calls))
@@ -19,7 +19,7 @@ def cost(*calls: Callable[[], object]) -> float:
 
 
 def grows_in_line(short: Callable[[], object], long: Callable[[], object], spare: float = 0) -> bool:
-    """Tell whether the long call takes less than eight times as long as the short one, in the better of two tries."""
+    """Return whether the long call takes less than eight times as long as the short one, in the better of two tries."""
     limit = spare + 8 * cost(short, short)
     return any(cost(long) < limit for _ in range(2))
 
@@ -27,7 +27,7 @@ def grows_in_line(short: Callable[[], object], long: Callable[[], object], spare
 def _seconds(call: Callable[[], object]) -> float:
     before = os.times()
     call()
-    # The seconds of a process count once it has ended.
+    # The CPU time of a child process is counted only after its end.
     _end_renderers()
     return sum(os.times()[:4]) - sum(before[:4])
 

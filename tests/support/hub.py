@@ -1,11 +1,12 @@
-"""A small hub on 127.0.0.1 that speaks what the real client of the hub asks for: HF_ENDPOINT points the client to it.
+"""A small hub on 127.0.0.1 with the API that the hub's real client uses; HF_ENDPOINT points the client to it.
 
     with Hub() as hub:
         hub.add("model", "owner/name", {"config.json": b"{}"})
         hub.trouble("GET .*config.json", status=503, times=2)
         run(..., env=os.environ | hub.environment(home))
 
-Large files go by LFS, without xet. `hub.log` has every request as "METHOD /path", and the range of a resumed download behind it.
+Large files use LFS, without xet. `hub.log` has every request as "METHOD /path", followed by the range of a resumed
+download.
 """
 
 import base64
@@ -24,25 +25,25 @@ KINDS = {"models": "model", "datasets": "dataset"}
 
 @dataclass
 class Trouble:
-    """What happens instead of the answer to requests that match, the first `times` of them after `after` others."""
+    """A failure of requests that match `pattern`: of the first `times` of them after `after` others."""
 
     pattern: str
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     times: int = 1
     after: int = 0
-    cut: bool = False  # the connection ends in the middle of the answer
-    wrong: bytes = b""  # the answer's bytes are these
-    wait: bool = False  # no answer before the hub closes
-    act: Callable[[], None] | None = None  # it happens before the answer, which is the ordinary one
+    cut: bool = False  # close the connection in the middle of the response
+    wrong: bytes = b""  # respond with these bytes
+    wait: bool = False  # do not respond before the hub closes
+    act: Callable[[], None] | None = None  # call this, then respond as usual
 
 
 class Hub:
-    """The hub: its repositories, whom it knows, what goes wrong, and what it was asked."""
+    """The hub: its repositories, known tokens, planned failures, and the log of requests."""
 
     def __init__(self) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
-        self.tokens: dict[str, str] = {}  # the names that a token may write for
+        self.tokens: dict[str, str] = {}  # the namespace that each token may write to
         self.stored: dict[str, bytes] = {}  # uploaded large files by checksum
         self.troubles: list[Trouble] = []
         self.log: list[str] = []
@@ -77,13 +78,13 @@ class Hub:
         return [line for line in self.log if re.search(pattern, line)]
 
     def environment(self, home, token: str | None = None) -> dict[str, str]:
-        """What points the client to this hub, with a home of its own."""
+        """Return the environment variables that point the client to this hub, with a separate cache folder."""
         switches = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         return {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_TOKEN": token or "", **switches}
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request: refused, spoiled or answered."""
+    """The handler of one request, which is refused, spoiled or answered."""
 
     hub: Hub
     protocol_version = "HTTP/1.1"
@@ -148,7 +149,7 @@ class Handler(BaseHTTPRequestHandler):
                 return answer(**found.groupdict())
         return self.refuse(404, "", "no such page")
 
-    # Who asks, and for what
+    # Authorization and lookup
 
     @property
     def token(self) -> str:
@@ -158,10 +159,10 @@ class Handler(BaseHTTPRequestHandler):
         return self.hub.tokens.get(self.token) == name.split("/")[0]
 
     def find(self, kinds: str | None, name: str) -> Repo | None:
-        """The repository, or none after a refusal."""
+        """Return the repository; refuse the request and return None if there is none or it is private."""
         repo = self.hub.repos.get((KINDS[kinds or "models"], name))
         if repo is None or (repo.private and not self.may_write(name)):
-            # The hub does not tell a stranger which of the two it is.
+            # Like the real hub, do not reveal which of the two it is.
             self.refuse(404 if self.token else 401, "RepoNotFound", "Repository not found")
             return None
         return repo
@@ -178,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         return repo, commit
 
-    # What is answered
+    # Endpoints
 
     def info(self, kinds: str, name: str, revision: str | None) -> None:
         repo, commit = self.find_commit(kinds, name, revision or "main")
@@ -325,7 +326,7 @@ class Handler(BaseHTTPRequestHandler):
             {"commitUrl": f"{self.hub.url}/{name}/commit/{commit.sha}", "commitOid": commit.sha, "success": True}
         )
 
-    # How it is sent
+    # Responses
 
     def answer(self, content, status: int = 200) -> None:
         self.send(status, json.dumps(content).encode(), {"Content-Type": "application/json"})

@@ -1,4 +1,4 @@
-"""What the loopback hub keeps: repositories of files, with commits that name their content and history."""
+"""The repositories of the local hub: files, and commits whose ids depend on content and history."""
 
 import hashlib
 import re
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-# As the real hub's .gitattributes has it; what is larger goes to LFS too.
+# The suffixes in the real hub's .gitattributes; larger files also use LFS.
 LFS_SUFFIXES = (".parquet", ".safetensors", ".bin", ".gguf", ".model", ".spm")
 LARGE = 10_000_000
 LICENCES = (
@@ -27,7 +27,7 @@ SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M")
 
 @dataclass(frozen=True)
 class File:
-    """A file of a repository: as git has it, or a pointer to large content."""
+    """A file of a repository: stored in git, or in LFS with a pointer in git."""
 
     content: bytes
     lfs: bool
@@ -48,7 +48,7 @@ class File:
 
     @property
     def oid(self) -> str:
-        """What a client compares its own file with."""
+        """The checksum that a client compares with its own file."""
         return self.sha256 if self.lfs else self.git_oid
 
 
@@ -61,7 +61,7 @@ class Commit:
 
 @dataclass
 class Repo:
-    """One repository; `kind` is model or dataset."""
+    """A repository; `kind` is model or dataset."""
 
     kind: str
     name: str
@@ -79,14 +79,14 @@ class Repo:
         return next((commit for commit in self.commits if commit.sha == revision), None)
 
     def commit(self, summary: str, files: dict[str, File]) -> Commit:
-        """A commit whose id follows from its content and from those before it."""
+        """Add a commit, whose id depends on its content and on the earlier commits."""
         parts = [summary, *(commit.sha for commit in self.commits), self.name]
         parts += [f"{path} {file.git_oid}" for path, file in sorted(files.items())]
         self.commits.append(Commit(hashlib.sha1("\n".join(parts).encode()).hexdigest(), summary, files))
         return self.head
 
     def put(self, files: dict[str, bytes], summary: str = "Files") -> Commit:
-        """A commit of these files over those that are there."""
+        """Add a commit that adds or replaces these files."""
         new = {path: File(content, is_lfs(path, len(content))) for path, content in files.items()}
         return self.commit(summary, self.head.files | new)
 
@@ -96,20 +96,20 @@ def is_lfs(path: str, size: int) -> bool:
 
 
 def new_repo(kind: str, name: str, private: bool = False, gated: bool = False) -> Repo:
-    """A repository as the hub creates it: with one commit of .gitattributes."""
+    """Return a repository as the hub creates it, with one commit of .gitattributes."""
     repo = Repo(kind, name, private, gated)
     repo.commit("initial commit", {".gitattributes": File(b"*.parquet filter=lfs diff=lfs merge=lfs -text\n", False)})
     return repo
 
 
 def card_header(text: str) -> dict:
-    """The YAML header of a card; empty where it has none."""
+    """Return the YAML header of a card; empty if there is none."""
     found = re.match(r"---\r?\n(.*?)^---$", text, re.DOTALL | re.MULTILINE)
     return (yaml.safe_load(found[1]) if found else None) or {}
 
 
 def card_errors(text: str, kind: str) -> list[str]:
-    """What the hub objects to in a card's header."""
+    """Return the hub's objections to a card's header."""
     try:
         header = card_header(text)
     except yaml.YAMLError as error:

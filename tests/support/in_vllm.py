@@ -1,4 +1,4 @@
-"""Runs in vLLM's environment: greedy answers and the perplexity of given tokens, by each of some models."""
+"""Program for vLLM's environment: print the greedy answers, and the perplexity of given tokens, of several models."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def perplexity(llm: LLM, threads: list[dict[str, list[int]]]) -> float:
-    """The perplexity of the labelled tokens, given all before them."""
+    """Return the perplexity of the labelled tokens, given all tokens before them."""
     settings = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
     read = llm.generate([{"prompt_token_ids": thread["input_ids"]} for thread in threads], settings, use_tqdm=False)
     losses = [

@@ -1,4 +1,4 @@
-"""Packages installed by uv with pip's configuration: seconds instead of a minute for an environment with torch."""
+"""Installing packages by uv with pip's configuration: an environment with torch takes seconds instead of a minute."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 UV = Path(sys.executable).with_name("uv")
-# The settings of pip that say where packages come from, and uv's names for them.
+# Settings of pip that concern the source of packages, and the corresponding environment variables of uv.
 _SETTINGS = {
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -19,10 +19,10 @@ _SETTINGS = {
 
 
 def settings() -> dict[str, str]:
-    """Return what pip is configured to do as environment variables of uv, which reads no configuration of pip's."""
+    """Return pip's configuration as environment variables of uv, which does not read it."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    # As pip has it: the best version of all indexes, not the first index that has any.
+    # Like pip, use the best version of all indexes, not the first index that has the package.
     found = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     for line in lines:
         name, _, value = line.partition("=")
@@ -32,6 +32,6 @@ def settings() -> dict[str, str]:
 
 
 def install(python: Path, *arguments: str | Path) -> None:
-    """Install into an environment what `uv pip install` is told."""
+    """Run `uv pip install` with these arguments for an environment."""
     command = [UV, "pip", "install", "--quiet", "--python", python, *arguments]
     subprocess.run(command, check=True, env=os.environ | settings())

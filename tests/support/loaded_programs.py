@@ -1,7 +1,7 @@
-"""The project's programs in forks of a process that has loaded torch and transformers, which takes each ten seconds.
+"""Running the project's programs in forks of a process with torch and transformers loaded, to save ten seconds each.
 
-`LoadedPrograms.python scripts/tune.py ...` asks that process to fork. What runs is the same script, with the same
-arguments, environment, folder, stdin and outputs, in a process of its own; signals reach it, and its exit code is told.
+`LoadedPrograms.python scripts/tune.py ...` asks that process to fork. The fork runs the same script with the same
+arguments, environment, folder, stdin and outputs; signals are forwarded to it, and its exit code is returned.
 """
 
 import json
@@ -17,7 +17,7 @@ from pathlib import Path
 from paths import ROOT
 from preloaded import ended, freeze
 
-# Those that load torch, and neither ask the hub nor measure their own imports.
+# The programs that load torch, and neither use the hub nor measure their own imports.
 PROGRAMS = ("tune", "evaluate", "merge", "perplexity", "calibrate", "calibrated_perplexity", "pivot", "translate",
     "chat")  # fmt: skip
 MODULES = ("torch", "transformers", "peft", "datasets", "ctranslate2", "pandas", "matplotlib.pyplot")
@@ -47,7 +47,7 @@ sys.exit(code)
 
 
 class LoadedPrograms:
-    """A running process, and the `python` that asks it. It loads the libraries while the test goes on."""
+    """The running process, which loads the libraries in the background, and the `python` that sends requests to it."""
 
     def __init__(self, folder: Path):
         self.socket = folder / "socket"
@@ -75,7 +75,7 @@ class LoadedPrograms:
 
 
 def serve(listening: socket.socket) -> None:
-    """Fork for each request; a process between waits for the program and tells its exit code."""
+    """Fork for each request; an intermediate process waits for the program and sends its exit code."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         client, _ = listening.accept()
@@ -95,19 +95,19 @@ def serve(listening: socket.socket) -> None:
         client.sendall(program.to_bytes(4, "big"))
         threading.Thread(target=kill_with, args=(client, program), daemon=True).start()
         code = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
-        with suppress(BrokenPipeError):  # who asked may be gone
+        with suppress(BrokenPipeError):  # the client may have ended
             client.sendall(code.to_bytes(4, "big", signed=True))
         os._exit(0)
 
 
 def kill_with(client: socket.socket, program: int) -> None:
-    """End a program with what asked for it."""
+    """Kill a program when its client ends."""
     if not client.recv(1):
         os.kill(program, signal.SIGKILL)
 
 
 def become(request: dict, descriptors: list[int]) -> None:
-    """Be the program that is asked for."""
+    """Run the requested program in this process."""
     import runpy
 
     import torch
@@ -119,7 +119,7 @@ def become(request: dict, descriptors: list[int]) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    # What torch reads when it is imported.
+    # torch reads this variable only when it is imported.
     if threads := os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))
     sys.argv = request["arguments"]

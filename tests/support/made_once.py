@@ -1,4 +1,4 @@
-"""What all processes of a test run share is made by the first that asks for it."""
+"""Folders shared by all processes of a test run, made by the first process that needs them."""
 
 import fcntl
 import os
@@ -10,13 +10,13 @@ import pytest
 
 
 def run_folder(factory: pytest.TempPathFactory) -> Path:
-    """Return the temporary folder of the whole test run, that of all workers of pytest-xdist."""
+    """Return the temporary folder of the whole test run, shared by all workers of pytest-xdist."""
     own = factory.getbasetemp()
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
-    """Return a folder, made by `make` where no process has done so; the others wait. Nobody changes what is in it."""
+    """Return a folder, made by `make` if no process has done so yet; others wait. Its content must not be changed."""
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():

@@ -1,4 +1,4 @@
-"""Write the table of all keys into config/README.md, as the settings are declared: `make manual`."""
+"""Update the table of all configuration keys in config/README.md from the declared settings: `make manual`."""
 
 from itertools import takewhile
 from pathlib import Path
@@ -9,7 +9,7 @@ MANUAL = Path("config/README.md")
 
 
 def with_table(text: str) -> str:
-    """The manual with the table of today in the place of the one that it has."""
+    """Return the manual's text with its table replaced by the current one."""
     lines = text.split("\n")
     start = lines.index(table()[0])
     old = list(takewhile(lambda line: line.startswith("|"), lines[start:]))

@@ -1,11 +1,11 @@
-"""OASST rows for tests."""
+"""Rows of OASST files for tests."""
 
 import json
 from pathlib import Path
 
 
 def row(message_id, parent_id=None, tree=None, role=None, lang="en", text="Hello there.", **kwargs):
-    """One message in the OASST schema; the role follows from having a parent unless given."""
+    """Return one message in the OASST schema; by default, messages with a parent are the assistant's."""
     return {
         "message_id": message_id,
         "parent_id": parent_id,

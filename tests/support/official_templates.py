@@ -1,4 +1,4 @@
-"""Chat templates: those that models have of their own, and ours of the same families."""
+"""Chat templates: the official ones of models, and ours of the same families."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ ZEPHYR = (
 
 
 def shipped(name):
-    """A model's own template as trl ships it."""
+    """Return a model's official template as shipped by trl."""
     return (Path(trl.__file__).parent / "chat_templates" / f"{name}.jinja").read_text()
 
 
@@ -69,13 +69,13 @@ SMOLLM2 = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 OURS = {name: (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8") for name in FAMILIES}
-# Base models' own templates, and the family that each is of.
+# Official templates of base models with their families, and our templates.
 OWN = {"smollm2": (SMOLLM2, "chatml"), "qwen2_5": (shipped("qwen2_5"), "chatml"), "llama3_1": (shipped("llama3_1"), "llama3"),
        "gemma": (shipped("gemma"), "gemma"), "mistral": (MISTRAL, "mistral"), "zephyr": (ZEPHYR, "zephyr")}  # fmt: skip
 OWN |= {f"our {name}": (source, name) for name, source in OURS.items()}
 
 
 def template(name, tokenizer=None):
-    """Our template of a family; with a tokenizer, with the control tokens that it has."""
+    """Return our template of a family, with the tokenizer's control tokens if a tokenizer is given."""
     read = templates.read_template(TEMPLATES / f"{name}.jinja")
     return templates.with_tokens_of(read, tokenizer) if tokenizer else read

@@ -1,4 +1,4 @@
-"""Where the project is, and the data for tests that lie beside it."""
+"""The paths of the project, and of the test data beside it."""
 
 from pathlib import Path
 

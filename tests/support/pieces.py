@@ -1,5 +1,8 @@
-"""Small SentencePiece tokenizers with the control tokens of chat models, as the hub has them: Gemma's in the model
-itself, ChatML's laid on top of a Llama's or Mistral's. And models of random weights that are merged with them."""
+"""Small SentencePiece tokenizers with control tokens of chat models, and merged models of random weights with them.
+
+As on the hub, Gemma's control tokens are in the SentencePiece model itself, ChatML's are added to that of Llama or
+Mistral.
+"""
 
 from pathlib import Path
 
@@ -8,7 +11,7 @@ _GEMMA = {
     "pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3, "pad_piece": "<pad>", "eos_piece": "<eos>", "bos_piece": "<bos>",
     "user_defined_symbols": ["<start_of_turn>", "<end_of_turn>"], "add_dummy_prefix": False,
 }  # fmt: skip
-# How the model is made, its tokens by number, and its settings.
+# Options for training the SentencePiece model, its first tokens in order, and the tokenizer's settings.
 FAMILIES = {
     "gemma": (
         _GEMMA,
@@ -25,7 +28,7 @@ _ADDED = {"gemma": [], "chatml": ["<|im_end|>", "<|im_start|>"]}
 
 
 def save_pieces(folder: Path, family: str, **more: bool) -> int:
-    """Write tokenizer.model and tokenizer_config.json, with more settings; returns the number of tokens."""
+    """Write tokenizer.model and tokenizer_config.json, with additional settings; return the number of tokens."""
     import sentencepiece
 
     from mothertongue.common.atomic_files import write_json
@@ -55,9 +58,9 @@ MESSAGES = [
 
 
 def save_merged(folder: Path, family: str) -> list[int]:
-    """Write a base model, an adapter and both merged, as base/, adapter/, merged/; returns MESSAGES' tokens in training.
+    """Write base/, adapter/ and merged/ with a base model, an adapter and both merged; return the tokens of MESSAGES.
 
-    The base model is as the hub has it, by transformers 4.
+    The tokens are those of training. The base model has the format of transformers 4, as on the hub.
     """
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig

@@ -1,8 +1,8 @@
-"""Pin all packages of envs/*.yaml, those that the named ones need too, to the versions of constraints.txt: `make pins`.
+"""Pin all packages of envs/*.yaml and their dependencies to the versions of constraints.txt: `make pins`.
 
-In an environment's file the packages that the workflow itself uses stand first and are written by hand; below the mark
-stands what pip takes for them. It asks the package index, and installs nothing. What torch alone needs of CUDA is left to
-torch, which names exact versions of it, and only where there is any.
+In an environment's file the packages that the workflow itself uses come first, written by hand; below the mark follow
+their dependencies as resolved by pip, which queries the package index and installs nothing. CUDA packages that only
+torch needs are not pinned: torch itself requires exact versions, on machines that use them.
 """
 
 import json
@@ -21,12 +21,12 @@ _OF_TORCH = re.compile(r"nvidia-|cuda-|triton")
 
 
 def pins(text: str) -> dict[str, str]:
-    """The versions that lines of a file of requirements, or of an environment, pin; by normalised name."""
+    """Return the versions pinned in a requirements or environment file, by normalised name."""
     return {name.lower().replace("_", "-"): version for name, version in _PIN.findall(text)}
 
 
 def needed(direct: dict[str, str]) -> dict[str, str]:
-    """All that pip would install for some packages under the constraints, without these; by normalised name."""
+    """Return the versions of all dependencies that pip would install under the constraints, by normalised name."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]

@@ -1,4 +1,4 @@
-"""Python programs run one after another by a process that has loaded their libraries: seconds less for each."""
+"""Running Python programs one after another in forks of a process that has loaded their libraries, to save seconds."""
 
 import atexit
 import gc
@@ -16,7 +16,7 @@ from paths import ROOT
 
 
 class Preloaded:
-    """A process that forks for each program. Each is a script with an environment and a folder of its own."""
+    """A process that forks for each program; each program has its own environment and folder."""
 
     def __init__(self, modules, environment=None):
         self.process = subprocess.Popen(
@@ -25,9 +25,9 @@ class Preloaded:
         )  # fmt: skip
 
     def run(self, program, *arguments, stdin, output, seconds=120, folder=ROOT, environment=None):
-        """Run a file, or a module as `python -m` does: return its exit code and what it prints.
+        """Run a file, or a module like `python -m`; return its exit code and its output.
 
-        Its stdin is a file, as is what it prints. Without an environment it has that of this process.
+        `stdin` and `output` are files. The default environment is that of the forking process.
         """
         request = {
             "program": str(program),
@@ -47,7 +47,7 @@ class Preloaded:
 
 
 def become(request):
-    """Be the program that is asked for, until its end."""
+    """Run the requested program in this process until it ends."""
     signal.alarm(request["seconds"])
     for number, (name, mode) in enumerate(
         [("stdin", os.O_RDONLY), *[("output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)] * 2]
@@ -58,7 +58,7 @@ def become(request):
     if request["environment"] is not None:
         os.environ.clear()
         os.environ.update(request["environment"])
-    # The rules run their programs with the Python of Snakemake.
+    # The rules run their programs with Snakemake's sys.executable.
     sys.executable = os.environ.get("PYTHON_OF_RULES", sys.executable)
     sys.argv = [request["program"], *request["arguments"]]
     if request["program"].endswith(".py"):
@@ -70,7 +70,7 @@ def become(request):
 
 
 def freeze():
-    """Neither look through the memory that is shared in every child, nor take it down at their ends."""
+    """Exclude all current objects from garbage collection, so that forks keep sharing their memory."""
     gc.collect()
     gc.freeze()
 
@@ -85,7 +85,7 @@ def serve():
 
 
 def ended(program, *arguments):
-    """The exit code of a program; what it ended with is said as Python says it."""
+    """Run a program and return its exit code; print its error as Python does."""
     code = 0
     try:
         program(*arguments)

@@ -1,4 +1,4 @@
-"""What publication reads, made by hand: an adapter's folder, its evaluation by the contract, and a dataset's card."""
+"""Handmade inputs of publication: an adapter's folder, its evaluation, and a dataset's card."""
 
 import json
 
@@ -44,7 +44,7 @@ source_datasets: [OpenAssistant/oasst1]
 
 
 def write_adapter(folder):
-    """An adapter with its evaluation and its dataset's card, and beside it what is nobody's business."""
+    """Write an adapter with its evaluation and its dataset's card, and files that must not be published."""
     files = {
         "adapter/adapter_config.json": json.dumps({"base_model_name_or_path": "owner/tiny", "revision": "abc"}),
         "adapter/adapter_model.safetensors": "weights" * 1000,

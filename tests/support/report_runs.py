@@ -1,4 +1,4 @@
-"""The files of a run by hand, in the forms that the steps write, for the pages that are made of them."""
+"""Handmade files of a run in the formats that the steps write, for the pages that show them."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def message(id_, source, status, route, text, source_text=ENGLISH, split="train"
 
 
 def messages(lang, extra=()):
-    """Messages of every status and of several routes."""
+    """Return messages of every status and of several routes."""
     question, answer = TEXTS[lang]
     some = [message(f"t{i}", "en", "translated", "direct", f"{answer} {i}", score=-0.4) for i in range(40)]
     some += [message(f"v{i}", "en", "translated", "direct", question, split="validation", score=-0.5) for i in range(4)]
@@ -53,7 +53,7 @@ def measured(value, width, n, high=1.0):
 
 
 def metrics(lang, native=True, known=True):
-    """An evaluation; without native prompts, or of a language that lid.176 does not know."""
+    """Return the metrics of an evaluation: with or without native prompts, of a language that lid.176 knows or not."""
     values = {side.name: 0.3 + 0.13 * number for number, side in enumerate(systems.of_models(MODELS))}
 
     def answers(side, n):
@@ -106,7 +106,7 @@ TRAINING = {
 
 
 def write_run(results: Path, lang: str, native=True, known=True, extra=(), prompts=(), evaluated=True, benchmarks=True):
-    """Write the files of a run of which the report of results/{lang} is made."""
+    """Write the files of a run from which the report of results/{lang} is made."""
     own = results / lang
 
     def put(path, content):
@@ -155,7 +155,7 @@ def write_run(results: Path, lang: str, native=True, known=True, extra=(), promp
 
 
 def report(results: Path, lang: str, output: Path, *arguments: str) -> str:
-    """The page that scripts/report.py makes of a run."""
+    """Run scripts/report.py on a run, and return the page."""
     own, models = results / lang, results / "models"
     program("report", "--target", lang, "--source", results / "source/fetched.json",
             "--source-name", "owner/data", "--source-licence", "apache-2.0",

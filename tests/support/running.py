@@ -1,4 +1,4 @@
-"""A copy of the project to run the real Snakemake in."""
+"""Copies of the project to run the real Snakemake in, and running its programs."""
 
 import atexit
 import json
@@ -29,7 +29,7 @@ CHAIN = (ADAPTER, METRICS)
 
 @dataclass
 class Run:
-    """One finished run of Snakemake: its exit code, what it printed, and how often each rule ran."""
+    """A finished run of Snakemake: its exit code, its output, and the number of jobs by rule."""
 
     code: int
     output: str
@@ -44,7 +44,7 @@ class Run:
 
 @dataclass
 class Project:
-    """A copy of the project in a folder of its own."""
+    """A copy of the project in a separate folder."""
 
     root: Path
 
@@ -70,9 +70,9 @@ class Project:
         return run
 
     def kill_during(self, pattern: str, *targets: str, delay: float, killed: str = "program") -> None:
-        """Start a run, and kill it with SIGKILL `delay` seconds after a process is there whose command line matches.
+        """Start a run, and kill it with SIGKILL `delay` seconds after a process with a matching command line starts.
 
-        `killed` is that program alone, the snakemake alone, or the whole run.
+        `killed` is `program` (the matching process), `snakemake` or `run` (all of it).
         """
         process = subprocess.Popen(
             self.command(*targets),
@@ -125,7 +125,7 @@ class Project:
 
 @cache
 def loaded_snakemake() -> Preloaded:
-    """Return the process that runs the real Snakemake in forks of itself: its imports are most of a small run."""
+    """Return the process that runs the real Snakemake in forks: most of the time of a small run is for imports."""
     loaded = Preloaded(["snakemake.cli"])
     atexit.register(loaded.close)
     return loaded
@@ -133,7 +133,7 @@ def loaded_snakemake() -> Preloaded:
 
 @cache
 def loaded_programs() -> LoadedPrograms:
-    """Return the process that runs the rules' programs of a run of `loaded_snakemake`."""
+    """Return the process that runs the programs of the rules in forks."""
     folder = tempfile.TemporaryDirectory()
     loaded = LoadedPrograms(Path(folder.name))
     atexit.register(folder.cleanup)
@@ -142,7 +142,7 @@ def loaded_programs() -> LoadedPrograms:
 
 
 def processes(pattern: str, folder: Path) -> list[int]:
-    """The processes that run in a folder and whose program is Python with an argument that matches."""
+    """Return the ids of Python processes that run in a folder and have a matching argument."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -157,7 +157,7 @@ def processes(pattern: str, folder: Path) -> list[int]:
 
 
 def program(name: str, *arguments: str | Path) -> str:
-    """What one of scripts/ writes to stderr, run in the project's root; it must end well."""
+    """Run a program of scripts/ in the project's root, assert that it succeeds, and return its stderr."""
     python, environment = sys.executable, os.environ
     if name in PROGRAMS:
         python, environment = loaded_programs().python, os.environ | loaded_programs().environment
@@ -168,7 +168,7 @@ def program(name: str, *arguments: str | Path) -> str:
 
 
 def copy_project(root: Path) -> None:
-    """The project's own files in another folder."""
+    """Copy the project's own files to another folder."""
     for part in PARTS:
         source = ROOT / part
         copy = shutil.copytree if source.is_dir() else shutil.copy2
@@ -176,6 +176,6 @@ def copy_project(root: Path) -> None:
 
 
 def sample() -> list[dict]:
-    """The messages of the bundled sample."""
+    """Return the messages of the bundled sample."""
     text = (ROOT / "config/demo/messages.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.split("\n")[:-1]]

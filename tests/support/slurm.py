@@ -1,7 +1,7 @@
-"""A Slurm cluster of two nodes with two GPUs each on this one machine, for as long as the tests run.
+"""A Slurm cluster of two nodes with two GPUs each on this machine, for the duration of the tests.
 
-It needs Debian's packages slurm-wlm and munge, and root: the daemons read /etc/slurm. The GPUs are terminals, which
-Slurm hands out as it would GPUs; no job touches them.
+It needs Debian's packages slurm-wlm and munge, and root: the daemons read /etc/slurm. The GPUs are terminal devices,
+which Slurm allocates like GPUs; no job uses them.
 """
 
 import os
@@ -62,12 +62,12 @@ NodeName=gpu2 Name=gpu File=/dev/tty[20-21]
 
 
 def _path() -> str:
-    """Where programs are looked for: daemons stand where not every user looks."""
+    """Return the search path of programs, with the folders of daemons, which are not on every user's PATH."""
     return f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
 def missing() -> str | None:
-    """Why there can be no cluster here; None where there can."""
+    """Return why no cluster can be started here; None if one can."""
     lacking = [name for name in PROGRAMS if not shutil.which(name, path=_path())]
     if lacking:
         return f"Slurm is not installed here ({', '.join(lacking)}); Debian's packages slurm-wlm and munge have it"
@@ -79,7 +79,7 @@ def missing() -> str | None:
 
 
 class Cluster:
-    """The running daemons."""
+    """The cluster's daemons."""
 
     def __init__(self, state: Path):
         self.state = state
@@ -106,10 +106,10 @@ class Cluster:
         self._daemon(node, "slurmd", "-D", "-N", node)
 
     def power_off(self, node: str):
-        """End a node's daemon and all that runs on it, at once and without a word."""
+        """Kill a node's daemon and all processes on the node at once, as in a power failure."""
         steps = [f"slurmstepd: [{job.id}." for job in queue() if job.node == node]
         self.daemons.pop(node).kill()
-        # The steps' own daemons first: they would tell of the end of what they run.
+        # The daemons of job steps first: they would report the end of their processes.
         for what, marks in (("cmdline", steps), ("environ", [f"SLURMD_NODENAME={node}\0"])):
             for entry in Path("/proc").iterdir():
                 if entry.name.isdigit():
@@ -119,7 +119,7 @@ class Cluster:
                             os.kill(int(entry.name), signal.SIGKILL)
 
     def states(self) -> dict[str, str]:
-        """What sinfo says of each node."""
+        """Return the state of each node as printed by sinfo."""
         lines = slurm("sinfo", "-h", "-N", "-p", "gpu", "-o", "%N %t").split("\n")
         return dict(line.split() for line in lines if line)
 
@@ -158,7 +158,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Job:
-    """A job in the queue: what rule it is of, where it runs, on which of the node's GPUs, with how much memory."""
+    """A job in the queue, with its rule, node, GPUs of the node, and memory."""
 
     id: str
     rule: str
@@ -173,7 +173,7 @@ class Job:
 
 
 def queue() -> list[Job]:
-    """The jobs that wait or run."""
+    """Return the waiting and running jobs."""
     jobs = []
     for line in slurm("squeue", "-h", "-t", "PENDING,RUNNING,COMPLETING", "-o", "%A|%T|%k|%N|%m").splitlines():
         number, state, comment, node, memory = line.split("|")
@@ -189,6 +189,6 @@ def _megabytes(text: str) -> int:
 
 
 def slurm(*command: str) -> str:
-    """What a command of Slurm's prints; nothing where it fails, as while the controller starts."""
+    """Return the output of a Slurm command; empty if it fails, for example while the controller starts."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Messages of small conversation trees."""
+"""Messages of small conversation trees, handmade or drawn by hypothesis."""
 
 from hypothesis import strategies as st
 
@@ -6,7 +6,7 @@ from mothertongue.dataset.trees import Message
 
 
 def message(id_, parent=None, role=None, rank=None, created="2023-01-01", **kwargs):
-    """A message of tree `r`; ids of odd length are prompters unless told otherwise: r, ra, rab, …"""
+    """Return a message of tree `r`; by default the id (r, ra, rab, …) determines parent and role (r: prompter)."""
     role = role or ("prompter" if len(id_) % 2 else "assistant")
     values = {"text": f"text {id_}", "deleted": False, "review_result": True, "status": "translated"} | kwargs
     parent = id_[:-1] or None if parent is None else parent
@@ -19,7 +19,7 @@ def trees(draw):
     messages = []
     for i in range(size):
         parent = draw(st.sampled_from([None, *messages])) if messages else None
-        flip = draw(st.integers(0, 9)) == 0  # now and then a child in its parent's role
+        flip = draw(st.integers(0, 9)) == 0  # sometimes a child has the role of its parent
         role = "prompter" if parent is None or (parent.role == "assistant") != flip else "assistant"
         missing = parent is None and draw(st.integers(0, 4)) == 0
         messages.append(

@@ -1,6 +1,6 @@
-"""A `conda` for tests, where no conda client can be installed: it makes virtual environments from environment files.
+"""A stand-in for `conda`, for tests without a conda client: it makes virtual environments from environment files.
 
-Snakemake uses it as it would conda: an environment a rule, activated before the rule's command.
+Snakemake uses it like conda: one environment per rule, activated before the rule's command.
 """
 
 import sys
@@ -42,7 +42,7 @@ elif arguments[:1] != ["clean"]:
 
 
 def install(folder: Path, shared: bool = False) -> Path:
-    """Put the stand-in into a folder; returns what to put on PATH. `shared`: every environment is the test's own."""
+    """Write the stand-in to a folder; return the folder for PATH. `shared`: environments are that of the tests."""
     values = {
         "python": sys.executable,
         "bin": Path(sys.executable).parent,
@@ -61,5 +61,5 @@ def install(folder: Path, shared: bool = False) -> Path:
 
 
 def calls(folder: Path) -> list[str]:
-    """What the stand-in was asked."""
+    """Return the recorded calls of the stand-in."""
     return (folder / "calls.log").read_text().splitlines()

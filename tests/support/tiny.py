@@ -1,4 +1,4 @@
-"""A tiny Llama with a tokenizer of its own, made in a second: the real code paths without a real model's cost."""
+"""Tiny models and tokenizers, made in a second: the real code paths without the cost of a real model."""
 
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,7 @@ from paths import ROOT
 
 @cache
 def tiny_tokenizer():
-    """A byte-level BPE tokenizer that puts <s> before a text, and knows ChatML's control tokens."""
+    """Return a byte-level BPE tokenizer that adds <s> before a text, with ChatML's control tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -33,8 +33,8 @@ def tiny_tokenizer():
     )
 
 
-# The control tokens of the families whose templates we ship: beginning of text (None: the tokenizer has none), end of
-# text, others.
+# The control tokens of the families whose templates we ship: beginning of text (None if there is none), end of text,
+# others.
 FAMILIES = {
     "llama2": ("<s>", "</s>", []),
     "llama3": ("<|begin_of_text|>", "<|eot_id|>", ["<|start_header_id|>", "<|end_header_id|>", "<|end_of_text|>"]),
@@ -48,7 +48,7 @@ FAMILIES = {
 
 @cache
 def family_tokenizer(family, kind):
-    """A small tokenizer with a family's control tokens: `bytes` as GPT-2's and Llama 3's, `pieces` as Llama 2's."""
+    """Return a small tokenizer with a family's control tokens: `bytes` like Llama 3, `pieces` like Llama 2."""
     import json
 
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -69,8 +69,8 @@ def family_tokenizer(family, kind):
     sample = ROOT / "config" / "demo" / "messages.jsonl"
     tokenizer.train_from_iterator(sample.read_text(encoding="utf-8").splitlines()[:60], trainer)
     if kind == "pieces":
-        # As converted from SentencePiece: nothing divides the text, unknown characters fall back to their bytes, and
-        # Llama 2 puts a space before the text (Gemma does not).
+        # As converted from SentencePiece: the text is not pre-tokenized, unknown characters fall back to bytes, and
+        # Llama 2 adds a space before the text (Gemma does not).
         state = json.loads(tokenizer.to_str())
         vocabulary = state["model"]["vocab"]
         for piece in ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]:
@@ -84,7 +84,7 @@ def family_tokenizer(family, kind):
         tokenizer.decoder = decoders.Sequence(
             [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
         )
-    # Phi-3's control tokens swallow the white space behind them.
+    # Phi-3's control tokens include the white space after them.
     added = [AddedToken(token, special=True, normalized=False, rstrip=family == "phi3") for token in others]
     tokenizer.add_special_tokens([*([bos] if bos else []), eos, *added])
     if bos and family != "phi3":
@@ -96,7 +96,7 @@ def family_tokenizer(family, kind):
 
 
 def save_tiny_model(folder: Path, hidden_size: int = 64, initializer_range: float = 0.02) -> None:
-    """Write a Llama of random weights and about 100,000 parameters, with the tokenizer, as the hub would have it."""
+    """Write a Llama of random weights with about 100,000 parameters, and the tokenizer, in the hub's layout."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -119,7 +119,7 @@ def save_tiny_model(folder: Path, hidden_size: int = 64, initializer_range: floa
 
 
 def save_tiny_mixture(folder: Path) -> None:
-    """Write a mixture of four experts, Qwen3-MoE's, with the same tokenizer."""
+    """Write a Qwen3-MoE model with four experts, with the same tokenizer."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
     tokenizer = tiny_tokenizer()

@@ -1,7 +1,7 @@
-"""Tiny translation models in the layouts of the hub, with vocabularies of their own; each knows PHRASES by heart.
+"""Tiny translation models in the hub's layouts, with their own vocabularies; each has learned PHRASES by heart.
 
-Which files a folder holds, how tokens are numbered and which weights are stored follow the families' repositories on
-the hub, since that is what a conversion can get wrong. A model takes one to two seconds.
+The files of a folder, the token ids and the stored weights follow the families' repositories on the hub, since these
+are what a conversion can get wrong. Making a model takes one to two seconds.
 """
 
 import json
@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from paths import ROOT
 
-# English, Portuguese, Dutch.
+# Phrases in English, Portuguese and Dutch.
 PHRASES = [
     ("The house is red.", "A casa é vermelha.", "Het huis is rood."),
     ("Thank you very much!", "Muito obrigado!", "Heel erg bedankt!"),
@@ -24,15 +24,15 @@ PHRASES = [
     ("The children play outside today.", "As crianças brincam lá fora hoje.", "De kinderen spelen vandaag buiten."),
 ]
 ENGLISH, PORTUGUESE, DUTCH = zip(*PHRASES, strict=True)
-# The tokens by which a Marian model is asked for Portuguese and Dutch.
+# The target tokens of Portuguese and Dutch in a Marian model.
 TARGETS = (">>por<<", ">>nld<<")
-# What the tiny chat model is asked.
+# The prompt of the tiny chat model.
 PROMPT = "Translate from {source} to {target}.\n{source}: {text}\n{target}:"
-# A name that stays as it is; Marian copies it in a piece that the target's SentencePiece model lacks.
+# A name that is not translated; Marian copies it as a piece that the target's SentencePiece model lacks.
 NAME = "Quixworthy"
-# Marian puts it behind the name: Helsinki's vocabularies have some emoji that SentencePiece models lack.
+# Marian adds it after the name: Helsinki's vocabularies have some emoji that the SentencePiece models lack.
 EMOJI = "🦈"
-# In its translation, models of fairseq's family put the source language's token.
+# Models of fairseq's family generate the source language's token in the translation of this text.
 MIXED = "Stop."
 
 _SAMPLE = ROOT / "config" / "demo" / "messages.jsonl"
@@ -43,14 +43,14 @@ _LAYERS = {
     "dropout": 0.0, "attention_dropout": 0.0,
 }  # fmt: skip
 _BART = {"d_model": _WIDTH, "init_std": 0.1, "scale_embedding": True, **_LAYERS}
-# fairseq's dictionaries begin with these.
+# The first tokens of fairseq's dictionaries.
 _FAIRSEQ = ["<s>", "<pad>", "</s>", "<unk>"]
 _NAMES = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _MASK = {"content": "<mask>", "lstrip": True, "normalized": True, "rstrip": False, "single_word": False}
 
 
 def saved(base, save, *arguments):
-    """The folder below `base` of the model that `save` writes: written once, and not to be changed."""
+    """Return the folder below `base` with the model that `save` writes; it must not be changed."""
     folder = base / "-".join(["hub", save.__name__, *map(str, arguments)])
     if not folder.exists():
         with TemporaryDirectory(dir=base) as unfinished:
@@ -60,11 +60,11 @@ def saved(base, save, *arguments):
 
 
 def save_marian(folder, targets=(), trained_start=False, ends=True):
-    """OPUS-MT: two SentencePiece vocabularies that a third file numbers, <pad> last.
+    """Write an OPUS-MT model: two SentencePiece vocabularies, and a third file with the token ids, <pad> last.
 
-    `targets` are TARGETS or none, for a model of English to Portuguese. The decoder starts from <pad>, whose embedding
-    is zero in Helsinki's models and is not in those that were trained with transformers. Without `ends` it never comes to
-    the end of a text.
+    `targets` are TARGETS, or empty for a model from English to Portuguese. The decoder starts from <pad>, whose
+    embedding is zero in Helsinki's models, but not in models trained with transformers (`trained_start`). Without
+    `ends` the model never generates the end of a text.
     """
     import torch
     from transformers import MarianConfig, MarianMTModel, MarianTokenizer
@@ -102,7 +102,7 @@ def save_marian(folder, targets=(), trained_start=False, ends=True):
 
 
 def save_m2m100(folder):
-    """M2M100: its pieces in vocab.json; behind them a hundred languages and eight made-up words, which no file names."""
+    """Write an M2M100 model: pieces in vocab.json; then a hundred languages and eight made-up words, not in a file."""
     from transformers import M2M100Tokenizer
 
     pieces = _pieces(_sentencepiece(folder / "sentencepiece.bpe.model", "bpe", 300))
@@ -120,7 +120,7 @@ def save_m2m100(folder):
 
 
 def save_nllb(folder):
-    """NLLB-200: a BPE in tokenizer.json, the languages as tokens behind its pieces; the weights in a pickle."""
+    """Write an NLLB-200 model: BPE in tokenizer.json, the languages as tokens after the pieces, weights in a pickle."""
     import torch
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import NllbTokenizer
@@ -151,7 +151,7 @@ def save_nllb(folder):
 
 
 def save_mbart50(folder):
-    """mBART-50: a SentencePiece file alone, whose numbers shift by one; behind its pieces the languages and <mask>."""
+    """Write an mBART-50 model: only a SentencePiece file, its ids shifted by one; then the languages and <mask>."""
     import torch
     from transformers import MBart50Tokenizer, MBartConfig, MBartForConditionalGeneration
     from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES
@@ -178,7 +178,7 @@ def save_mbart50(folder):
 
 
 def save_madlad400(folder):
-    """MADLAD-400: languages are pieces as any other; the embeddings are stored as the decoder's, the output apart."""
+    """Write a MADLAD-400 model: languages are ordinary pieces; embeddings (the decoder's) and output are separate."""
     import torch
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -225,14 +225,14 @@ def save_madlad400(folder):
     weights = {name: weight for name, weight in model.state_dict().items() if "embed_tokens" not in name}
     weights["decoder.embed_tokens.weight"] = weights.pop("shared.weight")
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    # transformers 5 writes these two in another way than the release that MADLAD-400 was saved with.
+    # transformers 5 writes these two settings differently from the version that MADLAD-400 was saved with.
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     del config["scale_decoder_outputs"]
     _write(folder / "config.json", {**config, "tie_word_embeddings": False})
 
 
 def save_seamless(folder):
-    """SeamlessM4T v2, what translates text of it; generation_config.json numbers its languages, tokens as __eng__."""
+    """Write the text-to-text part of SeamlessM4T v2: tokens like __eng__, with ids in generation_config.json."""
     import torch
     from transformers import SeamlessM4TTokenizer, SeamlessM4Tv2Config, SeamlessM4Tv2ForTextToText
     from transformers.tokenization_utils_base import generate_merges
@@ -258,7 +258,7 @@ def save_seamless(folder):
     pairs = []
     for language, translations in (("por", PORTUGUESE), ("nld", DUTCH)):
         for text, translation in zip(ENGLISH, translations, strict=True):
-            # The decoder starts from </s> anyway.
+            # The decoder starts from </s>, which is thus not a label.
             labels = tokenizer(text_target=translation, tgt_lang=language).input_ids[1:]
             pairs.append((tokenizer(text, src_lang="eng").input_ids, labels))
     _teach(model, pairs)
@@ -269,7 +269,7 @@ def save_seamless(folder):
 
 
 def save_chat_model(folder):
-    """A Llama that speaks ChatML, ends its turn with <|im_end|>, and translates when asked with PROMPT."""
+    """Write a Llama with the ChatML format that translates with PROMPT and ends its turn with <|im_end|>."""
     import torch
     from tiny import tiny_tokenizer
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -314,7 +314,7 @@ def _m2m100(size):
 
 
 def _pairs(tokenizer, source, translations):
-    """What encoder and decoder read and write for each phrase, as a tokenizer of fairseq's family says."""
+    """Return the token ids of source and translation for each phrase, by a tokenizer of fairseq's family."""
     tokenizer.src_lang = source
     pairs = []
     for tokenizer.tgt_lang, texts in translations.items():
@@ -326,7 +326,7 @@ def _pairs(tokenizer, source, translations):
 
 
 def _teach(model, pairs, steps=50):
-    """Train a model until it knows the pairs by heart: random weights give one word for ever, whatever they read."""
+    """Train a model until it knows the pairs by heart: random weights repeat one word for any input."""
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
@@ -338,7 +338,7 @@ def _teach(model, pairs, steps=50):
     }
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, fused=True)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # more make so little work slower
+    torch.set_num_threads(1)  # more threads make such a small model slower
     for _ in range(steps):
         optimizer.zero_grad()
         model(**batch).loss.backward()
@@ -363,7 +363,7 @@ def _sentencepiece(path, kind, size, **options):
 
 
 def _pieces(path):
-    """The pieces behind <unk>, <s> and </s>."""
+    """Return the pieces after <unk>, <s> and </s>."""
     from sentencepiece import SentencePieceProcessor
 
     model = SentencePieceProcessor(str(path))

@@ -9,7 +9,7 @@ from mothertongue.translation.settings import QualityLimits
 
 
 def way(model, name="model", fits=lambda text: True):
-    """A way to translate by `model`, which returns texts or Outputs."""
+    """Return a strategy that translates by `model`, a function that returns texts or Outputs."""
 
     def translate(texts):
         return enumerate(text if isinstance(text, Output) else Output(text) for text in model(texts))
@@ -18,11 +18,11 @@ def way(model, name="model", fits=lambda text: True):
 
 
 def translator(*models, source="en", target="pt", limits=None, limit=480):
-    """A translator that tries the models in turn."""
+    """Return a translator that tries the models in turn."""
     strategies = [model if isinstance(model, Strategy) else way(model) for model in models]
     return Translator(strategies, Checks(source, target, limits or QualityLimits()), limit, byte_length)
 
 
 def translated(texts, *models, **options):
-    """What becomes of messages."""
+    """Translate messages by the models, and return the results."""
     return translate_messages(texts, translator(*models, **options))

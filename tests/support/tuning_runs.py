@@ -1,4 +1,4 @@
-"""scripts/tune.py as a user runs it by hand, on a tiny model."""
+"""Running scripts/tune.py by hand on a tiny model."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from mothertongue.common.atomic_files import write_jsonl
 
 
 def alone():
-    """One thread each: so small a model gains nothing by more, and they would wait for one another."""
+    """Return the environment of a training with one thread: more gain nothing with so small a model."""
     return os.environ | {"OMP_NUM_THREADS": "1"} | loaded_programs().environment
 
 
@@ -20,7 +20,7 @@ def message(role, content):
 
 
 def make_material(folder, tiny_base):
-    """A fetched tiny base model, forty short threads, forty pairs of answers, and some of each held out."""
+    """Write a fetched tiny base model, forty short threads, forty preference pairs, and a few held-out ones of each."""
     subprocess.run(
         [sys.executable, "scripts/fetch_base_model.py", "--model", tiny_base, "--output", folder / "base"], check=True
     )
@@ -41,7 +41,7 @@ def make_material(folder, tiny_base):
 
 
 def command(material, name, *options, data="threads", template="config/templates/chatml.jinja"):
-    """The command; what `options` say is said last, and counts."""
+    """Return the command; `options` come last and override the defaults."""
     return [
         loaded_programs().python, "scripts/tune.py", "--data", material / f"{data}.jsonl", "--base-model", material / "base",
         "--template", template, "--target", "pt", "--name", "Portuguese", "--lora-rank", "4", "--max-steps", "8",
@@ -66,7 +66,7 @@ def weights(material, name):
 
 
 def stopped(material, name, at, how, *options):
-    """Start tuning of sixty steps, and stop it with a signal after a line; what it ended with and said."""
+    """Start a training of sixty steps and send the signal `how` after a line with `at`; return exit code and stderr."""
     process = subprocess.Popen(
         command(material, name, "--max-steps", "60", "--no-packing", "--lora-dropout", "0.2", *options),
         stderr=subprocess.PIPE,

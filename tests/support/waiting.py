@@ -1,13 +1,13 @@
-"""Waiting for what a cluster does in its own time."""
+"""Waiting for events in a cluster."""
 
 import time
 
-# Seconds. A run takes a minute or two; what takes longer hangs.
+# In seconds. A run takes a minute or two; one that takes longer hangs.
 LIMIT = 600
 
 
 def until(condition, seconds=120):
-    """What a condition gives once it gives anything; fails where it never does."""
+    """Wait until a condition returns a true value, and return it; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it never came to that"
