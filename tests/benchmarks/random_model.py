@@ -1,17 +1,17 @@
-"""A model of OPUS-MT's usual size with random weights: as fast as a trained one, where all outputs are of a set length."""
+"""A model of OPUS-MT's usual size with random weights: as fast as a trained one if the length of outputs is fixed."""
 
 import json
 import shutil
 from pathlib import Path
 
-# The vocabulary of Helsinki-NLP/opus-mt-en-de and many others.
+# The vocabulary size of Helsinki-NLP/opus-mt-en-de and many others.
 ENTRIES = 58_101
 
 
 def save(folder: Path, vocabulary: Path) -> None:
-    """Write a Marian model in the hub's layout that reads the SentencePiece model `vocabulary`.
+    """Write a Marian model in the hub's layout that uses the SentencePiece model `vocabulary`.
 
-    The vocabulary's entries beyond its pieces stand for nothing: they are never read, but weigh in every step.
+    Further entries fill up the vocabulary: they never occur in texts, but cost time in every step.
     """
     import torch
     from sentencepiece import SentencePieceProcessor

