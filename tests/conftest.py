@@ -1,4 +1,4 @@
-"""Every test runs in the project's root."""
+"""Configuration of all tests: they run in the project's root, with markers and an order by folder."""
 
 import os
 import signal
@@ -8,20 +8,20 @@ from hypothesis import settings
 from made_once import made_once, run_folder
 from paths import ROOT
 
-# Read when the hub's client is imported, which may be while tests are collected.
+# The hub's client reads this when it is imported, perhaps already while tests are collected.
 os.environ["HF_HUB_OFFLINE"] = "1"
-# A shell in whose background the tests run has them ignore Ctrl-C, and with them the programs that they start.
+# If a shell runs the tests in the background, they and the programs that they start would ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Threads that wait must not spin: tests run side by side, on as many cores as each of them would take.
+# Waiting threads must not spin: tests run in parallel, and each would use all cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# How long an example takes says nothing where others compute beside it.
+# No deadline: the time of an example varies with the load by other processes.
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
 
-# By the folder of a test file: `quick` ones are of single modules, `slow` ones wait for minutes.
+# Markers by the folder of the test file: `quick` tests are of single modules, `slow` tests wait for minutes.
 MARKERS = {"unit": "quick", "cluster": "slow", "environments": "slow"}
-# The folders whose files take longest: they begin first, so that no process is left with a long one at the end.
+# The folders whose files take longest come first, so that no process has to start a long one at the end.
 LONGEST = ("workflow", "export", "engines")
 
 
@@ -34,7 +34,7 @@ def marker_of(path):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Where one of the markers is asked for, leave files without it unread: their imports take seconds."""
+    """If one of the markers is selected, do not collect files without it: their imports take seconds."""
     asked = config.option.markexpr
     if asked in MARKERS.values() and collection_path.name.startswith("test_") and marker_of(collection_path) != asked:
         return True
