@@ -208,7 +208,7 @@ def test_another_target_code_translates_into_that_language(converted):
 
 
 def check_reading(model):
-    """Check that a loaded model reads another source language as one that is loaded for it."""
+    """Assert that a loaded model translates another source language like a model that is loaded for it."""
     engine, code = model.engine(), model.family.other or "Dutch"
     before = engine.translate_all(SEGMENTS)
     assert engine.reading(code).translate_all(SEGMENTS) == model.engine(source_code=code).translate_all(SEGMENTS)

@@ -1,4 +1,4 @@
-"""LaBSE judges translations by the cosine of a BERT model's pooled vectors, in scripts/translate.py too."""
+"""Tests of the LaBSE estimator: scores are cosines of a BERT model's pooled vectors, also in scripts/translate.py."""
 
 import json
 import shutil
@@ -81,7 +81,7 @@ def test_a_folder_without_a_sentence_encoder_is_refused_in_one_line(encoder, tmp
     assert "\n" not in str(error.value)
 
 
-def test_without_a_model_or_a_threshold_nothing_is_judged(tmp_path):
+def test_a_missing_model_or_threshold_is_refused_with_a_remedy(tmp_path):
     with pytest.raises(UserError, match=r"fetch_estimator\.py"):
         estimators.find("labse")(1)
     assert "calibrate_quality.py" in estimators.no_threshold("labse")
@@ -92,7 +92,7 @@ def run(script, *options):
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_a_fetched_encoder_judges_what_translate_writes(encoder, tmp_path):
+def test_translate_scores_translations_with_a_fetched_encoder(encoder, tmp_path):
     fetched, model = tmp_path / "fetched", tmp_path / "model"
     done = run("fetch_estimator", "--model", encoder, "--output", fetched)
     assert done.returncode == 0, done.stderr

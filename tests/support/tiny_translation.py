@@ -385,7 +385,7 @@ def _write(path, content):
 
 
 def save_bert(folder):
-    """Write a BERT model with pooling, of random weights, as the hub has LaBSE."""
+    """Write a BERT model with pooling and random weights, in the layout of LaBSE on the hub."""
     import torch
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizerFast

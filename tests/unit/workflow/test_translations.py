@@ -55,7 +55,7 @@ def judged(**quality):
     return Translations(lay_over(settings.defaults(), {"quality": quality}), Path("config"))
 
 
-def test_an_estimator_with_a_model_has_it_fetched_and_runs_where_transformers_is():
+def test_an_estimators_model_is_fetched_and_used_in_an_environment_with_transformers():
     labse = judged(meaning="labse", meaning_threshold=0.7)
     folder = "r/models/meaning/sentence-transformers--LaBSE"
     assert labse.estimator(wildcards("en", "nl")) == [folder] and labse.estimator(wildcards("nl", "nl")) == []
@@ -76,7 +76,7 @@ def test_an_estimator_with_a_model_has_it_fetched_and_runs_where_transformers_is
         ({"meaning_model": "a/b"}, "meaning_model is the model of quality.meaning: labse"),
     ],
 )
-def test_an_estimator_without_what_it_needs_is_refused(quality, message):
+def test_incomplete_settings_of_an_estimator_are_refused(quality, message):
     with pytest.raises(UserError, match=message):
         judged(**quality)
 
