@@ -24,11 +24,14 @@ BATCH, POSITIONS = 20, 512
 
 @dataclass(frozen=True)
 class How:
-    """How the sides run. With `fixed` every output is made as long as its sources are on average."""
+    """How the sides run. With `fixed` every output is made as long as its sources are on average.
+
+    `batch_tokens` is None for the engine's own number, with 1,024 a worker for the bare side on a CPU, 65,536 on a GPU.
+    """
 
     device: str
     compute_type: str
-    batch_tokens: int
+    batch_tokens: int | None
     workers: int
     fixed: bool = False
 
@@ -116,7 +119,7 @@ def ours(engine: str, folder: Path, corpus: Corpus, how: How, started: float, tr
     parser = argparse.ArgumentParser()
     add_engine_arguments(parser)
     values = {"engine": engine, "model": folder, "output": os.devnull, "workers": how.workers}
-    values |= {"device": how.device, "compute-type": how.compute_type, "batch-tokens": how.batch_tokens}
+    values |= {"device": how.device, "compute-type": how.compute_type, "batch-tokens": how.batch_tokens or "auto"}
     options = parser.parse_args([f"--{name}={value}" for name, value in values.items()])
     watch = Watch()
     with running_translator(options, SOURCE, TARGET) as translator:
@@ -149,7 +152,8 @@ def bare_ctranslate2(folder: Path, corpus: Corpus, how: How) -> Run:
     futures = []
     while tokens:
         longest = len(tokens[0])
-        size = max(1, how.batch_tokens // model.num_translators // longest)
+        each = how.batch_tokens and how.batch_tokens // model.num_translators
+        size = max(1, (each or (1024 if how.device == "cpu" else 65_536)) // longest)
         futures += model.translate_batch(
             tokens[:size],
             asynchronous=True,

@@ -53,7 +53,6 @@ from mothertongue.common.errors import run
 from mothertongue.models import references
 from mothertongue.translation.engine_comparison import in_own_process
 from mothertongue.translation.engines.fetch import fetch_model
-from mothertongue.translation.settings import EngineSettings
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -84,7 +83,7 @@ def parse_arguments():
     parser.add_argument("--firefox-messages", type=int, default=200, help="the same for firefox (default: 200)")
     parser.add_argument("--turns", type=int, default=2, help="turns of ours and bare (default: 2)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda computes in float16")
-    parser.add_argument("--batch-tokens", type=int, default=EngineSettings().batch_tokens, help="default: the engine's")
+    parser.add_argument("--batch-tokens", type=int, help="of all workers together (default: the engine's)")
     parser.add_argument("--workers", type=int, default=hardware.cores(), help="default: the cores")
     return parser.parse_args()
 

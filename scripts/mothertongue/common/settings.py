@@ -25,11 +25,12 @@ _SAME = object()
 
 @dataclass(frozen=True)
 class Setting:
-    """A declared setting; see `setting`."""
+    """A declared setting; see `setting`. `word` is the one text that a number may be replaced by, such as auto."""
 
     name: str
     kind: type
     optional: bool
+    word: str
     choices: tuple[Any, ...]
     default: Any
     by_hand: Any
@@ -175,7 +176,10 @@ def value_schema(one: Setting) -> dict[str, Any]:
         return {"enum": [*one.choices, *([None] if one.optional else [])]} | dict(one.schema)
     if "enum" in one.schema:
         return dict(one.schema)
-    schema["type"] = [_KINDS[one.kind], "null"] if one.optional else _KINDS[one.kind]
+    kinds = [_KINDS[one.kind], *(["null"] if one.optional else []), *(["string"] if one.word else [])]
+    schema["type"] = kinds if len(kinds) > 1 else kinds[0]
+    if one.word:
+        schema["pattern"] = f"^{one.word}$"
     if one.kind is int and one.schema.get("minimum") == 1:
         schema["maximum"] = 2**31 - 1
     if one.kind is list:
@@ -188,7 +192,9 @@ def value_schema(one: Setting) -> dict[str, Any]:
 
 def _setting(one: Field[Any], hint: Any) -> Setting:
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    (kind,) = (kind for kind in kinds if kind is not NoneType)
+    numbers = [kind for kind in kinds if kind in (int, float)]
+    words = [word for kind in kinds if numbers and get_origin(kind) is Literal for word in get_args(kind)]
+    (kind,) = numbers or [kind for kind in kinds if kind is not NoneType]
     optional, choices = NoneType in kinds, ()
     if get_origin(kind) is list:
         (inner,) = get_args(kind)
@@ -202,6 +208,7 @@ def _setting(one: Field[Any], hint: Any) -> Setting:
         name=one.name,
         kind=kind,
         optional=optional,
+        word="".join(words),
         choices=choices,
         default=default,
         by_hand=default if by_hand is _SAME else by_hand,
@@ -235,6 +242,8 @@ def _parser(one: Setting) -> Callable[[str], Any]:
     """Return the argparse type of a setting, which rejects values of another type or outside the limits."""
 
     def parse(text: str) -> Any:
+        if one.word and text == one.word:
+            return text
         try:
             value = one.kind(text)
         except ValueError:
@@ -274,7 +283,7 @@ def _described(one: Setting) -> str:
         text += f" to below {below}"
     elif maximum is not None:
         text += f" to {maximum}"
-    return text + (" or null" if one.optional else "")
+    return text + (f" or {one.word}" if one.word else "") + (" or null" if one.optional else "")
 
 
 def _with_required(schema: dict[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,11 @@ class EngineSettings:
         1, "1 is greedy search", at_least=1,
         manual="1 is greedy search; 4 took 2.8 times as long with a model of OPUS-MT's size on two CPU cores",
     )  # fmt: skip
-    batch_tokens: int = setting(
-        8192, "source tokens a batch", at_least=64, expected="a number of tokens from 64",
-        manual="source tokens translated at once; halved, with a warning, where memory runs out",
+    batch_tokens: int | Literal["auto"] = setting(
+        "auto", "source tokens a batch", at_least=64, expected="a number of tokens from 64, or auto",
+        manual="source tokens translated at once; halved, with a warning, where memory runs out. `auto`: what was "
+        "[fastest](../docs/performance.md#translation-tokens-a-batch): 512 a thread on a CPU and 65,536 a GPU with "
+        "CTranslate2, 8,192 with transformers",
     )  # fmt: skip
     workers: int = setting(1, "processes or threads on a CPU", key=None, at_least=1)
     prompt: str = setting(

@@ -30,6 +30,7 @@ class Some:
     packing: bool = setting(True, "one a sequence")
     saving: bool = setting(True, "less memory", by_hand=False)
     seed: int = setting(42, "of the order", key=None, at_least=0)
+    size: int | Literal["auto"] = setting("auto", "of a batch", at_least=64)
 
 
 def parsed(*arguments):
@@ -43,11 +44,11 @@ def test_a_script_has_its_own_defaults_and_takes_the_configured_values():
     assert by_hand == Some(kind="b", names=None, saving=False)
     values = defaults_of([Some]) | {"plus": 16.0, "names": ["q", "v"]}
     assert as_arguments(Some, values) == [
-        "--rank=8", "--share=0.1", "--kind=a", "--names=q", "--names=v", "--plus=16", "--saving",
+        "--rank=8", "--share=0.1", "--kind=a", "--names=q", "--names=v", "--plus=16", "--saving", "--size=auto",
     ]  # fmt: skip
     assert parsed(*as_arguments(Some, values)) == Some(plus=16.0, names=["q", "v"])
     assert not parsed(*as_arguments(Some, values | {"packing": False})).packing
-    assert as_arguments(Some, {}) == []
+    assert as_arguments(Some, {}) == [] and parsed("--size=64").size == 64
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,8 @@ def test_a_script_has_its_own_defaults_and_takes_the_configured_values():
         ("--share=-0.1", {"share": -0.1}, "-0.1 is below 0"),
         ("--plus=0", {"plus": 0}, "0.0 is not above 0"),
         ("--plus=nan", {"plus": "nan"}, "'nan' is not a finite number"),
+        ("--size=63", {"size": 63}, "63 is below 64"),
+        ("--size=automatic", {"size": "automatic"}, "'automatic' is not a whole number"),
         ("--kind=c", {"kind": "c"}, "invalid choice: 'c'"),
     ],
 )

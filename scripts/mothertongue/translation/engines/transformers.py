@@ -18,6 +18,8 @@ from mothertongue.translation.settings import EngineSettings
 _EXPANSION, _SLACK = 2, 30
 # The decoding that avoids repetition: the penalty of repeated tokens, and the length of n-grams that may not recur.
 _PENALTY, _NO_REPEAT = 1.2, 4
+# The tokens of a batch where the settings leave them to the engine.
+_BATCH = 8192
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -58,7 +60,7 @@ class Generation(Engine):
         self.check_architecture(str(model), check(model))
         transformers.utils.logging.set_verbosity_error()  # it logs tables of weights
         self.settings = settings
-        self.batch_tokens = settings.batch_tokens
+        self.batch_tokens = _BATCH if settings.batch_tokens == "auto" else settings.batch_tokens
         self.folder = model
         device = causal_lm.device() if settings.device == "auto" else settings.device
         if device == "cuda" and not torch.cuda.is_available():
