@@ -83,7 +83,7 @@ def test_unknown_and_missing_keys_are_refused_and_plain_arguments_have_no_key():
 
 def test_the_manual_shows_key_default_and_meaning():
     rows = rows_of("group", [Some])
-    assert rows[0] == "| `group.lora.rank` | `8` | size |" and len(rows) == 7
+    assert rows[0] == "| `group.lora.rank` | `8` | size |" and len(rows) == 8
     assert "| `group.plus` | `null` | so **many** times |" in rows and "| `group.names` | `[x]` | of layers |" in rows
 
 
