@@ -12,6 +12,11 @@ from mothertongue.translation.segments import Measure, Part
 # The reason of a message with segments that were translated from a third language.
 FROM = "translated from: "
 
+# How much higher a score of meaning must be for the engine whose scores are lower on average. Of 300 FLORES sentences
+# by a good and a weak engine (chrF 69.8 and 44.2) the higher score alone chose 75 of the weak one's, two of them better
+# (65.8); with this margin 9 (69.3).
+_MARGIN = 0.1
+
 Pieces = list[tuple[Part, Attempt | None]]  # pieces of a part with their attempts; None for untranslated pieces
 
 
@@ -79,7 +84,7 @@ def _translate_by(parts: Iterable[Part], translator: Translator) -> dict[Part, P
     translated = _translate_parts(parts, translator.strategies, checks)
     if translator.both:
         others = _translate_parts(translated, translator.fallbacks, checks)
-        translated = {part: min(pieces, others[part], key=_rank) for part, pieces in translated.items()}
+        translated = _better(translated, others)
     elif translator.fallbacks and (poor := [part for part, pieces in translated.items() if _reasons(pieces)]):
         translated |= _by_fallback({part: translated[part] for part in poor}, translator)
     return translated
@@ -98,11 +103,31 @@ def _by_fallback(poor: Mapping[Part, Pieces], translator: Translator) -> dict[Pa
     return chosen
 
 
-def _rank(pieces: Pieces) -> tuple[int, int, float]:
-    """Return the rank of a part's translation, the lowest being the best: gaps, failed checks, loss of meaning."""
-    tried = [found for _, found in pieces if found]
-    meaning = min((found.meaning for found in tried if found.meaning is not None), default=0.0)
-    return sum(found.text is None for found in tried), len(_reasons(pieces)), -meaning
+def _better(first: Mapping[Part, Pieces], second: Mapping[Part, Pieces]) -> dict[Part, Pieces]:
+    """Return the better of two engines' translations of each part: with fewer gaps, then fewer failed checks.
+
+    Of two that are equal in both, take that of the engine whose mean score of meaning is higher, unless the other's
+    score is higher by a margin: scores tell a wrong translation from a right one, not the better of two right ones.
+    """
+    scores = [(_meaning(first[part]), _meaning(second[part])) for part in first]
+    both = [(one, two) for one, two in scores if one is not None and two is not None]
+    ahead = _MARGIN if sum(two - one for one, two in both) > 0 else -_MARGIN
+    chosen = {}
+    for (part, pieces), (one, two) in zip(first.items(), scores, strict=True):
+        faults, others = _faults(pieces), _faults(second[part])
+        gain = (two or 0.0) - (one or 0.0) + ahead if one is not None and two is not None else ahead
+        chosen[part] = second[part] if others < faults or (others == faults and gain > 0) else pieces
+    return chosen
+
+
+def _faults(pieces: Pieces) -> tuple[int, int]:
+    """Return the number of pieces without a translation, and of different checks that the others fail."""
+    return sum(found.text is None for _, found in pieces if found), len(_reasons(pieces))
+
+
+def _meaning(pieces: Pieces) -> float | None:
+    """Return the lowest score of meaning of a part's pieces; None where none was judged."""
+    return min((found.meaning for _, found in pieces if found and found.meaning is not None), default=None)
 
 
 def _translate_parts(parts: Iterable[Part], strategies: Sequence[Strategy], checks: Checks) -> dict[Part, Pieces]:

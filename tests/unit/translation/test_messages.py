@@ -300,3 +300,23 @@ def test_of_two_engines_the_better_translation_of_each_sentence_is_kept():
     assert (house.text, house.models, house.meaning) == ("Uma casa velha.", ["a@1"], 0.9)
     scores["Uma casa velha."] = 0.65
     assert translate_messages(["There is an old house."], both)[0].models == ["b@1"]
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_the_engine_that_is_behind_on_average_is_kept_where_its_meaning_is_clearly_closer(ahead):
+    names = ("Há", "Tem")
+    # The scores by number: of the engine that is ahead on average, and of the other.
+    scores = {"11": (0.8, 0.9), "12": (0.9, 0.85), "13": (0.95, 0.7), "14": (0.6, 0.75)}
+
+    def engine(name):
+        return way(lambda asked: [f"{name} {text.split()[2]} casas velhas." for text in asked], f"{name}@1")
+
+    def score(translation):
+        name, number, *_ = translation.split()
+        return scores[number][names.index(name) != ahead]
+
+    plain = translator(engine(names[0]))
+    checks = replace(plain.checks, estimate=Estimate(lambda pairs: [score(text) for _, text in pairs], 0.5))
+    both = replace(plain, checks=checks, fallbacks=[engine(names[1])], both=True)
+    found = translate_messages([f"There are {number} old houses." for number in scores], both)
+    assert [names.index(one.text.split()[0]) == ahead for one in found] == [True, True, True, False]
