@@ -1,5 +1,6 @@
 """Verdicts of people on translations, and the share of each with its interval."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
@@ -8,6 +9,8 @@ VERDICTS = ("good", "acceptable", "wrong")
 # Fewer judged messages than these give no share of wrong translations that says anything.
 ENOUGH = 30
 _Z = 1.959964
+# The last part of a model's name, before its revision.
+_LAST_NAME = re.compile(r"[^/+@]+(?=@)")
 
 
 def table(account: Mapping[str, Any] | None, names: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -17,8 +20,15 @@ def table(account: Mapping[str, Any] | None, names: Mapping[str, str]) -> list[t
     """
     sample = account["sample"] if account else {"total": {}, "by_source": {}, "by_model": {}}
     sources = [(f"from {names.get(code, code)}", entry) for code, entry in sample["by_source"].items()]
-    models = [(f"by {model}", entry) for model, entry in sample["by_model"].items()]
+    models = [(f"by {name}", entry) for name, entry in _by_short_name(sample["by_model"])]
     return [("all", sample["total"]), *sources, *models] if account else []
+
+
+def _by_short_name(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the entries of models (owner/a@1+b@2) by their last names (a + b); by both in full where two are alike."""
+    short = [" + ".join(_LAST_NAME.findall(models)) or models for models in entries]
+    names = [name if short.count(name) == 1 else models for name, models in zip(short, entries, strict=True)]
+    return list(zip(names, entries.values(), strict=True))
 
 
 def shares(verdicts: Sequence[str]) -> dict[str, Any]:

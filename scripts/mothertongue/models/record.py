@@ -48,6 +48,10 @@ def base_name(base: Mapping[str, Any]) -> str:
 
 def identity(folder: Path) -> str:
     """Return the model of a fetched folder as `name@revision`, without the path of a local model, which is private."""
-    record = read_record(folder)
-    local = record["kind"] in ("folder", "file")
+    return identity_of(read_record(folder))
+
+
+def identity_of(record: Mapping[str, Any]) -> str:
+    """Return the model of a record as `identity` does."""
+    local = record.get("kind") in ("folder", "file")
     return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"

@@ -9,6 +9,7 @@ from typing import Any
 from mothertongue.common.atomic_files import read_json, read_jsonl
 from mothertongue.common.licences import is_noncommercial
 from mothertongue.formats.messages import SPLITS, TRANSLATED, read
+from mothertongue.models.record import identity_of
 from mothertongue.report import examples
 from mothertongue.report.examples import Example
 from mothertongue.report.run_costs import Step
@@ -21,13 +22,17 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the run: its reference as `name`, pinned revision, licence, and the checksums of its weights."""
+    """A model of the run: its reference as `name`, pinned revision, licence, and the checksums of its weights.
+
+    `identity` is the name that messages have for it.
+    """
 
     role: str
     name: str
     revision: str | None
     licence: str | None
     checksums: Mapping[str, str]
+    identity: str
     messages: int | None = None
 
     @property
@@ -118,9 +123,8 @@ def read_models(folders: Iterable[Path], base: Path, quality: Json) -> list[Mode
     translators: list[tuple[int, Model]] = []
     for folder in folders:
         model = _read_model("translation model", folder)
-        own = {model.name, f"{model.name}@{model.revision}"}
-        # A message translated through English names two models: a@1+b@2.
-        messages = sum(count for names, count in used.items() if own & set(names.split("+")))
+        # A message that two models have a part in names both: a@1+b@2.
+        messages = sum(count for names, count in used.items() if model.identity in names.split("+"))
         translators.append((messages, replace(model, messages=messages)))
     translators.sort(key=lambda translator: (-translator[0], translator[1].name))
     return [*(model for _, model in translators), _read_model("base model", base)]
@@ -169,4 +173,6 @@ def _read_model(role: str, folder: Path) -> Model:
     """Return a model from its fetched.json."""
     record = read_if_there(folder / "fetched.json") or {}
     weights = {name: checksum for name, checksum in record.get("files", {}).items() if name.endswith(_WEIGHTS)}
-    return Model(role, record.get("reference", folder.name), record.get("revision"), record.get("licence"), weights)
+    name, revision = record.get("reference", folder.name), record.get("revision")
+    identity = identity_of(record | {"reference": name, "revision": revision})
+    return Model(role, name, revision, record.get("licence"), weights, identity)

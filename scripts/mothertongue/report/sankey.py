@@ -20,7 +20,7 @@ ROUTE_LABELS = {
 }
 HEADINGS = ("source", "route", "status", "dataset", "threads")
 
-_WIDTH, _COLUMN, _BAR = 960, 196, 12
+_WIDTH, _COLUMN, _BAR = 984, 196, 12
 _TOP, _HEIGHT, _GAP = 44, 300, 10
 # The height of a label of two lines, and so the least height of a bar's slot.
 _LABEL = 36

@@ -242,7 +242,7 @@ def _reassemble(source: str, message: foreign.Message, translated: dict[Part, Pi
         return Translation(source, "flagged" if others else "copied", languages)
     tried = [found for part in parts if part.translate for _, found in pieces[part] if found]
     reasons = sorted({reason for found in tried for reason in found.reasons})
-    models = list(dict.fromkeys(found.model for found in tried))
+    models = sorted({found.model for found in tried})
     if not any(found.text for found in tried):
         return Translation(None, "failed", reasons, models=models)
     fixed = sorted({f"cured: {reason}" for found in tried for reason in found.fixed})
