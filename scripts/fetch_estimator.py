@@ -10,6 +10,7 @@ from mothertongue.common.progress import log
 from mothertongue.models import fetching, lockfile
 from mothertongue.models.record import identity
 from mothertongue.models.references import FORMS, parse
+from mothertongue.translation.estimators.labse import check_pooling
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,6 +33,8 @@ def main() -> None:
         licences.check(fetching.licence(reference), arguments.model)
     with atomic_folder(arguments.output) as folder:
         fetching.fetch_safetensors(reference, folder)
+        with fetching.naming(reference, folder):
+            check_pooling(folder)
         lockfile.check_fetched(arguments.lock, reference, folder)
     log(f"fetch_estimator: {identity(arguments.output)} -> {arguments.output}")
 

@@ -39,7 +39,7 @@ def test_scores_are_the_cosines_of_the_models_pooled_vectors(encoder, labse):
 
     def vector(text):
         tokens = tokenizer(
-            text.encode("utf-8", "replace").decode(), truncation=True, max_length=256, return_tensors="pt"
+            text.encode("utf-8", "replace").decode(), truncation=True, max_length=128, return_tensors="pt"
         )
         with torch.inference_mode():
             return model(**tokens).pooler_output[0]
@@ -61,6 +61,10 @@ def without_pooling(folder):
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def with_pooling_beside_it(folder):
+    (folder / "modules.json").write_text("[]")
+
+
 def of_another_kind(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "no such"}))
@@ -71,6 +75,7 @@ def of_another_kind(folder):
     [
         (without_pooling, "weights are missing"),
         (of_another_kind, "no such"),
+        (with_pooling_beside_it, "sentence-transformers"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"damaged"), "model.safetensors"),
         (lambda folder: (folder / "model.safetensors").unlink(), "model"),
     ],

@@ -395,5 +395,7 @@ def save_bert(folder):
     tokenizer = BertTokenizerFast(tokenizer_object=words._tokenizer, do_lower_case=False)
     torch.manual_seed(1)
     sizes = {"hidden_size": _WIDTH, "intermediate_size": 2 * _WIDTH, "num_hidden_layers": 2, "num_attention_heads": 4}
-    BertModel(BertConfig(vocab_size=len(tokenizer), initializer_range=0.5, **sizes)).save_pretrained(folder)
+    BertModel(
+        BertConfig(vocab_size=len(tokenizer), initializer_range=0.5, max_position_embeddings=128, **sizes)
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -128,3 +128,16 @@ def test_publishing_an_adapter_runs_the_harness_if_tasks_are_configured(fresh):
     for tasks in ("[belebele_nld_Latn]", "[]"):
         output = fresh.build(*command, f"evaluation={{harness: {tasks}}}").output
         assert bool(re.search(r"^harness +1$", output, re.MULTILINE)) == (tasks != "[]")
+
+
+def test_an_estimator_with_a_model_is_fetched_before_anything_is_translated(fresh):
+    quality = "quality={meaning: labse, meaning_threshold: 0.7}"
+    command = [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "-n", "--config", quality, "--"]
+    done = subprocess.run(
+        [*command, "results/demo/pt/dataset/train.parquet"], cwd=fresh.root, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and re.search(r"^fetch_estimator +1$", done.stdout, re.MULTILINE), done.stderr
+    inputs = re.findall(r"^rule (\w+):\n    input: (.*)$", done.stdout, re.MULTILINE)
+    own = [rule for rule, files in inputs if "results/demo/models/meaning/setu4993--LaBSE" in files]
+    # Portuguese messages are not translated, and Spanish ones have no model here.
+    assert own == ["translate", "translate"]

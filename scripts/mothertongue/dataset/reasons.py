@@ -21,4 +21,5 @@ def kind_of(reason: str, status: str) -> tuple[str, str]:
 
 def may_object(reason: str) -> bool:
     """Return whether a reason is one for which a message is flagged; a third language is one where it is most of it."""
-    return CURED not in reason and not reason.startswith((CORRECTED, APPROVED, _READ)) and not reason.endswith(_REMOVED)
+    noted = CURED in reason or _READ in reason
+    return not noted and not reason.startswith((CORRECTED, APPROVED)) and not reason.endswith(_REMOVED)

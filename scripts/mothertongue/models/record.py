@@ -4,6 +4,7 @@ It is written when a model is fetched or made, and read by all later steps.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,4 +55,6 @@ def identity(folder: Path) -> str:
 def identity_of(record: Mapping[str, Any]) -> str:
     """Return the model of a record as `identity` does."""
     local = record.get("kind") in ("folder", "file")
-    return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"
+    # Messages name several models as a@1+b@2.
+    name = re.sub(r"[+@]", "-", Path(record["reference"]).name) if local else record["reference"]
+    return f"{name}@{record['revision']}"

@@ -114,7 +114,7 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
             """Return the translator by the first engine alone from a language that its model calls `code`."""
             model = identity(arguments.model)
             terms = read_glossary(arguments.glossary, lang, target) if arguments.glossary else None
-            checks = Checks(lang, target, limits, _estimate(limits, lang, target, arguments.workers), terms)
+            checks = Checks(lang, target, limits, _estimate(limits, lang, target, arguments), terms)
             strategies = [Strategy(engine.translate, _any, model, remembered=remembered("", code))]
             if engine.RETRIES:
                 careful = partial(engine.translate, careful=True)
@@ -137,7 +137,7 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         yield replace(first, fallbacks=fallbacks, both=arguments.keep_better, thirds=thirds)
 
 
-def _estimate(limits: QualityLimits, source: str, target: str, workers: int) -> Estimate | None:
+def _estimate(limits: QualityLimits, source: str, target: str, arguments: argparse.Namespace) -> Estimate | None:
     """Return the estimator of the settings, loaded; None where there is none, or where it lacks a language."""
     if limits.meaning is None:
         return None
@@ -148,12 +148,13 @@ def _estimate(limits: QualityLimits, source: str, target: str, workers: int) -> 
     threshold = estimator.THRESHOLD if limits.meaning_threshold is None else limits.meaning_threshold
     if threshold is None:
         raise UserError(estimators.no_threshold(limits.meaning))
-    return Estimate(_estimator(limits.meaning, workers, limits.meaning_model).scores, threshold)
+    loaded = _estimator(limits.meaning, arguments.workers, limits.meaning_model, arguments.device)
+    return Estimate(loaded.scores, threshold)
 
 
 @cache
-def _estimator(name: str, workers: int, model: str | None) -> Estimator:
-    return estimators.find(name)(workers, Path(model) if model else None)
+def _estimator(name: str, workers: int, model: str | None, device: str) -> Estimator:
+    return estimators.find(name)(workers, Path(model) if model else None, device)
 
 
 def finish(task: str, table: pa.Table, output: Path) -> None:

@@ -57,7 +57,11 @@ class Message:
 
 
 def separate(parts: Sequence[Part], source: str, target: str, readable: Container[str] = ()) -> Message:
-    """Keep the segments of a message that are surely in another language than the source, but for `readable` ones."""
+    """Keep the segments of a message that are surely in another language than the source.
+
+    Where these are most of a message, its language tag is wrong: those in `readable` languages are to be translated. In
+    other messages they are quoted, as in a question about a language, and stay.
+    """
     asked = [part for part in parts if part.translate and not (source == "en" and _ENGLISH.search(part.text))]
     found: dict[Part, str] = {}
     for part in asked:
@@ -68,8 +72,12 @@ def separate(parts: Sequence[Part], source: str, target: str, readable: Containe
     most = Counter(found.values()).most_common(1)[0][0]
     size = sum(len(part.text) for part in parts if part in found)
     mostly = 2 * size > sum(len(part.text) for part in parts if part.translate)
+    if not mostly:
+        readable = ()
     for part in asked:
-        if part not in found and (mostly or _other(part.text, source, target, _BESIDE) == most):
+        # What only stands beside may be in the source's language, and is not read as another.
+        beside = mostly and most not in readable
+        if part not in found and (beside or _other(part.text, source, target, _BESIDE) == most):
             found[part] = most
     separated = [_marked(part, found.get(part), readable) for part in parts]
     kept, read = ({lang for lang in found.values() if (lang in readable) is wanted} for wanted in (False, True))

@@ -31,9 +31,9 @@ class EngineSettings:
     )  # fmt: skip
     batch_tokens: int | Literal["auto"] = setting(
         "auto", "source tokens a batch", at_least=64, expected="a number of tokens from 64, or auto",
-        manual="source tokens translated at once; halved, with a warning, where memory runs out. `auto`: what was "
-        "[fastest](../docs/performance.md#translation-tokens-a-batch): 512 a thread on a CPU and 65,536 a GPU with "
-        "CTranslate2, 8,192 with transformers",
+        manual="source tokens translated at once; halved, with a warning, where memory runs out. `auto`: "
+        "512 a thread on a CPU and 65,536 a GPU with CTranslate2, as "
+        "[measured](../docs/performance.md#translation-tokens-a-batch), 8,192 with transformers",
     )  # fmt: skip
     workers: int = setting(1, "processes or threads on a CPU", key=None, at_least=1)
     prompt: str = setting(
@@ -65,7 +65,7 @@ class QualityLimits:
     meaning_model: str | None = setting(
         None, "folder of labse's model, which scripts/fetch_estimator.py wrote", expected="a model reference or null",
         manual="another model for `labse`: a BERT model with pooled vectors, in safetensors; `null`: "
-        "`sentence-transformers/LaBSE`",
+        "`setu4993/LaBSE`",
     )  # fmt: skip
     meaning_threshold: float | None = setting(
         None, "flag a translation with a lower score of the estimator; its own by default", at_least=-1, at_most=1,

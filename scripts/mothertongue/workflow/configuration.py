@@ -4,6 +4,7 @@ import datetime
 import difflib
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def coerce(value: Any, schema: Mapping[str, Any]) -> Any:
     types = schema.get("type", [] if "enum" in schema else "string")
     types = [types] if isinstance(types, str) else types
     allowed = schema.get("enum", [])
-    if not isinstance(value, str) or value in allowed or ("string" in types and value != "null"):
+    is_text = "string" in types and re.search(schema.get("pattern", ""), str(value))
+    if not isinstance(value, str) or value in allowed or (is_text and value != "null"):
         return value
     if value == "null":
         return None if "null" in types or None in allowed else value

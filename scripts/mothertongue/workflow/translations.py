@@ -98,7 +98,9 @@ class Translations:
 
     def estimator(self, wildcards: Wildcards) -> list[str]:
         """Return the model folder of the estimator of meaning; empty where it needs none, or nothing is translated."""
-        models = self._estimator_model() if self.engines_of(wildcards) else []
+        estimator = self._estimator()
+        judges = estimator and estimator.LANGUAGES.issuperset(self.languages_between(wildcards))
+        models = self._estimator_model() if judges and self.engines_of(wildcards) else []
         return [model_folder(model, "meaning").format(**wildcards) for model in models]
 
     def options(self, wildcards: Wildcards) -> list[str]:

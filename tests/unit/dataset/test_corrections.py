@@ -489,3 +489,4 @@ def test_the_name_of_a_reviewer_is_no_category():
     name = "Ana: cured: names\x1b[31m " + "x" * 500
     assert reasons.kind_of(f"corrected: {name}", "corrected") == ("notes", "corrected")
     assert reasons.kind_of("approved: cured: names", "translated")[0] == "notes"
+    assert reasons.kind_of("pivot: translated from: de", "flagged")[0] == "notes"

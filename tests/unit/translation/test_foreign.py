@@ -34,17 +34,33 @@ def test_segments_in_another_language_are_kept(text, expected, status, reasons):
     assert (result.status, result.reasons) == (status, reasons)
 
 
-def test_a_third_language_that_a_model_reads_is_translated_by_it():
-    english = "What does this sentence mean, and who would say it so?"
-    read = "Eu gostaria de saber como vai estar o tempo amanhã em Berlim."
-    third = {"de": lambda: translator(lambda texts: [read for _ in texts], source="de")}
-    both = replace(translator(upper), thirds=third)
-    texts = [f"{english}\n\n{GERMAN}", GERMAN, f"{english}\n\n{PORTUGUESE}"]
-    mixed, alone, own = translate_messages(texts, both)
-    assert mixed.text == f"{english.upper()}\n\n{read}"
-    assert (mixed.status, mixed.reasons) == ("translated", ["translated from: de"])
-    assert (alone.status, alone.text, alone.reasons) == ("translated", read, ["translated from: de"])
-    assert own.text.endswith(PORTUGUESE) and own.reasons == ["kept: pt"]
+READ = "Eu gostaria de saber como vai estar o tempo amanhã em Berlim."
+
+
+def reading_german(translate, **languages):
+    third = {"de": lambda: translator(lambda texts: [READ for _ in texts], source="de")}
+    return replace(translator(translate, **languages), thirds=third)
+
+
+def test_a_message_in_a_third_language_is_translated_by_a_model_that_reads_it():
+    (alone,) = translate_messages([GERMAN], reading_german(upper))
+    assert (alone.status, alone.text, alone.reasons) == ("translated", READ, ["translated from: de"])
+    (own,) = translate_messages([PORTUGUESE], reading_german(upper))
+    assert (own.status, own.text, own.reasons) == ("copied", PORTUGUESE, ["kept: pt"])
+
+
+def test_a_quoted_third_language_stays_although_a_model_reads_it():
+    english = "What does this sentence mean, and who would say it so? And how does one answer to it, please?"
+    (mixed,) = translate_messages([f"{english}\n\n{GERMAN}"], reading_german(upper))
+    assert (mixed.text, mixed.reasons) == (f"{english.upper()}\n\n{GERMAN}", ["kept: de"])
+
+
+def test_a_sentence_beside_a_third_language_is_checked_as_one_of_the_source():
+    """Read as German, an untranslated Spanish sentence would pass for a quotation."""
+    spanish = "Traduce este texto al portugués, por favor, y explica la gramática:"
+    copying = reading_german(lambda texts: texts, source="es")
+    (found,) = translate_messages([f"{spanish}\n\n{GERMAN} {GERMAN}"], copying)
+    assert found.status == "flagged" and "untranslated" in found.reasons and "translated from: de" in found.reasons
 
 
 FLORES = SHARED / "flores"

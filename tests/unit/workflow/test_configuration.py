@@ -143,7 +143,10 @@ def test_text_from_the_command_line_is_converted_to_the_schemas_types():
     given["source"]["shards"] = {"en": "3"}
     given["source"]["dataset"] = "123.jsonl"
     given["translation"] |= {"fallback": "null", "models": {"en-nl": "a/b", "es-nl": "null"}, "beam_size": "4"}
+    given["translation"]["batch_tokens"] = "512"
     config = configuration.coerce(given, SCHEMA)
+    assert config["translation"]["batch_tokens"] == 512
+    assert configuration.coerce(default(), SCHEMA)["translation"]["batch_tokens"] == "auto"
     tuning = config["tuning"]
     assert (tuning["max_steps"], tuning["learning_rate"], tuning["packing"], tuning["epochs"]) == (20, 2e-4, False, 1.5)
     assert config["threads"]["system_prompt"] is None

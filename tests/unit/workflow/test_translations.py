@@ -57,10 +57,11 @@ def judged(**quality):
 
 def test_an_estimators_model_is_fetched_and_used_in_an_environment_with_transformers():
     labse = judged(meaning="labse", meaning_threshold=0.7)
-    folder = "r/models/meaning/sentence-transformers--LaBSE"
+    folder = "r/models/meaning/setu4993--LaBSE"
     assert labse.estimator(wildcards("en", "nl")) == [folder] and labse.estimator(wildcards("nl", "nl")) == []
     assert f"--meaning-model={folder}" in labse.options(wildcards("en", "nl")) and labse.environment == "generation"
-    assert labse.estimator_models == {"sentence-transformers--LaBSE": "sentence-transformers/LaBSE"}
+    assert labse.estimator_models == {"setu4993--LaBSE": "setu4993/LaBSE"}
+    assert labse.estimator(wildcards("en", "ps")) == []  # a language that it does not know
     own = judged(meaning="labse", meaning_threshold=0.7, meaning_model="a/b")
     assert own.estimator_models == {"a--b": "a/b"}
     use = judged(meaning="use")

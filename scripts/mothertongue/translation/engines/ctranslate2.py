@@ -22,7 +22,7 @@ from mothertongue.translation.settings import EngineSettings
 from mothertongue.translation.vocabulary import Vocabulary
 
 END = "</s>"
-# The fastest numbers of tokens a batch, of a CPU's thread and of a GPU; docs/performance.md has the measurements.
+# Tokens a batch, of a CPU's thread and of a GPU: docs/performance.md has the measurements.
 _ON_CPU, _ON_GPU = 512, 65_536
 # Batches per worker in a window, which CTranslate2 gets in one call. The fewer, the less far loops run past their own
 # longest output.
@@ -84,8 +84,8 @@ class EncoderDecoder(Engine):
         self._control = {token for token in unknown if token.isascii()}
         self._translator = _load(model, settings)
         self._workers = self._translator.num_translators
-        fastest = self._workers * (_ON_CPU if self._translator.device == "cpu" else _ON_GPU)
-        self.batch_tokens = fastest if settings.batch_tokens == "auto" else settings.batch_tokens
+        by_device = self._workers * (_ON_CPU if self._translator.device == "cpu" else _ON_GPU)
+        self.batch_tokens = by_device if settings.batch_tokens == "auto" else settings.batch_tokens
 
     @classmethod
     def machine(cls, settings: EngineSettings) -> str:

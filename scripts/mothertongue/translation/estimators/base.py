@@ -25,8 +25,11 @@ class Estimator(ABC):
     MEMORY_MB: ClassVar[int]
 
     @abstractmethod
-    def __init__(self, workers: int, model: Path | None = None) -> None:
-        """Load the model, to compute with so many threads; `model` is the folder of one that is fetched."""
+    def __init__(self, workers: int, model: Path | None = None, device: str = "auto") -> None:
+        """Load the model, to compute with so many threads.
+
+        `model` is the folder of one that is fetched, `device` the one of the translation: cpu, cuda or auto.
+        """
 
     @abstractmethod
     def scores(self, pairs: Sequence[tuple[str, str]]) -> list[float]:

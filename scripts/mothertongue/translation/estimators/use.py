@@ -26,7 +26,7 @@ class UniversalSentenceEncoder(Estimator):
     THRESHOLD = 0.5
     MEMORY_MB = 300
 
-    def __init__(self, workers: int, model: Path | None = None) -> None:
+    def __init__(self, workers: int, model: Path | None = None, device: str = "auto") -> None:
         """Load the weights. Raise UserError where the package is missing."""
         from sentencepiece import SentencePieceProcessor
 
