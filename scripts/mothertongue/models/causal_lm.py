@@ -1,5 +1,6 @@
 """Load causal language models, with or without an adapter, and generate answers."""
 
+import copy
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +15,19 @@ from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
+    DynamicCache,
     GenerationConfig,
     TextStreamer,
 )
+from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging
 
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.model_folders.reading import check_adapter, load_config, loading, read_training, skeleton
+
+# The fewest tokens with which all prompts begin that are read once for all; the most tokens of a batch, answers
+# included; the tokens after which answers that have ended leave a batch.
+_SHARED_TOKENS, _BATCH_TOKENS, _ROUND = 16, 16_384, 16
 
 logging.disable_progress_bar()
 # bitsandbytes warns at import about kernels that are not installed.
@@ -225,14 +232,15 @@ def generate(
     prompts: Sequence[list[int]],
     stop: int,
     decoding: Decoding,
-    batch_size: int = 16,
+    batch_size: int = 32,
     advance: Callable[[int], None] = lambda count: None,
 ) -> list[tuple[str, bool]]:
     """Return answers to tokenized prompts, in order: the text, and whether the model ended it with an end token.
 
-    Batch up to `batch_size` prompts of similar length; halve the batch where memory runs out. An answer ends at
-    `stop`, at the tokenizer's end of text, at the decoding's maximum or at the end of the model's window. Raise
-    UserError where memory runs out for a single prompt, a prompt fills the window, or a token has no embedding.
+    Batch up to `batch_size` prompts of similar length; halve the batch where memory runs out. Tokens with which all
+    prompts begin are read once. An answer ends at `stop`, at the tokenizer's end of text, at the decoding's maximum or
+    at the end of the model's window. Raise UserError where memory runs out for a single prompt, a prompt fills the
+    window, or a token has no embedding.
     """
     answers: list[tuple[str, bool]] = [("", False)] * len(prompts)
     ends = {stop, tokenizer.eos_token_id}
@@ -240,26 +248,22 @@ def generate(
         _check_known(model, prompt)
     limits = [_limit(model, prompt, decoding) for prompt in prompts]
     waiting = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    shared = None
     while waiting:
         # Batch only prompts of equal limits: longer answers in the batch would exceed the window of others.
         limit = limits[waiting[0]]
         batch = [i for i in waiting[:batch_size] if limits[i] == limit]
-        width = max(len(prompts[i]) for i in batch)
-        ids = torch.full((len(batch), width), tokenizer.pad_token_id)
-        mask = torch.zeros_like(ids)
-        for row, i in enumerate(batch):
-            ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
-            mask[row, width - len(prompts[i]) :] = 1
+        while len(batch) > 1 and len(batch) * (len(prompts[batch[-1]]) + limit) > _BATCH_TOKENS:
+            batch.pop()
         try:
             with _plain(model):
-                output = model.generate(
-                    input_ids=ids.to(model.device),
-                    attention_mask=mask.to(model.device),
-                    max_new_tokens=limit,
-                    **_choice(tokenizer, ends, decoding),
+                shared = shared or _read_shared(model, prompts)
+                found = _generate(
+                    model, [prompts[i] for i in batch], shared, limit, ends, _choice(tokenizer, ends, decoding)
                 )
         except torch.OutOfMemoryError:
             if len(batch) == 1:
+                width = len(prompts[batch[0]])
                 raise UserError(
                     f"out of memory for one prompt of {width:,} tokens; load the model with the quantization nf4"
                 ) from None
@@ -267,12 +271,91 @@ def generate(
             torch.cuda.empty_cache()
             continue
         waiting = waiting[len(batch) :]
-        for row, i in enumerate(batch):
-            tokens = output[row, width:].tolist()
+        for i, tokens in zip(batch, found, strict=True):
             length = next((at for at, token in enumerate(tokens) if token in ends), None)
             answers[i] = (tokenizer.decode(tokens[:length], skip_special_tokens=True).strip(), length is not None)
         advance(len(batch))
     return answers
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """The number of tokens with which all prompts begin, and the model's cache after reading them; 0 and None."""
+
+    length: int = 0
+    cache: Any = None
+
+
+def _read_shared(model: Any, prompts: Sequence[list[int]]) -> _Shared:
+    """Return the tokens that all prompts share, read by the model, where they are worth it and the cache allows it."""
+    columns = enumerate(zip(*prompts, strict=False))
+    length = next((at for at, tokens in columns if len(set(tokens)) > 1), min(map(len, prompts)))
+    # Every prompt keeps a token of its own, which the model reads next.
+    length = min(length, min(map(len, prompts)) - 1)
+    if len(prompts) < 2 or length < _SHARED_TOKENS:
+        return _Shared()
+    cache = DynamicCache(config=model.config)
+    if not _can_edit(cache):
+        return _Shared()
+    ids = torch.tensor([prompts[0][:length]], device=model.device)
+    model(input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return _Shared(length, cache)
+
+
+def _generate(
+    model: Any, prompts: Sequence[list[int]], shared: _Shared, limit: int, ends: set[int], choice: Mapping[str, Any]
+) -> list[list[int]]:
+    """Return the tokens that answer a batch of prompts, up to and including an end token.
+
+    The padding stands between the shared tokens and a prompt's own. Every few tokens, answers that have ended leave the
+    batch.
+    """
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), choice["pad_token_id"], device=model.device)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        for part, place in (
+            (prompt[: shared.length], 0),
+            (prompt[shared.length :], width - len(prompt) + shared.length),
+        ):
+            ids[row, place : place + len(part)] = torch.tensor(part, dtype=ids.dtype)
+            mask[row, place : place + len(part)] = 1
+    cache = None
+    if shared.cache is not None:
+        cache = copy.deepcopy(shared.cache)
+        cache.batch_repeat_interleave(len(prompts))
+    answers: list[list[int]] = [[] for _ in prompts]
+    rows, left = list(range(len(prompts))), limit
+    while rows:
+        output = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=cache,
+            max_new_tokens=min(left, _ROUND if len(rows) > 1 else left),
+            return_dict_in_generate=True,
+            **choice,
+        )
+        new = output.sequences[:, ids.shape[1] :]
+        for row, tokens in zip(rows, new.tolist(), strict=True):
+            answers[row] += tokens
+        left -= new.shape[1]
+        going = [at for at, tokens in enumerate(new.tolist()) if not ends.intersection(tokens)]
+        if not left or not going:
+            break
+        cache = output.past_key_values
+        if len(going) < len(rows) and _can_edit(cache):
+            chosen = torch.tensor(going, device=model.device)
+            cache.batch_select_indices(chosen)
+            ids, mask, rows = output.sequences[chosen], mask[chosen], [rows[at] for at in going]
+        else:
+            ids = output.sequences
+        mask = torch.cat([mask, mask.new_ones(len(mask), new.shape[1])], dim=1)
+    return answers
+
+
+def _can_edit(cache: Any) -> bool:
+    """Return whether rows of a cache can be repeated and selected: it keeps keys and values of all tokens."""
+    return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 @torch.inference_mode()

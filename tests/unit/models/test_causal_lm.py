@@ -1,0 +1,74 @@
+"""Tests of generation: an answer does not depend on the other prompts of its batch, nor on what they share."""
+
+import pytest
+import torch
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, set_seed
+
+from mothertongue.models import causal_lm
+
+SIZES = {
+    "vocab_size": 100, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.4,
+}  # fmt: skip
+
+
+class Numbers:
+    """A tokenizer whose text is the tokens' numbers."""
+
+    eos_token_id, pad_token_id = 1, 0
+
+    def decode(self, tokens, skip_special_tokens):
+        return " ".join(map(str, tokens))
+
+
+@pytest.fixture(scope="module", params=["all tokens", "sliding window"])
+def model(request):
+    set_seed(1)
+    if request.param == "all tokens":
+        return LlamaForCausalLM(LlamaConfig(**SIZES)).eval()
+    return MistralForCausalLM(MistralConfig(**SIZES, sliding_window=24)).eval()
+
+
+def prompts(shared, count=9):
+    draw = torch.Generator().manual_seed(shared)
+    numbers = torch.randint(5, 100, (200,), generator=draw).tolist()
+    return [numbers[:shared] + numbers[100 + n : 103 + n + n % 4] for n in range(count)]
+
+
+@pytest.mark.parametrize("shared", [0, 5, 40])
+def test_answers_are_those_of_prompts_alone(model, shared, monkeypatch):
+    asked, decoding = prompts(shared), causal_lm.Decoding(40)
+    alone = [causal_lm.generate(model, Numbers(), [prompt], 7, decoding)[0] for prompt in asked]
+    widths = []
+    monkeypatch.setattr(
+        model, "generate", lambda **values: widths.append(values) or type(model).generate(model, **values)
+    )
+    assert causal_lm.generate(model, Numbers(), asked, 7, decoding) == alone
+    assert len({text for text, _ in alone}) > 1
+    plain = isinstance(model, LlamaForCausalLM)
+    assert (widths[0]["past_key_values"] is not None) == (plain and shared == 40)
+
+
+def test_answers_that_have_ended_leave_the_batch(model, monkeypatch):
+    asked, decoding = prompts(3), causal_lm.Decoding(40)
+    whole = causal_lm.generate(model, Numbers(), asked, Numbers.eos_token_id, decoding)
+    # An end token that some answers contain early, and others do not.
+    words = [text.split() for text, _ in whole]
+    stop = next(int(word) for word in words[0] if 0 < sum(word in answer[:16] for answer in words) < len(words))
+    sizes = []
+    monkeypatch.setattr(
+        model,
+        "generate",
+        lambda **values: sizes.append(len(values["input_ids"])) or type(model).generate(model, **values),
+    )
+    found = causal_lm.generate(model, Numbers(), asked, stop, decoding)
+    for one, (before, ended) in zip(found, whole, strict=True):
+        answer = before.split()
+        kept = answer[: answer.index(str(stop))] if str(stop) in answer else answer
+        assert (one[0].split(), one[1]) == (kept, kept != answer or ended)
+    assert len(sizes) > 1 and (sizes[-1] < sizes[0]) == isinstance(model, LlamaForCausalLM)
+
+
+def test_a_cache_that_forgets_is_not_edited():
+    assert causal_lm._can_edit(DynamicCache(config=LlamaConfig(**SIZES)))
+    assert not causal_lm._can_edit(DynamicCache(config=MistralConfig(**SIZES, sliding_window=24)))
