@@ -92,6 +92,7 @@ def main() -> None:
             "system_prompt": arguments.system_prompt,
             "max_new_tokens": arguments.max_new_tokens,
             "decoding": "greedy",
+            "batch_size": generation.BATCH_SIZE,
         }
         | loaded_models.computed_in(models)
         | asdict(bootstrap),

@@ -133,7 +133,7 @@ def main() -> None:
         "lang": arguments.target,
         "system_prompt": data.system_prompt(rows[0]),
         "base_model": base,
-        "data": train.account | {"too_long": arguments.too_long, "sha256": fingerprint["data"]},
+        "data": train.account | {"tokens": train.tokens, "too_long": arguments.too_long, "sha256": fingerprint["data"]},
         "validation_data": validation.account,
     }
     with atomic_folder(arguments.output) as folder:

@@ -6,11 +6,11 @@ RECORD = {
     "base_model": {"reference": "owner/tiny", "revision": "abc", "licence": "llama2", "hub_id": "owner/tiny",
                    "folder": "../../models/base/owner--tiny"},
     "training": {"losses": [3.0, 2.0], "steps": 2, "sequences_a_step": 4, "validation": [], "best_step": None,
-                 "tokens_per_second": 100.0, "peak_memory_mb": 1000},
+                 "tokens_per_second": 100.0, "peak_memory_mb": 1000, "tokens": 1234},
     "settings": {"method": "sft", "quantization": "none", "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.0,
                  "lora_targets": ["q_proj"], "max_length": 256, "learning_rate": 0.001, "schedule": "linear",
                  "rslora": False, "dora": False, "lora_plus": None, "neftune": None},
-    "data": {"threads": 40, "sha256": "def"},
+    "data": {"threads": 40, "tokens": 5678, "sha256": "def"},
     "system_prompt": "Antwoord in het Nederlands.",
     "device": "cpu",
 }  # fmt: skip

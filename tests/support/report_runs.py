@@ -101,7 +101,7 @@ TRAINING = {
                  "tokens_per_second": 75.9},
     "system_prompt": "",
     "base_model": {"reference": "owner/base", "revision": "abc", "licence": "llama2", "hub_id": "owner/base"},
-    "data": {"threads": 20, "cut_threads": 1, "too_long": "split", "sha256": "3b95"},
+    "data": {"threads": 20, "cut_threads": 1, "tokens": 4_000, "too_long": "split", "sha256": "3b95"},
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mothertongue.cards import evaluation, render, stated_licences
 from mothertongue.common import licences
+from mothertongue.formats import training_record
 from mothertongue.models.record import base_name
 
 
@@ -35,6 +36,8 @@ def adapter_card(
         model=model,
         template=template,
         base=record["base_model"],
+        read=training_record.read_of(record),
+        steps=training_record.steps_of(record),
         counts={key.replace("_", " "): count for key, count in data.items() if isinstance(count, int)},
         validation=_validation(record["training"]),
         published=published,

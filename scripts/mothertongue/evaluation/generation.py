@@ -17,6 +17,8 @@ from mothertongue.models import causal_lm
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Template
 
+# The prompts of a batch, on which answers in bfloat16 depend.
+BATCH_SIZE = causal_lm.BATCH_SIZE
 # Maximum share of the context window for few-shot examples.
 _EXAMPLES_SHARE = 0.5
 
@@ -94,7 +96,7 @@ def ask(
     for side in sides:
         tokens = [asking.tokens(side, question.text) for question in questions]
         with causal_lm.speaking_as(model, side.model):
-            texts = causal_lm.generate(model, tokenizer, tokens, stop, decoding, advance=progress.advance)
+            texts = causal_lm.generate(model, tokenizer, tokens, stop, decoding, BATCH_SIZE, progress.advance)
         found += judge(side.name, questions, texts, lang)
     progress.finish()
     return found

@@ -25,6 +25,8 @@ from transformers.utils import logging
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.model_folders.reading import check_adapter, load_config, loading, read_training, skeleton
 
+# The prompts of a batch. In bfloat16 an answer can depend on it: sums round otherwise in batches of another shape.
+BATCH_SIZE = 32
 # The fewest tokens with which all prompts begin that are read once for all; the most tokens of a batch, answers
 # included; the tokens after which answers that have ended leave a batch.
 _SHARED_TOKENS, _BATCH_TOKENS, _ROUND = 16, 16_384, 16
@@ -232,7 +234,7 @@ def generate(
     prompts: Sequence[list[int]],
     stop: int,
     decoding: Decoding,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     advance: Callable[[int], None] = lambda count: None,
 ) -> list[tuple[str, bool]]:
     """Return answers to tokenized prompts, in order: the text, and whether the model ended it with an end token.

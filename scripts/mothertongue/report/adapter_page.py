@@ -7,6 +7,7 @@ from mothertongue.common.languages import UNSPACED
 from mothertongue.dataset import verdicts
 from mothertongue.evaluation import systems
 from mothertongue.evaluation.estimate import Estimate, find
+from mothertongue.formats import training_record
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report import html, run_costs, sankey
 from mothertongue.report.run_data import Json, Model, Run, Source
@@ -65,6 +66,8 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         total=run_costs.total(run.steps),
         licences=licences(run),
         enough_judged=verdicts.ENOUGH,
+        read_of=training_record.read_of,
+        steps_of=training_record.steps_of,
         judged_rows=verdicts.table(run.quality["corrections"], names),
         splits=SPLITS,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.evaluation import summary
+from mothertongue.formats.training_record import read_of
 
 _WIDTH = 100
 
@@ -48,6 +49,7 @@ def training(record: Mapping[str, Any]) -> str:
     """Return the losses and speed of the training."""
     measured, data = record["training"], record["data"]
     read = f"{data['threads']:,} threads" if "threads" in data else f"{data['pairs']:,} preference pairs"
+    read = f"{read_of(record)} {read}".strip()
     return (
         f"Training: {read}, {measured['steps']} steps, loss {measured['losses'][0]:.2f} -> "
         f"{measured['losses'][-1]:.2f}, {measured['tokens_per_second']:,.0f} tokens/s, {measured['seconds']:.0f} s"

@@ -46,10 +46,14 @@ class Tokenized(ABC):
 
     kind: ClassVar[str]
 
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of all examples: what an epoch reads."""
+        return sum(len(one) for one in self.data)
+
     def __str__(self) -> str:
-        tokens = sum(len(one) for one in self.data)
         counts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in self.account.items() if count)
-        return f"{len(self.data):,} {self.kind}, {tokens:,} tokens ({counts})"
+        return f"{len(self.data):,} {self.kind}, {self.tokens:,} tokens ({counts})"
 
     @abstractmethod
     def token_ids(self) -> Iterator[Iterable[int]]:

@@ -267,7 +267,7 @@ def test_text_without_spaces_is_counted_in_letters(tmp_path):
 
 
 def test_the_terminal_shows_the_size_of_the_training_data():
-    assert terminal.training(TRAINING).startswith("Training: 20 threads, 3 steps, loss 3.70 -> 2.50, ")
+    assert terminal.training(TRAINING).startswith("Training: 1.6 epochs of 20 threads, 3 steps, loss 3.70 -> 2.50, ")
     assert "Training: 7 preference pairs," in terminal.training(TRAINING | {"data": {"pairs": 7}})
 
 

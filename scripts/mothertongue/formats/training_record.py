@@ -1,0 +1,29 @@
+"""What an adapter's training.json says in words: the share of the data that training read, and its unit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def read_of(record: Mapping[str, Any]) -> str:
+    """Return what training read, to stand before the data: `2.0 epochs of`, or `7,781 of the 35,297 tokens of`.
+
+    Empty where the record does not have the number of tokens, as those of earlier versions.
+    """
+    tokens, total = record["training"].get("tokens"), record["data"].get("tokens")
+    if not tokens or not total:
+        return ""
+    if tokens < total:
+        return f"{tokens:,} of the {total:,} tokens of"
+    return f"{tokens / total:.1f} epochs of"
+
+
+def unit(record: Mapping[str, Any]) -> str:
+    """Return what a step reads: sequences, which may hold several threads, or preference pairs."""
+    return "sequence" if record["settings"]["method"] == "sft" else "preference pair"
+
+
+def steps_of(record: Mapping[str, Any]) -> str:
+    """Return the number of steps and what each reads: `20 steps of 1 sequence`."""
+    training = record["training"]
+    steps, each = training["steps"], training["sequences_a_step"]
+    return f"{steps:,} step{'s' if steps != 1 else ''} of {each:,} {unit(record)}{'s' if each != 1 else ''}"
