@@ -259,7 +259,7 @@ def generate(
             batch.pop()
         try:
             with _plain(model):
-                shared = shared or _read_shared(model, prompts)
+                shared = shared or _read_shared(model, prompts, _choice(tokenizer, ends, Decoding(1)))
                 found = _generate(
                     model, [prompts[i] for i in batch], shared, limit, ends, _choice(tokenizer, ends, decoding)
                 )
@@ -288,7 +288,7 @@ class _Shared:
     cache: Any = None
 
 
-def _read_shared(model: Any, prompts: Sequence[list[int]]) -> _Shared:
+def _read_shared(model: Any, prompts: Sequence[list[int]], greedy: Mapping[str, Any]) -> _Shared:
     """Return the tokens that all prompts share, read by the model, where they are worth it and the cache allows it."""
     columns = enumerate(zip(*prompts, strict=False))
     length = next((at for at, tokens in columns if len(set(tokens)) > 1), min(map(len, prompts)))
@@ -296,12 +296,15 @@ def _read_shared(model: Any, prompts: Sequence[list[int]]) -> _Shared:
     length = min(length, min(map(len, prompts)) - 1)
     if len(prompts) < 2 or length < _SHARED_TOKENS:
         return _Shared()
-    cache = DynamicCache(config=model.config)
-    if not _can_edit(cache):
-        return _Shared()
     ids = torch.tensor([prompts[0][:length]], device=model.device)
-    model(input_ids=ids, attention_mask=torch.ones_like(ids), past_key_values=cache, use_cache=True, logits_to_keep=1)
-    return _Shared(length, cache)
+    output = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=1,
+        return_dict_in_generate=True,
+        **greedy,
+    )
+    return _Shared(length, output.past_key_values) if _can_edit(output.past_key_values) else _Shared()
 
 
 def _generate(
