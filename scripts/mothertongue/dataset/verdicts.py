@@ -1,6 +1,5 @@
 """Verdicts of people on translations, and the share of each with its interval."""
 
-import re
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Any
@@ -9,8 +8,6 @@ VERDICTS = ("good", "acceptable", "wrong")
 # Fewer judged messages than these give no share of wrong translations that says anything.
 ENOUGH = 30
 _Z = 1.959964
-# The last part of a model's name, before its revision.
-_LAST_NAME = re.compile(r"[^/+@]+(?=@)")
 
 
 def table(account: Mapping[str, Any] | None, names: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -26,9 +23,15 @@ def table(account: Mapping[str, Any] | None, names: Mapping[str, str]) -> list[t
 
 def _by_short_name(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the entries of models (owner/a@1+b@2) by their last names (a + b); by both in full where two are alike."""
-    short = [" + ".join(_LAST_NAME.findall(models)) or models for models in entries]
+    short = [" + ".join(_last_name(model) for model in models.split("+")) for models in entries]
     names = [name if short.count(name) == 1 else models for name, models in zip(short, entries, strict=True)]
     return list(zip(names, entries.values(), strict=True))
+
+
+def _last_name(model: str) -> str:
+    """Return the last part of a model's name, without its revision."""
+    name, _, _ = model.rpartition("@")
+    return (name or model).rpartition("/")[2]
 
 
 def shares(verdicts: Sequence[str]) -> dict[str, Any]:

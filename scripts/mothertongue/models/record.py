@@ -4,7 +4,6 @@ It is written when a model is fetched or made, and read by all later steps.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,4 @@ def identity(folder: Path) -> str:
 def identity_of(record: Mapping[str, Any]) -> str:
     """Return the model of a record as `identity` does."""
     local = record.get("kind") in ("folder", "file")
-    # Messages name several models as a@1+b@2.
-    name = re.sub(r"[+@]", "-", Path(record["reference"]).name) if local else record["reference"]
-    return f"{name}@{record['revision']}"
+    return f"{Path(record['reference']).name if local else record['reference']}@{record['revision']}"

@@ -123,8 +123,8 @@ def read_models(folders: Iterable[Path], base: Path, quality: Json) -> list[Mode
     translators: list[tuple[int, Model]] = []
     for folder in folders:
         model = _read_model("translation model", folder)
-        # A message that two models have a part in names both: a@1+b@2.
-        messages = sum(count for names, count in used.items() if model.identity in names.split("+"))
+        # A message that two models have a part in names both, a@1+b@2; a local model's name may have a + of its own.
+        messages = sum(count for names, count in used.items() if f"+{model.identity}+" in f"+{names}+")
         translators.append((messages, replace(model, messages=messages)))
     translators.sort(key=lambda translator: (-translator[0], translator[1].name))
     return [*(model for _, model in translators), _read_model("base model", base)]
