@@ -80,6 +80,11 @@ def test_the_report_names_data_models_and_settings(page):
         assert part in said, part
 
 
+def test_the_report_says_what_training_read(page):
+    for section in ("made-of", "messages"):
+        assert "1.6 epochs of 20 threads, 1 cut threads" in texts(page)[section]
+
+
 def test_the_flow_of_messages_adds_up_in_diagram_and_table(page):
     said = texts(page)["messages"]
     labels = re.findall(r'<tspan class="count">([\d,]+)</tspan><tspan[^>]*>([^<]+)<', page)
