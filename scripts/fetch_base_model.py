@@ -17,9 +17,7 @@ from mothertongue.models.references import FORMS, parse
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help=FORMS)
-    parser.add_argument(
-        "--lock", type=Path, help="JSON file that pins references: at the first fetch written, then kept to"
-    )
+    lockfile.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 

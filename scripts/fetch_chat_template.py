@@ -27,9 +27,7 @@ def parse_arguments() -> argparse.Namespace:
         help="tokenizer: the model's own or none; auto (default): one of ours where its own will not do",
     )
     parser.add_argument("--templates", type=Path, required=True, help="folder of our own chat templates (.jinja)")
-    parser.add_argument(
-        "--lock", type=Path, help="JSON file that pins references: at the first fetch written, then kept to"
-    )
+    lockfile.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 

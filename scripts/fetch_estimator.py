@@ -19,9 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--allow-noncommercial", action="store_true", help="accept a model whose licence forbids commercial use"
     )
-    parser.add_argument(
-        "--lock", type=Path, help="JSON file that pins references: at the first fetch written, then kept to"
-    )
+    lockfile.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
 

@@ -30,6 +30,13 @@ _NEWEST = "newest"
 _PATIENCE = 300
 
 
+def add_argument(parser: Any) -> None:
+    """Add the argument --lock to the parser of a script that fetches."""
+    parser.add_argument(
+        "--lock", type=Path, help="JSON file that pins references: at the first fetch written, then kept to"
+    )
+
+
 def pin(lock: Path | None, reference: Reference) -> Reference:
     """Return the reference at its locked revision; add a missing entry to the lock.
 
