@@ -158,7 +158,7 @@ def log(text: str) -> None:
 
 def save_model(shape: Shape, tokenizer: Path, folder: Path) -> int:
     """Write a model with random weights in the hub's layout, with a tokenizer of another; return its parameters."""
-    words = AutoTokenizer.from_pretrained(tokenizer)
+    words = AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)
     config, kind = {"llama": (LlamaConfig, LlamaForCausalLM), "qwen3": (Qwen3Config, Qwen3ForCausalLM)}[shape.kind]
     torch.manual_seed(1)
     torch.set_default_dtype(torch.bfloat16)

@@ -102,6 +102,12 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         raise UserError("--prompt: there is no {text} in it, where the model reads what it is to translate")
     gpus.claim(arguments.gpus)
     limits = settings.from_arguments(QualityLimits, arguments)
+
+    def checks_from(lang: str) -> Checks:
+        terms = read_glossary(arguments.glossary, lang, target) if arguments.glossary else None
+        return Checks(lang, target, limits, _estimate(limits, lang, target, arguments), terms)
+
+    checks = checks_from(source)
     with ExitStack() as stack:
         engine = _load(arguments, "")
         stack.callback(engine.close)
@@ -109,12 +115,10 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         if memory:
             stack.callback(memory.write)
         remembered = partial(_remembered, memory, arguments)
+        model = identity(arguments.model)
 
-        def translator(engine: Engine, lang: str, code: str) -> Translator:
-            """Return the translator by the first engine alone from a language that its model calls `code`."""
-            model = identity(arguments.model)
-            terms = read_glossary(arguments.glossary, lang, target) if arguments.glossary else None
-            checks = Checks(lang, target, limits, _estimate(limits, lang, target, arguments), terms)
+        def translator(engine: Engine, checks: Checks, code: str) -> Translator:
+            """Return the translator by the first engine alone from the checks' source, which its model calls `code`."""
             strategies = [Strategy(engine.translate, _any, model, remembered=remembered("", code))]
             if engine.RETRIES:
                 careful = partial(engine.translate, careful=True)
@@ -129,11 +133,11 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
                 replace(_fallback(arguments, stack), remembered=remembered("fallback_", arguments.fallback_source_code))
             )
         thirds = {
-            lang: partial(translator, third, lang, code)
+            lang: lambda third=third, lang=lang, code=code: translator(third, checks_from(lang), code)
             for lang, code in arguments.other_code
             if lang not in (source, target) and (third := engine.reading(code))
         }
-        first = translator(engine, source, arguments.source_code)
+        first = translator(engine, checks, arguments.source_code)
         yield replace(first, fallbacks=fallbacks, both=arguments.keep_better, thirds=thirds)
 
 

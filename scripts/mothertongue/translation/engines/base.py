@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 from mothertongue.translation.settings import EngineSettings
 
@@ -120,6 +121,16 @@ class Engine(ABC):
     def licence(cls, model: str) -> str:
         """Return the licence of a model of the engine's family; empty for others, whose cards are read at fetching."""
         return cls.LICENCE if cls.FAMILY and model.startswith(cls.FAMILY) else ""
+
+
+E = TypeVar("E", bound=Engine)
+
+
+def with_source(engine: E, source_code: str) -> E:
+    """Return an engine with the same loaded model and another code of the source language."""
+    other = copy(engine)
+    other.settings = replace(engine.settings, source_code=source_code)  # type: ignore[attr-defined]
+    return other
 
 
 def every_pair(codes: Mapping[str, str], model: str, licence: str, names_source: bool = True) -> LanguagePairs:

@@ -1,13 +1,11 @@
 """Engines with one encoder-decoder model for all language pairs, selected by language tokens."""
 
-from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.tsv import language_codes
-from mothertongue.translation.engines.base import Engine, LanguagePairs, every_pair
+from mothertongue.translation.engines.base import Engine, LanguagePairs, every_pair, with_source
 from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
 
@@ -44,9 +42,7 @@ class Multilingual(EncoderDecoder):
         """Return the same model for another source language; None where it has no token for it."""
         if self.NAMES_SOURCE and source_code not in self._vocabulary:
             return None
-        other = copy(self)
-        other.settings = replace(self.settings, source_code=source_code)
-        return other
+        return with_source(self, source_code)
 
     def source_tokens(self, pieces: list[str]) -> list[str]:
         """Return the source language's token, the text and the end token."""

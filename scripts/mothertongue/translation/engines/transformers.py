@@ -2,8 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +9,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.memory import out_of_memory
 from mothertongue.common.progress import Progress, log
 from mothertongue.model_folders.reading import check, loading, skeleton
-from mothertongue.translation.engines.base import AVOIDS_REPETITION, Engine, Output
+from mothertongue.translation.engines.base import AVOIDS_REPETITION, Engine, Output, with_source
 from mothertongue.translation.settings import EngineSettings
 
 # The longest output in tokens is _EXPANSION * (source tokens) + _SLACK; longer outputs are loops.
@@ -44,9 +42,7 @@ class Generation(Engine):
 
     def reading(self, source_code: str) -> Engine | None:
         """Return the same loaded model for another source language."""
-        other = copy(self)
-        other.settings = replace(self.settings, source_code=source_code)
-        return other
+        return with_source(self, source_code)
 
     def __init__(self, model: Path, settings: EngineSettings) -> None:
         """Load the model. Raise UserError where it is damaged or does not support the languages."""
