@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from mothertongue.translation import entities, foreign, forms, segments, survival
 from mothertongue.translation.attempts import Attempt, Strategy, attempt
 from mothertongue.translation.checks import Checks
-from mothertongue.translation.protected_spans import Reads, Span
+from mothertongue.translation.protected_spans import Span
 from mothertongue.translation.segments import Measure, Part
 
 # The reason of a message with segments that were translated from a third language.
@@ -33,7 +33,7 @@ class Translator:
     checks: Checks
     limit: int
     measure: Measure
-    reads: Reads | None = None
+    reads: Callable[[str], bool] | None = None
     fallbacks: Sequence[Strategy] = ()
     both: bool = False
     thirds: Mapping[str, Callable[[], "Translator"]] = field(default_factory=dict)
@@ -62,8 +62,8 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
     around the spans.
     """
     checks = translator.checks
-    given = translator.limit, translator.measure, translator.reads
-    decoded = (entities.decode(text, checks.source) for text in texts)
+    decoded = [entities.decode(text, checks.source) for text in texts]
+    given = translator.limit, translator.measure, _unreadable(decoded, translator)
     split = (segments.split(text, checks.source, *given) for text in decoded)
     messages = [foreign.separate(parts, checks.source, checks.target, translator.thirds) for parts in split]
     asked = {part for message in messages for part in message.parts if part.translate}
@@ -76,6 +76,13 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
 def nothing_to_translate(text: str, lang: str) -> bool:
     """Return whether a message is only code, links, numbers, emoji or white space."""
     return not any(part.translate for part in segments.split(text, lang))
+
+
+def _unreadable(texts: Iterable[str], translator: Translator) -> frozenset[str]:
+    """Return the characters of the texts that the model's vocabulary lacks."""
+    reads = translator.reads
+    characters = set().union(*texts) if reads else ()
+    return frozenset(character for character in characters if reads and not reads(character))
 
 
 def _translate_by(parts: Iterable[Part], translator: Translator) -> dict[Part, Pieces]:
@@ -150,6 +157,8 @@ def _translate_parts(parts: Iterable[Part], strategies: Sequence[Strategy], chec
 
 def _lost(part: Part, found: Attempt, checks: Checks) -> dict[Span, str]:
     """Return the places in a source of what its translation lacks, with what must stand there."""
+    if not found.reasons:
+        return {}
     losses = [loss for loss in checks.losses(part.text, found.text or "") if loss.kind in found.reasons]
     places = {span: part.text[slice(*span)] for loss in losses for span in loss.spans}
     return places | {span: text for loss in losses for span, text in loss.given.items()}

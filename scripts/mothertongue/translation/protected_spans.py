@@ -17,8 +17,6 @@ from mothertongue.translation import code_blocks, inline_code
 from mothertongue.translation.code_blocks import Span
 
 Need = Callable[[str], object]
-# Whether a model's vocabulary has every character of a text.
-Reads = Callable[[str], bool]
 
 # A letter, digit or underscore inside a word, without scripts that have no spaces: their words touch those of others.
 _W = rf"[^\W{UNSPACED_LETTERS}]"
@@ -192,10 +190,11 @@ _WORD = re.compile(r"[^\W\d_]{2}")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?[ \t]*")
 
 
-def spans(text: str, lang: str, reads: Reads | None = None) -> list[Span]:
+def spans(text: str, lang: str, unreadable: frozenset[str] = frozenset()) -> list[Span]:
     """Return the protected spans of a text in language `lang`, in order; merge adjacent spans.
 
-    Words with characters that `reads` rejects are protected.
+    Words with `unreadable` characters are protected. Give those of all texts, not of this one alone: each set of
+    characters is a pattern, which takes longer to compile than a text to search.
     """
     found: list[Span] = []
     position = 0
@@ -204,8 +203,8 @@ def spans(text: str, lang: str, reads: Reads | None = None) -> list[Span]:
         patterns.append(_SYMBOLS if lang == "el" else _SYMBOLS_AND_GREEK)
         if _LATIN.fullmatch(lang) and 2 * len(_FOREIGN_LETTER.findall(text)) < len(text):
             patterns.append(_FOREIGN_WORDS)
-    if reads and (lacking := "".join(sorted(character for character in set(text) if not reads(character)))):
-        patterns.append(_words_with(lacking))
+    if not unreadable.isdisjoint(text):
+        patterns.append(_words_with(unreadable))
     ends = _ends(text) if "`" in text or "\\begin{" in text or "</" in text else {}
     for start, end in [*code_blocks.find(text), (len(text), len(text))]:
         for first, last in [*_marks(text, position, start, patterns, ends), (start, end)]:
@@ -217,11 +216,11 @@ def spans(text: str, lang: str, reads: Reads | None = None) -> list[Span]:
     return found
 
 
-@lru_cache(maxsize=4096)
-def _words_with(characters: str) -> re.Pattern[str]:
+@lru_cache(maxsize=16)
+def _words_with(characters: frozenset[str]) -> re.Pattern[str]:
     """Return the pattern of words with one of the characters, amounts included ("£1,500", "5 €"); brackets alone."""
-    brackets = "".join(character for character in characters if character in "<>{}[]()«»‹›")
-    others = "".join(character for character in characters if character not in brackets)
+    brackets = "".join(character for character in sorted(characters) if character in "<>{}[]()«»‹›")
+    others = "".join(sorted(characters.difference(brackets)))
     patterns = [f"[{re.escape(brackets)}]"] if brackets else []
     if others:
         one = f"[{re.escape(others)}]"

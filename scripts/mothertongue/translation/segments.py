@@ -16,7 +16,7 @@ import sentencex
 from mothertongue.common.languages import UNSPACED, UNSPACED_LETTERS
 from mothertongue.common.plain_text import byte_length
 from mothertongue.translation import protected_spans
-from mothertongue.translation.protected_spans import Reads, Span
+from mothertongue.translation.protected_spans import Span
 
 Measure = Callable[[str], int]
 Range = tuple[int, int, list[Span]]  # start and end of a segment, and the spans in it
@@ -157,17 +157,20 @@ class Part:
 
 
 def split(
-    text: str, lang: str, limit: int = 480, measure: Measure = byte_length, reads: Reads | None = None
+    text: str,
+    lang: str,
+    limit: int = 480,
+    measure: Measure = byte_length,
+    unreadable: frozenset[str] = frozenset(),
 ) -> list[Part]:
     """Split a message in language `lang` into parts; no translated part measures more than `limit`.
 
     `byte_length` approximates a count of tokens in any script. `measure` may be any length of at most `byte_length`: a
     count of tokens that cover a byte or more each, without those that a model adds at the ends (leave room for them
     in `limit`). It is only called for text that has more bytes than the limit. A single character that measures more
-    is not translated. `reads` returns whether the model can read every character of a text: words with others are
-    kept.
+    is not translated. Words with `unreadable` characters, which the model's vocabulary lacks, are kept.
     """
-    view = _View.of(text, lang, reads)
+    view = _View.of(text, lang, unreadable)
     sentences = _sentences(view, lang)
     return _parts(text, (found for start, end in sentences for found in _fitting(view, start, end, limit, measure)))
 
@@ -238,17 +241,16 @@ class _View:
     words: frozenset[Span]
 
     @classmethod
-    def of(cls, text: str, lang: str, reads: Reads | None) -> "_View":
-        spans = protected_spans.spans(text, lang, reads)
+    def of(cls, text: str, lang: str, unreadable: frozenset[str]) -> "_View":
+        spans = protected_spans.spans(text, lang, unreadable)
         seen = text if text.isascii() else _SURROGATE.sub("?", text)
         hidden: list[str] = []
         position = 0
         for start, end in spans:
             hidden += seen[position:start], _MASK * (end - start)
             position = end
-        words = (
-            frozenset(spans).difference(protected_spans.spans(text, lang)) if reads and not reads(text) else frozenset()
-        )
+        lacks = not unreadable.isdisjoint(text)
+        words = frozenset(spans).difference(protected_spans.spans(text, lang)) if lacks else frozenset()
         return cls(seen, "".join([*hidden, seen[position:]]), spans, [start for start, _ in spans], words)
 
     def inside(self, start: int, end: int) -> list[Span]:
