@@ -15,15 +15,14 @@ from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
-    DynamicCache,
     GenerationConfig,
     TextStreamer,
 )
-from transformers.cache_utils import DynamicLayer
 from transformers.utils import logging
 
 from mothertongue.common.errors import OwnError, UserError
 from mothertongue.model_folders.reading import check_adapter, load_config, loading, read_training, skeleton
+from mothertongue.models.growing_cache import can_edit, give_room
 
 # The prompts of a batch. In bfloat16 an answer can depend on it: sums round otherwise in batches of another shape.
 BATCH_SIZE = 32
@@ -304,7 +303,7 @@ def _read_shared(model: Any, prompts: Sequence[list[int]], greedy: Mapping[str, 
         return_dict_in_generate=True,
         **greedy,
     )
-    return _Shared(length, output.past_key_values) if _can_edit(output.past_key_values) else _Shared()
+    return _Shared(length, output.past_key_values) if can_edit(output.past_key_values) else _Shared()
 
 
 def _generate(
@@ -313,7 +312,7 @@ def _generate(
     """Return the tokens that answer a batch of prompts, up to and including an end token.
 
     The padding stands between the shared tokens and a prompt's own. Every few tokens, answers that have ended leave the
-    batch.
+    batch; the first time after one token, so that the cache gets room for the others.
     """
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), choice["pad_token_id"], device=model.device)
@@ -330,13 +329,13 @@ def _generate(
         cache = copy.deepcopy(shared.cache)
         cache.batch_repeat_interleave(len(prompts))
     answers: list[list[int]] = [[] for _ in prompts]
-    rows, left = list(range(len(prompts))), limit
+    rows, left, steps = list(range(len(prompts))), limit, 1
     while rows:
         output = model.generate(
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,
-            max_new_tokens=min(left, _ROUND if len(rows) > 1 else left),
+            max_new_tokens=min(left, steps),
             return_dict_in_generate=True,
             **choice,
         )
@@ -347,20 +346,16 @@ def _generate(
         going = [at for at, tokens in enumerate(new.tolist()) if not ends.intersection(tokens)]
         if not left or not going:
             break
-        cache = output.past_key_values
-        if len(going) < len(rows) and _can_edit(cache):
-            chosen = torch.tensor(going, device=model.device)
-            cache.batch_select_indices(chosen)
-            ids, mask, rows = output.sequences[chosen], mask[chosen], [rows[at] for at in going]
-        else:
-            ids = output.sequences
+        cache, ids = output.past_key_values, output.sequences
+        if can_edit(cache):
+            give_room(cache)
+            if len(going) < len(rows):
+                chosen = torch.tensor(going, device=model.device)
+                cache.batch_select_indices(chosen)
+                ids, mask, rows = ids[chosen], mask[chosen], [rows[at] for at in going]
+        steps = _ROUND if len(rows) > 1 else left
         mask = torch.cat([mask, mask.new_ones(len(mask), new.shape[1])], dim=1)
     return answers
-
-
-def _can_edit(cache: Any) -> bool:
-    """Return whether rows of a cache can be repeated and selected: it keeps keys and values of all tokens."""
-    return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 @torch.inference_mode()
@@ -424,14 +419,20 @@ def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:
 
 @contextmanager
 def _plain(model: Any) -> Iterator[None]:
-    """Ignore the model's generation_config.json: generate would silently add its penalties and sampling."""
+    """Let `generate` do as it is told, and no slower than it can.
+
+    It would silently add the penalties and sampling of the model's generation_config.json. And it asks the head about
+    the last token of each prompt by a view with gaps, for which PyTorch copies the head's weights once a prompt.
+    """
     models = [model, model.get_base_model()] if hasattr(model, "get_base_model") else [model]
     own = [each.generation_config for each in models]
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, states: (states[0].contiguous(),))
     try:
         for each in models:
             each.generation_config = GenerationConfig()
         yield
     finally:
+        hook.remove()
         for each, configuration in zip(models, own, strict=True):
             each.generation_config = configuration
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, set_seed
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, set_seed
 
 from mothertongue.models import causal_lm
 
@@ -70,6 +70,17 @@ def test_answers_that_have_ended_leave_the_batch(model, monkeypatch):
     assert len(sizes) > 1 and (sizes[-1] < sizes[0]) == isinstance(model, LlamaForCausalLM)
 
 
-def test_a_cache_that_forgets_is_not_edited():
-    assert causal_lm._can_edit(DynamicCache(config=LlamaConfig(**SIZES)))
-    assert not causal_lm._can_edit(DynamicCache(config=MistralConfig(**SIZES, sliding_window=24)))
+def test_a_batch_does_not_copy_the_head(monkeypatch):
+    """Where the head's input has gaps, a product for each prompt has a copy of the head's weights."""
+    model = LlamaForCausalLM(LlamaConfig(**SIZES)).eval()
+    products = []
+    multiply = torch.nn.functional.linear
+
+    def linear(states, weight, bias=None):
+        if weight is model.lm_head.weight:
+            products.append(states.is_contiguous())
+        return multiply(states, weight, bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", linear)
+    causal_lm.generate(model, Numbers(), prompts(0), 7, causal_lm.Decoding(4))
+    assert products and all(products)
