@@ -75,7 +75,7 @@ def main() -> None:
     rows = prompt_file.read(arguments.batch) if arguments.batch else []
 
     from mothertongue.chat.conversation import Conversation, Speaker
-    from mothertongue.models.causal_lm import Decoding
+    from mothertongue.models.answering import Decoding
 
     decoding = Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p)
     speaker = Speaker.load(

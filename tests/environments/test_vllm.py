@@ -19,7 +19,7 @@ from running import program
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from mothertongue.common.atomic_files import read_json, read_jsonl, write_json, write_jsonl
-from mothertongue.models import causal_lm, tokenizer_files
+from mothertongue.models import answering, causal_lm, tokenizer_files
 from mothertongue.models.references import locate, parse
 from mothertongue.prompts import templates
 
@@ -100,8 +100,8 @@ def said_by_peft(folder):
     template = templates.with_tokens_of(templates.read_template(folder / "adapter"), tokenizer)
     model = causal_lm.with_adapter(causal_lm.load_base(folder / "base", dtype="float32"), folder / "adapter").eval()
     tokens = [templates.encode_prompt(one, template, tokenizer) for one in conversations()]
-    stop, decoding = templates.end_of_turn(template, tokenizer), causal_lm.Decoding(TOKENS)
-    return [text for text, _ in causal_lm.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
+    stop, decoding = templates.end_of_turn(template, tokenizer), answering.Decoding(TOKENS)
+    return [text for text, _ in answering.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
 
 
 @pytest.fixture(scope="module")

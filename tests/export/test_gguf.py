@@ -17,7 +17,7 @@ from running import program
 from tiny import save_tiny_mixture
 
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
-from mothertongue.models import causal_lm, tokenizer_files
+from mothertongue.models import answering, causal_lm, tokenizer_files
 from mothertongue.prompts import templates
 
 NAMES = ("f16", "q8_0", "q4_k_m")
@@ -85,8 +85,8 @@ def said_by_peft(exported):
     tokenizer, template, asked = conversations(exported / "adapter")
     model = causal_lm.with_adapter(causal_lm.load_base(exported / "base", dtype="float32"), exported / "adapter").eval()
     tokens = [templates.encode_prompt(one, template, tokenizer) for one in asked]
-    stop, decoding = templates.end_of_turn(template, tokenizer), causal_lm.Decoding(TOKENS)
-    return [text for text, _ in causal_lm.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
+    stop, decoding = templates.end_of_turn(template, tokenizer), answering.Decoding(TOKENS)
+    return [text for text, _ in answering.generate(model, tokenizer, tokens, stop, decoding, batch_size=1)]
 
 
 def said_by_llama_cpp(exported, model, adapter=None):

@@ -15,7 +15,7 @@ from mothertongue.chat.conversation import Conversation, Speaker
 from mothertongue.common.atomic_files import read_jsonl, write_jsonl
 from mothertongue.common.errors import UserError
 from mothertongue.models import causal_lm
-from mothertongue.models.causal_lm import Decoding
+from mothertongue.models.answering import Decoding
 from mothertongue.prompts import templates
 
 QUESTIONS = ["Olá!", "Quanto é 2 + 2? " * 6, "Como faço um bolo de cenoura?", "E agora?", "Por quê? " * 30]

@@ -12,7 +12,7 @@ from transformers.utils import logging
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
 from mothertongue.model_folders.reading import embedding_rows, read_training
-from mothertongue.models import causal_lm, tokenizer_files
+from mothertongue.models import answering, causal_lm, tokenizer_files
 from mothertongue.prompts import templates
 
 
@@ -24,7 +24,7 @@ class Speaker:
     tokenizer: Any
     template: templates.Template
     system_prompt: str
-    decoding: causal_lm.Decoding
+    decoding: answering.Decoding
 
     @classmethod
     def load(
@@ -34,7 +34,7 @@ class Speaker:
         base_only: bool,
         quantization: str,
         system_prompt: str | None,
-        decoding: causal_lm.Decoding,
+        decoding: answering.Decoding,
         seed: int,
     ) -> "Speaker":
         """Load an adapter on its base model; `system_prompt` None uses the one from training.
@@ -101,7 +101,7 @@ class Speaker:
                 raise UserError(f"prompt {number}: {error}") from None
             tokens.append(found)
             _say_dropped(messages, fitting, f"prompt {number}: ")
-        return causal_lm.generate(self.model, self.tokenizer, tokens, self.stop, self.decoding, batch_size, advance)
+        return answering.generate(self.model, self.tokenizer, tokens, self.stop, self.decoding, batch_size, advance)
 
 
 @dataclass
@@ -120,7 +120,7 @@ class Conversation:
         asked = [*self.messages, {"role": "user", "content": question}]
         messages, tokens = speaker.fit(asked)
         _say_dropped(asked, messages)
-        text = causal_lm.stream(speaker.model, speaker.tokenizer, tokens, speaker.stop, speaker.decoding)
+        text = answering.stream(speaker.model, speaker.tokenizer, tokens, speaker.stop, speaker.decoding)
         self.messages = [*messages, {"role": "assistant", "content": text}]
         return text
 

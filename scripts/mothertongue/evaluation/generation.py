@@ -13,12 +13,12 @@ from mothertongue.evaluation.answer_metrics import Answer, judge
 from mothertongue.evaluation.held_out import Prompt
 from mothertongue.evaluation.loaded_models import Evaluated
 from mothertongue.evaluation.systems import System
-from mothertongue.models import causal_lm
+from mothertongue.models import answering, causal_lm
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import Template
 
 # The prompts of a batch, on which answers in bfloat16 depend.
-BATCH_SIZE = causal_lm.BATCH_SIZE
+BATCH_SIZE = answering.BATCH_SIZE
 # Maximum share of the context window for few-shot examples.
 _EXAMPLES_SHARE = 0.5
 
@@ -90,13 +90,13 @@ def ask(
     """Generate every system's answers to the same prompts with greedy decoding, and judge them."""
     model, tokenizer = evaluated.model, evaluated.tokenizer
     stop = templates.end_of_turn(asking.template, tokenizer)
-    decoding = causal_lm.Decoding(max_new_tokens)
+    decoding = answering.Decoding(max_new_tokens)
     progress = Progress("evaluate", len(sides) * len(questions), "answers")
     found: list[Answer] = []
     for side in sides:
         tokens = [asking.tokens(side, question.text) for question in questions]
         with causal_lm.speaking_as(model, side.model):
-            texts = causal_lm.generate(model, tokenizer, tokens, stop, decoding, BATCH_SIZE, progress.advance)
+            texts = answering.generate(model, tokenizer, tokens, stop, decoding, BATCH_SIZE, progress.advance)
         found += judge(side.name, questions, texts, lang)
     progress.finish()
     return found

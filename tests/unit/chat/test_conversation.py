@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mothertongue.chat.conversation import Conversation, Speaker
 from mothertongue.common.errors import UserError
-from mothertongue.models.causal_lm import Decoding
+from mothertongue.models.answering import Decoding
 from mothertongue.prompts import templates
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, set_seed
 
-from mothertongue.models import causal_lm
+from mothertongue.models import answering
 
 SIZES = {
     "vocab_size": 100, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -37,13 +37,13 @@ def prompts(shared, count=9):
 
 @pytest.mark.parametrize("shared", [0, 5, 40])
 def test_answers_are_those_of_prompts_alone(model, shared, monkeypatch):
-    asked, decoding = prompts(shared), causal_lm.Decoding(40)
-    alone = [causal_lm.generate(model, Numbers(), [prompt], 7, decoding)[0] for prompt in asked]
+    asked, decoding = prompts(shared), answering.Decoding(40)
+    alone = [answering.generate(model, Numbers(), [prompt], 7, decoding)[0] for prompt in asked]
     calls = []
     monkeypatch.setattr(
         model, "generate", lambda **values: calls.append(values) or type(model).generate(model, **values)
     )
-    assert causal_lm.generate(model, Numbers(), asked, 7, decoding) == alone
+    assert answering.generate(model, Numbers(), asked, 7, decoding) == alone
     assert len({text for text, _ in alone}) > 1
     plain = isinstance(model, LlamaForCausalLM)
     first = next(values for values in calls if len(values["input_ids"]) > 1)
@@ -51,8 +51,8 @@ def test_answers_are_those_of_prompts_alone(model, shared, monkeypatch):
 
 
 def test_answers_that_have_ended_leave_the_batch(model, monkeypatch):
-    asked, decoding = prompts(3), causal_lm.Decoding(40)
-    whole = causal_lm.generate(model, Numbers(), asked, Numbers.eos_token_id, decoding)
+    asked, decoding = prompts(3), answering.Decoding(40)
+    whole = answering.generate(model, Numbers(), asked, Numbers.eos_token_id, decoding)
     # An end token that some answers contain early, and others do not.
     words = [text.split() for text, _ in whole]
     stop = next(int(word) for word in words[0] if 0 < sum(word in answer[:16] for answer in words) < len(words))
@@ -62,7 +62,7 @@ def test_answers_that_have_ended_leave_the_batch(model, monkeypatch):
         "generate",
         lambda **values: sizes.append(len(values["input_ids"])) or type(model).generate(model, **values),
     )
-    found = causal_lm.generate(model, Numbers(), asked, stop, decoding)
+    found = answering.generate(model, Numbers(), asked, stop, decoding)
     for one, (before, ended) in zip(found, whole, strict=True):
         answer = before.split()
         kept = answer[: answer.index(str(stop))] if str(stop) in answer else answer
@@ -82,5 +82,5 @@ def test_a_batch_does_not_copy_the_head(monkeypatch):
         return multiply(states, weight, bias)
 
     monkeypatch.setattr(torch.nn.functional, "linear", linear)
-    causal_lm.generate(model, Numbers(), prompts(0), 7, causal_lm.Decoding(4))
+    answering.generate(model, Numbers(), prompts(0), 7, answering.Decoding(4))
     assert products and all(products)
