@@ -1,7 +1,9 @@
 """Fetch causal language models: safetensors as they are, GGUF files dequantised, as training needs."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def _convert(file: Path, folder: Path) -> None:
     logging.disable_progress_bar()
     dequantised = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.bfloat16}
     check_gguf(file)
-    with loading(file, "cannot be loaded as a GGUF model"):
+    with loading(file, "cannot be loaded as a GGUF model"), _parsed_once():
         # transformers' annotations omit the second value that output_loading_info adds.
         loaded: tuple[Any, dict[str, Any]] = AutoModelForCausalLM.from_pretrained(  # type: ignore[assignment]
             file.parent, gguf_file=file.name, trust_remote_code=False, output_loading_info=True, **dequantised
@@ -80,6 +82,25 @@ def _convert(file: Path, folder: Path) -> None:
     tokenizer_files.save(tokenizer, folder)
     path = folder / "config.json"
     write_json(path, with_older_names(read_json(path)))
+
+
+@contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Let transformers parse a GGUF file once: it does so for configuration, tokenizer and weights.
+
+    It also asks for the names of all tensors once a tensor. Without either a small model is converted in half the time.
+    """
+    import gguf
+
+    names = ("GGUFReader", "get_tensor_name_map")
+    own = {name: getattr(gguf, name) for name in names}
+    try:
+        for name in names:
+            setattr(gguf, name, lru_cache(maxsize=1)(own[name]))
+        yield
+    finally:
+        for name in names:
+            setattr(gguf, name, own[name])
 
 
 def with_older_names(config: Mapping[str, Any]) -> dict[str, Any]:
