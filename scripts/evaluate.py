@@ -2,8 +2,8 @@
 
 Write metrics.json, with confidence intervals: the answers in the language (line-level test of the Language Confusion
 Benchmark), the answers that end by themselves, repetition, chrF to the best-ranked reply, and bits per byte of the
-assistant's text in held-out threads, English ones included. samples.jsonl has every answer; the plots are language.svg,
-bits_per_byte.svg, training.svg.
+assistant's text in held-out threads, English ones included; and the differences on the same prompts and threads.
+samples.jsonl has every answer; the plots are language.svg, bits_per_byte.svg, training.svg.
 """
 
 import argparse
@@ -57,6 +57,7 @@ def main() -> None:
     from mothertongue.evaluation import (
         answer_metrics,
         bits_per_byte,
+        differences,
         generation,
         loaded_models,
         plots,
@@ -77,14 +78,17 @@ def main() -> None:
     log(f"evaluate: {held_out.format_account(chosen.account)}")
 
     read_out = {kind: held_out.sample(some, arguments.thread_count, seed) for kind, some in by_kind.items()}
-    bits = bits_per_byte.bits_per_byte(models, read_out, bootstrap)
+    held = bits_per_byte.read(models, read_out)
     replies = generation.ask(models, asking, sides, chosen.prompts, arguments.max_new_tokens, arguments.target)
     measured = {
         "lang": arguments.target,
         "models": models.models,
         "prompts": chosen.account,
         "answers": answer_metrics.measure(replies, bootstrap),
-        "bits_per_byte": bits,
+        "bits_per_byte": {
+            model: {kind: some.estimate(model, bootstrap) for kind, some in held.items()} for model in models.models
+        },
+        "differences": differences.measure(replies, held, bootstrap),
         "settings": {
             "prompts": arguments.count,
             "threads": arguments.thread_count,

@@ -52,6 +52,10 @@ def measured(value, width, n, high=1.0):
     return {"value": value, "low": max(0.0, value - width), "high": min(high, value + width), "n": n}
 
 
+def change(value, width, n):
+    return {"value": value, "low": value - width, "high": value + width, "n": n}
+
+
 def metrics(lang, native=True, known=True):
     """Return the metrics of an evaluation: with or without native prompts, of a language that lid.176 knows or not."""
     values = {side.name: 0.3 + 0.13 * number for number, side in enumerate(systems.of_models(MODELS))}
@@ -78,6 +82,19 @@ def metrics(lang, native=True, known=True):
                 "english": measured(numbers[2], 0.1, 9, 9),
             }
             for model, numbers in losses.items()
+        },
+        "differences": {
+            "adapter": {
+                "base": {
+                    "answers": {
+                        kind: {"in_language": change(0.39, 0.2, n) if known else None} for kind, n in kinds.items()
+                    },
+                    "bits_per_byte": {
+                        "native": change(-0.17, 0.05, 17) if native else None,
+                        "translated": change(-0.23, 0.3, 8),
+                    },
+                }
+            }
         },
         "settings": {"prompts": 24, "max_new_tokens": 100, "decoding": "greedy", "confidence": 0.95},
     }

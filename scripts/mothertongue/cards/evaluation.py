@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mothertongue.evaluation import compared
 from mothertongue.evaluation.estimate import NOT_MEASURED, Estimate, find
 from mothertongue.evaluation.systems import BY_NAME
 
@@ -36,6 +37,7 @@ def values(metrics: Metrics) -> dict[str, Any]:
         "bits_per_byte": {
             _label(model): [_format(find(bits, model, kind), 3) for kind in _KINDS] for model in bits or ["adapter"]
         },
+        "differences": {one.label: _difference(one) for one in compared.read(metrics)},
     }
 
 
@@ -57,6 +59,13 @@ def _of_adapter(metrics: Metrics, kind: str) -> list[dict[str, Any]]:
 def _result(datasets: list[str], kind: str, values: list[dict[str, Any]]) -> dict[str, Any]:
     data = {"name": f"held-out {kind} prompts and threads", "type": datasets[0], "split": "validation"}
     return {"task": {"type": "text-generation"}, "dataset": data, "metrics": values}
+
+
+def _difference(one: compared.Difference) -> list[str]:
+    """Return the cells of a difference: answers in the language, then bits per byte by kind."""
+    cells = [(found := one.answers("in_language")) and (found, found.points())]
+    cells += [(bits := one.bits(kind)) and (bits, bits.change(3)) for kind in _KINDS]
+    return [compared.told(*cell) if cell else "" for cell in cells]
 
 
 def _section(metrics: Metrics, name: str) -> Mapping[str, Any]:

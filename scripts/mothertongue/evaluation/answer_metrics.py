@@ -78,6 +78,22 @@ def measure(answers: Sequence[Answer], bootstrap: Bootstrap) -> dict[str, dict[s
     return measured
 
 
+def difference(answers: Sequence[Answer], side: str, other: str, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Return, by kind (`all` first), a system's metrics minus another's, on the same prompts, as `measure` does."""
+    pairs = list(zip(*([one for one in answers if one.side == name] for name in (side, other)), strict=True))
+    kinds = {"all": pairs} | {kind: [pair for pair in pairs if pair[0].kind == kind] for kind in KINDS}
+    return {kind: _differences(some, bootstrap) for kind, some in kinds.items() if some}
+
+
+def _differences(pairs: Sequence[tuple[Answer, Answer]], bootstrap: Bootstrap) -> dict[str, Any]:
+    found = {}
+    for name, digits in MEASURES.items():
+        values = [(getattr(one, name), getattr(other, name)) for one, other in pairs]
+        known = [one - other for one, other in values if one is not None and other is not None]
+        found[name] = mean(known, bootstrap, digits)
+    return found
+
+
 def _estimates(answers: Sequence[Answer], bootstrap: Bootstrap) -> dict[str, Any]:
     estimates = {}
     for name, digits in MEASURES.items():

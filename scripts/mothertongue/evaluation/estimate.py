@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NOT_MEASURED = "not measured"
+NONE_SHOWN = "no difference shown"
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,25 @@ class Estimate:
     def number(self, digits: int, sized: bool = False) -> str:
         """Format as a number with its interval; `sized` adds n."""
         return self._told(1, digits, "", sized)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether an estimate of a difference shows one: its interval does not hold zero."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    def points(self) -> str:
+        """Format a difference of shares, in percentage points, with its interval: `+15 points (-5 to +35)`."""
+        return self._change(100, 0, " points")
+
+    def change(self, digits: int) -> str:
+        """Format a difference of numbers with its interval: `-0.141 (-0.176 to -0.115)`."""
+        return self._change(1, digits, "")
+
+    def _change(self, factor: float, digits: int, unit: str) -> str:
+        value = f"{factor * self.value:+.{digits}f}{unit}"
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} ({factor * self.low:+.{digits}f} to {factor * self.high:+.{digits}f})"
 
     def _told(self, factor: float, digits: int, unit: str, sized: bool) -> str:
         beside = []

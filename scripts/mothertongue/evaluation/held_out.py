@@ -140,7 +140,11 @@ def english_threads(dataset: pa.Table) -> list[Thread]:
     original = english.set_column(english.schema.get_field_index("text"), "text", english["source_text"])
     messages = [replace(message, status=NATIVE) for message in trees.from_table(original)]
     return [
-        {"thread_id": thread[-1].id, "messages": [message.turn for message in thread]}
+        {
+            "thread_id": thread[-1].id,
+            "message_tree_id": thread[0].tree,
+            "messages": [message.turn for message in thread],
+        }
         for thread in trees.select(messages).threads
     ]
 

@@ -19,6 +19,11 @@ class System:
     colour: str
     hatch: str
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether only the question is asked, without system prompt and examples."""
+        return not self.system_prompt and not self.examples
+
 
 SYSTEMS = (
     System("base", "base model", "base", False, False, "#e3e3e3", ""),
@@ -30,8 +35,24 @@ SYSTEMS = (
     System("adapter_system_prompt", "adapter + system prompt", "adapter", True, False, "#4c9bb8", "///"),
 )
 BY_NAME = {side.name: side for side in SYSTEMS}
+# The pairs whose differences are measured: first minus second.
+_COMPARED = (
+    ("adapter", "base"),
+    ("adapter_system_prompt", "base_system_prompt"),
+    ("adapter", "base_system_prompt"),
+    ("adapter", "base_few_shot"),
+    ("adapter", "sft"),
+    ("adapter_system_prompt", "sft_system_prompt"),
+    ("sft", "base"),
+    ("sft_system_prompt", "base_system_prompt"),
+)
 
 
 def of_models(models: Collection[str]) -> list[System]:
     """Return the systems of the given models, in order."""
     return [side for side in SYSTEMS if side.model in models]
+
+
+def compared(sides: Collection[str]) -> list[tuple[System, System]]:
+    """Return the pairs of the given systems whose differences are measured: of the first to the second."""
+    return [(BY_NAME[one], BY_NAME[other]) for one, other in _COMPARED if one in sides and other in sides]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mothertongue.common.languages import UNSPACED
 from mothertongue.dataset import verdicts
-from mothertongue.evaluation import systems
+from mothertongue.evaluation import compared, systems
 from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.formats import training_record
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
@@ -61,6 +61,8 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         units="letters" if run.lang in UNSPACED else "words",
         left_out=left_out(run.metrics),
         find=lambda *path: find(run.metrics, *path),
+        differences=compared.read(run.metrics),
+        confidence=f"{100 * ((run.metrics or {}).get('settings', {}).get('confidence', 0.95)):.0f}%",
         plot_titles=PLOT_TITLES,
         steps=[step for step in run.steps if step.jobs],
         total=run_costs.total(run.steps),
@@ -74,9 +76,12 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
 
 
 def headline(metrics: Json | None) -> dict[str, Estimate | None]:
-    """Return the headline metrics of base model and adapter: answers in the language, and bits per byte."""
+    """Return the headline metrics of base model and adapter, and the adapter's gain: answers in the language, and bits
+    per byte.
+    """
     kind, text = main_kind(metrics), main_text(metrics)
-    return {
+    gain = compared.between(metrics, "adapter", "base")
+    return {"gain language": gain.answers("in_language", kind), "gain bits": gain.bits(text)} | {
         f"{side} {name}": find(metrics, *path)
         for side in ("base", "base_system_prompt", "adapter")
         for name, path in {

@@ -24,6 +24,8 @@ def render(template: Path, **values: Any) -> str:
         "count": count,
         "share": lambda measured: measured.share() if measured else NOT_MEASURED,
         "number": lambda measured, digits: measured.number(digits) if measured else NOT_MEASURED,
+        "points": lambda found: found.points() if found else NOT_MEASURED,
+        "change": lambda found, digits: found.change(digits) if found else NOT_MEASURED,
         "percent": lambda value: NOT_MEASURED if value is None else f"{100 * value:.1f}%",
         "decimal": lambda value, digits=2: NOT_MEASURED if value is None else f"{value:.{digits}f}",
         "duration": lambda seconds: NOT_MEASURED if seconds is None else duration(seconds),

@@ -15,7 +15,17 @@ from report_runs import TRAINING
 from tokenizers import AddedToken
 
 from mothertongue.common.errors import UserError
-from mothertongue.evaluation import answer_metrics, generation, held_out, plots, summary, training_plot
+from mothertongue.evaluation import (
+    answer_metrics,
+    bits_per_byte,
+    compared,
+    differences,
+    generation,
+    held_out,
+    plots,
+    summary,
+    training_plot,
+)
 from mothertongue.evaluation.bootstrap import Bootstrap, mean, ratio
 from mothertongue.evaluation.held_out import NATIVE, TRANSLATED, Prompt
 from mothertongue.evaluation.systems import SYSTEMS, of_models
@@ -151,7 +161,6 @@ def test_threads_whose_question_fills_the_window_are_not_measured(tiny_base):
     """If they counted, n would be too large, and the interval of a few threads would be NaN."""
     from peft import LoraConfig, get_peft_model
 
-    from mothertongue.evaluation import bits_per_byte
     from mothertongue.evaluation.loaded_models import Evaluated
     from mothertongue.models import causal_lm, tokenizer_files
     from mothertongue.prompts import templates
@@ -161,9 +170,64 @@ def test_threads_whose_question_fills_the_window_are_not_measured(tiny_base):
     model = get_peft_model(causal_lm.load_base(tiny_base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
     models = Evaluated(model, ["base", "adapter"], tokenizer, template, "none")
     long, cut, short = thread("a", "?" * 2000, "r"), thread("b", "q", "r " * 2000), thread("c", "q", "r")
-    found = bits_per_byte.bits_per_byte(models, {NATIVE: [long, cut, short], "english": [long]}, Bootstrap())["base"]
-    assert found[NATIVE]["n"] == 2 and found[NATIVE]["low"] > 0 and 1 < found[NATIVE]["bytes"] < 4000
-    assert found["english"] is None
+    held = bits_per_byte.read(models, {NATIVE: [long, cut, short], "english": [long]})
+    found = held[NATIVE].estimate("base", Bootstrap())
+    assert found["n"] == 2 and found["low"] > 0 and 1 < found["bytes"] < 4000
+    assert held["english"].estimate("base", Bootstrap()) is None
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama2", "gemma", "keeps"])
+@given(inner=st.text("ab é<|>", min_size=1), around=st.tuples(*2 * [st.text(" \n", max_size=2)]))
+def test_the_bytes_are_those_that_the_template_renders(name, inner, around):
+    """Ours strip the white space around an answer; the last one keeps it."""
+    keeps = templates.Template(
+        "{% for m in messages %}{{ m.role }}:{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}"
+    )
+    chat = keeps if name == "keeps" else templates.read_template(Path(f"config/templates/{name}.jinja"))
+    answer = f"x{inner}x".join(around)
+    asked = thread("a", "q", answer)
+    rendered = templates.render(asked["messages"], chat)
+    blank = templates.render(thread("a", "q", "x")["messages"], chat)
+    said = bits_per_byte.assistant_bytes(asked, chat)
+    assert len(rendered.encode()) - said == len(blank.encode()) - 1
+
+
+def answers(side, in_language, chrf=None):
+    return [
+        answer_metrics.Answer(side, NATIVE, "file", f"p{n}", None, "", told, True, 0.0, chrf)
+        for n, told in enumerate(in_language)
+    ]
+
+
+def test_a_paired_difference_shows_what_two_intervals_hide():
+    """The threads differ much, and the adapter gains a little on each."""
+    sizes, base = [100.0] * 12, [100.0 + 20 * n for n in range(12)]
+    held = bits_per_byte.ReadOut({"base": base, "adapter": [bits - 10 - n % 2 for n, bits in enumerate(base)]}, sizes)
+    held.trees.extend(map(str, range(12)))
+    alone = [held.estimate(model, Bootstrap()) for model in ("base", "adapter")]
+    assert alone[0]["low"] < alone[1]["high"]
+    replies = answers("base", [False, True] * 6) + answers("adapter", [True] * 12)
+    metrics = {"differences": differences.measure(replies, {NATIVE: held}, Bootstrap())}
+    (found,) = compared.read(metrics)
+    assert (
+        found.label == "adapter - base model" and found.bits(NATIVE).is_shown and found.answers("in_language").is_shown
+    )
+    assert found.bits(NATIVE).value == pytest.approx(alone[1]["value"] - alone[0]["value"], abs=2e-4) == -0.105
+    assert found.answers("in_language").points() == "+50 points (+25 to +75)"
+    assert found.answers("chrf") is None and found.answers("ended").change(1) == "+0.0 (+0.0 to +0.0)"
+    assert compared.told(found.answers("ended"), "+0") == "+0, no difference shown"
+    assert compared.between(metrics, "adapter", "sft").bits(NATIVE) is None and compared.read({}) == []
+
+
+def test_threads_of_one_tree_are_resampled_together():
+    """Forty branches of two trees say as little as two threads."""
+    parts, wholes = [1.0] * 20 + [3.0] * 20, [1.0] * 40
+    apart = ratio(parts, wholes, Bootstrap())
+    together = ratio(parts, wholes, Bootstrap(), groups=["a"] * 20 + ["b"] * 20)
+    assert together == {"value": 2.0, "low": 1.0, "high": 3.0, "n": 40, "groups": 2}
+    assert apart["high"] - apart["low"] < 1
+    assert ratio(parts, wholes, Bootstrap(), groups=["a"] * 40)["low"] is None
+    assert ratio(parts, wholes, Bootstrap(), groups=range(40)) == apart
 
 
 def test_the_batch_size_is_reduced_when_the_memory_runs_out(tiny_base, monkeypatch):

@@ -52,8 +52,9 @@ def page(results):
 
 def test_the_headline_has_the_three_numbers(page):
     said = texts(page)["header"]
-    assert "Answers in Portuguese 30% → 69%" in said and "on 12 held-out prompts written in the language" in said
-    assert "Bits per byte of Portuguese 1.75 → 1.58" in said
+    assert "Answers in Portuguese +39 points adapter − base model, on the same prompts; 95% interval" in said
+    assert "Adapter 69% (" in said and "on 12 held-out prompts written in the language" in said
+    assert "Bits per byte of Portuguese -0.170 adapter − base model, on the same threads; 95% interval" in said
     assert "Messages that came through 64 of 77" in said and "1 flagged, 3 failed, 9 excluded" in said
 
 
@@ -173,7 +174,7 @@ def test_a_report_without_native_prompts_and_with_an_unidentifiable_language(tmp
     write_run(tmp_path, "pt", native=False, known=False)
     said = texts(report(tmp_path, "pt", tmp_path / "report.html"))
     assert f"Answers in Portuguese {NOT_MEASURED} lid.176, by which answers are judged, does not know" in said["header"]
-    assert "Bits per byte of Portuguese 1.83 → 1.60" in said["header"]
+    assert "Bits per byte of Portuguese -0.230 no difference shown adapter − base model" in said["header"]
     assert "native (" not in said["evaluation"].split("Held-out text")[0].split("sense.")[1]
     assert f"base model {NOT_MEASURED} {NOT_MEASURED} 40% 20–60" in said["evaluation"]
 
