@@ -12,8 +12,8 @@ rule report:
         models=translators,
         base_model=adapters.base_model,
         dataset=rules.combine.output,
-        threads=expand(rules.threads.output.accounting, split=SPLITS, allow_missing=True),
-        preferences=adapters.preference_accounts,
+        threads=adapters.threads,
+        preferences=adapters.pairs,
         adapter=rules.tune.output.adapter,
         sft_adapter=adapters.before,
         evaluation=rules.evaluate.output,
@@ -39,10 +39,12 @@ rule report:
         gpu=0,
         disk_mb=5,
     params:
+        threads=lambda wildcards, input: [file for file in input.threads if file.endswith(".jsonl")],
+        preferences=lambda wildcards, input: [file for file in input.preferences if file.endswith(".jsonl")],
         source=literal(configuration.dataset_name(config)),
         licence=literal(config["source"]["licence"]),
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
-        settings=lambda wildcards: adapters.changed_settings(wildcards, DEFAULTS),
+        settings=lambda wildcards: adapters.changed_settings(DEFAULTS),
         folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",
     shell:
         r"""
@@ -55,8 +57,8 @@ rule report:
             --models {input.models:q} \
             --base-model={input.base_model:q} \
             --dataset={wildcards.results:q}/{wildcards.lang:q}/dataset \
-            --threads {input.threads:q} \
-            --preferences {input.preferences:q} \
+            --threads {params.threads:q} \
+            --preferences {params.preferences:q} \
             --adapter={input.adapter:q} \
             {params.sft_adapter:q} \
             --evaluation={wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \

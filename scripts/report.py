@@ -13,7 +13,7 @@ from mothertongue.common.atomic_files import atomic_file, read_json
 from mothertongue.common.errors import run
 from mothertongue.common.languages import find, read_languages
 from mothertongue.common.progress import log
-from mothertongue.report import adapter_page, run_costs, run_data
+from mothertongue.report import adapter_page, run_costs, run_data, used_messages
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -31,12 +31,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="folders of the translation models")
     parser.add_argument("--base-model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--dataset", type=Path, required=True, help="folder that scripts/combine.py wrote")
-    parser.add_argument(
-        "--threads", type=Path, nargs="*", default=[], help="accounting files that scripts/threads.py wrote"
-    )
-    parser.add_argument(
-        "--preferences", type=Path, nargs="*", default=[], help="accounting files that scripts/preferences.py wrote"
-    )
+    for data in ("threads", "preferences"):
+        parser.add_argument(
+            f"--{data}", type=Path, nargs="*", default=[], metavar="FILE",
+            help=f"where the adapter was tuned on them, the files of scripts/{data}.py: SPLIT.jsonl, with "
+            "SPLIT.accounting.json beside it",
+        )  # fmt: skip
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--sft-adapter", type=Path, help="the adapter that a DPO adapter goes on from: its costs count")
     parser.add_argument("--evaluation", type=Path, required=True, help="folder that scripts/evaluate.py wrote")
@@ -63,10 +63,12 @@ def main() -> None:
     adapters = [path for path in (arguments.sft_adapter, arguments.adapter) if path]
     pivots = run_data.pivots(quality)
     steps = run_costs.read(arguments.results, arguments.target, arguments.folder, models, adapters, pivots)
+    threads = run_data.read_accounts(arguments.threads)
     page = adapter_page.render(
         run_data.Run(
             lang=arguments.target,
             name=find(arguments.target, languages).name,
+            variant=run_data.variant_of(arguments.folder),
             source=run_data.read_source(arguments.source, arguments.source_name, arguments.source_licence),
             models=run_data.read_models(arguments.models, arguments.base_model, quality),
             settings=arguments.settings,
@@ -74,8 +76,9 @@ def main() -> None:
             quality=quality,
             routed=run_data.routed(rows, accounting),
             examples=run_data.read_examples(rows, quality),
-            threads=run_data.read_accounts(arguments.threads),
+            threads=threads,
             preferences=run_data.read_accounts(arguments.preferences),
+            used=used_messages.in_threads(threads) | used_messages.in_pairs(arguments.preferences, arguments.threads),
             training=run_data.read_if_there(arguments.adapter / "training.json"),
             metrics=run_data.read_if_there(arguments.evaluation / "metrics.json"),
             harness=run_data.read_if_there(arguments.evaluation / "harness.json"),

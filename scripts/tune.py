@@ -18,6 +18,7 @@ from mothertongue.common.atomic_files import atomic_folder, folder_checksums, sh
 from mothertongue.common.errors import run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments, from_arguments
+from mothertongue.formats import training_record
 from mothertongue.model_folders import contents
 from mothertongue.models.record import base_entry
 from mothertongue.tuning import distributed
@@ -133,9 +134,13 @@ def main() -> None:
         "lang": arguments.target,
         "system_prompt": data.system_prompt(rows[0]),
         "base_model": base,
-        "data": train.account | {"tokens": train.tokens, "too_long": arguments.too_long, "sha256": fingerprint["data"]},
+        "data": train.account | {"tokens": train.tokens, "sha256": fingerprint["data"]},
         "validation_data": validation.account,
     }
+    if settings.method == "sft":
+        record["data"]["too_long"] = arguments.too_long
+    if arguments.adapter:
+        record["before"] = training_record.stage(reading.read_training(arguments.adapter, "training", "data"))
     with atomic_folder(arguments.output) as folder:
         origin = (base["hub_id"], base["revision"]) if base["hub_id"] else (str(arguments.base_model), None)
         training.save(trainer, tokenizer, template, folder, weights, *origin)

@@ -178,7 +178,7 @@ def report(results: Path, lang: str, output: Path, *arguments: str) -> str:
             "--source-name", "owner/data", "--source-licence", "apache-2.0",
             "--models", models / "translation/owner--en-xx", models / "translation/owner--ru-en",
             "--base-model", models / "base/owner--base", "--dataset", own / "dataset",
-            "--threads", own / "threads/train.accounting.json", own / "threads/validation.accounting.json",
+            "--threads", own / "threads/train.jsonl", own / "threads/validation.jsonl",
             "--adapter", own / "adapter", "--evaluation", own / "evaluation", "--results", results,
             "--settings", '{"tuning.lora.rank": 16}', "--output", output, *arguments)  # fmt: skip
     return output.read_text(encoding="utf-8")

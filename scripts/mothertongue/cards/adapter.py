@@ -8,6 +8,7 @@ from mothertongue.cards import evaluation, render, stated_licences
 from mothertongue.common import licences
 from mothertongue.formats import training_record
 from mothertongue.models.record import base_name
+from mothertongue.tuning.settings import effective
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ def adapter_card(
         model=model,
         template=template,
         base=record["base_model"],
-        read=training_record.read_of(record),
+        read=training_record.data_of(record),
+        before=training_record.data_of(record["before"]) if record.get("before") else "",
+        effective=effective(record),
         steps=training_record.steps_of(record),
         counts={key.replace("_", " "): count for key, count in data.items() if isinstance(count, int)},
         validation=_validation(record["training"]),

@@ -27,3 +27,16 @@ def steps_of(record: Mapping[str, Any]) -> str:
     training = record["training"]
     steps, each = training["steps"], training["sequences_a_step"]
     return f"{steps:,} step{'s' if steps != 1 else ''} of {each:,} {unit(record)}{'s' if each != 1 else ''}"
+
+
+def stage(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the record of an adapter that goes on from another one keeps of that one's training."""
+    measured = {key: record["training"].get(key) for key in ("steps", "sequences_a_step", "tokens")}
+    return {"settings": record["settings"], "data": record["data"], "training": measured}
+
+
+def data_of(record: Mapping[str, Any]) -> str:
+    """Return the data of a training in words: `7,781 of the 35,297 tokens of 69 threads`, `2.0 epochs of 25 pairs`."""
+    data = record["data"]
+    what, count = ("threads", data["threads"]) if "threads" in data else ("preference pairs", data["pairs"])
+    return f"{read_of(record)} {count:,} {what if count != 1 else what[:-1]}".strip()

@@ -11,6 +11,7 @@ from mothertongue.formats import training_record
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report import html, run_costs, sankey
 from mothertongue.report.run_data import Json, Model, Run, Source
+from mothertongue.tuning.settings import effective
 
 KINDS = ("native", "translated", "all")
 TEXTS = {"native": "native", "translated": "translated", "english": "English"}
@@ -34,7 +35,7 @@ PLOT_TITLES = {
 
 def render(run: Run, names: Mapping[str, str], template: Path) -> str:
     """Return the page of a run, rendered from its template; `names` maps language codes to names."""
-    flow = sankey.make(run.accounting, run.routed, run.threads)
+    flow = sankey.make(run.accounting, run.routed, run.used)
     return html.render(
         template,
         run=run,
@@ -47,6 +48,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         columns=used_columns(run.accounting),
         route_labels=sankey.ROUTE_LABELS,
         thread_outcomes=outcomes(run.threads, "messages"),
+        pair_outcomes={key: outcomes(run.preferences, key) for key in ("questions", "replies")},
         sides=[side for side in systems.SYSTEMS if side.name in (run.metrics or {}).get("answers", {})],
         answered_by=[side for side in systems.SYSTEMS if any(side.name in asked.answers for asked in run.prompts)],
         translators=[model for model in run.models if model.messages is not None],
@@ -70,6 +72,9 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         enough_judged=verdicts.ENOUGH,
         read_of=training_record.read_of,
         steps_of=training_record.steps_of,
+        data_of=training_record.data_of,
+        effective=effective(run.training) if run.training else {},
+        variant=run.variant,
         judged_rows=verdicts.table(run.quality["corrections"], names),
         splits=SPLITS,
     )

@@ -70,12 +70,15 @@ class Answered:
 class Run:
     """All data of the page.
 
-    `routed` counts messages by route and status, `threads` and `preferences` are accountings by split, `settings` are
-    the configured values that differ from the defaults, `plots` SVG pictures by name.
+    `variant` names the adapter among those of its language, empty for the main one. `routed` counts messages by route
+    and status, `threads` and `preferences` are accountings by split of what the adapter was tuned on, `used` counts
+    messages by their use, `settings` are the configured values that differ from the defaults, `plots` SVG pictures by
+    name.
     """
 
     lang: str
     name: str
+    variant: str
     source: Source
     models: Sequence[Model]
     settings: Mapping[str, Any]
@@ -85,12 +88,18 @@ class Run:
     examples: Mapping[str, Sequence[Example]]
     threads: Mapping[str, Json]
     preferences: Mapping[str, Json]
+    used: Mapping[str, int]
     training: Json | None
     metrics: Json | None
     harness: Json | None
     prompts: Sequence[Answered]
     plots: Mapping[str, str]
     steps: Sequence[Step]
+
+
+def variant_of(folder: str) -> str:
+    """Return the name of the adapter in a folder of a language: `careful, dpo` for variants/careful/dpo/."""
+    return ", ".join(part for part in Path(folder).parts if part != "variants")
 
 
 def read_dataset(folder: Path) -> list[dict[str, Any]]:
@@ -136,8 +145,8 @@ def pivots(quality: Json) -> list[str]:
 
 
 def read_accounts(paths: Iterable[Path]) -> dict[str, Json]:
-    """Return accounting files by split, with which their names begin."""
-    return {path.name.split(".")[0]: read_json(path) for path in paths}
+    """Return the accounting beside files of threads or preferences, by split, which is their name."""
+    return {path.stem: read_json(path.with_suffix(".accounting.json")) for path in paths}
 
 
 def read_prompts(path: Path, count: int) -> list[Answered]:

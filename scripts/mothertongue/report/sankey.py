@@ -1,4 +1,4 @@
-"""A Sankey diagram of messages: from the source by route and status into the dataset, and into threads.
+"""A Sankey diagram of messages: from the source by route and status into the dataset, and to what uses them.
 
 Each column is a step and contains every message that reaches it; bars and bands have one scale. The SVG is written
 without a plotting library, and needs no colour: lost messages are hatched.
@@ -18,7 +18,7 @@ ROUTE_LABELS = {
     "multilingual": "multilingual model",
     "none": "no route",
 }
-HEADINGS = ("source", "route", "status", "dataset", "threads")
+HEADINGS = ("source", "route", "status", "dataset", "used")
 
 _WIDTH, _COLUMN, _BAR = 984, 196, 12
 _TOP, _HEIGHT, _GAP = 44, 300, 10
@@ -49,16 +49,19 @@ class Flow:
         return came or sum(count for (source, _), count in self.links.items() if source == node.name)
 
 
-def make(accounting: Mapping, routed: Mapping[tuple[str, str], int], threads: Mapping[str, Mapping]) -> Flow:
-    """Return the flow from the dataset's accounting, messages by route and status, and threads' accounting by split."""
+def make(accounting: Mapping, routed: Mapping[tuple[str, str], int], used: Mapping[str, int]) -> Flow:
+    """Return the flow from the dataset's accounting, messages by route and status, and by what uses them.
+
+    `used` counts each message once, in the order in which it is drawn; it is empty where that is not known.
+    """
     total = accounting["total"]
     nodes = [Node("source", 0, "messages")]
     nodes += [Node(f"route {route}", 1, label, lost=route == "none") for route, label in ROUTE_LABELS.items()]
     nodes.append(Node("excluded", 1, "excluded", lost=True))
     nodes += [Node(f"status {status}", 2, status, lost=status == "failed") for status in STATUSES]
     nodes += [Node("dataset", 3, "in the dataset"), Node("dropped", 3, "left out", lost=True)]
-    nodes += [Node(f"threads {split}", 4, _in_threads(split, account)) for split, account in threads.items()]
-    nodes.append(Node("no thread", 4, "in no thread", lost=True))
+    nodes += [Node(f"used {label}", 4, label) for label in used]
+    nodes.append(Node("unused", 4, "not used", lost=True))
 
     links: defaultdict[tuple[str, str], int] = defaultdict(int)
     links["source", "excluded"] = total["excluded"]
@@ -70,10 +73,9 @@ def make(accounting: Mapping, routed: Mapping[tuple[str, str], int], threads: Ma
     dropped = sum(total["status"].values()) - total["out"]
     links["status flagged", "dataset"] -= dropped
     links["status flagged", "dropped"] = dropped
-    if threads:
-        used = {split: account["messages"].get("in a thread", 0) for split, account in threads.items()}
-        links |= {("dataset", f"threads {split}"): count for split, count in used.items()}
-        links["dataset", "no thread"] = total["out"] - sum(used.values())
+    if used:
+        links |= {("dataset", f"used {label}"): count for label, count in used.items()}
+        links["dataset", "unused"] = total["out"] - sum(used.values())
     kept = {pair: count for pair, count in links.items() if count > 0}
     ends = {name for pair in kept for name in pair}
     return Flow([node for node in nodes if node.name in ends], kept)
@@ -105,10 +107,6 @@ def svg(flow: Flow, title: str) -> str:
             f'<tspan x="{x}" dy="15">{escape(node.label)}</tspan></text>'
         )
     return "\n".join([*parts, "</svg>"])
-
-
-def _in_threads(split: str, account: Mapping) -> str:
-    return f"in {account['threads']:,} {'training' if split == 'train' else split} threads"
 
 
 def _x(column: int) -> int:

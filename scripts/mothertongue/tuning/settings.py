@@ -1,9 +1,10 @@
 """The settings that determine an adapter: arguments of scripts/tune.py, and keys of `tuning`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from mothertongue.common.settings import setting
+from mothertongue.common.settings import setting, settings_of
 
 Schedule = Literal["constant_with_warmup", "cosine", "linear"]
 _MODEL, _COURSE = "the model and its adapter", "the course of training"
@@ -124,3 +125,24 @@ class DataSettings:
         "lost, and the threads that were left out since text of theirs would have become control tokens of the model "
         "(`refused_threads`)",
     )  # fmt: skip
+
+
+# Settings that act in sft alone; those that an adapter has which another stage goes on from.
+_SFT = frozenset({"packing", "neftune", "too_long"})
+_LORA = frozenset({"lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "rslora", "dora"})
+
+
+def effective(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that acted in a training, by their keys in `tuning`, from its training.json.
+
+    Left out are those that the method does not use, those that another one overrides, and those that are off (None).
+    """
+    values = dict(record["settings"]) | {"too_long": record["data"].get("too_long")}
+    values["dtype"] = record.get("dtype", values.get("dtype"))
+    idle = {"beta"} if values["method"] == "sft" else set(_SFT)
+    idle |= _LORA if record.get("before") else set()
+    idle |= {"epochs"} if values.get("max_steps") else set()
+    idle |= {"accumulation"} if values.get("target_tokens") else set()
+    declared = [*settings_of(TuningSettings), *settings_of(DataSettings)]
+    acting = [one for one in declared if one.name not in idle and values.get(one.name) is not None]
+    return {one.key or one.name: values[one.name] for one in acting}

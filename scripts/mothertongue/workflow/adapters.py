@@ -77,10 +77,17 @@ class Adapters:
         """Return the preferences that an adapter was tuned on: their questions cannot be held-out prompts."""
         return [] if self._is_sft(wildcards) else [self.train_data(wildcards)]
 
-    def preference_accounts(self, wildcards: Wildcards) -> list[str]:
-        """Return the accounting files of the preferences; empty where the adapter is not tuned on them."""
-        folder = f"{wildcards.results}/{wildcards.lang}/preferences"
-        return [] if self._is_sft(wildcards) else [f"{folder}/{split}.accounting.json" for split in SPLITS]
+    def pairs(self, wildcards: Wildcards) -> list[str]:
+        """Return the preferences of both splits with their accounts; empty where the adapter is not tuned on them."""
+        return [] if self._is_sft(wildcards) else self._both(wildcards, "preferences")
+
+    def threads(self, wildcards: Wildcards) -> list[str]:
+        """Return the threads of both splits with their accounts; empty where no stage is tuned on them."""
+        return [] if self.settings(wildcards)["method"] == "orpo" else self._both(wildcards, "threads")
+
+    def _both(self, wildcards: Wildcards, data: str) -> list[str]:
+        folder = f"{wildcards.results}/{wildcards.lang}/{data}"
+        return [f"{folder}/{split}.{kind}" for kind in ("jsonl", "accounting.json") for split in SPLITS]
 
     def before(self, wildcards: Wildcards) -> list[str]:
         """Return the SFT adapter that DPO continues from; empty for other methods."""
@@ -128,9 +135,9 @@ class Adapters:
         return options
 
     @in_one_line
-    def changed_settings(self, wildcards: Wildcards, defaults: Mapping[str, Any]) -> str:
-        """Return the settings that differ from the defaults, as JSON, with a variant's settings as `tuning`."""
-        settings = {**self.config, "tuning": self.of_variant(wildcards), "variants": {}}
+    def changed_settings(self, defaults: Mapping[str, Any]) -> str:
+        """Return the settings that differ from the defaults, as JSON; those of tuning are in training.json."""
+        settings = {**self.config, "tuning": {}, "variants": {}}
         return json.dumps(configuration.differences(settings, defaults), sort_keys=True)
 
     @in_one_line

@@ -12,9 +12,11 @@ import pytest
 from report_runs import SVG, TRAINING, metrics, report, write_run
 from running import program
 
+from mothertongue.common.atomic_files import write_jsonl
 from mothertongue.common.languages import direction
 from mothertongue.evaluation.estimate import NOT_MEASURED, find
-from mothertongue.report import adapter_page, run_costs, sankey, terminal
+from mothertongue.formats import training_record
+from mothertongue.report import adapter_page, run_costs, sankey, terminal, used_messages
 from mothertongue.workflow import configuration
 
 
@@ -93,7 +95,7 @@ def test_the_flow_of_messages_adds_up_in_diagram_and_table(page):
         (77, "messages"), (12, "native"), (47, "direct"), (6, "through English"), (3, "no route"), (9, "excluded"),
         (12, "native"), (50, "translated"), (2, "copied"), (1, "flagged"), (3, "failed"),
         (67, "in the dataset"), (1, "left out"),
-        (44, "in 20 training threads"), (4, "in 2 validation threads"), (19, "in no thread"),
+        (44, "in 20 training threads"), (4, "in 2 validation threads"), (19, "not used"),
     ]  # fmt: skip
     assert (
         "English 47 0 0 47 0 0 44 2 1 0 46" in said
@@ -105,13 +107,55 @@ def test_the_flow_of_messages_adds_up_in_diagram_and_table(page):
 def test_the_bands_of_the_flow_diagram_contain_every_message():
     total = {"messages": 5, "excluded": 1, "status": {"translated": 3, "flagged": 1}, "out": 3}
     routed = {("direct", "translated"): 3, ("direct", "flagged"): 1}
-    flow = sankey.make({"total": total}, routed, {"train": {"threads": 1, "messages": {"in a thread": 2}}})
+    flow = sankey.make({"total": total}, routed, {"in 1 training thread": 2})
     for node in flow.nodes:
         into = sum(count for (_, end), count in flow.links.items() if end == node.name)
         out = sum(count for (start, _), count in flow.links.items() if start == node.name)
         assert into in (0, flow.count(node)) and out in (0, flow.count(node)), node
-    assert flow.links["status flagged", "dropped"] == 1 and flow.links["dataset", "no thread"] == 1
+    assert flow.links["status flagged", "dropped"] == 1 and flow.links["dataset", "unused"] == 1
     assert sankey.svg(sankey.make({"total": total | {"excluded": 0, "status": {}, "out": 0}}, {}, {}), "") == ""
+
+
+def test_messages_in_pairs_are_used_and_counted_once(tmp_path):
+    """A DPO adapter has learned from the threads of its SFT stage too; messages in both are in the threads."""
+
+    def turns(*names):
+        return [{"role": "user", "content": "x", "message_id": name} for name in names]
+
+    write_jsonl(tmp_path / "threads.jsonl", [{"messages": [{"role": "system", "content": "s"}, *turns("a", "b")]}])
+    pair = {"prompt": turns("a"), "chosen": turns("b"), "rejected": turns("c")}
+    other = {"prompt": turns("d"), "chosen": turns("e"), "rejected": turns("c")}
+    write_jsonl(tmp_path / "train.jsonl", [pair])
+    write_jsonl(tmp_path / "validation.jsonl", [other])
+    pairs = [tmp_path / "train.jsonl", tmp_path / "validation.jsonl"]
+    assert used_messages.in_pairs(pairs, []) == {"in 1 training pairs": 3, "in 1 validation pairs": 2}
+    both = used_messages.in_pairs(pairs, [tmp_path / "threads.jsonl"])
+    assert both == {"only in 1 training pairs": 1, "only in 1 validation pairs": 2}
+    assert used_messages.in_pairs([], [tmp_path / "nothing"]) == {}
+
+
+def test_the_page_of_a_variant_has_its_name_and_the_settings_that_acted(tmp_path):
+    write_run(tmp_path, "pt")
+    path = tmp_path / "pt/adapter/training.json"
+    settings = {"method": "dpo", "lora_rank": 16, "learning_rate": 5e-6, "beta": 0.1, "epochs": 2.0, "max_steps": 6}
+    data = {"pairs": 25, "tokens": 900, "sha256": "ab"}
+    stage = training_record.stage(TRAINING)
+    record = TRAINING | {
+        "settings": TRAINING["settings"] | settings,
+        "data": data,
+        "before": stage,
+        "dtype": "bfloat16",
+    }
+    path.write_text(json.dumps(record))
+    page = report(tmp_path, "pt", tmp_path / "report.html", "--folder", "variants/careful/dpo/")
+    said = texts(page)
+    assert "<h1>A chat model tuned to answer in Portuguese: careful, dpo</h1>" in page
+    assert "<title>Portuguese adapter careful, dpo: report</title>" in page
+    made_of = said["made-of"]
+    assert "LoRA, DPO, 3 steps of 4 preference pairs; base model without quantization, computed in bfloat16" in made_of
+    assert "from an adapter tuned on 1.6 epochs of 20 threads, 3 steps of 4 sequences" in made_of
+    assert "beta 0.1" in made_of and "learning_rate 5e-06" in made_of and "max_steps 6" in made_of
+    assert not any(name in made_of for name in ("epochs 2.0", "packing"))
 
 
 def test_the_report_shows_translation_quality_and_examples(page):

@@ -1,0 +1,40 @@
+"""The messages that an adapter's training and validation data use: in threads, in preference pairs, or both."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mothertongue.common.atomic_files import read_jsonl
+
+_SPLITS = {"train": "training", "validation": "validation"}
+
+
+def in_threads(accounts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Return the number of messages in threads by a label of each split, from the accounting of threads."""
+    return {
+        f"in {account['threads']:,} {_SPLITS[split]} threads": account["messages"].get("in a thread", 0)
+        for split, account in accounts.items()
+    }
+
+
+def in_pairs(pairs: Sequence[Path], threads: Sequence[Path]) -> dict[str, int]:
+    """Return the number of messages in preference pairs by a label of each split.
+
+    `pairs` and `threads` are the files of the splits, by whose names the splits are known; messages that `threads` hold
+    are in a thread already, and not counted again.
+    """
+    if not pairs:
+        return {}
+    counted = {id_ for path in threads for row in read_jsonl(path) for id_ in _ids(row["messages"])}
+    found = {}
+    for path in pairs:
+        rows = read_jsonl(path)
+        own = {id_ for row in rows for id_ in _ids(row["prompt"] + row["chosen"] + row["rejected"])} - counted
+        counted |= own
+        only = "only " if threads else ""
+        found[f"{only}in {len(rows):,} {_SPLITS[path.stem]} pairs"] = len(own)
+    return found
+
+
+def _ids(turns: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {turn["message_id"] for turn in turns if turn.get("message_id")}
