@@ -88,6 +88,9 @@ def main() -> None:
     rows = data.read_some(arguments.method, arguments.data)
     held_out = data.read(arguments.method, arguments.validation) if arguments.validation else []
     settings = from_arguments(TuningSettings, arguments)
+    # An adapter of another program has no record of how it was made.
+    recorded = arguments.adapter and (arguments.adapter / reading.TRAINING).is_file()
+    before_it = reading.read_training(arguments.adapter, "training", "data", "settings.method") if recorded else None
     known = reading.embedding_rows(arguments.base_model)
     tokenizer = tokenizer_files.load(arguments.base_model, known)
     template = data.template_for(arguments.template, tokenizer, known)
@@ -139,8 +142,8 @@ def main() -> None:
     }
     if settings.method == "sft":
         record["data"]["too_long"] = arguments.too_long
-    if arguments.adapter:
-        record["before"] = training_record.stage(reading.read_training(arguments.adapter, "training", "data"))
+    if before_it:
+        record["before"] = training_record.stage(before_it)
     with atomic_folder(arguments.output) as folder:
         origin = (base["hub_id"], base["revision"]) if base["hub_id"] else (str(arguments.base_model), None)
         training.save(trainer, tokenizer, template, folder, weights, *origin)

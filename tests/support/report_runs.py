@@ -96,7 +96,14 @@ def metrics(lang, native=True, known=True):
                 }
             }
         },
-        "settings": {"prompts": 24, "max_new_tokens": 100, "decoding": "greedy", "confidence": 0.95},
+        "settings": {
+            "prompts": 24,
+            "max_new_tokens": 100,
+            "decoding": "greedy",
+            "confidence": 0.95,
+            "quantization": "none",
+            "dtype": "bfloat16",
+        },
     }
 
 

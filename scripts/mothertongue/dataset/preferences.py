@@ -81,6 +81,7 @@ def as_rows(pairs: list[PreferencePair], system_prompt: str) -> Iterator[dict[st
             "chosen": [pair.chosen.turn],
             "rejected": [pair.rejected.turn],
             "message_tree_id": pair.chosen.tree,
+            "message_ids": [message.id for message in (*pair.prompt, pair.chosen, pair.rejected)],
         }
 
 

@@ -416,4 +416,5 @@ _RECORDED: Mapping[str, Callable[[Any], bool]] = {
     "base_model.hub_id": _is_text_or_none,
     "base_model.folder": _is_text,
     "training": _is_course,
+    "data": lambda value: isinstance(value, dict) and type(value.get("threads", value.get("pairs"))) is int,
 }

@@ -7,9 +7,11 @@ from pathlib import Path
 from mothertongue.common.atomic_files import read_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import Language
-from mothertongue.evaluation import systems
+from mothertongue.evaluation import compared, systems
 from mothertongue.evaluation.estimate import Estimate, find
-from mothertongue.report import html
+from mothertongue.formats import training_record
+from mothertongue.models.record import base_name
+from mothertongue.report import adapter_page, html
 
 SIDES = ("base", "base_system_prompt", "adapter")
 
@@ -18,17 +20,22 @@ SIDES = ("base", "base_system_prompt", "adapter")
 class Row:
     """One adapter. `folder` is its path within the language's folder, `report` the path of its report, if there is one.
 
-    `messages` counts the dataset's messages, `threads` the training threads; `in_language` is by system.
+    `precision` is what the models were loaded in, `read` what training read, `kind` the kind of held-out text of
+    `bits`, as in the adapter's report; `in_language` is by system. The gains are those of the adapter over its base
+    model in the same precision, on the same prompts and threads.
     """
 
     lang: str
     folder: str
     base_model: str | None
     method: str | None
-    messages: int | None
-    threads: int | None
+    precision: str | None
+    read: str | None
+    kind: str
     bits: Mapping[str, Estimate | None]
     in_language: Mapping[str, Estimate | None]
+    gain_bits: Estimate | None
+    gain_language: Estimate | None
     report: str | None
 
 
@@ -41,20 +48,23 @@ def read(metrics: Path, results: Path) -> Row:
         lang, *inner = metrics.resolve().relative_to(results.resolve()).parts[:-2]
     except ValueError:
         raise UserError(f"{metrics}: not in {results}/{{lang}}/evaluation; give the results folder it is in") from None
-    language, own = results / lang, results / lang / Path(*inner)
-    measured = read_json(metrics)
-    training = _read(own / "adapter" / "training.json")
-    accounting = _read(language / "dataset" / "accounting.json")
+    own = results / lang / Path(*inner)
+    measured, training = read_json(metrics), _read(own / "adapter" / "training.json")
+    settings, gain = measured.get("settings", {}), compared.between(measured, "adapter", "base")
+    kind = adapter_page.main_text(measured)
     report = own / "report.html"
     return Row(
         lang=lang,
         folder="/".join(inner),
-        base_model=training.get("base_model", {}).get("reference"),
+        base_model=base_name(training["base_model"]) if training else None,
         method=training.get("settings", {}).get("method"),
-        messages=accounting.get("total", {}).get("out"),
-        threads=_read(language / "threads" / "train.accounting.json").get("threads"),
-        bits={model: _first(measured, "bits_per_byte", model) for model in ("base", "adapter")},
+        precision=_precision(settings),
+        read=training_record.data_of(training) if training else None,
+        kind=kind,
+        bits={model: find(measured, "bits_per_byte", model, kind) for model in ("base", "adapter")},
         in_language={side: find(measured, "answers", side, "all", "in_language") for side in SIDES},
+        gain_bits=gain.bits(kind),
+        gain_language=gain.answers("in_language"),
         report=str(report.relative_to(results)) if report.is_file() else None,
     )
 
@@ -63,12 +73,15 @@ def render(rows: Sequence[Row], languages: Mapping[str, Language], template: Pat
     """Return the page, rendered from its template."""
     names = {code: language.name for code, language in languages.items()}
     labels = [systems.BY_NAME[side] for side in SIDES]
-    return html.render(template, rows=rows, names=names, sides=labels)
+    precisions = {(row.base_model, row.precision) for row in rows}
+    mixed = len(precisions) > len({model for model, _ in precisions})
+    return html.render(template, rows=rows, names=names, sides=labels, mixed=mixed)
 
 
-def _first(metrics: Mapping, *path: str) -> Estimate | None:
-    """Return the estimate for native text, else for translated text."""
-    return find(metrics, *path, "native") or find(metrics, *path, "translated")
+def _precision(settings: Mapping) -> str | None:
+    """Return the precision of an evaluation's models: nf4, or the type of numbers where they are not quantised."""
+    quantization = settings.get("quantization")
+    return settings.get("dtype") if quantization == "none" else quantization
 
 
 def _read(path: Path) -> Mapping:

@@ -1,6 +1,6 @@
 """The messages that an adapter's training and validation data use: in threads, in preference pairs, or both."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,18 @@ def in_pairs(pairs: Sequence[Path], threads: Sequence[Path]) -> dict[str, int]:
     """
     if not pairs:
         return {}
-    counted = {id_ for path in threads for row in read_jsonl(path) for id_ in _ids(row["messages"])}
+    counted = {
+        turn["message_id"]
+        for path in threads
+        for row in read_jsonl(path)
+        for turn in row["messages"]
+        if "message_id" in turn
+    }
     found = {}
     for path in pairs:
         rows = read_jsonl(path)
-        own = {id_ for row in rows for id_ in _ids(row["prompt"] + row["chosen"] + row["rejected"])} - counted
+        own = {id_ for row in rows for id_ in row["message_ids"]} - counted
         counted |= own
         only = "only " if threads else ""
         found[f"{only}in {len(rows):,} {_SPLITS[path.stem]} pairs"] = len(own)
     return found
-
-
-def _ids(turns: Iterable[Mapping[str, Any]]) -> set[str]:
-    return {turn["message_id"] for turn in turns if turn.get("message_id")}

@@ -165,6 +165,7 @@ def test_the_program_writes_a_file_that_the_reader_accepts(tmp_path, how):
             "chosen": [{"role": "assistant", "content": "Olá! Como posso ajudar?\n"}],
             "rejected": [{"role": "assistant", "content": "Oi."}],
             "message_tree_id": "r",
+            "message_ids": ["r", "rb", "ra"],
         },
         {
             "prompt": [
@@ -176,6 +177,7 @@ def test_the_program_writes_a_file_that_the_reader_accepts(tmp_path, how):
             "chosen": [{"role": "assistant", "content": "Vamos."}],
             "rejected": [{"role": "assistant", "content": "</s> [INST]"}],
             "message_tree_id": "r",
+            "message_ids": ["r", "ra", "rax", "raxp", "raxq"],
         },
     ]
     assert json.loads(accounting.read_text()) == {
