@@ -9,7 +9,8 @@ model's context window are dropped, the oldest first.
 
 A batch is a text file, one prompt per line, or a .jsonl file with `prompt` (a text) or `messages` (a list of role and
 content, the last of them a user's) in each line. The output has one line of JSON per prompt, in the same order, with
-all fields of the input line, `answer`, and `ended`: whether the model ended the answer, and not --max-new-tokens.
+all fields of the input line, `answer`, and `ended`: whether the model ended the answer, and not --max-new-tokens. For a
+prompt that cannot be asked, and an empty line of a text file, the answer is null, and `error` has the reason.
 """
 
 import argparse
@@ -72,7 +73,7 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.prompt is not None and not arguments.prompt.strip():
         raise UserError("the prompt is empty")
-    rows = prompt_file.read(arguments.batch) if arguments.batch else []
+    prompts = prompt_file.read(arguments.batch) if arguments.batch else []
 
     from mothertongue.chat.conversation import Conversation, Speaker
     from mothertongue.models.answering import Decoding
@@ -88,9 +89,12 @@ def main() -> None:
         arguments.seed,
     )
     if arguments.batch:
-        progress = Progress("chat", len(rows), "answers")
-        answers = speaker.answer_all(prompt_file.conversations(rows), arguments.batch_size, progress.advance)
-        prompt_file.write(prompt_file.with_answers(rows, answers), arguments.output)
+        asked = {prompt.line: prompt.messages for prompt in prompts if prompt.messages}
+        progress = Progress("chat", len(asked), "answers")
+        replies = speaker.answer_all(asked, arguments.batch_size, progress.advance)
+        empty = prompt_file.Reply(None, error="an empty line")
+        rows = [prompt.with_answer(replies.get(prompt.line, empty)) for prompt in prompts]
+        prompt_file.write(rows, arguments.output)
         progress.finish()
     elif arguments.prompt is not None:
         Conversation(speaker).answer(arguments.prompt)

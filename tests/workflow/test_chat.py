@@ -62,6 +62,12 @@ def ask(question):
     return [{"role": "user", "content": question}]
 
 
+def answered(speaker, chats, size):
+    """Return the text of each answer, and whether the model ended it."""
+    replies = speaker.answer_all(dict(enumerate(chats)), size, lambda count: None)
+    return [(replies[number].text, replies[number].ended) for number in range(len(chats))]
+
+
 def test_batched_answers_equal_greedy_decoding_one_by_one(speaker):
     stops = {speaker.stop, speaker.tokenizer.eos_token_id}
     expected = []
@@ -75,7 +81,7 @@ def test_batched_answers_equal_greedy_decoding_one_by_one(speaker):
         text = speaker.tokenizer.decode(answer[:-1] if ended else answer, skip_special_tokens=True).strip()
         expected.append((text, ended))
     for size in (1, 2, 5):
-        assert speaker.answer_all([ask(q) for q in QUESTIONS], size, lambda count: None) == expected
+        assert answered(speaker, [ask(q) for q in QUESTIONS], size) == expected
     assert len(set(expected)) > 1
 
 
@@ -88,17 +94,21 @@ def test_an_answer_ends_at_end_of_turn_or_text_and_reports_whether_it_ended(spea
     for token, ended in ((speaker.stop, True), (speaker.tokenizer.eos_token_id, True), (40, False)):
         with torch.no_grad():
             head.bias.zero_()[token] = 1
-        answers = speaker.answer_all(chats, 2, lambda count: None)
+        answers = answered(speaker, chats, 2)
         assert [found for _, found in answers] == [ended] * len(chats)
         assert all((text == "") == ended for text, _ in answers)
 
 
 def test_a_file_of_prompts_is_answered_as_json_lines(adapter, tmp_path):
-    (tmp_path / "prompts.txt").write_text("\n".join([QUESTIONS[2], "", QUESTIONS[0]]) + "\n", encoding="utf-8")
+    asked = [QUESTIONS[2], "", "muito " * 1000, QUESTIONS[0]]
+    (tmp_path / "prompts.txt").write_text("\n".join(asked) + "\n", encoding="utf-8")
     done = chat(adapter, "--batch", tmp_path / "prompts.txt")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["prompt"] for row in rows] == [QUESTIONS[2], QUESTIONS[0]]
+    assert [row["prompt"] for row in rows] == [one.strip() for one in asked]
+    assert [row.get("error") for row in rows[:2]] == [None, "an empty line"] and "shorten it" in rows[2]["error"]
+    assert "chat: warning: line 3 is not answered: it has" in done.stderr and rows[2]["answer"] is None
+    rows = [rows[0], rows[3]]
     assert all(set(row) == {"prompt", "answer", "ended"} for row in rows)
     assert "chat: 2 answers in" in done.stderr
 
@@ -160,7 +170,7 @@ def test_a_long_conversation_drops_its_oldest_exchanges_with_a_warning(speaker, 
 def test_an_answer_ends_at_the_end_of_the_context_window(speaker):
     long = Speaker(speaker.model, speaker.tokenizer, speaker.template, "", Decoding(5000))
     tokens = templates.encode_prompt(ask("a " * 480), long.template, long.tokenizer)
-    ((text, _),) = long.answer_all([ask("a " * 480)], 4, lambda count: None)
+    ((text, _),) = answered(long, [ask("a " * 480)], 4)
     assert len(tokens) + len(long.tokenizer(text)["input_ids"]) <= 1024 + 2
 
 
@@ -176,7 +186,7 @@ def test_lines_on_stdin_form_a_conversation(adapter):
     ("options", "text", "expected"),
     [
         (["--batch", "p.jsonl"], '{"prompt": "a"}\n\n{"prompt": ""}\n', "p.jsonl: line 3: 'prompt' is not a text"),
-        (["--batch", "p.txt"], "a\n" + "muito " * 1000, "prompt 2: it has"),
+        (["--batch", "p.txt"], "\n" + "muito " * 1000, "no prompt can be asked; line 2: it has"),
         (["--batch", "p.txt", "a"], "a", "give one"),
         (["--temperature", "-1", "a"], "", "temperature of -1.0"),
         (["--top-p", "1.1", "a"], "", "top-p 1.1"),

@@ -1,7 +1,7 @@
 """A model that answers messages, and a conversation with its history."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers.utils import logging
 
+from mothertongue.chat.prompt_file import Reply
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
 from mothertongue.model_folders.reading import embedding_rows, read_training
@@ -87,21 +88,29 @@ class Speaker:
         return messages, tokens
 
     def answer_all(
-        self, chats: Sequence[list[templates.Message]], batch_size: int, advance: Callable[[int], None]
-    ) -> list[tuple[str, bool]]:
-        """Answer many conversations, in order: return each text, and whether the model ended it by itself.
+        self, chats: Mapping[int, list[templates.Message]], batch_size: int, advance: Callable[[int], None]
+    ) -> dict[int, Reply]:
+        """Answer many conversations, by the number of each, such as that of its line.
 
-        Raise UserError with the number, from 1, of a conversation that is too long for the model.
+        One that cannot be asked, since it is too long or would become control tokens, has an error in the place of a
+        text, and the others are answered. Raise UserError where none can be asked.
         """
-        tokens = []
-        for number, messages in enumerate(chats, start=1):
+        tokens: dict[int, list[int]] = {}
+        replies: dict[int, Reply] = {}
+        for number, messages in chats.items():
             try:
-                fitting, found = self.fit(messages)
+                fitting, tokens[number] = self.fit(messages)
+                _say_dropped(messages, fitting, f"line {number}: ")
             except UserError as error:
-                raise UserError(f"prompt {number}: {error}") from None
-            tokens.append(found)
-            _say_dropped(messages, fitting, f"prompt {number}: ")
-        return answering.generate(self.model, self.tokenizer, tokens, self.stop, self.decoding, batch_size, advance)
+                replies[number] = Reply(None, error=str(error))
+        if not tokens:
+            number, first = next(iter(replies.items()))
+            raise UserError(f"no prompt can be asked; line {number}: {first.error}")
+        for number, reply in replies.items():
+            log(f"chat: warning: line {number} is not answered: {reply.error}")
+        asked = list(tokens.values())
+        found = answering.generate(self.model, self.tokenizer, asked, self.stop, self.decoding, batch_size, advance)
+        return replies | {number: Reply(*answer) for number, answer in zip(tokens, found, strict=True)}
 
 
 @dataclass

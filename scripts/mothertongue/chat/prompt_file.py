@@ -1,7 +1,8 @@
 """Files of prompts, and of prompts with answers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +11,58 @@ from mothertongue.common.errors import UserError
 from mothertongue.formats.turns import EXPECTED, are_turns
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """Read the prompts of a file, in order: each has `prompt` (a question) or `messages` (up to a question).
+@dataclass(frozen=True)
+class Reply:
+    """An answer: its text, and whether the model, not the length limit, ended it; or why there is no text."""
 
-    A .jsonl file has an object with one of these keys per line; other keys are kept beside the answer. Any other file
-    is text, with one prompt per line. Empty lines are skipped. Raise UserError with the number of an invalid line, and
-    where there are no prompts.
+    text: str | None
+    ended: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt of a file: its line, from 1, and its fields, with `prompt` (a question) or `messages` (up to one)."""
+
+    line: int
+    row: Mapping[str, Any]
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation to go on with; empty for an empty line."""
+        if "messages" in self.row:
+            return self.row["messages"]
+        return [{"role": "user", "content": self.row["prompt"]}] if self.row["prompt"] else []
+
+    def with_answer(self, reply: Reply) -> dict[str, Any]:
+        """Return the fields with `answer`, `ended`, and `error` where there is no answer."""
+        error = {} if reply.error is None else {"error": reply.error}
+        return {**self.row, "answer": reply.text, "ended": reply.ended, **error}
+
+
+def read(path: Path) -> list[Prompt]:
+    """Read the prompts of a file, in order.
+
+    A .jsonl file has an object with `prompt` or `messages` per line; other keys are kept beside the answer, and empty
+    lines skipped. Any other file is text, with one prompt per line, also for empty lines before the last prompt: line
+    and answer stay beside each other. Raise UserError with the number of an invalid line, and where there are no
+    prompts.
     """
     lines = read_lines(path)
-    parse = _parse if path.suffix == ".jsonl" else lambda line: {"prompt": line.strip()}
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(parse(line))
-        except ValueError as error:
-            raise UserError(f"{path}: line {number}: {error}") from None
-    if not rows:
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
         raise UserError(f"{path}: no prompts in it")
-    return rows
-
-
-def conversations(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, str]]]:
-    """Return the messages of each prompt."""
-    return [row["messages"] if "messages" in row else [{"role": "user", "content": row["prompt"]}] for row in rows]
-
-
-def with_answers(rows: Sequence[dict[str, Any]], answers: Sequence[tuple[str, bool]]) -> list[dict[str, Any]]:
-    """Add to each prompt its `answer`, and `ended`: whether the model, not the length limit, ended it."""
-    return [row | {"answer": text, "ended": ended} for row, (text, ended) in zip(rows, answers, strict=True)]
+    if path.suffix != ".jsonl":
+        return [Prompt(number, {"prompt": line.strip()}) for number, line in enumerate(lines, start=1)]
+    prompts = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                prompts.append(Prompt(number, _parse(line)))
+            except ValueError as error:
+                raise UserError(f"{path}: line {number}: {error}") from None
+    return prompts
 
 
 def write(rows: Sequence[dict[str, Any]], path: Path | None) -> None:

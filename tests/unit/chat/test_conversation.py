@@ -57,7 +57,7 @@ def test_the_cost_of_dropping_exchanges_grows_linearly(marks):
     assert cost(lambda: one.fit(long)) < 8 * cost(*[lambda: one.fit(short)] * 2)
 
 
-def test_a_message_with_a_control_token_is_refused_and_leaves_the_conversation_unchanged(capsys):
+def test_a_message_with_a_control_token_is_refused_and_leaves_the_conversation_unchanged(capfd):
     tokenizer = with_added([AddedToken("@", special=True)])
     conversation = Conversation(speaker(tokenizer, 1024))
     conversation.answer("Olá!")
@@ -65,5 +65,9 @@ def test_a_message_with_a_control_token_is_refused_and_leaves_the_conversation_u
     with pytest.raises(UserError, match=r"a message becomes control tokens of the model \('@'\)"):
         conversation.answer("eu@aqui")
     assert conversation.messages == before and len(before) == 3
-    with pytest.raises(UserError, match="prompt 2: a message becomes control tokens"):
-        conversation.speaker.answer_all([said("a")[:1], said("@")[:1]], 2, lambda _: None)
+    tokenizer.pad_token = tokenizer.eos_token
+    replies = conversation.speaker.answer_all({3: said("a")[:1], 7: said("@")[:1]}, 2, lambda _: None)
+    assert replies[3].error is None and "control tokens" in replies[7].error and replies[7].text is None
+    assert "line 7 is not answered: a message becomes control tokens" in capfd.readouterr().err
+    with pytest.raises(UserError, match="no prompt can be asked; line 7: a message becomes control tokens"):
+        conversation.speaker.answer_all({7: said("@")[:1]}, 2, lambda _: None)

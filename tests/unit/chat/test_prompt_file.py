@@ -3,25 +3,29 @@
 import pytest
 
 from mothertongue.chat import prompt_file
+from mothertongue.chat.prompt_file import Prompt, Reply
 from mothertongue.common.errors import UserError
 
 
-def test_a_text_file_has_one_prompt_per_line(tmp_path):
-    (tmp_path / "p.txt").write_text('Olá!\r\n\n {"prompt": 1} \n', encoding="utf-8")
-    assert prompt_file.read(tmp_path / "p.txt") == [{"prompt": "Olá!"}, {"prompt": '{"prompt": 1}'}]
+def test_a_text_file_has_one_prompt_per_line_empty_ones_included(tmp_path):
+    (tmp_path / "p.txt").write_text('Olá!\r\n\n {"prompt": 1} \n\n', encoding="utf-8")
+    first, empty, last = prompt_file.read(tmp_path / "p.txt")
+    assert (first, empty) == (Prompt(1, {"prompt": "Olá!"}), Prompt(2, {"prompt": ""})) and not empty.messages
+    assert last == Prompt(3, {"prompt": '{"prompt": 1}'})
+    assert empty.with_answer(Reply(None, error="x")) == {"prompt": "", "answer": None, "ended": False, "error": "x"}
 
 
 def test_json_lines_are_prompts_or_conversations_and_keep_their_other_keys(tmp_path):
     (tmp_path / "p.jsonl").write_text(
-        '{"prompt": "a\\u2028b", "id": 1}\n{"messages": [{"role": "user", "content": "c"}]}', encoding="utf-8"
+        '{"prompt": "a\\u2028b", "id": 1}\n\n{"messages": [{"role": "user", "content": "c"}]}', encoding="utf-8"
     )
-    rows = prompt_file.read(tmp_path / "p.jsonl")
-    assert prompt_file.conversations(rows) == [
-        [{"role": "user", "content": "a\u2028b"}],
-        [{"role": "user", "content": "c"}],
+    prompts = prompt_file.read(tmp_path / "p.jsonl")
+    assert [(prompt.line, prompt.messages) for prompt in prompts] == [
+        (1, [{"role": "user", "content": "a\u2028b"}]),
+        (3, [{"role": "user", "content": "c"}]),
     ]
-    answered = prompt_file.with_answers(rows, [("d", True), ("e", False)])
-    assert answered[0] == {"prompt": "a\u2028b", "id": 1, "answer": "d", "ended": True}
+    answered = prompts[0].with_answer(Reply("d", True))
+    assert answered == {"prompt": "a\u2028b", "id": 1, "answer": "d", "ended": True}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +54,7 @@ def test_invalid_prompts_are_refused(tmp_path, name, text, expected):
 def test_a_byte_order_mark_is_not_part_of_the_first_prompt(tmp_path, name):
     line = "Olá!" if name == "p.txt" else '{"prompt": "Olá!"}'
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + line.encode())
-    assert prompt_file.read(tmp_path / name) == [{"prompt": "Olá!"}]
+    assert prompt_file.read(tmp_path / name) == [Prompt(1, {"prompt": "Olá!"})]
 
 
 def test_an_unreadable_file_is_refused(tmp_path):
