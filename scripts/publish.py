@@ -3,7 +3,7 @@
 Only files that the workflow writes are uploaded, and only files that it uploaded are deleted.
 
 scripts/publish.py dataset --folder results/nl/dataset --repo me/oasst1_nl --target nl --name Dutch
-scripts/publish.py ... --dry-run     prints what would be uploaded, without token and network
+scripts/publish.py ... --dry-run     prints what would be uploaded, and the card, without token and network
 
 The token is read from HF_TOKEN in the environment.
 """
@@ -25,8 +25,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repo", required=True, help="where it goes: owner/name")
     parser.add_argument("--target", required=True, help="code of the target language, for the card")
     parser.add_argument("--name", required=True, help="English name of the target language, for the card")
-    parser.add_argument("--dataset-repo", default="", help="where the dataset is published (threads, adapter)")
-    parser.add_argument("--dataset-card", type=Path, help="the dataset's README.md (threads, adapter)")
+    parser.add_argument(
+        "--dataset-repo", help="threads, adapter: the repository of the dataset that they were made from"
+    )
+    parser.add_argument(
+        "--dataset-card", type=Path, help="threads, adapter: the dataset's README.md, whose licences hold for them too"
+    )
     parser.add_argument("--evaluation", type=Path, help="folder of an adapter's evaluation, which goes with it")
     parser.add_argument("--public", action="store_true", help="make a new repository public (default: private)")
     parser.add_argument(
@@ -39,7 +43,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would go; ask neither token nor network")
     parser.add_argument("--output", type=Path, help="JSON file to write: repository, commit and checksums")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.what != "dataset" and not (arguments.dataset_repo and arguments.dataset_card):
+        parser.error(f"{arguments.what}: give --dataset-repo and --dataset-card, which its card and licence come from")
+    return arguments
 
 
 def main() -> None:
@@ -66,6 +73,7 @@ def main() -> None:
         files = upload.write_list(Path(scratch) / upload.LIST, target, files)
         print(upload.plan(target, files), flush=True)
         if arguments.dry_run:
+            print(f"\nREADME.md:\n\n{files['README.md'].read_text(encoding='utf-8')}")
             return
         record = upload.push(target, files, token)
     if arguments.output:

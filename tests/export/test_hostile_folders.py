@@ -61,7 +61,7 @@ PROGRAMS = {
     "other_trainers": ("base", '--settings {settings} --base-model base --train {threads} --validation {threads} --template {base}'),
     "perplexity": ("adapter base merged", "--adapter {adapter} --base-model {base} --merged {merged} --threads {threads} --tokens {out}.tokens"),
     "pivot": ("base", "--shard {shard} --source pt --engine llm --model {base} --source-code Portuguese --target-code English"),
-    "publish": ("adapter", "adapter --folder {adapter} --repo a/b --target pt --name Portuguese --dataset-card {card} --dry-run"),
+    "publish": ("adapter", "adapter --folder {adapter} --repo a/b --target pt --name Portuguese --dataset-card {card} --dataset-repo a/c --dry-run"),
     "threads": ("base", "--dataset {dataset} --template {base} --accounting {out}.json"),
     "translate": ("base", "--shard {shard} --source en --target pt --engine llm --model {base} --source-code English --target-code Portuguese"),
     "tune": ("base", "--data {threads} --base-model {base} --template {base} --target pt --name Portuguese --max-steps 1 --lora-rank 2"),

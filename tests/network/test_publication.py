@@ -256,6 +256,16 @@ def test_a_dry_run_sends_no_request(hub, publisher):
     assert "7,000  adapter_model.safetensors" in done.stdout
     assert "checkpoint" not in done.stdout and ".log" not in done.stdout
     assert not hub.log and not (publisher.folder / "adapter.json").exists()
+    assert "\n## Training\n" in done.stdout and "\n## Licences\n" in done.stdout
+
+
+def test_the_dataset_that_an_adapter_was_made_from_is_asked_for(publisher):
+    """Its licence is the adapter's too: without its card a licence that forbids commercial use would be lost."""
+    whole = publisher.command("--dry-run")
+    for option in ("--dataset-card", "--dataset-repo"):
+        at = whole.index(option)
+        done = subprocess.run(whole[:at] + whole[at + 2 :], capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and "adapter: give --dataset-repo and --dataset-card" in done.stderr
 
 
 @pytest.mark.parametrize(
