@@ -34,7 +34,12 @@ class TuningSettings:
     )  # fmt: skip
     lora_targets: list[str] = setting(
         "all-linear", "names of the layers that adapt; without, all-linear", key="lora.targets", group=_MODEL,
-        expected="all-linear or a list of layer names", schema={"type": ["string", "array"], "minItems": 1},
+        expected="all-linear or a list of layer names",
+        # A misspelt all-linear would be found after all translation, when the base model is loaded.
+        schema={
+            "type": ["string", "array"], "minItems": 1, "pattern": "^all-linear$",
+            "items": {"type": "string", "pattern": "^(?!all[_ ]?linear$)."},
+        },
         manual="the layers that adapt, or a list of their names: `[q_proj, v_proj]`; embeddings and `lm_head` do not",
     )  # fmt: skip
     rslora: bool = setting(
