@@ -1,6 +1,7 @@
 """An evaluation's metrics as tables of a card, and as the hub's model-index."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mothertongue.evaluation import compared
@@ -42,23 +43,36 @@ def values(metrics: Metrics) -> dict[str, Any]:
 
 
 def metrics_index(repository: str, datasets: list[str], metrics: Metrics) -> list[dict[str, Any]]:
-    """Return the adapter's metrics as the hub's model-index; empty where nothing was measured."""
-    results = [_result(datasets, kind, values) for kind in _KINDS if (values := _of_adapter(metrics, kind))]
+    """Return the adapter's metrics as the hub's model-index; empty where nothing was measured.
+
+    Threads are of the dataset's validation split; prompts may come from a file, too, and say so.
+    """
+    results = []
+    for kind in _KINDS:
+        answers = {
+            (name, label): find(metrics, "answers", "adapter", kind, name) for name, (label, _) in _ANSWERS.items()
+        }
+        read = {("bits_per_byte", "bits per byte"): find(metrics, "bits_per_byte", "adapter", kind)}
+        for data, found in ((_prompts(datasets, kind, metrics), answers), (_threads(datasets, kind), read)):
+            measured = [(*names, one) for names, one in found.items() if one]
+            if measured:
+                values = [{"type": name, "value": one.value, "name": label} for name, label, one in measured]
+                results.append({"task": {"type": "text-generation"}, "dataset": data, "metrics": values})
     return [{"name": repository.partition("/")[2], "results": results}] if results else []
 
 
-def _of_adapter(metrics: Metrics, kind: str) -> list[dict[str, Any]]:
-    """Return the adapter's metrics on one kind of held-out data."""
-    found = {(name, label): find(metrics, "answers", "adapter", kind, name) for name, (label, _) in _ANSWERS.items()}
-    found["bits_per_byte", "bits per byte"] = find(metrics, "bits_per_byte", "adapter", kind)
-    return [
-        {"type": name, "value": measured.value, "name": label} for (name, label), measured in found.items() if measured
-    ]
+def _threads(datasets: list[str], kind: str) -> dict[str, Any]:
+    return {"name": f"held-out {kind} threads", "type": datasets[0], "split": "validation"}
 
 
-def _result(datasets: list[str], kind: str, values: list[dict[str, Any]]) -> dict[str, Any]:
-    data = {"name": f"held-out {kind} prompts and threads", "type": datasets[0], "split": "validation"}
-    return {"task": {"type": "text-generation"}, "dataset": data, "metrics": values}
+def _prompts(datasets: list[str], kind: str, metrics: Metrics) -> dict[str, Any]:
+    """Return the prompts' origin: first questions of the validation split, lines of a file, or both."""
+    origins = _section(_section(_section(metrics, "prompts"), kind), "from")
+    files = [f"{count:,} of {Path(origin).name}" for origin, count in origins.items() if origin != "messages"]
+    if not files:
+        return {"name": f"held-out {kind} prompts", "type": datasets[0], "split": "validation"}
+    own = [f"{origins['messages']:,} of the validation split"] if origins.get("messages") else []
+    return {"name": f"held-out {kind} prompts: {', '.join(own + files)}", "type": datasets[0]}
 
 
 def _difference(one: compared.Difference) -> list[str]:

@@ -129,15 +129,25 @@ def test_the_threads_card_takes_its_licence_from_the_dataset_card():
     assert "3 in train, 0 in validation" in card and "| train | trees | no usable reply | 1 |" in card
 
 
+def test_prompts_of_a_file_are_not_called_the_validation_split():
+    origins = {"messages": 5, "config/prompts/pt.txt": 7}
+    mixed = METRICS | {"prompts": METRICS["prompts"] | {"native": METRICS["prompts"]["native"] | {"from": origins}}}
+    data = card_header(adapter(mixed))["model-index"][0]["results"][0]["dataset"]
+    assert data["name"] == "held-out native prompts: 5 of the validation split, 7 of pt.txt" and "split" not in data
+
+
 def test_the_adapter_card_contains_the_measurements():
     card = adapter(METRICS)
     header = card_header(card)
     assert header["base_model"] == "owner/tiny" and header["license"] == "llama2"
     assert header["datasets"] == ["me/oasst1_nl", "OpenAssistant/oasst1"]
-    (native, english) = header["model-index"][0]["results"]
-    assert {m["type"]: m["value"] for m in native["metrics"]} == {
-        "in_language": 0.75, "ended": 1.0, "repetition": 0.125, "bits_per_byte": 1.5,
-    }  # fmt: skip
+    (prompts, native, english) = header["model-index"][0]["results"]
+    assert {m["type"]: m["value"] for m in prompts["metrics"]} == {
+        "in_language": 0.75,
+        "ended": 1.0,
+        "repetition": 0.125,
+    }
+    assert [m["value"] for m in native["metrics"]] == [1.5] and native["dataset"]["split"] == "validation"
     # The hub's own client parses the numbers.
     results = ModelCard(card).data.eval_results
     assert {(result.metric_type, result.metric_value) for result in results} >= {
