@@ -2,6 +2,7 @@
 
 import os
 import platform
+import select
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ def run(main: Callable[[], None], hub: bool = False) -> None:
 
     Without `hub` the model hub is offline and the hub's token removed, also outside Snakemake. SIGTERM raises
     SystemExit, so that partial output is removed; the end of the Snakemake that runs the program has the same effect.
+    Where the reader of the output ends, as `head` does, the program ends as by SIGPIPE, without a word.
     Output is escaped for terminals: see plain_text.visible. Of several training processes the first prints the error
     line, and the launcher ends the others.
     """
@@ -56,10 +58,17 @@ def run(main: Callable[[], None], hub: bool = False) -> None:
         _end_with_snakemake()
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         _end(1, str(error), isinstance(error, OwnError))
     except KeyboardInterrupt:
         _end(130)
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        # What is still to be written goes nowhere, or Python would complain at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _end(128 + signal.SIGPIPE)
     except Exception as error:
         if type(error).__name__ in _OFFLINE:
             _end(1, f"this step asked the network, which only the fetch steps do: {str(error)[:300]}")
@@ -132,6 +141,13 @@ def _leave_it_to_the_first(code: int) -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
     time.sleep(_PATIENCE)
+
+
+def _output_is_closed() -> bool:
+    """Return whether the reader of the output, such as `head`, has ended."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _end(code: int, message: str = "", own: bool = False) -> None:

@@ -112,3 +112,22 @@ def test_of_several_processes_only_the_first_prints_the_error():
     assert second.poll() is None
     second.terminate()
     assert second.communicate(timeout=60) == ("", "") and second.returncode == 1
+
+
+@pytest.mark.parametrize(("main", "code", "expected"), [
+    ("for n in range(100_000): print(n)", 141, ""),
+    ("raise BrokenPipeError('of a worker')", 1, "BrokenPipeError: of a worker"),
+])  # fmt: skip
+def test_a_reader_that_has_enough_ends_a_program_without_a_word(main, code, expected):
+    """Only its own output counts: the broken pipe of a worker process is an error."""
+    program = f"from mothertongue.common.errors import run\ndef main():\n    {main}\nrun(main)"
+    command = [sys.executable, "-c", program]
+    environment = os.environ | {"PYTHONPATH": "scripts"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        if code == 141:
+            process.stdout.readline()
+            process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == code and expected in said and bool(said) == bool(expected)
