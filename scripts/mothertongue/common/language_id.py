@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from mothertongue.common.languages import UNSPACED
+from mothertongue.common.writing import other_script
 
 MINIMUM_WORDS = 5
 MINIMUM_SCORE = 0.3
@@ -29,14 +30,15 @@ _UNKNOWN = frozenset({"ha", "xh", "zu"})
 def speaks(text: str, lang: str) -> bool | None:
     """Return whether every line of five or more words is in the language, identified with a score above 0.3.
 
-    A text without such a line is identified as a whole; empty text gives False. In languages without spaces between
-    words, each letter counts as a word. Return None where lid.176 does not support the language.
+    It is in the language's script, too, where people write it in several. A text without such a line is identified as a
+    whole; empty text gives False. In languages without spaces between words, each letter counts as a word. Return None
+    where lid.176 does not support the language.
     """
     if lang in _UNKNOWN:
         return None
     lines = [line.strip() for line in text.splitlines()]
     judged = [line for line in lines if _words(line, lang) >= MINIMUM_WORDS] or [" ".join(lines).strip()]
-    return all(line and _identify(line) == _NAMES.get(lang, lang) for line in judged)
+    return all(line and _identify(line) == _NAMES.get(lang, lang) and not other_script(line, lang) for line in judged)
 
 
 def other_language(text: str, lang: str, confidence: float) -> str | None:

@@ -122,10 +122,15 @@ def language_of(tag: str) -> str:
     return f"{code}-{script}" if script and script not in _SCRIPTS.get(code, _LATIN) else code
 
 
+def scripts_of(code: str) -> frozenset[str]:
+    """Return the scripts that a language is written in (ISO 15924), of which a code may name one: `zh-Hant`."""
+    language, _, script = code.partition("-")
+    return frozenset({script}) if script else _SCRIPTS.get(language, _LATIN)
+
+
 def is_latin(code: str) -> bool:
     """Return whether a language is written in the Latin script."""
-    language, _, script = code.partition("-")
-    return script == "Latn" or (language not in _SCRIPTS and script in ("", "Latn"))
+    return "Latn" in scripts_of(code)
 
 
 def direction(code: str) -> str:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from mothertongue.common.language_id import MINIMUM_SCORE, other_language, speaks
 from mothertongue.common.languages import UNSPACED
+from mothertongue.common.writing import other_script
 from mothertongue.dataset.reasons import kind_of
 from mothertongue.dataset.review import by_model
 from mothertongue.formats.messages import ROUTES, STATUSES
@@ -125,7 +126,9 @@ def identify(text: str, lang: str) -> str | None:
         prose = _prose(beginning, lang)
         if sum(map(str.isalpha, prose)) >= needed:
             prose = prose[:READ_CHARACTERS]
-            return lang if speaks(prose, lang) else other_language(prose, lang, MINIMUM_SCORE) or NOT_SURE
+            if speaks(prose, lang):
+                return lang
+            return other_language(prose, lang, MINIMUM_SCORE) or other_script(prose, lang) or NOT_SURE
     return None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mothertongue.common.language_id import other_language, speaks
 from mothertongue.common.languages import is_latin
 from mothertongue.common.plain_text import byte_length
+from mothertongue.common.writing import other_script
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.glossary import Glossary
 from mothertongue.translation.settings import QualityLimits
@@ -88,9 +89,14 @@ class Checks:
         return bool(speaks(text, self.target) or other_language(text, self.source, self.limits.language_confidence))
 
     def _other_language(self, text: str, translation: str) -> str | None:
-        """Return a translation's language where it is confidently not the target's; None for a quotation's."""
+        """Return a translation's language where it is confidently not the target's; None for a quotation's.
+
+        The target's language in another script is another one: `zh-Hant`.
+        """
         confidence = self.limits.language_confidence
         found = other_language(translation, self.target, confidence)
+        if not found and (written := other_script(translation, self.target)):
+            return written
         # A quotation in a third language rightly stays in it.
         if found and found != self.source and found == other_language(text, self.source, confidence):
             return None
