@@ -140,8 +140,9 @@ def main() -> None:
         "data": train.account | {"tokens": train.tokens, "sha256": fingerprint["data"]},
         "validation_data": validation.account,
     }
-    if settings.method == "sft":
-        record["data"]["too_long"] = arguments.too_long
+    # Pairs cannot be split.
+    cuts = settings.method != "sft" and arguments.too_long == "split"
+    record["data"]["too_long"] = "cut" if cuts else arguments.too_long
     if before_it:
         record["before"] = training_record.stage(before_it)
     with atomic_folder(arguments.output) as folder:

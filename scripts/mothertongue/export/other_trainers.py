@@ -72,8 +72,8 @@ def unvalidated(settings: Mapping[str, Any]) -> dict[str, Any]:
 def unlike_axolotl(settings: Mapping[str, Any]) -> list[str]:
     """Return the settings that have no counterpart in Axolotl and Unsloth, one line each."""
     notes = []
-    if settings["too_long"] == "split":
-        notes.append("too_long: a thread that is longer than max_length is cut there, not split")
+    if settings["too_long"] != "cut":
+        notes.append(f"too_long: {settings['too_long']}: a thread that is longer than max_length is cut there")
     if settings["target_tokens"]:
         notes.append(
             f"target_tokens ({settings['target_tokens']:,}): a step has batch_size x accumulation sequences instead,"

@@ -131,11 +131,11 @@ def template_for(path: Path, tokenizer: Any, rows: int | None) -> Template:
 def tokenize(
     rows: Sequence[Row], template: Template, tokenizer: Any, method: str, max_length: int, too_long: str
 ) -> Tokenized:
-    """Tokenize rows to at most `max_length` tokens; `too_long` ("split" or "cut") applies to longer threads."""
+    """Tokenize rows to at most `max_length` tokens; longer ones are split (threads alone), cut or left out."""
     if method == "sft":
         fitted, account = sequences.fit([row["messages"] for row in rows], template, tokenizer, max_length, too_long)
         return Threads(fitted, asdict(account))
-    pairs = encode_pairs(rows, template, tokenizer, max_length)
+    pairs = encode_pairs(rows, template, tokenizer, max_length, too_long == "leave_out")
     return Pairs(*pairs) if method == "dpo" else OrpoPairs(*pairs)
 
 
@@ -155,7 +155,7 @@ def check_some(tokenized: Tokenized, method: str) -> None:
             f" control tokens of the model; choose another threads.prompt_format: {FORMATS}"
         )
     if not tokenized.data:
-        what = "thread has an assistant's word" if method == "sft" else "pair has room for an answer"
+        what = "thread has an assistant's word" if method == "sft" else "pair fits or has room for an answer"
         raise UserError(f"no {what} within tuning.max_length; raise it or check the data")
 
 

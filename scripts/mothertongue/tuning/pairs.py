@@ -25,16 +25,20 @@ class EncodedPair:
 
 
 def encode_pairs(
-    rows: Iterable[Mapping[str, Any]], template: Template, tokenizer: Any, max_length: int
+    rows: Iterable[Mapping[str, Any]], template: Template, tokenizer: Any, max_length: int, leave_out: bool = False
 ) -> tuple[list[EncodedPair], dict[str, int]]:
     """Tokenize preferences (prompt, chosen, rejected: messages) to at most `max_length` tokens; return an account too.
 
-    Answers are truncated at their end; pairs are skipped where the prompt leaves no room, where the truncated answers
-    are equal, or where text of a message would become a control token (refused_pairs).
+    Longer answers lose their end, and the token that ends their turn: `cut_chosen` and `cut_rejected` count them by
+    side, since a model learns to prefer answers without an end where the chosen ones have lost it. With `leave_out`
+    such pairs are left out (left_out_pairs). Pairs are skipped where the prompt leaves no room, where the truncated
+    answers are equal, or where text of a message would become a control token (refused_pairs).
     """
     pairs = []
-    account = {"pairs": 0, "cut_pairs": 0, "cut_tokens": 0, "too_long_prompts": 0, "same_once_cut": 0}
-    account["refused_pairs"] = 0
+    account = dict.fromkeys(
+        ("pairs", "cut_pairs", "cut_chosen", "cut_rejected", "cut_tokens", "left_out_pairs", "too_long_prompts"), 0
+    )
+    account |= {"same_once_cut": 0, "refused_pairs": 0}
     for row in rows:
         try:
             prompt = encode_prompt(row["prompt"], template, tokenizer)
@@ -46,15 +50,19 @@ def encode_pairs(
         start = min(_common(prompt, side) for side in sides)
         room = max_length - start
         chosen, rejected = (side[start : start + max(room, 0)] for side in sides)
-        lost = sum(max(0, len(side) - max_length) for side in sides)
+        lost = [max(0, len(side) - max_length) for side in sides]
         if room <= 0:
             account["too_long_prompts"] += 1
+        elif leave_out and any(lost):
+            account["left_out_pairs"] += 1
         elif chosen == rejected:
             account["same_once_cut"] += 1
         else:
             pairs.append(EncodedPair(prompt[:start], chosen, rejected))
-            account["cut_pairs"] += lost > 0
-            account["cut_tokens"] += lost
+            account["cut_pairs"] += any(lost)
+            account["cut_chosen"] += lost[0] > 0
+            account["cut_rejected"] += lost[1] > 0
+            account["cut_tokens"] += sum(lost)
     account["pairs"] = len(pairs)
     return pairs, account
 

@@ -13,7 +13,8 @@ class Account:
     """Counts of threads, of their sequences, and of the tokens lost.
 
     A split thread has several sequences, a cut thread lost tokens; a thread can be both. `cut_assistant_tokens` are the
-    lost tokens with a label. In a refused thread, text of a message would become a control token.
+    lost tokens with a label. In a refused thread, text of a message would become a control token. Threads that are left
+    out are too long.
     """
 
     threads: int = 0
@@ -24,6 +25,7 @@ class Account:
     cut_assistant_tokens: int = 0
     threads_without_target: int = 0
     refused_threads: int = 0
+    left_out_threads: int = 0
 
     def __add__(self, other: "Account") -> "Account":
         return Account(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -35,13 +37,17 @@ def fit(
     """Return the threads as sequences of at most `max_length` tokens, each with labels, in order, and an account.
 
     `how` "split" divides longer threads between exchanges: each part has the system prompt and as many exchanges as
-    fit, and an exchange that does not fit alone is truncated. `how` "cut" truncates longer threads.
+    fit, and an exchange that does not fit alone is truncated. `how` "cut" truncates longer threads, "leave_out" skips
+    them.
     """
     sequences, account = [], Account()
     for messages in threads:
         try:
             whole = encode(messages, template, tokenizer)
             parts = [whole]
+            if len(whole.input_ids) > max_length and how == "leave_out":
+                account += Account(threads=1, left_out_threads=1)
+                continue
             if len(whole.input_ids) > max_length and how == "split":
                 parts = list(_parts(messages, template, tokenizer, max_length))
         except ControlText:

@@ -122,18 +122,20 @@ class TuningSettings:
 class DataSettings:
     """The conversion of threads to sequences, apart from their maximum length."""
 
-    too_long: Literal["split", "cut"] = setting(
-        "split", "threads longer than --max-length: divided between exchanges, or cut at their end", group=_COURSE,
+    too_long: Literal["split", "cut", "leave_out"] = setting(
+        "split", "threads longer than --max-length: divided between exchanges, cut at their end, or left out; pairs: "
+        "cut (also with split) or left out", group=_COURSE,
         manual="what becomes of a longer thread. `split`: it is divided between exchanges; each part begins with the "
         "system prompt, and holds as many exchanges as fit (an exchange that does not fit alone is cut at its end). "
-        "`cut`: only its first tokens are kept. `training.json` counts the threads that were split or cut, the tokens "
-        "lost, and the threads that were left out since text of theirs would have become control tokens of the model "
-        "(`refused_threads`)",
+        "`cut`: only its first tokens are kept. `leave_out`: it is left out. Replies of a pair cannot be split: they "
+        "lose their end, or the pair is left out. `training.json` counts what was split, cut (of pairs by side: "
+        "`cut_chosen`, `cut_rejected`) or left out, the tokens lost, and the threads that were left out since text of "
+        "theirs would have become control tokens of the model (`refused_threads`)",
     )  # fmt: skip
 
 
 # Settings that act in sft alone; those that an adapter has which another stage goes on from.
-_SFT = frozenset({"packing", "neftune", "too_long"})
+_SFT = frozenset({"packing", "neftune"})
 _LORA = frozenset({"lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "rslora", "dora"})
 
 

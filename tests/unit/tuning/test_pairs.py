@@ -58,9 +58,21 @@ def test_long_answers_are_cut_and_pairs_with_long_prompts_left_out():
     pairs, account = encode_pairs([short, long, no_room, same], template, tokenizer, 200)
     assert account["pairs"] == len(pairs) == 2
     assert account["cut_pairs"] == account["too_long_prompts"] == account["same_once_cut"] == 1
-    assert account["cut_tokens"] > 0
+    assert account["cut_tokens"] > 0 and account["cut_chosen"] == account["cut_rejected"] == 1
     assert all(len(pair.prompt) + max(len(pair.chosen), len(pair.rejected)) <= 200 for pair in pairs)
     assert encode_pairs([no_room], template, tokenizer, 200)[0] == encode_pairs([], template, tokenizer, 200)[0] == []
+
+
+def test_the_side_that_loses_its_end_is_counted_and_such_pairs_can_be_left_out():
+    """A model learns to prefer answers without an end where the chosen ones alone have lost it."""
+    tokenizer, template = setting("chatml")
+    rows = [row("É 4. " * 200, "Não sei."), row("É 4.", "Não sei. " * 200), row("É 4.", "Não sei.")]
+    pairs, account = encode_pairs(rows, template, tokenizer, 200)
+    assert (len(pairs), account["cut_chosen"], account["cut_rejected"], account["cut_pairs"]) == (3, 1, 1, 2)
+    kept, account = encode_pairs(rows, template, tokenizer, 200, leave_out=True)
+    assert kept == pairs[2:] and account["left_out_pairs"] == 2 and not account["cut_pairs"]
+    end = templates.end_of_turn(template, tokenizer)
+    assert kept[0].chosen[-1] == kept[0].rejected[-1] == end != pairs[0].chosen[-1]
 
 
 def test_pairs_with_control_tokens_are_left_out_and_counted():

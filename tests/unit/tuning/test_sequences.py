@@ -36,6 +36,16 @@ def fit(threads, length, how="split", family="chatml", kind="bytes"):
     return sequences.fit(threads, template(family, tokenizer), tokenizer, length, how)
 
 
+def test_longer_threads_can_be_left_out():
+    tokenizer = family_tokenizer("chatml", "bytes")
+    own = template("chatml", tokenizer)
+    short, long = thread((2, 2)), thread((40, 40))
+    length = len(templates.encode(short, own, tokenizer).input_ids)
+    found, account = sequences.fit([short, long], own, tokenizer, length, "leave_out")
+    assert len(found) == account.sequences == account.left_out_threads == 1 and account.threads == 2
+    assert not account.cut_tokens and not account.split_threads
+
+
 @pytest.mark.parametrize("kind", ["bytes", "pieces"])
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(deadline=None, max_examples=25)
