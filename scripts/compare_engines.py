@@ -8,7 +8,9 @@ scripts/compare_engines.py --source dev.en --reference dev.pt --limit 200 \\
     with models of your choice
 
 Every engine translates as the workflow does (splitting, checks, second attempts), one after another, each in a process
-of its own. Missing models are fetched. If an engine cannot run, the table has the reason.
+of its own. Missing models are fetched. If an engine cannot run, the table has the reason. BLEU and chrF have 95%
+intervals (±). The difference in chrF to the first engine that ran has a p-value, by paired bootstrap: lines are
+resampled, the same for all engines. A difference with p of 0.05 or more may be chance.
 """
 
 import argparse
@@ -18,11 +20,11 @@ from typing import Any
 
 from mothertongue.common import hardware, settings
 from mothertongue.common.arguments import positive
-from mothertongue.common.atomic_files import write_json
+from mothertongue.common.atomic_files import atomic_file, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
 from mothertongue.models.references import FORMS
-from mothertongue.translation import engine_comparison, engines
+from mothertongue.translation import engine_comparison, engine_scores, engines
 from mothertongue.translation.engine_comparison import Setup
 from mothertongue.translation.parallel_text import read_parallel
 from mothertongue.translation.settings import EngineSettings
@@ -55,6 +57,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--allow-noncommercial", action="store_true", help="compare models whose licence forbids commercial use, too"
     )
+    parser.add_argument(
+        "--translations", type=Path, help="folder to write each engine's translations to, a line each: 1-NAME.LANGUAGE"
+    )
     parser.add_argument("--json", type=Path, help="file to write everything to: figures, signatures, versions, machine")
     settings.add_arguments(parser.add_argument_group("how they run"), EngineSettings)
     parser.set_defaults(workers=hardware.cores())
@@ -69,8 +74,15 @@ def main() -> None:
     text = read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
     options = {one.option: getattr(arguments, one.name) for one in settings.settings_of(EngineSettings)}
     setup = Setup(CONFIG, arguments.models, arguments.allow_noncommercial, options)
-    signatures = engine_comparison.signatures(text.target)
-    rows = [engine_comparison.compare(candidate, text, setup) for candidate in candidates]
+    signatures = engine_scores.signatures(text.target)
+    measured = [engine_comparison.compare(candidate, text, setup) for candidate in candidates]
+    rows = engine_comparison.scored(measured, text)
+    if arguments.translations:
+        for number, row in enumerate(rows, start=1):
+            if not row.problem:
+                path = arguments.translations / f"{number}-{row.engine}.{text.target}"
+                with atomic_file(path) as partial:
+                    partial.write_text("".join(f"{line}\n" for line in row.translations), encoding="utf-8")
     print(engine_comparison.table(rows))
     print(f"{text.source} to {text.target}, {len(text.texts):,} lines, {text.words:,} words")
     print("\n".join(f"{name} {signature}" for name, signature in signatures.items()))
@@ -78,10 +90,15 @@ def main() -> None:
         given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
         content: dict[str, Any] = {"settings": given, "from": text.source, "to": text.target}
         content |= {"lines": len(text.texts), "words": text.words, "signatures": signatures}
-        content |= {"machine": hardware.description(), "engines": [asdict(row) for row in rows]}
+        content |= {"machine": hardware.description(), "engines": [_figures(row) for row in rows]}
         write_json(arguments.json, content)
     if all(row.problem for row in rows):
         raise UserError("no engine could run; the table has the reasons")
+
+
+def _figures(row: engine_comparison.Row) -> dict[str, Any]:
+    """Return a row without its translations, for the JSON file."""
+    return {name: value for name, value in asdict(row).items() if name != "translations"}
 
 
 if __name__ == "__main__":

