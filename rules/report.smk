@@ -14,6 +14,7 @@ rule report:
         dataset=rules.combine.output,
         threads=adapters.threads,
         preferences=adapters.pairs,
+        accounts=adapters.accounts,
         adapter=rules.tune.output.adapter,
         sft_adapter=adapters.before,
         evaluation=rules.evaluate.output,
@@ -39,8 +40,6 @@ rule report:
         gpu=0,
         disk_mb=5,
     params:
-        threads=lambda wildcards, input: [file for file in input.threads if file.endswith(".jsonl")],
-        preferences=lambda wildcards, input: [file for file in input.preferences if file.endswith(".jsonl")],
         source=literal(configuration.dataset_name(config)),
         licence=literal(config["source"]["licence"]),
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
@@ -57,8 +56,8 @@ rule report:
             --models {input.models:q} \
             --base-model={input.base_model:q} \
             --dataset={wildcards.results:q}/{wildcards.lang:q}/dataset \
-            --threads {params.threads:q} \
-            --preferences {params.preferences:q} \
+            --threads {input.threads:q} \
+            --preferences {input.preferences:q} \
             --adapter={input.adapter:q} \
             {params.sft_adapter:q} \
             --evaluation={wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \

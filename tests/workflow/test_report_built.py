@@ -30,7 +30,8 @@ def test_the_report_contains_the_values_of_the_files(reported):
     assert re.search(rf'<tspan class="count">{total["messages"]}</tspan><tspan[^>]*>messages<', page)
     source = json.loads((project.root / "results/demo/source/fetched.json").read_text())
     assert all(checksum in page for checksum in source["resolved"].values())
-    assert "tuning.lora.rank" in page and "A chat model tuned to answer in Portuguese" in page
+    assert "<code>lora.rank</code>" in page and "<code>quality.meaning</code>" in page
+    assert "A chat model tuned to answer in Portuguese" in page
     # The times are from the benchmarks of this run.
     for step in ("fetch the dataset", "translate", "tune", "evaluate"):
         assert f'<th scope="row">{step}</th>' in page

@@ -78,16 +78,22 @@ class Adapters:
         return [] if self._is_sft(wildcards) else [self.train_data(wildcards)]
 
     def pairs(self, wildcards: Wildcards) -> list[str]:
-        """Return the preferences of both splits with their accounts; empty where the adapter is not tuned on them."""
-        return [] if self._is_sft(wildcards) else self._both(wildcards, "preferences")
+        """Return the preferences of both splits; empty where the adapter is not tuned on them."""
+        return [] if self._is_sft(wildcards) else self._both(wildcards, "preferences", "jsonl")
 
     def threads(self, wildcards: Wildcards) -> list[str]:
-        """Return the threads of both splits with their accounts; empty where no stage is tuned on them."""
-        return [] if self.settings(wildcards)["method"] == "orpo" else self._both(wildcards, "threads")
+        """Return the threads of both splits; empty where no stage of the adapter is tuned on them."""
+        orpo = self.settings(wildcards)["method"] == "orpo"
+        return [] if orpo else self._both(wildcards, "threads", "jsonl")
 
-    def _both(self, wildcards: Wildcards, data: str) -> list[str]:
-        folder = f"{wildcards.results}/{wildcards.lang}/{data}"
-        return [f"{folder}/{split}.{kind}" for kind in ("jsonl", "accounting.json") for split in SPLITS]
+    def accounts(self, wildcards: Wildcards) -> list[str]:
+        """Return the accounting files beside `pairs` and `threads`."""
+        used = [Path(path).parent.name for path in (*self.pairs(wildcards), *self.threads(wildcards))]
+        return [path for data in dict.fromkeys(used) for path in self._both(wildcards, data, "accounting.json")]
+
+    @staticmethod
+    def _both(wildcards: Wildcards, data: str, kind: str) -> list[str]:
+        return [f"{wildcards.results}/{wildcards.lang}/{data}/{split}.{kind}" for split in SPLITS]
 
     def before(self, wildcards: Wildcards) -> list[str]:
         """Return the SFT adapter that DPO continues from; empty for other methods."""
