@@ -9,6 +9,10 @@ from oasst import row, write
 from running import ADAPTER
 
 NOT_STARTED = {
+    "a setting of a variant that its method overrides": (
+        ["--config", "variants={odds: {method: orpo, learning_rate: 1.0e-4}}"],
+        "variants.odds.learning_rate is not used in orpo; set variants.odds.orpo.learning_rate",
+    ),
     "an unknown language": (
         ["results/demo/ptt/adapter"],
         "unknown target language 'ptt', did you mean 'pt' (Portuguese)?",

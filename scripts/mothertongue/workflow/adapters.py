@@ -158,6 +158,12 @@ class Adapters:
         if template.endswith(".jinja") and not Path(template).is_file():
             raise UserError(f"threads.prompt_format: no such template: {template}")
         usable(template)
+        for variant, own in self.config["variants"].items():
+            method = own.get("method", self.config["tuning"]["method"])
+            if method == "orpo" and (unused := sorted(set(own) & set(self.config["tuning"]["orpo"]))):
+                raise UserError(
+                    f"variants.{variant}.{unused[0]} is not used in orpo; set variants.{variant}.orpo.{unused[0]}"
+                )
         for folder, settings in self.by_folder.items():
             name, gpus = ".".join(Path(folder).parts) or "tuning", settings["gpus"]
             if settings["fsdp"] and not Path(settings["fsdp"]).is_file():

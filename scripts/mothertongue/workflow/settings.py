@@ -221,6 +221,10 @@ class Methods:
     )  # fmt: skip
     dpo_epochs: float = setting(1, "in `dpo`, the passes over the data", key="dpo.epochs", above=0)
     dpo_schedule: Schedule = setting("cosine", "in `dpo`, the schedule", key="dpo.schedule")
+    orpo_learning_rate: float = setting(
+        8e-5, "in `orpo`, the learning rate; the default is that of TRL's example with LoRA", key="orpo.learning_rate",
+        above=0, shown="`8.0e-5`", expected="a number above 0, written 2.0e-4 (YAML reads 2e-4 as text)",
+    )  # fmt: skip
     orpo_beta: float = setting(0.1, "in `orpo`: the weight of the preference beside the text", key="orpo.beta", above=0)
 
 
