@@ -16,7 +16,10 @@ _LINES = 50
 
 
 class Progress:
-    """Logs progress at most every `interval` seconds, and less often in long tasks, to keep logs short."""
+    """Logs progress at most every `interval` seconds, and less often in long tasks, to keep logs short.
+
+    `unit` is a plural in -s.
+    """
 
     def __init__(self, task: str, total: int, unit: str, interval: float = 5.0) -> None:
         self.task, self.total, self.unit, self.interval = task, total, unit, interval
@@ -37,7 +40,8 @@ class Progress:
         """Log the total and the mean rate."""
         seconds = max(time.monotonic() - self.started, 1e-9)
         rate = self.done / seconds
-        log(f"{self.task}: {self.done:,} {self.unit} in {duration(seconds)}, {rate:,.1f}/s")
+        unit = self.unit.removesuffix("s") if self.done == 1 else self.unit
+        log(f"{self.task}: {self.done:,} {unit} in {duration(seconds)}, {rate:,.1f}/s")
 
 
 def log(line: str) -> None:
