@@ -178,6 +178,9 @@ def test_a_difference_between_engines_has_a_p_value():
     assert first["chrf"].p_value is None and second["chrf"].p_value < 0.01 and second["chrf"].interval > 0
     assert third["chrf"].p_value == third["bleu"].p_value == 1
     assert engine_scores.scores(turns, references, "pt")[1]["chrf"].p_value > 0.05
+    spaced = [line.replace(" ", "  ") for line in references]
+    assert engine_scores.scores([references, spaced], references, "pt")[1]["chrf"].p_value == 1
+    assert engine_scores.scores([references[:1], worse[:1]], references[:1], "pt")[1]["chrf"].p_value is None
 
 
 FIGURES = {"bleu": 41.27, "bleu_interval": 1.52, "chrf": 68.04, "chrf_interval": 0.91, "words_per_second": 1234.5,

@@ -37,7 +37,8 @@ class Prompt:
     def with_answer(self, reply: Reply) -> dict[str, Any]:
         """Return the fields with `answer`, `ended`, and `error` where there is no answer."""
         error = {} if reply.error is None else {"error": reply.error}
-        return {**self.row, "answer": reply.text, "ended": reply.ended, **error}
+        row = {name: value for name, value in self.row.items() if name != "error"}  # of an earlier try
+        return {**row, "answer": reply.text, "ended": reply.ended, **error}
 
 
 def read(path: Path) -> list[Prompt]:

@@ -58,7 +58,8 @@ def run(main: Callable[[], None], hub: bool = False) -> None:
         _end_with_snakemake()
     try:
         main()
-        sys.stdout.flush()
+        if sys.stdout:  # None where the caller closed it
+            sys.stdout.flush()
     except UserError as error:
         _end(1, str(error), isinstance(error, OwnError))
     except KeyboardInterrupt:

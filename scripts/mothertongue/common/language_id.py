@@ -41,6 +41,15 @@ def speaks(text: str, lang: str) -> bool | None:
     return all(line and _identify(line) == _NAMES.get(lang, lang) and not other_script(line, lang) for line in judged)
 
 
+def in_other_script(text: str, lang: str) -> str | None:
+    """Return the code of a text that is in a language, but in another of its scripts: `zh-Hant`.
+
+    Return None where it is in the right one, or where lid.176 does not take it for the language: lists of names.
+    """
+    line = " ".join(text.split()).encode("utf-8", "replace").decode()
+    return other_script(text, lang) if _identify(line) == _NAMES.get(lang, lang) else None
+
+
 def other_language(text: str, lang: str, confidence: float) -> str | None:
     """Return the language of a text where it is not `lang` and its probability is at least `confidence` (0 to 1).
 

@@ -10,6 +10,8 @@ from mothertongue.common.languages import scripts_of
 _ALPHABETS = frozenset({"Arab", "Cyrl", "Guru", "Latn", "Mong"})
 _SEVERAL = dict.fromkeys(("az", "bs", "ha", "kk", "mn", "ms", "pa", "sr", "uz"), _ALPHABETS)
 _SEVERAL["zh"] = frozenset({"Hans", "Hant"})
+# So many letters of another script make a text one of that script.
+_ENOUGH = 3
 _NAMES = {"LATIN": "Latn", "CYRILLIC": "Cyrl", "ARABIC": "Arab", "GURMUKHI": "Guru", "MONGOLIAN": "Mong"}
 # The languages of another script that have a code of their own in the table.
 _CODES = {"zh-Hans": "zh"}
@@ -27,7 +29,7 @@ def other_script(text: str, lang: str) -> str | None:
     counts = Counter(script for character in text if (script := _script(character)) in _SEVERAL[code])
     own = sum(counts[script] for script in scripts_of(lang))
     script, most = max(counts.items(), key=lambda item: item[1], default=("", 0))
-    if script in scripts_of(lang) or most <= own:
+    if script in scripts_of(lang) or most <= own or most < _ENOUGH:
         return None
     return _CODES.get(f"{code}-{script}", f"{code}-{script}")
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from mothertongue.common.language_id import MINIMUM_SCORE, other_language, speaks
+from mothertongue.common.language_id import MINIMUM_SCORE, in_other_script, other_language, speaks
 from mothertongue.common.languages import UNSPACED
-from mothertongue.common.writing import other_script
 from mothertongue.dataset.reasons import kind_of
 from mothertongue.dataset.review import by_model
 from mothertongue.formats.messages import ROUTES, STATUSES
@@ -128,7 +127,7 @@ def identify(text: str, lang: str) -> str | None:
             prose = prose[:READ_CHARACTERS]
             if speaks(prose, lang):
                 return lang
-            return other_language(prose, lang, MINIMUM_SCORE) or other_script(prose, lang) or NOT_SURE
+            return other_language(prose, lang, MINIMUM_SCORE) or in_other_script(prose, lang) or NOT_SURE
     return None
 
 

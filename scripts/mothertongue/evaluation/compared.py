@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.evaluation.estimate import NONE_SHOWN, Estimate, find
+from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.evaluation.systems import BY_NAME, System
 
 
@@ -48,4 +48,4 @@ def between(metrics: Mapping[str, Any] | None, system: str, other: str) -> Diffe
 
 def told(found: Estimate, text: str) -> str:
     """Return a difference's text, which says so where its interval shows none."""
-    return text if found.is_shown else f"{text}, {NONE_SHOWN}"
+    return f"{text}, {found.verdict}" if found.verdict else text

@@ -6,16 +6,21 @@ from typing import Any
 
 NOT_MEASURED = "not measured"
 NONE_SHOWN = "no difference shown"
+NO_INTERVAL = "too few for an interval"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its bootstrap interval; `low` and `high` are None without an interval."""
+    """A mean with its bootstrap interval; `low` and `high` are None without an interval.
+
+    `groups` is the number of groups that the items were resampled in, where that is less than `n`: trees of threads.
+    """
 
     value: float
     low: float | None
     high: float | None
     n: int | None
+    groups: int | None = None
 
     def share(self, sized: bool = False) -> str:
         """Format as a percentage with its interval: `83% (62–100)`; `sized` adds n: `83% (62–100, n 24)`."""
@@ -26,13 +31,21 @@ class Estimate:
         return self._told(1, digits, "", sized)
 
     @property
+    def verdict(self) -> str:
+        """What is to be said beside an estimate of a difference: that it shows none, or that nothing tells."""
+        if self.low is None or self.high is None:
+            return NO_INTERVAL
+        return "" if self.is_shown else NONE_SHOWN
+
+    @property
     def is_shown(self) -> bool:
         """Whether an estimate of a difference shows one: its interval does not hold zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     def points(self) -> str:
         """Format a difference of shares, in percentage points, with its interval: `+15 points (-5 to +35)`."""
-        return self._change(100, 0, " points")
+        bounds = [bound for bound in (self.value, self.low, self.high) if bound]
+        return self._change(100, 0 if all(abs(bound) >= 0.01 for bound in bounds) else 1, " points")
 
     def change(self, digits: int) -> str:
         """Format a difference of numbers with its interval: `-0.141 (-0.176 to -0.115)`."""
@@ -59,4 +72,4 @@ def find(metrics: Any, *path: str) -> Estimate | None:
         metrics = metrics.get(key) if isinstance(metrics, Mapping) else None
     if not isinstance(metrics, Mapping) or not isinstance(metrics.get("value"), int | float):
         return None
-    return Estimate(metrics["value"], metrics.get("low"), metrics.get("high"), metrics.get("n"))
+    return Estimate(*(metrics.get(name) for name in ("value", "low", "high", "n", "groups")))  # type: ignore[arg-type]

@@ -23,10 +23,11 @@ def unit(record: Mapping[str, Any]) -> str:
 
 
 def steps_of(record: Mapping[str, Any]) -> str:
-    """Return the number of steps and what each reads: `20 steps of 1 sequence`."""
+    """Return the number of steps and what each reads, where that is recorded: `20 steps of 1 sequence`."""
     training = record["training"]
-    steps, each = training["steps"], training["sequences_a_step"]
-    return f"{steps:,} step{'s' if steps != 1 else ''} of {each:,} {unit(record)}{'s' if each != 1 else ''}"
+    steps, each = training["steps"], training.get("sequences_a_step")
+    said = f"{steps:,} step{'s' if steps != 1 else ''}"
+    return said if each is None else f"{said} of {each:,} {unit(record)}{'s' if each != 1 else ''}"
 
 
 def stage(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The summary page: the table of all evaluated adapters."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +56,10 @@ def read(metrics: Path, results: Path) -> Row:
     return Row(
         lang=lang,
         folder="/".join(inner),
-        base_model=base_name(training["base_model"]) if training else None,
+        base_model=_recorded(lambda: base_name(training["base_model"])),
         method=training.get("settings", {}).get("method"),
         precision=_precision(settings),
-        read=training_record.data_of(training) if training else None,
+        read=_recorded(lambda: training_record.data_of(training)),
         kind=kind,
         bits={model: find(measured, "bits_per_byte", model, kind) for model in ("base", "adapter")},
         in_language={side: find(measured, "answers", side, "all", "in_language") for side in SIDES},
@@ -73,7 +73,7 @@ def render(rows: Sequence[Row], languages: Mapping[str, Language], template: Pat
     """Return the page, rendered from its template."""
     names = {code: language.name for code, language in languages.items()}
     labels = [systems.BY_NAME[side] for side in SIDES]
-    precisions = {(row.base_model, row.precision) for row in rows}
+    precisions = {(row.base_model, row.precision) for row in rows if row.base_model and row.precision}
     mixed = len(precisions) > len({model for model, _ in precisions})
     return html.render(template, rows=rows, names=names, sides=labels, mixed=mixed)
 
@@ -82,6 +82,14 @@ def _precision(settings: Mapping) -> str | None:
     """Return the precision of an evaluation's models: nf4, or the type of numbers where they are not quantised."""
     quantization = settings.get("quantization")
     return settings.get("dtype") if quantization == "none" else quantization
+
+
+def _recorded(read: Callable[[], str]) -> str | None:
+    """Return what a training.json has; None where it has not, as one of an earlier version."""
+    try:
+        return read()
+    except (KeyError, TypeError):
+        return None
 
 
 def _read(path: Path) -> Mapping:

@@ -12,7 +12,7 @@ _SPLITS = {"train": "training", "validation": "validation"}
 def in_threads(accounts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     """Return the number of messages in threads by a label of each split, from the accounting of threads."""
     return {
-        f"in {account['threads']:,} {_SPLITS[split]} threads": account["messages"].get("in a thread", 0)
+        f"in {account['threads']:,} {_SPLITS.get(split, split)} threads": account["messages"].get("in a thread", 0)
         for split, account in accounts.items()
     }
 
@@ -34,9 +34,9 @@ def in_pairs(pairs: Sequence[Path], threads: Sequence[Path]) -> dict[str, int]:
     }
     found = {}
     for path in pairs:
-        rows = read_jsonl(path)
+        rows = read_jsonl(path, message_ids=list)
         own = {id_ for row in rows for id_ in row["message_ids"]} - counted
         counted |= own
         only = "only " if threads else ""
-        found[f"{only}in {len(rows):,} {_SPLITS[path.stem]} pairs"] = len(own)
+        found[f"{only}in {len(rows):,} {_SPLITS.get(path.stem, path.stem)} pairs"] = len(own)
     return found

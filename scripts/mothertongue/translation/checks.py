@@ -5,10 +5,9 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mothertongue.common.language_id import other_language, speaks
+from mothertongue.common.language_id import in_other_script, other_language, speaks
 from mothertongue.common.languages import is_latin
 from mothertongue.common.plain_text import byte_length
-from mothertongue.common.writing import other_script
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.glossary import Glossary
 from mothertongue.translation.settings import QualityLimits
@@ -95,7 +94,7 @@ class Checks:
         """
         confidence = self.limits.language_confidence
         found = other_language(translation, self.target, confidence)
-        if not found and (written := other_script(translation, self.target)):
+        if not found and (written := in_other_script(translation, self.target)):
             return written
         # A quotation in a third language rightly stays in it.
         if found and found != self.source and found == other_language(text, self.source, confidence):

@@ -20,7 +20,8 @@ _BLEU_TOKENIZERS = {"zh": "zh", "zh-Hant": "zh"} | dict.fromkeys(UNSPACED - {"zh
 class Score:
     """A metric of a system, 0 to 100, and half of its 95% interval.
 
-    `p_value` is the probability of so large a difference to the first system where there is none; None for the first.
+    `p_value` is the probability of so large a difference to the first system where there is none; None for the first,
+    and for a single line.
     """
 
     value: float
@@ -39,15 +40,21 @@ def scores(systems: Sequence[Sequence[str]], references: Sequence[str], target: 
     _, found = PairedTest(named, metrics, [references], test_type="bs")()
     # sacrebleu names its columns itself, in the order of the metrics.
     of = dict(zip(("bleu", "chrf"), (column for name, column in found.items() if name != "System"), strict=True))
+    several = len(references) > 1
     return [
-        {name: _score(results[number], lines == systems[0]) for name, results in of.items()}
-        for number, lines in enumerate(systems)
+        {name: _score(results[number], results[0] if several else None) for name, results in of.items()}
+        for number in range(len(systems))
     ]
 
 
-def _score(result: Any, same: bool) -> Score:
-    """Return a result as a score; sacrebleu's test finds no two systems so different as two that are the same."""
-    p_value = None if result.p_value is None else 1.0 if same else round(float(result.p_value), 4)
+def _score(result: Any, first: Any) -> Score:
+    """Return a result as a score; without `first`, and for the first, without a p-value.
+
+    sacrebleu's test gives the smallest p-value where both scores are the same.
+    """
+    p_value = None if result.p_value is None or first is None else round(float(result.p_value), 4)
+    if p_value is not None and float(result.score) == float(first.score):
+        p_value = 1.0
     return Score(round(float(result.score), 2), round(float(result.ci), 2), p_value)
 
 

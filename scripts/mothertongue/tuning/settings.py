@@ -38,7 +38,7 @@ class TuningSettings:
         # A misspelt all-linear would be found after all translation, when the base model is loaded.
         schema={
             "type": ["string", "array"], "minItems": 1, "pattern": "^all-linear$",
-            "items": {"type": "string", "pattern": "^(?!all[_ ]?linear$)."},
+            "items": {"type": "string", "pattern": "^(?:all-linear$|(?![Aa][Ll][Ll][-_ ]?[Ll][Ii][Nn][Ee][Aa][Rr]$).)"},
         },
         manual="the layers that adapt, or a list of their names: `[q_proj, v_proj]`; embeddings and `lm_head` do not",
     )  # fmt: skip
@@ -134,9 +134,9 @@ class DataSettings:
     )  # fmt: skip
 
 
-# Settings that act in sft alone; those that an adapter has which another stage goes on from.
-_SFT = frozenset({"packing", "neftune"})
-_LORA = frozenset({"lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "rslora", "dora"})
+# Settings that act in sft alone (TRL trains preferences without dropout), and those that dpo takes over from an adapter.
+_SFT = frozenset({"packing", "neftune", "lora_dropout"})
+_LORA = frozenset({"lora_rank", "lora_alpha", "lora_targets", "rslora", "dora"})
 
 
 def effective(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,8 +146,12 @@ def effective(record: Mapping[str, Any]) -> dict[str, Any]:
     """
     values = dict(record["settings"]) | {"too_long": record["data"].get("too_long")}
     values["dtype"] = record.get("dtype", values.get("dtype"))
-    idle = {"beta"} if values["method"] == "sft" else set(_SFT)
-    idle |= _LORA if record.get("before") else set()
+    method = values["method"]
+    if method != "sft" and values["too_long"] == "split":
+        values["too_long"] = "cut"  # pairs cannot be split
+    idle = {"beta"} if method == "sft" else set(_SFT)
+    idle |= _LORA if method == "dpo" else set()
+    idle |= set() if record["training"].get("validation") else {"validation_interval", "patience"}
     idle |= {"epochs"} if values.get("max_steps") else set()
     idle |= {"accumulation"} if values.get("target_tokens") else set()
     declared = [*settings_of(TuningSettings), *settings_of(DataSettings)]

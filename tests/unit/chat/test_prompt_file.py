@@ -24,7 +24,7 @@ def test_json_lines_are_prompts_or_conversations_and_keep_their_other_keys(tmp_p
         (1, [{"role": "user", "content": "a\u2028b"}]),
         (3, [{"role": "user", "content": "c"}]),
     ]
-    answered = prompts[0].with_answer(Reply("d", True))
+    answered = Prompt(1, {**prompts[0].row, "error": "of an earlier try"}).with_answer(Reply("d", True))
     assert answered == {"prompt": "a\u2028b", "id": 1, "answer": "d", "ended": True}
 
 

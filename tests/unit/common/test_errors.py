@@ -131,3 +131,12 @@ def test_a_reader_that_has_enough_ends_a_program_without_a_word(main, code, expe
             process.stdout.close()
         said = process.stderr.read()
     assert process.returncode == code and expected in said and bool(said) == bool(expected)
+
+
+def test_a_program_without_an_output_ends_well():
+    program = "from mothertongue.common.errors import run\nrun(lambda: None)"
+    command = ["sh", "-c", '"$0" -c "$1" >&-', sys.executable, program]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": "scripts"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

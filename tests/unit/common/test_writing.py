@@ -2,7 +2,7 @@
 
 import pytest
 
-from mothertongue.common.language_id import speaks
+from mothertongue.common.language_id import in_other_script, speaks
 from mothertongue.common.languages import is_latin, scripts_of
 from mothertongue.common.writing import other_script
 from mothertongue.dataset.quality_report import identify
@@ -24,7 +24,7 @@ LATIN = "Ovo je jedna rečenica na srpskom jeziku, a napisana je latinicom, kao 
         (CYRILLIC, "sr", None), (LATIN, "sr", "sr-Latn"), (LATIN, "bs", None), (CYRILLIC, "sr-Latn", "sr-Cyrl"),
         # Latin names and code in Chinese, what both scripts share, and languages of one script say nothing.
         ("用 Python 写一个 list comprehension 的例子", "zh", None), ("你好", "zh-Hant", None), ("", "zh", None),
-        (LATIN, "ru", None), (SIMPLIFIED, "ja", None),
+        ("囧", "zh", None), (LATIN, "ru", None), (SIMPLIFIED, "ja", None),
     ],
 )  # fmt: skip
 def test_another_script_is_told_by_its_characters(text, lang, expected):
@@ -49,6 +49,15 @@ def test_a_translation_into_the_wrong_script_is_flagged_and_counted(target, righ
     assert list(checks.failures(source, Output(right))) == []
     assert list(checks.failures(source, Output(wrong))) == [f"language: {other}"]
     assert (identify(right, target), identify(wrong, target)) == (target, other)
+
+
+def test_names_in_latin_letters_are_no_other_script():
+    """lid.176 does not take a list of names for Serbian."""
+    names = "Microsoft Windows Server 2019, Google Chrome, Mozilla Firefox, Adobe Photoshop, LibreOffice Writer"
+    assert in_other_script(names, "sr") is None and in_other_script(TRADITIONAL, "zh") == "zh-Hant"
+    assert not [
+        reason for reason in Checks("en", "sr", QualityLimits()).failures(names, Output(names)) if "-" in reason
+    ]
 
 
 def test_a_code_names_its_script():

@@ -27,6 +27,7 @@ from mothertongue.evaluation import (
     training_plot,
 )
 from mothertongue.evaluation.bootstrap import Bootstrap, mean, ratio
+from mothertongue.evaluation.estimate import Estimate
 from mothertongue.evaluation.held_out import NATIVE, TRANSLATED, Prompt
 from mothertongue.evaluation.systems import SYSTEMS, of_models
 from mothertongue.formats.messages import TRANSLATED as TRANSLATED_SCHEMA
@@ -216,6 +217,8 @@ def test_a_paired_difference_shows_what_two_intervals_hide():
     assert found.answers("in_language").points() == "+50 points (+25 to +75)"
     assert found.answers("chrf") is None and found.answers("ended").change(1) == "+0.0 (+0.0 to +0.0)"
     assert compared.told(found.answers("ended"), "+0") == "+0, no difference shown"
+    assert compared.told(Estimate(0.5, None, None, 3, groups=1), "+50") == "+50, too few for an interval"
+    assert Estimate(0.004, 0.001, 0.02, 900).points() == "+0.4 points (+0.1 to +2.0)"
     assert compared.between(metrics, "adapter", "sft").bits(NATIVE) is None and compared.read({}) == []
 
 

@@ -153,7 +153,11 @@ def test_the_page_of_a_variant_has_its_name_and_the_settings_that_acted(tmp_path
     assert "LoRA, DPO, 3 steps of 4 preference pairs; base model without quantization, computed in bfloat16" in made_of
     assert "from an adapter tuned on 1.6 epochs of 20 threads, 3 steps of 4 sequences" in made_of
     assert "beta 0.1" in made_of and "learning_rate 5e-06" in made_of and "max_steps 6" in made_of
-    assert not any(name in made_of for name in ("epochs 2.0", "packing"))
+    assert not any(name in made_of for name in ("epochs 2.0", "packing", "lora.dropout"))
+    stage["training"]["sequences_a_step"] = None
+    path.write_text(json.dumps(record))
+    page = report(tmp_path, "pt", tmp_path / "report.html")
+    assert "from an adapter tuned on 1.6 epochs of 20 threads, 3 steps</td>" in page
 
 
 def test_the_report_shows_translation_quality_and_examples(page):
@@ -252,6 +256,19 @@ def test_the_table_lists_all_adapters_with_their_numbers(results, tmp_path):
     assert re.findall(r'href="([^"]+)"', page) == ["pt/report.html"] * (results / "pt/report.html").is_file()
     with pytest.raises(AssertionError, match="give the results folder it is in"):
         program("summary", "--metrics", output, "--results", tmp_path, "--output", tmp_path / "summary.html")
+
+
+def test_adapters_of_earlier_versions_are_in_the_table(tmp_path):
+    write_run(tmp_path, "pt")
+    write_run(tmp_path, "ar")
+    (tmp_path / "ar/adapter/training.json").write_text('{"base_model": {"reference": "a/b"}, "settings": {}}')
+    metrics_files = [tmp_path / lang / "evaluation/metrics.json" for lang in ("pt", "ar")]
+    old = json.loads(metrics_files[1].read_text())
+    del old["settings"], old["differences"]
+    metrics_files[1].write_text(json.dumps(old))
+    program("summary", "--metrics", *metrics_files, "--results", tmp_path, "--output", tmp_path / "summary.html")
+    page = (tmp_path / "summary.html").read_text(encoding="utf-8")
+    assert f"base model {NOT_MEASURED}, in {NOT_MEASURED}" in page and "more than one precision" not in page
 
 
 def test_numbers_in_the_old_format_are_ignored():

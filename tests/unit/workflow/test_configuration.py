@@ -72,7 +72,7 @@ def test_the_manual_contains_the_table_of_all_keys():
         (["tunning"], {}, "unknown key 'tunning'; did you mean 'tuning'?"),
         (["tuning", "lora", "rnak"], 8, "unknown key 'tuning.lora.rnak'; did you mean 'rank'?"),
         (["tuning", "lora", "targets"], "all_linear", "tuning.lora.targets: 'all_linear' does not match"),
-        (["tuning", "lora", "targets"], ["all_linear"], "tuning.lora.targets.0: 'all_linear' does not match"),
+        (["tuning", "lora", "targets"], ["All-linear"], "tuning.lora.targets.0: 'All-linear' does not match"),
         (["source", "qqqq"], 1, "unknown key 'source.qqqq'; known are dataset, revision"),
         (["tuning", "learning_rate"], "high", "tuning.learning_rate: 'high' is not of type 'number'"),
         (["tuning", "max_steps"], 0, "tuning.max_steps: 0 is less than the minimum of 1"),
