@@ -134,7 +134,7 @@ class DataSettings:
     )  # fmt: skip
 
 
-# Settings that act in sft alone (TRL trains preferences without dropout), and those that dpo takes over from an adapter.
+# Settings that act in sft alone (TRL trains preferences without dropout); those that dpo takes over from an adapter.
 _SFT = frozenset({"packing", "neftune", "lora_dropout"})
 _LORA = frozenset({"lora_rank", "lora_alpha", "lora_targets", "rslora", "dora"})
 
