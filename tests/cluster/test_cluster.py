@@ -100,7 +100,8 @@ def test_jobs_of_a_failed_node_run_on_another(site, first, cluster):
 
 
 def test_a_restarted_snakemake_submits_no_job_twice(site, first):
-    again(site, "results/pt/translated/en/*.parquet", DATASET)
+    # Without the translation memory the jobs still run when the second Snakemake looks.
+    again(site, "results/pt/translated/en/*.parquet", "results/memory/*.parquet", DATASET)
     killed = site.start(DATASET)
     killed.running("translate", 4)
     killed.process.send_signal(signal.SIGKILL)
@@ -117,7 +118,7 @@ def test_a_restarted_snakemake_submits_no_job_twice(site, first):
 
 
 def test_jobs_of_other_settings_are_not_waited_for(site, first):
-    again(site, "results/pt/translated/en/0.parquet")
+    again(site, "results/pt/translated/en/0.parquet", "results/memory/*.parquet")
     killed = site.start("results/pt/translated/en/0.parquet", "--config", "quality={score: -0.7}")
     (job,) = killed.running("translate")
     killed.process.send_signal(signal.SIGKILL)
