@@ -155,7 +155,7 @@ def check_some(tokenized: Tokenized, method: str) -> None:
             f" control tokens of the model; choose another threads.prompt_format: {FORMATS}"
         )
     if not tokenized.data:
-        what = "thread has an assistant's word" if method == "sft" else "pair fits or has room for an answer"
+        what = "thread has an assistant's word" if method == "sft" else "pair has room for an answer"
         raise UserError(f"no {what} within tuning.max_length; raise it or check the data")
 
 
