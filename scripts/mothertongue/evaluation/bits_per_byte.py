@@ -43,13 +43,13 @@ def read(evaluated: Evaluated, kinds: Mapping[str, Sequence[Thread]]) -> dict[st
     whose question fills the window are skipped.
     """
     progress = Progress("evaluate", sum(map(len, kinds.values())), "held-out threads")
-    control = templates.special_tokens(evaluated.tokenizer)
+    margins, control = Margins.of(evaluated.template), templates.special_tokens(evaluated.tokenizer)
     found = {kind: ReadOut({name: [] for name in evaluated.models}) for kind in kinds}
     for kind, threads in kinds.items():
         own = found[kind]
         for thread, whole in templates.encode_known(threads, evaluated.template, evaluated.tokenizer):
             encoded = whole.cut(evaluated.window) if evaluated.window else whole
-            size = assistant_bytes(thread, evaluated.template, control) * encoded.targets / whole.targets
+            size = assistant_bytes(thread, margins, control) * encoded.targets / whole.targets
             if size:
                 own.sizes.append(size)
                 own.trees.append(thread.get("message_tree_id") or thread["thread_id"])
@@ -62,16 +62,30 @@ def read(evaluated: Evaluated, kinds: Mapping[str, Sequence[Thread]]) -> dict[st
     return found
 
 
-def assistant_bytes(thread: Thread, template: Template, control: Iterable[str] = ()) -> int:
-    """Return the number of UTF-8 bytes of a thread's assistant messages as the template renders them.
+@dataclass(frozen=True)
+class Margins:
+    """Whether a chat template keeps the white space before and after a message; others strip it."""
 
-    Templates keep the white space around a message, or strip it; control strings are neutralised.
+    before: bool
+    after: bool
+
+    @classmethod
+    def of(cls, template: Template) -> "Margins":
+        """Return what a template does with a message that has white space around it."""
+        messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "\tx\t"}]
+        text = templates.render(messages, template)
+        return cls("\tx" in text, "x\t" in text)
+
+
+def assistant_bytes(thread: Thread, margins: Margins, control: Iterable[str] = ()) -> int:
+    """Return the number of UTF-8 bytes of a thread's assistant messages as a template with these margins renders them.
+
+    Control strings are neutralised.
     """
-    probe = templates.render([{"role": "user", "content": "q"}, {"role": "assistant", "content": "\tx\t"}], template)
     size = 0
     for message in thread["messages"]:
         if message["role"] == "assistant":
             said = templates.neutralise(message["content"], control)
-            said = said if "\tx" in probe else said.lstrip()
-            size += len((said if "x\t" in probe else said.rstrip()).encode())
+            said = said if margins.before else said.lstrip()
+            size += len((said if margins.after else said.rstrip()).encode())
     return size

@@ -189,7 +189,7 @@ def test_the_bytes_are_those_that_the_template_renders(name, inner, around):
     asked = thread("a", "q", answer)
     rendered = templates.render(asked["messages"], chat)
     blank = templates.render(thread("a", "q", "x")["messages"], chat)
-    said = bits_per_byte.assistant_bytes(asked, chat)
+    said = bits_per_byte.assistant_bytes(asked, bits_per_byte.Margins.of(chat))
     assert len(rendered.encode()) - said == len(blank.encode()) - 1
 
 
