@@ -46,8 +46,7 @@ def in_other_script(text: str, lang: str) -> str | None:
 
     Return None where it is in the right one, or where lid.176 does not take it for the language: lists of names.
     """
-    line = " ".join(text.split()).encode("utf-8", "replace").decode()
-    return other_script(text, lang) if _identify(line) == _NAMES.get(lang, lang) else None
+    return other_script(text, lang) if _identify(_line(text)) == _NAMES.get(lang, lang) else None
 
 
 def other_language(text: str, lang: str, confidence: float) -> str | None:
@@ -57,12 +56,16 @@ def other_language(text: str, lang: str, confidence: float) -> str | None:
     """
     if lang in _UNKNOWN:
         return None
-    line = " ".join(text.split()).encode("utf-8", "replace").decode()  # without lone surrogates
-    found = {guess["lang"]: guess["score"] for guess in _detector().detect(line, k=_GUESSES)}
+    found = {guess["lang"]: guess["score"] for guess in _detector().detect(_line(text), k=_GUESSES)}
     best = max(found, key=lambda guess: found[guess], default=None)
     if best is None or found[best] < confidence or found.get(_NAMES.get(lang, lang), 0.0) >= _POSSIBLE:
         return None
     return best
+
+
+def _line(text: str) -> str:
+    """Return a text as one line, without lone surrogates."""
+    return " ".join(text.split()).encode("utf-8", "replace").decode()
 
 
 def _words(line: str, lang: str) -> int:

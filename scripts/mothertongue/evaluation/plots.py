@@ -98,12 +98,7 @@ def _bars(
         panel.tick_params(left=False)
     axes[0].set_ylim(len(sides) - 0.4, -0.6)
     axes[0].set_yticks(range(len(sides)), [side.label for side in sides])
-    figure.supxlabel(
-        "Whiskers: 95% intervals of each alone, by bootstrap.",
-        x=0.01,
-        ha="left",
-        size=8,
-    )
+    figure.supxlabel("Whiskers: 95% intervals of each alone, by bootstrap.", x=0.01, ha="left", size=8)
     return figure
 
 

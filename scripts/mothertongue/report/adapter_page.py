@@ -126,7 +126,7 @@ def models_of(metrics: Json | None) -> list[systems.System]:
     """Return the systems without system prompt and examples whose model's bits per byte were measured."""
     losses = (metrics or {}).get("bits_per_byte", {})
     measured = [side for side in systems.SYSTEMS if isinstance(losses.get(side.model), Mapping)]
-    return [side for side in measured if not side.system_prompt and not side.examples]
+    return [side for side in measured if side.is_plain]
 
 
 def by_source(accounting: Json) -> list[tuple[str, dict[str, int]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.evaluation import summary
-from mothertongue.formats.training_record import read_of
+from mothertongue.formats.training_record import data_of
 
 _WIDTH = 100
 
@@ -47,11 +47,9 @@ def before_and_after(rows: Sequence[Mapping[str, Any]], count: int = 2) -> str:
 
 def training(record: Mapping[str, Any]) -> str:
     """Return the losses and speed of the training."""
-    measured, data = record["training"], record["data"]
-    read = f"{data['threads']:,} threads" if "threads" in data else f"{data['pairs']:,} preference pairs"
-    read = f"{read_of(record)} {read}".strip()
+    measured = record["training"]
     return (
-        f"Training: {read}, {measured['steps']} steps, loss {measured['losses'][0]:.2f} -> "
+        f"Training: {data_of(record)}, {measured['steps']} steps, loss {measured['losses'][0]:.2f} -> "
         f"{measured['losses'][-1]:.2f}, {measured['tokens_per_second']:,.0f} tokens/s, {measured['seconds']:.0f} s"
     )
 

@@ -140,7 +140,7 @@ _LORA = frozenset({"lora_rank", "lora_alpha", "lora_targets", "rslora", "dora"})
 
 
 def effective(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that acted in a training, by their keys in `tuning`, from its training.json.
+    """Return the settings that acted in a training, by their keys in `tuning`, from its training.json; lists as text.
 
     Left out are those that the method does not use, those that another one overrides, and those that are off (None).
     """
@@ -156,4 +156,5 @@ def effective(record: Mapping[str, Any]) -> dict[str, Any]:
     idle |= {"accumulation"} if values.get("target_tokens") else set()
     declared = [*settings_of(TuningSettings), *settings_of(DataSettings)]
     acting = [one for one in declared if one.name not in idle and values.get(one.name) is not None]
-    return {one.key or one.name: values[one.name] for one in acting}
+    texts = {name: ", ".join(value) for name, value in values.items() if isinstance(value, list)}
+    return {one.key or one.name: texts.get(one.name, values[one.name]) for one in acting}
