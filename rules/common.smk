@@ -14,6 +14,7 @@ from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.common.settings import as_arguments
 from mothertongue.dataset import correction_folder
 from mothertongue.dataset.settings import ReviewSettings
+from mothertongue.evaluation.benchmarks import TABLES as BENCHMARK_TABLES
 from mothertongue.export.settings import CalibrationSettings
 from mothertongue.source import dataset_reference
 from mothertongue.source.settings import LimitSettings
@@ -75,7 +76,7 @@ checked(usable, *SOURCE_FILES.values())
 translations = checked(Translations, config, Path("config"))
 adapters = checked(Adapters, config)
 checked(check_folders, [*translations.owners, *adapters.owners])
-evaluations = Evaluations(config)
+evaluations = Evaluations(config, Path("config"))
 exports = Exports(config, adapters)
 repositories = Repositories(config, adapters, SOURCE_FILES)
 

@@ -72,11 +72,44 @@ rule evaluate:
 
 
 # Not by default: it downloads its tasks from the hub when it runs.
+rule fetch_benchmarks:
+    input:
+        script="scripts/fetch_benchmarks.py",
+        library=library("fetch_benchmarks", without=CHANGE_NO_RESULT),
+        tasks=evaluations.task_files,
+    output:
+        data=directory("{results}/source/benchmarks/{lang}"),
+    log:
+        "{results}/logs/source/benchmarks/{lang}.log",
+    benchmark:
+        "{results}/benchmarks/source/benchmarks/{lang}.jsonl"
+    localrule: True
+    conda:
+        "../envs/harness.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=0,
+        disk_mb=500,
+    params:
+        tasks=evaluations.tasks,
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+            {params.tasks:q} \
+            --lock={wildcards.results:q}/models/lock.json \
+            --output={output.data:q} 2>&1 | tee {log:q}
+        """
+
+
 rule harness:
     input:
         script="scripts/harness.py",
         library=library("harness"),
         tasks=evaluations.task_files,
+        data=rules.fetch_benchmarks.output.data,
+        tables=expand("config/{table}", table=BENCHMARK_TABLES),
         after=after_split,
         adapter=rules.tune.output.adapter,
         base_model=adapters.base_model,
@@ -96,17 +129,18 @@ rule harness:
         gpu_model=gpu_model(adapters.one_gpu),
         disk_mb=1000,
     params:
-        tasks=literal(given("--tasks", config["evaluation"]["harness"])),
+        tasks=evaluations.tasks,
         limit=given("--limit", filter(None, [config["evaluation"]["harness_limit"]])),
         quantization=config["evaluation"]["quantization"],
         seed=config["evaluation"]["seed"],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+        python {input.script} \
             --adapter={input.adapter:q} \
             --base-model={input.base_model:q} \
             --quantization={params.quantization:q} \
             {params.tasks:q} \
+            --data={input.data:q} \
             {params.limit:q} \
             --seed={params.seed} \
             --gpus={resources.gpu} \

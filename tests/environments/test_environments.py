@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ import yaml
 from hub import Hub
 from running import Project, copy_project, sample
 from tiny_translation import PROMPT, save_chat_model, save_marian
+
+from mothertongue.evaluation import benchmarks
 
 RULES = {"fetch", "split", "fetch_translation_model", "pivot", "translate", "combine", "fetch_chat_template", "threads",
     "fetch_base_model", "tune", "evaluate", "report", "publish"}  # fmt: skip
@@ -115,7 +118,7 @@ def test_the_harness_evaluates_base_and_adapter_on_a_user_task(project):
     }  # fmt: skip
     (project.root / "mine_task.yaml").write_text(yaml.safe_dump(task))
     project.configure(evaluation={"harness": ["mine_task.yaml"]})
-    assert project.build("results/pt/evaluation/harness.json").jobs == {"harness": 1}
+    assert project.build("results/pt/evaluation/harness.json").jobs == {"fetch_benchmarks": 1, "harness": 1}
     found = json.loads((project.root / "results/pt/evaluation/harness.json").read_text())
     assert found["tasks"]["mine"]["n"] == 3
     assert all(0 <= found["tasks"]["mine"][model]["acc"]["value"] <= 1 for model in ("base", "adapter"))
@@ -124,6 +127,72 @@ def test_the_harness_evaluates_base_and_adapter_on_a_user_task(project):
     project.configure(evaluation={"harness": ["no_such_task"]})
     run = project.run("results/pt/evaluation/harness.json")
     assert run.code != 0 and "error: evaluation.harness: there is no task 'no_such_task'" in run.output
+
+
+def test_the_harness_has_every_task_of_the_tables(project):
+    code = "from lm_eval.tasks import TaskManager; print(*TaskManager().all_tasks, sep='\\n')"
+    python = project.environments["harness"] / "bin" / "python"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    known = benchmarks.read(Path("config"))
+    tasks = {benchmark.task for benchmark in known} | {benchmark.english for benchmark in known} - {None}
+    assert tasks <= set(done.stdout.split())
+
+
+def test_the_benchmarks_of_a_language_are_fetched_once_and_measured_without_a_network(project, hub):
+    """Both are pinned by the lock; a group of tasks has one figure, and its parts say so."""
+    table = project.root / "config" / "benchmark_tasks.tsv"
+    rows = [line for line in table.read_text().splitlines() if line.split("\t")[0] in ("language", "pt", "en")]
+    kinds = ("benchmark", "belebele", "include", "multiblimp")
+    table.write_text("\n".join(line for line in rows if line.split("\t")[1] in kinds) + "\n")
+    choices = {f"mc_answer{number}": "abcd"[number - 1] for number in range(1, 5)}
+    passages = [
+        {"flores_passage": f"Passa {at}.", "question": "O quê?", "correct_answer_num": str(at % 4 + 1)} | choices
+        for at in range(5)
+    ]
+    pairs = [{"sen": f"Ela canta {at}.", "wrong_sen": f"Ela cantam {at}."} for at in range(5)]
+    options = {f"option_{letter}": letter.upper() for letter in "abcd"}
+    domains = ["Applied Science", "Arts & Humanities", "Business & Commerce", "Health oriented education"]
+    domains += ["Professional certification", "STEM", "Social Science", "General knowledge", "Driving License"]
+    exams = [{"question": "Qual?", "answer": at % 4, "domain": domain} | options for at, domain in enumerate(domains)]
+    add_benchmark(hub, "facebook/belebele", "cc-by-sa-4.0", {"por_Latn": passages, "eng_Latn": passages})
+    add_benchmark(hub, "jumelet/multiblimp", "cc-by-4.0", {"por": pairs, "eng": pairs}, split="train")
+    add_benchmark(hub, "CohereForAI/include-base-44", "apache-2.0", {"Portuguese": exams})
+    project.configure(evaluation={"harness": [], "benchmarks": "auto", "harness_limit": 4})
+    target = "results/pt/evaluation/harness.json"
+    assert project.build(target, "--until", "fetch_benchmarks").jobs == {"fetch_benchmarks": 1}
+    fetched = json.loads((project.root / "results/source/benchmarks/pt/fetched.json").read_text())
+    assert fetched["datasets"]["facebook/belebele"]["licence"] == "cc-by-sa-4.0"
+    lock = json.loads((project.root / "results/models/lock.json").read_text())
+    assert {name: lock[f"datasets/{name}"]["revision"] for name in fetched["datasets"]} == {
+        name: entry["revision"] for name, entry in fetched["datasets"].items()
+    }
+    asked = len(hub.log)
+    assert project.build(target).jobs == {"harness": 1} and len(hub.log) == asked
+    found = json.loads((project.root / target).read_text())["tasks"]
+    assert (found["belebele_por_Latn"]["n"], found["belebele_por_Latn"]["origin"]) == (4, "human")
+    assert found["belebele_eng_Latn"]["language"] == "en"
+    group = found["include_base_44_portuguese"]
+    parts = [result["n"] for result in found.values() if result.get("group") == "include_base_44_portuguese"]
+    assert group["n"] == sum(parts) == len(parts) > 2
+    for result in (found["belebele_por_Latn"], found["multiblimp_por"], group):
+        gain = result["difference"]["acc"]
+        assert gain["value"] == pytest.approx(
+            result["adapter"]["acc"]["value"] - result["base"]["acc"]["value"], abs=2e-4
+        )
+        assert gain["low"] <= gain["value"] <= gain["high"]
+    project.build("results/pt/report.html")
+    page = (project.root / "results/pt/report.html").read_text(encoding="utf-8")
+    assert "Portuguese, translated by people" in page and "include_base_44_portuguese_stem" not in page
+
+
+def add_benchmark(hub, name, licence, parts, split="test"):
+    """Put a dataset on the hub with a configuration for each part."""
+    files = {
+        f"data/{part}.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode() for part, rows in parts.items()
+    }
+    configs = [{"config_name": part, "data_files": [{"split": split, "path": f"data/{part}.jsonl"}]} for part in parts]
+    card = yaml.safe_dump({"license": licence, "configs": configs})
+    hub.add("dataset", name, files | {"README.md": f"---\n{card}---\n".encode()})
 
 
 def test_the_engines_without_torch_run_in_the_small_environment(project):

@@ -56,7 +56,7 @@ PROGRAMS = {
     "fetch_estimator": ("encoder", "--model {encoder}"),
     "fetch_translation_model": ("source", "--engine llm --model {source} --allow-noncommercial"),
     "fetch_translation_model of OPUS-MT": ("marian", "--engine opus-mt --model {marian}"),
-    "harness": ("adapter base", "--adapter {adapter} --base-model {base} --tasks none"),
+    "harness": ("adapter base", "--adapter {adapter} --base-model {base} --tasks none --data {out}.data"),
     "merge": ("adapter base", "--adapter {adapter} --base-model {base} --name Portuguese"),
     "other_trainers": ("base", '--settings {settings} --base-model base --train {threads} --validation {threads} --template {base}'),
     "perplexity": ("adapter base merged", "--adapter {adapter} --base-model {base} --merged {merged} --threads {threads} --tokens {out}.tokens"),

@@ -10,7 +10,7 @@ own, against which downloads are verified.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +53,18 @@ def pin(lock: Path | None, reference: Reference) -> Reference:
         revision, files = fetching.hub_files(replace(reference, text=at))
         _hold(lock, reference, revision, files)
         return replace(reference, text=f"{reference.name}@{revision}")
+
+
+def pin_dataset(lock: Path | None, name: str, newest: Callable[[], str]) -> str:
+    """Return the locked commit of a dataset on the hub; at its first fetch record the newest one, `datasets/NAME`."""
+    if not lock:
+        return newest()
+    key = f"datasets/{name}"
+    with _alone(lock):
+        entries = _read(lock)
+        if key not in entries:
+            write_json(lock, dict(sorted((entries | {key: {"revision": newest(), "files": {}}}).items())))
+        return _read(lock)[key]["revision"]
 
 
 def check_fetched(lock: Path | None, reference: Reference, folder: Path) -> None:

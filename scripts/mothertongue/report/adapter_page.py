@@ -1,11 +1,12 @@
 """The report page of an adapter: the values of its template, computed from a run, in reading order."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mothertongue.common.languages import UNSPACED
 from mothertongue.dataset import verdicts
-from mothertongue.evaluation import compared, systems
+from mothertongue.evaluation import benchmarks, compared, systems
 from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.formats import training_record
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
@@ -21,6 +22,8 @@ MEASURES = {
     "repetition": ("repetition", "share"),
     "chrf": ("chrF", "number"),
 }
+# The models that the harness measures, in the order of the columns.
+_MODELS = ("base", "sft", "adapter")
 # Longer lists are collapsed.
 FEW_MODELS = 4
 FEW_LANGUAGES = 12
@@ -64,6 +67,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         left_out=left_out(run.metrics),
         find=lambda *path: find(run.metrics, *path),
         differences=compared.read(run.metrics),
+        tasks=tasks_of(run.harness, names),
         confidence=f"{100 * ((run.metrics or {}).get('settings', {}).get('confidence', 0.95)):.0f}%",
         plot_titles=PLOT_TITLES,
         steps=[step for step in run.steps if step.jobs],
@@ -127,6 +131,35 @@ def models_of(metrics: Json | None) -> list[systems.System]:
     losses = (metrics or {}).get("bits_per_byte", {})
     measured = [side for side in systems.SYSTEMS if isinstance(losses.get(side.model), Mapping)]
     return [side for side in measured if side.is_plain]
+
+
+@dataclass(frozen=True)
+class TaskFigure:
+    """A figure of a task of the harness: of `n` examples by model, and adapter - base on the same examples.
+
+    `made` is the language of a known benchmark and how it came to it; empty for other tasks.
+    """
+
+    task: str
+    made: str
+    figure: str
+    n: int | None
+    by_model: Mapping[str, Json]
+    difference: Estimate | None
+
+
+def tasks_of(harness: Json | None, names: Mapping[str, str]) -> list[TaskFigure]:
+    """Return the figures of the harness's tasks in their order; those of a group's parts are left out."""
+    rows = []
+    measured = (harness or {}).get("tasks", {})
+    for task, result in ((task, result) for task, result in measured.items() if "group" not in result):
+        made = ""
+        if "origin" in result:
+            made = f"{names.get(result['language'], result['language'])}, {benchmarks.ORIGINS[result['origin']]}"
+        for figure in result["base"]:
+            own = {model: result[model][figure] for model in _MODELS if figure in result.get(model, {})}
+            rows.append(TaskFigure(task, made, figure, result["n"], own, find(result, "difference", figure)))
+    return rows
 
 
 def by_source(accounting: Json) -> list[tuple[str, dict[str, int]]]:

@@ -100,6 +100,7 @@ def read(
         ("fetch_base_model", "fetch the base model", of_kind["base"]),
         ("tune", "tune", _within(results, adapters)),
         ("evaluate", "evaluate", [f"{lang}/{folder}evaluation"]),
+        ("fetch_benchmarks", "fetch the data of benchmarks", [f"source/benchmarks/{lang}"]),
         ("harness", "measure by the harness’s tasks", [f"{lang}/{folder}harness"]),
     ]
     return [Step(rule, label, tuple(_jobs(results, paths))) for rule, label, paths in steps]

@@ -7,6 +7,7 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.settings import as_arguments
+from mothertongue.evaluation import benchmarks
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.workflow.rule_helpers import Wildcards, in_one_line, usable
 
@@ -17,8 +18,9 @@ _FOLDERS = ("", "sft", "variants/*", "variants/*/sft")
 class Evaluations:
     """The evaluations of a configuration."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any], tables: Path) -> None:
         self.evaluation = config["evaluation"]
+        self.benchmarks = benchmarks.read(tables) if self.evaluation["benchmarks"] else []
 
     def options(self, wildcards: Wildcards) -> list[str]:
         """Return the evaluation's settings as arguments of scripts/evaluate.py."""
@@ -30,16 +32,29 @@ class Evaluations:
         return [path] if Path(path).is_file() else []
 
     @in_one_line
+    def tasks(self, wildcards: Wildcards) -> list[str]:
+        """Return the harness's tasks for a language as arguments. Raise UserError where there is none."""
+        found = self._tasks(wildcards.lang)
+        if not found:
+            raise UserError(
+                "evaluation.harness names no task; set it to a list such as [belebele_nld_Latn], or set "
+                f"evaluation.benchmarks to auto where config/benchmark_tasks.tsv has some in '{wildcards.lang}'"
+            )
+        return ["--tasks", *found]
+
+    @in_one_line
     def task_files(self, wildcards: Wildcards) -> list[str]:
         """Return the harness's tasks that are the user's own files, which make the results stale when edited."""
-        if not self.evaluation["harness"]:
-            raise UserError("evaluation.harness names no task; set it to a list such as [belebele_nld_Latn]")
         return usable(*(task for task in self.evaluation["harness"] if task.endswith((".yaml", ".yml"))))
 
     def harness_results(self, wildcards: Wildcards) -> list[str]:
         """Return the harness's results for the report; empty where no tasks are configured."""
         folder = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.stage}evaluation"
-        return [f"{folder}/harness.json"] if self.evaluation["harness"] else []
+        return [f"{folder}/harness.json"] if self._tasks(wildcards.lang) else []
+
+    def _tasks(self, lang: str) -> list[str]:
+        own = benchmarks.chosen(self.benchmarks, lang) if self.evaluation["benchmarks"] else []
+        return list(dict.fromkeys([*self.evaluation["harness"], *(benchmark.task for benchmark in own)]))
 
 
 def built(results: str, languages: Iterable[str]) -> dict[str, list[str]]:

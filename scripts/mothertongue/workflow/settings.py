@@ -258,6 +258,12 @@ class Harness:
         "`belebele_nld_Latn`, or YAML files in its format ([below](#evaluation))",
         expected="a list of tasks",
     )
+    benchmarks: Literal["auto"] | None = setting(
+        None,
+        "`auto`: measure the language's benchmarks of `config/benchmark_tasks.tsv`, too, with their English partners "
+        "([below](#benchmarks)); `scripts/benchmarks.py nl` lists them",
+        expected="auto or null",
+    )
     harness_limit: int | None = setting(None, "examples of each task at most; `null`: all", at_least=1)
 
 

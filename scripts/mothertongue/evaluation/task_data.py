@@ -1,0 +1,116 @@
+"""The data of the harness's tasks: fetched once, at pinned commits, then read where there is no network.
+
+The harness reads a dataset of the hub by `datasets.load_dataset` while it makes a task. Here this function is replaced:
+a fetch keeps what it returned in a folder, and an evaluation reads it from there. Datasets of local files, which the
+users' own tasks may name, are read as always.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import datasets
+from huggingface_hub import HfApi
+
+from mothertongue.common.atomic_files import write_json
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import log
+from mothertongue.models import hub, lockfile
+
+RECORD = "fetched.json"
+# Formats of files, which `load_dataset` takes in the place of a dataset's name.
+_FORMATS = ("json", "csv", "parquet", "arrow", "text", "xml", "webdataset", "generator")
+# Arguments of `load_dataset` that choose data; others only say how to read it.
+_CHOICES = ("data_dir", "data_files")
+
+Load = Callable[..., Any]
+
+
+@dataclass
+class Fetch:
+    """A fetch into a folder; `fetched` has the commit, licence and parts of each dataset, for its record."""
+
+    folder: Path
+    lock: Path | None
+    fetched: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __call__(self, name: str, part: str | None, choices: Mapping[str, Any], load: Load) -> Any:
+        """Fetch a part of a dataset (its configuration) and return its splits."""
+        entry = self.fetched.get(name) or self._resolve(name)
+        path = self.folder / _key(name, part, choices)
+        if not path.is_dir():
+            log(f"fetch: {name}{f', {part}' if part else ''} at {entry['revision']}")
+            with TemporaryDirectory() as cache, self._errors(name):
+                found = load(name, part, revision=entry["revision"], cache_dir=cache, **choices)
+                found.save_to_disk(path)
+            entry["parts"].append(part)
+        return datasets.load_from_disk(path)
+
+    def write_record(self, tasks: list[str], harness: str) -> None:
+        """Write what was fetched, for which tasks."""
+        write_json(self.folder / RECORD, {"tasks": tasks, "harness": harness, "datasets": self.fetched})
+
+    def _resolve(self, name: str) -> dict[str, Any]:
+        with self._errors(name):
+            revision = lockfile.pin_dataset(self.lock, name, lambda: self._info(name).sha)
+            card = self._info(name, revision).card_data
+        licence = (card.get("license") if card else None) or "unknown"
+        self.fetched[name] = {"revision": revision, "licence": licence, "parts": []}
+        return self.fetched[name]
+
+    @staticmethod
+    def _info(name: str, revision: str | None = None) -> Any:
+        return hub.with_retries(lambda: HfApi().dataset_info(name, revision=revision))
+
+    @staticmethod
+    def _errors(name: str) -> AbstractContextManager[None]:
+        return hub.errors(f"fetch the data of '{name}'", "dataset", "; fetch them where there is internet")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A folder that a fetch has written."""
+
+    folder: Path
+
+    def __call__(self, name: str, part: str | None, choices: Mapping[str, Any], load: Load) -> Any:
+        """Return the splits of a part of a dataset. Raise UserError where it was not fetched."""
+        path = self.folder / _key(name, part, choices)
+        if not path.is_dir():
+            raise UserError(
+                f"{self.folder}: the dataset '{name}'{f', {part},' if part else ''} of a task is not in it; run "
+                "scripts/fetch_benchmarks.py for these tasks"
+            )
+        return datasets.load_from_disk(path)
+
+
+@contextmanager
+def reading(source: Fetch | Fetched) -> Iterator[None]:
+    """Let the harness's tasks read datasets of the hub from `source` within the block."""
+    load = datasets.load_dataset
+
+    def load_dataset(path: str, name: str | None = None, split: Any = None, **options: Any) -> Any:
+        if path in _FORMATS or Path(path).exists():
+            return load(path, name, split=split, **options)
+        choices = {key: options[key] for key in _CHOICES if options.get(key)}
+        splits = source(path, name, choices, load)
+        return splits if split is None else splits[split]
+
+    datasets.load_dataset = load_dataset
+    try:
+        yield
+    finally:
+        datasets.load_dataset = load
+
+
+def _key(name: str, part: str | None, choices: Mapping[str, Any]) -> str:
+    """Return the name of the folder of a part of a dataset."""
+    key = "--".join([*name.split("/"), *(part.split("/") if part else [])])
+    if choices:
+        key += "--" + hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
+    return key
