@@ -3,11 +3,14 @@
     scripts/plan.py nl
     scripts/plan.py nl de fr --gpus 32 --config 'translation={engine: nllb, allow_noncommercial: true}'
     scripts/plan.py results/demo/pt/adapter --profile profiles/demo
+    scripts/plan.py nl --all
 
-The plan has only remaining jobs: outputs that are up to date are not in it. Each time is either "measured", from the
-benchmarks of earlier runs in the same results folder (preferably of the same shard or source language), or the "limit"
-that the rule declares, which is not an estimate. Wall time: the rules in the order of the data flow, each step as long
-as its longest job, or as its jobs' summed times divided among the GPUs, jobs and cores that can work at once.
+The plan has only remaining jobs: outputs that are up to date are not in it. With --all it has every job, so that after
+a run the estimates stand beside what was measured. Each time is either "measured", from the benchmarks of earlier runs
+in the same results folder (preferably of the same shard or source language); an "estimate" of translation and tuning,
+scaled from the figures in docs/performance.md by the data's size, the model's and the GPU's peak (config/gpus.tsv); or
+the "limit" that the rule declares. Wall time: the rules in the order of the data flow, each step as long as its longest
+job, or as its jobs' summed times divided among the GPUs, jobs and cores that can work at once.
 
 Network, Slurm and conda are not needed.
 """
@@ -18,13 +21,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from mothertongue.common import gpus
 from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError, run
-from mothertongue.workflow import dry_run, planning
+from mothertongue.common.tsv import read_table
+from mothertongue.workflow import dry_run, estimates, planning
 
 CONFIG = Path("config", "config.yaml")
+GPUS, OASST1 = Path("config", "gpus.tsv"), Path("config", "oasst1_messages.tsv")
 # Where Snakemake looks for a profile by its name.
 PROFILES = [Path(), Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / "snakemake"]
 PROFILES += [Path("/etc/xdg/snakemake")]
@@ -49,6 +55,12 @@ def parse_arguments() -> argparse.Namespace:
         help="GPUs that can be had at once, for the wall time (default: 8 on a cluster, a node's worth, since how many "
         "are free only the queue knows; on one machine those that it has)",
     )
+    parser.add_argument(
+        "--gpu",
+        metavar="KIND",
+        help="kind of GPU for the estimates, such as a100 (default: gpu_model of the profile, or this machine's)",
+    )
+    parser.add_argument("--all", action="store_true", help="plan every job, also those that are done")
     parser.add_argument("--json", type=Path, help="write the plan to this file, too")
     arguments = parser.parse_args()
     if arguments.gpus is not None and arguments.gpus < 1:
@@ -58,18 +70,33 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    results = planning.results_folder(CONFIG, map(Path, arguments.configfile), arguments.config)
-    targets = [planning.target(name, results) for name in arguments.targets]
+    config = planning.configured(CONFIG, map(Path, arguments.configfile), arguments.config)
+    targets = [planning.target(name, str(config["results"])) for name in arguments.targets]
     profile = planning.read_profile(arguments.profile, PROFILES)
     place = planning.place(profile, len(gpus.visible()), os.cpu_count() or 1, arguments.gpus)
     jobs = dry_run.parse_jobs(ask_snakemake(arguments, targets, place))
     rules = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
     folders = {Path(job.wildcards["results"], "benchmarks") for job in jobs}
     measurements = [measured for folder in folders for measured in planning.read_measurements(folder, rules)]
-    plan = planning.make(jobs, rules, measurements, place)
+    estimator = make_estimator(config, arguments.gpu, place)
+    plan = planning.make(jobs, rules, measurements, place, estimator.seconds)
     print(planning.table(plan, targets))
     if arguments.json:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))
+
+
+def make_estimator(config: dict[str, Any], gpu: str | None, place: planning.Capacity) -> estimates.Estimator:
+    """Return the estimator for a configuration and place. Raise UserError for an unknown kind of GPU."""
+    peaks = {row["gpu"]: float(row["tflops"]) for row in read_table(GPUS)}
+    own = gpus.query("name") if place.gpus and not place.cluster else []
+    kind = estimates.kind(gpu or next(iter(own), ""), peaks)
+    if gpu and not kind:
+        raise UserError(f"--gpu {gpu}: not in {GPUS}, which has {', '.join(peaks)}; add a line to it")
+    messages = Path(str(config["results"]), "source", "messages.parquet")
+    oasst1 = {row["language"]: int(row["messages"]) for row in read_table(OASST1)}
+    return estimates.Estimator(
+        config, estimates.characters(config, messages, oasst1), peaks, kind, place.cluster is not None
+    )
 
 
 def ask_snakemake(arguments: argparse.Namespace, targets: list[str], place: planning.Capacity) -> str:
@@ -84,6 +111,7 @@ def ask_snakemake(arguments: argparse.Namespace, targets: list[str], place: plan
         # Without conda's environments, outputs that were built in one must not count as stale.
         command += ["--software-deployment-method", "env-modules"]
         command += ["--rerun-triggers", "code", "input", "mtime", "params"]
+    command += ["--forceall"] if arguments.all else []
     command += ["--configfile", *arguments.configfile] if arguments.configfile else []
     command += ["--config", *arguments.config] if arguments.config else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
 
 from mothertongue.common import hardware
 from mothertongue.translation import engines, segments
@@ -188,8 +190,22 @@ def _translate_share(folder: Path, share: list[str]) -> None:
         translator.translate(segment)
 
 
+@dataclass(frozen=True)
+class Echo:
+    """The future of a translation, with its source's tokens in the place of the output's."""
+
+    future: Any
+    tokens: list[str]
+
+    def result(self):
+        return SimpleNamespace(hypotheses=[self.tokens[:-1]], scores=self.future.result().scores)
+
+
 def watch_ctranslate2(fixed: bool):
-    """Make CTranslate2's translators note when the first batch came, and with `fixed` give outputs of a set length."""
+    """Make CTranslate2's translators note when the first batch came, and with `fixed` give outputs of a set length.
+
+    With `fixed` the text of an output is its source: a random model loses every name, and all would be tried again.
+    """
     import ctranslate2
 
     class Watched(ctranslate2.Translator):
@@ -200,7 +216,8 @@ def watch_ctranslate2(fixed: bool):
             if fixed:
                 length = round(fmean(map(len, source)))
                 options |= {"min_decoding_length": length, "max_decoding_length": length}
-            return super().translate_batch(source, *arguments, **options)
+            futures = super().translate_batch(source, *arguments, **options)
+            return [Echo(future, tokens) for future, tokens in zip(futures, source, strict=True)] if fixed else futures
 
     ctranslate2.Translator = Watched
     return Watched

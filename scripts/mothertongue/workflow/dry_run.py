@@ -35,6 +35,7 @@ class PlannedJob:
     gpus: int
     minutes: int
     disk_mb: int
+    gpu_model: str = ""
 
 
 def read_rules(files: Iterable[Path]) -> dict[str, Rule]:
@@ -105,6 +106,7 @@ def _job(rule: str, fields: Mapping[str, str]) -> PlannedJob:
         gpus=amounts.get("gpu", 0),
         minutes=amounts.get("runtime", 0),
         disk_mb=amounts.get("disk_mb", 0),
+        gpu_model=resources.get("gpu_model", ""),
     )
 
 

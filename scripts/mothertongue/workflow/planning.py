@@ -1,7 +1,8 @@
 """The estimated cost of a build, from a dry run: jobs by rule, GPU-hours, wall time, disk.
 
-A job's time is the time of its rule's jobs in earlier runs, preferably of those most like it, or else the rule's time
-limit; the plan always states which. Measured times are not scaled to another machine, model or setting.
+A job's time is the time of its rule's jobs in earlier runs, preferably of those most like it, or else an estimate, or
+else the rule's time limit; the plan always states which, and where a job was measured, the estimate stands beside it.
+Measured times are not scaled to another machine, model or setting.
 
 The wall time is a sum over stages. A stage contains the rules that are equally many steps from the start of the data
 flow, and waits for the whole stage before it. It takes as long as its longest job or, where that is more, its jobs'
@@ -11,11 +12,13 @@ It does not include waiting in the queue and retries.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from mothertongue.common import benchmarks
 from mothertongue.common.errors import UserError
@@ -28,6 +31,8 @@ from mothertongue.workflow.snakemake_internals import PROFILE_FILE, UNDECIDED
 # The wildcards that make a rule's jobs alike, most important first: time depends more on shard than on target language.
 _ALIKE = ("source", "shard", "split", "model", "variant", "stage", "lang")
 _CLUSTER_GPUS = 8
+# Where a time comes from, the strongest first.
+_BASES = ("measured", "estimate", "limit")
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,10 @@ class Capacity:
 
 @dataclass(frozen=True)
 class RulePlan:
-    """The jobs of a rule and the seconds that each is expected to take; `basis` is "measured" or "limit"."""
+    """The jobs of a rule and the seconds that each is expected to take; `basis` is "measured", "estimate" or "limit".
+
+    `estimated` has the seconds of each job that there is an estimate for, measured or not.
+    """
 
     rule: str
     stage: int
@@ -76,6 +84,7 @@ class RulePlan:
     seconds: Sequence[float]
     basis: str
     gpu_hours: float
+    estimated: Sequence[float] = ()
 
     @property
     def disk_mb(self) -> int:
@@ -127,13 +136,20 @@ def target(name: str, results: str) -> str:
     return name if "/" in name else f"{results}/{name}/adapter"
 
 
-def results_folder(default: Path, files: Iterable[Path], values: Iterable[str]) -> str:
-    """Return the configured `results`: the default configuration's, overridden by files and then by KEY=VALUE."""
+def configured(default: Path, files: Iterable[Path], values: Iterable[str]) -> dict[str, Any]:
+    """Return the configuration: the default one, overridden by files and then by KEY=VALUE, as Snakemake does it.
+
+    Values are not checked: the dry run does that. Raise UserError where a file cannot be read.
+    """
     config = configuration.read(default)
     for path in files:
         config = configuration.lay_over(config, configuration.read(path))
-    pairs = dict(value.split("=", 1) for value in values if "=" in value)
-    return pairs.get("results", str(config["results"]))
+    for key, value in (value.split("=", 1) for value in values if "=" in value):
+        try:
+            config = configuration.lay_over(config, {key: yaml.safe_load(value)})
+        except yaml.YAMLError:
+            raise UserError(f"--config {key}: not YAML: {value}") from None
+    return config
 
 
 def read_profile(name: str, folders: Iterable[Path]) -> dict[str, Any]:
@@ -180,15 +196,19 @@ def read_measurements(folder: Path, rules: Mapping[str, Rule]) -> list[Measureme
     return found
 
 
-def expected(job: PlannedJob, measurements: Iterable[Measurement]) -> tuple[float, str]:
-    """Return a job's seconds and their basis: the mean of its rule's jobs that are most like it, else its limit."""
+def expected(job: PlannedJob, measurements: Iterable[Measurement], estimate: float | None = None) -> tuple[float, str]:
+    """Return a job's seconds and their basis: the mean of its rule's jobs that are most like it, else the estimate.
+
+    The last resort is the job's limit, which an estimate does not exceed either.
+    """
     by_likeness: defaultdict[tuple[bool, ...], list[float]] = defaultdict(list)
     for measured in measurements:
         if measured.rule == job.rule:
             likeness = tuple(job.wildcards.get(key) == measured.wildcards.get(key) for key in _ALIKE)
             by_likeness[likeness].append(measured.seconds)
     if not by_likeness:
-        return job.minutes * 60.0, "limit"
+        limit = job.minutes * 60.0
+        return (limit, "limit") if estimate is None else (min(estimate, limit), "estimate")
     seconds = by_likeness[max(by_likeness)]
     return sum(seconds) / len(seconds), "measured"
 
@@ -207,7 +227,11 @@ def stages(jobs: Iterable[PlannedJob]) -> dict[str, int]:
 
 
 def make(
-    jobs: Sequence[PlannedJob], rules: Mapping[str, Rule], measurements: Sequence[Measurement], at: Capacity
+    jobs: Sequence[PlannedJob],
+    rules: Mapping[str, Rule],
+    measurements: Sequence[Measurement],
+    at: Capacity,
+    estimate: Callable[[PlannedJob], float | None] = lambda job: None,
 ) -> Plan:
     """Return the plan of a dry run's jobs. Raise UserError where a job needs more GPUs than the cluster can give."""
     steps = stages(jobs)
@@ -220,13 +244,17 @@ def make(
         most = max(job.gpus for job in own)
         if at.cluster and most > at.gpus:
             raise UserError(f"{name} asks for {most} GPUs a job, and --gpus says that {at.gpus} can be had")
-        times = [expected(job, measurements) for job in own]
+        estimates = [estimate(job) for job in own]
+        times = [expected(job, measurements, guess) for job, guess in zip(own, estimates, strict=True)]
         seconds = [time for time, _ in times]
         for job, time in zip(own, seconds, strict=True):
             used[stage].update({what: time * share for what, share in at.uses(job, local).items()})
         longest[stage] = max(longest.get(stage, 0.0), *seconds)
         gpu_hours = sum(min(job.gpus, at.gpus) * time for job, time in zip(own, seconds, strict=True)) / 3600
-        planned.append(RulePlan(name, stage, at.where(local), own, seconds, times[0][1], gpu_hours))
+        # The weakest basis of the rule's jobs counts for all.
+        basis = max((basis for _, basis in times), key=_BASES.index)
+        estimated = [guess for guess in estimates if guess is not None]
+        planned.append(RulePlan(name, stage, at.where(local), own, seconds, basis, gpu_hours, estimated))
     return Plan(at, planned, [max(longest[stage], *used[stage].values()) for stage in sorted(longest)])
 
 
@@ -234,9 +262,12 @@ def table(plan: Plan, targets: Sequence[str]) -> str:
     """Return the plan as text: one line per rule in the order of the data flow, the totals, and remarks."""
     if not plan.rules:
         return f"Nothing is left to do: {', '.join(targets)} stands and is up to date."
-    rows = [["rule", "jobs", "where", "threads", "memory", "GPUs", "time a job", "", "GPU-hours", "disk"]]
-    rows += [_row(rule) for rule in plan.rules]
-    rows.append(["total", f"{plan.jobs:,}", *[""] * 6, _number(plan.gpu_hours), _gigabytes(plan.disk_mb)])
+    beside = any(rule.basis == "measured" and rule.estimated for rule in plan.rules)
+    head = ["rule", "jobs", "where", "threads", "memory", "GPUs", "time a job", "", "estimate", "GPU-hours", "disk"]
+    rows = [head, *(_row(rule) for rule in plan.rules)]
+    rows.append(["total", f"{plan.jobs:,}", *[""] * 7, _number(plan.gpu_hours), _gigabytes(plan.disk_mb)])
+    if not beside:
+        rows = [[*row[:8], *row[9:]] for row in rows]
     return "\n".join([*aligned(rows, left={0, 2, 7}), "", *_closing(plan)])
 
 
@@ -266,6 +297,7 @@ def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
                 "basis": rule.basis,
                 "seconds": round(sum(rule.seconds), 1),
                 "longest_seconds": round(max(rule.seconds), 1),
+                "estimated_seconds": round(sum(rule.estimated), 1) if rule.estimated else None,
                 "gpu_hours": round(rule.gpu_hours, 3),
                 "disk_mb": rule.disk_mb,
             }
@@ -289,19 +321,18 @@ def _row(rule: RulePlan) -> list[str]:
         _range(job.threads for job in jobs),
         f"{_range(job.memory_mb / 1000 for job in jobs)} GB",
         _range(job.gpus for job in jobs),
-        _duration(sum(rule.seconds) / len(rule.seconds)),
-        f"({rule.basis})",
+        _duration(_mean(rule.seconds)),
+        rule.basis,
+        _duration(_mean(rule.estimated)) if rule.estimated and rule.basis == "measured" else "",
         _number(rule.gpu_hours),
         _gigabytes(rule.disk_mb),
     ]
 
 
 def _closing(plan: Plan) -> list[str]:
-    measured = {rule.basis for rule in plan.rules} == {"measured"}
-    bound = "about" if measured else "at most"
+    bound = _bound(plan.rules)
     on_gpus = [rule for rule in plan.rules if rule.gpu_hours]
-    gpu_bound = "about" if {rule.basis for rule in on_gpus} == {"measured"} else "at most"
-    hours = f"{gpu_bound} {_number(plan.gpu_hours)} GPU-hours" if on_gpus else "no GPU-hours"
+    hours = f"{_bound(on_gpus)} {_number(plan.gpu_hours)} GPU-hours" if on_gpus else "no GPU-hours"
     if not plan.place.gpus and any(job.gpus for rule in plan.rules for job in rule.jobs):
         hours += " (this machine has no GPU: its CPU does the work)"
     count = f"{plan.jobs:,} job{'s' if plan.jobs > 1 else ''}"
@@ -312,16 +343,26 @@ def _closing(plan: Plan) -> list[str]:
         if plan.place.cluster
         else f"Done in {bound} {_duration(plan.seconds)} on {plan.place.cores} cores{at_once}.",
     ]
-    if not plan.measured:
-        lines.append("Nothing is measured yet: a limit is what a job is allowed, and most take far less.")
-    elif not measured:
-        lines.append(
-            f"{plan.measured:,} of {plan.jobs:,} jobs have measured times; a limit is what a job is allowed, "
-            "and most take far less."
-        )
+    jobs = {basis: sum(len(rule.jobs) for rule in plan.rules if rule.basis == basis) for basis in _BASES}
+    if not jobs["measured"]:
+        lines.append("Nothing is measured yet.")
+    elif jobs["measured"] < plan.jobs:
+        lines.append(f"{jobs['measured']:,} of {plan.jobs:,} jobs have measured times.")
+    if jobs["estimate"]:
+        lines.append("An estimate is scaled from figures of other machines: expect half to twice as much.")
+    if jobs["limit"]:
+        lines.append("A limit is what a job is allowed, and most take far less.")
     if plan.undecided:
         lines.append("The shards are cut anew: what reads one that comes out as it was is not built again.")
     return lines
+
+
+def _bound(rules: Iterable[RulePlan]) -> str:
+    return "at most" if "limit" in {rule.basis for rule in rules} else "about"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _range(values: Iterable[float]) -> str:
@@ -346,5 +387,6 @@ def _number(value: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Return a duration without zero minutes or seconds at its end: `30 min`, `12 h`."""
-    return re.sub(r" 0 (?:s|min)$", "", duration(seconds))
+    """Return a duration without zero minutes or seconds at its end, from ten minutes in whole ones: `17 s`, `12 h`."""
+    seconds = round(seconds / 60) * 60 if seconds >= 600 else round(seconds) if seconds >= 10 else seconds
+    return re.sub(r" 0 (?:s|min)$|\.0(?= s$)", "", duration(seconds))

@@ -125,7 +125,7 @@ def test_jobs_that_wait_for_the_checkpoint_are_mentioned():
 
 def test_local_rules_and_benchmarks_are_read_from_the_rules():
     assert {name for name, rule in RULES.items() if rule.local} == {
-        "fetch", "split", "fetch_translation_model", "fetch_estimator", "fetch_chat_template", "fetch_base_model", "combine", "threads",
+        "fetch", "split", "fetch_translation_model", "fetch_estimator", "fetch_chat_template", "fetch_base_model", "fetch_benchmarks", "combine", "threads",
         "review", "preferences", "report", "summary", "publish", "write_modelfile", "other_trainers", "export_card", "check_shapes",
         "check_conversion",
     }  # fmt: skip
@@ -177,6 +177,8 @@ def test_times_come_from_the_most_similar_jobs_and_limits_last():
 
     shard = job("translate", lang="de", source="es", shard="1")
     assert planning.expected(shard, []) == (3600, "limit")
+    assert planning.expected(shard, [], 60) == (60, "estimate")
+    assert planning.expected(shard, [], 7200) == (3600, "estimate")
     assert planning.expected(shard, [Measurement("tune", {"lang": "de"}, 5)]) == (3600, "limit")
     # The same target from another source language, then the same source language into another target.
     measured = [translated(100, lang="de", source="en", shard="0"), translated(10, lang="nl", source="es", shard="0")]
@@ -243,35 +245,60 @@ def test_the_place_of_jobs_is_read_from_the_profile(tmp_path):
 def test_targets_are_in_the_configured_results_folder(tmp_path):
     default, mine = Path("config/config.yaml"), tmp_path / "mine.yaml"
     mine.write_text("results: /scratch/mine\n")
-    assert planning.results_folder(default, [], ["tuning={gpus: 4}"]) == "results"
-    assert planning.results_folder(default, [mine], []) == "/scratch/mine"
-    assert planning.results_folder(default, [mine], ["results=elsewhere"]) == "elsewhere"
+    assert planning.configured(default, [], ["tuning={gpus: 4}"])["results"] == "results"
+    assert planning.configured(default, [mine], [])["results"] == "/scratch/mine"
+    assert planning.configured(default, [mine], ["results=elsewhere"])["results"] == "elsewhere"
+    tuning = planning.configured(default, [], ["tuning={gpus: 4}", "tuning={epochs: 1}"])["tuning"]
+    assert (tuning["gpus"], tuning["epochs"], tuning["batch_size"]) == (4, 1, 4)
+    with pytest.raises(UserError, match="--config tuning: not YAML"):
+        planning.configured(default, [], ["tuning={gpus: "])
     assert planning.target("nl", "elsewhere") == "elsewhere/nl/adapter"
     assert planning.target("results/nl/dataset", "elsewhere") == "results/nl/dataset"
 
 
 TABLE = """\
-rule       jobs  where  threads  memory  GPUs  time a job              GPU-hours    disk
-split         1  local        1    4 GB     0      15 min  (limit)             0  0.1 GB
-translate    16  Slurm        1    4 GB     1   1 min 5 s  (measured)       0.29  1.6 GB
-tune          1  Slurm        1    4 GB     1         2 h  (limit)             2  0.1 GB
-total        18                                                              2.3  1.8 GB
+rule       jobs  where  threads  memory  GPUs  time a job            GPU-hours    disk
+split         1  local        1    4 GB     0      15 min  limit             0  0.1 GB
+translate    16  Slurm        1    4 GB     1   1 min 5 s  measured       0.29  1.6 GB
+tune          1  Slurm        1    4 GB     1         2 h  limit             2  0.1 GB
+total        18                                                            2.3  1.8 GB
 
 18 jobs; at most 2.3 GPU-hours; 1.8 GB of disk
 Done in at most 2 h 17 min with 8 GPUs at once; waiting in the queue and second tries not counted.
-16 of 18 jobs have measured times; a limit is what a job is allowed, and most take far less.
+16 of 18 jobs have measured times.
+A limit is what a job is allowed, and most take far less.
+"""
+ESTIMATES = """\
+rule       jobs  where  threads  memory  GPUs  time a job            estimate  GPU-hours    disk
+split         1  local        1    4 GB     0      15 min  limit                       0  0.1 GB
+translate    16  Slurm        1    4 GB     1   1 min 5 s  measured     2 min       0.29  1.6 GB
+tune          1  Slurm        1    4 GB     1         1 h  estimate                    1  0.1 GB
+total        18                                                                      1.3  1.8 GB
+
+18 jobs; about 1.3 GPU-hours; 1.8 GB of disk
+Done in at most 1 h 17 min with 8 GPUs at once; waiting in the queue and second tries not counted.
+16 of 18 jobs have measured times.
+An estimate is scaled from figures of other machines: expect half to twice as much.
+A limit is what a job is allowed, and most take far less.
 """
 
 
-def test_the_table_distinguishes_measured_times_from_limits():
+def test_the_table_distinguishes_measured_times_from_estimates_and_limits():
     jobs = translating(16)
     translated = Measurement("translate", {"shard": "shards/0"}, 65)
     assert planning.table(planning.make(jobs, RULES, [translated], CLUSTER), ["t"]) == TABLE.rstrip()
     limits = planning.table(planning.make(jobs, RULES, [], CLUSTER), ["t"])
-    assert "at most 18 GPU-hours" in limits and "Nothing is measured yet" in limits and "measured)" not in limits
+    assert (
+        "at most 18 GPU-hours" in limits
+        and "Nothing is measured yet" in limits
+        and " measured " not in limits.replace("is measured yet", "")
+    )
     all_three = [translated, Measurement("split", {}, 2), Measurement("tune", {}, 3600)]
     measured = planning.table(planning.make(jobs, RULES, all_three, CLUSTER), ["t"])
     assert "about 1.3 GPU-hours" in measured and "Done in about 1 h 2 min" in measured and "limit" not in measured
+    guesses = {"translate": 120, "tune": 3600}
+    plan = planning.make(jobs, RULES, [translated], CLUSTER, lambda job: guesses.get(job.rule))
+    assert planning.table(plan, ["t"]) == ESTIMATES.rstrip()
     assert planning.table(planning.make([], RULES, [], CLUSTER), ["results/nl/adapter"]) == (
         "Nothing is left to do: results/nl/adapter stands and is up to date."
     )

@@ -1,0 +1,157 @@
+"""Estimated durations of jobs that have not run here yet, from the speeds in docs/performance.md.
+
+An estimate is for the planning of a cluster's time: it should have the right order of magnitude. It scales two
+measured speeds, one of translation and one of tuning, by the model's parameters and by the peak of the GPU. Rules whose
+time depends on other things have none.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mothertongue.workflow.dry_run import PlannedJob
+
+# The dataset of the default configuration: its mean length of a message in characters, and the share of its messages,
+# of the whole project's in oasst1_messages.tsv, that the two splits have.
+OASST1, _CHARACTERS_A_MESSAGE, _OASST1_SHARE = "OpenAssistant/oasst1", 500, 88_838 / 161_443
+# Translation with CTranslate2 on the measured GPU and by one core, in characters of source a second, of a model of
+# _TRANSLATED parameters; and the most that the Python around a fast model prepares and checks a second.
+_MEASURED_GPU, _ON_GPU, _BY_A_CORE, _PYTHON = "h200", 1_100_000, 3_200, 225_000
+_TRANSLATED = 75e6
+# Firefox models run on CPUs only, and by a core.
+_FIREFOX_BY_A_CORE = 6_000
+# Parameters of the engines' usual models.
+_PARAMETERS = {
+    "opus-mt": 75e6,
+    "m2m100": 418e6,
+    "nllb": 600e6,
+    "mbart50": 611e6,
+    "seamless-m4t": 2.3e9,
+    "madlad400": 3e9,
+    "llm": 7e9,
+}
+# Tuning: the share of a GPU's peak that was reached with 6 operations a parameter and token, and operations a second of
+# a core.
+_SHARE_OF_PEAK, _OPERATIONS_OF_A_CORE = 0.12, 90e9
+# Characters of a token: of a language that a base model does not know well. Share of a source's text in its threads.
+_CHARACTERS_A_TOKEN, _SHARE_IN_THREADS = 2.8, 0.29
+# Seconds in which a job starts: packages are imported, a model is loaded.
+_START = 15.0
+# Seconds a million characters of rules that only read and write messages.
+_A_MILLION = {"split": 0.06, "combine": 0.12, "threads": 0.12}
+# What is downloaded a second, in MB: an assumption, as nobody knows the network.
+_DOWNLOADED = 20
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """What estimates need: the configuration, characters of text by language, and the peaks of GPUs in TFLOP/s.
+
+    `gpu` is the kind of GPU of jobs that name none; None where it is unknown. `cluster` is whether jobs run elsewhere:
+    on this machine, jobs that request a GPU use the CPU where there is none.
+    """
+
+    config: Mapping[str, Any]
+    characters: Mapping[str, int]
+    peaks: Mapping[str, float]
+    gpu: str | None
+    cluster: bool
+
+    def seconds(self, job: PlannedJob) -> float | None:
+        """Return how long a job is expected to take; None where there is no figure for it."""
+        if job.rule in ("pivot", "translate"):
+            return self._translation(job)
+        if job.rule == "tune":
+            return self._tuning(job)
+        if job.rule in _A_MILLION and self.characters:
+            return _START + _A_MILLION[job.rule] * sum(self.characters.values()) / 1e6
+        return _START + job.disk_mb / _DOWNLOADED if job.rule.startswith("fetch") else None
+
+    def _translation(self, job: PlannedJob) -> float | None:
+        source = job.wildcards["source"]
+        shards = self.config["source"]["shards"].get(source, 1)
+        engine, device = self.config["translation"]["engine"], self._device(job)
+        if source not in self.characters or device is None or (self.cluster and self.gpu is None):
+            return None
+        if not any("/models/translation/" in path for path in job.inputs):
+            return _START
+        share = _SHARE_IN_THREADS if self.config["source"]["scope"] == "threads" else 1
+        return _START + share * self.characters[source] / shards / self.translation_speed(engine, device, job.threads)
+
+    def translation_speed(self, engine: str, device: str, threads: int) -> float:
+        """Return characters of source a second, on "cpu" or a kind of GPU."""
+        if engine == "firefox":
+            return _FIREFOX_BY_A_CORE * threads
+        scale = _TRANSLATED / _PARAMETERS[engine]
+        if device == "cpu":
+            return _BY_A_CORE * threads * scale
+        model = _ON_GPU * scale * self.peaks[device] / self.peaks[_MEASURED_GPU]
+        return 1 / (1 / model + 1 / _PYTHON)
+
+    def _tuning(self, job: PlannedJob) -> float | None:
+        variant = job.wildcards.get("variant", "").removeprefix("variants/").removesuffix("/")
+        tuning = {**self.config["tuning"], **self.config["variants"].get(variant, {})}
+        parameters, device = parameters_in_name(tuning["base_model"]), self._device(job)
+        if tuning["method"] != "sft" or not parameters or not self.characters or device is None:
+            return None
+        tokens = tuning["epochs"] * sum(self.characters.values()) * _SHARE_IN_THREADS / _CHARACTERS_A_TOKEN
+        if tuning["max_steps"]:
+            step = tuning["batch_size"] * tuning["accumulation"] * tuning["max_length"] * max(job.gpus, 1)
+            tokens = min(tokens, tuning["max_steps"] * step)
+        if device == "cpu":
+            speed = job.threads * _OPERATIONS_OF_A_CORE
+        else:
+            speed = max(job.gpus, 1) * _SHARE_OF_PEAK * self.peaks[device] * 1e12
+        return _START + tokens * 6 * parameters / speed
+
+    def _device(self, job: PlannedJob) -> str | None:
+        """Return "cpu", or the job's kind of GPU; None where it is unknown."""
+        if not job.gpus or (not self.cluster and self.gpu is None):
+            return "cpu"
+        return kind(job.gpu_model, self.peaks) or self.gpu
+
+
+def kind(name: str, peaks: Mapping[str, float]) -> str | None:
+    """Return the kind of GPU in a name such as "NVIDIA A100-SXM4-80GB" or "nvidia_h100"; None for one not in the table.
+
+    The longest kind counts: "A10G" is not an A10.
+    """
+    letters = re.sub(r"[^a-z0-9]", "", re.sub(r"geforce", "", name.lower()))
+    return max((known for known in peaks if known in letters), key=len, default=None)
+
+
+def parameters_in_name(model: str) -> float | None:
+    """Return the parameters that a model's name gives, such as 7e9 of "Llama-2-7b-chat-hf"; None without."""
+    found = re.search(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])", model.rpartition("/")[2])
+    return float(found[1]) * {"b": 1e9, "m": 1e6}[found[2].lower()] if found else None
+
+
+def characters(config: Mapping[str, Any], messages: Path, oasst1: Mapping[str, int]) -> dict[str, int]:
+    """Return the characters of the source's messages by language: of the fetched file, or of OASST1 where it is that.
+
+    `oasst1` has the project's messages by language. Empty for another dataset that is not there yet.
+    """
+    languages = config["source"]["languages"]
+    counts: Mapping[str, int] = {}
+    if messages.is_file():
+        counts = _characters_in(messages)
+    elif config["source"]["dataset"] == OASST1:
+        counts = {lang: round(count * _OASST1_SHARE * _CHARACTERS_A_MESSAGE) for lang, count in oasst1.items()}
+    return {lang: counts[lang] for lang in languages if lang in counts}
+
+
+def _characters_in(messages: Path) -> Counter[str]:
+    """Return the characters of a dataset's messages by language; a batch is read at a time."""
+    counts: Counter[str] = Counter()
+    with pq.ParquetFile(messages) as file:
+        for batch in file.iter_batches(columns=["lang", "text"]):
+            lengths = pc.utf8_length(batch.column("text")).to_pylist()
+            for lang, length in zip(batch.column("lang").to_pylist(), lengths, strict=True):
+                counts[lang] += length or 0
+    return counts

@@ -1,0 +1,144 @@
+"""Tests of the estimates: their order of magnitude, what they scale with, and where there is none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mothertongue.common.tsv import read_table
+from mothertongue.translation import engines
+from mothertongue.workflow import configuration, estimates
+from mothertongue.workflow.dry_run import PlannedJob
+from mothertongue.workflow.estimates import Estimator
+
+CONFIG = configuration.read(Path("config/config.yaml"))
+PEAKS = {row["gpu"]: float(row["tflops"]) for row in read_table(Path("config/gpus.tsv"))}
+OASST1 = {row["language"]: int(row["messages"]) for row in read_table(Path("config/oasst1_messages.tsv"))}
+CHARACTERS = estimates.characters(CONFIG, Path("none.parquet"), OASST1)
+CLUSTER = Estimator(CONFIG, CHARACTERS, PEAKS, "h200", cluster=True)
+MODEL = "results/models/translation/Helsinki-NLP--opus-mt-en-nl"
+
+
+def with_values(estimator, **values):
+    return replace(estimator, config=configuration.lay_over(estimator.config, values))
+
+
+def job(rule, inputs=(), gpus=1, threads=4, gpu_model="", **wildcards):
+    return PlannedJob(rule, tuple(inputs), (), wildcards, threads, 4000, gpus, 60, 400, gpu_model)
+
+
+def translate(source="en", **facts):
+    return job("translate", [MODEL], source=source, lang="nl", shard="0", **facts)
+
+
+TUNE = job("tune", lang="nl", variant="", stage="")
+
+
+def test_oasst1_is_known_before_it_is_fetched():
+    assert sum(CHARACTERS.values()) == pytest.approx(44e6, rel=0.05)
+    assert estimates.characters(configuration.lay_over(CONFIG, {"source": {"dataset": "me/mine"}}), Path("-"), {}) == {}
+
+
+def test_fetched_messages_are_counted_by_language_in_characters(tmp_path):
+    path = tmp_path / "messages.parquet"
+    pq.write_table(pa.table({"lang": ["en", "es", "en", "xx"], "text": ["abc", "ñandú", "é", "none of ours"]}), path)
+    assert estimates.characters(CONFIG, path, OASST1) == {"en": 4, "es": 5}
+
+
+def test_translation_scales_with_text_shards_model_and_gpu():
+    def seconds(estimator=CLUSTER, job=None):
+        return estimator.seconds(job or translate()) - estimates._START
+
+    whole = seconds(with_values(CLUSTER, source={"shards": {"en": 1}}))
+    assert seconds() == pytest.approx(whole / 2)
+    assert seconds(with_values(CLUSTER, source={"scope": "threads"})) == pytest.approx(0.29 * whole / 2)
+    # A model of 600 million weights takes eight times the computing, and the same Python.
+    assert 2 < seconds(with_values(CLUSTER, translation={"engine": "nllb"})) / seconds() < 8
+    assert seconds(job=translate(gpu_model="nvidia_a100")) > seconds()
+    # Firefox models run on the job's cores: 20 million characters in 2 shards at 24,000 a second.
+    firefox = with_values(CLUSTER, translation={"engine": "firefox"})
+    assert seconds(firefox, translate(gpus=0)) == pytest.approx(CHARACTERS["en"] / 2 / 24_000)
+    # Messages that need no model are copied.
+    assert CLUSTER.seconds(job("translate", source="nl", lang="nl", shard="0", gpus=0)) == estimates._START
+
+
+def test_tuning_scales_with_the_models_parameters_epochs_and_gpus():
+    whole = CLUSTER.seconds(TUNE) - estimates._START
+    # OASST1 twice, with 7 billion parameters on an H200: about an hour.
+    assert whole / 3600 == pytest.approx(0.9, rel=0.2)
+    one = with_values(CLUSTER, tuning={"epochs": 1})
+    assert one.seconds(TUNE) - estimates._START == pytest.approx(whole / 2)
+    small = with_values(CLUSTER, variants={"small": {"base_model": "Qwen/Qwen2.5-0.5B-Instruct"}})
+    variant = job("tune", lang="nl", variant="variants/small/", stage="")
+    assert small.seconds(variant) - estimates._START == pytest.approx(whole / 14)
+    short = with_values(CLUSTER, tuning={"max_steps": 10})
+    assert short.seconds(TUNE) < estimates._START + 20
+    assert CLUSTER.seconds(replace(TUNE, gpus=4)) - estimates._START == pytest.approx(whole / 4)
+
+
+def test_steps_without_a_model_take_seconds_and_fetches_as_long_as_their_size():
+    for rule in ("split", "combine", "threads"):
+        assert estimates._START < CLUSTER.seconds(job(rule, gpus=0, lang="nl")) < 30
+    large = replace(job("fetch_base_model", gpus=0, model="x"), disk_mb=15_000)
+    assert CLUSTER.seconds(large) == estimates._START + 750
+
+
+@pytest.mark.parametrize(
+    ("estimator", "planned"),
+    [
+        (replace(CLUSTER, gpu=None), translate()),
+        (replace(CLUSTER, gpu=None), job("translate", source="nl", lang="nl", shard="0", gpus=0)),
+        (replace(CLUSTER, characters={}), translate()),
+        (replace(CLUSTER, characters={}), TUNE),
+        (with_values(CLUSTER, tuning={"method": "dpo"}), TUNE),
+        (with_values(CLUSTER, tuning={"base_model": "models/mine"}), TUNE),
+        (CLUSTER, job("evaluate", lang="nl", variant="", stage="")),
+    ],
+)
+def test_what_is_unknown_has_no_estimate(estimator, planned):
+    assert estimator.seconds(planned) is None
+
+
+def test_a_machine_without_a_gpu_uses_its_cores():
+    here = replace(CLUSTER, gpu=None, cluster=False)
+    assert here.seconds(translate()) > 10 * CLUSTER.seconds(translate())
+    assert here.seconds(TUNE) > 100 * CLUSTER.seconds(TUNE)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("nvidia_h100_80gb_hbm3", "h100"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("NVIDIA A10G", "a10g"),
+        ("Tesla T4", "t4"),
+        ("AMD MI300X", None),
+        ("", None),
+    ],
+)
+def test_kinds_of_gpu_are_found_in_names(name, kind):
+    assert estimates.kind(name, PEAKS) == kind
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("NousResearch/Llama-2-7b-chat-hf", 7e9),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", 135e6),
+        ("Qwen/Qwen2.5-0.5B", 0.5e9),
+        ("Qwen/Qwen3-8B@abc", 8e9),
+        ("package:xllamacpp/SmolLM2-360M.gguf", 360e6),
+        ("mistralai/Mixtral-8x7B-v0.1", None),
+        ("models/mine", None),
+    ],
+)
+def test_parameters_are_read_from_names(model, parameters):
+    assert estimates.parameters_in_name(model) == parameters
+
+
+def test_every_engine_has_a_number_of_parameters():
+    assert {*estimates._PARAMETERS, "firefox"} == set(engines.NAMES)
