@@ -32,7 +32,7 @@ class EngineSettings:
     batch_tokens: int | Literal["auto"] = setting(
         "auto", "source tokens a batch", at_least=64, expected="a number of tokens from 64, or auto",
         manual="source tokens translated at once; halved, with a warning, where memory runs out. `auto`: "
-        "512 a thread on a CPU and 65,536 a GPU with CTranslate2, as "
+        "512 a thread on a CPU (2,048 for models of more than 50 MB) and 65,536 a GPU with CTranslate2, as "
         "[measured](../docs/performance.md#translation-tokens-a-batch), 8,192 with transformers",
     )  # fmt: skip
     workers: int = setting(1, "processes or threads on a CPU", key=None, at_least=1)

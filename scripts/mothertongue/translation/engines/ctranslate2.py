@@ -22,8 +22,10 @@ from mothertongue.translation.settings import EngineSettings
 from mothertongue.translation.vocabulary import Vocabulary
 
 END = "</s>"
-# Tokens a batch, of a CPU's thread and of a GPU: docs/performance.md has the measurements.
-_ON_CPU, _ON_GPU = 512, 65_536
+# Tokens a batch, of a CPU's thread and of a GPU: docs/performance.md has the measurements. A small model's numbers stay
+# in the processor's cache; each step of a large one, of more bytes, reads its weights from memory for the whole batch.
+_ON_CPU, _ON_CPU_LARGE, _ON_GPU = 512, 2048, 65_536
+_LARGE = 50_000_000
 # Batches per worker in a window, which CTranslate2 gets in one call. The fewer, the less far loops run past their own
 # longest output.
 _WINDOW = 2
@@ -84,7 +86,8 @@ class EncoderDecoder(Engine):
         self._control = {token for token in unknown if token.isascii()}
         self._translator = _load(model, settings)
         self._workers = self._translator.num_translators
-        by_device = self._workers * (_ON_CPU if self._translator.device == "cpu" else _ON_GPU)
+        on_cpu = _ON_CPU_LARGE if (model / "model.bin").stat().st_size > _LARGE else _ON_CPU
+        by_device = self._workers * (on_cpu if self._translator.device == "cpu" else _ON_GPU)
         self.batch_tokens = by_device if settings.batch_tokens == "auto" else settings.batch_tokens
 
     @classmethod
