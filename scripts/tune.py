@@ -82,6 +82,7 @@ def main() -> None:
 
     from mothertongue.model_folders import reading
     from mothertongue.models import causal_lm, tokenizer_files
+    from mothertongue.prompts import templates
     from mothertongue.tuning import checkpoints, data, training
 
     training.compute_with(arguments.cpu_threads)
@@ -136,6 +137,8 @@ def main() -> None:
     record = training.record(settings, outcome) | {
         "lang": arguments.target,
         "system_prompt": data.system_prompt(rows[0]),
+        "beginning": None if templates.beginning(tokenizer) is None else tokenizer.bos_token,
+        "end_of_turn": tokenizer.convert_ids_to_tokens(templates.end_of_turn(template, tokenizer)),
         "base_model": base,
         "data": train.account | {"tokens": train.tokens, "sha256": fingerprint["data"]},
         "validation_data": validation.account,

@@ -15,6 +15,9 @@ import pytest
 from hub import Hub
 from hub_repos import card_header
 
+from mothertongue.models import tokenizer_files
+from mothertongue.prompts import templates
+
 TOKEN, WRONG = "hf_RecognisableSecretOfTheTest", "hf_RecognisableButUnknown"
 KINDS = ("dataset", "threads", "adapter")
 JSONS = [f"results/demo/pt/published/{kind}.json" for kind in KINDS]
@@ -95,10 +98,10 @@ def commits(hub):
     return {kind: len(hub.repos[key].commits) for kind, key in REPOS.items()}
 
 
-def python(project, code, *arguments):
+def python(folder, code, *arguments):
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=project.root,
+        cwd=folder,
         env=os.environ,
         capture_output=True,
         text=True,
@@ -111,7 +114,7 @@ def test_published_repositories_download_and_load_as_in_their_cards(published, h
     record = json.loads((published.root / f"results/demo/pt/published/{kind}.json").read_text())
     key, folder = REPOS[kind], tmp_path / kind
     assert hub.repos[key].private and (record["type"], record["repo"]) == key
-    done = python(published, DOWNLOAD, *key, record["commit"], folder)
+    done = python(published.root, DOWNLOAD, *key, record["commit"], folder)
     assert done.returncode == 0, done.stderr
     for name, checksum in record["files"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == checksum
@@ -119,14 +122,23 @@ def test_published_repositories_download_and_load_as_in_their_cards(published, h
 
     text = (folder / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len([line for line in code.splitlines() if line]) <= 3
     rows = {
         "dataset": "assert len(dataset['train']) > 50 and len(dataset['validation']) > 0",
         "threads": "assert threads['train'][0]['messages'][1]['role'] == 'user'",
-        "adapter": "assert model.peft_config['default'].r == 4",
+        "adapter": "assert model.peft_config['default'].r == 4\nprint((prompt['input_ids'][0].tolist(), end))",
     }
-    done = python(published, code + rows[kind])
+    (tmp_path / "empty").mkdir()
+    done = python(tmp_path / "empty", code + rows[kind])
     assert done.returncode == 0, code + done.stderr
+    if kind == "adapter":
+        # With the system prompt, the template and the end of a turn that the project uses.
+        tokenizer, template = tokenizer_files.load_with_template(folder)
+        asked = [
+            {"role": "system", "content": json.loads((folder / "training.json").read_text())["system_prompt"]},
+            {"role": "user", "content": "2 + 2 = ?"},
+        ]
+        ids = templates.encode_prompt(asked, template, tokenizer)
+        assert done.stdout.splitlines()[-1] == repr((ids, templates.end_of_turn(template, tokenizer)))
 
 
 def written(folder):

@@ -67,8 +67,9 @@ def code(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a text as a Python string literal: one line of ASCII."""
-    return json.dumps(text)
+    """Return a text as a Python string literal of one line; what does not print is escaped."""
+    plain = json.dumps(text, ensure_ascii=False)
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in plain)
 
 
 def quoted(text: str) -> str:

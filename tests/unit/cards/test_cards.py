@@ -182,7 +182,7 @@ def test_an_adapter_inherits_non_commercial_licences_of_its_data():
 def test_a_local_base_model_is_named_without_its_path():
     card = adapter({}, {"hub_id": None, "reference": "/home/me/models/own-7b", "licence": "cc-by-nc-4.0"})
     assert "/home/me" not in card and "base_model" not in card_header(card)
-    assert "adapter for own-7b" in card and "from_pretrained(BASE_MODEL)" in card
+    assert "adapter for own-7b" in card and "from_pretrained(BASE_MODEL, dtype=torch.bfloat16" in card
     assert "**Not for commercial use**: the licence of own-7b forbids it." in card
 
 
