@@ -232,6 +232,92 @@ rule other_trainers:
         """
 
 
+rule llama_factory:
+    input:
+        script="scripts/llama_factory.py",
+        library=library("llama_factory"),
+        after=after_split,
+        base_model=adapters.base_model,
+        train=exports.train_data,
+        validation=exports.validation_data,
+        template=adapters.template,
+    output:
+        folder=directory("{results}/{lang}/{variant}export/llama_factory"),
+    log:
+        "{results}/logs/{lang}/{variant}export/llama_factory.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/llama_factory.jsonl"
+    localrule: True
+    conda:
+        "../envs/tuning.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=0,
+        disk_mb=100,
+    params:
+        settings=exports.settings,
+        base_name=exports.base_model_from("llama_factory"),
+        revision=exports.base_model_revision,
+        before=exports.before_from("llama_factory"),
+    shell:
+        r"""
+        python {input.script} \
+            --settings={params.settings:q} \
+            --base-model={input.base_model:q} \
+            --base-name={params.base_name:q} \
+            {params.revision:q} \
+            {params.before:q} \
+            --train={input.train:q} \
+            --validation={input.validation:q} \
+            --template={input.template:q} \
+            --output={output.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+rule axolotl_dpo:
+    input:
+        script="scripts/axolotl_dpo.py",
+        library=library("axolotl_dpo"),
+        after=after_split,
+        train=exports.train_data,
+        validation=exports.validation_data,
+        template=exports.dpo_template,
+    output:
+        folder=directory("{results}/{lang}/{variant}export/axolotl_dpo"),
+    log:
+        "{results}/logs/{lang}/{variant}export/axolotl_dpo.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}export/axolotl_dpo.jsonl"
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=0,
+        disk_mb=100,
+    params:
+        settings=exports.settings,
+        base_name=exports.base_model_from("axolotl_dpo"),
+        revision=exports.base_model_revision,
+        before=exports.before_from("axolotl_dpo"),
+    shell:
+        r"""
+        python {input.script} \
+            --settings={params.settings:q} \
+            --base-name={params.base_name:q} \
+            {params.revision:q} \
+            {params.before:q} \
+            --train={input.train:q} \
+            --validation={input.validation:q} \
+            --template={input.template:q} \
+            --output={output.folder:q} 2>&1 | tee {log:q}
+        """
+
+
 rule export_card:
     input:
         script="scripts/export_card.py",
@@ -248,6 +334,7 @@ rule export_card:
         ),
         models=rules.perplexity.output.models,
         beside=lambda wildcards: rules.other_trainers.output if exports.is_sft(wildcards) else [],
+        trainers=exports.trainer_folders,
     output:
         "{results}/{lang}/{variant}export/README.md",
     log:

@@ -25,6 +25,7 @@ EXPORTS = {
     "gguf_perplexity",
     "write_modelfile",
     "other_trainers",
+    "llama_factory",
     "export_card",
 }
 # Rules that load the engine and the estimator of the configuration, which no import names.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.cards import render
+from mothertongue.common import licences
 from mothertongue.common.atomic_files import read_json, sha256
 from mothertongue.common.errors import UserError
 from mothertongue.model_folders.contents import RECORD
@@ -15,14 +16,15 @@ from mothertongue.models.record import base_name
 # The keys of an adapter's training.json that the card needs.
 NEEDED = (
     "system_prompt", "settings.method", "settings.lora_rank", "settings.dora", "base_model.reference",
-    "base_model.revision", "base_model.hub_id",
+    "base_model.revision", "base_model.hub_id", "lang",
 )  # fmt: skip
 # The ranks that vLLM accepts for --max-lora-rank.
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 # Below this share of equal tokens, more than unusual white space is tokenised differently: control tokens, for example.
 _ALIKE = 0.99
-# The files for other trainers.
-_TRAINERS = ("axolotl.yaml", "unsloth_train.py", "dataset_info.json")
+# The files and folders for other trainers.
+_TRAINERS = ("axolotl.yaml", "unsloth_train.py")
+_TRAINER_FOLDERS = ("llama_factory", "axolotl_dpo")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def card(
     names = [file.name for file in files]
     return render.card(
         "exports",
+        header=_header(record, names),
         model=base_name(record["base_model"]),
         language=language,
         files=files,
@@ -97,6 +100,22 @@ def card(
         system_prompt=record["system_prompt"],
         trainers=_trainers(folder, record),
     )
+
+
+def _header(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    base = record["base_model"]
+    return {
+        **render.languages(record["lang"]),
+        "base_model": base["hub_id"],
+        "base_model_relation": "finetune" if base["hub_id"] else None,
+        **licences.header([base["licence"]]),
+        "pipeline_tag": "text-generation",
+        "tags": [
+            "mothertongue",
+            record["settings"]["method"],
+            *(["gguf"] if any("gguf" in name for name in names) else []),
+        ],
+    }
 
 
 def _others(folder: Path, names: Sequence[str]) -> list[str]:
@@ -136,9 +155,11 @@ def _has_template(modelfile: Path) -> bool:
 
 
 def _trainers(folder: Path, record: Mapping[str, Any]) -> list[str]:
-    """Return the files with which other programs train the same adapter; none for preference tuning."""
-    sft = record["settings"]["method"] == "sft"
-    return [file for file in _TRAINERS if sft and _trains(folder / file)]
+    """Return the files and folders with which other programs train the same adapter."""
+    method = record["settings"]["method"]
+    files = [file for file in _TRAINERS if method == "sft" and _trains(folder / file)]
+    folders = [name for name in _TRAINER_FOLDERS if (folder / name).is_dir()]
+    return files + [name for name in folders if method == "dpo" or name != "axolotl_dpo"]
 
 
 def _trains(file: Path) -> bool:

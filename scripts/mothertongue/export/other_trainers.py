@@ -14,7 +14,7 @@ from mothertongue.prompts import templates
 from mothertongue.prompts.template_parts import Exchange
 
 # transformers' names for the optimizers of torch and bitsandbytes.
-_OPTIMIZERS = {
+OPTIMIZERS = {
     "adamw": "adamw_torch",
     "adamw_8bit": "adamw_bnb_8bit",
     "paged_adamw": "paged_adamw_32bit",
@@ -62,6 +62,12 @@ def plain_thread(row: Mapping[str, Any], control: Iterable[str]) -> dict[str, An
         content = text.strip() if message["role"] == "assistant" else text
         messages.append({"role": message["role"], "content": content})
     return {"thread_id": row["thread_id"], "messages": messages}
+
+
+def plain_pair(row: Mapping[str, Any], control: Iterable[str]) -> dict[str, Any]:
+    """Return a preference pair with the texts that our own training reads, as `plain_thread` does."""
+    parts = ("prompt", "chosen", "rejected")
+    return {part: plain_thread({"thread_id": "", "messages": row[part]}, control)["messages"] for part in parts}
 
 
 def unvalidated(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +149,7 @@ def axolotl(settings: Mapping[str, Any], material: TrainerInputs) -> dict[str, A
         "learning_rate": settings["learning_rate"],
         "lr_scheduler": settings["schedule"],
         "warmup_ratio": settings["warmup"],
-        "optimizer": _OPTIMIZERS[settings["optimizer"]],
+        "optimizer": OPTIMIZERS[settings["optimizer"]],
         "weight_decay": settings["weight_decay"],
         "max_grad_norm": settings["max_grad_norm"],
         "micro_batch_size": settings["batch_size"],
@@ -160,6 +166,26 @@ def axolotl(settings: Mapping[str, Any], material: TrainerInputs) -> dict[str, A
         "output_dir": "axolotl-adapter",
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def axolotl_dpo(settings: Mapping[str, Any], material: TrainerInputs, before: str) -> dict[str, Any]:
+    """Return Axolotl's configuration for DPO from the adapter `before`, which is the reference, too."""
+    values = axolotl(settings, material)
+    for name in ("sample_packing", "attn_implementation", "train_on_inputs", "neftune_noise_alpha", "eot_tokens"):
+        values.pop(name, None)
+    pairs = {"ds_type": "json", "type": "chat_template.default", "split": "train"}
+    pairs |= {"field_messages": "prompt", "field_chosen": "chosen", "field_rejected": "rejected"}
+    values["datasets"] = [{"path": material.train} | pairs]
+    if "test_datasets" in values:
+        values["test_datasets"] = [{"path": material.validation} | pairs]
+    reference = {"lora_model_dir": before, "rl_adapter_ref_model": True}
+    return values | {"rl": "dpo", "rl_beta": settings["beta"], "lora_dropout": 0.0} | reference
+
+
+def unlike_axolotl_dpo(settings: Mapping[str, Any]) -> list[str]:
+    """Return the settings that have no counterpart in Axolotl's DPO, one line each."""
+    notes = [note for note in unlike_axolotl(settings) if not note.startswith("too_long")]
+    return [*notes, "max_length: Axolotl appends the tokenizer's end token to each reply, behind the end of the turn"]
 
 
 def _axolotl_data(path: str) -> dict[str, Any]:
@@ -239,7 +265,7 @@ def unsloth(settings: Mapping[str, Any], material: TrainerInputs, parts: Exchang
         "learning_rate": settings["learning_rate"],
         "lr_scheduler_type": settings["schedule"],
         "warmup_steps": _Code(f"math.ceil({settings['warmup']!r} * steps)"),
-        "optim": _OPTIMIZERS[settings["optimizer"]],
+        "optim": OPTIMIZERS[settings["optimizer"]],
         "weight_decay": settings["weight_decay"],
         "max_grad_norm": settings["max_grad_norm"],
         "per_device_train_batch_size": settings["batch_size"],

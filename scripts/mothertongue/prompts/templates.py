@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise, zip_longest
+from itertools import groupby, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,35 @@ def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encod
     Exactly one beginning-of-text token is added for tokenizers that use one. Raise ControlText where text of a message
     becomes a control token.
     """
+    _, ids, labels, _ = _tokenized(messages, template, tokenizer)
+    first = beginning(tokenizer)
+    if first is not None and ids[:1] != [first]:
+        ids, labels = [first, *ids], [-100, *labels]
+    return Encoded(ids, labels)
+
+
+def parts(messages: list[Message], template: Template, tokenizer: Any) -> list[tuple[str, bool]]:
+    """Return the text that `encode` tokenizes in parts, each with whether it is learned; they meet between two tokens.
+
+    The beginning-of-text token is part of the first where the tokenizer uses one. Raise ControlText as `encode` does.
+    """
+    text, ids, labels, starts = _tokenized(messages, template, tokenizer)
+    found: list[tuple[str, bool]] = []
+    for learned, run in groupby(range(len(ids)), key=lambda i: labels[i] >= 0):
+        numbers = list(run)
+        end = starts[numbers[-1] + 1] if numbers[-1] + 1 < len(ids) else len(text)
+        found.append((text[starts[numbers[0]] : end], learned))
+    first = beginning(tokenizer)
+    if first is not None and ids[:1] != [first]:
+        before = [] if found[0][1] else [found.pop(0)]
+        found.insert(0, (tokenizer.bos_token + "".join(part for part, _ in before), False))
+    return found
+
+
+def _tokenized(
+    messages: list[Message], template: Template, tokenizer: Any
+) -> tuple[str, list[int], list[int], list[int]]:
+    """Return a rendered thread with its tokens, their labels, and where each begins in the text."""
     known = _known(tokenizer)
     text, spans = _render(messages, template, known.control, False)
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
@@ -220,9 +249,7 @@ def encode(messages: list[Message], template: Template, tokenizer: Any) -> Encod
             span += 1
         if span < len(spans) and start >= spans[span][0]:
             labels[i] = ids[i]
-    if known.first is not None and ids[:1] != [known.first]:
-        ids, labels = [known.first, *ids], [-100, *labels]
-    return Encoded(ids, labels)
+    return text, ids, labels, [start for start, _ in offsets]
 
 
 def encode_known(

@@ -3,8 +3,9 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 from mothertongue.common.errors import UserError
@@ -17,7 +18,10 @@ QUANTIZATIONS = [name for name in get_args(Quantization) if name != "f16"]
 PACKED = list(get_args(Packed))
 # The outputs of rules in export/ and in its folders.
 _MADE = {
-    "": ["merged", *PACKED, "adapter.gguf", "axolotl.yaml", "unsloth_train.py", "dataset_info.json", "README.md"],
+    "": [
+        *("merged", *PACKED, "adapter.gguf", "axolotl.yaml", "unsloth_train.py", "dataset_info.json"),
+        *("llama_factory", "axolotl_dpo", "README.md"),
+    ],
     "gguf/": ["f16.gguf", *(f"{name}.gguf" for name in QUANTIZATIONS), "Modelfile"],
     "threads/": [f"{split}.jsonl" for split in SPLITS],
     "perplexity/": ["models.json", "tokens.jsonl", *(f"{form}.json" for form in ("f16", *QUANTIZATIONS, *PACKED))],
@@ -101,16 +105,55 @@ class Exports:
     @in_one_line
     def settings(self, wildcards: Wildcards) -> str:
         """Return the settings for other trainers, as JSON."""
-        settings = self.adapters.of_variant(wildcards)
+        settings = self.adapters.settings(_final(wildcards))
         return json.dumps({key: value for key, value in settings.items() if key not in _UNUSED}, sort_keys=True)
+
+    @in_one_line
+    def dpo_template(self, wildcards: Wildcards) -> str:
+        """Return the chat template that the adapter is tuned with. Raise UserError where it is not tuned by DPO."""
+        method = self.adapters.of_variant(wildcards)["method"]
+        if method != "dpo":
+            raise UserError(f"export/axolotl_dpo is of dpo, and tuning.method is {method}")
+        return self.adapters.template(wildcards)
+
+    def train_data(self, wildcards: Wildcards) -> str:
+        """Return the threads or preferences that the final adapter is tuned on."""
+        return self.adapters.train_data(_final(wildcards))
+
+    def validation_data(self, wildcards: Wildcards) -> str:
+        """Return the threads or preferences that the final adapter is validated on."""
+        return self.adapters.train_data(_final(wildcards), "validation")
+
+    def before_from(self, folder: str) -> Callable[[Wildcards], list[str]]:
+        """Return the option of the adapter that DPO continues, relative to a folder of the export."""
+
+        def before(wildcards: Wildcards) -> list[str]:
+            found = self.adapters.before(_final(wildcards))
+            return given("--before", [os.path.relpath(path, f"{self._folder(wildcards)}/{folder}") for path in found])
+
+        return before
+
+    def base_model_from(self, folder: str) -> Callable[[Wildcards], str]:
+        """Return the base model for other programs, as `base_model` does, relative to a folder of the export."""
+        return lambda wildcards: self._base_name(wildcards, f"{self._folder(wildcards)}/{folder}")
+
+    def trainer_folders(self, wildcards: Wildcards) -> list[str]:
+        """Return the folders for other trainers beside the card."""
+        dpo = self.adapters.of_variant(wildcards)["method"] == "dpo"
+        names = ["llama_factory", *(["axolotl_dpo"] if dpo else [])]
+        return [f"{self._folder(wildcards)}/{name}" for name in names]
 
     @in_one_line
     def base_model(self, wildcards: Wildcards) -> str:
         """Return the base model for other programs: its id on the hub, or its folder relative to the export's."""
+        return self._base_name(wildcards, self._folder(wildcards))
+
+    @in_one_line
+    def _base_name(self, wildcards: Wildcards, folder: str) -> str:
         reference = self._reference(wildcards)
         if reference.kind == "hub":
             return reference.name
-        return os.path.relpath(self.adapters.base_model(wildcards), self._folder(wildcards))
+        return os.path.relpath(self.adapters.base_model(wildcards), folder)
 
     @in_one_line
     def base_model_revision(self, wildcards: Wildcards) -> list[str]:
@@ -150,3 +193,8 @@ class Exports:
 
     def _reference(self, wildcards: Wildcards) -> references.Reference:
         return references.parse(self.adapters.of_variant(wildcards)["base_model"])
+
+
+def _final(wildcards: Wildcards) -> SimpleNamespace:
+    """Return the wildcards of the final adapter of an export: with DPO not the SFT adapter that it continues from."""
+    return SimpleNamespace(results=wildcards.results, lang=wildcards.lang, variant=wildcards.variant, stage="")

@@ -25,7 +25,10 @@ LORA = (
 TRAINED_BY = {
     "axolotl.yaml": "axolotl train axolotl.yaml",
     "unsloth_train.py": "python unsloth_train.py",
-    "dataset_info.json": "llamafactory-cli train --dataset_dir . --dataset mothertongue_train",
+}
+FOLDERS = {
+    "llama_factory": "cd llama_factory && llamafactory-cli train llama_factory.yaml",
+    "axolotl_dpo": "cd axolotl_dpo && axolotl train axolotl.yaml",
 }
 
 
@@ -102,9 +105,14 @@ def test_commands_of_other_trainers_are_listed_only_where_their_files_exist(fold
     for file, command in TRAINED_BY.items():
         assert f"`{file}` | `{command}` |" in card(folder)
     preferences = RECORD | {"settings": RECORD["settings"] | {"method": "dpo"}}
-    assert not any(command in card(folder, preferences) for command in TRAINED_BY.values())
+    assert not any(f"`{command}`" in card(folder, preferences) for command in TRAINED_BY.values())
+    assert not any(command in card(folder) for command in FOLDERS.values())
+    for name in FOLDERS:
+        (folder / name).mkdir()
+    assert all(f"`{command}`" in card(folder, preferences) for command in FOLDERS.values())
+    assert FOLDERS["llama_factory"] in card(folder) and FOLDERS["axolotl_dpo"] not in card(folder)
     (folder / "axolotl.yaml").unlink()
-    assert "axolotl" not in card(folder) and TRAINED_BY["unsloth_train.py"] in card(folder)
+    assert "axolotl train" not in card(folder) and TRAINED_BY["unsloth_train.py"] in card(folder)
     material = TrainerInputs("a/b", None, "train.jsonl", "validation.jsonl", "{{ messages }}", None)
     (folder / "unsloth_train.py").write_text(other_trainers.unsloth({}, material, None))
     assert TRAINED_BY["unsloth_train.py"] not in card(folder)
