@@ -13,7 +13,7 @@ rule check_conversion:
     benchmark:
         "{results}/benchmarks/{lang}/{variant}export/conversion/{converted}.jsonl"
     wildcard_constraints:
-        converted="gguf/f16|adapter",
+        converted="gguf/f16|base/f16|adapter",
     # First: if it fails, all other work would be wasted.
     priority: 10
     localrule: True
@@ -51,7 +51,7 @@ rule convert_to_gguf:
     benchmark:
         "{results}/benchmarks/{lang}/{variant}export/{converted}.jsonl"
     wildcard_constraints:
-        converted="gguf/f16|adapter",
+        converted="gguf/f16|base/f16|adapter",
     conda:
         "../envs/gguf.yaml"
     threads: 2
@@ -80,14 +80,16 @@ rule quantize:
         library=library("quantize"),
         after=after_split,
         shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
-        model="{results}/{lang}/{variant}export/gguf/f16.gguf",
+        model="{results}/{lang}/{variant}export/{whole}/f16.gguf",
     output:
-        "{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
+        "{results}/{lang}/{variant}export/{whole}/{quantization}.gguf",
     log:
-        "{results}/logs/{lang}/{variant}export/gguf/{quantization}.log",
+        "{results}/logs/{lang}/{variant}export/{whole}/{quantization}.log",
     benchmark:
-        "{results}/benchmarks/{lang}/{variant}export/gguf/{quantization}.jsonl"
+        "{results}/benchmarks/{lang}/{variant}export/{whole}/{quantization}.jsonl"
     wildcard_constraints:
+        # The merged model, or the base model that the adapter alone is laid over.
+        whole="gguf|base",
         quantization="|".join(QUANTIZATIONS),
     conda:
         "../envs/llama_cpp.yaml"

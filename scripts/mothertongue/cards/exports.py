@@ -16,7 +16,7 @@ from mothertongue.models.record import base_name
 # The keys of an adapter's training.json that the card needs.
 NEEDED = (
     "system_prompt", "settings.method", "settings.lora_rank", "settings.dora", "base_model.reference",
-    "base_model.revision", "base_model.hub_id", "lang",
+    "base_model.revision", "base_model.hub_id", "base_model.licence", "lang",
 )  # fmt: skip
 # The ranks that vLLM accepts for --max-lora-rank.
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -96,7 +96,7 @@ def card(
         ollama=_ollama(served_as),
         speaks=_has_template(folder / "gguf/Modelfile"),
         llama_cpp=f"llama-server -m {shlex.quote(next(name for name in names if name.startswith('gguf/')))} --jinja",
-        over_base="adapter.gguf" in names,
+        over_base=_over_base(names),
         system_prompt=record["system_prompt"],
         trainers=_trainers(folder, record),
     )
@@ -147,6 +147,15 @@ def _serve_adapter(record: Mapping[str, Any], name: str, base_model: str) -> str
 def _ollama(name: str) -> str:
     served = shlex.quote(name)
     return f"ollama create {served} -f gguf/Modelfile && ollama run {served}"
+
+
+def _over_base(names: Sequence[str]) -> str | None:
+    """Return llama.cpp's command for the adapter laid over the base model; None where the adapter is not exported."""
+    if "adapter.gguf" not in names:
+        return None
+    base = next((name for name in names if name.startswith("base/")), "BASE_MODEL.gguf")
+    spoken = ["--jinja", "--chat-template-file", "merged/chat_template.jinja"]
+    return shlex.join(["llama-server", "-m", base, "--lora", "adapter.gguf", *spoken])
 
 
 def _has_template(modelfile: Path) -> bool:

@@ -22,14 +22,17 @@ _MADE = {
         *("merged", *PACKED, "adapter.gguf", "axolotl.yaml", "unsloth_train.py", "dataset_info.json"),
         *("llama_factory", "axolotl_dpo", "README.md"),
     ],
+    "base/": ["f16.gguf", *(f"{name}.gguf" for name in QUANTIZATIONS)],
     "gguf/": ["f16.gguf", *(f"{name}.gguf" for name in QUANTIZATIONS), "Modelfile"],
     "threads/": [f"{split}.jsonl" for split in SPLITS],
     "perplexity/": ["models.json", "tokens.jsonl", *(f"{form}.json" for form in ("f16", *QUANTIZATIONS, *PACKED))],
-    "conversion/": ["gguf/f16.json", "adapter.json"],
+    "conversion/": ["gguf/f16.json", "base/f16.json", "adapter.json"],
     "shapes/": [f"{form}.json" for form in (*QUANTIZATIONS, *PACKED)],
 }
 # A regular expression for all paths below export/ that rules make.
 PATHS = "|".join(re.escape(folder + name) for folder, names in _MADE.items() for name in names)
+# The base model in GGUF that an adapter alone is laid over.
+_BASE = "base/f16"
 # The settings that other trainers do not use.
 _UNUSED = {"base_model", "dpo", "orpo", "fsdp", "checkpoint_minutes", "report_to"}
 
@@ -59,7 +62,9 @@ class Exports:
 
     @in_one_line
     def converted(self, wildcards: Wildcards) -> str:
-        """Return the source of a GGUF file: the merged model, or the adapter alone."""
+        """Return the source of a GGUF file: the merged model, the base model, or the adapter alone."""
+        if wildcards.converted == _BASE:
+            return self.adapters.base_model(wildcards)
         if wildcards.converted != "adapter":
             return f"{self._folder(wildcards)}/merged"
         if self.adapters.of_variant(wildcards)["lora"].get("dora"):
@@ -84,8 +89,8 @@ class Exports:
     @in_one_line
     def name(self, wildcards: Wildcards) -> str:
         """Return the model's name inside a GGUF file."""
-        model = self._reference(wildcards).name
-        return f"{Path(model).name.removesuffix('.gguf')}-{wildcards.lang}"
+        model = Path(self._reference(wildcards).name).name.removesuffix(".gguf")
+        return model if wildcards.converted == _BASE else f"{model}-{wildcards.lang}"
 
     def served_as(self, wildcards: Wildcards) -> str:
         """Return the model's name in other programs, for the card."""
@@ -164,9 +169,12 @@ class Exports:
 
     @in_one_line
     def gguf_names(self, wildcards: Wildcards) -> list[str]:
-        """Return the GGUF files of the card: the configured ones, and the adapter alone where llama.cpp supports it."""
+        """Return the GGUF files of the card: the configured ones, and where llama.cpp supports it the adapter alone.
+
+        The base model that it is laid over is beside it, in the first quantisation.
+        """
         taken = self.export["adapter_gguf"] and not self.adapters.of_variant(wildcards)["lora"].get("dora")
-        alone = ["adapter.gguf"] if taken else []
+        alone = ["adapter.gguf", f"base/{self.export['gguf'][0]}.gguf"] if taken else []
         return [*(f"gguf/{quantization}.gguf" for quantization in self.export["gguf"]), *alone]
 
     def gguf_files(self, wildcards: Wildcards) -> list[str]:

@@ -304,8 +304,8 @@ class Exports:
     )
     adapter_gguf: bool = setting(
         True,
-        "whether `export/README.md` has `adapter.gguf` too; `false` where the experts of a mixture adapt: llama.cpp "
-        "has no such adapters",
+        "whether `export/README.md` has `adapter.gguf` too, and `base/` with the base model that it is laid over (as "
+        "large as the merged one); `false` where the experts of a mixture adapt: llama.cpp has no such adapters",
     )
     packed: list[Packed] = setting(
         [],

@@ -3,6 +3,7 @@
 import shlex
 
 import pytest
+from hub_repos import card_errors, card_header
 from markdown_it import MarkdownIt
 
 from mothertongue.cards import exports, merged_model
@@ -13,7 +14,8 @@ from mothertongue.export.other_trainers import TrainerInputs
 
 RECORD = {
     "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False, "method": "sft"},
-    "base_model": {"reference": "a/b", "revision": "c0ffee", "hub_id": "a/b", "folder": "../models/base/a--b"},
+    "base_model": {"reference": "a/b", "revision": "c0ffee", "hub_id": "a/b", "licence": "llama2",
+        "folder": "../models/base/a--b"},
 }  # fmt: skip
 MEASURED = {"threads": 2, "tokens": 1000, "perplexity": {"adapter": 10.0, "merged, full": 10.1}}
 READ = {"tokens": 2000}
@@ -35,7 +37,8 @@ FOLDERS = {
 @pytest.fixture
 def folder(tmp_path):
     """Return an export folder in which the checksum of the packed model's file is already recorded."""
-    for name in (*TRAINED_BY, "merged/model.safetensors", "awq/model.safetensors", "gguf/q8_0.gguf", "adapter.gguf"):
+    made = "merged/model.safetensors", "awq/model.safetensors", "gguf/q8_0.gguf", "adapter.gguf", "base/q8_0.gguf"
+    for name in (*TRAINED_BY, *made):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "gguf/Modelfile").write_text('FROM ./q8_0.gguf\nTEMPLATE """{{ .Prompt }}"""\n')
@@ -44,7 +47,8 @@ def folder(tmp_path):
 
 
 def card(folder, record=RECORD, alike=1999):
-    files = dict.fromkeys(exports.weights(folder, "merged"), 10.1) | {"gguf/q8_0.gguf": 10.2, "adapter.gguf": None}
+    files = dict.fromkeys(exports.weights(folder, "merged"), 10.1) | {"gguf/q8_0.gguf": 10.2}
+    files |= {"adapter.gguf": None, "base/q8_0.gguf": None}
     files |= dict.fromkeys(exports.weights(folder, "awq"), 12.0)
     exported = exports.exported(folder, files)
     return exports.card(folder, record, "Dutch", "nl-chat", "a/b", "full", exported, MEASURED, READ | {"alike": alike})
@@ -56,6 +60,8 @@ def test_every_file_is_listed_with_size_perplexity_and_checksum(folder):
     assert f"| `gguf/q8_0.gguf` | 0 MB | 10.200 | x 1.020 | `{checksum}` |" in text
     assert "| `awq/model.safetensors` | 0 MB | 12.000 | x 1.200 | `known` |" in text
     assert "| `adapter.gguf` | 0 MB | not measured | not measured |" in text
+    assert "`llama-server -m base/q8_0.gguf --lora adapter.gguf --jinja" in text
+    assert card_header(text)["language"] == ["nl"] and not card_errors(text, "model")
 
 
 def test_missing_weights_are_refused_and_files_of_earlier_exports_are_named(folder):
