@@ -21,7 +21,7 @@ The input is a dataset of conversation trees, the output a LoRA adapter; every s
     results/{lang}/evaluation/                           evaluate     the adapter's quality, beside the base model's
     results/{lang}/report.html                           report       all of it on one page
     results/summary.html                                 summary      every language that is built, in one table
-    results/{lang}/published/{kind}.json                 publish      dataset, threads or adapter on the hub
+    results/{lang}/published/{kind}.json                 publish      dataset, threads, preferences, adapter on the hub
     results/{lang}/export/merged/                        merge        the adapter merged into its base model
     results/{lang}/export/gguf/{quantization}.gguf       quantize     the same for llama.cpp and Ollama
     results/{lang}/export/{gptq,awq}/                    calibrate    the same in 4 bits for GPU servers

@@ -181,10 +181,11 @@ def dataset_of_all_messages(wildcards):
 def what_is_published(wildcards):
     """Return the files that are published; for an adapter also its evaluation."""
     repositories.check(wildcards, snakemake_internals.runs_jobs(workflow))
-    harness = rules.harness.output if config["evaluation"]["harness"] else []
+    harness = rules.harness.output if evaluations.tasks_of(wildcards.lang) else []
     produced = {
         "dataset": rules.combine.output,
         "threads": expand(list(rules.threads.output), split=SPLITS, allow_missing=True),
+        "preferences": expand(list(rules.preferences.output), split=SPLITS, allow_missing=True),
         "adapter": [*rules.tune.output, *rules.evaluate.output, *harness],
     }
     return [path.format(**wildcards, stage="") for path in produced[wildcards.kind]]

@@ -1,4 +1,4 @@
-"""Publication: a dataset, its threads and adapters on the hub, with their quality reports and evaluations."""
+"""Publication: a dataset, its threads, preferences and adapters on the hub, with their quality reports and evaluations."""
 
 
 rule publish:
@@ -15,7 +15,7 @@ rule publish:
     benchmark:
         "{results}/benchmarks/{lang}/{variant}published/{kind}.jsonl"
     wildcard_constraints:
-        kind="dataset|threads|adapter",
+        kind="dataset|threads|preferences|adapter",
     localrule: True
     conda:
         "../envs/publication.yaml"

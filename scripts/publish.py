@@ -1,4 +1,4 @@
-"""Publish a dataset, its threads or an adapter on the hub, with a card: only changed files, in one commit.
+"""Publish a dataset, its threads, preferences or an adapter on the hub, with a card: changed files, in one commit.
 
 Only files that the workflow writes are uploaded, and only files that it uploaded are deleted.
 
@@ -21,15 +21,15 @@ from mothertongue.publication.contents import KINDS, PREPARE, Publishable
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=PREPARE, help="what is published")
-    parser.add_argument("--folder", type=Path, required=True, help="folder of the dataset, the threads or the adapter")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of what is published")
     parser.add_argument("--repo", required=True, help="where it goes: owner/name")
     parser.add_argument("--target", required=True, help="code of the target language, for the card")
     parser.add_argument("--name", required=True, help="English name of the target language, for the card")
     parser.add_argument(
-        "--dataset-repo", help="threads, adapter: the repository of the dataset that they were made from"
+        "--dataset-repo", help="all but a dataset: the repository of the dataset that they were made from"
     )
     parser.add_argument(
-        "--dataset-card", type=Path, help="threads, adapter: the dataset's README.md, whose licences hold for them too"
+        "--dataset-card", type=Path, help="all but a dataset: the dataset's README.md, whose licences hold for them too"
     )
     parser.add_argument("--evaluation", type=Path, help="folder of an adapter's evaluation, which goes with it")
     parser.add_argument("--public", action="store_true", help="make a new repository public (default: private)")

@@ -19,11 +19,12 @@ from mothertongue.models import tokenizer_files
 from mothertongue.prompts import templates
 
 TOKEN, WRONG = "hf_RecognisableSecretOfTheTest", "hf_RecognisableButUnknown"
-KINDS = ("dataset", "threads", "adapter")
+KINDS = ("dataset", "threads", "preferences", "adapter")
 JSONS = [f"results/demo/pt/published/{kind}.json" for kind in KINDS]
 REPOS = {
     "dataset": ("dataset", "me/trees_pt"),
     "threads": ("dataset", "me/trees_pt_threads"),
+    "preferences": ("dataset", "me/trees_pt_preferences"),
     "adapter": ("model", "me/tiny-pt"),
 }
 # Python imports a module named sitecustomize at startup: each program records here whether it has the token.
@@ -125,6 +126,7 @@ def test_published_repositories_download_and_load_as_in_their_cards(published, h
     rows = {
         "dataset": "assert len(dataset['train']) > 50 and len(dataset['validation']) > 0",
         "threads": "assert threads['train'][0]['messages'][1]['role'] == 'user'",
+        "preferences": "assert preferences['train'][0]['chosen'][0]['role'] == 'assistant'",
         "adapter": "assert model.peft_config['default'].r == 4\nprint((prompt['input_ids'][0].tolist(), end))",
     }
     (tmp_path / "empty").mkdir()
@@ -185,7 +187,7 @@ def test_only_changed_files_make_a_commit(published, hub, outputs):
     again = run(published, outputs, "--", *JSONS)
     assert again.jobs == {} and "Nothing to be done" in again.output
     forced = run(published, outputs, "--forcerun", "publish", "--", *JSONS)
-    assert forced.code == 0 and forced.jobs == {"publish": 3} and commits(hub) == before, forced
+    assert forced.code == 0 and forced.jobs == {"publish": 4} and commits(hub) == before, forced
     assert "me/tiny-pt: nothing has changed, no commit" in forced.output
     threads = published.root / "results/demo/pt/threads/train.jsonl"
     content = threads.read_text()
@@ -241,7 +243,7 @@ def test_a_namespace_and_a_token_are_required_before_any_job_runs(published, out
 
 
 def test_the_token_is_never_written_or_printed_whatever_fails(published, hub, outputs, monkeypatch):
-    target = ("--forcerun", "publish", "--", JSONS[2])
+    target = ("--forcerun", "publish", "--", JSONS[-1])
     hub.trouble("GET /api/models/me/tiny-pt", status=500, headers={"Retry-After": "0"}, times=5)
     busy = run(published, outputs, *target)
     assert busy.code and "publish.py: error: cannot publish to me/tiny-pt on the hub: " in busy.output

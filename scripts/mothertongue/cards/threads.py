@@ -1,4 +1,4 @@
-"""The card of a dataset's threads: the conversations that an adapter is tuned on."""
+"""The cards of a dataset's threads and preferences: the conversations that adapters are tuned on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,27 +16,9 @@ def threads_card(
     """
     threads = {split: counts["threads"] for split, counts in accounting.items()}
     title = f"Threads of {dataset_header.get('pretty_name', dataset)}"
-    header = {
-        "language": dataset_header.get("language"),
-        "language_bcp47": dataset_header.get("language_bcp47"),
-        "license": dataset_header.get("license"),
-        "license_name": dataset_header.get("license_name"),
-        "pretty_name": title,
-        "task_categories": ["text-generation"],
-        "tags": ["conversational", "machine-translated", "mothertongue"],
-        "size_categories": [render.size_category(sum(threads.values()))],
-        "source_datasets": [dataset],
-        "configs": [
-            {
-                "config_name": "default",
-                # An empty file has no columns, and cannot be loaded.
-                "data_files": [{"split": split, "path": f"{split}.jsonl"} for split, count in threads.items() if count],
-            }
-        ],
-    }
     return render.card(
         "threads",
-        header=header,
+        header=_header(title, dataset, dataset_header, threads, ["conversational"]),
         title=title,
         name=name,
         repository=repository,
@@ -44,3 +26,48 @@ def threads_card(
         threads=threads,
         accounting=accounting,
     )
+
+
+def preferences_card(
+    name: str, repository: str, dataset: str, dataset_header: Mapping[str, Any], accounting: Mapping[str, Any]
+) -> str:
+    """Return the card of the preferences published as `repository`; the arguments are those of `threads_card`.
+
+    `accounting` has the counts of scripts/preferences.py, by split.
+    """
+    pairs = {split: counts["pairs"] for split, counts in accounting.items()}
+    title = f"Preferences of {dataset_header.get('pretty_name', dataset)}"
+    return render.card(
+        "preferences",
+        header=_header(title, dataset, dataset_header, pairs, ["preference", "dpo", "conversational"]),
+        title=title,
+        name=name,
+        repository=repository,
+        dataset=dataset,
+        pairs=pairs,
+        accounting=accounting,
+    )
+
+
+def _header(
+    title: str, dataset: str, dataset_header: Mapping[str, Any], rows: Mapping[str, int], tags: list[str]
+) -> dict[str, Any]:
+    """Return a card's header; `rows` has the number of rows of each split."""
+    return {
+        "language": dataset_header.get("language"),
+        "language_bcp47": dataset_header.get("language_bcp47"),
+        "license": dataset_header.get("license"),
+        "license_name": dataset_header.get("license_name"),
+        "pretty_name": title,
+        "task_categories": ["text-generation"],
+        "tags": [*tags, "machine-translated", "mothertongue"],
+        "size_categories": [render.size_category(sum(rows.values()))],
+        "source_datasets": [dataset],
+        "configs": [
+            {
+                "config_name": "default",
+                # An empty file has no columns, and cannot be loaded.
+                "data_files": [{"split": split, "path": f"{split}.jsonl"} for split, count in rows.items() if count],
+            }
+        ],
+    }

@@ -1,4 +1,4 @@
-"""The published files of a dataset, its threads and an adapter: files that rules write, with a card for the hub."""
+"""The published files of a dataset, its threads, preferences and adapters: what rules write, with a card."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 from mothertongue.cards.adapter import Published, adapter_card
 from mothertongue.cards.dataset import on_hub
-from mothertongue.cards.threads import threads_card
+from mothertongue.cards.threads import preferences_card, threads_card
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
@@ -16,7 +16,8 @@ from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import base_name
 from mothertongue.publication.upload import Files, files_of
 
-# The files that the rules combine, threads, tune, evaluate and harness write. Tokenizer files depend on its class.
+# The files that the rules combine, threads and preferences (the same names), tune, evaluate and harness write.
+# Tokenizer files depend on its class.
 DATASET = (
     *("train.parquet", "validation.parquet", "README.md", "accounting.json", "quality.json"),
     *(f"quality/{plot}.svg" for plot in ("statuses", "reasons", "length_ratios", "languages", "scores")),
@@ -63,11 +64,20 @@ _NEEDED = ("system_prompt", "settings.method", "base_model.reference", "base_mod
 
 def threads_files(material: Publishable, scratch: Path) -> Files:
     """Return the threads of both splits with their accounting files."""
+    return _conversations(material, scratch, threads_card)
+
+
+def preferences_files(material: Publishable, scratch: Path) -> Files:
+    """Return the preferences of both splits with their accounting files."""
+    return _conversations(material, scratch, preferences_card)
+
+
+def _conversations(material: Publishable, scratch: Path, card: Callable[..., str]) -> Files:
     files = files_of(material.folder, THREADS)
     accounting = {split: read_json(material.folder / f"{split}.accounting.json") for split in ("train", "validation")}
     header = front_matter.read(_read(material.dataset_card), material.dataset_card)
-    card = threads_card(material.name, material.repository, material.dataset, header, accounting)
-    return files | _written(scratch, {"README.md": card})
+    text = card(material.name, material.repository, material.dataset, header, accounting)
+    return files | _written(scratch, {"README.md": text})
 
 
 def adapter_files(material: Publishable, scratch: Path) -> Files:
@@ -99,10 +109,11 @@ def adapter_files(material: Publishable, scratch: Path) -> Files:
 PREPARE: dict[str, Callable[[Publishable, Path], Files]] = {
     "dataset": dataset_files,
     "threads": threads_files,
+    "preferences": preferences_files,
     "adapter": adapter_files,
 }
 # The type of each one's repository on the hub.
-KINDS = {"dataset": "dataset", "threads": "dataset", "adapter": "model"}
+KINDS = {"dataset": "dataset", "threads": "dataset", "preferences": "dataset", "adapter": "model"}
 
 
 def _read(path: Path) -> str:

@@ -34,7 +34,7 @@ class Evaluations:
     @in_one_line
     def tasks(self, wildcards: Wildcards) -> list[str]:
         """Return the harness's tasks for a language as arguments. Raise UserError where there is none."""
-        found = self._tasks(wildcards.lang)
+        found = self.tasks_of(wildcards.lang)
         if not found:
             raise UserError(
                 "evaluation.harness names no task; set it to a list such as [belebele_nld_Latn], or set "
@@ -50,9 +50,10 @@ class Evaluations:
     def harness_results(self, wildcards: Wildcards) -> list[str]:
         """Return the harness's results for the report; empty where no tasks are configured."""
         folder = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.stage}evaluation"
-        return [f"{folder}/harness.json"] if self._tasks(wildcards.lang) else []
+        return [f"{folder}/harness.json"] if self.tasks_of(wildcards.lang) else []
 
-    def _tasks(self, lang: str) -> list[str]:
+    def tasks_of(self, lang: str) -> list[str]:
+        """Return the harness's tasks for a language; empty where none are configured."""
         own = benchmarks.chosen(self.benchmarks, lang) if self.evaluation["benchmarks"] else []
         return list(dict.fromkeys([*self.evaluation["harness"], *(benchmark.task for benchmark in own)]))
 

@@ -14,7 +14,7 @@ from mothertongue.workflow.rule_helpers import Wildcards, checked, in_one_line, 
 
 
 class Repositories:
-    """The repositories of a configuration, for datasets, threads and adapters."""
+    """The repositories of a configuration, for datasets, threads, preferences and adapters."""
 
     def __init__(self, config: Mapping[str, Any], adapters: Adapters, source_files: Mapping[str, Path]) -> None:
         self.publication, self.adapters = config["publication"], adapters
@@ -40,12 +40,12 @@ class Repositories:
         return f"{self.publication['namespace']}/{name}_{wildcards.lang}"
 
     def name(self, wildcards: Wildcards) -> str:
-        """Return the repository of a dataset, its threads or an adapter."""
+        """Return the repository of a dataset, its threads, its preferences or an adapter."""
         if wildcards.kind == "adapter":
             bases = {Path(folder).name: settings["base_model"] for folder, settings in self.adapters.by_folder.items()}
             names = checked(upload.adapter_names, bases, wildcards.lang, self.publication["name"] or "")
             return f"{self.publication['namespace']}/{names[Path(wildcards.variant).name]}"
-        return self.dataset(wildcards) + ("_threads" if wildcards.kind == "threads" else "")
+        return self.dataset(wildcards) + ("" if wildcards.kind == "dataset" else f"_{wildcards.kind}")
 
     @in_one_line
     def made_from(self, wildcards: Wildcards) -> str:
@@ -59,7 +59,7 @@ class Repositories:
         return "|".join(sources)
 
     def beside(self, wildcards: Wildcards) -> list[str]:
-        """Return options for the dataset of threads or an adapter (card, repository) and for an evaluation."""
+        """Return options for the dataset behind it (card, repository; empty for a dataset) and for an evaluation."""
         folder = f"{wildcards.results}/{wildcards.lang}"
         options = [f"--dataset-card={folder}/dataset/README.md", f"--dataset-repo={self.dataset(wildcards)}"]
         if wildcards.kind == "adapter":
