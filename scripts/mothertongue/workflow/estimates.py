@@ -22,10 +22,10 @@ from mothertongue.workflow.dry_run import PlannedJob
 OASST1, _CHARACTERS_A_MESSAGE, _OASST1_SHARE = "OpenAssistant/oasst1", 500, 88_838 / 161_443
 # Translation with CTranslate2 on the measured GPU and by one core, in characters of source a second, of a model of
 # _TRANSLATED parameters; and the most that the Python around a fast model prepares and checks a second.
-_MEASURED_GPU, _ON_GPU, _BY_A_CORE, _PYTHON = "h200", 1_100_000, 3_200, 225_000
+_MEASURED_GPU, _ON_GPU, _BY_A_CORE, _PYTHON = "h200", 1_100_000, 4_500, 225_000
 _TRANSLATED = 75e6
 # Firefox models run on CPUs only, and by a core.
-_FIREFOX_BY_A_CORE = 6_000
+_FIREFOX_BY_A_CORE = 4_000
 # Parameters of the engines' usual models.
 _PARAMETERS = {
     "opus-mt": 75e6,
@@ -36,6 +36,8 @@ _PARAMETERS = {
     "madlad400": 3e9,
     "llm": 7e9,
 }
+# The share of that speed with which transformers generates, where CTranslate2 does not run the model: an assumption.
+_GENERATED, _BY_TRANSFORMERS = 0.25, ("seamless-m4t", "llm")
 # Tuning: the share of a GPU's peak that was reached with 6 operations a parameter and token, and operations a second of
 # a core.
 _SHARE_OF_PEAK, _OPERATIONS_OF_A_CORE = 0.12, 90e9
@@ -88,7 +90,7 @@ class Estimator:
         """Return characters of source a second, on "cpu" or a kind of GPU."""
         if engine == "firefox":
             return _FIREFOX_BY_A_CORE * threads
-        scale = _TRANSLATED / _PARAMETERS[engine]
+        scale = _TRANSLATED / _PARAMETERS[engine] * (_GENERATED if engine in _BY_TRANSFORMERS else 1)
         if device == "cpu":
             return _BY_A_CORE * threads * scale
         model = _ON_GPU * scale * self.peaks[device] / self.peaks[_MEASURED_GPU]

@@ -1,5 +1,6 @@
 """Tests of the estimates: their order of magnitude, what they scale with, and where there is none."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,9 +58,9 @@ def test_translation_scales_with_text_shards_model_and_gpu():
     # A model of 600 million weights takes eight times the computing, and the same Python.
     assert 2 < seconds(with_values(CLUSTER, translation={"engine": "nllb"})) / seconds() < 8
     assert seconds(job=translate(gpu_model="nvidia_a100")) > seconds()
-    # Firefox models run on the job's cores: 20 million characters in 2 shards at 24,000 a second.
+    # Firefox models run on the job's cores: 20 million characters in 2 shards at 16,000 a second.
     firefox = with_values(CLUSTER, translation={"engine": "firefox"})
-    assert seconds(firefox, translate(gpus=0)) == pytest.approx(CHARACTERS["en"] / 2 / 24_000)
+    assert seconds(firefox, translate(gpus=0)) == pytest.approx(CHARACTERS["en"] / 2 / 16_000)
     # Messages that need no model are copied.
     assert CLUSTER.seconds(job("translate", source="nl", lang="nl", shard="0", gpus=0)) == estimates._START
 
@@ -103,8 +104,8 @@ def test_what_is_unknown_has_no_estimate(estimator, planned):
 
 def test_a_machine_without_a_gpu_uses_its_cores():
     here = replace(CLUSTER, gpu=None, cluster=False)
-    assert here.seconds(translate()) > 10 * CLUSTER.seconds(translate())
-    assert here.seconds(TUNE) > 100 * CLUSTER.seconds(TUNE)
+    assert here.seconds(translate()) > 5 * CLUSTER.seconds(translate())
+    assert here.seconds(TUNE) > 50 * CLUSTER.seconds(TUNE)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +143,19 @@ def test_parameters_are_read_from_names(model, parameters):
 
 def test_every_engine_has_a_number_of_parameters():
     assert {*estimates._PARAMETERS, "firefox"} == set(engines.NAMES)
+
+
+def test_the_manual_has_the_times_of_the_estimator():
+    rows = re.findall(r"^\| (`[a-z0-9-]+`.*) \|$", manual_section("## How many shards"), re.MULTILINE)
+    assert len(rows) == 5
+    for name, *cells in (row.split(" | ") for row in rows):
+        engine = re.findall("`([a-z0-9-]+)`", name)[-1 if "600M" not in name else 1]
+        for device, cell in zip(("cpu", "t4", "a10g", "a100", "h200"), cells, strict=True):
+            speed = CLUSTER.translation_speed(engine, device, 2 if device == "cpu" else 4)
+            minutes = CHARACTERS["en"] / speed / 60
+            told = f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h"
+            assert cell == ("" if engine == "firefox" and device != "cpu" else told), (name, device)
+
+
+def manual_section(title):
+    return Path("config/README.md").read_text(encoding="utf-8").partition(title)[2].partition("\n## ")[0]
