@@ -21,9 +21,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--target", required=True, help="code of the target language, such as nl")
     parser.add_argument(
         "--route",
-        choices=("native", "direct", "multilingual", "pivot", "none"),
+        choices=("native", "script", "direct", "multilingual", "pivot", "none"),
         default="direct",
-        help="native: the shard is in the target language already; direct, multilingual: one model translates it; "
+        help="native: the shard is in the target language already; script: it is in the language's other script; direct, multilingual: one model translates it; "
         "pivot: it was brought into English before; none: no model exists, every message is marked as failed "
         "(default: direct)",
     )
@@ -37,6 +37,8 @@ def main() -> None:
     shard = read(arguments.shard, TRANSLATED if through_english else MESSAGES)
     if arguments.route == "native":
         translated = shards.keep(shard, arguments.target)
+    elif arguments.route == "script":
+        translated = shards.convert(shard, arguments.source, arguments.target)
     elif arguments.route == "none":
         translated = shards.give_up(shard, arguments.target)
     else:

@@ -8,13 +8,13 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH, Language, nearest_language
-from mothertongue.translation import engines
+from mothertongue.translation import engines, script_conversion
 from mothertongue.translation.engines.base import LanguagePair, LanguagePairs
 
 
 @dataclass(frozen=True)
 class Route:
-    """A route of kind native, direct, multilingual, pivot or none.
+    """A route of kind native, script, direct, multilingual, pivot or none.
 
     `last` is the step into the target language, `first` the step into English before it.
     """
@@ -27,12 +27,16 @@ class Route:
 def find_route(source: str, target: str, pairs: LanguagePairs, one_step: str = "direct") -> Route:
     """Return the best route from `source` to `target`: native, else in one step, else through English, else none.
 
+    Between two scripts of one language it is script: the text is converted.
+
     `one_step` is the engine's kind of route, direct or multilingual.
     """
     if source == target:
         return Route("native")
     if (source, target) in pairs:
         return Route(one_step, pairs[source, target])
+    if script_conversion.converts(source, target):
+        return Route("script")
     if (source, ENGLISH) in pairs and (ENGLISH, target) in pairs:
         return Route("pivot", pairs[ENGLISH, target], first=pairs[source, ENGLISH])
     return Route("none")
@@ -60,13 +64,19 @@ def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
 def translation_pairs(settings: Mapping[str, Any], tables: Path) -> LanguagePairs:
     """Return an engine's language pairs: those of its tables, overridden by the configuration's models.
 
+    Those between two scripts of one language are the configuration's alone: without them the text is converted.
     Raise UserError for an unknown engine, or a `model` where the engine has one for each pair.
     """
     engine = engines.find(settings["engine"])
     multilingual = engine.MODEL is not None
     if settings["model"] and not multilingual:
         raise UserError(f"translation.model: {settings['engine']} has a model for each pair; use translation.models")
-    return _override(engine.pairs(tables, settings["model"]), settings["models"], inherit=multilingual)
+    own = {
+        pair: model
+        for pair, model in engine.pairs(tables, settings["model"]).items()
+        if not script_conversion.converts(*pair)
+    }
+    return _override(own, settings["models"], inherit=multilingual)
 
 
 def check_languages(config: Mapping[str, Any], languages: dict[str, Language]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from mothertongue.formats.messages import TRANSLATED
+from mothertongue.translation import script_conversion
 from mothertongue.translation.messages import Translation, Translator, nothing_to_translate, translate_messages
 
 
@@ -13,6 +14,18 @@ def keep(shard: pa.Table, lang: str) -> pa.Table:
     """Return a shard that is already in the target language with status native; blank messages are copied."""
     results = [Translation(text, "native" if text.strip() else "copied") for text in shard["text"].to_pylist()]
     return _table(shard, lang, results, "native")
+
+
+def convert(shard: pa.Table, source: str, target: str) -> pa.Table:
+    """Return a shard in the other script of its language; what has no words is copied."""
+    converted = script_conversion.converter(source, target)
+    results = [
+        Translation(text, "copied")
+        if nothing_to_translate(text, source)
+        else Translation(converted(text), "translated", models=[script_conversion.MODEL])
+        for text in shard["text"].to_pylist()
+    ]
+    return _table(shard, target, results, "direct")
 
 
 def give_up(shard: pa.Table, lang: str) -> pa.Table:

@@ -320,3 +320,10 @@ def test_the_engine_that_is_behind_on_average_is_kept_where_its_meaning_is_clear
     both = replace(plain, checks=checks, fallbacks=[engine(names[1])], both=True)
     found = translate_messages([f"There are {number} old houses." for number in scores], both)
     assert [names.index(one.text.split()[0]) == ahead for one in found] == [True, True, True, False]
+
+
+def test_a_shard_in_the_other_script_is_converted_and_says_by_what():
+    found = shards.convert(shard(["头发", "123", "`x`"], lang="zh"), "zh", "zh-Hant")
+    assert found["text"].to_pylist() == ["頭髮", "123", "`x`"] and found["source_text"][0].as_py() == "头发"
+    assert found["status"].to_pylist() == ["translated", "copied", "copied"]
+    assert found["model"].to_pylist() == ["opencc", None, None] and found["route"][0].as_py() == "direct"

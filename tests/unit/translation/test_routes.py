@@ -34,6 +34,19 @@ def test_routes_are_chosen_in_order_of_preference():
     assert find_route("th", "nl", pairs) == Route("pivot", LanguagePair("en-nl"), first=LanguagePair("th-en"))
     assert find_route("th", "zh-Hant", pairs) == Route("pivot", LanguagePair("en-zh-Hant"), first=LanguagePair("th-en"))
     assert find_route("ko", "nl", pairs) == Route("none")
+    # Through English a text of the other script would be another one.
+    both = {("zh", "en"): LanguagePair("zh-en"), **pairs}
+    assert find_route("zh", "zh-Hant", both) == find_route("zh-Hant", "zh", both) == Route("script")
+    named = both | {("zh", "zh-Hant"): LanguagePair("mine")}
+    assert find_route("zh", "zh-Hant", named) == Route("direct", LanguagePair("mine"))
+
+
+@pytest.mark.parametrize("name", engines.NAMES)
+def test_only_a_named_model_translates_between_two_scripts_of_a_language(name):
+    scripts = {("zh", "zh-Hant"), ("zh-Hant", "zh")}
+    assert not scripts & pairs_of(name).keys()
+    named = routes.translation_pairs({"engine": name, "model": None, "models": {"zh-zh-Hant": "me/mine"}}, TABLES)
+    assert scripts & named.keys() == {("zh", "zh-Hant")}
 
 
 @pytest.mark.parametrize("name", engines.NAMES)
