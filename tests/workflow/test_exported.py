@@ -1,10 +1,16 @@
 """Tests of exports with the real Snakemake and a tiny base model; tests/export tests GGUF files with a known model."""
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 from running import ADAPTER
 from tiny import family_tokenizer, save_tiny_mixture, save_tiny_model
+
+from mothertongue.models import tokenizer_files
+from mothertongue.prompts import templates
 
 EXPORT = "results/demo/pt/export"
 
@@ -28,6 +34,16 @@ def test_an_adapter_tuned_on_four_bits_is_merged_and_both_merges_are_measured(pr
     assert record["merge_base"] == "full" and "model.safetensors" in record["files"]
     card = (project.root / EXPORT / "merged/README.md").read_text(encoding="utf-8")
     assert "answering in Portuguese" in card and str(project.root) not in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    folder = project.root / EXPORT / "merged"
+    code = f"FOLDER = {str(folder)!r}\n{code}print(prompt['input_ids'][0].tolist(), end)"
+    said = subprocess.run([sys.executable, "-c", code], cwd=project.root.parent, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    tokenizer, template = tokenizer_files.load_with_template(project.root / ADAPTER)
+    training = json.loads((project.root / ADAPTER / "training.json").read_text())
+    asked = [{"role": "system", "content": training["system_prompt"]}, {"role": "user", "content": "2 + 2 = ?"}]
+    expected = templates.encode_prompt(asked, template, tokenizer), templates.end_of_turn(template, tokenizer)
+    assert said.stdout.splitlines()[-1] == " ".join(map(str, expected))
     full = project.bytes(f"{EXPORT}/merged/model.safetensors")
     project.configure(export={"merge_base": "dequantized"})
     assert project.build(f"{EXPORT}/perplexity/models.json").jobs == {"merge": 1, "perplexity": 1}

@@ -29,4 +29,6 @@ def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None
         merge_base=merge_base,
         form=form,
         system_prompt=record["system_prompt"],
+        beginning=record.get("beginning"),
+        end_of_turn=record.get("end_of_turn"),
     )
