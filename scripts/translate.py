@@ -23,9 +23,9 @@ def parse_arguments() -> argparse.Namespace:
         "--route",
         choices=("native", "script", "direct", "multilingual", "pivot", "none"),
         default="direct",
-        help="native: the shard is in the target language already; script: it is in the language's other script; direct, "
-        "multilingual: one model translates it; pivot: it was brought into English before; none: no model exists, every "
-        "message is marked as failed (default: direct)",
+        help="native: the shard is in the target language already; script: it is in the language's other script; "
+        "direct, multilingual: one model translates it; pivot: it was brought into English before; none: no model "
+        "exists, every message is marked as failed (default: direct)",
     )
     add_engine_arguments(parser)
     return parser.parse_args()
