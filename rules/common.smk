@@ -14,7 +14,6 @@ from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.common.settings import as_arguments
 from mothertongue.dataset import correction_folder
 from mothertongue.dataset.settings import ReviewSettings
-from mothertongue.evaluation.benchmarks import TABLES as BENCHMARK_TABLES
 from mothertongue.export.settings import CalibrationSettings
 from mothertongue.source import dataset_reference
 from mothertongue.source.settings import LimitSettings

@@ -109,7 +109,6 @@ rule harness:
         library=library("harness"),
         tasks=evaluations.task_files,
         data=rules.fetch_benchmarks.output.data,
-        tables=expand("config/{table}", table=BENCHMARK_TABLES),
         after=after_split,
         adapter=rules.tune.output.adapter,
         base_model=adapters.base_model,
@@ -130,6 +129,7 @@ rule harness:
         disk_mb=1000,
     params:
         tasks=evaluations.tasks,
+        known=evaluations.known,
         limit=given("--limit", filter(None, [config["evaluation"]["harness_limit"]])),
         quantization=config["evaluation"]["quantization"],
         seed=config["evaluation"]["seed"],
@@ -140,6 +140,7 @@ rule harness:
             --base-model={input.base_model:q} \
             --quantization={params.quantization:q} \
             {params.tasks:q} \
+            {params.known:q} \
             --data={input.data:q} \
             {params.limit:q} \
             --seed={params.seed} \

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mothertongue.cards.dataset import dataset_card
+from mothertongue.common import licences
 from mothertongue.common.atomic_files import atomic_file, read_json, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import Progress, log
@@ -73,7 +74,7 @@ def main() -> None:
         accounting,
         combine.models_used(splits),
         quality,
-        {identity(folder): read_record(folder)["licence"] for folder in arguments.models},
+        {identity(folder): read_record(folder)["licence"] for folder in arguments.models} | licences.TOOLS,
     )
     for split, table in splits.items():
         with atomic_file(arguments.output / f"{split}.parquet") as partial:

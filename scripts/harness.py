@@ -16,7 +16,6 @@ from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
-from mothertongue.evaluation import benchmarks
 from mothertongue.evaluation.bootstrap import Bootstrap
 from mothertongue.evaluation.settings import QuantizationSettings
 
@@ -31,10 +30,12 @@ def parse_arguments() -> argparse.Namespace:
         "--data", type=Path, required=True, help="folder that scripts/fetch_benchmarks.py wrote for these tasks"
     )
     parser.add_argument(
-        "--tables",
-        type=Path,
-        default=Path("config"),
-        help="folder of benchmarks.tsv and benchmark_tasks.tsv (default: config)",
+        "--known",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="TASK=LANG:ORIGIN",
+        help="language of a task's data, and how they came to it: native, human, machine (written into the output)",
     )
     parser.add_argument("--limit", type=positive, help="examples of each task at most (default: all)")
     parser.add_argument("--batch-size", type=positive, default=8, help="examples read at once (default: 8)")
@@ -61,9 +62,9 @@ def main() -> None:
     models = loaded_models.load(arguments.adapter, None, arguments.base_model, arguments.quantization)
     bootstrap = Bootstrap(seed=arguments.seed)
     results = lm_eval.measure(models, tasks, arguments.limit, arguments.batch_size, bootstrap)
-    for one in benchmarks.read(arguments.tables):
-        if one.task in results:
-            results[one.task] |= {"language": one.language, "origin": one.origin}
+    for task, known in (item.split("=", 1) for item in arguments.known):
+        if task in results:
+            results[task] |= dict(zip(("language", "origin"), known.split(":", 1), strict=True))
     settings = {"limit": arguments.limit, "seed": arguments.seed, "harness": harness_tasks.version()}
     settings |= {"intervals": asdict(bootstrap)} | loaded_models.computed_in(models)
     write_json(arguments.output, {"tasks": results, "settings": settings})

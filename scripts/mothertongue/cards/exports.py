@@ -120,10 +120,10 @@ def _header(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def _others(folder: Path, names: Sequence[str]) -> list[str]:
     """Return the other exports in the folder, which may be of another adapter."""
-    patterns = ("*.gguf", "gguf/*.gguf", "gptq/*.safetensors", "awq/*.safetensors")
+    patterns = ("*.gguf", "gguf/*.gguf", "base/*.gguf", "gptq/*.safetensors", "awq/*.safetensors")
     found = [str(path.relative_to(folder)) for pattern in patterns for path in sorted(folder.glob(pattern))]
     # f16.gguf is the intermediate that the other GGUF files are made from.
-    return [name for name in found if name not in (*names, "gguf/f16.gguf")]
+    return [name for name in found if name not in (*names, "gguf/f16.gguf", "base/f16.gguf")]
 
 
 def _serve_packed(name: str, files: Sequence[str]) -> dict[str, str]:

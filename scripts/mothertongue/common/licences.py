@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from mothertongue.common.errors import UserError
 
+# Licences of programs that translate without a model, by the names that messages have for them.
+TOOLS = {"opencc": "apache-2.0"}
 _NONCOMMERCIAL = re.compile(r"(^|[^a-z])nc([^a-z]|$)|non-?commercial", re.IGNORECASE)
 
 # The hub's licence ids for models and datasets; all other licences have the id `other` and a `license_name`.

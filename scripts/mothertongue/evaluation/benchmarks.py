@@ -10,7 +10,6 @@ from pathlib import Path
 from mothertongue.common.languages import ENGLISH
 from mothertongue.common.tsv import read_table
 
-TABLES = ("benchmarks.tsv", "benchmark_tasks.tsv")
 # How a benchmark came to a language, the strongest evidence first: written in it, or translated by people or machines.
 ORIGINS = {"native": "native", "human": "translated by people", "machine": "machine-translated"}
 _MACHINE = "machine"
@@ -35,9 +34,9 @@ class Benchmark:
 
 def read(folder: Path) -> list[Benchmark]:
     """Return the benchmarks of all languages from the tables in a folder, in their order, which is by origin."""
-    kinds = {row["benchmark"]: row for row in read_table(folder / TABLES[0])}
+    kinds = {row["benchmark"]: row for row in read_table(folder / "benchmarks.tsv")}
     found = []
-    for row in read_table(folder / TABLES[1]):
+    for row in read_table(folder / "benchmark_tasks.tsv"):
         kind = kinds[row["benchmark"]]
         found.append(
             Benchmark(

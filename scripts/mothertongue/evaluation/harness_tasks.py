@@ -29,20 +29,26 @@ class Tasks:
 
     def load(self) -> Mapping[str, Any]:
         """Return the harness's `tasks`, `groups` and `group_map`. Raise UserError where the data are not there."""
-        with task_data.reading(self.data):
-            return self.manager.load(self.names)
+        try:
+            with task_data.reading(self.data):
+                return self.manager.load(self.names)
+        except ValueError as error:
+            if not str(error).startswith("Duplicate"):
+                raise
+            raise UserError(f"evaluation.harness: {error}; name the group or its parts, not both") from None
 
     def by_template(self, loaded: Mapping[str, Any]) -> dict[bool, list[Any]]:
         """Return the loaded tasks and groups, by whether they ask for the chat template."""
-        groups: dict[bool, list[Any]] = {}
-        for name in self.names:
-            own = loaded["groups"].get(name) or loaded["tasks"].get(name)
-            # A tag is a list of tasks under a name of its own.
-            found = [own] if own else [task for task in loaded["tasks"].values() if name in _tags(task)]
-            leaves = [loaded["tasks"][leaf] for leaf in leaves_of(name, loaded["group_map"]) if leaf in loaded["tasks"]]
+        tasks, groups = loaded["tasks"], loaded["groups"]
+        # A tag is a list of tasks under a name of its own.
+        tagged = [name for tag in self.names for name, task in tasks.items() if tag in _tags(task)]
+        named = [name for name in self.names if name in groups or name in tasks]
+        found: dict[bool, list[Any]] = {}
+        for name in dict.fromkeys([*named, *tagged]):
+            leaves = [tasks[leaf] for leaf in leaves_of(name, loaded["group_map"]) if leaf in tasks]
             chat = any((leaf.config.metadata or {}).get("chat_template") is True for leaf in leaves)
-            groups.setdefault(chat, []).extend(found)
-        return groups
+            found.setdefault(chat, []).append(groups.get(name) or tasks[name])
+        return found
 
 
 def version() -> str:

@@ -1,7 +1,7 @@
 """The figures of an adapter and its base model on tasks of the lm-evaluation-harness, and their difference."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
+from copy import deepcopy
 from statistics import fmean
 from typing import Any
 
@@ -9,6 +9,7 @@ from mothertongue.evaluation.bootstrap import Bootstrap, mean
 from mothertongue.evaluation.harness_tasks import Tasks, leaves_of
 from mothertongue.evaluation.loaded_models import Evaluated
 from mothertongue.models import causal_lm
+from mothertongue.prompts import templates
 
 _STDERR = "_stderr"
 # How far a mean of examples may be from the harness's figure, which is rounded to four digits.
@@ -40,7 +41,8 @@ def measure(
             result["n"] = sum(results[part]["n"] or 0 for part in parts if part in results)
         differences = {metric: _difference(scores, parts, metric, result, bootstrap) for metric in result["base"]}
         result["difference"] = {metric: found for metric, found in differences.items() if found}
-    for group in groups:
+    # Groups that only gather tasks have no figures of their own.
+    for group in (group for group in groups if group in results):
         for part in leaves_of(group, groups):
             results.get(part, {})["group"] = group
     return results
@@ -66,8 +68,10 @@ def _evaluate(
 
     tokenizer = evaluated.tokenizer
     if chat:
-        tokenizer = copy(tokenizer)
-        tokenizer.chat_template = evaluated.template.source
+        # The harness ends an answer at the tokenizer's end token.
+        end = tokenizer.convert_ids_to_tokens(templates.end_of_turn(evaluated.template, tokenizer))
+        tokenizer = deepcopy(tokenizer)
+        tokenizer.chat_template, tokenizer.eos_token = evaluated.template.source, end
     return simple_evaluate(
         HFLM(evaluated.model, backend="causal", tokenizer=tokenizer, batch_size=batch_size, trust_remote_code=False),
         tasks=tasks,
@@ -132,11 +136,7 @@ def format_results(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Format the results as text, one line per metric."""
     return [
         f"{task}, {metric}: base {base['value']}, adapter {result['adapter'][metric]['value']}"
-        + (
-            f", difference {gain['value']} ({gain['low']} to {gain['high']})"
-            if (gain := result["difference"].get(metric))
-            else ""
-        )
+        + _format_difference(result["difference"].get(metric))
         for task, result in results.items()
         for metric, base in result["base"].items()
     ]

@@ -8,7 +8,7 @@ users' own tasks may name, are read as always.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +26,7 @@ RECORD = "fetched.json"
 # Formats of files, which `load_dataset` takes in the place of a dataset's name.
 _FORMATS = ("json", "csv", "parquet", "arrow", "text", "xml", "webdataset", "generator")
 # Arguments of `load_dataset` that choose data; others only say how to read it.
-_CHOICES = ("data_dir", "data_files")
+_CHOICES = ("revision", "data_dir", "data_files")
 
 Load = Callable[..., Any]
 
@@ -41,13 +41,13 @@ class Fetch:
 
     def __call__(self, name: str, part: str | None, choices: Mapping[str, Any], load: Load) -> Any:
         """Fetch a part of a dataset (its configuration) and return its splits."""
-        entry = self.fetched.get(name) or self._resolve(name)
+        entry = self._entry(name, choices.get("revision"))
         path = self.folder / _key(name, part, choices)
         if not path.is_dir():
             log(f"fetch: {name}{f', {part}' if part else ''} at {entry['revision']}")
+            at = {} if name in _FORMATS else {"revision": entry["revision"]}
             with TemporaryDirectory() as cache, self._errors(name):
-                found = load(name, part, revision=entry["revision"], cache_dir=cache, **choices)
-                found.save_to_disk(path)
+                load(name, part, cache_dir=cache, **{**choices, **at}).save_to_disk(path)
             entry["parts"].append(part)
         return datasets.load_from_disk(path)
 
@@ -55,21 +55,39 @@ class Fetch:
         """Write what was fetched, for which tasks."""
         write_json(self.folder / RECORD, {"tasks": tasks, "harness": harness, "datasets": self.fetched})
 
-    def _resolve(self, name: str) -> dict[str, Any]:
+    def _entry(self, name: str, wanted: str | None) -> dict[str, Any]:
+        """Return the record of a dataset at the revision that a task wants, or the newest one."""
+        key = f"{name}@{wanted}" if wanted else name
+        if key not in self.fetched:
+            # Files at addresses have no commit of their own.
+            found = {"revision": None, "licence": "unknown"} if name in _FORMATS else self._resolve(name, key, wanted)
+            self.fetched[key] = {**found, "parts": []}
+        return self.fetched[key]
+
+    def _resolve(self, name: str, key: str, wanted: str | None) -> dict[str, Any]:
         with self._errors(name):
-            revision = lockfile.pin_dataset(self.lock, name, lambda: self._info(name).sha)
+            revision = lockfile.pin_dataset(self.lock, key, lambda: self._info(name, wanted).sha)
             card = self._info(name, revision).card_data
-        licence = (card.get("license") if card else None) or "unknown"
-        self.fetched[name] = {"revision": revision, "licence": licence, "parts": []}
-        return self.fetched[name]
+        return {"revision": revision, "licence": (card.get("license") if card else None) or "unknown"}
 
     @staticmethod
     def _info(name: str, revision: str | None = None) -> Any:
         return hub.with_retries(lambda: HfApi().dataset_info(name, revision=revision))
 
     @staticmethod
-    def _errors(name: str) -> AbstractContextManager[None]:
-        return hub.errors(f"fetch the data of '{name}'", "dataset", "; fetch them where there is internet")
+    @contextmanager
+    def _errors(name: str) -> Iterator[None]:
+        """Raise UserError where a dataset cannot be fetched, or would run code of its own."""
+        try:
+            with hub.errors(f"fetch the data of '{name}'", "dataset", "; fetch them where there is internet"):
+                yield
+        except RuntimeError as error:
+            if "scripts are no longer supported" not in str(error):
+                raise
+            raise UserError(
+                f"the dataset '{name}' of a task is read by code of its own, which is not run; take its task out of "
+                "evaluation.harness or config/benchmark_tasks.tsv"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ def reading(source: Fetch | Fetched) -> Iterator[None]:
     load = datasets.load_dataset
 
     def load_dataset(path: str, name: str | None = None, split: Any = None, **options: Any) -> Any:
-        if path in _FORMATS or Path(path).exists():
+        if Path(path).exists() or (path in _FORMATS and not _remote(options.get("data_files"))):
             return load(path, name, split=split, **options)
         choices = {key: options[key] for key in _CHOICES if options.get(key)}
         splits = source(path, name, choices, load)
@@ -106,6 +124,15 @@ def reading(source: Fetch | Fetched) -> Iterator[None]:
         yield
     finally:
         datasets.load_dataset = load
+
+
+def _remote(files: Any) -> bool:
+    """Return whether one of a dataset's files is at an address: of the hub (hf://), or elsewhere."""
+    if isinstance(files, Mapping):
+        return any(map(_remote, files.values()))
+    if isinstance(files, list | tuple):
+        return any(map(_remote, files))
+    return "://" in str(files)
 
 
 def _key(name: str, part: str | None, choices: Mapping[str, Any]) -> str:

@@ -102,7 +102,7 @@ def configuration(
         "stage": "sft" if method == "sft" else "dpo",
         "do_train": True,
         "finetuning_type": "lora",
-        **_preference(settings, base_model, before),
+        **_preference(settings, base_model, before, bits),
         "lora_rank": lora["rank"],
         "lora_alpha": lora["alpha"],
         "lora_dropout": lora["dropout"] if method == "sft" else 0.0,
@@ -155,9 +155,10 @@ def unlike(settings: Mapping[str, Any], account: Account) -> list[str]:
     return notes
 
 
-def _preference(settings: Mapping[str, Any], base_model: str, before: str | None) -> dict[str, Any]:
+def _preference(settings: Mapping[str, Any], base_model: str, before: str | None, bits: int | None) -> dict[str, Any]:
     """Return the settings of DPO, whose reference is the adapter that it continues, or of ORPO; empty for sft."""
     if settings["method"] == "sft":
         return {}
     loss = {"pref_beta": settings["beta"], "pref_loss": "sigmoid" if settings["method"] == "dpo" else "orpo"}
-    return loss | ({"ref_model": base_model, "ref_model_adapters": before} if before else {})
+    reference = {"ref_model": base_model, "ref_model_adapters": before, "ref_model_quantization_bit": bits}
+    return loss | (reference if before else {})

@@ -9,8 +9,8 @@ from mothertongue.translation.checks import Checks
 from mothertongue.translation.protected_spans import Span
 from mothertongue.translation.segments import Measure, Part
 
-# The reason of a message with segments that were translated from a third language.
-FROM = "translated from: "
+# The reasons of a message with segments in a third language: translated from it, or kept as they are.
+FROM, KEPT = "translated from: ", "kept: "
 
 # How much higher a score of meaning must be for the engine whose scores are lower on average. Of 300 FLORES sentences
 # by a good and a weak engine (chrF 69.8 and 44.2) the higher score alone chose 75 of the weak one's, two of them better
@@ -245,7 +245,7 @@ def _says_something(part: Part, text: str) -> bool:
 def _reassemble(source: str, message: foreign.Message, translated: dict[Part, Pieces], target: str) -> Translation:
     parts = message.parts
     others = [lang for lang in message.kept if lang != target]
-    languages = [f"kept: {lang}" for lang in message.kept] + [f"{FROM}{lang}" for lang in message.read]
+    languages = [f"{KEPT}{lang}" for lang in message.kept] + [f"{FROM}{lang}" for lang in message.read]
     pieces = {part: translated[part] for part in parts if part.translate}
     if not pieces:
         return Translation(source, "flagged" if others else "copied", languages)

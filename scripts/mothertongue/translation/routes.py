@@ -71,12 +71,9 @@ def translation_pairs(settings: Mapping[str, Any], tables: Path) -> LanguagePair
     multilingual = engine.MODEL is not None
     if settings["model"] and not multilingual:
         raise UserError(f"translation.model: {settings['engine']} has a model for each pair; use translation.models")
-    own = {
-        pair: model
-        for pair, model in engine.pairs(tables, settings["model"]).items()
-        if not script_conversion.converts(*pair)
-    }
-    return _override(own, settings["models"], inherit=multilingual)
+    pairs = _override(engine.pairs(tables, settings["model"]), settings["models"], inherit=multilingual)
+    named = set(map(parse_pair, settings["models"]))
+    return {pair: model for pair, model in pairs.items() if pair in named or not script_conversion.converts(*pair)}
 
 
 def check_languages(config: Mapping[str, Any], languages: dict[str, Language]) -> None:

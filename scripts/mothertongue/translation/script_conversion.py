@@ -11,8 +11,9 @@ from mothertongue.translation.segments import Part
 
 # OpenCC's tables by the languages between which they convert.
 _TABLES = {("zh", "zh-Hant"): "s2t", ("zh-Hant", "zh"): "t2s"}
-# Japanese shares characters with Chinese, in forms of its own: a sentence with kana stays as it is.
-_KANA = re.compile(r"[\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f]")
+# Japanese shares characters with Chinese, in forms of its own: a sentence with two kana side by side stays as it is.
+# One alone is a Chinese writer's; the dot between names and the long mark are no kana here.
+_KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d]{2}")
 MODEL = "opencc"
 
 
@@ -21,8 +22,11 @@ def converts(source: str, target: str) -> bool:
     return (source, target) in _TABLES
 
 
-def converter(source: str, target: str) -> Callable[[str], str]:
-    """Return the function that converts texts; code, links and sentences with kana stay as they are."""
+def converter(source: str, target: str) -> Callable[[str], tuple[str, bool]]:
+    """Return the function that converts texts, and says whether a sentence in Japanese was kept in one.
+
+    Code and links stay as they are, too.
+    """
     from opencc import OpenCC
 
     convert = OpenCC(_TABLES[source, target]).convert
@@ -36,4 +40,8 @@ def converter(source: str, target: str) -> Callable[[str], str]:
             end = stop
         return found + convert(part.text[end:])
 
-    return lambda text: "".join(of_part(part) for part in segments.split(text, source))
+    def converted(text: str) -> tuple[str, bool]:
+        parts = segments.split(text, source)
+        return "".join(map(of_part, parts)), any(part.translate and _KANA.search(part.text) for part in parts)
+
+    return converted

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from mothertongue.formats.messages import TRANSLATED
 from mothertongue.translation import script_conversion
-from mothertongue.translation.messages import Translation, Translator, nothing_to_translate, translate_messages
+from mothertongue.translation.messages import KEPT, Translation, Translator, nothing_to_translate, translate_messages
 
 
 def keep(shard: pa.Table, lang: str) -> pa.Table:
@@ -19,12 +19,13 @@ def keep(shard: pa.Table, lang: str) -> pa.Table:
 def convert(shard: pa.Table, source: str, target: str) -> pa.Table:
     """Return a shard in the other script of its language; what has no words is copied."""
     converted = script_conversion.converter(source, target)
-    results = [
-        Translation(text, "copied")
-        if nothing_to_translate(text, source)
-        else Translation(converted(text), "translated", models=[script_conversion.MODEL])
-        for text in shard["text"].to_pylist()
-    ]
+    results = []
+    for text in shard["text"].to_pylist():
+        other, japanese = converted(text)
+        reasons = [f"{KEPT}ja"] if japanese else []
+        copied = Translation(text, "copied")
+        own = Translation(other, "translated", reasons, models=[script_conversion.MODEL])
+        results.append(copied if nothing_to_translate(text, source) else own)
     return _table(shard, target, results, "direct")
 
 

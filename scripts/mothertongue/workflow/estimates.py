@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mothertongue.translation.routes import engine_settings
 from mothertongue.workflow.dry_run import PlannedJob
 
 # The dataset of the default configuration: its mean length of a message in characters, and the share of its messages,
@@ -78,23 +79,30 @@ class Estimator:
     def _translation(self, job: PlannedJob) -> float | None:
         source = job.wildcards["source"]
         shards = self.config["source"]["shards"].get(source, 1)
-        engine, device = self.config["translation"]["engine"], self._device(job)
-        if source not in self.characters or device is None or (self.cluster and self.gpu is None):
+        device = self._device(job)
+        if source not in self.characters or device is None:
             return None
         if not any("/models/translation/" in path for path in job.inputs):
             return _START
         share = _SHARE_IN_THREADS if self.config["source"]["scope"] == "threads" else 1
-        return _START + share * self.characters[source] / shards / self.translation_speed(engine, device, job.threads)
+        engines = engine_settings(self.config["translation"])
+        # A fallback is asked for little; of two engines that both translate, each is asked for everything.
+        asked = engines if self.config["translation"]["engines"] else engines[:1]
+        seconds = sum(
+            1 / self.translation_speed(one["engine"], device, job.threads, one["model"] or "") for one in asked
+        )
+        return _START + share * self.characters[source] / shards * seconds
 
-    def translation_speed(self, engine: str, device: str, threads: int) -> float:
-        """Return characters of source a second, on "cpu" or a kind of GPU."""
+    def translation_speed(self, engine: str, device: str, threads: int, model: str = "") -> float:
+        """Return characters of source a second, on "cpu" or a kind of GPU, by an engine's usual model or another."""
         if engine == "firefox":
             return _FIREFOX_BY_A_CORE * threads
-        scale = _TRANSLATED / _PARAMETERS[engine] * (_GENERATED if engine in _BY_TRANSFORMERS else 1)
+        parameters = parameters_in_name(model) or _PARAMETERS[engine]
+        scale = _TRANSLATED / parameters * (_GENERATED if engine in _BY_TRANSFORMERS else 1)
         if device == "cpu":
             return _BY_A_CORE * threads * scale
-        model = _ON_GPU * scale * self.peaks[device] / self.peaks[_MEASURED_GPU]
-        return 1 / (1 / model + 1 / _PYTHON)
+        alone = _ON_GPU * scale * self.peaks[device] / self.peaks[_MEASURED_GPU]
+        return 1 / (1 / alone + 1 / _PYTHON)
 
     def _tuning(self, job: PlannedJob) -> float | None:
         variant = job.wildcards.get("variant", "").removeprefix("variants/").removesuffix("/")
@@ -104,8 +112,8 @@ class Estimator:
             return None
         tokens = tuning["epochs"] * sum(self.characters.values()) * _SHARE_IN_THREADS / _CHARACTERS_A_TOKEN
         if tuning["max_steps"]:
-            step = tuning["batch_size"] * tuning["accumulation"] * tuning["max_length"] * max(job.gpus, 1)
-            tokens = min(tokens, tuning["max_steps"] * step)
+            step = tuning["batch_size"] * tuning["accumulation"] * tuning["max_length"]
+            tokens = tuning["max_steps"] * (tuning["target_tokens"] or step)
         if device == "cpu":
             speed = job.threads * _OPERATIONS_OF_A_CORE
         else:
@@ -122,10 +130,10 @@ class Estimator:
 def kind(name: str, peaks: Mapping[str, float]) -> str | None:
     """Return the kind of GPU in a name such as "NVIDIA A100-SXM4-80GB" or "nvidia_h100"; None for one not in the table.
 
-    The longest kind counts: "A10G" is not an A10.
+    It is a word of the name: an "RTX A4000" is no A40.
     """
-    letters = re.sub(r"[^a-z0-9]", "", re.sub(r"geforce", "", name.lower()))
-    return max((known for known in peaks if known in letters), key=len, default=None)
+    words = re.findall(r"[a-z0-9]+", re.sub(r"rtx[ _-](?=\d)", "rtx", name.lower()))
+    return next((word for word in words if word in peaks), None)
 
 
 def parameters_in_name(model: str) -> float | None:

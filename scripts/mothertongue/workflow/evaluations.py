@@ -9,7 +9,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.settings import as_arguments
 from mothertongue.evaluation import benchmarks
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
-from mothertongue.workflow.rule_helpers import Wildcards, in_one_line, usable
+from mothertongue.workflow.rule_helpers import Wildcards, given, in_one_line, usable
 
 # The folders of a language that may contain evaluations.
 _FOLDERS = ("", "sft", "variants/*", "variants/*/sft")
@@ -20,7 +20,8 @@ class Evaluations:
 
     def __init__(self, config: Mapping[str, Any], tables: Path) -> None:
         self.evaluation = config["evaluation"]
-        self.benchmarks = benchmarks.read(tables) if self.evaluation["benchmarks"] else []
+        wanted = self.evaluation["benchmarks"] or self.evaluation["harness"]
+        self.benchmarks = benchmarks.read(tables) if wanted else []
 
     def options(self, wildcards: Wildcards) -> list[str]:
         """Return the evaluation's settings as arguments of scripts/evaluate.py."""
@@ -41,6 +42,13 @@ class Evaluations:
                 f"evaluation.benchmarks to auto where config/benchmark_tasks.tsv has some in '{wildcards.lang}'"
             )
         return ["--tasks", *found]
+
+    def known(self, wildcards: Wildcards) -> list[str]:
+        """Return language and origin of the tasks that the tables have, as arguments."""
+        own = {benchmark.task: benchmark for benchmark in self.benchmarks}
+        own |= {benchmark.task: benchmark for benchmark in self.benchmarks if benchmark.language == wildcards.lang}
+        found = [own[task] for task in self.tasks_of(wildcards.lang) if task in own]
+        return given("--known", [f"{one.task}={one.language}:{one.origin}" for one in found])
 
     @in_one_line
     def task_files(self, wildcards: Wildcards) -> list[str]:

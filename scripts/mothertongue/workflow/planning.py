@@ -321,7 +321,8 @@ def _row(rule: RulePlan) -> list[str]:
         _range(job.threads for job in jobs),
         f"{_range(job.memory_mb / 1000 for job in jobs)} GB",
         _range(job.gpus for job in jobs),
-        _duration(_mean(rule.seconds)),
+        # Some of a rule's jobs may have an estimate where others have none.
+        _duration(max(rule.seconds) if rule.basis == "limit" else _mean(rule.seconds)),
         rule.basis,
         _duration(_mean(rule.estimated)) if rule.estimated and rule.basis == "measured" else "",
         _number(rule.gpu_hours),

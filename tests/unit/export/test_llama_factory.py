@@ -94,6 +94,7 @@ def test_preferences_are_ranked_replies_to_rendered_turns(base, method):
     # The reference of DPO is the adapter that it continues.
     adapters = {values.get("adapter_name_or_path"), values.get("ref_model_adapters")}
     assert adapters == ({"../../sft/adapter"} if method == "dpo" else {None})
+    assert values.get("ref_model_quantization_bit") == (4 if method == "dpo" else None)
 
 
 @pytest.mark.parametrize("base", ["llama3"], indirect=True)

@@ -323,7 +323,8 @@ def test_the_engine_that_is_behind_on_average_is_kept_where_its_meaning_is_clear
 
 
 def test_a_shard_in_the_other_script_is_converted_and_says_by_what():
-    found = shards.convert(shard(["头发", "123", "`x`"], lang="zh"), "zh", "zh-Hant")
-    assert found["text"].to_pylist() == ["頭髮", "123", "`x`"] and found["source_text"][0].as_py() == "头发"
-    assert found["status"].to_pylist() == ["translated", "copied", "copied"]
-    assert found["model"].to_pylist() == ["opencc", None, None] and found["route"][0].as_py() == "direct"
+    found = shards.convert(shard(["头发", "123", "`x`", "「です」"], lang="zh"), "zh", "zh-Hant")
+    assert found["reasons"].to_pylist() == [[], [], [], ["kept: ja"]]
+    assert found["text"].to_pylist() == ["頭髮", "123", "`x`", "「です」"] and found["source_text"][0].as_py() == "头发"
+    assert found["status"].to_pylist() == ["translated", "copied", "copied", "translated"]
+    assert found["model"].to_pylist() == ["opencc", None, None, "opencc"] and found["route"][0].as_py() == "direct"

@@ -47,6 +47,8 @@ def test_only_a_named_model_translates_between_two_scripts_of_a_language(name):
     assert not scripts & pairs_of(name).keys()
     named = routes.translation_pairs({"engine": name, "model": None, "models": {"zh-zh-Hant": "me/mine"}}, TABLES)
     assert scripts & named.keys() == {("zh", "zh-Hant")}
+    if engines.find(name).ROUTE == "multilingual" and ("en", "zh-Hant") in named:
+        assert named["zh", "zh-Hant"].target_code == named["en", "zh-Hant"].target_code
 
 
 @pytest.mark.parametrize("name", engines.NAMES)

@@ -20,4 +20,10 @@ TRADITIONAL = "頭髮和發展，後面和皇后。\n`后面` 和 https://a.b/c?
 )
 def test_chinese_is_converted_and_all_else_stays(source, target, text, expected):
     assert script_conversion.converts(source, target) and not script_conversion.converts("en", target)
-    assert script_conversion.converter(source, target)(text) == expected
+    assert script_conversion.converter(source, target)(text) == (expected, "ひらがな" in text)
+
+
+def test_the_dot_of_foreign_names_and_a_single_kana_are_no_japanese():
+    convert = script_conversion.converter("zh", "zh-Hant")
+    assert convert("约翰・肯尼迪说过。") == ("約翰・肯尼迪說過。", False)
+    assert convert("の是什么？") == ("の是什麼？", False)

@@ -61,6 +61,16 @@ def test_translation_scales_with_text_shards_model_and_gpu():
     # Firefox models run on the job's cores: 20 million characters in 2 shards at 16,000 a second.
     firefox = with_values(CLUSTER, translation={"engine": "firefox"})
     assert seconds(firefox, translate(gpus=0)) == pytest.approx(CHARACTERS["en"] / 2 / 16_000)
+    # Both engines translate everything, and a model's name may say its size; a fallback is asked for little.
+    both = with_values(CLUSTER, translation={"engines": ["opus-mt", "nllb"]})
+    nllb = with_values(CLUSTER, translation={"engine": "nllb"})
+    assert seconds(both) == pytest.approx(seconds() + seconds(nllb))
+    assert seconds(with_values(CLUSTER, translation={"fallback": "nllb"})) == seconds()
+    large = with_values(CLUSTER, translation={"engine": "nllb", "model": "facebook/nllb-200-3.3B"})
+    assert seconds(large) > 2 * seconds(nllb)
+    # The kind of GPU is the profile's where nothing else names it.
+    unnamed = replace(CLUSTER, gpu=None)
+    assert seconds(unnamed, translate(gpu_model="h200")) == seconds()
     # Messages that need no model are copied.
     assert CLUSTER.seconds(job("translate", source="nl", lang="nl", shard="0", gpus=0)) == estimates._START
 
@@ -74,8 +84,10 @@ def test_tuning_scales_with_the_models_parameters_epochs_and_gpus():
     small = with_values(CLUSTER, variants={"small": {"base_model": "Qwen/Qwen2.5-0.5B-Instruct"}})
     variant = job("tune", lang="nl", variant="variants/small/", stage="")
     assert small.seconds(variant) - estimates._START == pytest.approx(whole / 14)
-    short = with_values(CLUSTER, tuning={"max_steps": 10})
-    assert short.seconds(TUNE) < estimates._START + 20
+    steps = [
+        with_values(CLUSTER, tuning={"max_steps": count}).seconds(TUNE) - estimates._START for count in (10, 20_000)
+    ]
+    assert steps[0] < 20 and steps[1] == pytest.approx(2000 * steps[0]) and steps[1] > whole
     assert CLUSTER.seconds(replace(TUNE, gpus=4)) - estimates._START == pytest.approx(whole / 4)
 
 
@@ -90,7 +102,6 @@ def test_steps_without_a_model_take_seconds_and_fetches_as_long_as_their_size():
     ("estimator", "planned"),
     [
         (replace(CLUSTER, gpu=None), translate()),
-        (replace(CLUSTER, gpu=None), job("translate", source="nl", lang="nl", shard="0", gpus=0)),
         (replace(CLUSTER, characters={}), translate()),
         (replace(CLUSTER, characters={}), TUNE),
         (with_values(CLUSTER, tuning={"method": "dpo"}), TUNE),
@@ -118,6 +129,10 @@ def test_a_machine_without_a_gpu_uses_its_cores():
         ("NVIDIA A10G", "a10g"),
         ("Tesla T4", "t4"),
         ("AMD MI300X", None),
+        ("NVIDIA RTX A4000", None),
+        ("NVIDIA RTX A1000 Laptop GPU", None),
+        ("NVIDIA L40", None),
+        ("NVIDIA GeForce GT 430", None),
         ("", None),
     ],
 )
