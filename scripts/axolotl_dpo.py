@@ -21,7 +21,7 @@ from mothertongue.prompts.template_parts import without_marks
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--settings", type=json.loads, required=True, help="`tuning` of the method, as JSON")
+    parser.add_argument("--settings", type=json.loads, required=True, help="the configuration's `tuning`, as JSON")
     parser.add_argument("--base-name", required=True, help="id on the hub, or folder, as the files are to name it")
     parser.add_argument("--revision", help="commit of a base model on the hub")
     parser.add_argument("--before", required=True, help="adapter that dpo continues, as the files are to name it")
@@ -34,7 +34,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    settings, template = arguments.settings, templates.read_template(arguments.template)
+    settings = other_trainers.of_method(arguments.settings, "dpo")
+    template = templates.read_template(arguments.template)
     with atomic_folder(arguments.output) as folder:
         for split, path in (("train", arguments.train), ("validation", arguments.validation)):
             rows = [other_trainers.plain_pair(row, template.control) for row in read_preferences(path)]

@@ -19,7 +19,7 @@ from mothertongue.model_folders import contents
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--settings", type=json.loads, required=True, help="`tuning` of the method, as JSON")
+    parser.add_argument("--settings", type=json.loads, required=True, help="the configuration's `tuning`, as JSON")
     parser.add_argument("--base-model", type=Path, required=True, help="folder of the fetched base model")
     parser.add_argument("--base-name", required=True, help="id on the hub, or folder, as the files are to name it")
     parser.add_argument("--revision", help="commit of a base model on the hub")
@@ -40,7 +40,7 @@ def main() -> None:
     from mothertongue.models import tokenizer_files
     from mothertongue.tuning import data
 
-    settings = arguments.settings
+    settings = other_trainers.of_method(arguments.settings, arguments.settings["method"])
     known = embedding_rows(arguments.base_model)
     tokenizer = tokenizer_files.load(arguments.base_model, known)
     template = data.template_for(arguments.template, tokenizer, known)

@@ -44,6 +44,8 @@ PROGRAMS = {
     "fetch_translation_model": ({"source": "cws"}, "--engine llm --model {source} --allow-noncommercial"),
     "fetch_translation_model of OPUS-MT": ({"marian": "cw"}, "--engine opus-mt --model {marian}"),
     "gguf_perplexity": ({"gguf": "g"}, "--model {gguf}/f16.gguf --tokens {tokens}"),
+    "llama_factory": ({"base": "ct"}, "--settings {settings} --base-model {base} --base-name base --train {threads} --validation {threads} --template {base}"),
+    "axolotl_dpo": ({"base": "s"}, "--settings {settings} --base-name base --before adapter --train {pairs} --validation {pairs} --template {base}"),
     "merge": ({"adapter": "tra", "base": "cw"}, "--adapter {adapter} --base-model {base} --name Portuguese"),
     "other_trainers": ({"base": "s"}, "--settings {settings} --base-model base --train {threads} --validation {threads} --template {base}"),
     "perplexity": ({"adapter": "tra", "base": "cw", "merged": "cw"}, "--adapter {adapter} --base-model {base} --merged {merged} --threads {threads} --tokens {out}.tokens"),

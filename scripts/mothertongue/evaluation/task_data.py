@@ -7,12 +7,13 @@ users' own tasks may name, are read as always.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import datasets
 from huggingface_hub import HfApi
@@ -25,10 +26,11 @@ from mothertongue.models import hub, lockfile
 RECORD = "fetched.json"
 # Formats of files, which `load_dataset` takes in the place of a dataset's name.
 _FORMATS = ("json", "csv", "parquet", "arrow", "text", "xml", "webdataset", "generator")
-# Arguments of `load_dataset` that choose data; others only say how to read it.
-_CHOICES = ("revision", "data_dir", "data_files")
-
-Load = Callable[..., Any]
+# Arguments of `load_dataset` that do not choose data.
+_HOW = (
+    *("split", "streaming", "num_proc", "keep_in_memory", "download_mode", "verification_mode", "save_infos"),
+    "trust_remote_code",
+)
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Fetch:
     lock: Path | None
     fetched: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def __call__(self, name: str, part: str | None, choices: Mapping[str, Any], load: Load) -> Any:
+    def __call__(self, name: str, part: str | None, choices: Mapping[str, Any]) -> Any:
         """Fetch a part of a dataset (its configuration) and return its splits."""
         entry = self._entry(name, choices.get("revision"))
         path = self.folder / _key(name, part, choices)
@@ -47,7 +49,7 @@ class Fetch:
             log(f"fetch: {name}{f', {part}' if part else ''} at {entry['revision']}")
             at = {} if name in _FORMATS else {"revision": entry["revision"]}
             with TemporaryDirectory() as cache, self._errors(name):
-                load(name, part, cache_dir=cache, **{**choices, **at}).save_to_disk(path)
+                _splits(name, part, cache, **{**choices, **at}).save_to_disk(path)
             entry["parts"].append(part)
         return datasets.load_from_disk(path)
 
@@ -96,7 +98,7 @@ class Fetched:
 
     folder: Path
 
-    def __call__(self, name: str, part: str | None, choices: Mapping[str, Any], load: Load) -> Any:
+    def __call__(self, name: str, part: str | None, choices: Mapping[str, Any]) -> Any:
         """Return the splits of a part of a dataset. Raise UserError where it was not fetched."""
         path = self.folder / _key(name, part, choices)
         if not path.is_dir():
@@ -110,20 +112,22 @@ class Fetched:
 @contextmanager
 def reading(source: Fetch | Fetched) -> Iterator[None]:
     """Let the harness's tasks read datasets of the hub from `source` within the block."""
-    load = datasets.load_dataset
 
-    def load_dataset(path: str, name: str | None = None, split: Any = None, **options: Any) -> Any:
-        if Path(path).exists() or (path in _FORMATS and not _remote(options.get("data_files"))):
-            return load(path, name, split=split, **options)
-        choices = {key: options[key] for key in _CHOICES if options.get(key)}
-        splits = source(path, name, choices, load)
+    def read(path: str, name: str | None = None, split: Any = None, **options: Any) -> Any:
+        choices = {key: value for key, value in options.items() if key not in _HOW and value is not None}
+        local = Path(path).exists() or (path in _FORMATS and not _remote(options.get("data_files")))
+        splits = _splits(path, name, **choices) if local else source(path, name, choices)
         return splits if split is None else splits[split]
 
-    datasets.load_dataset = load_dataset
-    try:
+    with patch.object(datasets, "load_dataset", read):
         yield
-    finally:
-        datasets.load_dataset = load
+
+
+def _splits(name: str, part: str | None, cache_dir: str | None = None, **choices: Any) -> Any:
+    """Return the splits of a dataset."""
+    builder = datasets.load_dataset_builder(name, part, cache_dir=cache_dir, **choices)
+    builder.download_and_prepare()
+    return builder.as_dataset()
 
 
 def _remote(files: Any) -> bool:

@@ -51,6 +51,11 @@ def check(settings: Mapping[str, Any]) -> None:
         raise UserError(f"the files for other trainers are of sft, and tuning.method is {settings['method']}")
 
 
+def of_method(settings: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """Return the settings of a method: those of `dpo` or `orpo` take the place of the others."""
+    return {**settings, **settings.get(method, {}), "method": method}
+
+
 def plain_thread(row: Mapping[str, Any], control: Iterable[str]) -> dict[str, Any]:
     """Return a thread with the texts that our own training reads: text that resembles control tokens stays text.
 

@@ -26,8 +26,8 @@ ASKING = {
     "fetch_chat_template",
     "fetch_estimator",
     "fetch_translation_model",
+    "fetch_benchmarks",
     "publish",
-    "harness",
 }
 ASKING |= {"compare_engines", "list_opus_models"}
 
