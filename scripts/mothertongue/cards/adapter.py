@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.cards import evaluation, render, stated_licences
+from mothertongue.cards import answer, evaluation, render, stated_licences
 from mothertongue.common import licences
 from mothertongue.formats import training_record
 from mothertongue.models.record import base_name
@@ -41,15 +41,14 @@ def adapter_card(
         before=training_record.data_of(record["before"]) if record.get("before") else "",
         effective=effective(record),
         dtype=record.get("dtype", "bfloat16"),
-        beginning=record.get("beginning"),
-        end_of_turn=record.get("end_of_turn"),
         steps=training_record.steps_of(record),
         counts={key.replace("_", " "): count for key, count in data.items() if isinstance(count, int)},
         validation=_validation(record["training"]),
         published=published,
         stated=_licences(model, record["base_model"]["licence"], published) if published else None,
         evaluation=evaluation.values(published.metrics) if published else None,
-        **{key: record[key] for key in ("settings", "training", "data", "system_prompt", "device")},
+        **answer.values(record),
+        **{key: record[key] for key in ("settings", "training", "data", "device")},
     )
 
 

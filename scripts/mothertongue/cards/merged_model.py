@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mothertongue.cards import render
+from mothertongue.cards import answer, render
 from mothertongue.common import licences
 from mothertongue.models.record import base_name
 
@@ -28,7 +28,5 @@ def card(record: Mapping[str, Any], name: str, merge_base: str, form: str | None
         name=name,
         merge_base=merge_base,
         form=form,
-        system_prompt=record["system_prompt"],
-        beginning=record.get("beginning"),
-        end_of_turn=record.get("end_of_turn"),
+        **answer.values(record),
     )

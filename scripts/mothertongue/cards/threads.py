@@ -1,4 +1,4 @@
-"""The cards of a dataset's threads and preferences: the conversations that adapters are tuned on."""
+"""The card of a dataset's threads: the conversations that adapters are tuned on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def threads_card(
     title = f"Threads of {dataset_header.get('pretty_name', dataset)}"
     return render.card(
         "threads",
-        header=_header(title, dataset, dataset_header, threads, ["conversational"]),
+        header=header_of(title, dataset, dataset_header, threads, ["conversational"]),
         title=title,
         name=name,
         repository=repository,
@@ -28,28 +28,7 @@ def threads_card(
     )
 
 
-def preferences_card(
-    name: str, repository: str, dataset: str, dataset_header: Mapping[str, Any], accounting: Mapping[str, Any]
-) -> str:
-    """Return the card of the preferences published as `repository`; the arguments are those of `threads_card`.
-
-    `accounting` has the counts of scripts/preferences.py, by split.
-    """
-    pairs = {split: counts["pairs"] for split, counts in accounting.items()}
-    title = f"Preferences of {dataset_header.get('pretty_name', dataset)}"
-    return render.card(
-        "preferences",
-        header=_header(title, dataset, dataset_header, pairs, ["preference", "dpo", "conversational"]),
-        title=title,
-        name=name,
-        repository=repository,
-        dataset=dataset,
-        pairs=pairs,
-        accounting=accounting,
-    )
-
-
-def _header(
+def header_of(
     title: str, dataset: str, dataset_header: Mapping[str, Any], rows: Mapping[str, int], tags: list[str]
 ) -> dict[str, Any]:
     """Return a card's header; `rows` has the number of rows of each split."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from mothertongue.cards.adapter import Published, adapter_card
 from mothertongue.cards.dataset import on_hub
-from mothertongue.cards.threads import preferences_card, threads_card
+from mothertongue.cards.preferences import preferences_card
+from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError

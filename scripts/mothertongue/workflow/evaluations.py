@@ -41,7 +41,7 @@ class Evaluations:
                 "evaluation.harness names no task; set it to a list such as [belebele_nld_Latn], or set "
                 f"evaluation.benchmarks to auto where config/benchmark_tasks.tsv has some in '{wildcards.lang}'"
             )
-        return ["--tasks", *found]
+        return given("--tasks", found)
 
     def known(self, wildcards: Wildcards) -> list[str]:
         """Return language and origin of the tasks that the tables have, as arguments."""
