@@ -29,7 +29,7 @@ from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
 from mothertongue.workflow import dry_run, estimates, planning
 
-CONFIG = Path("config", "config.yaml")
+CONFIG, DEMO = Path("config", "config.yaml"), Path("config", "demo.yaml")
 GPUS, OASST1 = Path("config", "gpus.tsv"), Path("config", "oasst1_messages.tsv")
 # Where Snakemake looks for a profile by its name.
 PROFILES = [Path(), Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / "snakemake"]
@@ -70,9 +70,11 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    config = planning.configured(CONFIG, map(Path, arguments.configfile), arguments.config)
-    targets = [planning.target(name, str(config["results"])) for name in arguments.targets]
     profile = planning.read_profile(arguments.profile, PROFILES)
+    # The demo's profile brings a Snakefile that lays its values over the defaults.
+    files = [*([DEMO] if "snakefile" in profile else []), *map(Path, arguments.configfile)]
+    config = planning.configured(CONFIG, files, arguments.config)
+    targets = [planning.target(name, str(config["results"])) for name in arguments.targets]
     place = planning.place(profile, len(gpus.visible()), os.cpu_count() or 1, arguments.gpus)
     jobs = dry_run.parse_jobs(ask_snakemake(arguments, targets, place))
     rules = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])

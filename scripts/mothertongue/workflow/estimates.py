@@ -108,7 +108,8 @@ class Estimator:
         variant = job.wildcards.get("variant", "").removeprefix("variants/").removesuffix("/")
         tuning = {**self.config["tuning"], **self.config["variants"].get(variant, {})}
         parameters, device = parameters_in_name(tuning["base_model"]), self._device(job)
-        if tuning["method"] != "sft" or not parameters or not self.characters or device is None:
+        known = self.characters or tuning["max_steps"]
+        if tuning["method"] != "sft" or not parameters or not known or device is None:
             return None
         tokens = tuning["epochs"] * sum(self.characters.values()) * _SHARE_IN_THREADS / _CHARACTERS_A_TOKEN
         if tuning["max_steps"]:

@@ -357,3 +357,15 @@ def test_the_program_reports_errors_in_one_line(tmp_path):
         done = plan(*arguments)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(f"plan.py: error: {reason}") and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.costly
+def test_the_demos_plan_has_the_demos_values(tmp_path):
+    file = tmp_path / "plan.json"
+    done = plan("pt", "--profile", "profiles/demo", "--all", "--json", file, "--config", f"results={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text())
+    assert found["targets"] == [f"{tmp_path}/pt/adapter"]
+    # Twenty short steps of a model of 135 million parameters, not two epochs of one of seven billion.
+    (tune,) = [rule for rule in found["rules"] if rule["rule"] == "tune"]
+    assert tune["estimated_seconds"] < 600
