@@ -4,6 +4,7 @@ The model is a small random Llama with a real tokenizer; most of the three minut
 """
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -141,6 +142,8 @@ def test_vllm_gives_the_answers_of_peft_with_adapter_and_merged_model(found, exp
 @pytest.mark.skipif(not PACKED_HERE, reason="vLLM computes with packed weights on CPUs with AVX-512 only")
 @pytest.mark.parametrize("form", FORMS)
 def test_vllm_has_the_measured_perplexity_with_packed_weights(found, exported, form):
-    measured = read_json(exported / f"{form}.json")["perplexity"]
-    assert found[f"packed {form}"]["perplexity"] == pytest.approx(measured, rel=0.03)
+    # In nats: of this model's sixteen a token, vLLM's 16-bit kernels were up to 0.042 away on one processor; a wrong scale
+    # or zero point is whole ones.
+    measured = math.log(read_json(exported / f"{form}.json")["perplexity"])
+    assert math.log(found[f"packed {form}"]["perplexity"]) == pytest.approx(measured, abs=0.1)
     assert all(found[f"packed {form}"]["answers"])

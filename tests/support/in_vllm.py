@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -24,7 +25,9 @@ def main() -> None:
         answers = [done.outputs[0] for done in llm.chat(asked["conversations"], greedy, use_tqdm=False, **options)]
         found[name] = {"answers": [answer.text for answer in answers], "perplexity": perplexity(llm, asked["threads"])}
         del llm
-    print("FOUND" + json.dumps(found))
+    print("FOUND" + json.dumps(found), flush=True)
+    # vLLM's threads may abort the process while Python ends.
+    os._exit(0)
 
 
 def perplexity(llm: LLM, threads: list[dict[str, list[int]]]) -> float:
