@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.export.other_trainers import OPTIMIZERS, unlike_axolotl
+from mothertongue.export.other_trainers import training_arguments, unlike_axolotl
 from mothertongue.prompts import templates
 from mothertongue.prompts.templates import ControlText, Message, Template
 
@@ -119,27 +119,15 @@ def configuration(
         "neat_packing": True if settings["packing"] and method == "sft" else None,
         "num_train_epochs": settings["epochs"],
         "max_steps": settings["max_steps"],
-        "learning_rate": settings["learning_rate"],
-        "lr_scheduler_type": settings["schedule"],
+        **training_arguments(settings),
         "warmup_ratio": settings["warmup"],
-        "optim": OPTIMIZERS[settings["optimizer"]],
-        "weight_decay": settings["weight_decay"],
-        "max_grad_norm": settings["max_grad_norm"],
-        "per_device_train_batch_size": settings["batch_size"],
-        "per_device_eval_batch_size": settings["batch_size"] if validation else None,
-        "gradient_accumulation_steps": settings["accumulation"],
         "disable_gradient_checkpointing": not settings["gradient_checkpointing"],
         "bf16": dtype in ("auto", "bfloat16"),
         "fp16": dtype == "float16",
         "eval_strategy": "steps" if validation else None,
-        "eval_steps": validation,
-        "save_strategy": "steps" if patience else "no",
-        "save_steps": validation if patience else None,
-        "load_best_model_at_end": True if patience else None,
         "early_stopping_steps": patience,
         "logging_steps": 1,
         "report_to": "none",
-        "seed": settings["seed"],
         "output_dir": "llama-factory-adapter",
     }
     return {name: value for name, value in values.items() if value is not None}

@@ -116,6 +116,27 @@ def as_comment(notes: Iterable[str]) -> list[str]:
     return ["# Otherwise than in Mothertongue's own training:", *lines] if lines else []
 
 
+def training_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings under transformers' names, for Unsloth and LLaMA-Factory; None where one is off."""
+    validation = settings["validation"]["interval"]
+    patience = settings["validation"]["patience"] if validation else None
+    return {
+        "learning_rate": settings["learning_rate"],
+        "lr_scheduler_type": settings["schedule"],
+        "optim": OPTIMIZERS[settings["optimizer"]],
+        "weight_decay": settings["weight_decay"],
+        "max_grad_norm": settings["max_grad_norm"],
+        "per_device_train_batch_size": settings["batch_size"],
+        "per_device_eval_batch_size": settings["batch_size"] if validation else None,
+        "gradient_accumulation_steps": settings["accumulation"],
+        "eval_steps": validation,
+        "save_strategy": "steps" if patience else "no",
+        "save_steps": validation if patience else None,
+        "load_best_model_at_end": True if patience else None,
+        "seed": settings["seed"],
+    }
+
+
 def axolotl(settings: Mapping[str, Any], material: TrainerInputs) -> dict[str, Any]:
     """Return Axolotl's configuration, without settings that are None."""
     lora, validation = settings["lora"], settings["validation"]["interval"]
@@ -267,24 +288,12 @@ def unsloth(settings: Mapping[str, Any], material: TrainerInputs, parts: Exchang
         "packing": False,
         "num_train_epochs": settings["epochs"],
         "max_steps": settings["max_steps"] or -1,
-        "learning_rate": settings["learning_rate"],
-        "lr_scheduler_type": settings["schedule"],
+        **training_arguments(settings),
         "warmup_steps": _Code(f"math.ceil({settings['warmup']!r} * steps)"),
-        "optim": OPTIMIZERS[settings["optimizer"]],
-        "weight_decay": settings["weight_decay"],
-        "max_grad_norm": settings["max_grad_norm"],
-        "per_device_train_batch_size": settings["batch_size"],
-        "per_device_eval_batch_size": settings["batch_size"] if validation else None,
-        "gradient_accumulation_steps": settings["accumulation"],
         "eval_strategy": "steps" if validation else "no",
-        "eval_steps": validation,
-        "save_strategy": "steps" if patience else "no",
-        "save_steps": validation if patience else None,
-        "load_best_model_at_end": True if patience else None,
         "neftune_noise_alpha": settings["neftune"],
         "bf16": True if dtype == "bfloat16" else None,
         "fp16": True if dtype == "float16" else None,
-        "seed": settings["seed"],
         "report_to": "none",
     }
     trainer = {
