@@ -30,7 +30,7 @@ def main() -> None:
     harness_tasks.check_installed()
     with atomic_folder(arguments.output) as folder:
         fetch = Fetch(folder, arguments.lock)
-        harness_tasks.find_tasks(arguments.tasks, fetch).load()
+        _ = harness_tasks.find_tasks(arguments.tasks, fetch).loaded
         fetch.write_record(arguments.tasks, harness_tasks.version())
 
 

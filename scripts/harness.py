@@ -58,7 +58,7 @@ def main() -> None:
     from mothertongue.evaluation.task_data import Fetched
 
     tasks = harness_tasks.find_tasks(arguments.tasks, Fetched(arguments.data))
-    tasks.load()  # so that what is missing is said before the models are loaded
+    _ = tasks.loaded  # so that what is missing is said before the models are loaded
     models = loaded_models.load(arguments.adapter, None, arguments.base_model, arguments.quantization)
     bootstrap = Bootstrap(seed=arguments.seed)
     results = lm_eval.measure(models, tasks, arguments.limit, arguments.batch_size, bootstrap)

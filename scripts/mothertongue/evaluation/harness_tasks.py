@@ -6,6 +6,7 @@ The harness: Gao et al., "A framework for few-shot language model evaluation", d
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,8 +28,9 @@ class Tasks:
     manager: Any
     data: Fetch | Fetched
 
-    def load(self) -> Mapping[str, Any]:
-        """Return the harness's `tasks`, `groups` and `group_map`. Raise UserError where the data are not there."""
+    @cached_property
+    def loaded(self) -> Mapping[str, Any]:
+        """The harness's `tasks`, `groups` and `group_map`. Raise UserError where the data are not there."""
         try:
             with task_data.reading(self.data):
                 return self.manager.load(self.names)
@@ -37,15 +39,15 @@ class Tasks:
                 raise
             raise UserError(f"evaluation.harness: {error}; name the group or its parts, not both") from None
 
-    def by_template(self, loaded: Mapping[str, Any]) -> dict[bool, list[Any]]:
+    def by_template(self) -> dict[bool, list[Any]]:
         """Return the loaded tasks and groups, by whether they ask for the chat template."""
-        tasks, groups = loaded["tasks"], loaded["groups"]
+        tasks, groups = self.loaded["tasks"], self.loaded["groups"]
         # A tag is a list of tasks under a name of its own.
         tagged = [name for tag in self.names for name, task in tasks.items() if tag in _tags(task)]
         named = [name for name in self.names if name in groups or name in tasks]
         found: dict[bool, list[Any]] = {}
         for name in dict.fromkeys([*named, *tagged]):
-            leaves = [tasks[leaf] for leaf in leaves_of(name, loaded["group_map"]) if leaf in tasks]
+            leaves = [tasks[leaf] for leaf in leaves_of(name, self.loaded["group_map"]) if leaf in tasks]
             chat = any((leaf.config.metadata or {}).get("chat_template") is True for leaf in leaves)
             found.setdefault(chat, []).append(groups.get(name) or tasks[name])
         return found

@@ -25,15 +25,14 @@ def measure(
     the same examples, where the metric is a mean of them. A task whose `metadata` has `chat_template: true` is asked in
     the adapter's chat template.
     """
-    loaded = tasks.load()
     found: dict[str, list[Mapping[str, Any]]] = {}
     for name in evaluated.models:
         with causal_lm.speaking_as(evaluated.model, name):
             found[name] = [
                 _evaluate(evaluated, chosen, chat, limit, batch_size, bootstrap.seed)
-                for chat, chosen in tasks.by_template(loaded).items()
+                for chat, chosen in tasks.by_template().items()
             ]
-    results, groups = _figures(found), loaded["group_map"]
+    results, groups = _figures(found), tasks.loaded["group_map"]
     scores = {name: _scores(runs) for name, runs in found.items()}
     for task, result in results.items():
         parts = leaves_of(task, groups)
