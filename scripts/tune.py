@@ -136,7 +136,7 @@ def main() -> None:
         return
     record = training.record(settings, outcome) | {
         "lang": arguments.target,
-        "system_prompt": data.system_prompt(rows[0]),
+        "system_prompt": data.system_prompt(rows),
         "beginning": None if templates.beginning(tokenizer) is None else tokenizer.bos_token,
         "end_of_turn": tokenizer.convert_ids_to_tokens(templates.end_of_turn(template, tokenizer)),
         "base_model": base,

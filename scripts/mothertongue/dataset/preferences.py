@@ -73,11 +73,15 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
 
 
 def as_rows(pairs: list[PreferencePair], system_prompt: str) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the preferences file; `system_prompt` begins every prompt, empty for none."""
+    """Yield the rows of the preferences file.
+
+    `system_prompt` begins every prompt without a system message of its own, empty for none.
+    """
     system = [{"role": "system", "content": system_prompt}] if system_prompt else []
     for pair in pairs:
+        own = pair.prompt[0].role == "system"
         yield {
-            "prompt": system + [message.turn for message in pair.prompt],
+            "prompt": ([] if own else system) + [message.turn for message in pair.prompt],
             "chosen": [pair.chosen.turn],
             "rejected": [pair.rejected.turn],
             "message_tree_id": pair.chosen.tree,

@@ -13,11 +13,13 @@ Row = dict[str, Any]
 def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> Iterator[Row]:
     """Yield the rows of the file. A thread's id is that of its last message, which is unique to it.
 
+    `system_prompt` begins every thread without a system message of its own, empty for none.
+
     Raise UserError, with the thread's id, where the template does not delimit the assistant's text exactly.
     """
     for thread in threads:
         messages: list[Row] = [message.turn | {"message_id": message.id} for message in thread]
-        if system_prompt:
+        if system_prompt and thread[0].role != "system":
             messages.insert(0, {"role": "system", "content": system_prompt, "message_id": None})
         try:
             text = render(messages, template)

@@ -9,7 +9,14 @@ import pyarrow as pa
 
 from mothertongue.common.errors import UserError
 
-_ROLES = {"prompter": "user", "assistant": "assistant"}
+_ROLES = {"system": "system", "prompter": "user", "assistant": "assistant"}
+# The roles that may follow a message; None is before the first.
+_FOLLOW = {
+    None: ("system", "prompter"),
+    "system": ("prompter",),
+    "prompter": ("assistant",),
+    "assistant": ("prompter",),
+}
 # A text without visible characters: white space, control characters, joiners, direction marks, fillers, variation
 # selectors, byte order marks, lone surrogates.
 _BLANK = re.compile(
@@ -56,7 +63,7 @@ class Message:
 
     @property
     def turn(self) -> dict[str, str]:
-        """The message in the format of chat models: role (user or assistant) and content."""
+        """The message in the format of chat models: role (system, user or assistant) and content."""
         return {"role": _ROLES[self.role], "content": self.text or ""}
 
 
@@ -77,7 +84,8 @@ class Selection:
 def select(messages: Iterable[Message], how: str = "best") -> Selection:
     """Select the threads of all trees.
 
-    `best` selects one thread per tree. It starts at the root and at each step takes, among the usable children (not
+    `best` selects one thread per tree. It starts at the root, a prompter's message or one of the system before it, and
+    at each step takes, among the usable children (not
     deleted, not rejected in review (review_result is false), not failed in translation, with visible text), the one
     with the lowest rank; unranked children follow ranked ones, ties go to the earlier created_date, then to the smaller
     message_id. It stops where there is no such child, and is cut back to its last assistant message. A tree whose
@@ -203,7 +211,8 @@ class Budget:
 def obstacles(members: list[Message]) -> dict[str, str | None]:
     """Return why each message of a tree, or an ancestor, cannot be part of a conversation, by id; None where it can.
 
-    The ancestors of a message without obstacle have none: roles alternate from a prompter's root to the message.
+    The ancestors of a message without obstacle have none: roles alternate from a prompter's message to the message,
+    after a system message where the root is one.
     Raise UserError where a message is its own ancestor.
     """
     by_id = {message.id: message for message in members}
@@ -218,7 +227,7 @@ def obstacles(members: list[Message]) -> dict[str, str | None]:
         if parent is None:
             return "below a missing message"
         if not _usable(message, parent):
-            return "in its parent's role"
+            return "system message within a conversation" if message.role == "system" else "in its parent's role"
         above = found[parent.id]
         return above if above is None or above.startswith("below") else "below an unusable message"
 
@@ -261,7 +270,10 @@ def _select_tree(members: list[Message], how: str, budget: Budget) -> tuple[list
 def _ends(root: Message, children: dict[str, list[Message]], how: str) -> list[tuple[Message, int]]:
     """Return the last (assistant) message and the length of each thread from `root`; `root` and 1 without an answer."""
     finished = []
-    growing = [(root, root, 1)]
+    starts = _candidates(root, children) if root.role == "system" else [root]
+    if how == "best":
+        starts = starts[:1]
+    growing = [(root, start, 1 + (start is not root)) for start in reversed(starts)]
     while growing:
         before, question, length = growing.pop()
         answers = _candidates(question, children)
@@ -296,8 +308,7 @@ def _candidates(parent: Message, children: dict[str, list[Message]]) -> list[Mes
 
 
 def _usable(message: Message, parent: Message | None) -> bool:
-    expected = "assistant" if parent and parent.role == "prompter" else "prompter"
-    return message.objection is None and message.role == expected
+    return message.objection is None and message.role in _FOLLOW[parent.role if parent else None]
 
 
 def _top_down(members: list[Message]) -> list[Message]:

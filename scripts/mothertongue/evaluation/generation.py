@@ -32,10 +32,10 @@ class Asking:
     system_prompt: str
     examples: Sequence[Mapping[str, Any]]
 
-    def tokens(self, side: System, question: str) -> list[int]:
-        """Tokenize a question with a system's prompt."""
+    def tokens(self, side: System, question: str, own: str = "") -> list[int]:
+        """Tokenize a question with a system's prompt, or in its place the `own` one of the question's conversation."""
         turns = [turn for example in self.examples for turn in example["messages"]] if side.examples else []
-        system = self.system_prompt if side.system_prompt else ""
+        system = own or (self.system_prompt if side.system_prompt else "")
         return templates.encode_prompt(templates.chat(system, question, turns), self.template, self.tokenizer)
 
 
@@ -60,7 +60,7 @@ def known_as_text(found: Sequence[Prompt], asking: Asking, sides: Sequence[Syste
 
     def known(prompt: Prompt) -> bool:
         try:
-            return all(asking.tokens(side, prompt.text) for side in sides)
+            return all(asking.tokens(side, prompt.text, prompt.system) for side in sides)
         except templates.ControlText:
             return False
 
@@ -76,7 +76,7 @@ def that_fit(
     """Return the prompts that leave every system room for `answer` tokens, so that all systems answer the same ones."""
     if window is None:
         return list(found)
-    return [p for p in found if all(len(asking.tokens(side, p.text)) + answer <= window for side in sides)]
+    return [p for p in found if all(len(asking.tokens(side, p.text, p.system)) + answer <= window for side in sides)]
 
 
 def ask(
@@ -94,7 +94,7 @@ def ask(
     progress = Progress("evaluate", len(sides) * len(questions), "answers")
     found: list[Answer] = []
     for side in sides:
-        tokens = [asking.tokens(side, question.text) for question in questions]
+        tokens = [asking.tokens(side, question.text, question.system) for question in questions]
         with causal_lm.speaking_as(model, side.model):
             texts = answering.generate(model, tokenizer, tokens, stop, decoding, BATCH_SIZE, progress.advance)
         found += judge(side.name, questions, texts, lang)

@@ -27,12 +27,16 @@ Thread = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question; `origin` is its file or message id, `reference` the best-ranked reply where there is one."""
+    """A question; `origin` is its file or message id, `reference` the best-ranked reply where there is one.
+
+    `system` is the conversation's own system message, which belongs to the question; empty where it has none.
+    """
 
     kind: str
     text: str
     origin: str
     reference: str | None = None
+    system: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def by_kind(threads: Iterable[Thread], dataset: pa.Table) -> dict[str, list[Thre
     statuses = dict(zip(dataset["message_id"].to_pylist(), dataset["status"].to_pylist(), strict=True))
     kinds: dict[str, list[Thread]] = {kind: [] for kind in KINDS}
     for thread in threads:
-        ids = [message["message_id"] for message in thread["messages"] if message["role"] != "system"]
+        ids = [message["message_id"] for message in thread["messages"] if message["message_id"] is not None]
         native = all(statuses.get(id_) == NATIVE for id_ in ids)
         kinds[NATIVE if native else TRANSLATED].append(thread)
     return kinds
@@ -151,7 +155,9 @@ def english_threads(dataset: pa.Table) -> list[Thread]:
 
 def _question(kind: str, thread: Thread) -> Prompt:
     turns = [message for message in thread["messages"] if message["role"] != "system"]
-    return Prompt(kind, turns[0]["content"], turns[0]["message_id"], turns[1]["content"])
+    first = thread["messages"][0]
+    own = first["content"] if first["role"] == "system" and first["message_id"] is not None else ""
+    return Prompt(kind, turns[0]["content"], turns[0]["message_id"], turns[1]["content"], own)
 
 
 def _distinct(prompts: Iterable[Prompt]) -> list[Prompt]:

@@ -21,6 +21,9 @@ from mothertongue.prompts.templates import (
     read_template,
     with_tokens_of,
 )
+from mothertongue.prompts.templates import (
+    system_prompt as system_prompt_of,
+)
 from mothertongue.tuning import sequences
 from mothertongue.tuning.pairs import EncodedPair, encode_pairs
 
@@ -159,10 +162,22 @@ def check_some(tokenized: Tokenized, method: str) -> None:
         raise UserError(f"no {what} within tuning.max_length; raise it or check the data")
 
 
-def system_prompt(row: Row) -> str:
-    """Return the system prompt of a row; empty where it has none."""
+def system_prompt(rows: Iterable[Row]) -> str:
+    """Return the configured system prompt, which begins the rows without a system message of their own.
+
+    It is empty where there is none, or no such row.
+    """
+    shared = next((row for row in rows if not _has_own_system(row)), None)
+    return system_prompt_of(shared.get("messages") or shared["prompt"]) if shared else ""
+
+
+def _has_own_system(row: Row) -> bool:
+    """Return whether the system message of a row is a message of the dataset, which has an id."""
     messages = row.get("messages") or row["prompt"]
-    return messages[0]["content"] if messages[0]["role"] == "system" else ""
+    if messages[0]["role"] != "system":
+        return False
+    # A pair has the ids of the dataset's messages in its prompt, and of two replies.
+    return bool(messages[0].get("message_id")) or len(row.get("message_ids", ())) == len(messages) + 2
 
 
 def _orpo_row(pair: EncodedPair) -> dict[str, list[int]]:
