@@ -3,6 +3,7 @@
 scripts/fetch.py --dataset OpenAssistant/oasst1 --revision main --output messages.parquet
 scripts/fetch.py --dataset messages.jsonl --validation 0.05 --output messages.parquet
 scripts/fetch.py --dataset train=a.jsonl.gz validation=b.jsonl.gz --output messages.parquet
+scripts/fetch.py --inspect chats.jsonl
 """
 
 import argparse
@@ -10,12 +11,16 @@ import tempfile
 from pathlib import Path
 
 from mothertongue.common.atomic_files import atomic_file, sha256, write_json
-from mothertongue.common.errors import run
+from mothertongue.common.errors import UserError, run
+from mothertongue.common.languages import codes_by_name, read_languages
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments, from_arguments
 from mothertongue.formats.messages import write
-from mothertongue.source import dataset_reference, oasst
-from mothertongue.source.settings import FetchSettings, LimitSettings
+from mothertongue.source import dataset_reference, hub_dataset, inspection
+from mothertongue.source.languages import Languages
+from mothertongue.source.reading import Dataset, new_limits, read_splits
+from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
+from mothertongue.source.splits import combine_splits
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -24,32 +29,70 @@ def parse_arguments() -> argparse.Namespace:
         "--dataset",
         nargs="+",
         action="extend",
-        required=True,
-        help="a dataset on the hub (owner/name), or local files in the OASST schema (.jsonl, .jsonl.gz, .parquet): "
-        "one file, or train=FILE validation=FILE",
+        default=[],
+        help="a dataset on the hub (owner/name), or local files: one file or folder, or train=FILE validation=FILE",
+    )
+    parser.add_argument(
+        "--inspect",
+        type=Path,
+        metavar="FILE",
+        help="print what a file holds, three rows as conversations, and the configuration to paste; write nothing",
     )
     parser.add_argument("--revision", help="commit, tag or branch of a dataset on the hub (default: the newest)")
-    add_arguments(parser, FetchSettings, LimitSettings)
-    parser.add_argument("--record", type=Path, help="JSON file to write: files and revisions that were read")
-    parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+    parser.add_argument("--configuration", help="which of its configurations, where a dataset on the hub has several")
+    parser.add_argument(
+        "--split",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="which of its splits: train=NAME, or train=NAME validation=NAME (default: train, and validation if there)",
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="WHAT=COLUMN",
+        help="columns with names of their own: prompt=Vraag reply=Antwoord; without a column: not to be read",
+    )
+    parser.add_argument(
+        "--languages", type=Path, default=Path("config/languages.tsv"), help="table of languages with their names"
+    )
+    add_arguments(parser, FormatSettings, FetchSettings, LimitSettings)
+    parser.add_argument("--record", type=Path, help="JSON file to write: files and revisions read, and the account")
+    parser.add_argument("--output", type=Path, help="Parquet file to write")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
+    dataset = Dataset(
+        settings=from_arguments(FormatSettings, arguments),
+        columns=dataset_reference.named(arguments.columns, "--columns"),
+        languages=Languages(arguments.language, codes_by_name(read_languages(arguments.languages))),
+        limits=new_limits(from_arguments(LimitSettings, arguments)),
+    )
+    if arguments.inspect:
+        print(inspection.describe(arguments.inspect, dataset))
+        return
+    if not arguments.dataset or not arguments.output:
+        raise UserError("--dataset and --output are needed, or --inspect")
     files = dataset_reference.local_files(arguments.dataset)
-    limits = oasst.new_limits(from_arguments(LimitSettings, arguments))
     if files:
-        tables = {split: oasst.read_file(path, limits) for split, path in files.items()}
-        resolved = {str(path): f"sha256:{sha256(path)}" for path in files.values()}
+        tables = read_splits(files, dataset)
+        resolved = {str(path): f"sha256:{sha256(path)}" for paths in files.values() for path in paths}
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            tables, resolved = oasst.download(arguments.dataset[0], arguments.revision, Path(scratch), limits)
-    messages = oasst.combine_splits(tables, arguments.validation)
+            name, splits = arguments.dataset[0], dataset_reference.named(arguments.split, "--split")
+            found = hub_dataset.download(name, arguments.revision, arguments.configuration, splits, Path(scratch))
+            tables, resolved = hub_dataset.read(name, *found, Path(scratch), dataset)
+    messages = combine_splits(tables, arguments.validation)
     with atomic_file(arguments.output) as partial:
         write(messages, partial)
     if arguments.record:
-        write_json(arguments.record, {"dataset": arguments.dataset, "resolved": resolved})
+        write_json(arguments.record, {"dataset": arguments.dataset, "resolved": resolved, "reading": dataset.as_json()})
+    for line in dataset.summary():
+        log(f"fetch: {line}")
     trees = len(set(messages["message_tree_id"].to_pylist()))
     log(f"fetch: {len(messages):,} messages in {trees:,} trees -> {arguments.output}")
 

@@ -102,9 +102,9 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
 
     from mothertongue.dataset import thread_rows, trees
     from mothertongue.prompts import templates
-    from mothertongue.source import oasst
+    from mothertongue.source.reading import read_file
 
-    table = oasst.read_file(texts)
+    table = read_file(texts)
     table = table.append_column("status", pa.array(["native"] * len(table), pa.string()))
     found = trees.select(trees.from_table(table)).threads
     if limit < len(found):

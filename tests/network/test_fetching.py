@@ -15,7 +15,7 @@ import pytest
 from hub import Hub
 from tiny_translation import save_marian
 
-from mothertongue.source import oasst
+from mothertongue.source.reading import read_file
 
 SAMPLE = Path("config/demo/messages.jsonl")
 BASE = ("fetch_base_model.py", "--model")
@@ -54,7 +54,7 @@ def refusal(done, folder):
 
 def split_sample(tmp_path):
     """Return the sample as a table, and as two Parquet files in the hub's layout."""
-    table, files = oasst.read_file(SAMPLE), {}
+    table, files = read_file(SAMPLE), {}
     trees = table["message_tree_id"].to_pylist()
     first = trees.index(trees[300])
     for split, part in (("train", table.slice(0, first)), ("validation", table.slice(first))):

@@ -21,6 +21,7 @@ _POSSIBLE = 0.05
 
 # The codes of lid.176 that differ from ours.
 _NAMES = {"nb": "no", "zh-Hant": "zh"}
+_OURS = {"no": "nb"}
 
 
 # Languages of config/languages.tsv that lid.176 has no label for.
@@ -47,6 +48,18 @@ def in_other_script(text: str, lang: str) -> str | None:
     Return None where it is in the right one, or where lid.176 does not take it for the language: lists of names.
     """
     return other_script(text, lang) if _identify(_line(text)) == _NAMES.get(lang, lang) else None
+
+
+def identify(text: str) -> tuple[str, float]:
+    """Return our code of a text's most probable language, by its first 160 characters, with the probability.
+
+    The code has the script where that is not the language's usual one: `zh-Hant`. Text without words gives ("", 0.0).
+    """
+    best = next(iter(_detector().detect(_line(text), k=1)), None)
+    if best is None or not any(character.isalpha() for character in text):
+        return "", 0.0
+    lang = _OURS.get(best["lang"], best["lang"])
+    return other_script(text, lang) or lang, float(best["score"])
 
 
 def other_language(text: str, lang: str, confidence: float) -> str | None:

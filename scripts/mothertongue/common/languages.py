@@ -94,6 +94,11 @@ def read_languages(path: Path) -> dict[str, Language]:
         return {row["code"]: Language(**row) for row in rows}
 
 
+def codes_by_name(languages: dict[str, Language]) -> dict[str, str]:
+    """Return the codes by the English names of languages, in small letters."""
+    return {language.name.lower(): code for code, language in languages.items()}
+
+
 def find(code: str, languages: dict[str, Language]) -> Language:
     """Return the language of a code. Raise UserError, with the nearest known language, where it is unknown."""
     if code in languages:

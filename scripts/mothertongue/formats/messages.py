@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -16,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mothertongue.common.errors import UserError
+from mothertongue.formats.parquet import Limits, batches, schema_of
 
-ROLES = ("prompter", "assistant")
+ROLES = ("prompter", "assistant", "system")
 SPLITS = ("train", "validation")
 ROUTES = ("native", "direct", "pivot", "multilingual", "none")
 STATUSES = ("native", "translated", "corrected", "copied", "flagged", "failed")
@@ -64,10 +64,8 @@ TRANSLATED = pa.schema(
 )
 # A language code with optional subtags: script, region, variants.
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
-# Rows decoded at once, and rows of a row group: few, so that columns stay far below _COLUMN.
-_ROWS_AT_ONCE, _ROWS_A_GROUP = 5_000, 20_000
-# Arrow's limit for the texts of one column of a row group, in bytes.
-_COLUMN = 2**31 - 2**16
+# Rows of a row group: few, so that columns stay far below Arrow's limit.
+_ROWS_A_GROUP = 20_000
 # The memory of a message as Python objects, without its text, in bytes.
 _OBJECTS = 1_000
 
@@ -78,36 +76,6 @@ Convert = Callable[[pa.Table, str, int], pa.Table]
 
 def _as_it_is(table: pa.Table, where: str, before: int) -> pa.Table:
     return table
-
-
-@dataclass
-class Limits:
-    """Limits of a dataset's messages and decompressed bytes, over all its files, and of the bytes of a JSON line.
-
-    `advice` ends the error message; {key} in it stands for the configuration's key.
-    """
-
-    rows: int
-    size: int
-    advice: str
-    line: int = 0
-    rows_read: int = 0
-    size_read: int = 0
-
-    def check(self, where: str, rows: int, size: int) -> None:
-        """Raise UserError where `rows` and `size` (bytes) more would exceed the limits."""
-        if self.rows_read + rows > self.rows:
-            advice = self.advice.format(key="rows")
-            raise UserError(f"{where}: more than {self.rows:,} messages; {advice}")
-        if self.size_read + size > self.size:
-            advice = self.advice.format(key="megabytes")
-            raise UserError(f"{where}: more than {self.size / 1e6:,.0f} MB decompressed; {advice}")
-
-    def count(self, where: str, rows: int, size: int) -> None:
-        """Add rows and bytes that were read. Raise UserError where they exceed the limits."""
-        self.check(where, rows, size)
-        self.rows_read += rows
-        self.size_read += size
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
@@ -128,40 +96,13 @@ def read(path: Path, schema: pa.Schema) -> pa.Table:
 def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert = _as_it_is) -> pa.Table:
     """Read the schema's columns of a Parquet file, applying `convert` to a few thousand rows at a time.
 
-    Check the limits before decoding: equal texts are stored once, so a small file can hold any number of rows. Raise
-    UserError naming file, row and column.
+    Check the limits before decoding. Raise UserError naming file, row and column.
     """
-    try:
-        file = pq.ParquetFile(path)
-        fields = [file.schema.column(number) for number in range(len(file.schema))]
-        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
-        names = [name for name in schema.names if name in file.schema_arrow.names]
-        widths = [_width(field) if field.path.partition(".")[0] in names else 0 for field in fields]
-        values = sum(
-            max(0, group.column(number).num_values) * width for group in groups for number, width in enumerate(widths)
-        )
-        size = sum(max(0, group.total_byte_size) for group in groups)
-        limits.check(str(path), file.metadata.num_rows, max(size, values))
-        for group in groups:
-            if any(group.column(number).total_uncompressed_size > _COLUMN for number in range(group.num_columns)):
-                raise UserError(f"{path}: a row group has over 2 GB in one column; write it with smaller row groups")
-        texts = [field.path for field in fields if field.physical_type == "BYTE_ARRAY"]
-        file = pq.ParquetFile(path, read_dictionary=texts)
-        parts, row = [conform(convert(file.schema_arrow.empty_table(), str(path), 0), schema, str(path))], 0
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
-            limits.count(str(path), len(batch), sum(map(_decoded_size, batch.columns)))
-            part = convert(pa.Table.from_batches([batch]), str(path), row)
-            parts.append(conform(part, schema, str(path), row))
-            row += len(batch)
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except Exception as error:  # the reader raises many kinds of errors for damaged files
-        if isinstance(error, MemoryError) or "alloc of size" in str(error):
-            advice = limits.advice.format(key="megabytes")
-            raise UserError(f"{path}: too large ({error}); {advice}") from None
-        raise UserError(f"{path}: not a readable Parquet file ({error})") from None
+    empty = schema_of(path).empty_table()
+    parts = [conform(convert(empty, str(path), 0), schema, str(path))]
+    for row, batch in batches(path, limits, schema.names):
+        part = convert(pa.Table.from_batches([batch]), str(path), row)
+        parts.append(conform(part, schema, str(path), row))
     return pa.concat_tables(parts)
 
 
@@ -287,24 +228,6 @@ def _check_text(column: pa.ChunkedArray, name: str, where: str, before: int) -> 
         raise
 
 
-def _width(field: pq.ColumnSchema) -> int:
-    """Return the bytes that a value of a Parquet column takes in decoding, excluding the characters of texts."""
-    widths = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "BYTE_ARRAY": 4, "INT96": 12, "FIXED_LEN_BYTE_ARRAY": field.length}
-    levels = (field.max_definition_level > 0) + (field.max_repetition_level > 0)
-    return max(1, widths.get(field.physical_type, 8)) + 2 * levels
-
-
-def _decoded_size(array: pa.Array) -> int:
-    """Return the bytes of an array with its dictionaries decoded."""
-    if pa.types.is_dictionary(array.type):
-        return pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0
-    if pa.types.is_struct(array.type):
-        return sum(map(_decoded_size, array.flatten()))
-    if pa.types.is_list(array.type):
-        return 8 * len(array) + _decoded_size(array.flatten())
-    return array.nbytes
-
-
 def check_vocabulary(
     values: Iterable[str],
     allowed: tuple[str, ...],
@@ -322,8 +245,13 @@ def check_vocabulary(
 def check_language_tags(tags: Iterable[str], lines: Iterable[int], where: str, unit: str) -> None:
     """Raise UserError at the first text without the form of a language tag, such as pt-BR; `lines` numbers them."""
     for line, tag in zip(lines, tags, strict=True):
-        if not _LANGUAGE_TAG.fullmatch(tag):
+        if not is_language_tag(tag):
             raise UserError(f"{where}: {unit} {line}: lang {tag[:60]!r} is not a language tag such as en or pt-BR")
+
+
+def is_language_tag(text: str) -> bool:
+    """Return whether a text has the form of a language tag, such as pt-BR."""
+    return _LANGUAGE_TAG.fullmatch(text) is not None
 
 
 def hash_of(key: str, purpose: str) -> int:

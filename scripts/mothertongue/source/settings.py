@@ -1,6 +1,7 @@
 """Settings of reading a dataset: arguments of scripts/fetch.py, and keys of `source`."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mothertongue.common.settings import setting
 
@@ -13,6 +14,30 @@ class FetchSettings:
         0.05, "share of the trees, chosen by hash, that become the validation split where there is none", at_least=0,
         below=1,
     )  # fmt: skip
+
+
+FormatName = Literal["auto", "oasst", "oasst-trees", "messages", "sharegpt", "alpaca", "pairs", "preference", "table"]
+
+
+@dataclass(frozen=True)
+class FormatSettings:
+    """Settings of the form that conversations have in a dataset."""
+
+    format: FormatName = setting(
+        "auto", "what a row is (auto: by the first rows)",
+        manual="what a row of the dataset is: `auto` (by the first rows; the log says which), or one of "
+        "[these](#conversations-in-other-forms)",
+    )  # fmt: skip
+    language: str | None = setting(
+        None, "language of all messages, or detect to identify it (default: by their column, else identified)",
+        schema={"pattern": r"^[a-z]{2,3}(-[A-Z][a-z]{3})?$|^detect$"},
+        expected="a language code such as nl, detect, or null",
+        manual="language of all conversations, where they are not messages of OASST: a code; `detect`: identified, "
+        "conversation by conversation; null: by their column, and identified where there is none",
+    )  # fmt: skip
+    unreadable: Literal["stop", "leave_out"] = setting(
+        "stop", "what becomes of rows that are not of the format: stop at the first, or leave_out, and count them"
+    )
 
 
 @dataclass(frozen=True)

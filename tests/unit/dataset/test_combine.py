@@ -18,7 +18,8 @@ from mothertongue.common.errors import UserError
 from mothertongue.dataset import combine, quality_report, trees
 from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
 from mothertongue.formats.messages import write as write_table
-from mothertongue.source import oasst
+from mothertongue.source.reading import read_file
+from mothertongue.source.splits import combine_splits
 from mothertongue.translation import shards
 
 ROWS = [
@@ -41,7 +42,7 @@ UPPER = translator(way(upper, "m@1"))
 
 @pytest.fixture
 def messages(tmp_path):
-    return oasst.combine_splits({"train": oasst.read_file(write(tmp_path / "m.jsonl", *ROWS))}, 0.0)
+    return combine_splits({"train": read_file(write(tmp_path / "m.jsonl", *ROWS))}, 0.0)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ LANGUAGES = ["en", "pt", "es"]
 @pytest.fixture
 def counts(messages):
     kept = combine.of_languages(messages, LANGUAGES)
-    return combine.count_sources(messages, kept, kept)
+    return combine.count_sources(messages, kept, kept, {})
 
 
 def test_each_shard_keeps_its_messages_in_order(messages):
@@ -114,7 +115,7 @@ def test_the_account_adds_up(translated, counts):
 def test_messages_outside_the_scope_are_counted_as_excluded(messages, translated):
     kept = trees.of_threads(combine.of_languages(messages, LANGUAGES), "best")
     assert kept["message_id"].to_pylist() == ["a", "b"]
-    counts = combine.count_sources(messages, combine.of_languages(messages, LANGUAGES), kept)
+    counts = combine.count_sources(messages, combine.of_languages(messages, LANGUAGES), kept, {})
     shards = [table.filter(pc.is_in(table["message_id"], kept["message_id"])) for table in translated]
     accounting = combine.account(counts, shards, combine.combine(shards, "keep"))
     assert accounting["train"]["en"]["excluded_because"] == {"language": 0, "scope": 2}
@@ -163,8 +164,8 @@ def test_a_missing_message_stops_the_build(translated, counts):
 
 def test_a_message_kept_in_a_third_language_has_no_model(tmp_path):
     german = row("h", text="Ich möchte gern wissen, wie das Wetter morgen in Berlin sein wird.")
-    messages = oasst.combine_splits(
-        {"train": oasst.read_file(write(tmp_path / "m.jsonl", german, row("a", text="Good morning.")))}, 0.0
+    messages = combine_splits(
+        {"train": read_file(write(tmp_path / "m.jsonl", german, row("a", text="Good morning.")))}, 0.0
     )
     (shard,) = (shards.translate(s, "pt", UPPER, "direct") for s in divide(messages, "en", 1))
     kept = shard.filter(pc.equal(shard["message_id"], "h")).to_pylist()[0]
@@ -183,7 +184,7 @@ def test_dropped_flagged_messages_are_still_accounted_for(messages):
     (shard,) = divide(messages, "en", 1)
     loop = shards.translate(shard, "pt", translator(lambda batch: ["isto " * 9 for _ in batch]), "direct")
     splits = combine.combine([loop], "drop")
-    counts = combine.count_sources(shard, shard, shard)
+    counts = combine.count_sources(shard, shard, shard, {})
     entry = combine.account(counts, [loop], splits)["train"]["en"]
     assert entry["status"]["flagged"] == 3
     assert entry["out"] == 1

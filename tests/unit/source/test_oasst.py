@@ -17,8 +17,9 @@ from oasst import row, write
 
 from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import MESSAGES, OASST, is_validation, read, shard_of
-from mothertongue.source import oasst
+from mothertongue.source.reading import Dataset, new_limits, read_file
 from mothertongue.source.settings import LimitSettings
+from mothertongue.source.splits import combine_splits
 
 PAIR = (row("a"), row("b", "a"))
 SAMPLE = Path("config/demo/messages.jsonl")
@@ -26,18 +27,18 @@ SAMPLE = Path("config/demo/messages.jsonl")
 
 def refusal(path):
     with pytest.raises(UserError) as caught:
-        oasst.combine_splits({"train": oasst.read_file(path)}, 0.0)
+        combine_splits({"train": read_file(path)}, 0.0)
     message = str(caught.value)
     assert "\n" not in message
     return message.removeprefix(f"{path}: ")
 
 
 def test_every_file_format_gives_the_same_table(tmp_path):
-    table = oasst.read_file(SAMPLE)
+    table = read_file(SAMPLE)
     (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
     pq.write_table(table, tmp_path / "m.parquet")
-    assert oasst.read_file(tmp_path / "m.jsonl.gz").equals(table)
-    assert oasst.read_file(tmp_path / "m.parquet").equals(table)
+    assert read_file(tmp_path / "m.jsonl.gz").equals(table)
+    assert read_file(tmp_path / "m.parquet").equals(table)
     assert table.schema.equals(OASST)
     for line, record in zip(SAMPLE.open(encoding="utf-8"), table.to_pylist(), strict=True):
         original = json.loads(line)
@@ -52,7 +53,7 @@ def test_every_file_format_gives_the_same_table(tmp_path):
         ([row("a"), row("a")], "line 2: message_id a was used before, in line 1"),
         ([row("a", "b", "t"), row("b", "a", "t")], "line 1: message a is its own ancestor (parent_id cycle)"),
         ([row("a", "a")], "line 1: message a is its own ancestor (parent_id cycle)"),
-        ([row("a", role="user")], "line 1: unknown role 'user' (expected prompter or assistant)"),
+        ([row("a", role="user")], "line 1: unknown role 'user' (expected prompter or assistant or system)"),
         ([{k: v for k, v in r.items() if k != "rank"} for r in PAIR], "column 'rank' is missing"),
         ([row("a"), row("b", "a", text=None)], "line 2: column 'text' is missing or null"),
         ([row("a"), row("b", "a", rank="0")], "line 2: column 'rank': expected a whole number, found \"0\""),
@@ -89,7 +90,7 @@ def test_invalid_rows_are_refused_with_their_line(tmp_path, rows, expected):
 def test_the_language_tags_of_oasst_are_accepted(tmp_path):
     tags = ["en", "pt-BR", "uk-UA", "nb-NO", "zh", "bar", "swg", "zh-Hant-TW", "sr-Latn", "de-1996"]
     path = write(tmp_path / "m.jsonl", *(row(tag, lang=tag) for tag in tags))
-    assert oasst.read_file(path)["lang"].to_pylist() == tags
+    assert read_file(path)["lang"].to_pylist() == tags
 
 
 @pytest.mark.parametrize(
@@ -111,15 +112,15 @@ def test_files_that_do_not_match_their_extension_are_refused(tmp_path):
     for name, start in [("m.parquet", "not a readable Parquet file"), ("m.jsonl.gz", "cannot be read after line 0")]:
         (tmp_path / name).write_bytes(b"nothing of the kind")
         assert refusal(tmp_path / name).startswith(start)
-    (tmp_path / "m.csv").write_text("a,b")
-    assert refusal(tmp_path / "m.csv").startswith("unknown kind of file")
+    (tmp_path / "m.txt").write_text("a,b")
+    assert refusal(tmp_path / "m.txt").startswith("unknown kind of file")
     cut = gzip.compress(SAMPLE.read_bytes())[:5000]
     (tmp_path / "cut.jsonl.gz").write_bytes(cut)
     assert refusal(tmp_path / "cut.jsonl.gz").startswith("cannot be read after line")
 
 
 def test_a_parquet_file_with_a_wrong_or_missing_column_is_refused(tmp_path):
-    table = oasst.read_file(SAMPLE)
+    table = read_file(SAMPLE)
     path = tmp_path / "m.parquet"
     pq.write_table(table.drop_columns(["role"]), path)
     assert refusal(path) == "column 'role' is missing"
@@ -131,13 +132,13 @@ def test_missing_nullable_keys_blank_lines_and_a_byte_order_mark_are_accepted(tm
     lean = {key: value for key, value in row("b", "a").items() if key not in ("rank", "detoxify")}
     path = tmp_path / "m.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row("a")).encode() + b"\n\n" + json.dumps(lean).encode() + b"\r\n")
-    table = oasst.read_file(path)
+    table = read_file(path)
     assert table["rank"].to_pylist() == [None, None]
     assert table["message_id"].to_pylist() == ["a", "b"]
 
 
 def test_trees_are_never_divided_between_splits_or_shards():
-    messages = oasst.combine_splits({"train": oasst.read_file(SAMPLE)}, 0.12)
+    messages = combine_splits({"train": read_file(SAMPLE)}, 0.12)
     assert messages.schema.equals(MESSAGES)
     split_of = {}
     for tree, split in zip(messages["message_tree_id"].to_pylist(), messages["split"].to_pylist(), strict=True):
@@ -149,16 +150,16 @@ def test_trees_are_never_divided_between_splits_or_shards():
 
 
 def test_a_tree_in_two_splits_is_refused(tmp_path):
-    train = oasst.read_file(write(tmp_path / "t.jsonl", *PAIR))
-    validation = oasst.read_file(write(tmp_path / "v.jsonl", row("c", tree="a")))
+    train = read_file(write(tmp_path / "t.jsonl", *PAIR))
+    validation = read_file(write(tmp_path / "v.jsonl", row("c", tree="a")))
     with pytest.raises(UserError, match="tree a stands in the train and in the validation split"):
-        oasst.combine_splits({"train": train, "validation": validation}, 0.5)
+        combine_splits({"train": train, "validation": validation}, 0.5)
 
 
 def test_a_tag_with_another_script_is_another_source_language(tmp_path):
     tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw", "pt_BR", "zh_TW", "eng_Latn"]
     path = write(tmp_path / "m.jsonl", *(row(f"{number}", lang=tag) for number, tag in enumerate(tags)))
-    messages = oasst.combine_splits({"train": oasst.read_file(path)}, 0.0)
+    messages = combine_splits({"train": read_file(path)}, 0.0)
     assert messages["lang"].to_pylist() == tags
     assert messages["source_lang"].to_pylist() == ["pt", "zh-Hant", "zh", "sr-Latn", "he", "pt", "zh-Hant", "en"]
 
@@ -175,22 +176,22 @@ def parquet(path, rows, **columns):
 @pytest.mark.parametrize("parent", ["", "None", "nan", " ", "null", "NaN", float("nan")], ids=repr)
 def test_other_spellings_of_a_null_parent_are_read_as_null(tmp_path, capsys, parent):
     path = write(tmp_path / "m.jsonl", row("a", parent, "a", "prompter"), row("b", "a"))
-    assert oasst.read_file(path)["parent_id"].to_pylist() == [None, "a"]
+    assert read_file(path)["parent_id"].to_pylist() == [None, "a"]
     if isinstance(parent, str):
         assert f"parent_id of 1 messages is read as null, was {parent!r}" in capsys.readouterr().err
-        same = oasst.read_file(parquet(tmp_path / "m.parquet", [row("a", parent, "a", "prompter"), row("b", "a")]))
+        same = read_file(parquet(tmp_path / "m.parquet", [row("a", parent, "a", "prompter"), row("b", "a")]))
         assert same["parent_id"].to_pylist() == [None, "a"]
 
 
 def test_a_message_may_have_the_id_none(tmp_path):
     path = write(tmp_path / "m.jsonl", row("None"), row("b", "None"))
-    assert oasst.read_file(path)["parent_id"].to_pylist() == [None, "None"]
+    assert read_file(path)["parent_id"].to_pylist() == [None, "None"]
 
 
 def test_trees_without_a_root_are_reported_and_refused_if_no_tree_has_one(tmp_path, capsys):
     orphan = row("c", "gone", "t")
     assert refusal(write(tmp_path / "m.jsonl", orphan)).startswith("source.dataset: none of 1 trees has a root")
-    oasst.combine_splits({"train": oasst.read_file(write(tmp_path / "m.jsonl", *PAIR, orphan))}, 0.0)
+    combine_splits({"train": read_file(write(tmp_path / "m.jsonl", *PAIR, orphan))}, 0.0)
     assert (
         "1 of 2 trees have no root (a message whose parent_id is null) and so no thread: 't'" in capsys.readouterr().err
     )
@@ -204,8 +205,8 @@ def test_replies_to_missing_messages_are_reported_and_refused_if_there_are_no_ot
         "they must be written alike"
     )
     capsys.readouterr()
-    tables = {"train": oasst.read_file(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))}
-    oasst.combine_splits(tables, 0.0)
+    tables = {"train": read_file(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))}
+    combine_splits(tables, 0.0)
     assert "the parent_id of 3 of 4 replies is not a message_id of the dataset" in capsys.readouterr().err
 
 
@@ -221,7 +222,7 @@ LISTS = {
 
 def test_labels_of_the_official_export_are_converted(tmp_path):
     rows = [row("a", **OFFICIAL), row("b", "a", labels={}, emojis=None), row("c", "a", **LISTS)]
-    table = oasst.read_file(write(tmp_path / "m.jsonl", *rows))
+    table = read_file(write(tmp_path / "m.jsonl", *rows))
     for name, lists in LISTS.items():
         empty = dict.fromkeys(lists) if name == "labels" else None
         assert table[name].to_pylist() == [lists, empty, lists]
@@ -229,7 +230,7 @@ def test_labels_of_the_official_export_are_converted(tmp_path):
     official = [row("a", **OFFICIAL), row("b", "a", labels={"toxicity": {"value": 0.5, "count": 1}}, emojis={"+1": 1})]
     columns = {name: pa.array([row[name] for row in official]) for name in OFFICIAL}
     plain = [one | {"labels": None, "emojis": None} for one in official]
-    table = oasst.read_file(parquet(tmp_path / "m.parquet", plain, **columns))
+    table = read_file(parquet(tmp_path / "m.parquet", plain, **columns))
     assert [table[name][0].as_py() for name in LISTS] == list(LISTS.values())
     assert table["labels"][1].as_py() == {"name": ["toxicity"], "value": [0.5], "count": [1]}
 
@@ -263,17 +264,17 @@ def test_unexpected_values_in_nested_columns_are_refused_not_dropped(tmp_path, c
 
 def test_ignored_columns_are_named(tmp_path, capsys):
     rows = [row("a", notes="x"), row("b", "a", more=1)]
-    oasst.read_file(write(tmp_path / "m.jsonl", *rows))
+    read_file(write(tmp_path / "m.jsonl", *rows))
     assert "left out, no columns of OASST: 'notes', 'more'" in capsys.readouterr().err
     table = pa.Table.from_pylist(list(PAIR), schema=OASST).append_column("notes", pa.array(["x", "y"]))
     pq.write_table(table, tmp_path / "m.parquet")
-    oasst.read_file(tmp_path / "m.parquet")
+    read_file(tmp_path / "m.parquet")
     assert "left out, no columns of OASST: 'notes'" in capsys.readouterr().err
 
 
 def test_a_long_list_of_ignored_columns_is_shortened(tmp_path, capsys):
     notes = {f"note {number}": number for number in range(50_000)} | {"n" * 1_000_000: 0}
-    oasst.read_file(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
+    read_file(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
     said = capsys.readouterr().err
     assert len(said) < 500
     assert said.endswith("'note 7', 'note 8' and 49,992 more\n")
@@ -325,7 +326,7 @@ REPLIES = [row("1675790964000"), row("2", "1675790964000"), row("3", "1675790964
 )
 def test_other_types_for_the_same_values_are_read(tmp_path, column, values, read_as):
     path = parquet(tmp_path / "m.parquet", REPLIES, **{column: values})
-    assert oasst.read_file(path)[column].to_pylist() == read_as
+    assert read_file(path)[column].to_pylist() == read_as
 
 
 @pytest.mark.parametrize(
@@ -357,20 +358,20 @@ def test_values_of_another_type_are_refused_not_converted(tmp_path, column, valu
 
 
 def test_files_written_by_pandas_are_read_like_their_json(tmp_path):
-    table = oasst.read_file(SAMPLE)
+    table = read_file(SAMPLE)
     frame = pd.read_json(SAMPLE, lines=True, precise_float=True)
     frame.to_parquet(tmp_path / "m.parquet")
-    assert oasst.read_file(tmp_path / "m.parquet").equals(table)
+    assert read_file(tmp_path / "m.parquet").equals(table)
     plain = [name for name in frame if not pa.types.is_nested(OASST.field(name).type)]
     frame.astype(dict.fromkeys(plain, "category")).to_parquet(tmp_path / "m.parquet")
-    assert oasst.read_file(tmp_path / "m.parquet").equals(table)
+    assert read_file(tmp_path / "m.parquet").equals(table)
 
 
 def limited(**limits):
     names = {
         f"max_{name}": limit for name, limit in ({"rows": 100, "megabytes": 2, "line_megabytes": 1} | limits).items()
     }
-    return oasst.new_limits(LimitSettings(**names))
+    return new_limits(LimitSettings(**names))
 
 
 def test_files_above_the_limits_are_refused_before_memory_is_allocated(tmp_path):
@@ -380,7 +381,7 @@ def test_files_above_the_limits_are_refused_before_memory_is_allocated(tmp_path)
         tracemalloc.start()
         before = pa.total_allocated_bytes()
         with pytest.raises(UserError) as caught:
-            oasst.read_file(path, limits or limited())
+            read_file(path, Dataset(limits=limits or limited()))
         assert tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before < 40_000_000
         tracemalloc.stop()
         return str(caught.value).removeprefix(f"{path}: ")
@@ -418,7 +419,7 @@ def test_long_lists_are_refused_before_they_are_decoded(tmp_path):
     pa.set_memory_pool(pool := pa.proxy_memory_pool(usual))
     try:
         with pytest.raises(UserError, match="more than 100 MB decompressed"):
-            oasst.read_file(path, limited(megabytes=100))
+            read_file(path, Dataset(limits=limited(megabytes=100)))
     finally:
         pa.set_memory_pool(usual)
     assert pool.max_memory() < 1_000_000
@@ -430,12 +431,13 @@ def test_insufficient_memory_is_reported_in_one_line(tmp_path):
     program = """
 import resource, sys
 from pathlib import Path
-from mothertongue.source import oasst
+from mothertongue.common.errors import UserError
+from mothertongue.source.reading import read_file
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 1_000_000_000,) * 2)
 try:
-    oasst.read_file(Path(sys.argv[1]))
-except oasst.UserError as error:
+    read_file(Path(sys.argv[1]))
+except UserError as error:
     print(error)
 """
     environment = os.environ | {"PYTHONPATH": "scripts"}
@@ -447,9 +449,9 @@ except oasst.UserError as error:
 
 def test_limits_apply_to_all_files_together(tmp_path):
     path, limits = write(tmp_path / "m.jsonl", *PAIR), limited(rows=3)
-    oasst.read_file(path, limits)
+    read_file(path, Dataset(limits=limits))
     with pytest.raises(UserError, match="line 2: more than 3 messages"):
-        oasst.read_file(path, limits)
+        read_file(path, Dataset(limits=limits))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
@@ -459,11 +461,32 @@ def test_a_file_in_utf16_is_recognised(tmp_path, encoding):
     assert refusal(path) == "not UTF-8, but perhaps UTF-16; save it as UTF-8"
 
 
-def test_a_file_of_whole_trees_is_recognised(tmp_path):
-    path = write(
-        tmp_path / "m.jsonl", {"message_tree_id": "a", "tree_state": "x", "prompt": row("a") | {"replies": []}}
+def test_whole_trees_give_the_messages_that_stand_in_them(tmp_path):
+    """As the official export has them: replies within replies, labels by name, columns left out where they are null."""
+
+    def node(name, *replies, **more):
+        own = {key: value for key, value in row(name, **more).items() if value is not None and key != "message_tree_id"}
+        return {**own, "replies": list(replies), "events": {"x": []}}
+
+    labels = {"spam": {"value": 0.0, "count": 3}}
+    prompt = node(
+        "a",
+        node("b", node("d", role="prompter"), role="assistant", rank=1),
+        node("c", role="assistant", rank=0),
+        labels=labels,
     )
-    assert refusal(path) == "line 1: a whole tree; name the export that has a message in each line"
+    path = write(tmp_path / "trees.jsonl", {"message_tree_id": "a", "tree_state": "ready_for_export", "prompt": prompt})
+    table = read_file(path)
+    names = ("message_id", "parent_id", "rank", "message_tree_id", "tree_state")
+    assert [tuple(one[name] for name in names) for one in table.to_pylist()] == [
+        ("a", None, None, "a", "ready_for_export"),
+        ("b", "a", 1, "a", "ready_for_export"),
+        ("d", "b", None, "a", "ready_for_export"),
+        ("c", "a", 0, "a", "ready_for_export"),
+    ]
+    assert table["labels"][0].as_py() == {"name": ["spam"], "value": [0.0], "count": [3]}
+    spoilt = write(tmp_path / "spoilt.jsonl", {"message_tree_id": "a", "prompt": node("a") | {"replies": ["b"]}})
+    assert refusal(spoilt) == "line 1: a message of the tree is not an object, or its replies are no list"
 
 
 def test_the_program_prints_one_line_and_writes_no_file(tmp_path):
@@ -474,5 +497,6 @@ def test_the_program_prints_one_line_and_writes_no_file(tmp_path):
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr == f"fetch.py: error: {path}: line 1: unknown role 'user' (expected prompter or assistant)\n"
+    expected = "line 1: unknown role 'user' (expected prompter or assistant or system)"
+    assert done.stderr.splitlines() == [f"fetch: {path}: format oasst", f"fetch.py: error: {path}: {expected}"]
     assert not list(tmp_path.glob("out/*"))

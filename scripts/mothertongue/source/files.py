@@ -1,0 +1,209 @@
+"""The rows of a dataset's files as objects by column: JSON Lines, JSON, Parquet, CSV and TSV, also compressed."""
+
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mothertongue.common.errors import UserError
+from mothertongue.formats.parquet import Limits, batches, decoded_size
+
+Row = dict[str, Any]
+
+_KINDS = (".jsonl", ".json", ".csv", ".tsv")
+SUFFIXES = (*_KINDS, *(f"{kind}{packed}" for kind in _KINDS for packed in (".gz", ".zst")), ".parquet")
+KINDS = ".jsonl, .json, .csv or .tsv, also with .gz or .zst, or .parquet"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+# Rows of Parquet files that are decoded at a time, and about how many of their bytes become Python objects at once.
+_ROWS_AT_ONCE, _AT_ONCE = 500, 4_000_000
+_UNREADABLE = (OSError, EOFError, zlib.error)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a dataset with its rows. `unit` is what the number of a row counts: `line` or `row`."""
+
+    path: Path
+    unit: str
+    rows: Iterator[tuple[int, Row]]
+
+    def where(self, number: int) -> str:
+        """Return the place of a row, for messages."""
+        return f"{self.path}: {self.unit} {number}"
+
+
+def open_file(path: Path, limits: Limits) -> File:
+    """Open a file by its suffix. Iterating over its rows raises UserError, with the row, where it is not readable.
+
+    The limits are checked before memory is allocated. Raise UserError where there is no such file, or of another kind.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if not path.name.endswith(SUFFIXES):
+        raise UserError(f"{path}: unknown kind of file (expected {KINDS})")
+    kind = next(part for part in reversed(path.suffixes) if part not in (".gz", ".zst"))
+    if kind == ".parquet":
+        return File(path, "row", _parquet_rows(path, limits))
+    if kind in (".csv", ".tsv"):
+        return File(path, "row", _separated_rows(path, limits, tabs=kind == ".tsv"))
+    if kind == ".json" and _is_list(path):
+        return File(path, "row", _listed_rows(path, limits))
+    return File(path, "line", _json_lines(path, limits))
+
+
+def _json_lines(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
+    """Yield the line number and the object of each line of JSON Lines that is not empty."""
+    number = full = 0
+    try:
+        with _decompressed(path) as file:
+            while line := file.readline(limits.line + 1):
+                number += 1
+                where = f"{path}: line {number}"
+                if len(line) > limits.line:
+                    raise _too_long(where, limits)
+                limits.count(where, bool(line.strip()), len(line))
+                if number == 1:
+                    _check_encoding(line, path)
+                if not line.strip():
+                    if number - full > limits.rows:
+                        advice = limits.advice.format(key="rows")
+                        raise UserError(f"{where}: more than {limits.rows:,} empty lines; {advice}")
+                    continue
+                full += 1
+                yield number, _object(_parsed(line, where), where)
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: cannot be read after line {number} ({error})") from None
+
+
+def _listed_rows(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
+    """Yield the objects of a JSON file that is one list, which is read whole."""
+    try:
+        with _decompressed(path) as file:
+            content = file.read(limits.size - limits.size_read + 1)
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    limits.count(str(path), 0, len(content))
+    for number, row in enumerate(_parsed(content, str(path)), start=1):
+        limits.count(f"{path}: row {number}", 1, 0)
+        yield number, _object(row, f"{path}: row {number}")
+
+
+def _separated_rows(path: Path, limits: Limits, tabs: bool) -> Iterator[tuple[int, Row]]:
+    """Yield the rows below the header of a file of separated values; an empty cell is null.
+
+    The separator of .csv is a comma, or the semicolon that spreadsheets write in some countries, by the header.
+    """
+    number = 0
+    csv.field_size_limit(limits.line)
+    try:
+        with _decompressed(path) as file:
+            _check_encoding(file.peek(4096), path)
+            text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+            lines = _lines(text, path, limits)
+            first = next(lines, "")
+            separator = "\t" if tabs else max(",;", key=first.count)
+            reader = csv.reader(chain([first], lines), delimiter=separator, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            if twice := next((name for name in header if header.count(name) > 1), None):
+                raise UserError(f"{path}: column '{twice}' is there twice")
+            for number, cells in enumerate(reader, start=1):
+                where = f"{path}: row {number}"
+                limits.count(where, 1, sum(map(len, cells)))
+                if len(cells) > len(header):
+                    raise UserError(
+                        f"{where}: {len(cells)} cells, and the header has {len(header)}; put texts in quotation marks "
+                        "where the separator is in them"
+                    )
+                yield number, {name: cell or None for name, cell in zip(header, cells, strict=False)}
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error.reason}) after row {number}; save it as UTF-8") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: cannot be read after row {number} ({error})") from None
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: cannot be read after row {number} ({error})") from None
+
+
+def _lines(text: io.TextIOWrapper, path: Path, limits: Limits) -> Iterator[str]:
+    """Yield the lines of a text file, with their ends. Raise UserError at one that is longer than the limit."""
+    number = 0
+    while line := text.readline(limits.line + 1):
+        number += 1
+        if len(line) > limits.line:
+            raise _too_long(f"{path}: line {number}", limits)
+        yield line
+
+
+def _parquet_rows(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
+    for before, batch in batches(path, limits, rows=_ROWS_AT_ONCE):
+        # Large rows become objects one by one.
+        step = max(1, min(len(batch), len(batch) * _AT_ONCE // max(1, decoded_size(batch))))
+        for start in range(0, len(batch), step):
+            try:
+                rows = batch.slice(start, step).to_pylist()
+            except UnicodeDecodeError:
+                raise UserError(f"{path}: {_not_utf8(batch, before)}: not UTF-8") from None
+            yield from enumerate(rows, start=before + start + 1)
+
+
+def _not_utf8(batch: pa.RecordBatch, before: int) -> str:
+    """Return the first place of a batch whose text is not UTF-8."""
+    for row in range(len(batch)):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                column[row].as_py()
+            except UnicodeDecodeError:
+                return f"row {before + row + 1}: column '{name}'"
+    raise AssertionError("a batch fails as a whole but not in any row")
+
+
+def _too_long(where: str, limits: Limits) -> UserError:
+    return UserError(f"{where}: longer than {limits.line / 1e6:,.0f} MB; {limits.advice.format(key='line_megabytes')}")
+
+
+def _is_list(path: Path) -> bool:
+    """Return whether a JSON file is one list, and not JSON Lines."""
+    try:
+        with _decompressed(path) as file:
+            return file.peek(4096).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+
+
+def _decompressed(path: Path) -> io.BufferedReader:
+    if path.suffix == ".gz":
+        return io.BufferedReader(gzip.GzipFile(path))
+    if path.suffix == ".zst":
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+    return path.open("rb")
+
+
+def _check_encoding(start: bytes, path: Path) -> None:
+    """Raise UserError where a file begins as UTF-16 does."""
+    if start.startswith(_UTF16) or b"\0" in start:
+        raise UserError(f"{path}: not UTF-8, but perhaps UTF-16; save it as UTF-8")
+
+
+def _parsed(content: bytes, where: str) -> Any:
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}" if error.lineno > 1 else f"column {error.colno}"
+        raise UserError(f"{where}: not JSON ({error.msg} at {place})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON that can be read ({error})") from None
+
+
+def _object(value: Any, where: str) -> Row:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: not a JSON object")
+    return value

@@ -1,0 +1,180 @@
+"""Read the files of a dataset in any of the formats: messages of OASST, with an account of what was left out."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mothertongue.common.errors import UserError
+from mothertongue.common.progress import first, log
+from mothertongue.formats.messages import OASST
+from mothertongue.formats.parquet import Limits
+from mothertongue.source import detection
+from mothertongue.source.conversations import Account, Tree, Unreadable, tree_of
+from mothertongue.source.files import File, Row, open_file
+from mothertongue.source.languages import Languages
+from mothertongue.source.settings import FormatSettings, LimitSettings
+
+# Rows by which a file's format and columns are found, and characters of them in all.
+_FIRST, _FIRST_CHARACTERS = 100, 1_000_000
+# Messages that are held as Python objects at a time.
+_AT_ONCE = 10_000
+UNREADABLE, AGAIN = "not of the format", "the same as an earlier row"
+_DEFAULT = LimitSettings()
+
+
+def new_limits(settings: LimitSettings = _DEFAULT) -> Limits:
+    """Return the limits of a dataset's total size and of the length of a line."""
+    advice = "source.limits.{key} allows more, where the machine has the memory"
+    return Limits(settings.max_rows, settings.max_megabytes * 10**6, advice, settings.max_line_megabytes * 10**6)
+
+
+@dataclass
+class Dataset:
+    """How a dataset is read, and what has been read of it.
+
+    `columns` are those of the configuration, `languages` sets the messages' languages. `account` counts the rows of
+    conversations, and `formats` has each file's; `seen` has where each conversation's id stood, with its content.
+    """
+
+    settings: FormatSettings = field(default_factory=FormatSettings)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    languages: Languages = field(default_factory=Languages)
+    limits: Limits = field(default_factory=new_limits)
+    account: Account = field(default_factory=Account)
+    formats: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def summary(self) -> list[str]:
+        """Return what became of rows and turns as lines for a log; none where there are no conversations."""
+        account = self.account
+        lines = []
+        if account.rows:
+            rows, turns = _others(account.rows_left_out), _others(account.turns_left_out)
+            lines.append(f"{account.rows:,} rows = {account.conversations:,} conversations{rows}")
+            lines.append(f"{account.turns:,} turns = {account.messages:,} messages{turns}")
+        if found := self.languages.as_json():
+            counts = [f"{lang} {one['conversations']:,} ({one['probability']:.2f})" for lang, one in found.items()]
+            lines.append(f"languages identified, conversations (mean probability): {first(counts)}")
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the account of what was read, by name."""
+        account = self.account.as_json() if self.account.rows else {}
+        found = self.languages.as_json()
+        return {"formats": self.formats} | account | ({"identified_languages": found} if found else {})
+
+
+def read_splits(files: Mapping[str, Sequence[Path]], dataset: Dataset) -> dict[str, pa.Table]:
+    """Return the messages of the files of each split."""
+    return {split: pa.concat_tables(read_file(path, dataset) for path in paths) for split, paths in files.items()}
+
+
+def read_file(path: Path, dataset: Dataset | None = None) -> pa.Table:
+    """Return the messages of a file, and add it to the account of its dataset (default: one by itself).
+
+    Raise UserError naming file and row where it cannot be read, and where it has no messages.
+    """
+    dataset = dataset or Dataset()
+    rows = first_rows(open_file(path, replace(dataset.limits)))
+    chosen = dataset.settings.format
+    name = detection.detect(rows, dataset.columns, str(path)) if chosen == "auto" and rows else chosen
+    if not rows:
+        raise UserError(f"{path}: no messages in it")
+    file = open_file(path, dataset.limits)
+    dataset.formats[str(path)] = name
+    if name in detection.BY_MESSAGE:
+        if dataset.columns:
+            raise UserError(f"source.columns: the format {name} has columns of its own; remove them")
+        log(f"fetch: {path}: format {name}")
+        return detection.BY_MESSAGE[name].read(file, dataset.limits)
+    names = detection.locate(name, rows, dataset.columns, str(path))
+    log(f"fetch: {path}: format {name}, {', '.join(f'{what} from {column!r}' for what, column in names.items())}")
+    table = pa.concat_tables([OASST.empty_table(), *_tables(file, name, names, dataset)])
+    if not len(table):
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dataset.account.rows_left_out.most_common())
+        raise UserError(f"{path}: no conversation in it{f' (left out: {reasons})' if reasons else ''}")
+    return table
+
+
+def _others(left_out: Counter[str]) -> str:
+    """Return what else became of rows or turns, as the rest of a sum."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
+    return f" + {left_out.total():,} others: {reasons}" if left_out else ""
+
+
+def first_rows(file: File) -> list[Row]:
+    """Return the first rows of a file, by which its format is found: some megabytes at most."""
+    rows: list[Row] = []
+    size = 0
+    for _, row in file.rows:
+        rows.append(row)
+        size += len(json.dumps(row, default=str))
+        if len(rows) == _FIRST or size > _FIRST_CHARACTERS:
+            break
+    return rows
+
+
+def tree_of_row(row: Row, name: str, names: Mapping[str, str], languages: Languages) -> Tree:
+    """Return the messages of a row in a format of conversations, with their languages.
+
+    Raise Unreadable where the row is not of the format.
+    """
+    values = detection.named(row, names)
+    found = detection.BY_CONVERSATION[name].conversation(values)
+    tree = tree_of(replace(found, id=_id(values.get("id")), lang=languages.tag(values.get("language"))))
+    languages.identify(tree.messages)
+    return tree
+
+
+def _id(value: Any) -> str:
+    """Return a row's id as text; empty for null. Raise Unreadable where it is neither text nor a whole number."""
+    if isinstance(value, float):  # pandas writes whole numbers so, where some are null
+        value = None if math.isnan(value) else int(value) if value % 1 == 0 else value
+    if not isinstance(value, str | int | None) or isinstance(value, bool):
+        raise Unreadable(f"its id is neither text nor a whole number: {str(value)[:60]!r}")
+    return "" if value is None else str(value)
+
+
+def _tables(file: File, name: str, names: Mapping[str, str], dataset: Dataset) -> Iterator[pa.Table]:
+    """Yield the messages of a file of conversations in parts, and add its rows to the account."""
+    waiting: list[Row] = []
+    for number, row in file.rows:
+        where = file.where(number)
+        try:
+            tree = tree_of_row(row, name, names, dataset.languages)
+        except Unreadable as error:
+            if dataset.settings.unreadable == "stop":
+                raise UserError(
+                    f"{where}: not of the format {name}: {error}; source.unreadable: leave_out goes on without it"
+                ) from None
+            dataset.account.leave_out(UNREADABLE)
+            continue
+        if tree.messages and not _is_new(tree, where, dataset):
+            dataset.account.leave_out(AGAIN, tree.turns)
+            continue
+        dataset.account.add(tree)
+        dataset.limits.count(where, max(0, len(tree.messages) - 1), 0)
+        waiting += tree.messages
+        if len(waiting) >= _AT_ONCE:
+            yield pa.Table.from_pylist(waiting, OASST)
+            waiting = []
+    yield pa.Table.from_pylist(waiting, OASST)
+
+
+def _is_new(tree: Tree, where: str, dataset: Dataset) -> bool:
+    """Return whether no row before had this id. Raise UserError where one had it with another content."""
+    id_ = tree.messages[0]["message_tree_id"]
+    content = hash(tuple((row["parent_id"], row["role"], row["text"]) for row in tree.messages))
+    before, known = dataset.seen.setdefault(id_, (where, content))
+    if known != content:
+        raise UserError(
+            f"{where}: the id {id_!r} was used before, in {before}, for another conversation; name another column by "
+            "source.columns.id, or null for ids from the content"
+        )
+    return before == where

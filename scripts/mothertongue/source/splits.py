@@ -1,0 +1,81 @@
+"""The splits of a dataset as one table, and what must hold over all its files."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mothertongue.common.errors import UserError
+from mothertongue.common.languages import language_of
+from mothertongue.common.progress import first, log
+from mothertongue.formats.messages import MESSAGES, is_validation
+
+
+def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
+    """Combine one table per split into one table with the columns `split` and `source_lang`.
+
+    Where there is no validation split, take the share `validation` (0 to 1) of the trees, chosen by hash. Raise
+    UserError where a message or a tree is in two splits, where no tree has a root, and where there are replies but the
+    parents of all are missing.
+    """
+    parts = []
+    for split, table in tables.items():
+        trees = table["message_tree_id"].to_pylist()
+        if "validation" in tables:
+            splits = [split] * len(trees)
+        else:
+            splits = ["validation" if is_validation(tree, validation) else "train" for tree in trees]
+        languages = [language_of(tag) for tag in table["lang"].to_pylist()]
+        table = table.append_column("split", pa.array(splits, pa.string()))
+        parts.append(table.append_column("source_lang", pa.array(languages, pa.string())).cast(MESSAGES))
+    table = pa.concat_tables(parts)
+    split_of: dict[str, str] = {}
+    for tree, split in zip(table["message_tree_id"].to_pylist(), table["split"].to_pylist(), strict=True):
+        if split_of.setdefault(tree, split) != split:
+            raise UserError(f"source.dataset: tree {tree} stands in the train and in the validation split")
+    check_unique(table["message_id"].to_pylist(), range(1, len(table) + 1), "source.dataset", "row")
+    _check_roots(table, list(split_of))
+    _check_parents(table)
+    return table
+
+
+def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) -> None:
+    """Raise UserError at the second use of a message_id."""
+    first: dict[str, int] = {}
+    for line, message in zip(lines, ids, strict=True):
+        if message in first:
+            raise UserError(f"{where}: {unit} {line}: message_id {message} was used before, in {unit} {first[message]}")
+        first[message] = line
+
+
+def _check_roots(table: pa.Table, trees: list[str]) -> None:
+    """Raise UserError where no tree has a root; log the number of trees without one."""
+    roots = set(table["message_tree_id"].filter(table["parent_id"].is_null()).to_pylist())
+    if not roots:
+        raise UserError(
+            f"source.dataset: none of {len(trees):,} trees has a root: the first message of a tree has parent_id null"
+        )
+    if lost := [tree for tree in trees if tree not in roots]:
+        log(
+            f"fetch: warning: {len(lost):,} of {len(trees):,} trees have no root (a message whose parent_id is null) "
+            f"and so no thread: {first(list(map(repr, lost)), 3)}"
+        )
+
+
+def _check_parents(table: pa.Table) -> None:
+    """Raise UserError where no reply's parent is in the dataset; log the number of missing parents."""
+    replies = table.filter(table["parent_id"].is_valid())
+    lost = replies.filter(pc.invert(pc.is_in(replies["parent_id"], table["message_id"])))
+    if not len(lost):
+        return
+    message, parent = (first([repr(lost[name][0].as_py())]) for name in ("message_id", "parent_id"))
+    example = f"{message} has {parent}"
+    if len(lost) == len(replies):
+        raise UserError(
+            f"source.dataset: no parent_id of its {len(lost):,} replies is the message_id of a message ({example}); "
+            "they must be written alike"
+        )
+    log(
+        f"fetch: warning: the parent_id of {len(lost):,} of {len(replies):,} replies is not a message_id of the "
+        f"dataset, and so these are in no thread: {example}{', ...' if len(lost) > 1 else ''}"
+    )
