@@ -16,7 +16,7 @@ from mothertongue.dataset import correction_folder
 from mothertongue.dataset.settings import ReviewSettings
 from mothertongue.export.settings import CalibrationSettings
 from mothertongue.source import dataset_reference
-from mothertongue.source.settings import LimitSettings
+from mothertongue.source.settings import FormatSettings, LimitSettings
 from mothertongue.translation import engines, routes
 from mothertongue.workflow import configuration, slurm, snakemake_internals
 from mothertongue.workflow.adapters import Adapters
@@ -70,14 +70,14 @@ SHARDS = {language: config["source"]["shards"].get(language, 1) for language in 
 SHARD_NAMES = [f"{language}/{shard}" for language, count in SHARDS.items() for shard in range(count)]
 SOURCE_FILES = checked(dataset_reference.local_files, configuration.dataset_arguments(config))
 checked(dataset_reference.check_exist, SOURCE_FILES)
-checked(usable, *SOURCE_FILES.values())
+checked(usable, *[path for paths in SOURCE_FILES.values() for path in paths])
 
 translations = checked(Translations, config, Path("config"))
 adapters = checked(Adapters, config)
 checked(check_folders, [*translations.owners, *adapters.owners])
 evaluations = Evaluations(config, Path("config"))
 exports = Exports(config, adapters)
-repositories = Repositories(config, adapters, SOURCE_FILES)
+repositories = Repositories(config, adapters)
 
 
 wildcard_constraints:

@@ -5,7 +5,9 @@ rule fetch:
     input:
         script="scripts/fetch.py",
         library=library("fetch", without=CHANGE_NO_RESULT),
-        files=list(SOURCE_FILES.values()),
+        # The English names of languages: an edit of the table does not fetch again.
+        languages=ancient("config/languages.tsv"),
+        files=[path for paths in SOURCE_FILES.values() for path in paths],
     output:
         messages="{results}/source/messages.parquet",
         record="{results}/source/fetched.json",
@@ -23,15 +25,16 @@ rule fetch:
         gpu=0,
         disk_mb=200,
     params:
-        dataset=literal(given("--dataset", configuration.dataset_arguments(config))),
-        revision=literal(given("--revision", [] if SOURCE_FILES else [config["source"]["revision"]])),
+        dataset=literal(checked(configuration.fetch_arguments, config, bool(SOURCE_FILES))),
+        form=as_arguments(FormatSettings, config["source"]),
         validation=config["source"]["validation"],
         limits=as_arguments(LimitSettings, config["source"]),
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
             {params.dataset:q} \
-            {params.revision:q} \
+            --languages={input.languages:q} \
+            {params.form:q} \
             --validation={params.validation} \
             {params.limits:q} \
             --record={output.record:q} \
@@ -45,6 +48,7 @@ checkpoint split:
         script="scripts/split.py",
         library=library("split"),
         messages=rules.fetch.output.messages,
+        fetched=rules.fetch.output.record,
     output:
         shards=expand("{{results}}/source/shards/{shard}.parquet", shard=SHARD_NAMES),
         counts="{results}/source/counts.json",
@@ -72,6 +76,7 @@ checkpoint split:
             --messages={input.messages:q} \
             {params.shards:q} \
             {params.scope:q} \
+            --fetched={input.fetched:q} \
             --counts={output.counts:q} \
             --output={params.folder:q} 2>&1 | tee {log:q}
         """

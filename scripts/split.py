@@ -8,7 +8,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from mothertongue.common.atomic_files import atomic_file, write_json
+from mothertongue.common.atomic_files import atomic_file, read_json, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import first, log
 from mothertongue.dataset import combine, trees
@@ -32,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
         choices=("best", "all"),
         help="keep only the messages that scripts/threads.py --select with this value can use (default: keep all)",
     )
+    parser.add_argument("--fetched", type=Path, help="JSON file that scripts/fetch.py --record wrote, for the counts")
     parser.add_argument(
         "--counts",
         type=Path,
@@ -68,7 +69,8 @@ def main() -> None:
         for shard, table in enumerate(divide(kept, language, number)):
             with atomic_file(arguments.output / language / f"{shard}.parquet") as partial:
                 write(table, partial)
-    write_json(arguments.counts, combine.count_sources(messages, in_languages, kept))
+    record = read_json(arguments.fetched) if arguments.fetched else {}
+    write_json(arguments.counts, combine.count_sources(messages, in_languages, kept, record))
     log(f"split: {len(kept):,} of {len(messages):,} messages, {sum(shards.values())} shards -> {arguments.output}")
 
 

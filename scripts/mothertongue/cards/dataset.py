@@ -66,6 +66,7 @@ def dataset_card(
         meaning=figures["meaning"]["quantiles"],
         accounting={split: accounting[split] for split in _SPLITS},
         total=total,
+        reading=accounting.get("reading"),
     )
 
 

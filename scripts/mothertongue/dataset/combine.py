@@ -19,10 +19,11 @@ def of_languages(messages: pa.Table, languages: Iterable[str]) -> pa.Table:
     return messages.filter(pc.is_in(messages["source_lang"], pa.array(list(languages), pa.string())))
 
 
-def count_sources(messages: pa.Table, in_languages: pa.Table, in_scope: pa.Table) -> Counts:
+def count_sources(messages: pa.Table, in_languages: pa.Table, in_scope: pa.Table, record: Mapping[str, Any]) -> Counts:
     """Count, by split and source language, all messages and those that are not translated, by reason.
 
-    `in_languages` are the messages in the source languages, `in_scope` those of them that are translated.
+    `in_languages` are the messages in the source languages, `in_scope` those of them that are translated. Where the
+    source's rows were conversations, `reading` has what became of these, from the record of fetching.
     """
     whole, eligible, kept = (_by_split_and_language(table) for table in (messages, in_languages, in_scope))
     counts: Counts = {split: {} for split in SPLITS}
@@ -30,7 +31,8 @@ def count_sources(messages: pa.Table, in_languages: pa.Table, in_scope: pa.Table
         found = eligible[split, language]
         excluded = {"language": number - found, "scope": found - kept[split, language]}
         counts[split][language] = {"messages": number, "excluded_because": excluded}
-    return counts
+    reading = record.get("reading", {})
+    return counts | ({"reading": reading} if "rows" in reading else {})
 
 
 def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
@@ -69,7 +71,7 @@ def account(sources: Counts, shards: list[pa.Table], dataset: Mapping[str, pa.Ta
     if groups:
         raise UserError(f"shards of {sorted(groups)} hold messages that the source does not have")
     accounting["total"] = _total([entry for split in SPLITS for entry in accounting[split].values()])
-    return accounting
+    return accounting | ({"reading": sources["reading"]} if "reading" in sources else {})
 
 
 def models_used(dataset: Mapping[str, pa.Table]) -> dict[str, int]:

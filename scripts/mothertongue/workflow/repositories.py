@@ -16,9 +16,10 @@ from mothertongue.workflow.rule_helpers import Wildcards, checked, in_one_line, 
 class Repositories:
     """The repositories of a configuration, for datasets, threads, preferences and adapters."""
 
-    def __init__(self, config: Mapping[str, Any], adapters: Adapters, source_files: Mapping[str, Path]) -> None:
+    def __init__(self, config: Mapping[str, Any], adapters: Adapters) -> None:
         self.publication, self.adapters = config["publication"], adapters
-        self.sources = [os.path.abspath(path) for path in source_files.values()]  # noqa: PTH100 (links stay)
+        paths = [Path(path).expanduser() for path in configuration.dataset_paths(config)]
+        self.sources = [os.path.abspath(path) for path in paths]  # noqa: PTH100 (links stay)
         self.dataset_name = configuration.dataset_name(config)
         self.source_name = self.publication["name"] or upload.short_name(next(iter(self.sources), self.dataset_name))
 

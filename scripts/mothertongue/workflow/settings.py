@@ -8,7 +8,7 @@ from mothertongue.common.settings import defaults_of, rows_of, schema_of, settin
 from mothertongue.dataset.settings import FlaggedSettings, PreferenceSettings, ReviewSettings, ThreadSettings
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
-from mothertongue.source.settings import FetchSettings, LimitSettings
+from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 from mothertongue.tuning.settings import DataSettings, Schedule, TuningSettings
 
@@ -61,13 +61,26 @@ _FALLBACK = {
     ],
 }
 _DATASET = {
-    "description": "a hub id, a file, or {train: FILE, validation: FILE}",
+    "description": "a hub id, a file or folder, or {train: PATH, validation: PATH}",
     "oneOf": [
         {"type": "string", "minLength": 1},
         {
             "type": "object",
             "additionalProperties": False,
             "required": ["train", "validation"],
+            "properties": {"train": _TEXT, "validation": _TEXT},
+        },
+    ],
+}
+_SPLIT = {
+    "description": "null, the name of a split, or {train: NAME, validation: NAME}",
+    "oneOf": [
+        {"type": "null"},
+        {"type": "string", "minLength": 1},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["train"],
             "properties": {"train": _TEXT, "validation": _TEXT},
         },
     ],
@@ -96,13 +109,30 @@ class Dataset:
 
     dataset: str = setting(
         "OpenAssistant/oasst1",
-        "hub id, local `.jsonl`, `.jsonl.gz` or `.parquet` in the OASST schema (18 columns), or "
-        "`{train: FILE, validation: FILE}`",
+        "hub id, a local file or folder of [any of these forms](#conversations-in-other-forms), or `{train: PATH, "
+        "validation: PATH}`",
         schema=_DATASET,
     )  # fmt: skip
     revision: str = setting(
         "fdf72ae0827c1cda404aff25b6603abec9e3399b", "commit, tag or branch of a dataset on the hub", shown="a commit",
         schema={"minLength": 1}, expected="a commit, tag or branch, in quotes where it is all digits",
+    )  # fmt: skip
+    configuration: str | None = setting(
+        None, "which of its configurations, where a dataset on the hub has several", schema={"minLength": 1},
+        expected="the name of a configuration, or null",
+    )  # fmt: skip
+    split: str | None = setting(
+        None, "splits of a dataset on the hub: null (train, and validation where there is one), the "
+        "name of one, or `{train: NAME, validation: NAME}`", schema=_SPLIT,
+    )  # fmt: skip
+    columns: dict[str, str | None] = setting(
+        {}, "columns with names of their own, of conversations: `{prompt: Vraag, reply: Antwoord}`; `null` for one "
+        "that is not to be read ([below](#conversations-in-other-forms))",
+        schema={
+            "type": "object",
+            "additionalProperties": {"type": ["string", "null"], "minLength": 1},
+            "description": "columns by what they hold, such as {prompt: Vraag, reply: Antwoord}",
+        },
     )  # fmt: skip
     licence: str = setting(
         "apache-2.0", "the dataset's licence, for the cards: set it with `source.dataset`; empty: not stated"
@@ -316,7 +346,7 @@ class Exports:
 
 # The groups of the configuration by their keys, in the manual's order.
 GROUPS: Mapping[str, tuple[type, ...]] = {
-    "source": (Dataset, FetchSettings, Languages, LimitSettings, Shards),
+    "source": (Dataset, FormatSettings, FetchSettings, Languages, LimitSettings, Shards),
     "translation": (Engines, EngineSettings),
     "quality": (QualityLimits, FlaggedSettings),
     "review": (ReviewSettings,),
