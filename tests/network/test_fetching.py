@@ -73,11 +73,18 @@ def split_sample(tmp_path):
         (BASE, "owner/open", "no weights in safetensors or GGUF"),
         (DATASET, "owner/none", "there is no such dataset, or it is private"),
         (DATASET, "owner/strange", "No (supported) data files found"),
-        (DATASET, "owner/spoilt", "owner/spoilt: data/train.jsonl: column 'message_id' is missing"),
+        (DATASET, "owner/spoilt", "owner/spoilt: data/train.jsonl: no format fits its columns ('text')"),
         (DATASET, "owner/scripted", "it is loaded by a program of its own (scripted.py), which is never run"),
         (DATASET, "owner/linked", "its card names a file that is not its own ('http://127.0.0.1:9/a.jsonl')"),
         (DATASET, "owner/borrowed", "its card names a file that is not its own ('hf://datasets/owner/spoilt/data/"),
         (DATASET, "owner/outside", "its card names a file that is not its own ('../../etc/passwd')"),
+        (DATASET, "owner/chats", "owner/chats: name one of its configurations by source.configuration: sft, other"),
+        ((*DATASET[:1], "--configuration", "stf", *DATASET[1:]), "owner/chats", "by source.configuration: sft, other"),
+        (
+            (*DATASET[:1], "--configuration", "sft", *DATASET[1:]),
+            "owner/chats",
+            "owner/chats: no train split; name one by source.split (it has train_sft, test_sft)",
+        ),
         (DATASET, "owner/odd", "owner/odd: its files are not understood ("),
     ],
 )
@@ -85,6 +92,7 @@ def test_refusals_of_the_hub_are_reported_in_one_line(hub, fetch, tmp_path, prog
     hub.add("model", "owner/gated", {"config.json": b"{}"}, gated=True)
     hub.add("model", "owner/private", {"config.json": b"{}"}, private=True)
     hub.add("model", "owner/open", {"config.json": b"{}"})
+    add_chats(hub)
     hub.add("dataset", "owner/strange", {"data.xyz": b"?"})
     spoilt = {"data/train.jsonl": b'{"text": "a"}\n'}
     hub.add("dataset", "owner/spoilt", spoilt)
@@ -295,6 +303,45 @@ def test_a_dataset_is_fetched_from_the_given_revision(hub, fetch, tmp_path):
         for name, content in files.items()
     }
     assert not hub.asked("GET .*resolve.*other")
+
+
+def test_conversations_are_fetched_from_the_named_configuration_and_splits(hub, fetch, tmp_path):
+    files = add_chats(hub)
+    splits = ("--split", "train=train_sft", "validation=test_sft")
+    record = tmp_path / "fetched.json"
+    done = fetch(*DATASET, "owner/chats", "--configuration", "sft", *splits, "--record", record, "--language", "nl")
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(tmp_path / "out").to_pylist()
+    assert [(row["text"], row["split"]) for row in rows] == [
+        ("Hoi", "train"), ("Hallo", "train"), ("Hoi", "validation"), ("Dag", "validation")
+    ]  # fmt: skip
+    found = json.loads(record.read_text())
+    assert [name.rpartition("/")[2] for name in found["resolved"]] == ["train.jsonl", "test.jsonl"]
+    assert found["reading"]["formats"] == {"sft/train.jsonl": "messages", "sft/test.jsonl": "messages"}
+    assert found["reading"]["conversations"] == 2 and "sft/train.jsonl" in files
+    assert not hub.asked("GET .*resolve.*other")
+
+
+def add_chats(hub):
+    """Add a dataset with two configurations, whose splits have names of their own, and return its files."""
+
+    def chat(answer):
+        turns = [{"role": "user", "content": "Hoi"}, {"role": "assistant", "content": answer}]
+        return json.dumps({"messages": turns}).encode()
+
+    card = """---
+configs:
+- config_name: sft
+  data_files:
+  - {split: train_sft, path: sft/train.jsonl}
+  - {split: test_sft, path: sft/test.jsonl}
+- config_name: other
+  data_files: other/*.jsonl
+---
+"""
+    files = {"sft/train.jsonl": chat("Hallo"), "sft/test.jsonl": chat("Dag"), "other/a.jsonl": b"{}"}
+    hub.add("dataset", "owner/chats", {"README.md": card.encode()} | files)
+    return files
 
 
 def test_a_datasets_file_with_a_wrong_checksum_is_refused(hub, fetch, tmp_path):
