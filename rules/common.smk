@@ -15,8 +15,6 @@ from mothertongue.common.settings import as_arguments
 from mothertongue.dataset import correction_folder
 from mothertongue.dataset.settings import ReviewSettings
 from mothertongue.export.settings import CalibrationSettings
-from mothertongue.source import dataset_reference
-from mothertongue.source.settings import FormatSettings, LimitSettings
 from mothertongue.translation import engines, routes
 from mothertongue.workflow import configuration, slurm, snakemake_internals
 from mothertongue.workflow.adapters import Adapters
@@ -37,6 +35,7 @@ from mothertongue.workflow.rule_helpers import (
     usable,
 )
 from mothertongue.workflow.settings import schema as configuration_schema
+from mothertongue.workflow.sources import Sources
 from mothertongue.workflow.translations import Translations
 
 os.environ |= {
@@ -66,23 +65,23 @@ checked(configuration.check, config, SCHEMA)
 
 LANGUAGES = read_languages(Path("config/languages.tsv"))
 checked(routes.check_languages, config, LANGUAGES)
-SHARDS = {language: config["source"]["shards"].get(language, 1) for language in config["source"]["languages"]}
-SHARD_NAMES = [f"{language}/{shard}" for language, count in SHARDS.items() for shard in range(count)]
-SOURCE_FILES = checked(dataset_reference.local_files, configuration.dataset_arguments(config))
-checked(dataset_reference.check_exist, SOURCE_FILES)
-checked(usable, *[path for paths in SOURCE_FILES.values() for path in paths])
+sources = checked(Sources, config)
+for source in sources:
+    checked(source.fetch_arguments)
 
 translations = checked(Translations, config, Path("config"))
 adapters = checked(Adapters, config)
 checked(check_folders, [*translations.owners, *adapters.owners])
 evaluations = Evaluations(config, Path("config"))
 exports = Exports(config, adapters)
-repositories = Repositories(config, adapters)
+repositories = Repositories(config, adapters, sources)
 
 
 wildcard_constraints:
     results=re.escape(config["results"]),
     lang="|".join(map(re.escape, LANGUAGES)),
+    # The folder of one of several sources; empty where there is one.
+    origin="|".join(re.escape(source.prefix) for source in sources) or "(?:)",
     source="[a-z]+(-[A-Z][a-z]+)?",
     shard=r"\d+",
     split="|".join(SPLITS),
@@ -113,6 +112,11 @@ def system_prompt(wildcards):
     return LANGUAGES[wildcards.lang].system_prompt if configured is None else configured
 
 
+def files_of_source(wildcards):
+    """Return the local files of a source; none of a dataset on the hub."""
+    return checked(usable, *[path for paths in sources.of(wildcards).files.values() for path in paths])
+
+
 def after_split(wildcards):
     """Return no files: defer the decision whether a job is stale until split has run.
 
@@ -131,7 +135,7 @@ def after_split(wildcards):
 def shards_exist(results):
     """Return whether every shard exists; cached once true, since it is called for hundreds of jobs."""
     if results not in SHARDS_THERE:
-        there = all(os.path.exists(f"{results}/source/shards/{name}.parquet") for name in SHARD_NAMES)
+        there = all(os.path.exists(f"{results}/source/shards/{name}.parquet") for name in sources.shard_names)
         SHARDS_THERE.update({results} if there else ())
     return results in SHARDS_THERE
 
@@ -139,12 +143,12 @@ def shards_exist(results):
 def source_shard(wildcards):
     """Return one shard, which is compared by its checksum once split has run."""
     after_split(wildcards)
-    return f"{wildcards.results}/source/shards/{wildcards.source}/{wildcards.shard}.parquet"
+    return "{results}/source/shards/{origin}{source}/{shard}.parquet".format(**wildcards)
 
 
 def translators(wildcards):
     """Return the folders of all models that translate into a language."""
-    return translations.models_into(wildcards, list(SHARDS))
+    return translations.models_into(wildcards, sources.languages)
 
 
 def corrections_of(wildcards):
@@ -173,7 +177,7 @@ def translation_gpus(wildcards):
 
 def dataset_of_all_messages(wildcards):
     """Return the dataset. End Snakemake where the scope leaves out replies that are not in a thread."""
-    checked(configuration.check_scope, config)
+    checked(sources.check_scope)
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
 
 

@@ -5,7 +5,7 @@ rule combine:
     input:
         script="scripts/combine.py",
         library=library("combine"),
-        shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=SHARD_NAMES),
+        shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=sources.shard_names),
         after=after_split,
         counts="{results}/source/counts.json",
         models=translators,
@@ -46,8 +46,7 @@ rule combine:
         disk_mb=200,
     params:
         name=language_name,
-        source=literal(configuration.dataset_name(config)),
-        licence=literal(config["source"]["licence"]),
+        source=literal([*given("--source", sources.dataset_names), *given("--licence", sources.licences)]),
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
         # Without `input`, so that Snakemake compares it: the sample decides whose verdicts count.
         review=lambda wildcards: (
@@ -65,8 +64,7 @@ rule combine:
             --models {input.models:q} \
             --target={wildcards.lang:q} \
             --name={params.name:q} \
-            --source={params.source:q} \
-            --licence={params.licence:q} \
+            {params.source:q} \
             --corrections {input.corrections:q} \
             {params.review:q} \
             {params.glossary:q} \

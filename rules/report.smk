@@ -8,7 +8,7 @@ rule report:
         page=expand("report/{file}", file=("report.html", "page.html", "macros.html", "style.css")),
         languages="config/languages.tsv",
         after=after_split,
-        source=rules.fetch.output.record,
+        source=[f"{{results}}/source/{source.prefix}fetched.json" for source in sources],
         models=translators,
         base_model=adapters.base_model,
         dataset=rules.combine.output,
@@ -40,8 +40,9 @@ rule report:
         gpu=0,
         disk_mb=5,
     params:
-        source=literal(configuration.dataset_name(config)),
-        licence=literal(config["source"]["licence"]),
+        source=literal(
+            [*given("--source-name", sources.dataset_names), *given("--source-licence", sources.licences)]
+        ),
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
         settings=lambda wildcards: adapters.changed_settings(DEFAULTS),
         folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",
@@ -50,9 +51,8 @@ rule report:
         python {input.script} \
             --target={wildcards.lang:q} \
             --languages={input.languages:q} \
-            --source={input.source:q} \
-            --source-name={params.source:q} \
-            --source-licence={params.licence:q} \
+            --source {input.source:q} \
+            {params.source:q} \
             --models {input.models:q} \
             --base-model={input.base_model:q} \
             --dataset={wildcards.results:q}/{wildcards.lang:q}/dataset \

@@ -7,14 +7,14 @@ rule fetch:
         library=library("fetch", without=CHANGE_NO_RESULT),
         # The English names of languages: an edit of the table does not fetch again.
         languages=ancient("config/languages.tsv"),
-        files=[path for paths in SOURCE_FILES.values() for path in paths],
+        files=files_of_source,
     output:
-        messages="{results}/source/messages.parquet",
-        record="{results}/source/fetched.json",
+        messages="{results}/source/{origin}messages.parquet",
+        record="{results}/source/{origin}fetched.json",
     log:
-        "{results}/logs/source/messages.log",
+        "{results}/logs/source/{origin}messages.log",
     benchmark:
-        "{results}/benchmarks/source/messages.jsonl"
+        "{results}/benchmarks/source/{origin}messages.jsonl"
     localrule: True
     conda:
         "../envs/data.yaml"
@@ -25,18 +25,12 @@ rule fetch:
         gpu=0,
         disk_mb=200,
     params:
-        dataset=literal(checked(configuration.fetch_arguments, config, bool(SOURCE_FILES))),
-        form=as_arguments(FormatSettings, config["source"]),
-        validation=config["source"]["validation"],
-        limits=as_arguments(LimitSettings, config["source"]),
+        dataset=lambda wildcards: sources.of(wildcards).fetch_arguments(),
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
             {params.dataset:q} \
             --languages={input.languages:q} \
-            {params.form:q} \
-            --validation={params.validation} \
-            {params.limits:q} \
             --record={output.record:q} \
             --output={output.messages:q} 2>&1 | tee {log:q}
         """
@@ -47,10 +41,10 @@ checkpoint split:
     input:
         script="scripts/split.py",
         library=library("split"),
-        messages=rules.fetch.output.messages,
-        fetched=rules.fetch.output.record,
+        messages=[f"{{results}}/source/{source.prefix}messages.parquet" for source in sources],
+        fetched=[f"{{results}}/source/{source.prefix}fetched.json" for source in sources],
     output:
-        shards=expand("{{results}}/source/shards/{shard}.parquet", shard=SHARD_NAMES),
+        shards=expand("{{results}}/source/shards/{shard}.parquet", shard=sources.shard_names),
         counts="{results}/source/counts.json",
     log:
         "{results}/logs/source/shards.log",
@@ -66,17 +60,33 @@ checkpoint split:
         gpu=0,
         disk_mb=200,
     params:
-        shards=given("--shards", [f"{language}={count}" for language, count in SHARDS.items()]),
+        names=given("--names", [source.name for source in sources if source.name]),
+        shards=given(
+            "--shards",
+            [
+                f"{source.prefix}{language}={count}"
+                for source in sources
+                for language, count in source.shards.items()
+            ],
+        ),
         # Only with this scope does another choice of threads need other shards.
-        scope=given("--only-threads", [config["threads"]["select"]] if config["source"]["scope"] == "threads" else []),
+        scope=given(
+            "--only-threads",
+            [
+                f"{source.prefix}{config['threads']['select']}"
+                for source in sources
+                if source.keys["scope"] == "threads"
+            ],
+        ),
         folder=lambda wildcards: f"{wildcards.results}/source/shards",
     shell:
         r"""
         python {input.script} \
-            --messages={input.messages:q} \
+            --messages {input.messages:q} \
+            {params.names:q} \
             {params.shards:q} \
             {params.scope:q} \
-            --fetched={input.fetched:q} \
+            --fetched {input.fetched:q} \
             --counts={output.counts:q} \
             --output={params.folder:q} 2>&1 | tee {log:q}
         """

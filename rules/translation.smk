@@ -89,11 +89,11 @@ rule pivot:
         estimator=translations.estimator,
         glossary=glossary_of,
     output:
-        "{results}/pivot/{source}/{shard}.parquet",
+        "{results}/pivot/{origin}{source}/{shard}.parquet",
     log:
-        "{results}/logs/pivot/{source}/{shard}.log",
+        "{results}/logs/pivot/{origin}{source}/{shard}.log",
     benchmark:
-        "{results}/benchmarks/pivot/{source}/{shard}.jsonl"
+        "{results}/benchmarks/pivot/{origin}{source}/{shard}.jsonl"
     conda:
         f"../envs/{translations.environment}.yaml"
     threads: 4
@@ -107,9 +107,7 @@ rule pivot:
         route=translations.one_step,
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
-        memory=lambda wildcards, input: translations.memory(
-            wildcards, "{results}/memory/{source}-en-pivot-{shard}.parquet"
-        ),
+        memory=lambda wildcards, input: translations.memory(wildcards, "{source}-en-pivot-{shard}"),
     shell:
         r"""
         python {input.script} \
@@ -136,11 +134,11 @@ rule translate:
         estimator=translations.estimator,
         glossary=glossary_of,
     output:
-        "{results}/{lang}/translated/{source}/{shard}.parquet",
+        "{results}/{lang}/translated/{origin}{source}/{shard}.parquet",
     log:
-        "{results}/logs/{lang}/translated/{source}/{shard}.log",
+        "{results}/logs/{lang}/translated/{origin}{source}/{shard}.log",
     benchmark:
-        "{results}/benchmarks/{lang}/translated/{source}/{shard}.jsonl"
+        "{results}/benchmarks/{lang}/translated/{origin}{source}/{shard}.jsonl"
     conda:
         f"../envs/{translations.environment}.yaml"
     threads: lambda wildcards: 4 if translations.route(wildcards).last else 1
@@ -154,9 +152,7 @@ rule translate:
         route=lambda wildcards: translations.route(wildcards).kind,
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
-        memory=lambda wildcards, input: translations.memory(
-            wildcards, "{results}/memory/{source}-{lang}-{shard}.parquet"
-        ),
+        memory=lambda wildcards, input: translations.memory(wildcards, "{source}-{lang}-{shard}"),
     shell:
         r"""
         python {input.script} \

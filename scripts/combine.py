@@ -29,8 +29,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--counts", type=Path, required=True, help="JSON file of counts that scripts/split.py wrote")
     parser.add_argument("--target", required=True, help="code of the target language")
     parser.add_argument("--name", required=True, help="English name of the target language, for the card and plots")
-    parser.add_argument("--source", required=True, help="name of the source dataset, for the card")
-    parser.add_argument("--licence", default="other", help="licence of the source dataset, for the card")
+    parser.add_argument(
+        "--source", nargs="+", action="extend", required=True, help="names of the source datasets, for the card"
+    )
+    parser.add_argument(
+        "--licence", nargs="+", action="extend", default=[], help="their licences, for the card (default: other)"
+    )
     parser.add_argument(
         "--models", type=Path, nargs="*", default=[], help="fetched models that translated, for their licences"
     )
@@ -69,8 +73,7 @@ def main() -> None:
     card = dataset_card(
         arguments.target,
         arguments.name,
-        arguments.source,
-        arguments.licence,
+        list(zip(arguments.source, arguments.licence or ["other"] * len(arguments.source), strict=True)),
         accounting,
         combine.models_used(splits),
         quality,

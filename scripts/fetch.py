@@ -38,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE",
         help="print what a file holds, three rows as conversations, and the configuration to paste; write nothing",
     )
+    parser.add_argument("--name", default="", help="the source's name, where there are several: of messages and of ids")
     parser.add_argument("--revision", help="commit, tag or branch of a dataset on the hub (default: the newest)")
     parser.add_argument("--configuration", help="which of its configurations, where a dataset on the hub has several")
     parser.add_argument(
@@ -68,6 +69,7 @@ def main() -> None:
     arguments = parse_arguments()
     dataset = Dataset(
         settings=from_arguments(FormatSettings, arguments),
+        name=arguments.name,
         columns=dataset_reference.named(arguments.columns, "--columns"),
         languages=Languages(arguments.language, codes_by_name(read_languages(arguments.languages))),
         limits=new_limits(from_arguments(LimitSettings, arguments)),
@@ -86,7 +88,7 @@ def main() -> None:
             name, splits = arguments.dataset[0], dataset_reference.named(arguments.split, "--split")
             found = hub_dataset.download(name, arguments.revision, arguments.configuration, splits, Path(scratch))
             tables, resolved = hub_dataset.read(name, *found, Path(scratch), dataset)
-    messages = combine_splits(tables, arguments.validation)
+    messages = combine_splits(tables, arguments.validation, arguments.name)
     with atomic_file(arguments.output) as partial:
         write(messages, partial)
     if arguments.record:

@@ -94,10 +94,10 @@ def make_estimator(config: dict[str, Any], gpu: str | None, place: planning.Capa
     kind = estimates.kind(gpu or next(iter(own), ""), peaks)
     if gpu and not kind:
         raise UserError(f"--gpu {gpu}: not in {GPUS}, which has {', '.join(peaks)}; add a line to it")
-    messages = Path(str(config["results"]), "source", "messages.parquet")
+    folder = Path(str(config["results"]), "source")
     oasst1 = {row["language"]: int(row["messages"]) for row in read_table(OASST1)}
     return estimates.Estimator(
-        config, estimates.characters(config, messages, oasst1), peaks, kind, place.cluster is not None
+        config, estimates.characters(config, folder, oasst1), peaks, kind, place.cluster is not None
     )
 
 

@@ -25,9 +25,13 @@ def parse_arguments() -> argparse.Namespace:
         default=Path("config/languages.tsv"),
         help="the languages' names (default: %(default)s)",
     )
-    parser.add_argument("--source", type=Path, required=True, help="fetched.json that scripts/fetch.py wrote")
-    parser.add_argument("--source-name", required=True, help="name of the source dataset")
-    parser.add_argument("--source-licence", default="", help="licence of the source dataset")
+    parser.add_argument(
+        "--source", type=Path, nargs="+", action="extend", required=True, help="fetched.json of each source dataset"
+    )
+    parser.add_argument("--source-name", nargs="+", action="extend", required=True, help="names of the source datasets")
+    parser.add_argument(
+        "--source-licence", nargs="+", action="extend", required=True, help="their licences, '' for none"
+    )
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="folders of the translation models")
     parser.add_argument("--base-model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--dataset", type=Path, required=True, help="folder that scripts/combine.py wrote")
@@ -69,7 +73,10 @@ def main() -> None:
             lang=arguments.target,
             name=find(arguments.target, languages).name,
             variant=run_data.variant_of(arguments.folder),
-            source=run_data.read_source(arguments.source, arguments.source_name, arguments.source_licence),
+            sources=[
+                run_data.read_source(*one)
+                for one in zip(arguments.source, arguments.source_name, arguments.source_licence, strict=True)
+            ],
             models=run_data.read_models(arguments.models, arguments.base_model, quality),
             settings=arguments.settings,
             accounting=accounting,

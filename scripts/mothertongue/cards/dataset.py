@@ -1,6 +1,6 @@
 """The card of a translated dataset, with the numbers of its accounting and quality report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mothertongue.cards import render, stated_licences
@@ -14,8 +14,7 @@ _SPLITS = ("train", "validation")
 def dataset_card(
     lang: str,
     name: str,
-    source: str,
-    licence: str,
+    sources: Sequence[tuple[str, str]],
     accounting: Mapping[str, Any],
     models: Mapping[str, int],
     quality: Mapping[str, Any],
@@ -23,20 +22,22 @@ def dataset_card(
 ) -> str:
     """Return the card for the folder that scripts/combine.py writes.
 
-    `models` counts the messages that each model (or `a+b`) translated; `model_licences` maps the models to their
-    licences; `quality` is the report of mothertongue.dataset.quality_report.
+    `sources` are the names of the source datasets with their licences, in the order of the account where there are
+    several. `models` counts the messages that each model (or `a+b`) translated; `model_licences` maps the models to
+    their licences; `quality` is the report of mothertongue.dataset.quality_report.
     """
     total, figures = accounting["total"], quality["total"]
     used = {model: model_licences.get(model) for models_of_one in models for model in models_of_one.split("+")}
+    source = " + ".join(dataset for dataset, _ in sources)
     title = f"{source} in {name}"
     header = {
         **render.languages(lang),
-        **licences.header([licence, *used.values()]),
+        **licences.header([*(licence for _, licence in sources), *used.values()]),
         "pretty_name": title,
         "task_categories": ["text-generation"],
         "tags": ["conversational", "machine-translated", "mothertongue"],
         "size_categories": [render.size_category(total["out"])],
-        "source_datasets": [source] if is_hub_id(source) else [],
+        "source_datasets": [dataset for dataset, _ in sources if is_hub_id(dataset)],
         "configs": [
             {
                 "config_name": "default",
@@ -52,7 +53,7 @@ def dataset_card(
         source=source,
         repository=None,
         models=models,
-        stated=stated_licences.values({source: licence} | used, used),
+        stated=stated_licences.values(dict(sources) | used, used),
         objections=_messages(figures["reasons"]),
         cured=_messages(figures["cured"]),
         notes=_messages(figures["notes"]),
@@ -67,7 +68,26 @@ def dataset_card(
         accounting={split: accounting[split] for split in _SPLITS},
         total=total,
         reading=accounting.get("reading"),
+        sources=_shares(sources, accounting),
     )
+
+
+def _shares(sources: Sequence[tuple[str, str]], accounting: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what each of several sources gave to the dataset; nothing where there is one."""
+    parts = accounting.get("sources", {})
+    rows = [
+        {
+            "name": name,
+            "dataset": dataset,
+            "licence": licence or "not stated",
+            "messages": part["total"]["messages"],
+            "out": part["total"]["out"],
+            "share": part["total"]["out"] / max(1, accounting["total"]["out"]),
+            "reading": part.get("reading"),
+        }
+        for (name, part), (dataset, licence) in zip(parts.items(), sources, strict=bool(parts))
+    ]
+    return rows
 
 
 def on_hub(card: str, repository: str) -> str:

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
-from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
+from mothertongue.formats.messages import ROUTES, SOURCE, SPLITS, STATUSES
 
 Accounting = dict[str, Any]
-Counts = dict[str, dict[str, dict[str, Any]]]
+Counts = dict[str, Any]
 
 
 def of_languages(messages: pa.Table, languages: Iterable[str]) -> pa.Table:
@@ -36,8 +36,13 @@ def count_sources(messages: pa.Table, in_languages: pa.Table, in_scope: pa.Table
 
 
 def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
-    """Return the dataset by split; `on_flagged` "drop" removes the messages that a quality check flagged."""
+    """Return the dataset by split; `on_flagged` "drop" removes the messages that a quality check flagged.
+
+    Raise UserError where messages of two sources have the same id.
+    """
     table = pa.concat_tables(shards)
+    if SOURCE.name in table.column_names and pc.count_distinct(table["message_id"]).as_py() < len(table):
+        raise UserError("two sources have messages of one id; give one of them ids of its own: columns: {id: null}")
     if on_flagged == "drop":
         table = table.filter(pc.not_equal(table["status"], "flagged"))
     return {split: table.filter(pc.equal(table["split"], split)).combine_chunks() for split in SPLITS}
@@ -46,8 +51,19 @@ def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
 def account(sources: Counts, shards: list[pa.Table], dataset: Mapping[str, pa.Table]) -> Accounting:
     """Account for every message, by split and source language, and in total.
 
-    `sources` is the result of `count_sources`. Raise UserError unless messages in = sum of the statuses + excluded.
+    `sources` is the result of `count_sources`, or of several sources by name in `sources`; the account then has theirs
+    there, too. Raise UserError unless messages in = sum of the statuses + excluded.
     """
+    if "sources" in sources:
+        parts = {
+            name: account(
+                counts,
+                [table for table in shards if _source(table) == name],
+                {split: table.filter(pc.equal(table[SOURCE.name], name)) for split, table in dataset.items()},
+            )
+            for name, counts in sources["sources"].items()
+        }
+        return _merged(parts)
     groups: dict[tuple[str, str], Counter[str]] = {}
     for table in shards:
         columns = (table[name].to_pylist() for name in ("split", "source_lang", "status", "route"))
@@ -97,6 +113,24 @@ def _entry(messages: int, excluded: Mapping[str, int], counts: Counter[str], out
         "route": {route: counts[f"route {route}"] for route in ROUTES},
         "out": out,
     }
+
+
+def _source(table: pa.Table) -> str | None:
+    """Return the source of a shard's messages; None for one without messages."""
+    return table[SOURCE.name][0].as_py() if len(table) else None
+
+
+def _merged(parts: Mapping[str, Accounting]) -> Accounting:
+    """Return the accounts of several sources as one, with each of them in `sources`."""
+    merged: Accounting = {}
+    for split in SPLITS:
+        languages = sorted({language for part in parts.values() for language in part[split]})
+        merged[split] = {
+            language: _total([part[split][language] for part in parts.values() if language in part[split]])
+            for language in languages
+        }
+    merged["total"] = _total([part["total"] for part in parts.values()])
+    return merged | {"sources": dict(parts)}
 
 
 def _total(entries: list[Accounting]) -> Accounting:

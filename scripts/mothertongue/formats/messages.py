@@ -62,6 +62,8 @@ TRANSLATED = pa.schema(
         pa.field("meaning", pa.float32()),
     ]
 )
+# The column that messages have where there are several sources: the name of theirs.
+SOURCE = pa.field("source", pa.string(), nullable=False)
 # A language code with optional subtags: script, region, variants.
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 # Rows of a row group: few, so that columns stay far below Arrow's limit.
@@ -79,12 +81,14 @@ def _as_it_is(table: pa.Table, where: str, before: int) -> pa.Table:
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a step's Parquet file and check its columns, types and closed vocabularies.
+    """Read a step's Parquet file and check its columns, types and closed vocabularies; with SOURCE where it has that.
 
     Raise UserError naming file, row and column, or where the file exceeds the machine's memory.
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = Limits(memory // _OBJECTS, memory, "this machine has not the memory for it")
+    if SOURCE.name in schema_of(path).names:
+        schema = schema.append(SOURCE)
     table = read_parquet(path, schema, limits).combine_chunks()
     vocabularies = {"role": ROLES, "split": SPLITS, "route": ROUTES, "status": STATUSES}
     for name, allowed in vocabularies.items():

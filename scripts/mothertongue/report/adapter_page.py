@@ -192,7 +192,7 @@ def outcomes(accounts: Mapping[str, Json], key: str) -> list[tuple[str, list[int
 
 def licences(run: Run) -> dict[str, list[str]]:
     """Return the components of the run whose licence forbids commercial use, and those without a stated licence."""
-    parts: list[Source | Model] = [run.source, *run.models]
+    parts: list[Source | Model] = [*run.sources, *run.models]
     return {
         "noncommercial": [part.name for part in parts if part.noncommercial],
         "unstated": [part.name for part in parts if not part.licence],

@@ -79,7 +79,7 @@ class Run:
     lang: str
     name: str
     variant: str
-    source: Source
+    sources: Sequence[Source]
     models: Sequence[Model]
     settings: Mapping[str, Any]
     accounting: Json

@@ -156,8 +156,10 @@ def checked_text(text: str) -> str:
     return text
 
 
-def tree_of(conversation: Conversation) -> Tree:
+def tree_of(conversation: Conversation, source: str = "") -> Tree:
     """Return the messages of a conversation; its id is its own, or a hash of its content.
+
+    Ids begin with the name of the source where there are several.
 
     What a chat template could not render, or a translation not carry, is left out: a branch ends before its first turn
     with tools, images or sound, without text, or of the system after the first; an assistant that speaks before a user
@@ -167,7 +169,7 @@ def tree_of(conversation: Conversation) -> Tree:
     left_out: Counter[str] = Counter()
     branches = [_usable(branch, left_out) for branch in conversation.branches]
     kept = [(branch, rank) for branch, rank in zip(branches, conversation.ranks, strict=True) if branch]
-    messages = _messages(kept, conversation, left_out)
+    messages = _messages(kept, conversation, source, left_out)
     others = [reason for reason in left_out if reason not in (MERGED, UNANSWERED)]
     reason = "" if messages else others[0] if others else UNANSWERED if left_out else EMPTY
     return Tree(messages, sum(map(len, conversation.branches)), left_out, reason)
@@ -206,12 +208,16 @@ def _objection(turn: Turn, before: Sequence[Turn]) -> str:
 
 
 def _messages(
-    branches: Iterable[tuple[Sequence[Turn], int | None]], conversation: Conversation, left_out: Counter[str]
+    branches: Iterable[tuple[Sequence[Turn], int | None]],
+    conversation: Conversation,
+    source: str,
+    left_out: Counter[str],
 ) -> list[Row]:
     """Return the messages of branches as rows: turns that several begin with are one message."""
     branches = list(branches)
     content = json.dumps([[[turn.role, turn.text] for turn in branch] for branch, _ in branches], ensure_ascii=False)
     tree = conversation.id or hashlib.sha256(content.encode()).hexdigest()[:32]
+    tree = f"{source}:{tree}" if source else tree
     found: dict[tuple[str | None, str, str], Row] = {}
     children: dict[str | None, list[tuple[Row, int | None]]] = defaultdict(list)
     for branch, rank in branches:

@@ -34,7 +34,7 @@ def describe(path: Path, dataset: Dataset) -> str:
     wrong = shown = 0
     for number, row in rows:
         try:
-            tree = tree_of_row(row, name, names, dataset.languages)
+            tree = tree_of_row(row, name, names, dataset)
         except Unreadable as error:
             wrong += 1
             if wrong <= _SHOWN:

@@ -38,10 +38,12 @@ def new_limits(settings: LimitSettings = _DEFAULT) -> Limits:
 class Dataset:
     """How a dataset is read, and what has been read of it.
 
-    `columns` are those of the configuration, `languages` sets the messages' languages. `account` counts the rows of
-    conversations, and `formats` has each file's; `seen` has where each conversation's id stood, with its content.
+    `name` is its own among several, with which the ids of conversations begin. `columns` are those of the
+    configuration, `languages` sets the messages' languages. `account` counts the rows of conversations, and `formats`
+    has each file's; `seen` has where each conversation's id stood, with its content.
     """
 
+    name: str = ""
     settings: FormatSettings = field(default_factory=FormatSettings)
     columns: Mapping[str, str] = field(default_factory=dict)
     languages: Languages = field(default_factory=Languages)
@@ -120,15 +122,16 @@ def first_rows(file: File) -> list[Row]:
     return rows
 
 
-def tree_of_row(row: Row, name: str, names: Mapping[str, str], languages: Languages) -> Tree:
+def tree_of_row(row: Row, name: str, names: Mapping[str, str], dataset: Dataset) -> Tree:
     """Return the messages of a row in a format of conversations, with their languages.
 
     Raise Unreadable where the row is not of the format.
     """
     values = detection.named(row, names)
     found = detection.BY_CONVERSATION[name].conversation(values)
-    tree = tree_of(replace(found, id=_id(values.get("id")), lang=languages.tag(values.get("language"))))
-    languages.identify(tree.messages)
+    lang = dataset.languages.tag(values.get("language"))
+    tree = tree_of(replace(found, id=_id(values.get("id")), lang=lang), dataset.name)
+    dataset.languages.identify(tree.messages)
     return tree
 
 
@@ -147,7 +150,7 @@ def _tables(file: File, name: str, names: Mapping[str, str], dataset: Dataset) -
     for number, row in file.rows:
         where = file.where(number)
         try:
-            tree = tree_of_row(row, name, names, dataset.languages)
+            tree = tree_of_row(row, name, names, dataset)
         except Unreadable as error:
             if dataset.settings.unreadable == "stop":
                 raise UserError(

@@ -8,16 +8,17 @@ import pyarrow.compute as pc
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import language_of
 from mothertongue.common.progress import first, log
-from mothertongue.formats.messages import MESSAGES, is_validation
+from mothertongue.formats.messages import MESSAGES, SOURCE, is_validation
 
 
-def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
-    """Combine one table per split into one table with the columns `split` and `source_lang`.
+def combine_splits(tables: dict[str, pa.Table], validation: float, source: str = "") -> pa.Table:
+    """Combine one table per split into one table with the columns `split` and `source_lang`; `source` with its name.
 
     Where there is no validation split, take the share `validation` (0 to 1) of the trees, chosen by hash. Raise
     UserError where a message or a tree is in two splits, where no tree has a root, and where there are replies but the
     parents of all are missing.
     """
+    where = f"sources.{source}.dataset" if source else "source.dataset"
     parts = []
     for split, table in tables.items():
         trees = table["message_tree_id"].to_pylist()
@@ -32,11 +33,11 @@ def combine_splits(tables: dict[str, pa.Table], validation: float) -> pa.Table:
     split_of: dict[str, str] = {}
     for tree, split in zip(table["message_tree_id"].to_pylist(), table["split"].to_pylist(), strict=True):
         if split_of.setdefault(tree, split) != split:
-            raise UserError(f"source.dataset: tree {tree} stands in the train and in the validation split")
-    check_unique(table["message_id"].to_pylist(), range(1, len(table) + 1), "source.dataset", "row")
-    _check_roots(table, list(split_of))
-    _check_parents(table)
-    return table
+            raise UserError(f"{where}: tree {tree} stands in the train and in the validation split")
+    check_unique(table["message_id"].to_pylist(), range(1, len(table) + 1), where, "row")
+    _check_roots(table, list(split_of), where)
+    _check_parents(table, where)
+    return table.append_column(SOURCE, pa.array([source] * len(table))) if source else table
 
 
 def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) -> None:
@@ -48,12 +49,12 @@ def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) ->
         first[message] = line
 
 
-def _check_roots(table: pa.Table, trees: list[str]) -> None:
+def _check_roots(table: pa.Table, trees: list[str], where: str) -> None:
     """Raise UserError where no tree has a root; log the number of trees without one."""
     roots = set(table["message_tree_id"].filter(table["parent_id"].is_null()).to_pylist())
     if not roots:
         raise UserError(
-            f"source.dataset: none of {len(trees):,} trees has a root: the first message of a tree has parent_id null"
+            f"{where}: none of {len(trees):,} trees has a root: the first message of a tree has parent_id null"
         )
     if lost := [tree for tree in trees if tree not in roots]:
         log(
@@ -62,7 +63,7 @@ def _check_roots(table: pa.Table, trees: list[str]) -> None:
         )
 
 
-def _check_parents(table: pa.Table) -> None:
+def _check_parents(table: pa.Table, where: str) -> None:
     """Raise UserError where no reply's parent is in the dataset; log the number of missing parents."""
     replies = table.filter(table["parent_id"].is_valid())
     lost = replies.filter(pc.invert(pc.is_in(replies["parent_id"], table["message_id"])))
@@ -72,7 +73,7 @@ def _check_parents(table: pa.Table) -> None:
     example = f"{message} has {parent}"
     if len(lost) == len(replies):
         raise UserError(
-            f"source.dataset: no parent_id of its {len(lost):,} replies is the message_id of a message ({example}); "
+            f"{where}: no parent_id of its {len(lost):,} replies is the message_id of a message ({example}); "
             "they must be written alike"
         )
     log(

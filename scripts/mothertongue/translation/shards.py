@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from mothertongue.formats.messages import TRANSLATED
+from mothertongue.formats.messages import SOURCE, TRANSLATED
 from mothertongue.translation import script_conversion
 from mothertongue.translation.messages import KEPT, Translation, Translator, nothing_to_translate, translate_messages
 
@@ -96,4 +96,5 @@ def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: st
         "score": pa.array([result.score for result in results], pa.float32()),
         "meaning": pa.array([result.meaning for result in results], pa.float32()),
     }
-    return pa.table([columns[field.name] for field in TRANSLATED], schema=TRANSLATED)
+    schema = TRANSLATED.append(SOURCE) if SOURCE.name in columns else TRANSLATED
+    return pa.table([columns[field.name] for field in schema], schema=schema)

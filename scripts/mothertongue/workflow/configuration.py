@@ -13,7 +13,6 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from mothertongue.common.errors import UserError
-from mothertongue.source.dataset_reference import local_files
 
 _IN_QUOTES = "YAML reads no, yes, on, off, numbers and dates as such: write it in quotes, such as 'no'"
 
@@ -107,52 +106,6 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[s
     errors = sorted(Draft202012Validator(schema).iter_errors(config), key=_order)
     for error in errors:
         yield from _say(error)
-
-
-def check_scope(config: Mapping[str, Any]) -> None:
-    """Raise UserError where preferences need replies that the scope leaves out."""
-    if (scope := config["source"]["scope"]) != "all":
-        raise UserError(
-            f"preferences compare replies that source.scope: {scope} does not translate; set source.scope to all"
-        )
-
-
-def dataset_arguments(config: Mapping[str, Any]) -> list[str]:
-    """Return source.dataset as arguments of scripts/fetch.py: one name, or train=PATH and validation=PATH."""
-    dataset = config["source"]["dataset"]
-    return [dataset] if isinstance(dataset, str) else [f"{split}={dataset[split]}" for split in ("train", "validation")]
-
-
-def fetch_arguments(config: Mapping[str, Any], local: bool) -> list[str]:
-    """Return what scripts/fetch.py is to read, and where in it, as its arguments; `local` is whether it is files.
-
-    Raise UserError where keys of a dataset on the hub are set for files.
-    """
-    source = config["source"]
-    configuration, split = source["configuration"], source["split"]
-    if local and (key := "configuration" if configuration else "split" if split else ""):
-        raise UserError(f"source.{key} is of datasets on the hub, and source.dataset is of files; remove it")
-    splits = split if isinstance(split, dict) else {"train": split} if split else {}
-    options = {"--dataset": dataset_arguments(config)}
-    options["--revision"] = [] if local else [source["revision"]]
-    options["--configuration"] = [configuration] if configuration else []
-    options["--split"] = [f"{name}={value}" for name, value in splits.items()]
-    options["--columns"] = [f"{what}={column or ''}" for what, column in source["columns"].items()]
-    return [f"{option}={value}" for option, values in options.items() for value in values]
-
-
-def dataset_name(config: Mapping[str, Any]) -> str:
-    """Return the source dataset's name for cards: its id on the hub, or the names of its files."""
-    arguments = dataset_arguments(config)
-    return ", ".join(Path(path).name for path in dataset_paths(config)) or arguments[0]
-
-
-def dataset_paths(config: Mapping[str, Any]) -> list[str]:
-    """Return the local paths of source.dataset, of files or folders; none for a dataset on the hub."""
-    dataset = config["source"]["dataset"]
-    if not local_files(dataset_arguments(config)):
-        return []
-    return [dataset] if isinstance(dataset, str) else [dataset[split] for split in ("train", "validation")]
 
 
 def _names_that_are_no_text(config: Mapping[Any, Any], where: str = "") -> Iterator[str]:

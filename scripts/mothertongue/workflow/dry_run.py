@@ -8,7 +8,7 @@ from pathlib import Path
 from mothertongue.workflow import snakemake_internals as printed
 
 # The patterns of the wildcards that may contain slashes.
-_WILDCARDS = {"results": ".+", "variant": "(?:variants/[^/]+/)?", "stage": "(?:sft/)?"}
+_WILDCARDS = {"results": ".+", "origin": "(?:[^/]+/)?", "variant": "(?:variants/[^/]+/)?", "stage": "(?:sft/)?"}
 # The beginnings of errors of the workflow, and of Snakemake itself.
 _OWN_ERROR = re.compile(r"error: +(.+)", re.IGNORECASE)
 _EXCEPTION = re.compile(r"\w+(?:Error|Exception)\b")

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from mothertongue.translation.routes import engine_settings
 from mothertongue.workflow.dry_run import PlannedJob
+from mothertongue.workflow.sources import Source, Sources
 
 # The dataset of the default configuration: its mean length of a message in characters, and the share of its messages,
 # of the whole project's in oasst1_messages.tsv, that the two splits have.
@@ -54,17 +56,27 @@ _DOWNLOADED = 20
 
 @dataclass(frozen=True)
 class Estimator:
-    """What estimates need: the configuration, characters of text by language, and the peaks of GPUs in TFLOP/s.
+    """What estimates need: the configuration, characters of text by source and language, and peaks in TFLOP/s.
 
     `gpu` is the kind of GPU of jobs that name none; None where it is unknown. `cluster` is whether jobs run elsewhere:
     on this machine, jobs that request a GPU use the CPU where there is none.
     """
 
     config: Mapping[str, Any]
-    characters: Mapping[str, int]
+    characters: Mapping[str, Mapping[str, int]]
     peaks: Mapping[str, float]
     gpu: str | None
     cluster: bool
+
+    @cached_property
+    def _sources(self) -> Sources:
+        return Sources(self.config)
+
+    @cached_property
+    def _text(self) -> int:
+        """The characters of all sources; 0 where those of one are not known."""
+        counts = [sum(self.characters[source.name].values()) for source in self._sources]
+        return sum(counts) if all(counts) else 0
 
     def seconds(self, job: PlannedJob) -> float | None:
         """Return how long a job is expected to take; None where there is no figure for it."""
@@ -72,26 +84,26 @@ class Estimator:
             return self._translation(job)
         if job.rule == "tune":
             return self._tuning(job)
-        if job.rule in _A_MILLION and self.characters:
-            return _START + _A_MILLION[job.rule] * sum(self.characters.values()) / 1e6
+        if job.rule in _A_MILLION and self._text:
+            return _START + _A_MILLION[job.rule] * self._text / 1e6
         return _START + job.disk_mb / _DOWNLOADED if job.rule.startswith("fetch") else None
 
     def _translation(self, job: PlannedJob) -> float | None:
-        source = job.wildcards["source"]
-        shards = self.config["source"]["shards"].get(source, 1)
+        source, language = self._sources.by_name[job.wildcards["origin"].removesuffix("/")], job.wildcards["source"]
+        shards = source.shards[language]
         device = self._device(job)
-        if source not in self.characters or device is None:
+        if language not in self.characters[source.name] or device is None:
             return None
         if not any("/models/translation/" in path for path in job.inputs):
             return _START
-        share = _SHARE_IN_THREADS if self.config["source"]["scope"] == "threads" else 1
+        share = _SHARE_IN_THREADS if source.keys["scope"] == "threads" else 1
         engines = engine_settings(self.config["translation"])
         # A fallback is asked for little; of two engines that both translate, each is asked for everything.
         asked = engines if self.config["translation"]["engines"] else engines[:1]
         seconds = sum(
             1 / self.translation_speed(one["engine"], device, job.threads, one["model"] or "") for one in asked
         )
-        return _START + share * self.characters[source] / shards * seconds
+        return _START + share * self.characters[source.name][language] / shards * seconds
 
     def translation_speed(self, engine: str, device: str, threads: int, model: str = "") -> float:
         """Return characters of source a second, on "cpu" or a kind of GPU, by an engine's usual model or another."""
@@ -108,10 +120,10 @@ class Estimator:
         variant = job.wildcards.get("variant", "").removeprefix("variants/").removesuffix("/")
         tuning = {**self.config["tuning"], **self.config["variants"].get(variant, {})}
         parameters, device = parameters_in_name(tuning["base_model"]), self._device(job)
-        known = self.characters or tuning["max_steps"]
+        known = self._text or tuning["max_steps"]
         if tuning["method"] != "sft" or not parameters or not known or device is None:
             return None
-        tokens = tuning["epochs"] * sum(self.characters.values()) * _SHARE_IN_THREADS / _CHARACTERS_A_TOKEN
+        tokens = tuning["epochs"] * self._text * _SHARE_IN_THREADS / _CHARACTERS_A_TOKEN
         if tuning["max_steps"]:
             step = tuning["batch_size"] * tuning["accumulation"] * tuning["max_length"]
             tokens = tuning["max_steps"] * (tuning["target_tokens"] or step)
@@ -143,18 +155,22 @@ def parameters_in_name(model: str) -> float | None:
     return float(found[1]) * {"b": 1e9, "m": 1e6}[found[2].lower()] if found else None
 
 
-def characters(config: Mapping[str, Any], messages: Path, oasst1: Mapping[str, int]) -> dict[str, int]:
-    """Return the characters of the source's messages by language: of the fetched file, or of OASST1 where it is that.
+def characters(config: Mapping[str, Any], folder: Path, oasst1: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Return the characters of each source's messages by language, from what was fetched to `folder`, or of OASST1.
 
-    `oasst1` has the project's messages by language. Empty for another dataset that is not there yet.
+    `oasst1` has the project's messages by language. A source that is another dataset, and not there yet, has none.
     """
-    languages = config["source"]["languages"]
+    return {source.name: _of_source(source, folder, oasst1) for source in Sources(config)}
+
+
+def _of_source(source: Source, folder: Path, oasst1: Mapping[str, int]) -> dict[str, int]:
+    messages = folder / f"{source.prefix}messages.parquet"
     counts: Mapping[str, int] = {}
     if messages.is_file():
         counts = _characters_in(messages)
-    elif config["source"]["dataset"] == OASST1:
+    elif source.keys["dataset"] == OASST1:
         counts = {lang: round(count * _OASST1_SHARE * _CHARACTERS_A_MESSAGE) for lang, count in oasst1.items()}
-    return {lang: counts[lang] for lang in languages if lang in counts}
+    return {lang: counts[lang] for lang in source.shards if lang in counts}
 
 
 def _characters_in(messages: Path) -> Counter[str]:

@@ -29,7 +29,7 @@ from mothertongue.workflow.dry_run import PlannedJob, Rule
 from mothertongue.workflow.snakemake_internals import PROFILE_FILE, UNDECIDED
 
 # The wildcards that make a rule's jobs alike, most important first: time depends more on shard than on target language.
-_ALIKE = ("source", "shard", "split", "model", "variant", "stage", "lang")
+_ALIKE = ("origin", "source", "shard", "split", "model", "variant", "stage", "lang")
 _CLUSTER_GPUS = 8
 # Where a time comes from, the strongest first.
 _BASES = ("measured", "estimate", "limit")

@@ -8,20 +8,21 @@ from typing import Any
 from mothertongue.common.errors import UserError
 from mothertongue.models import references
 from mothertongue.publication import upload
-from mothertongue.workflow import configuration
 from mothertongue.workflow.adapters import Adapters
 from mothertongue.workflow.rule_helpers import Wildcards, checked, in_one_line, local_model_files
+from mothertongue.workflow.sources import Source, Sources
 
 
 class Repositories:
     """The repositories of a configuration, for datasets, threads, preferences and adapters."""
 
-    def __init__(self, config: Mapping[str, Any], adapters: Adapters) -> None:
+    def __init__(self, config: Mapping[str, Any], adapters: Adapters, sources: Sources) -> None:
         self.publication, self.adapters = config["publication"], adapters
-        paths = [Path(path).expanduser() for path in configuration.dataset_paths(config)]
-        self.sources = [os.path.abspath(path) for path in paths]  # noqa: PTH100 (links stay)
-        self.dataset_name = configuration.dataset_name(config)
-        self.source_name = self.publication["name"] or upload.short_name(next(iter(self.sources), self.dataset_name))
+        # Local paths in full, so that two files of one name do not share a repository.
+        self.sources = [name for source in sources for name in _full_names(source)]
+        first = next(iter(sources))
+        named = upload.short_name(next(iter(self.sources), first.dataset_name))
+        self.source_name = self.publication["name"] or "-".join([named, *(source.name for source in [*sources][1:])])
 
     @in_one_line
     def check(self, wildcards: Wildcards, runs_jobs: bool) -> None:
@@ -51,7 +52,7 @@ class Repositories:
     @in_one_line
     def made_from(self, wildcards: Wildcards) -> str:
         """Return the data and model that it is made from, so that two of one name do not share a repository."""
-        sources = self.sources or [self.dataset_name]
+        sources = self.sources
         if wildcards.kind == "adapter":
             model = self.adapters.of_variant(wildcards)["base_model"]
             local = local_model_files(model)
@@ -66,3 +67,9 @@ class Repositories:
         if wildcards.kind == "adapter":
             options.append(f"--evaluation={folder}/{wildcards.variant}evaluation")
         return [] if wildcards.kind == "dataset" else options
+
+
+def _full_names(source: Source) -> list[str]:
+    """Return the absolute local paths of a source, or its dataset's id on the hub."""
+    paths = [os.path.abspath(Path(path).expanduser()) for path in source.paths]  # noqa: PTH100 (links stay)
+    return paths or [source.dataset_name]

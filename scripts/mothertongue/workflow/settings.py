@@ -357,6 +357,22 @@ GROUPS: Mapping[str, tuple[type, ...]] = {
     "publication": (Publication,),
     "export": (MergeSettings, Exports, CalibrationSettings),
 }
+# The keys of `source` that a source of `sources` does not share with `source`, with their defaults there.
+OF_ONE_DATASET: Mapping[str, Any] = {
+    "dataset": None,
+    "revision": None,
+    "configuration": None,
+    "split": None,
+    "licence": "",
+    "format": "auto",
+    "columns": {},
+    "language": None,
+}
+_SOURCES = (
+    "several datasets by name, in the place of that of `source`: each has the keys of `source`, which gives them "
+    "`scope`, `validation`, `languages`, `limits`, `shards` and `unreadable` where it has none "
+    "([below](#several-sources))"
+)
 _VARIANTS = (
     "more adapters from the same data, each with its own `tuning` values ([below](#several-adapters-side-by-side))"
 )
@@ -366,6 +382,15 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema of the configuration. It refuses unknown keys everywhere."""
     whole = schema_of([Results])
     properties = whole["properties"] | {name: schema_of(group) for name, group in GROUPS.items()}
+    properties["sources"] = {
+        "type": "object",
+        "propertyNames": {
+            "pattern": r"^(?!(?:shards|benchmarks)$)[a-z0-9][a-z0-9_-]*$(?!\n)",
+            "maxLength": 40,
+            "description": "a name of small letters, digits, _ and -, and neither shards nor benchmarks",
+        },
+        "additionalProperties": schema_of(GROUPS["source"], required=False) | {"required": ["dataset"]},
+    }
     properties["variants"] = {
         "type": "object",
         "propertyNames": {
@@ -380,7 +405,11 @@ def schema() -> dict[str, Any]:
 
 def defaults() -> dict[str, Any]:
     """Return the defaults of all keys, which config/config.yaml shows."""
-    return defaults_of([Results]) | {name: defaults_of(group) for name, group in GROUPS.items()} | {"variants": {}}
+    return (
+        defaults_of([Results])
+        | {name: defaults_of(group) for name, group in GROUPS.items()}
+        | {"sources": {}, "variants": {}}
+    )
 
 
 def table() -> list[str]:
@@ -388,6 +417,8 @@ def table() -> list[str]:
     rows = rows_of("", [Results])
     for name, group in GROUPS.items():
         rows += rows_of(name, group)
+        if name == "source":
+            rows.append(f"| `sources` | `{{}}` | {_SOURCES} |")
         if name == "tuning":
             rows.append(f"| `variants` | `{{}}` | {_VARIANTS} |")
     return ["| key | default | meaning |", "|---|---|---|", *rows]

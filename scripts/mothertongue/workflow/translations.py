@@ -129,13 +129,14 @@ class Translations:
         quality = self.quality | {"meaning_model": next(iter(self.estimator(wildcards)), None)}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, quality)
 
-    def memory(self, wildcards: Wildcards, file: str) -> list[str]:
-        """Return the option of a job's translation memory; empty where it has none, or no model.
+    def memory(self, wildcards: Wildcards, name: str) -> list[str]:
+        """Return the option of a job's translation memory, which is read by all; empty where it has none, or no model.
 
         The rules call it with `input`, so that Snakemake does not compare it: the memory changes no result.
         """
         wanted = self.translation["memory"] and self.engines_of(wildcards)
-        return given("--memory", [file.format(**wildcards)]) if wanted else []
+        name = f"{wildcards.origin.replace('/', '-')}{name}".format(**wildcards)
+        return given("--memory", [f"{wildcards.results}/memory/{name}.parquet"]) if wanted else []
 
     def gpus(self, wildcards: Wildcards, grouped: bool) -> int:
         """Return 1 where a model that can use a GPU translates, unless the configuration requires the CPU; else 0.

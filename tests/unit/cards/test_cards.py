@@ -57,8 +57,7 @@ def dataset(source="OpenAssistant/oasst1", licence="apache-2.0", models=None, fo
     card = dataset_card(
         "nl",
         "Dutch",
-        source,
-        licence,
+        [(source, licence)],
         ACCOUNTING,
         models or {},
         {"total": QUALITY, "corrections": None, "glossary": {}},
@@ -97,8 +96,7 @@ def test_the_language_code_is_one_that_the_hub_accepts():
     card = dataset_card(
         "zh-Hant",
         "Chinese (Traditional)",
-        "a/b",
-        "mit",
+        [("a/b", "mit")],
         ACCOUNTING,
         {},
         {"total": QUALITY, "corrections": None, "glossary": {}},
@@ -247,7 +245,7 @@ def all_cards(text):
     }
     judged["sample"] = {"total": shares, "by_source": {text: shares}, "by_model": {text: shares}}
     whole = {"total": quality, "corrections": judged, "glossary": {text: {"uses": 2, "hits": 1}}}
-    data = dataset_card("nl", text, text, text, accounting, {text: 3}, whole, {text: f"{text} nc"})
+    data = dataset_card("nl", text, [(text, text)], accounting, {text: 3}, whole, {text: f"{text} nc"})
     counts = {"threads": 1, "trees": {text: 1}, "messages": {}}
     threads = threads_card(text, text, text, front_matter.read(data, "README.md"), {"train": counts})
     metrics = copy.deepcopy(METRICS) | {"prompts": {text: {"count": 1}}}

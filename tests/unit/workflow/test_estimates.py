@@ -17,7 +17,7 @@ from mothertongue.workflow.estimates import Estimator
 CONFIG = configuration.read(Path("config/config.yaml"))
 PEAKS = {row["gpu"]: float(row["tflops"]) for row in read_table(Path("config/gpus.tsv"))}
 OASST1 = {row["language"]: int(row["messages"]) for row in read_table(Path("config/oasst1_messages.tsv"))}
-CHARACTERS = estimates.characters(CONFIG, Path("none.parquet"), OASST1)
+CHARACTERS = estimates.characters(CONFIG, Path("none"), OASST1)
 CLUSTER = Estimator(CONFIG, CHARACTERS, PEAKS, "h200", cluster=True)
 MODEL = "results/models/translation/Helsinki-NLP--opus-mt-en-nl"
 
@@ -31,21 +31,23 @@ def job(rule, inputs=(), gpus=1, threads=4, gpu_model="", **wildcards):
 
 
 def translate(source="en", **facts):
-    return job("translate", [MODEL], source=source, lang="nl", shard="0", **facts)
+    return job("translate", [MODEL], origin="", source=source, lang="nl", shard="0", **facts)
 
 
 TUNE = job("tune", lang="nl", variant="", stage="")
 
 
 def test_oasst1_is_known_before_it_is_fetched():
-    assert sum(CHARACTERS.values()) == pytest.approx(44e6, rel=0.05)
-    assert estimates.characters(configuration.lay_over(CONFIG, {"source": {"dataset": "me/mine"}}), Path("-"), {}) == {}
+    assert sum(CHARACTERS[""].values()) == pytest.approx(44e6, rel=0.05)
+    assert estimates.characters(configuration.lay_over(CONFIG, {"source": {"dataset": "me/mine"}}), Path("-"), {}) == {
+        "": {}
+    }
 
 
 def test_fetched_messages_are_counted_by_language_in_characters(tmp_path):
     path = tmp_path / "messages.parquet"
     pq.write_table(pa.table({"lang": ["en", "es", "en", "xx"], "text": ["abc", "ñandú", "é", "none of ours"]}), path)
-    assert estimates.characters(CONFIG, path, OASST1) == {"en": 4, "es": 5}
+    assert estimates.characters(CONFIG, tmp_path, OASST1) == {"": {"en": 4, "es": 5}}
 
 
 def test_translation_scales_with_text_shards_model_and_gpu():
@@ -102,8 +104,8 @@ def test_steps_without_a_model_take_seconds_and_fetches_as_long_as_their_size():
     ("estimator", "planned"),
     [
         (replace(CLUSTER, gpu=None), translate()),
-        (replace(CLUSTER, characters={}), translate()),
-        (replace(CLUSTER, characters={}), TUNE),
+        (replace(CLUSTER, characters={"": {}}), translate()),
+        (replace(CLUSTER, characters={"": {}}), TUNE),
         (with_values(CLUSTER, tuning={"method": "dpo"}), TUNE),
         (with_values(CLUSTER, tuning={"base_model": "models/mine"}), TUNE),
         (CLUSTER, job("evaluate", lang="nl", variant="", stage="")),
