@@ -40,9 +40,7 @@ rule report:
         gpu=0,
         disk_mb=5,
     params:
-        source=literal(
-            [*given("--source-name", sources.dataset_names), *given("--source-licence", sources.licences)]
-        ),
+        source=literal([*given("--source-name", sources.dataset_names), *given("--source-licence", sources.licences)]),
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
         settings=lambda wildcards: adapters.changed_settings(DEFAULTS),
         folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",

@@ -63,11 +63,7 @@ checkpoint split:
         names=given("--names", [source.name for source in sources if source.name]),
         shards=given(
             "--shards",
-            [
-                f"{source.prefix}{language}={count}"
-                for source in sources
-                for language, count in source.shards.items()
-            ],
+            [f"{source.prefix}{language}={count}" for source in sources for language, count in source.shards.items()],
         ),
         # Only with this scope does another choice of threads need other shards.
         scope=given(

@@ -86,13 +86,15 @@ def read(
     fetched = sorted(_within(results, models))
     of_kind = {kind: [path for path in fetched if path.split("/")[1] == kind] for kind in ("translation", "base")}
     templates = [path.replace("/base/", "/templates/") for path in of_kind["base"]]
+    # With several sources the name of each is a folder.
+    through_english = [f"pivot/{folder}{source}/*" for source in pivots for folder in ("", "*/")]
     steps = [
-        ("fetch", "fetch the dataset", ["source/messages"]),
+        ("fetch", "fetch the dataset", ["source/messages", "source/*/messages"]),
         ("split", "split it into shards", ["source/shards"]),
         ("fetch_translation_model", "fetch translation models", of_kind["translation"]),
         ("fetch_estimator", "fetch the estimator of meaning", ["models/meaning/*"]),
-        ("pivot", "translate into English, shared by all languages", [f"pivot/{source}/*" for source in pivots]),
-        ("translate", "translate", [f"{lang}/translated/*/*"]),
+        ("pivot", "translate into English, shared by all languages", through_english),
+        ("translate", "translate", [f"{lang}/translated/*/*", f"{lang}/translated/*/*/*"]),
         ("combine", "combine the dataset", [f"{lang}/dataset"]),
         ("threads", "extract threads", [f"{lang}/threads/*"]),
         ("preferences", "extract preferences", [f"{lang}/preferences/*"]),

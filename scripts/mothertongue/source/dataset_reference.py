@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mothertongue.common.errors import UserError
-from mothertongue.source.files import KINDS, SUFFIXES
 
+_KINDS = (".jsonl", ".json", ".csv", ".tsv")
+# The files that source.files reads.
+SUFFIXES = (*_KINDS, *(f"{kind}{packed}" for kind in _KINDS for packed in (".gz", ".zst")), ".parquet")
+KINDS = ".jsonl, .json, .csv or .tsv, also with .gz or .zst, or .parquet"
 _SPLITS = ("train", "validation")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 

@@ -15,12 +15,10 @@ import pyarrow as pa
 
 from mothertongue.common.errors import UserError
 from mothertongue.formats.parquet import Limits, batches, decoded_size
+from mothertongue.source.dataset_reference import KINDS, SUFFIXES
 
 Row = dict[str, Any]
 
-_KINDS = (".jsonl", ".json", ".csv", ".tsv")
-SUFFIXES = (*_KINDS, *(f"{kind}{packed}" for kind in _KINDS for packed in (".gz", ".zst")), ".parquet")
-KINDS = ".jsonl, .json, .csv or .tsv, also with .gz or .zst, or .parquet"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # Rows of Parquet files that are decoded at a time, and about how many of their bytes become Python objects at once.
 _ROWS_AT_ONCE, _AT_ONCE = 500, 4_000_000

@@ -11,7 +11,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.progress import first
 from mothertongue.formats.messages import SPLITS
 from mothertongue.models import hub
-from mothertongue.source.files import KINDS, SUFFIXES
+from mothertongue.source.dataset_reference import KINDS, SUFFIXES
 from mothertongue.source.reading import Dataset, read_splits
 
 _ADVICE = "; without a network, fetch it elsewhere and name its files"

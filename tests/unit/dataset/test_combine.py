@@ -107,7 +107,7 @@ def test_the_account_adds_up(translated, counts):
     assert total["excluded_because"] == accounting["train"]["de"]["excluded_because"] == {"language": 1, "scope": 0}
     assert total["out"] == splits["train"].num_rows == 6
     quality = quality_report.report(translated, "pt")
-    card = dataset_card("pt", "Portuguese", "sample.jsonl", "cc0-1.0", accounting, {"m@1": 2}, quality, {})
+    card = dataset_card("pt", "Portuguese", [("sample.jsonl", "cc0-1.0")], accounting, {"m@1": 2}, quality, {})
     assert "7 messages in, 6 in the dataset.\nLeft out were 1 in other source languages." in card
     assert "- objections (messages): empty 1, no route 1" in card
 

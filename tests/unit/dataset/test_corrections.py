@@ -329,7 +329,9 @@ def test_the_card_tells_the_share_of_wrong_translations_and_that_few_are_judged(
         }
         splits = combine.combine(applied.shards, "keep")
         accounting = combine.account(counts, applied.shards, splits)
-        card = dataset_card("pt", "Portuguese", "o/d", "cc0-1.0", accounting, combine.models_used(splits), quality, {})
+        card = dataset_card(
+            "pt", "Portuguese", [("o/d", "cc0-1.0")], accounting, combine.models_used(splits), quality, {}
+        )
         assert ("fewer than 30, too few to say much" in card) != enough
         assert f"| all | {judged} | 6" in card and "| from es |" in card and "| by m |" in card
     assert set(splits) == set(SPLITS)

@@ -297,13 +297,15 @@ def test_the_costs_include_only_the_adapters_of_the_run(tmp_path):
     assert [job.seconds for job in steps["tune"].jobs] == [86.0, 10.0]
 
 
-def test_every_step_reads_the_benchmarks_of_its_rule(tmp_path):
+@pytest.mark.parametrize("origin", ["", "mine/"])
+def test_every_step_reads_the_benchmarks_of_its_rule(tmp_path, origin):
     """Write one benchmark file for each rule, with its wildcards filled in: each step has the job of its rule."""
     filled = {
         "results": str(tmp_path),
         "lang": "pt",
         "variant": "",
         "stage": "",
+        "origin": origin,
         "source": "en",
         "shard": "0",
         "split": "train",

@@ -34,7 +34,7 @@ def write(path, *rows):
 
 def read(path, columns=None, language="en", **settings):
     """The messages of a file as (role, text), and the dataset with its account."""
-    dataset = Dataset(FormatSettings(**settings), columns or {}, Languages(language))
+    dataset = Dataset("", FormatSettings(**settings), columns or {}, Languages(language))
     table = read_file(path, dataset)
     return [(row["role"], row["text"]) for row in table.to_pylist()], dataset
 
@@ -127,7 +127,7 @@ def test_questions_and_answers_give_the_first_exchanges(sample, chats, tmp_path,
         write(path, *rows)
     else:
         pd.DataFrame(rows).to_csv(path, sep="\t" if suffix == ".tsv" else ";", index=False, encoding="utf-8-sig")
-    dataset = Dataset(FormatSettings(), columns, Languages("en"))
+    dataset = Dataset("", FormatSettings(), columns, Languages("en"))
     table = combine_splits({"train": read_file(path, dataset)}, 0.0)
     assert threads_of(table) == threads_of(sample, 1)
 

@@ -62,7 +62,7 @@ def test_translation_scales_with_text_shards_model_and_gpu():
     assert seconds(job=translate(gpu_model="nvidia_a100")) > seconds()
     # Firefox models run on the job's cores: 20 million characters in 2 shards at 16,000 a second.
     firefox = with_values(CLUSTER, translation={"engine": "firefox"})
-    assert seconds(firefox, translate(gpus=0)) == pytest.approx(CHARACTERS["en"] / 2 / 16_000)
+    assert seconds(firefox, translate(gpus=0)) == pytest.approx(CHARACTERS[""]["en"] / 2 / 16_000)
     # Both engines translate everything, and a model's name may say its size; a fallback is asked for little.
     both = with_values(CLUSTER, translation={"engines": ["opus-mt", "nllb"]})
     nllb = with_values(CLUSTER, translation={"engine": "nllb"})
@@ -74,7 +74,7 @@ def test_translation_scales_with_text_shards_model_and_gpu():
     unnamed = replace(CLUSTER, gpu=None)
     assert seconds(unnamed, translate(gpu_model="h200")) == seconds()
     # Messages that need no model are copied.
-    assert CLUSTER.seconds(job("translate", source="nl", lang="nl", shard="0", gpus=0)) == estimates._START
+    assert CLUSTER.seconds(job("translate", origin="", source="nl", lang="nl", shard="0", gpus=0)) == estimates._START
 
 
 def test_tuning_scales_with_the_models_parameters_epochs_and_gpus():
@@ -169,7 +169,7 @@ def test_the_manual_has_the_times_of_the_estimator():
         engine = re.findall("`([a-z0-9-]+)`", name)[-1 if "600M" not in name else 1]
         for device, cell in zip(("cpu", "t4", "a10g", "a100", "h200"), cells, strict=True):
             speed = CLUSTER.translation_speed(engine, device, 2 if device == "cpu" else 4)
-            minutes = CHARACTERS["en"] / speed / 60
+            minutes = CHARACTERS[""]["en"] / speed / 60
             told = f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.0f} h"
             assert cell == ("" if engine == "firefox" and device != "cpu" else told), (name, device)
 

@@ -137,12 +137,14 @@ def test_local_rules_and_benchmarks_are_read_from_the_rules():
 @pytest.mark.parametrize(
     ("path", "rule", "wildcards"),
     [
-        ("source/messages", "fetch", {}),
+        ("source/messages", "fetch", {"origin": ""}),
+        ("source/mine/messages", "fetch", {"origin": "mine/"}),
         ("source/shards", "split", {}),
         ("models/translation/a--b", "fetch_translation_model", {"model": "a--b"}),
         ("models/base/a--b", "fetch_base_model", {"model": "a--b"}),
-        ("pivot/es/3", "pivot", {"source": "es", "shard": "3"}),
-        ("zh-Hant/translated/en/0", "translate", {"lang": "zh-Hant", "source": "en", "shard": "0"}),
+        ("pivot/es/3", "pivot", {"origin": "", "source": "es", "shard": "3"}),
+        ("zh-Hant/translated/en/0", "translate", {"lang": "zh-Hant", "origin": "", "source": "en", "shard": "0"}),
+        ("nl/translated/mine/en/0", "translate", {"lang": "nl", "origin": "mine/", "source": "en", "shard": "0"}),
         ("nl/dataset", "combine", {"lang": "nl"}),
         ("nl/threads/train", "threads", {"lang": "nl", "split": "train"}),
         ("nl/preferences/train", "preferences", {"lang": "nl", "split": "train"}),
