@@ -14,6 +14,7 @@ The input is a dataset of conversation trees, the output a LoRA adapter; every s
     results/{lang}/review/                               review       sheets in which people correct translations
     results/{lang}/threads/{split}.jsonl                 threads      the best-ranked threads as chat prompts
     results/{lang}/preferences/{split}.jsonl             preferences  pairs of replies, the better and the worse
+    results/{lang}/mix/train.jsonl                       mix          threads by shares, with replay, where configured
     results/models/templates/{model}/                    fetch_chat_template  the base model's chat template
     results/models/base/{model}/                         fetch_base_model
     results/{lang}/adapter/                              tune

@@ -112,6 +112,11 @@ def system_prompt(wildcards):
     return LANGUAGES[wildcards.lang].system_prompt if configured is None else configured
 
 
+def system_prompt_of(lang):
+    """Return a source language's own system prompt; empty where the configuration wants none."""
+    return "" if config["threads"]["system_prompt"] == "" else LANGUAGES[lang].system_prompt
+
+
 def files_of_source(wildcards):
     """Return the local files of a source; none of a dataset on the hub."""
     return checked(usable, *[path for paths in sources.of(wildcards).files.values() for path in paths])

@@ -183,3 +183,43 @@ rule preferences:
             --output={output.preferences:q} \
             --accounting={output.accounting:q} 2>&1 | tee {log:q}
         """
+
+
+rule mix:
+    input:
+        script="scripts/mix.py",
+        library=library("mix"),
+        after=after_split,
+        threads="{results}/{lang}/threads/train.jsonl",
+        dataset="{results}/{lang}/dataset/train.parquet",
+        base_model=adapters.base_model,
+        template=adapters.template,
+    output:
+        threads="{results}/{lang}/{variant}mix/train.jsonl",
+        accounting="{results}/{lang}/{variant}mix/train.accounting.json",
+    log:
+        "{results}/logs/{lang}/{variant}mix/train.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}mix/train.jsonl"
+    localrule: True
+    conda:
+        "../envs/tuning.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=0,
+        disk_mb=200,
+    params:
+        options=lambda wildcards: adapters.mix_options(wildcards, system_prompt_of),
+    shell:
+        r"""
+        python {input.script} \
+            --threads={input.threads:q} \
+            --dataset={input.dataset:q} \
+            --base-model={input.base_model:q} \
+            --template={input.template:q} \
+            {params.options:q} \
+            --output={output.threads:q} \
+            --accounting={output.accounting:q} 2>&1 | tee {log:q}
+        """

@@ -193,7 +193,7 @@ rule other_trainers:
         script="scripts/other_trainers.py",
         library=library("other_trainers"),
         after=after_split,
-        train="{results}/{lang}/threads/train.jsonl",
+        train=adapters.sft_data,
         validation="{results}/{lang}/threads/validation.jsonl",
         template=exports.template,
     output:

@@ -73,6 +73,7 @@ rule tune:
         library=library("tune", without=CHANGE_NO_RESULT),
         after=after_split,
         data=adapters.train_data,
+        mix=adapters.mix_account,
         validation=adapters.validation_data,
         base_model=adapters.base_model,
         template=adapters.template,
@@ -95,6 +96,7 @@ rule tune:
     params:
         name=language_name,
         validation=lambda wildcards, input: given("--validation", input.validation),
+        mix=lambda wildcards, input: given("--mix", input.mix),
         adapter=lambda wildcards, input: given("--adapter", input.adapter),
         options=adapters.options,
         machine=adapters.machine_options,
@@ -103,6 +105,7 @@ rule tune:
         python {input.script} \
             --data={input.data:q} \
             {params.validation:q} \
+            {params.mix:q} \
             --base-model={input.base_model:q} \
             {params.adapter:q} \
             --template={input.template:q} \

@@ -14,7 +14,7 @@ from pathlib import Path
 from mothertongue.cards.adapter import adapter_card
 from mothertongue.common import gpus
 from mothertongue.common.arguments import positive
-from mothertongue.common.atomic_files import atomic_folder, folder_checksums, sha256, write_json
+from mothertongue.common.atomic_files import atomic_folder, folder_checksums, read_json, sha256, write_json
 from mothertongue.common.errors import run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments, from_arguments
@@ -33,6 +33,7 @@ def parse_arguments() -> argparse.Namespace:
         required=True,
         help="threads that scripts/threads.py wrote; for dpo and orpo pairs that scripts/preferences.py wrote",
     )
+    parser.add_argument("--mix", type=Path, help="account of --data where scripts/mix.py wrote it, for the record")
     parser.add_argument("--validation", type=Path, help="held-out threads or pairs, whose loss is followed")
     parser.add_argument("--base-model", type=Path, required=True, help="folder that scripts/fetch_base_model.py wrote")
     parser.add_argument("--adapter", type=Path, help="for dpo: the adapter to go on from")
@@ -136,13 +137,15 @@ def main() -> None:
         return
     record = training.record(settings, outcome) | {
         "lang": arguments.target,
-        "system_prompt": data.system_prompt(rows),
+        "system_prompt": data.system_prompt(rows, arguments.target),
         "beginning": None if templates.beginning(tokenizer) is None else tokenizer.bos_token,
         "end_of_turn": tokenizer.convert_ids_to_tokens(templates.end_of_turn(template, tokenizer)),
         "base_model": base,
         "data": train.account | {"tokens": train.tokens, "sha256": fingerprint["data"]},
         "validation_data": validation.account,
     }
+    if arguments.mix:
+        record["mix"] = read_json(arguments.mix)
     # Pairs cannot be split.
     cuts = settings.method != "sft" and arguments.too_long == "split"
     record["data"]["too_long"] = "cut" if cuts else arguments.too_long

@@ -98,6 +98,31 @@ def test_a_further_source_and_a_changed_row_translate_their_shards_alone(two):
     assert {path for path in before if before[path] != after[path]} == {"results/demo/pt/translated/chats/pt/0.parquet"}
 
 
+def test_threads_are_mixed_by_source_and_english_is_replayed(two):
+    shares = {"trees": 0.8, "chats": 0.2}
+    two.configure(mix={"shares": shares, "replay": {"languages": ["en"], "share": 0.25}, "repeat": 2})
+    run = two.build("results/demo/pt/adapter")
+    assert run.jobs["mix"] == run.jobs["tune"] == 1
+    account = json.loads((two.root / "results/demo/pt/mix/train.accounting.json").read_text())
+    groups = account["groups"]
+    assert sum(group["tokens"] for group in groups.values()) == account["tokens"]
+    assert abs(groups["replay"]["share"] - 0.25) < 0.15 and groups["chats"]["threads"] == 4
+    # more is no part of the shares.
+    assert account["without_share"] == 1
+    rows = [
+        json.loads(line) for line in (two.root / "results/demo/pt/mix/train.jsonl").read_text("utf-8").split("\n")[:-1]
+    ]
+    english = [row for row in rows if row["lang"] == "en"]
+    assert len(english) == groups["replay"]["threads"] and all("@en" in row["thread_id"] for row in english)
+    prompts = {row["messages"][0]["content"] for row in english if row["messages"][0]["message_id"] is None}
+    assert prompts <= {"You are a generic chatbot that always answers in English."}
+    training = json.loads((two.root / "results/demo/pt/adapter/training.json").read_text())
+    assert training["mix"] == account and "portugu" in training["system_prompt"].lower()
+    assert "| replay |" in (two.root / "results/demo/pt/adapter/README.md").read_text(encoding="utf-8")
+    two.configure(mix={"shares": {"oasst": 1.0}})
+    assert "mix.shares: no source 'oasst' (there are chats, more, trees)" in two.run("results/demo/pt/adapter").output
+
+
 def test_two_messages_of_one_id_and_a_source_without_revision_are_refused(two):
     sources = two.configured("sources")
     two.configure(sources={"again": {"dataset": "messages.jsonl", "languages": ["en"]}})

@@ -44,6 +44,7 @@ def adapter_card(
         steps=training_record.steps_of(record),
         counts={key.replace("_", " "): count for key, count in data.items() if isinstance(count, int)},
         validation=_validation(record["training"]),
+        mix=record.get("mix") or (record.get("before") or {}).get("mix"),
         published=published,
         stated=_licences(model, record["base_model"]["licence"], published) if published else None,
         evaluation=evaluation.values(published.metrics) if published else None,

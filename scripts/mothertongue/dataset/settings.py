@@ -48,3 +48,11 @@ class PreferenceSettings:
         manual="which replies are compared ([below](#preferences)): `best_vs_worst`: the best and the worst to each "
         "message of a user, one pair; `best_vs_all`: the best and each that was ranked below it",
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MixSettings:
+    """How threads are drawn for training."""
+
+    repeat: float = setting(4.0, "how often a thread is repeated at most, where a share needs that", at_least=1)
+    seed: int = setting(42, "which threads are drawn, and their order", at_least=0)

@@ -33,7 +33,8 @@ def steps_of(record: Mapping[str, Any]) -> str:
 def stage(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the record of an adapter that goes on from another one keeps of that one's training."""
     measured = {key: record["training"].get(key) for key in ("steps", "sequences_a_step", "tokens")}
-    return {"settings": record["settings"], "data": record["data"], "training": measured}
+    mix = {"mix": record["mix"]} if "mix" in record else {}
+    return {"settings": record["settings"], "data": record["data"], "training": measured} | mix
 
 
 def data_of(record: Mapping[str, Any]) -> str:

@@ -162,12 +162,13 @@ def check_some(tokenized: Tokenized, method: str) -> None:
         raise UserError(f"no {what} within tuning.max_length; raise it or check the data")
 
 
-def system_prompt(rows: Iterable[Row]) -> str:
-    """Return the configured system prompt, which begins the rows without a system message of their own.
+def system_prompt(rows: Iterable[Row], lang: str) -> str:
+    """Return the configured system prompt, which begins the rows of a language without a system message of their own.
 
-    It is empty where there is none, or no such row.
+    It is empty where there is none, or no such row. Rows that do not name their language are in this one.
     """
-    shared = next((row for row in rows if not _has_own_system(row)), None)
+    own = (row for row in rows if row.get("lang", lang) == lang)
+    shared = next((row for row in own if not _has_own_system(row)), None)
     return system_prompt_of(shared.get("messages") or shared["prompt"]) if shared else ""
 
 

@@ -1,12 +1,13 @@
 """The adapters of a configuration, and what each is made from: settings, data, models and options of the rule tune."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.settings import as_arguments
+from mothertongue.dataset.settings import MixSettings
 from mothertongue.models import references
 from mothertongue.tuning.settings import DataSettings, TuningSettings
 from mothertongue.workflow import configuration
@@ -23,9 +24,9 @@ class Adapters:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.config = config
         # By the adapter's folder: the language's own settings, and those of the variants, which override them.
-        self.by_folder: dict[str, Settings] = {"": config["tuning"]} | {
-            f"variants/{name}/": configuration.lay_over(config["tuning"], settings)
-            for name, settings in config["variants"].items()
+        own = {**config["tuning"], "mix": config["mix"]}
+        self.by_folder: dict[str, Settings] = {"": own} | {
+            f"variants/{name}/": configuration.lay_over(own, settings) for name, settings in config["variants"].items()
         }
         self.owners = [("tuning", settings["base_model"]) for settings in self.by_folder.values()]
         self._check()
@@ -64,9 +65,37 @@ class Adapters:
         return 24000 * max(1, self.gpus(wildcards)) * min(attempt, 2)
 
     def train_data(self, wildcards: Wildcards, split: str = "train") -> str:
-        """Return the threads or the preferences that an adapter is tuned on."""
+        """Return the threads, mixed where that is configured, or the preferences that an adapter is tuned on."""
+        if split == "train" and self._is_sft(wildcards):
+            return self.sft_data(wildcards)
         kind = "threads" if self._is_sft(wildcards) else "preferences"
         return f"{wildcards.results}/{wildcards.lang}/{kind}/{split}.jsonl"
+
+    def sft_data(self, wildcards: Wildcards) -> str:
+        """Return the threads that a variant's SFT adapter is tuned on."""
+        kind = f"{wildcards.variant}mix" if self.is_mixed(wildcards) else "threads"
+        return f"{wildcards.results}/{wildcards.lang}/{kind}/train.jsonl"
+
+    def is_mixed(self, wildcards: Wildcards) -> bool:
+        """Return whether the threads that an adapter is tuned on are a mix."""
+        mix = self._variant(wildcards)["mix"]
+        return bool(mix["shares"] or mix["replay"])
+
+    def mix_account(self, wildcards: Wildcards) -> list[str]:
+        """Return the account of the mix that an adapter is tuned on; empty where it is tuned on something else."""
+        if not self._is_sft(wildcards) or not self.is_mixed(wildcards):
+            return []
+        return [f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}mix/train.accounting.json"]
+
+    def mix_options(self, wildcards: Wildcards, prompts: Callable[[str], str]) -> list[str]:
+        """Return the mix of a variant as arguments of scripts/mix.py; `prompts` gives a language's system prompt."""
+        mix = self._variant(wildcards)["mix"]
+        options = given("--share", [f"{name}={share:g}" for name, share in mix["shares"].items()])
+        if mix["replay"]:
+            languages = mix["replay"]["languages"]
+            options += given("--replay", languages) + given("--replay-prompt", map(prompts, languages))
+            options.append(f"--replay-share={mix['replay']['share']:g}")
+        return options + as_arguments(MixSettings, mix)
 
     def validation_data(self, wildcards: Wildcards) -> list[str]:
         """Return the data of the validation loss; empty where it is not measured."""

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mothertongue.common.settings import defaults_of, rows_of, schema_of, setting
-from mothertongue.dataset.settings import FlaggedSettings, PreferenceSettings, ReviewSettings, ThreadSettings
+from mothertongue.dataset.settings import (
+    FlaggedSettings,
+    MixSettings,
+    PreferenceSettings,
+    ReviewSettings,
+    ThreadSettings,
+)
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
 from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
@@ -69,6 +75,21 @@ _DATASET = {
             "additionalProperties": False,
             "required": ["train", "validation"],
             "properties": {"train": _TEXT, "validation": _TEXT},
+        },
+    ],
+}
+_REPLAY = {
+    "description": "null, or {languages: [en], share: 0.1}",
+    "oneOf": [
+        {"type": "null"},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["languages", "share"],
+            "properties": {
+                "languages": {"type": "array", "minItems": 1, "uniqueItems": True, "items": _LANGUAGE_CODE},
+                "share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            },
         },
     ],
 }
@@ -232,6 +253,25 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """Keys of `mix` that choose what is trained on."""
+
+    shares: dict[str, float] = setting(
+        {}, "shares of the assistant's tokens in the threads of training, by source (`{oasst: 0.7, chats: 0.3}`) or of "
+        "`native` and `translated` ones; empty: all threads, once ([below](#mixing))",
+        schema={
+            "type": "object",
+            "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
+            "description": "shares from 0 to 1 by source, or of native and translated",
+        },
+    )  # fmt: skip
+    replay: dict[str, Any] | None = setting(
+        None, "conversations in their original language that keep what the model could: `{languages: [en], "
+        "share: 0.1}`, a share of all tokens", schema=_REPLAY,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class BaseModel:
     """The key of `tuning` for the base model."""
 
@@ -352,6 +392,7 @@ GROUPS: Mapping[str, tuple[type, ...]] = {
     "review": (ReviewSettings,),
     "threads": (ThreadSettings, Prompts),
     "preferences": (PreferenceSettings,),
+    "mix": (Mix, MixSettings),
     "tuning": (BaseModel, TuningSettings, DataSettings, Methods, Machine),
     "evaluation": (EvaluationSettings, QuantizationSettings, Harness),
     "publication": (Publication,),
@@ -398,9 +439,15 @@ def schema() -> dict[str, Any]:
             "maxLength": 100,
             "description": "a name of letters, digits, and _ . - after the first",
         },
-        "additionalProperties": schema_of(GROUPS["tuning"], required=False),
+        "additionalProperties": _variant_schema(),
     }
     return whole | {"properties": properties, "required": list(properties)}
+
+
+def _variant_schema() -> dict[str, Any]:
+    """Return the schema of a variant: any keys of tuning, and a mix of its own."""
+    schema = schema_of(GROUPS["tuning"], required=False)
+    return schema | {"properties": schema["properties"] | {"mix": schema_of(GROUPS["mix"], required=False)}}
 
 
 def defaults() -> dict[str, Any]:
