@@ -115,6 +115,9 @@ rule threads:
         script="scripts/threads.py",
         library=library("threads"),
         after=after_split,
+        held_out=evaluations.held_out,
+        prompts=lambda wildcards: [ancient(path) for path in evaluations.prompts_kept_out(wildcards)],
+        benchmarks=evaluations.benchmarks_kept_out,
         dataset="{results}/{lang}/dataset/{split}.parquet",
         template=adapters.own_template,
     output:
@@ -136,12 +139,14 @@ rule threads:
     params:
         select=config["threads"]["select"],
         system_prompt=system_prompt,
+        kept_out=evaluations.kept_out,
     shell:
         r"""
         python {input.script} \
             --dataset={input.dataset:q} \
             --select={params.select:q} \
             --system-prompt={params.system_prompt:q} \
+            {params.kept_out:q} \
             --template={input.template:q} \
             --output={output.threads:q} \
             --accounting={output.accounting:q} 2>&1 | tee {log:q}
@@ -155,6 +160,9 @@ rule preferences:
         # Before `after`, which may wait for split: refuse a scope without preferences before anything runs.
         dataset=dataset_of_all_messages,
         after=after_split,
+        held_out=evaluations.held_out,
+        prompts=lambda wildcards: [ancient(path) for path in evaluations.prompts_kept_out(wildcards)],
+        benchmarks=evaluations.benchmarks_kept_out,
     output:
         preferences="{results}/{lang}/preferences/{split}.jsonl",
         accounting="{results}/{lang}/preferences/{split}.accounting.json",
@@ -174,12 +182,14 @@ rule preferences:
     params:
         pairs=config["preferences"]["pairs"],
         system_prompt=system_prompt,
+        kept_out=evaluations.kept_out,
     shell:
         r"""
         python {input.script} \
             --dataset={input.dataset:q} \
             --pairs={params.pairs:q} \
             --system-prompt={params.system_prompt:q} \
+            {params.kept_out:q} \
             --output={output.preferences:q} \
             --accounting={output.accounting:q} 2>&1 | tee {log:q}
         """

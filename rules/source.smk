@@ -46,6 +46,7 @@ checkpoint split:
     output:
         shards=expand("{{results}}/source/shards/{shard}.parquet", shard=sources.shard_names),
         counts="{results}/source/counts.json",
+        duplicates=["{results}/source/duplicates.jsonl"] if config["duplicates"] else [],
     log:
         "{results}/logs/source/shards.log",
     benchmark:
@@ -74,6 +75,9 @@ checkpoint split:
                 if source.keys["scope"] == "threads"
             ],
         ),
+        duplicates=[f"--duplicates={config['duplicates']['threshold']:g}"] if config["duplicates"] else [],
+        keep=given("--keep", [config["duplicates"].get("keep", "best")]) if config["duplicates"] else [],
+        duplicates_list=lambda wildcards, output: given("--duplicates-list", output.duplicates),
         folder=lambda wildcards: f"{wildcards.results}/source/shards",
     shell:
         r"""
@@ -82,6 +86,9 @@ checkpoint split:
             {params.names:q} \
             {params.shards:q} \
             {params.scope:q} \
+            {params.duplicates:q} \
+            {params.keep:q} \
+            {params.duplicates_list:q} \
             --fetched {input.fetched:q} \
             --counts={output.counts:q} \
             --output={params.folder:q} 2>&1 | tee {log:q}

@@ -9,17 +9,18 @@ languages, and with --only-threads those that no thread uses, are counted and le
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from mothertongue.common.atomic_files import atomic_file, read_json, write_json
+from mothertongue.common.atomic_files import atomic_file, read_json, write_json, write_jsonl
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import first, log
-from mothertongue.dataset import combine, trees
+from mothertongue.dataset import combine, duplicates, trees
 from mothertongue.formats.messages import MESSAGES, divide, read, write
 
 
@@ -48,6 +49,21 @@ def parse_arguments() -> argparse.Namespace:
         "mine/best (default: keep all)",
     )
     parser.add_argument(
+        "--duplicates",
+        type=float,
+        metavar="THRESHOLD",
+        help="leave out conversations that share so much (0 to 1) of their 5-grams of words with another",
+    )
+    parser.add_argument(
+        "--keep",
+        choices=("best", "first"),
+        default="best",
+        help="which of them stays: with the most messages, or first",
+    )
+    parser.add_argument(
+        "--duplicates-list", type=Path, help="JSON Lines file to write: what was left out, and for what"
+    )
+    parser.add_argument(
         "--fetched", type=Path, nargs="+", action="extend", default=[], help="their fetched.json, for the counts"
     )
     parser.add_argument(
@@ -73,19 +89,39 @@ def main() -> None:
     names = arguments.names or [""]
     if len(names) != len(arguments.messages):
         raise UserError("--names: give each of --messages a name")
-    counts = {}
-    sources = zip_longest(names, arguments.messages, arguments.fetched[: len(names)])
-    for name, path, fetched in sources:
-        prefix = f"{name}/" if name else ""
-        shards = {key.removeprefix(prefix): number for key, number in arguments.shards if key.startswith(prefix)}
-        select = next((key.removeprefix(prefix) for key in arguments.only_threads if key.startswith(prefix)), None)
-        record = read_json(fetched) if fetched else {}
-        counts[name] = split(path, shards, select, record, arguments.output / name)
+    sources = [
+        read_source(name, path, fetched, arguments)
+        for name, path, fetched in zip_longest(names, arguments.messages, arguments.fetched[: len(names)])
+    ]
+    if arguments.duplicates:
+        leave_out_duplicates(sources, arguments)
+    for source in sources:
+        write_shards(source, arguments.output / source.name)
+    counts = {source.name: combine.count_sources(source.messages, source.left, source.record) for source in sources}
     write_json(arguments.counts, counts[""] if names == [""] else {"sources": counts})
 
 
-def split(path: Path, shards: Mapping[str, int], select: str | None, record: Any, output: Path) -> combine.Counts:
-    """Write the shards of one source, and return its counts."""
+@dataclass
+class Source:
+    """One of the sources: its messages, its number of shards by language, and the messages left after each reason."""
+
+    name: str
+    messages: pa.Table
+    shards: Mapping[str, int]
+    left: dict[str, pa.Table]
+    record: Any
+
+    @property
+    def kept(self) -> pa.Table:
+        """The messages that are to be translated."""
+        return next(reversed(self.left.values()))
+
+
+def read_source(name: str, path: Path, fetched: Path | None, arguments: argparse.Namespace) -> Source:
+    """Return the messages of one source in its languages and its scope."""
+    prefix = f"{name}/" if name else ""
+    shards = {key.removeprefix(prefix): number for key, number in arguments.shards if key.startswith(prefix)}
+    select = next((key.removeprefix(prefix) for key in arguments.only_threads if key.startswith(prefix)), None)
     messages = read(path, MESSAGES)
     languages = Counter(messages["source_lang"].to_pylist())
     in_languages = combine.of_languages(messages, shards)
@@ -97,12 +133,29 @@ def split(path: Path, shards: Mapping[str, int], select: str | None, record: Any
     kept: pa.Table = trees.of_threads(in_languages, select) if select else in_languages
     if not len(kept):
         raise UserError(f"{path}: no tree has a thread; source.scope 'all' keeps every message")
-    for language, number in shards.items():
-        for shard, table in enumerate(divide(kept, language, number)):
+    left = {"language": in_languages, "scope": kept}
+    return Source(name, messages, shards, left, read_json(fetched) if fetched else {})
+
+
+def leave_out_duplicates(sources: Sequence[Source], arguments: argparse.Namespace) -> None:
+    """Leave out the trees of near-duplicates among all sources, and list them."""
+    documents = [document for source in sources for document in trees.documents(source.kept, source.name)]
+    found = duplicates.find(documents, arguments.duplicates, arguments.keep)
+    for source in sources:
+        source.left["duplicate"] = trees.without(source.kept, {one.tree for one in found if one.source == source.name})
+    if arguments.duplicates_list:
+        write_jsonl(arguments.duplicates_list, map(asdict, found))
+    log(f"split: {len(found):,} of {len(documents):,} conversations are near-duplicates, and left out")
+
+
+def write_shards(source: Source, output: Path) -> None:
+    """Write the shards of one source."""
+    for language, number in source.shards.items():
+        for shard, table in enumerate(divide(source.kept, language, number)):
             with atomic_file(output / language / f"{shard}.parquet") as partial:
                 write(table, partial)
-    log(f"split: {len(kept):,} of {len(messages):,} messages, {sum(shards.values())} shards -> {output}")
-    return combine.count_sources(messages, in_languages, kept, record)
+    shards = sum(source.shards.values())
+    log(f"split: {len(source.kept):,} of {len(source.messages):,} messages, {shards} shards -> {output}")
 
 
 if __name__ == "__main__":

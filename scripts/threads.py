@@ -7,7 +7,7 @@ from mothertongue.common.atomic_files import write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
-from mothertongue.dataset import trees
+from mothertongue.dataset import contamination, trees
 from mothertongue.dataset.settings import ThreadSettings
 from mothertongue.dataset.thread_rows import as_rows
 from mothertongue.formats.messages import TRANSLATED, read
@@ -25,6 +25,7 @@ def parse_arguments() -> argparse.Namespace:
         required=True,
         help="chat template that `text` is rendered in: a .jinja file, or the folder of a model that has one",
     )
+    contamination.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, help="JSON Lines file to write")
     parser.add_argument(
         "--accounting", type=Path, required=True, help="JSON file to write: trees and messages by outcome"
@@ -40,6 +41,8 @@ def main() -> None:
         raise UnmaskableTemplate(objection)
     log(f"threads: chat template: {template.name}")
     selection = trees.select(trees.from_table(table), arguments.select)
+    held = contamination.questions(arguments).held_by(message for thread in selection.threads for message in thread)
+    selection = selection.without(held, "contaminated")
     lang = table["lang"][0].as_py() if len(table) else ""
     write_jsonl(arguments.output, as_rows(selection.threads, lang, arguments.system_prompt, template))
     write_json(
@@ -49,7 +52,8 @@ def main() -> None:
             "trees": selection.trees,
             "messages": selection.messages,
             "trees_without_thread": selection.without_thread,
-        },
+        }
+        | ({"contaminated": held} if held else {}),
     )
     without = ", ".join(f"{count} {reason}" for reason, count in selection.trees.items() if reason != "thread")
     log(

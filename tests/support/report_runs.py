@@ -140,7 +140,7 @@ def write_run(results: Path, lang: str, native=True, known=True, extra=(), promp
 
     table = pa.Table.from_pylist(messages(lang, extra), schema=TRANSLATED)
     splits = combine.combine([table], "drop")
-    counts = combine.count_sources(table, table, table, {})
+    counts = combine.count_sources(table, {"language": table, "scope": table}, {})
     counts["train"]["fr"] = {"messages": 9, "excluded_because": {"language": 9, "scope": 0}}
     put(own / "dataset/accounting.json", combine.account(counts, [table], splits))
     put(own / "dataset/quality.json", quality_report.report([table], lang))

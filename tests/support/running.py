@@ -104,6 +104,13 @@ class Project:
             config.setdefault(name, {}).update(values)
         path.write_text(yaml.safe_dump(config))
 
+    def drop(self, section: str, name: str | None = None) -> None:
+        """Remove a section of the configuration, or one of its keys."""
+        path = self.root / "mine.yaml"
+        config = yaml.safe_load(path.read_text())
+        del (config if name is None else config[section])[name or section]
+        path.write_text(yaml.safe_dump(config))
+
     def configured(self, section: str) -> dict:
         return yaml.safe_load((self.root / "mine.yaml").read_text())[section]
 

@@ -4,6 +4,7 @@ The tests build on one another.
 """
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -84,9 +85,7 @@ def test_a_further_source_and_a_changed_row_translate_their_shards_alone(two):
         "question,answer\nAre cats nice animals?,They are very nice.\n", encoding="utf-8"
     )
     before = two.bytes("results/demo/pt/translated/*/*/*.parquet")
-    two.configure(
-        sources={**two.configured("sources"), "more": {"dataset": "more.csv", "language": "en", "languages": ["en"]}}
-    )
+    two.configure(sources={"more": {"dataset": "more.csv", "language": "en", "languages": ["en"]}})
     assert two.build(THREADS).jobs == {"fetch": 1, "split": 1, "translate": 1, "combine": 1, "threads": 1}
     changed = [
         *CHATS[:1],
@@ -98,14 +97,30 @@ def test_a_further_source_and_a_changed_row_translate_their_shards_alone(two):
     assert {path for path in before if before[path] != after[path]} == {"results/demo/pt/translated/chats/pt/0.parquet"}
 
 
+def test_near_duplicates_of_another_source_are_left_out_before_translation(two):
+    again = "What should I eat for breakfast today, dear?", "Eat some bread and drink a cup of rum, my friend."
+    (two.root / "again.csv").write_text("question,answer\n" + ",".join(f'"{text}"' for text in again) + "\n", "utf-8")
+    two.configure(sources={"again": {"dataset": "again.csv", "language": "en", "languages": ["en"]}})
+    two.configure(duplicates={"threshold": 0.35, "keep": "best"})
+    two.build("results/demo/pt/dataset/train.parquet")
+    (found,) = [json.loads(line) for line in (two.root / "results/demo/source/duplicates.jsonl").open(encoding="utf-8")]
+    assert (found["source"], found["kept_tree"], found["kept_source"]) == ("again", "chats:1", "chats")
+    account = two.accounting()["sources"]["again"]["total"]
+    assert account["excluded_because"]["duplicate"] == account["excluded"] == 2 and account["out"] == 0
+    two.drop("duplicates")
+    two.drop("sources", "again")
+
+
 def test_threads_are_mixed_by_source_and_english_is_replayed(two):
     shares = {"trees": 0.8, "chats": 0.2}
     two.configure(mix={"shares": shares, "replay": {"languages": ["en"], "share": 0.25}, "repeat": 2})
     run = two.build("results/demo/pt/adapter")
     assert run.jobs["mix"] == run.jobs["tune"] == 1
+    said = re.findall("mix: warning: (.*)", run.output)
     account = json.loads((two.root / "results/demo/pt/mix/train.accounting.json").read_text())
     groups = account["groups"]
     assert sum(group["tokens"] for group in groups.values()) == account["tokens"]
+    assert said == ["chats is repeated 2 times, and the others are cut"]
     assert abs(groups["replay"]["share"] - 0.25) < 0.15 and groups["chats"]["threads"] == 4
     # more is no part of the shares.
     assert account["without_share"] == 1
@@ -124,11 +139,9 @@ def test_threads_are_mixed_by_source_and_english_is_replayed(two):
 
 
 def test_two_messages_of_one_id_and_a_source_without_revision_are_refused(two):
-    sources = two.configured("sources")
     two.configure(sources={"again": {"dataset": "messages.jsonl", "languages": ["en"]}})
     run = two.run(THREADS)
     assert run.code != 0 and "two sources have messages of one id" in run.output
     two.configure(sources={"again": {"dataset": "owner/name"}})
     run = two.run("-n", THREADS)
     assert run.code != 0 and "error: sources.again.revision: name the commit of owner/name" in run.output
-    two.configure(sources=sources)

@@ -19,17 +19,19 @@ def of_languages(messages: pa.Table, languages: Iterable[str]) -> pa.Table:
     return messages.filter(pc.is_in(messages["source_lang"], pa.array(list(languages), pa.string())))
 
 
-def count_sources(messages: pa.Table, in_languages: pa.Table, in_scope: pa.Table, record: Mapping[str, Any]) -> Counts:
+def count_sources(messages: pa.Table, left: Mapping[str, pa.Table], record: Mapping[str, Any]) -> Counts:
     """Count, by split and source language, all messages and those that are not translated, by reason.
 
-    `in_languages` are the messages in the source languages, `in_scope` those of them that are translated. Where the
-    source's rows were conversations, `reading` has what became of these, from the record of fetching.
+    `left` are the messages that are left after each reason, in order: those in the source languages, those in the
+    scope. Where the source's rows were conversations, `reading` has what became of these, from the record of fetching.
     """
-    whole, eligible, kept = (_by_split_and_language(table) for table in (messages, in_languages, in_scope))
+    after = {why: _by_split_and_language(table) for why, table in left.items()}
     counts: Counts = {split: {} for split in SPLITS}
-    for (split, language), number in sorted(whole.items()):
-        found = eligible[split, language]
-        excluded = {"language": number - found, "scope": found - kept[split, language]}
+    for (split, language), number in sorted(_by_split_and_language(messages).items()):
+        excluded, before = {}, number
+        for why, counted in after.items():
+            excluded[why] = before - counted[split, language]
+            before = counted[split, language]
         counts[split][language] = {"messages": number, "excluded_because": excluded}
     reading = record.get("reading", {})
     return counts | ({"reading": reading} if "rows" in reading else {})
@@ -140,5 +142,5 @@ def _total(entries: list[Accounting]) -> Accounting:
             total[key] += entry[key]
         for key in ("excluded_because", "status", "route"):
             for name, count in entry[key].items():
-                total[key][name] += count
+                total[key][name] = total[key].get(name, 0) + count
     return total

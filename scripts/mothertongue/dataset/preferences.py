@@ -25,6 +25,21 @@ class Preferences:
     questions: dict[str, int]
     replies: dict[str, int]
 
+    def without(self, trees: Iterable[str], reason: str) -> "Preferences":
+        """Return the preferences without the pairs of some trees; their questions and replies count by the reason."""
+        left_out = set(trees)
+        gone = [pair for pair in self.pairs if pair.chosen.tree in left_out]
+        questions = {pair.prompt[-1].id for pair in gone}
+        chosen, rejected = {pair.chosen.id for pair in gone}, {pair.rejected.id for pair in gone}
+        replies = Counter(self.replies)
+        replies.subtract({"chosen": len(chosen), "rejected": len(rejected), reason: -len(chosen) - len(rejected)})
+        asked = Counter(self.questions)
+        asked.subtract({"in a pair": len(questions), reason: -len(questions)})
+        return Preferences(
+            [pair for pair in self.pairs if pair.chosen.tree not in left_out],
+            *({name: count for name, count in sorted(counts.items()) if count} for counts in (asked, replies)),
+        )
+
 
 def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Preferences:
     """Pair the replies to every user's message that a conversation can reach, in any branch of its tree.

@@ -1,13 +1,14 @@
 """Conversation trees: selecting each tree's threads for training, and accounting for every other message."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from mothertongue.common.errors import UserError
+from mothertongue.dataset.duplicates import Document
 
 _ROLES = {"system": "system", "prompter": "user", "assistant": "assistant"}
 # The roles that may follow a message; None is before the first.
@@ -80,6 +81,25 @@ class Selection:
     messages: dict[str, int] = field(default_factory=dict)
     without_thread: dict[str, str] = field(default_factory=dict)
 
+    def without(self, trees: Iterable[str], reason: str) -> "Selection":
+        """Return the selection without the threads of some trees, whose messages in them are counted by the reason."""
+        left_out = set(trees)
+        gone = [thread for thread in self.threads if thread[0].tree in left_out]
+        messages = {message.id for thread in gone for message in thread}
+        found = {thread[0].tree for thread in gone}
+        return Selection(
+            [thread for thread in self.threads if thread[0].tree not in left_out],
+            _moved(self.trees, "thread", reason, len(found)),
+            _moved(self.messages, "in a thread", reason, len(messages)),
+            {**self.without_thread, **dict.fromkeys(sorted(found), reason)},
+        )
+
+
+def _moved(counts: Mapping[str, int], before: str, after: str, number: int) -> dict[str, int]:
+    """Return counts with a number moved from one outcome to another."""
+    moved = {**counts, before: counts.get(before, 0) - number, after: counts.get(after, 0) + number}
+    return dict(sorted((outcome, count) for outcome, count in moved.items() if count)) if number else dict(counts)
+
 
 def select(messages: Iterable[Message], how: str = "best") -> Selection:
     """Select the threads of all trees.
@@ -125,6 +145,23 @@ def of_threads(messages: pa.Table, how: str) -> pa.Table:
     selection = select(from_table(messages.append_column("status", status)), how)
     used = {message.id for thread in selection.threads for message in thread}
     return messages.filter(pa.array([id_ in used for id_ in messages["message_id"].to_pylist()], pa.bool_()))
+
+
+def documents(messages: pa.Table, source: str) -> list[Document]:
+    """Return the best thread of each tree of source messages as a document; `source` is the name of theirs."""
+    status = pa.array(["native"] * len(messages), pa.string())
+    found = from_table(messages.append_column("status", status))
+    sizes = Counter(message.tree for message in found)
+    return [
+        Document(thread[0].tree, source, "\n".join(message.text or "" for message in thread), sizes[thread[0].tree])
+        for thread in select(found).threads
+    ]
+
+
+def without(messages: pa.Table, left_out: Set[str]) -> pa.Table:
+    """Return the messages that are in none of these trees."""
+    kept = [tree not in left_out for tree in messages["message_tree_id"].to_pylist()]
+    return messages.filter(pa.array(kept, pa.bool_()))
 
 
 def from_table(table: pa.Table) -> list[Message]:

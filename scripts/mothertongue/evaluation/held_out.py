@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset import trees
+from mothertongue.dataset.contamination import Questions
 
 NATIVE, TRANSLATED, ENGLISH = "native", "translated", "english"
 KINDS = (NATIVE, TRANSLATED)
@@ -79,11 +80,14 @@ def texts_of(threads: Iterable[Thread], preferences: Iterable[Mapping[str, Any]]
 def choose(found: Sequence[Prompt], fitting: Sequence[Prompt], seen: Iterable[str], count: int, seed: int) -> Chosen:
     """Choose at most `count` of the fitting prompts, half of them native where possible, none seen in training.
 
-    `seen` are training texts: a prompt is removed where one of them has the same letters and digits. Native prompts
+    `seen` are training texts: a prompt is removed where one of them has the same letters and digits, or holds it (see
+    dataset.contamination). Native prompts
     alternate between messages, in an order that depends on the seed, and lines of the file. Raise UserError where no
     prompt is left.
     """
-    taboo, room = {normalise(text) for text in seen}, set(fitting)
+    asked, room = Questions.of(prompt.text for prompt in found), set(fitting)
+    texts = list(seen)
+    taboo = {normalise(text) for text in texts} | {normalise(held) for text in texts for held in asked.within(text)}
     account: dict[str, dict[str, Any]] = {}
     left: dict[str, list[Prompt]] = {}
     for kind in KINDS:

@@ -16,7 +16,11 @@ def messages(accounting: Mapping[str, Any]) -> str:
     """Return the messages in and out, by status."""
     total = accounting["total"]
     counts = [(status, count) for status, count in total["status"].items() if count]
-    because = {"language": "excluded: not in source.languages", "scope": "excluded: no thread uses them"}
+    because = {
+        "language": "excluded: not in source.languages",
+        "scope": "excluded: no thread uses them",
+        "duplicate": "excluded: near-duplicates",
+    }
     counts += [(because[reason], count) for reason, count in total["excluded_because"].items() if count]
     lines = [f"  {count:>7,} {status}" for status, count in counts]
     return "\n".join([f"Messages: {total['messages']:,} in, {total['out']:,} in the dataset", *lines])

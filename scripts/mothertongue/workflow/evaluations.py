@@ -19,7 +19,7 @@ class Evaluations:
     """The evaluations of a configuration."""
 
     def __init__(self, config: Mapping[str, Any], tables: Path) -> None:
-        self.evaluation = config["evaluation"]
+        self.evaluation, self.contamination = config["evaluation"], config["contamination"]
         wanted = self.evaluation["benchmarks"] or self.evaluation["harness"]
         self.benchmarks = benchmarks.read(tables) if wanted else []
 
@@ -31,6 +31,26 @@ class Evaluations:
         """Return the held-out prompts of the language; without them the validation threads' questions are used."""
         path = f"config/prompts/{wildcards.lang}.txt"
         return [path] if Path(path).is_file() else []
+
+    def held_out(self, wildcards: Wildcards) -> list[str]:
+        """Return the validation split, whose questions training must not hold; empty for itself, and if not wanted."""
+        if wildcards.split != "train" or not self.contamination["prompts"]:
+            return []
+        return [f"{wildcards.results}/{wildcards.lang}/dataset/validation.parquet"]
+
+    def prompts_kept_out(self, wildcards: Wildcards) -> list[str]:
+        """Return the held-out prompts that training must not hold; an edit of them alone makes no training stale."""
+        return self.prompts(wildcards) if self.held_out(wildcards) else []
+
+    def benchmarks_kept_out(self, wildcards: Wildcards) -> list[str]:
+        """Return the data of the language's benchmarks, whose questions training must not hold; empty if not wanted."""
+        wanted = wildcards.split == "train" and self.contamination["benchmarks"] and self.tasks_of(wildcards.lang)
+        return [f"{wildcards.results}/source/benchmarks/{wildcards.lang}"] if wanted else []
+
+    def kept_out(self, wildcards: Wildcards, input: Any) -> list[str]:
+        """Return what training must not hold as arguments of scripts/threads.py and preferences.py."""
+        names = ("held_out", "prompts", "benchmarks")
+        return [f"--{name.replace('_', '-')}={path}" for name in names for path in getattr(input, name)]
 
     @in_one_line
     def tasks(self, wildcards: Wildcards) -> list[str]:

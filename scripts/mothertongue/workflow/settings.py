@@ -93,6 +93,21 @@ _REPLAY = {
         },
     ],
 }
+_DUPLICATES = {
+    "description": "null, or {threshold: 0.8, keep: best}",
+    "oneOf": [
+        {"type": "null"},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["threshold"],
+            "properties": {
+                "threshold": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+                "keep": {"enum": ["best", "first"]},
+            },
+        },
+    ],
+}
 _SPLIT = {
     "description": "null, the name of a split, or {train: NAME, validation: NAME}",
     "oneOf": [
@@ -253,6 +268,19 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class Contamination:
+    """Keys of `contamination`."""
+
+    prompts: bool = setting(
+        True, "whether training conversations that hold a prompt of the evaluation, a run of 13 of its words, are left "
+        "out as `contaminated`: lines of `config/prompts/LANG.txt`, first questions of validation threads",
+    )  # fmt: skip
+    benchmarks: bool = setting(
+        False, "the same for the questions of the language's benchmarks ([below](#doubles-and-contamination))"
+    )
+
+
+@dataclass(frozen=True)
 class Mix:
     """Keys of `mix` that choose what is trained on."""
 
@@ -392,6 +420,7 @@ GROUPS: Mapping[str, tuple[type, ...]] = {
     "review": (ReviewSettings,),
     "threads": (ThreadSettings, Prompts),
     "preferences": (PreferenceSettings,),
+    "contamination": (Contamination,),
     "mix": (Mix, MixSettings),
     "tuning": (BaseModel, TuningSettings, DataSettings, Methods, Machine),
     "evaluation": (EvaluationSettings, QuantizationSettings, Harness),
@@ -414,6 +443,10 @@ _SOURCES = (
     "`scope`, `validation`, `languages`, `limits`, `shards` and `unreadable` where it has none "
     "([below](#several-sources))"
 )
+_DOUBLES = (
+    "leave out near-duplicates among the conversations of all sources: `{threshold: 0.8, keep: best}` "
+    "([below](#doubles-and-contamination))"
+)
 _VARIANTS = (
     "more adapters from the same data, each with its own `tuning` values ([below](#several-adapters-side-by-side))"
 )
@@ -432,6 +465,7 @@ def schema() -> dict[str, Any]:
         },
         "additionalProperties": schema_of(GROUPS["source"], required=False) | {"required": ["dataset"]},
     }
+    properties["duplicates"] = _DUPLICATES
     properties["variants"] = {
         "type": "object",
         "propertyNames": {
@@ -455,7 +489,7 @@ def defaults() -> dict[str, Any]:
     return (
         defaults_of([Results])
         | {name: defaults_of(group) for name, group in GROUPS.items()}
-        | {"sources": {}, "variants": {}}
+        | {"sources": {}, "duplicates": None, "variants": {}}
     )
 
 
@@ -466,6 +500,7 @@ def table() -> list[str]:
         rows += rows_of(name, group)
         if name == "source":
             rows.append(f"| `sources` | `{{}}` | {_SOURCES} |")
+            rows.append(f"| `duplicates` | `null` | {_DOUBLES} |")
         if name == "tuning":
             rows.append(f"| `variants` | `{{}}` | {_VARIANTS} |")
     return ["| key | default | meaning |", "|---|---|---|", *rows]

@@ -59,7 +59,7 @@ LANGUAGES = ["en", "pt", "es"]
 @pytest.fixture
 def counts(messages):
     kept = combine.of_languages(messages, LANGUAGES)
-    return combine.count_sources(messages, kept, kept, {})
+    return combine.count_sources(messages, {"language": kept, "scope": kept}, {})
 
 
 def test_each_shard_keeps_its_messages_in_order(messages):
@@ -115,7 +115,7 @@ def test_the_account_adds_up(translated, counts):
 def test_messages_outside_the_scope_are_counted_as_excluded(messages, translated):
     kept = trees.of_threads(combine.of_languages(messages, LANGUAGES), "best")
     assert kept["message_id"].to_pylist() == ["a", "b"]
-    counts = combine.count_sources(messages, combine.of_languages(messages, LANGUAGES), kept, {})
+    counts = combine.count_sources(messages, {"language": combine.of_languages(messages, LANGUAGES), "scope": kept}, {})
     shards = [table.filter(pc.is_in(table["message_id"], kept["message_id"])) for table in translated]
     accounting = combine.account(counts, shards, combine.combine(shards, "keep"))
     assert accounting["train"]["en"]["excluded_because"] == {"language": 0, "scope": 2}
@@ -184,7 +184,7 @@ def test_dropped_flagged_messages_are_still_accounted_for(messages):
     (shard,) = divide(messages, "en", 1)
     loop = shards.translate(shard, "pt", translator(lambda batch: ["isto " * 9 for _ in batch]), "direct")
     splits = combine.combine([loop], "drop")
-    counts = combine.count_sources(shard, shard, shard, {})
+    counts = combine.count_sources(shard, {"language": shard, "scope": shard}, {})
     entry = combine.account(counts, [loop], splits)["train"]["en"]
     assert entry["status"]["flagged"] == 3
     assert entry["out"] == 1

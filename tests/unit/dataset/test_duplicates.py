@@ -1,0 +1,129 @@
+"""Tests of finding near-duplicates and evaluation prompts among conversations."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from mothertongue.dataset import contamination, duplicates, trees
+from mothertongue.dataset.contamination import Questions
+from mothertongue.dataset.duplicates import Document, find
+from mothertongue.dataset.ngrams import ngrams, words
+from mothertongue.dataset.preferences import find_pairs
+from mothertongue.source.reading import read_file
+from mothertongue.source.splits import combine_splits
+
+SAMPLE = Path("config/demo/messages.jsonl")
+
+
+@pytest.fixture(scope="module")
+def documents():
+    """The best threads of the sample: no two are alike."""
+    table = combine_splits({"train": read_file(SAMPLE)}, 0.0)
+    return [one for one in trees.documents(table, "a") if len(words(one.text)) > 40]
+
+
+def varied(text, share, chance):
+    """A text with about this share of its words exchanged, which lie together so that n-grams stay."""
+    found = text.split(" ")
+    count = max(1, round(share * len(found)))
+    start = chance.randrange(len(found) - count)
+    return " ".join([*found[:start], *("other" for _ in range(count)), *found[start + count :]])
+
+
+def test_planted_duplicates_are_found_and_nothing_else(documents):
+    chance = random.Random(1)
+    planted, others = [], []
+    for number, one in enumerate(documents):
+        planted.append(Document(f"near{number}", "b", varied(one.text, 0.04, chance), 1))
+        others.append(Document(f"far{number}", "b", varied(one.text, 0.5, chance), 1))
+    everything = [*documents, *planted, *others]
+    found = find(everything, 0.8, "best")
+    expected = {
+        near.tree
+        for near, one in zip(planted, documents, strict=True)
+        if duplicates._similarity(duplicates._shingles(near), duplicates._shingles(one)) >= 0.8
+    }
+    assert len(expected) > 0.8 * len(planted)
+    assert {one.tree for one in found} == expected
+    assert all(one.kept_source == "a" and one.similarity >= 0.8 for one in found)
+
+
+def test_the_best_or_the_first_of_several_is_kept():
+    long = " ".join(f"word{n}" for n in range(50))
+    some = [Document("short", "a", long, 2), Document("long", "b", f"{long} more", 6), Document("x", "c", long, 1)]
+    assert [(one.tree, one.kept_tree) for one in find(some, 0.8, "best")] == [("short", "long"), ("x", "long")]
+    assert [(one.tree, one.kept_tree) for one in find(some, 0.8, "first")] == [("long", "short"), ("x", "short")]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
+def test_the_hashing_misses_few_pairs_at_the_threshold(threshold):
+    rows = duplicates._rows(threshold)
+    assert 1 - (1 - threshold**rows) ** (128 // rows) >= 0.995
+    chance = random.Random(2)
+    base = [[f"w{chance.randrange(10**6)}" for _ in range(300)] for _ in range(60)]
+    pairs = [(" ".join(one), varied(" ".join(one), (1 - threshold) / 3, chance)) for one in base]
+    some = [Document(f"{n}{side}", "", text, 1) for n, pair in enumerate(pairs) for side, text in zip("ab", pair)]  # noqa: B905
+    near = [
+        n
+        for n, (a, b) in enumerate(pairs)
+        if duplicates._similarity(*(set(ngrams(words(t), 5)) for t in (a, b))) >= threshold
+    ]
+    found = find(some, threshold, "first")
+    assert len(found) >= 0.95 * len(near) and {one.tree for one in found} <= {f"{n}b" for n in near}
+
+
+def test_letters_of_scripts_without_spaces_are_words():
+    assert words("Die Tür, ２ naïve_x!") == ["die", "tür", "2", "naïve", "x"]
+    assert words("東京タワー abc") == ["東", "京", "タ", "ワ", "ー", "abc"]
+    assert list(ngrams(["a", "b", "c"], 2)) == ["a b", "b c"] and list(ngrams(["a"], 5)) == ["a"]
+
+
+LONG = "how do i bake a cake with three eggs and no sugar at all please"
+
+
+def test_questions_are_held_by_texts_with_a_run_of_their_words_or_all_of_few():
+    asked = Questions.of([LONG, "Who are you?", ""])
+    assert asked.within("Tell me: HOW DO I bake a cake, with three eggs and no SUGAR at all!") == {LONG}
+    assert not asked.within("how do i bake a cake with three eggs and some sugar at all please")
+    assert asked.within("who are you") == {"Who are you?"} and not asked.within("Who are you? I am me.")
+    assert not asked.within("") and not Questions.of([]).within(LONG)
+
+
+def test_contaminated_threads_and_pairs_are_left_out_and_counted(documents):
+    table = combine_splits({"train": read_file(SAMPLE)}, 0.0)
+    status = [("native")] * len(table)
+    import pyarrow as pa
+
+    messages = trees.from_table(table.append_column("status", pa.array(status)))
+    selection = trees.select(messages)
+    question = next(one.text for thread in selection.threads for one in thread if len(words(one.text)) > 20)
+    asked = Questions.of([question])
+    held = asked.held_by(message for thread in selection.threads for message in thread)
+    assert len(held) >= 1 and set(held.values()) == {question}
+    less = selection.without(held, "contaminated")
+    assert len(less.threads) == len(selection.threads) - len(held)
+    assert (
+        less.trees["contaminated"] == len(held)
+        and less.without_thread | dict.fromkeys(held, "contaminated") == less.without_thread
+    )
+    for before, after in ((selection.trees, less.trees), (selection.messages, less.messages)):
+        assert sum(before.values()) == sum(after.values())
+    assert selection.without({}, "contaminated") == selection
+    pairs = find_pairs(messages)
+    some = {pairs.pairs[0].chosen.tree}
+    fewer = pairs.without(some, "contaminated")
+    assert len(fewer.pairs) < len(pairs.pairs) and fewer.questions["contaminated"] >= 1
+    for before, after in ((pairs.questions, fewer.questions), (pairs.replies, fewer.replies)):
+        assert sum(before.values()) == sum(after.values())
+
+
+def test_the_texts_of_benchmarks_are_those_of_their_test_splits(tmp_path):
+    import datasets
+
+    rows = {"question": [LONG], "choices": [["a", "b"]], "n": [1]}
+    splits = datasets.DatasetDict(
+        {"test": datasets.Dataset.from_dict(rows), "train": datasets.Dataset.from_dict({"t": ["seen"]})}
+    )
+    splits.save_to_disk(str(tmp_path / "one"))
+    assert list(contamination._benchmark_texts(tmp_path)) == [LONG, "a", "b"]
