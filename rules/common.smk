@@ -72,7 +72,7 @@ for source in sources:
 translations = checked(Translations, config, Path("config"))
 adapters = checked(Adapters, config)
 checked(check_folders, [*translations.owners, *adapters.owners])
-evaluations = Evaluations(config, Path("config"))
+evaluations = checked(Evaluations, config, Path("config"))
 exports = Exports(config, adapters)
 repositories = Repositories(config, adapters, sources)
 

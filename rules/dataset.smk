@@ -201,6 +201,10 @@ rule mix:
         library=library("mix"),
         after=after_split,
         threads="{results}/{lang}/threads/train.jsonl",
+        accounting="{results}/{lang}/threads/train.accounting.json",
+        held_out=evaluations.held_out,
+        prompts=lambda wildcards: [ancient(path) for path in evaluations.prompts_kept_out(wildcards)],
+        benchmarks=evaluations.benchmarks_kept_out,
         dataset="{results}/{lang}/dataset/train.parquet",
         base_model=adapters.base_model,
         template=adapters.template,
@@ -222,14 +226,17 @@ rule mix:
         disk_mb=200,
     params:
         options=lambda wildcards: adapters.mix_options(wildcards, system_prompt_of),
+        kept_out=evaluations.kept_out,
     shell:
         r"""
         python {input.script} \
             --threads={input.threads:q} \
+            --threads-accounting={input.accounting:q} \
             --dataset={input.dataset:q} \
             --base-model={input.base_model:q} \
             --template={input.template:q} \
             {params.options:q} \
+            {params.kept_out:q} \
             --output={output.threads:q} \
             --accounting={output.accounting:q} 2>&1 | tee {log:q}
         """

@@ -12,6 +12,7 @@ rule evaluate:
         threads="{results}/{lang}/threads/validation.jsonl",
         dataset="{results}/{lang}/dataset/validation.parquet",
         train_threads="{results}/{lang}/threads/train.jsonl",
+        train_mix=adapters.mix_seen,
         train_preferences=adapters.preferences_seen,
         prompts=evaluations.prompts,
     output:
@@ -47,6 +48,7 @@ rule evaluate:
         name=language_name,
         system_prompt=system_prompt,
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
+        train_mix=lambda wildcards, input: given("--train-mix", input.train_mix),
         train_preferences=lambda wildcards, input: given("--train-preferences", input.train_preferences),
         prompts=lambda wildcards, input: given("--prompts", input.prompts),
         options=evaluations.options,
@@ -60,6 +62,7 @@ rule evaluate:
             --threads={input.threads:q} \
             --dataset={input.dataset:q} \
             --train-threads={input.train_threads:q} \
+            {params.train_mix:q} \
             {params.train_preferences:q} \
             {params.prompts:q} \
             --target={wildcards.lang:q} \

@@ -34,6 +34,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--train-threads", type=Path, required=True, help="training threads: examples for the base model come from them"
     )
+    parser.add_argument(
+        "--train-mix", type=Path, help="what scripts/mix.py made of them, where the adapter has seen that"
+    )
     parser.add_argument("--train-preferences", type=Path, help="training preferences, where the adapter has seen some")
     parser.add_argument("--prompts", type=Path, help="text file, a prompt in the target language a line")
     parser.add_argument("--target", required=True, help="code of the target language")
@@ -49,6 +52,7 @@ def main() -> None:
     arguments = parse_arguments()
     threads, dataset = read_threads(arguments.threads, named=True), read(arguments.dataset, TRANSLATED)
     train = read_threads(arguments.train_threads, named=True)
+    mixed = read_threads(arguments.train_mix, named=True) if arguments.train_mix else []
     preferences = read_jsonl(arguments.train_preferences, prompt=list) if arguments.train_preferences else []
     lines = read_lines(arguments.prompts) if arguments.prompts else []
     training = read_training(arguments.adapter, "training")["training"]
@@ -74,7 +78,7 @@ def main() -> None:
     found = held_out.candidates(by_kind, lines, str(arguments.prompts))
     found = generation.known_as_text(found, asking, sides)
     fitting = generation.that_fit(found, asking, sides, models.window, arguments.max_new_tokens)
-    chosen = held_out.choose(found, fitting, held_out.texts_of(train, preferences), arguments.count, seed)
+    chosen = held_out.choose(found, fitting, held_out.texts_of([*train, *mixed], preferences), arguments.count, seed)
     log(f"evaluate: {held_out.format_account(chosen.account)}")
 
     read_out = {kind: held_out.sample(some, arguments.thread_count, seed) for kind, some in by_kind.items()}

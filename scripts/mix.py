@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mothertongue.common.atomic_files import write_json, write_jsonl
+from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
-from mothertongue.dataset import mix
+from mothertongue.dataset import contamination, mix
 from mothertongue.dataset.settings import MixSettings
 from mothertongue.dataset.thread_rows import as_rows
 from mothertongue.formats.messages import TRANSLATED, read
@@ -23,6 +23,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=Path, required=True, help="threads that scripts/threads.py wrote")
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset that they are of (.parquet)")
+    parser.add_argument(
+        "--threads-accounting", type=Path, help="their account: what it lists as contaminated is not replayed either"
+    )
     parser.add_argument("--base-model", type=Path, required=True, help="model whose tokenizer counts")
     parser.add_argument("--template", type=Path, required=True, help="chat template (.jinja, or the model's folder)")
     parser.add_argument(
@@ -40,6 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--replay-share", type=float, default=0.0, help="their share of all tokens")
     add_arguments(parser, MixSettings)
+    contamination.add_arguments(parser)
     parser.add_argument("--output", type=Path, required=True, help="JSON Lines file to write")
     parser.add_argument("--accounting", type=Path, required=True, help="JSON file to write: the account of the groups")
     return parser.parse_args()
@@ -72,9 +76,13 @@ def main() -> None:
         group: mix.Group([one for one, name in zip(counted, names, strict=True) if name == group], share)
         for group, share in (shares or {mix.ALL: 1.0}).items()
     }
+    account = read_json(arguments.threads_accounting) if arguments.threads_accounting else {}
+    contaminated, questions = account.get("contaminated", {}), contamination.questions(arguments)
     replayed: list[mix.Counted] = []
     for lang, prompt in zip(arguments.replay, arguments.replay_prompt, strict=True):
-        rows = as_rows(mix.originals(dataset, lang), lang, prompt, template)
+        originals = mix.originals(dataset, lang, contaminated)
+        held = questions.held_by(message for thread in originals for message in thread)
+        rows = as_rows([thread for thread in originals if thread[0].tree not in held], lang, prompt, template)
         rows = ({**row, "thread_id": f"{row['thread_id']}@{lang}"} for row in rows)
         replayed += [mix.Counted(row, count(row)) for row in rows]
     replay = mix.Group(replayed, arguments.replay_share) if arguments.replay else None
@@ -83,10 +91,10 @@ def main() -> None:
 
     everything = groups | ({mix.REPLAY: replay} if replay else {})
     tokens = sum(one.tokens for group in everything.values() for one in group.drawn)
-    account: dict[str, Any] = {name: group.as_json(tokens) for name, group in everything.items()}
+    shares_of: dict[str, Any] = {name: group.as_json(tokens) for name, group in everything.items()}
     write_jsonl(arguments.output, (dict(row) for row in mix.rows_of(everything.values(), arguments.seed)))
-    write_json(arguments.accounting, {"tokens": tokens, "groups": account, "without_share": names.count(None)})
-    said = ", ".join(f"{name} {one['share']:.1%} ({one['threads']:,} threads)" for name, one in account.items())
+    write_json(arguments.accounting, {"tokens": tokens, "groups": shares_of, "without_share": names.count(None)})
+    said = ", ".join(f"{name} {one['share']:.1%} ({one['threads']:,} threads)" for name, one in shares_of.items())
     log(f"mix: {tokens:,} of the assistant's tokens: {said} -> {arguments.output}")
 
 

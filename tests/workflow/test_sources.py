@@ -138,10 +138,7 @@ def test_threads_are_mixed_by_source_and_english_is_replayed(two):
     assert "mix.shares: no source 'oasst' (there are chats, more, trees)" in two.run("results/demo/pt/adapter").output
 
 
-def test_two_messages_of_one_id_and_a_source_without_revision_are_refused(two):
-    two.configure(sources={"again": {"dataset": "messages.jsonl", "languages": ["en"]}})
-    run = two.run(THREADS)
-    assert run.code != 0 and "two sources have messages of one id" in run.output
+def test_a_source_on_the_hub_without_a_revision_is_refused(two):
     two.configure(sources={"again": {"dataset": "owner/name"}})
     run = two.run("-n", THREADS)
     assert run.code != 0 and "error: sources.again.revision: name the commit of owner/name" in run.output

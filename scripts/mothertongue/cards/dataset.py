@@ -53,7 +53,7 @@ def dataset_card(
         source=source,
         repository=None,
         models=models,
-        stated=stated_licences.values(dict(sources) | used, used),
+        stated=stated_licences.values(_stated(sources, accounting) | used, used),
         objections=_messages(figures["reasons"]),
         cured=_messages(figures["cured"]),
         notes=_messages(figures["notes"]),
@@ -70,6 +70,16 @@ def dataset_card(
         reading=accounting.get("reading"),
         sources=_shares(sources, accounting),
     )
+
+
+def _stated(sources: Sequence[tuple[str, str]], accounting: Mapping[str, Any]) -> dict[str, str]:
+    """Return the licences of the source datasets; datasets of one name with those of their sources."""
+    names = list(accounting.get("sources", [""]))
+    datasets = [dataset for dataset, _ in sources]
+    return {
+        f"{dataset} ({name})" if datasets.count(dataset) > 1 else dataset: licence
+        for name, (dataset, licence) in zip(names, sources, strict=True)
+    }
 
 
 def _shares(sources: Sequence[tuple[str, str]], accounting: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -95,8 +95,15 @@ def read_languages(path: Path) -> dict[str, Language]:
 
 
 def codes_by_name(languages: dict[str, Language]) -> dict[str, str]:
-    """Return the codes by the English names of languages, in small letters."""
-    return {language.name.lower(): code for code, language in languages.items()}
+    """Return the codes by the English names of languages, in small letters, and by the parts of double names.
+
+    "Chinese (simplified)" is also "Chinese", "Tagalog/Filipino" either of them, "Norwegian Bokmal" also "Norwegian".
+    """
+    found: dict[str, str] = {language.name.lower(): code for code, language in languages.items()}
+    for name, code in list(found.items()):
+        for part in (*name.split("/"), name.partition(" (")[0], name.removesuffix(" bokmal")):
+            found.setdefault(part.strip(), code)
+    return found
 
 
 def find(code: str, languages: dict[str, Language]) -> Language:

@@ -38,13 +38,8 @@ def count_sources(messages: pa.Table, left: Mapping[str, pa.Table], record: Mapp
 
 
 def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
-    """Return the dataset by split; `on_flagged` "drop" removes the messages that a quality check flagged.
-
-    Raise UserError where messages of two sources have the same id.
-    """
+    """Return the dataset by split; `on_flagged` "drop" removes the messages that a quality check flagged."""
     table = pa.concat_tables(shards)
-    if SOURCE.name in table.column_names and pc.count_distinct(table["message_id"]).as_py() < len(table):
-        raise UserError("two sources have messages of one id; give one of them ids of its own: columns: {id: null}")
     if on_flagged == "drop":
         table = table.filter(pc.not_equal(table["status"], "flagged"))
     return {split: table.filter(pc.equal(table["split"], split)).combine_chunks() for split in SPLITS}

@@ -5,8 +5,10 @@ Method: Brown et al., "Language Models are Few-Shot Learners", 2020 (arXiv:2005.
 """
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +23,34 @@ _WORDS = 13
 
 @dataclass(frozen=True)
 class Questions:
-    """Questions by their 13-grams of words, of those that share one the first; shorter ones by all their words.
+    """Questions by each of their 13-grams of words; shorter ones by all their words.
 
     A short question is only held by a text that has no other words.
     """
 
-    runs: Mapping[str, str]
-    short: Mapping[str, str]
+    runs: Mapping[str, Set[str]]
+    short: Mapping[str, Set[str]]
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> "Questions":
-        """Return the questions of texts."""
-        runs: dict[str, str] = {}
-        short: dict[str, str] = {}
-        for text in texts:
+    def of(cls, texts: Iterable[str], long: Iterable[str] = ()) -> "Questions":
+        """Return the questions of texts; of those of `long`, only such that have a 13-gram."""
+        runs: dict[str, set[str]] = defaultdict(set)
+        short: dict[str, set[str]] = defaultdict(set)
+        for text, of_any_length in chain(((text, True) for text in texts), ((text, False) for text in long)):
             found = words(text)
-            if len(found) < _WORDS:
-                short.setdefault(" ".join(found), text)
-            else:
-                runs |= {run: text for run in ngrams(found, _WORDS) if run not in runs}
-        short.pop("", None)
-        return cls(runs, short)
+            if len(found) >= _WORDS:
+                for run in ngrams(found, _WORDS):
+                    runs[run].add(text)
+            elif found and of_any_length:
+                short[" ".join(found)].add(text)
+        return cls(dict(runs), dict(short))
 
     def within(self, text: str) -> set[str]:
         """Return the questions that a text holds."""
         found = words(text)
         if len(found) < _WORDS:
-            return {self.short[whole]} if (whole := " ".join(found)) in self.short else set()
-        return {self.runs[run] for run in ngrams(found, _WORDS) if run in self.runs}
+            return set(self.short.get(" ".join(found), ()))
+        return {question for run in ngrams(found, _WORDS) for question in self.runs.get(run, ())}
 
     def held_by(self, messages: Iterable[Message]) -> dict[str, str]:
         """Return the trees of which a message holds a question, each with the first one."""
@@ -75,9 +77,7 @@ def questions(arguments: argparse.Namespace) -> Questions:
         texts += [next(message for message in thread if message.role == "prompter").text or "" for thread in threads]
     if arguments.prompts:
         texts += read_lines(arguments.prompts)
-    if arguments.benchmarks:
-        texts += _benchmark_texts(arguments.benchmarks)
-    return Questions.of(texts)
+    return Questions.of(texts, _benchmark_texts(arguments.benchmarks) if arguments.benchmarks else ())
 
 
 def _benchmark_texts(folder: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ alone costs others (catastrophic forgetting; Scialom et al., 2022, arXiv:2205.12
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -92,16 +92,17 @@ def group_names(threads: Iterable[Row], dataset: pa.Table, shares: Mapping[str, 
     return [name if name in shares else None for name in found]
 
 
-def originals(dataset: pa.Table, lang: str) -> list[list[trees.Message]]:
+def originals(dataset: pa.Table, lang: str, left_out: Container[str]) -> list[list[trees.Message]]:
     """Return the best threads of the messages from a source language, in their original text.
 
-    Raise UserError where the language is the target.
+    Trees of `left_out` have none. Raise UserError where the language is the target.
     """
     if len(dataset) and dataset["lang"][0].as_py() == lang:
         raise UserError(f"mix.replay.languages: {lang} is the target language; name others")
     own = dataset.filter(pc.equal(dataset["source_lang"], lang))
     own = own.set_column(own.schema.get_field_index("text"), "text", own["source_text"])
-    return trees.select([replace(message, status=NATIVE) for message in trees.from_table(own)]).threads
+    messages = [replace(message, status=NATIVE) for message in trees.from_table(own) if message.tree not in left_out]
+    return trees.select(messages).threads
 
 
 def draw(groups: Mapping[str, Group], repeat: float, seed: int, replay: Group | None = None) -> list[str]:
@@ -125,8 +126,12 @@ def draw(groups: Mapping[str, Group], repeat: float, seed: int, replay: Group | 
         target = total * replay.asked / (1 - replay.asked)
         most = min(target, repeat * replay.tokens)
         replay.drawn = _drawn(replay, most, seed)
-        if most < target:
+        if not replay.tokens:
+            said.append("there is no thread to replay")
+        elif most < target:
             said.append(f"replay is repeated {repeat:g} times, and still less than its share")
+        elif not replay.drawn:
+            said.append("the share of replay is less than half of any thread, and nothing is replayed")
     return said
 
 

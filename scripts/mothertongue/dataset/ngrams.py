@@ -4,11 +4,15 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from mothertongue.common.languages import UNSPACED_LETTERS
-
-# A run of letters and digits with their marks, or one letter of a script without spaces.
-_SPACED = rf"(?![{UNSPACED_LETTERS}])[^\W_]"
-_WORD = re.compile(rf"[{UNSPACED_LETTERS}]|{_SPACED}(?:{_SPACED}|[\u0300-\u036f])*")
+# Letters of scripts without spaces between words: each is a word. Korean has spaces.
+_ALONE = "\u0e00-\u109f\u1780-\u17ff\u3040-\u9fff\uf900-\ufaff"
+# Marks that belong to the letter before them: accents, points, vowel signs of Indian scripts, joiners.
+_MARKS = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0711\u0730-\u074a"
+    "\u0900-\u0963\u0971-\u0dff\u200c\u200d"
+)
+_SPACED = rf"(?![{_ALONE}])[^\W_]"
+_WORD = re.compile(rf"[{_ALONE}]|{_SPACED}(?:{_SPACED}|[{_MARKS}])*")
 
 
 def words(text: str) -> list[str]:

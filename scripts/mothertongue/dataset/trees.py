@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from mothertongue.common.errors import UserError
-from mothertongue.dataset.duplicates import Document
 
 _ROLES = {"system": "system", "prompter": "user", "assistant": "assistant"}
 # The roles that may follow a message; None is before the first.
@@ -66,6 +65,19 @@ class Message:
     def turn(self) -> dict[str, str]:
         """The message in the format of chat models: role (system, user or assistant) and content."""
         return {"role": _ROLES[self.role], "content": self.text or ""}
+
+
+@dataclass(frozen=True)
+class Document:
+    """What users and assistants say in a tree's best thread; `messages` are those of the whole tree.
+
+    `source` is the name of its dataset, empty where there is one.
+    """
+
+    tree: str
+    source: str
+    text: str
+    messages: int
 
 
 @dataclass(frozen=True)
@@ -153,7 +165,12 @@ def documents(messages: pa.Table, source: str) -> list[Document]:
     found = from_table(messages.append_column("status", status))
     sizes = Counter(message.tree for message in found)
     return [
-        Document(thread[0].tree, source, "\n".join(message.text or "" for message in thread), sizes[thread[0].tree])
+        Document(
+            thread[0].tree,
+            source,
+            "\n".join(message.text or "" for message in thread if message.role != "system"),
+            sizes[thread[0].tree],
+        )
         for thread in select(found).threads
     ]
 

@@ -48,6 +48,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         headline=headline(run.metrics),
         picture_of_flow=sankey.svg(flow, f"The flow of {run.name} messages; the table below has its numbers"),
         by_source=by_source(run.accounting),
+        readings=readings(run.accounting),
         columns=used_columns(run.accounting),
         route_labels=sankey.ROUTE_LABELS,
         thread_outcomes=outcomes(run.threads, "messages"),
@@ -172,6 +173,13 @@ def by_source(accounting: Json) -> list[tuple[str, dict[str, int]]]:
                 counts[key] = counts.get(key, 0) + number
     ordered = sorted(languages.items(), key=lambda item: (-item[1]["messages"], item[0]))
     return [*ordered, ("all", _flat(accounting["total"]))]
+
+
+def readings(accounting: Json) -> list[tuple[str, Json]]:
+    """Return what became of the rows of each source of conversations, with its name."""
+    found = [("the source", accounting.get("reading"))]
+    found += [(name, part.get("reading")) for name, part in accounting.get("sources", {}).items()]
+    return [(name, reading) for name, reading in found if reading]
 
 
 def used_columns(accounting: Json) -> dict[str, list[str]]:

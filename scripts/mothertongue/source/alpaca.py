@@ -1,8 +1,8 @@
 """The format `alpaca`: an instruction, perhaps with an input, and the output."""
 
-from mothertongue.source.conversations import Conversation, Unreadable, text_of, turn_of
+from mothertongue.source.conversations import Conversation, Unreadable, joined, turn_of
 from mothertongue.source.files import Row
-from mothertongue.source.messages import system_turns
+from mothertongue.source.messages import required, system_turns
 
 FIELDS = {
     "instruction": ("instruction",),
@@ -26,8 +26,8 @@ def conversation(row: Row) -> Conversation:
     history = row.get("history") or []
     if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
         raise Unreadable("history is no list of pairs of a question and its answer")
-    said = [text_of(row.get(name))[0] for name in ("instruction", "input")]
     turns = system_turns(row.get("system"))
-    for question, answer in [*history, ("\n\n".join(text for text in said if text.strip()), row.get("output"))]:
+    for question, answer in history:
         turns += [turn_of("user", question), turn_of("assistant", answer)]
-    return Conversation([turns])
+    asked = joined(required(row, "instruction"), row.get("input"))
+    return Conversation([[*turns, asked, turn_of("assistant", required(row, "output"))]])

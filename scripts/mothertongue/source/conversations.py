@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ _MEDIA = ("image", "audio", "video", "file", "tool")
 # Why a turn, and all that follows it, is left out; and why one is that stands alone.
 TOOLS, EMPTY, LATE_SYSTEM, UNANSWERED = "tools", "empty", "system message within a conversation", "without an answer"
 ASSISTANT_FIRST, SHARED, MERGED = "assistant before a user", "shared with another reply", "joined to the turn before"
+WORSE = "ranked below a reply that is left out"
 
 
 class Unreadable(Exception):
@@ -105,11 +107,16 @@ class Account:
         }
 
 
+def is_missing(value: Any) -> bool:
+    """Return whether a value is null: None, or the NaN that pandas writes for it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def role_of(name: Any) -> str:
     """Return the role of a turn by its name: system, user, assistant or tools. Raise Unreadable for others."""
     known = _NAMES.get(name.strip().lower()) if isinstance(name, str) else None
     if known is None:
-        raise Unreadable(f"unknown role {json.dumps(name)[:60]} (expected system, user or assistant)")
+        raise Unreadable(f"unknown role {shown(name)} (expected system, user or assistant)")
     return known
 
 
@@ -120,19 +127,26 @@ def turn_of(role: Any, content: Any, calls: Any = None) -> Turn:
     """
     known = role_of(role)
     text, unusable = text_of(content)
-    if known == "tools" or calls:
+    if known == "tools" or _calls_something(calls):
         return Turn("assistant", text, TOOLS)
     return Turn(known, text, unusable)
 
 
+def _calls_something(calls: Any) -> bool:
+    """Return whether a message's calls of tools are more than nulls, which tables have for none."""
+    if isinstance(calls, dict):
+        return any(map(_calls_something, calls.values()))
+    return not is_missing(calls) and calls not in ("", [], False)
+
+
 def text_of(content: Any) -> tuple[str, str]:
     """Return the text of a message's content, and what else is in it: images, audio, tools; empty for nothing else."""
-    if content is None:
+    if is_missing(content):
         return "", ""
     if isinstance(content, str):
         return checked_text(content), ""
     if not isinstance(content, list):
-        raise Unreadable(f"expected text or a list of parts, found {json.dumps(content, default=str)[:60]}")
+        raise Unreadable(f"expected text or a list of parts, found {shown(content)}")
     texts, other = [], ""
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else "text"
@@ -142,8 +156,20 @@ def text_of(content: Any) -> tuple[str, str]:
         elif isinstance(kind, str) and (media := next((name for name in _MEDIA if name in kind), None)):
             other = {"image": "images", "tool": TOOLS}.get(media, media)
         else:
-            raise Unreadable(f"a part that is neither text nor an image or sound: {json.dumps(part, default=str)[:60]}")
+            raise Unreadable(f"a part that is neither text nor an image or sound: {shown(part)}")
     return "\n".join(texts), other
+
+
+def joined(*contents: Any) -> Turn:
+    """Return a user's turn of several contents, with a blank line between those that have text."""
+    found = [text_of(content) for content in contents]
+    texts = [text for text, _ in found if text.strip()]
+    return Turn("user", "\n\n".join(texts), next((unusable for _, unusable in found if unusable), ""))
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON for a message, its first characters."""
+    return json.dumps(value, default=str)[:60]
 
 
 def checked_text(text: str) -> str:
@@ -156,27 +182,38 @@ def checked_text(text: str) -> str:
     return text
 
 
-def tree_of(conversation: Conversation, source: str = "") -> Tree:
+def tree_of(conversation: Conversation) -> Tree:
     """Return the messages of a conversation; its id is its own, or a hash of its content.
-
-    Ids begin with the name of the source where there are several.
 
     What a chat template could not render, or a translation not carry, is left out: a branch ends before its first turn
     with tools, images or sound, without text, or of the system after the first; an assistant that speaks before a user
     is left out, and so is a user without an answer. Turns of the same role in a row become one, with a blank line
-    between them. There is no message where no answer is left.
+    between them. Where a reply is left out, so are those that are ranked below it: a worse reply would take its place.
+    There is no message where no answer is left.
     """
     left_out: Counter[str] = Counter()
-    branches = [_usable(branch, left_out) for branch in conversation.branches]
-    kept = [(branch, rank) for branch, rank in zip(branches, conversation.ranks, strict=True) if branch]
-    messages = _messages(kept, conversation, source, left_out)
-    others = [reason for reason in left_out if reason not in (MERGED, UNANSWERED)]
+    kept: list[tuple[Sequence[Turn], int | None]] = []
+    lost: list[int] = []  # ranks of the branches that have lost their end
+    for branch, rank in zip(conversation.branches, conversation.ranks, strict=True):
+        if any(rank is None or better < rank for better in lost):
+            left_out[WORSE] += len(branch)
+            continue
+        usable, whole = _usable(branch, left_out)
+        if usable:
+            kept.append((usable, rank))
+        if not whole and rank is not None:
+            lost.append(rank)
+    messages = _messages(kept, conversation, left_out)
+    others = [reason for reason in left_out if reason not in (MERGED, UNANSWERED, WORSE)]
     reason = "" if messages else others[0] if others else UNANSWERED if left_out else EMPTY
     return Tree(messages, sum(map(len, conversation.branches)), left_out, reason)
 
 
-def _usable(turns: Sequence[Turn], left_out: Counter[str]) -> list[Turn]:
-    """Return the turns that training can read, to the last answer; add those left out to `left_out`, by reason."""
+def _usable(turns: Sequence[Turn], left_out: Counter[str]) -> tuple[list[Turn], bool]:
+    """Return the turns that training can read, to the last answer, and whether none is lost after it.
+
+    Add those left out to `left_out`, by reason.
+    """
     kept: list[Turn] = []
     rest = len(turns)
     for turn in turns:
@@ -195,7 +232,7 @@ def _usable(turns: Sequence[Turn], left_out: Counter[str]) -> list[Turn]:
     left_out.update({reason: rest} if rest else {})
     end = max((at for at, turn in enumerate(kept, start=1) if turn.role == "assistant"), default=0)
     left_out.update({UNANSWERED: len(kept) - end} if end < len(kept) else {})
-    return kept[:end]
+    return kept[:end], not rest and end == len(kept)
 
 
 def _objection(turn: Turn, before: Sequence[Turn]) -> str:
@@ -210,14 +247,12 @@ def _objection(turn: Turn, before: Sequence[Turn]) -> str:
 def _messages(
     branches: Iterable[tuple[Sequence[Turn], int | None]],
     conversation: Conversation,
-    source: str,
     left_out: Counter[str],
 ) -> list[Row]:
     """Return the messages of branches as rows: turns that several begin with are one message."""
     branches = list(branches)
     content = json.dumps([[[turn.role, turn.text] for turn in branch] for branch, _ in branches], ensure_ascii=False)
     tree = conversation.id or hashlib.sha256(content.encode()).hexdigest()[:32]
-    tree = f"{source}:{tree}" if source else tree
     found: dict[tuple[str | None, str, str], Row] = {}
     children: dict[str | None, list[tuple[Row, int | None]]] = defaultdict(list)
     for branch, rank in branches:

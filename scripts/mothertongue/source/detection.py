@@ -1,11 +1,13 @@
 """The formats of datasets: which one a file has, by its first rows, and where its columns are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import first
 from mothertongue.source import alpaca, messages, oasst, oasst_trees, pairs, preference, sharegpt, table
+from mothertongue.source.conversations import is_missing
 from mothertongue.source.files import Row
 
 # By message or by tree: read as they are. By conversation: of each row one is made. In the order in which they are
@@ -22,6 +24,8 @@ BY_CONVERSATION: Mapping[str, ModuleType] = {
 # Columns that every format of conversations may have.
 SHARED = {"id": ("id", "conversation_id", "conversation_hash", "uuid"), "language": ("language", "lang")}
 
+Names = Mapping[str, Sequence[str]]
+
 
 def detect(rows: Sequence[Row], columns: Mapping[str, str], where: str) -> str:
     """Return the format that most of the rows fit. Raise UserError where none does, or a named column is not there."""
@@ -30,34 +34,45 @@ def detect(rows: Sequence[Row], columns: Mapping[str, str], where: str) -> str:
     for name, module in BY_CONVERSATION.items():
         own = {field: column for field, column in columns.items() if field in module.FIELDS}
         if own or name != "table":
-            located = _located(module.FIELDS, rows, own)
-            fitting[name] = sum(module.fits(named(row, located)) for row in rows)
+            names = _names(module.FIELDS, own)
+            fitting[name] = sum(module.fits(values(row, names)) for row in rows)
     best = max(fitting, key=lambda name: fitting[name])
     if not fitting[best]:
-        names = first(list(map(repr, keys_of(rows))))
-        raise UserError(f"{where}: no format fits its columns ({names}); name them by source.columns")
+        found = first(list(map(repr, keys_of(rows))))
+        raise UserError(f"{where}: no format fits its columns ({found}); name them by source.columns")
     return best
 
 
-def locate(name: str, rows: Sequence[Row], columns: Mapping[str, str], where: str) -> dict[str, str]:
-    """Return the columns of a format of conversations by what they hold, from the first rows of a file.
+def names_of(name: str, rows: Sequence[Row], columns: Mapping[str, str], where: str) -> Names:
+    """Return the names of a format's columns by what they hold, the first that a row has is read.
 
     `columns` names some of them, empty for one that is not to be read. Raise UserError where it names something that
-    the format has not, or a column that is not there.
+    the format has not, or a column that no first row has.
     """
     fields = BY_CONVERSATION[name].FIELDS | SHARED
     if unknown := [field for field in columns if field not in fields]:
         raise UserError(f"source.columns.{unknown[0]}: the format {name} has {', '.join(fields)}")
     _check_columns(columns, rows, where)
-    return _located(fields, rows, columns)
+    return _names(fields, columns)
 
 
-def named(row: Row, names: Mapping[str, str]) -> Row:
-    """Return the values of a row by what they are, for the columns that it has."""
-    return {field: row[column] for field, column in names.items() if column in row}
+def values(row: Row, names: Names) -> Row:
+    """Return the values of a row by what they are, for the columns that it has; NaN is null."""
+    found: dict[str, Any] = {}
+    for field, known in names.items():
+        if (column := next((name for name in known if name in row), None)) is not None:
+            found[field] = None if is_missing(row[column]) else row[column]
+    return found
 
 
-def keys_of(rows: Sequence[Row]) -> dict[str, None]:
+def located(rows: Iterable[Row], names: Names) -> dict[str, str]:
+    """Return the columns that rows have by what they hold, the first name of each."""
+    there = keys_of(rows)
+    found = {field: next((name for name in known if name in there), "") for field, known in names.items()}
+    return {field: column for field, column in found.items() if column}
+
+
+def keys_of(rows: Iterable[Row]) -> dict[str, None]:
     """Return the columns of rows in the order of their first use."""
     return {key: None for row in rows for key in row}
 
@@ -69,7 +84,5 @@ def _check_columns(columns: Mapping[str, str], rows: Sequence[Row], where: str) 
             raise UserError(f"{where}: source.columns.{field}: no column '{column}' (it has {first(list(there))})")
 
 
-def _located(fields: Mapping[str, Sequence[str]], rows: Sequence[Row], columns: Mapping[str, str]) -> dict[str, str]:
-    there = keys_of(rows)
-    usual = {field: next((name for name in known if name in there), None) for field, known in fields.items()}
-    return {field: column for field, column in (usual | dict(columns)).items() if column}
+def _names(fields: Names, columns: Mapping[str, str]) -> Names:
+    return {**fields, **{field: [column] if column else [] for field, column in columns.items()}}

@@ -4,8 +4,10 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from mothertongue.common.errors import UserError
-from mothertongue.formats.parquet import Limits, batches, decoded_size
+from mothertongue.formats.parquet import Limits, batches, decoded_size, schema_of
 from mothertongue.source.dataset_reference import KINDS, SUFFIXES
 
 Row = dict[str, Any]
@@ -22,6 +24,7 @@ Row = dict[str, Any]
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # Rows of Parquet files that are decoded at a time, and about how many of their bytes become Python objects at once.
 _ROWS_AT_ONCE, _AT_ONCE = 500, 4_000_000
+_SPACE = re.compile(r"[ \t\n\r]*")
 _UNREADABLE = (OSError, EOFError, zlib.error)
 
 
@@ -38,18 +41,19 @@ class File:
         return f"{self.path}: {self.unit} {number}"
 
 
-def open_file(path: Path, limits: Limits) -> File:
+def open_file(path: Path, limits: Limits, columns: Sequence[str] | None = None) -> File:
     """Open a file by its suffix. Iterating over its rows raises UserError, with the row, where it is not readable.
 
-    The limits are checked before memory is allocated. Raise UserError where there is no such file, or of another kind.
+    Of a Parquet file only these columns are read, those that are there (default: all). The limits are checked before
+    memory is allocated. Raise UserError where there is no such file, or of another kind.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if not path.name.endswith(SUFFIXES):
         raise UserError(f"{path}: unknown kind of file (expected {KINDS})")
-    kind = next(part for part in reversed(path.suffixes) if part not in (".gz", ".zst"))
+    kind = Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix or path.name
     if kind == ".parquet":
-        return File(path, "row", _parquet_rows(path, limits))
+        return File(path, "row", _parquet_rows(path, limits, columns))
     if kind in (".csv", ".tsv"):
         return File(path, "row", _separated_rows(path, limits, tabs=kind == ".tsv"))
     if kind == ".json" and _is_list(path):
@@ -89,9 +93,24 @@ def _listed_rows(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
     except _UNREADABLE as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     limits.count(str(path), 0, len(content))
-    for number, row in enumerate(_parsed(content, str(path)), start=1):
-        limits.count(f"{path}: row {number}", 1, 0)
-        yield number, _object(row, f"{path}: row {number}")
+    _check_encoding(content[:4096], path)
+    with _json_errors(str(path)):
+        text = content.decode("utf-8-sig")
+        del content
+    decoder, number = json.JSONDecoder(), 0
+    place = _SPACE.match(text, text.index("[") + 1).end()  # type: ignore[union-attr]
+    while text[place : place + 1] != "]":
+        number += 1
+        where = f"{path}: row {number}"
+        limits.count(where, 1, 0)
+        with _json_errors(where):
+            row, place = decoder.raw_decode(text, place)
+            place = _SPACE.match(text, place).end()  # type: ignore[union-attr]
+            if text[place : place + 1] not in (",", "]"):
+                raise json.JSONDecodeError("Expecting ',' or ']' delimiter", text, place)
+        yield number, _object(row, where)
+        if text[place] == ",":
+            place = _SPACE.match(text, place + 1).end()  # type: ignore[union-attr]
 
 
 def _separated_rows(path: Path, limits: Limits, tabs: bool) -> Iterator[tuple[int, Row]]:
@@ -112,7 +131,7 @@ def _separated_rows(path: Path, limits: Limits, tabs: bool) -> Iterator[tuple[in
             header = [name.strip() for name in next(reader, [])]
             if twice := next((name for name in header if header.count(name) > 1), None):
                 raise UserError(f"{path}: column '{twice}' is there twice")
-            for number, cells in enumerate(reader, start=1):
+            for number, cells in enumerate(filter(None, reader), start=1):  # without empty lines
                 where = f"{path}: row {number}"
                 limits.count(where, 1, sum(map(len, cells)))
                 if len(cells) > len(header):
@@ -139,26 +158,32 @@ def _lines(text: io.TextIOWrapper, path: Path, limits: Limits) -> Iterator[str]:
         yield line
 
 
-def _parquet_rows(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
-    for before, batch in batches(path, limits, rows=_ROWS_AT_ONCE):
+def _parquet_rows(path: Path, limits: Limits, columns: Sequence[str] | None) -> Iterator[tuple[int, Row]]:
+    names = schema_of(path).names
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"{path}: column '{twice}' is there twice")
+    for before, batch in batches(path, limits, columns, _ROWS_AT_ONCE):
         # Large rows become objects one by one.
         step = max(1, min(len(batch), len(batch) * _AT_ONCE // max(1, decoded_size(batch))))
         for start in range(0, len(batch), step):
             try:
                 rows = batch.slice(start, step).to_pylist()
-            except UnicodeDecodeError:
-                raise UserError(f"{path}: {_not_utf8(batch, before)}: not UTF-8") from None
+            except (UnicodeDecodeError, ValueError, OverflowError):
+                raise _unreadable_value(path, batch, before) from None
             yield from enumerate(rows, start=before + start + 1)
 
 
-def _not_utf8(batch: pa.RecordBatch, before: int) -> str:
-    """Return the first place of a batch whose text is not UTF-8."""
+def _unreadable_value(path: Path, batch: pa.RecordBatch, before: int) -> UserError:
+    """Return the error for the first value of a batch that cannot become an object."""
     for row in range(len(batch)):
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            where = f"{path}: row {before + row + 1}: column '{name}'"
             try:
                 column[row].as_py()
             except UnicodeDecodeError:
-                return f"row {before + row + 1}: column '{name}'"
+                return UserError(f"{where}: not UTF-8")
+            except (ValueError, OverflowError) as error:
+                return UserError(f"{where}: a value that cannot be read ({error})")
     raise AssertionError("a batch fails as a whole but not in any row")
 
 
@@ -190,8 +215,15 @@ def _check_encoding(start: bytes, path: Path) -> None:
 
 
 def _parsed(content: bytes, where: str) -> Any:
-    try:
+    with _json_errors(where):
         return json.loads(content.decode("utf-8-sig"))
+
+
+@contextmanager
+def _json_errors(where: str) -> Iterator[None]:
+    """Convert the errors of decoding JSON to UserError."""
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from None
     except json.JSONDecodeError as error:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import yaml
 
-from mothertongue.common.plain_text import visible
+from mothertongue.common.errors import UserError
+from mothertongue.common.plain_text import one_line
 from mothertongue.source import detection
 from mothertongue.source.conversations import Tree, Unreadable
-from mothertongue.source.files import open_file
-from mothertongue.source.reading import Dataset, tree_of_row
+from mothertongue.source.files import Row, open_file
+from mothertongue.source.reading import Dataset, first_rows, tree_of_row
 
 # Rows that are read, and those of them that are shown, with so many characters of a message.
 _READ, _SHOWN, _CHARACTERS = 1_000, 3, 300
@@ -21,18 +22,22 @@ def describe(path: Path, dataset: Dataset) -> str:
 
     Raise UserError where it cannot be read, or no format fits.
     """
-    file = open_file(path, replace(dataset.limits))
-    rows = list(islice(file.rows, _READ))
-    first = [row for _, row in rows]
+    first = first_rows(open_file(path, replace(dataset.limits)))
+    if not first:
+        raise UserError(f"{path}: no rows in it")
     name = detection.detect(first, dataset.columns, str(path)) if dataset.settings.format == "auto" else None
     name = name or dataset.settings.format
-    lines = [f"{path}: {file.unit}s of {', '.join(detection.keys_of(first))}", f"format: {name}"]
+    file = open_file(path, replace(dataset.limits))
+    lines = [f"{path}: {file.unit}s of {', '.join(map(repr, detection.keys_of(first)))}", f"format: {name}"]
     if name in detection.BY_MESSAGE:
-        return "\n".join(map(visible, [*lines, "", *_configuration(path, name, dataset)]))
-    names = detection.locate(name, first, dataset.columns, str(path))
-    lines += [f"  {what}: column {column!r}" for what, column in names.items()]
-    wrong = shown = 0
-    for number, row in rows:
+        messages = detection.BY_MESSAGE[name].read(file, replace(dataset.limits)).slice(0, _SHOWN).to_pylist()
+        lines += ["", "the first messages:", *map(_line, messages), "", *_configuration(path, name, dataset)]
+        return "\n".join(map(one_line, lines))
+    names = detection.names_of(name, first, dataset.columns, str(path))
+    lines += [f"  {what}: column {column!r}" for what, column in detection.located(first, names).items()]
+    wrong = shown = read = 0
+    for number, row in islice(file.rows, _READ):
+        read += 1
         try:
             tree = tree_of_row(row, name, names, dataset)
         except Unreadable as error:
@@ -40,14 +45,15 @@ def describe(path: Path, dataset: Dataset) -> str:
             if wrong <= _SHOWN:
                 lines += ["", f"{file.unit} {number}: not of the format: {error}"]
             continue
+        dataset.languages.identify(tree.messages)
         dataset.account.add(tree)
         if shown < _SHOWN:
             shown += 1
             lines += ["", f"{file.unit} {number}:", *_shown(tree)]
-    lines += ["", f"of the first {len(rows):,} rows:" if len(rows) == _READ else "of all rows:"]
+    lines += ["", f"of the first {read:,} rows:" if read == _READ else "of all rows:"]
     lines += [f"  {line}" for line in dataset.summary()]
     lines += [f"  {wrong:,} rows are not of the format"] if wrong else []
-    return "\n".join(map(visible, [*lines, "", *_configuration(path, name, dataset)]))
+    return "\n".join(map(one_line, [*lines, "", *_configuration(path, name, dataset)]))
 
 
 def _shown(tree: Tree) -> list[str]:
@@ -55,13 +61,17 @@ def _shown(tree: Tree) -> list[str]:
     if not tree.messages:
         return [f"  left out: {tree.reason}"]
     lines = [f"  id {tree.messages[0]['message_tree_id']}"]
-    for row in tree.messages:
-        rank = "" if row["rank"] is None else f", rank {row['rank']}"
-        text = " ".join(row["text"].split())
-        text = text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}..."
-        lines.append(f"  {row['role']} ({row['lang']}{rank}): {text}")
+    lines += map(_line, tree.messages)
     lines += [f"  left out: {count} ({reason})" for reason, count in tree.left_out.items()]
     return lines
+
+
+def _line(row: Row) -> str:
+    """Return a message as a line."""
+    rank = "" if row["rank"] is None else f", rank {row['rank']}"
+    text = " ".join(row["text"].split())
+    text = text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}..."
+    return f"  {row['role']} ({row['lang']}{rank}): {text}"
 
 
 def _configuration(path: Path, name: str, dataset: Dataset) -> list[str]:

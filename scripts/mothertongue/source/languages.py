@@ -1,14 +1,17 @@
 """The language of a conversation's messages: of a column, one for all, or identified."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from mothertongue.common.language_id import identify
 from mothertongue.common.plain_text import byte_length
 from mothertongue.formats.messages import is_language_tag
-from mothertongue.source.conversations import Unreadable
+from mothertongue.source.conversations import Unreadable, shown
 from mothertongue.source.files import Row
 
 DETECT = "detect"
@@ -16,6 +19,8 @@ DETECT = "detect"
 UNDETERMINED, _CONFIDENCE = "und", 0.5
 # A message of fewer bytes is in the language of its conversation; a longer one in another that is this probable.
 _JUDGED_BYTES, _OTHER = 60, 0.9
+# A conversation of fewer bytes is not identified, but in the language of the others if so many are in one.
+_SHORT, _NEARLY_ALL, _SHORT_TAG = 40, 0.9, "short"
 # The bytes by which a message counts at most: the identifier reads no more.
 _READ = 160
 
@@ -25,48 +30,73 @@ class Languages:
     """Sets the languages of messages. `given` is a code for all of them, DETECT, or None for the rows' own column.
 
     `names` are codes by the English names of languages, in small letters. `found` has the identified languages of
-    conversations with the probabilities.
+    conversations with the probabilities, `unknown` the values of the column that are no language, `short` the number of
+    conversations that are too short to identify.
     """
 
     given: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     found: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    unknown: Counter[str] = field(default_factory=Counter)
+    short: int = 0
 
     def tag(self, value: Any) -> str:
         """Return the language of a row from its column: a tag or an English name; empty to identify it.
 
-        Raise Unreadable where it is neither.
+        Names that are not known are counted. Raise Unreadable where it is no text.
         """
-        if self.given == DETECT:
+        if self.given is not None:
+            return "" if self.given == DETECT else self.given
+        if value is None:
             return ""
-        if self.given is not None or value is None or value == "":
-            return self.given or ""
-        if isinstance(value, str) and (known := self.names.get(value.strip().lower())):
+        if not isinstance(value, str):
+            raise Unreadable(f"language {shown(value)} is no text")
+        tag = value.strip()
+        if known := self.names.get(tag.lower()):
             return known
-        if not isinstance(value, str) or not is_language_tag(value):
-            raise Unreadable(f"language {str(value)[:60]!r} is neither a tag such as en or pt-BR nor an English name")
-        return value
+        if is_language_tag(tag):
+            return tag
+        if tag:
+            self.unknown[tag] += 1
+        return ""
 
     def identify(self, rows: list[Row]) -> None:
         """Set the language of a conversation's messages where they have none.
 
         It is that which most of their text is in, by what the identifier reads of each, or undetermined; a long message
-        that is surely in another has its own.
+        of a user or an assistant that is surely in another has its own. A short conversation is left for `settle`.
         """
         if not rows or rows[0]["lang"]:
             return
+        sizes = [min(byte_length(row["text"]), _READ) for row in rows]
+        if sum(sizes) < _SHORT:
+            self.short += 1
+            for row in rows:
+                row["lang"] = _SHORT_TAG
+            return
         guesses = [identify(row["text"]) for row in rows]
         votes: dict[str, float] = defaultdict(float)
-        for row, (lang, probability) in zip(rows, guesses, strict=True):
-            votes[lang] += probability * min(byte_length(row["text"]), _READ)
+        for size, (lang, probability) in zip(sizes, guesses, strict=True):
+            votes[lang] += probability * size
         lang = max(votes, key=lambda code: votes[code])
-        probability = votes[lang] / sum(min(byte_length(row["text"]), _READ) for row in rows)
+        probability = votes[lang] / sum(sizes)
         if not lang or probability < _CONFIDENCE:
             lang = UNDETERMINED
         self.found[lang].append(probability)
         for row, (own, sure) in zip(rows, guesses, strict=True):
-            long = byte_length(row["text"]) >= _JUDGED_BYTES
-            row["lang"] = own if long and sure >= _OTHER else lang
+            judged = row["role"] != "system" and byte_length(row["text"]) >= _JUDGED_BYTES
+            row["lang"] = own if judged and sure >= _OTHER else lang
+
+    def settle(self, table: pa.Table) -> pa.Table:
+        """Return messages in which short conversations have the language of nearly all others, or are undetermined."""
+        tags = table["lang"]
+        if not self.short or _SHORT_TAG not in pc.unique(tags).to_pylist():
+            return table
+        counts = Counter({lang: len(all_) for lang, all_ in self.found.items()})
+        lang, most = next(iter(counts.most_common(1)), (UNDETERMINED, 0))
+        lang = lang if most >= _NEARLY_ALL * counts.total() else UNDETERMINED
+        settled = pc.if_else(pc.equal(tags, _SHORT_TAG), lang, tags)
+        return table.set_column(table.column_names.index("lang"), table.schema.field("lang"), settled)
 
     def as_json(self) -> dict[str, Any]:
         """Return the identified languages with their conversations and the mean probability, the commonest first."""

@@ -15,7 +15,14 @@ def fits(row: Row) -> bool:
 
 def conversation(row: Row) -> Conversation:
     """Return the conversation of a row. Raise Unreadable where it is none."""
-    return Conversation([[*system_turns(row.get("system")), *turns_of(row.get("messages"))]])
+    return Conversation([[*system_turns(row.get("system")), *turns_of(required(row, "messages"))]])
+
+
+def required(row: Row, field: str) -> Any:
+    """Return a value that every row has, if only null. Raise Unreadable where the row has no such column."""
+    if field not in row:
+        raise Unreadable(f"it has no column for '{field}'")
+    return row[field]
 
 
 def is_chat(value: Any) -> bool:

@@ -66,6 +66,7 @@ def _parts(
             found = list(messages(row))
         except Unreadable as error:
             raise UserError(f"{file.where(number)}: {error}") from None
+        limits.count(file.where(number), len(found) - 1, 0)
         rows += found
         numbers += [number] * len(found)
         if limits.size_read - read > _AT_ONCE:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mothertongue.source.conversations import Conversation, Turn, turn_of
+from mothertongue.source.conversations import Conversation, Turn, joined, turn_of
 from mothertongue.source.files import Row
-from mothertongue.source.messages import is_chat, system_turns, turns_of
+from mothertongue.source.messages import is_chat, required, system_turns, turns_of
 
 FIELDS = {
     "prompt": ("prompt", "question", "query", "instruction", "input"),
@@ -21,11 +21,11 @@ def fits(row: Row) -> bool:
 
 def conversation(row: Row) -> Conversation:
     """Return the conversation of a row; a context stands below the question. Raise Unreadable where it is none."""
-    prompt = said("user", row.get("prompt"))
-    if row.get("context"):
-        prompt += said("user", row["context"])
-        prompt = [Turn("user", "\n\n".join(turn.text for turn in prompt))] if len(prompt) == 2 else prompt
-    return Conversation([[*system_turns(row.get("system")), *prompt, *said("assistant", row.get("reply"))]])
+    asked, context = required(row, "prompt"), row.get("context")
+    prompt = said("user", asked) if not context or is_chat(asked) else [joined(asked, context)]
+    if context and is_chat(asked):
+        prompt.append(joined(context))
+    return Conversation([[*system_turns(row.get("system")), *prompt, *said("assistant", required(row, "reply"))]])
 
 
 def is_said(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mothertongue.source.conversations import Conversation, Turn, Unreadable, turn_of
 from mothertongue.source.files import Row
-from mothertongue.source.messages import system_turns
+from mothertongue.source.messages import required, system_turns
 from mothertongue.source.pairs import is_said, said
 
 FIELDS = {
@@ -30,14 +30,18 @@ _SCORE = ("overall_score", "score", "rating")
 
 def fits(row: Row) -> bool:
     """Return whether a row has a better and a worse reply, or ranked ones."""
-    if isinstance(row.get("replies"), list):
-        return is_said(row.get("prompt"))
+    # A list of texts may be anything: it is a ranking only where the configuration names this format.
+    if isinstance(replies := row.get("replies"), list):
+        judged = [reply for reply in replies if isinstance(reply, dict)]
+        return is_said(row.get("prompt")) and any(_number(reply, _RANK + _SCORE) is not None for reply in judged)
     return is_said(row.get("chosen")) and is_said(row.get("rejected"))
 
 
 def conversation(row: Row) -> Conversation:
     """Return the conversation of a row, with a branch for each reply. Raise Unreadable where it is none."""
     system = system_turns(row.get("system"))
+    if "chosen" not in row and "rejected" not in row:
+        required(row, "replies")
     if row.get("replies") is not None:
         prompt = _dialogue(row.get("prompt")) or said("user", row.get("prompt"))
         texts, ranks = _ranked(row["replies"])

@@ -1,7 +1,6 @@
 """Read the files of a dataset in any of the formats: messages of OASST, with an account of what was left out."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from mothertongue.common.progress import first, log
 from mothertongue.formats.messages import OASST
 from mothertongue.formats.parquet import Limits
 from mothertongue.source import detection
-from mothertongue.source.conversations import Account, Tree, Unreadable, tree_of
+from mothertongue.source.conversations import Account, Tree, Unreadable, checked_text, shown, tree_of
 from mothertongue.source.files import File, Row, open_file
 from mothertongue.source.languages import Languages
 from mothertongue.source.settings import FormatSettings, LimitSettings
@@ -63,6 +62,11 @@ class Dataset:
         if found := self.languages.as_json():
             counts = [f"{lang} {one['conversations']:,} ({one['probability']:.2f})" for lang, one in found.items()]
             lines.append(f"languages identified, conversations (mean probability): {first(counts)}")
+        if short := self.languages.short:
+            lines.append(f"{short:,} conversations are too short to identify: in the language of the others, if in one")
+        if unknown := self.languages.unknown:
+            names = [f"{name!r} {count:,}" for name, count in unknown.most_common()]
+            lines.append(f"warning: values of the language column that are no language, identified: {first(names)}")
         return lines
 
     def as_json(self) -> dict[str, Any]:
@@ -88,16 +92,18 @@ def read_file(path: Path, dataset: Dataset | None = None) -> pa.Table:
     name = detection.detect(rows, dataset.columns, str(path)) if chosen == "auto" and rows else chosen
     if not rows:
         raise UserError(f"{path}: no messages in it")
-    file = open_file(path, dataset.limits)
     dataset.formats[str(path)] = name
     if name in detection.BY_MESSAGE:
         if dataset.columns:
             raise UserError(f"source.columns: the format {name} has columns of its own; remove them")
         log(f"fetch: {path}: format {name}")
-        return detection.BY_MESSAGE[name].read(file, dataset.limits)
-    names = detection.locate(name, rows, dataset.columns, str(path))
-    log(f"fetch: {path}: format {name}, {', '.join(f'{what} from {column!r}' for what, column in names.items())}")
+        return detection.BY_MESSAGE[name].read(open_file(path, dataset.limits), dataset.limits)
+    names = detection.names_of(name, rows, dataset.columns, str(path))
+    located = detection.located(rows, names)
+    log(f"fetch: {path}: format {name}, {', '.join(f'{what} from {column!r}' for what, column in located.items())}")
+    file = open_file(path, dataset.limits, [column for known in names.values() for column in known])
     table = pa.concat_tables([OASST.empty_table(), *_tables(file, name, names, dataset)])
+    table = dataset.languages.settle(table)
     if not len(table):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dataset.account.rows_left_out.most_common())
         raise UserError(f"{path}: no conversation in it{f' (left out: {reasons})' if reasons else ''}")
@@ -122,29 +128,26 @@ def first_rows(file: File) -> list[Row]:
     return rows
 
 
-def tree_of_row(row: Row, name: str, names: Mapping[str, str], dataset: Dataset) -> Tree:
-    """Return the messages of a row in a format of conversations, with their languages.
+def tree_of_row(row: Row, name: str, names: detection.Names, dataset: Dataset) -> Tree:
+    """Return the messages of a row in a format of conversations, with the language of its column.
 
     Raise Unreadable where the row is not of the format.
     """
-    values = detection.named(row, names)
+    values = detection.values(row, names)
     found = detection.BY_CONVERSATION[name].conversation(values)
-    lang = dataset.languages.tag(values.get("language"))
-    tree = tree_of(replace(found, id=_id(values.get("id")), lang=lang), dataset.name)
-    dataset.languages.identify(tree.messages)
-    return tree
+    return tree_of(replace(found, id=_id(values.get("id")), lang=dataset.languages.tag(values.get("language"))))
 
 
 def _id(value: Any) -> str:
     """Return a row's id as text; empty for null. Raise Unreadable where it is neither text nor a whole number."""
-    if isinstance(value, float):  # pandas writes whole numbers so, where some are null
-        value = None if math.isnan(value) else int(value) if value % 1 == 0 else value
+    if isinstance(value, float) and value % 1 == 0:  # pandas writes whole numbers so, where some are null
+        value = int(value)
     if not isinstance(value, str | int | None) or isinstance(value, bool):
-        raise Unreadable(f"its id is neither text nor a whole number: {str(value)[:60]!r}")
-    return "" if value is None else str(value)
+        raise Unreadable(f"its id is neither text nor a whole number: {shown(value)}")
+    return "" if value is None else checked_text(str(value))
 
 
-def _tables(file: File, name: str, names: Mapping[str, str], dataset: Dataset) -> Iterator[pa.Table]:
+def _tables(file: File, name: str, names: detection.Names, dataset: Dataset) -> Iterator[pa.Table]:
     """Yield the messages of a file of conversations in parts, and add its rows to the account."""
     waiting: list[Row] = []
     for number, row in file.rows:
@@ -161,6 +164,7 @@ def _tables(file: File, name: str, names: Mapping[str, str], dataset: Dataset) -
         if tree.messages and not _is_new(tree, where, dataset):
             dataset.account.leave_out(AGAIN, tree.turns)
             continue
+        dataset.languages.identify(tree.messages)
         dataset.account.add(tree)
         dataset.limits.count(where, max(0, len(tree.messages) - 1), 0)
         waiting += tree.messages

@@ -4,7 +4,7 @@ from typing import Any
 
 from mothertongue.source.conversations import Conversation, Unreadable, turn_of
 from mothertongue.source.files import Row
-from mothertongue.source.messages import system_turns
+from mothertongue.source.messages import required, system_turns
 
 FIELDS = {"conversations": ("conversations", "conversation"), "system": ("system", "system_prompt")}
 
@@ -17,7 +17,7 @@ def fits(row: Row) -> bool:
 
 def conversation(row: Row) -> Conversation:
     """Return the conversation of a row. Raise Unreadable where it is none."""
-    given: Any = row.get("conversations")
+    given: Any = required(row, "conversations")
     if not isinstance(given, list | None):
         raise Unreadable("expected a list of turns")
     turns = system_turns(row.get("system"))

@@ -8,11 +8,14 @@ import pyarrow.compute as pc
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import language_of
 from mothertongue.common.progress import first, log
-from mothertongue.formats.messages import MESSAGES, SOURCE, is_validation
+from mothertongue.formats.messages import MESSAGES, OASST, SOURCE, is_validation
 
 
 def combine_splits(tables: dict[str, pa.Table], validation: float, source: str = "") -> pa.Table:
-    """Combine one table per split into one table with the columns `split` and `source_lang`; `source` with its name.
+    """Combine one table per split into one table with the columns `split` and `source_lang`.
+
+    `source` is the name of the dataset among several, empty for the only one: ids then begin with it, and the column
+    `source` has it.
 
     Where there is no validation split, take the share `validation` (0 to 1) of the trees, chosen by hash. Raise
     UserError where a message or a tree is in two splits, where no tree has a root, and where there are replies but the
@@ -21,6 +24,8 @@ def combine_splits(tables: dict[str, pa.Table], validation: float, source: str =
     where = f"sources.{source}.dataset" if source else "source.dataset"
     parts = []
     for split, table in tables.items():
+        if source:
+            table = _prefixed(table, source)
         trees = table["message_tree_id"].to_pylist()
         if "validation" in tables:
             splits = [split] * len(trees)
@@ -38,6 +43,14 @@ def combine_splits(tables: dict[str, pa.Table], validation: float, source: str =
     _check_roots(table, list(split_of), where)
     _check_parents(table, where)
     return table.append_column(SOURCE, pa.array([source] * len(table))) if source else table
+
+
+def _prefixed(table: pa.Table, source: str) -> pa.Table:
+    """Return messages whose ids begin with the name of their source, so that no other has one of them."""
+    for name in ("message_id", "parent_id", "message_tree_id"):
+        ids = pc.binary_join_element_wise(pa.scalar(source), table[name], ":")
+        table = table.set_column(table.column_names.index(name), OASST.field(name), ids)
+    return table
 
 
 def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) -> None:

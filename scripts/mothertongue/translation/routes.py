@@ -78,9 +78,21 @@ def translation_pairs(settings: Mapping[str, Any], tables: Path) -> LanguagePair
 
 def check_languages(config: Mapping[str, Any], languages: dict[str, Language]) -> None:
     """Raise UserError where a configuration has a language missing in the table, or a pair of one language."""
-    source = config["source"]
-    named = [("source.languages", code) for code in source["languages"]]
-    named += [("source.shards", code) for code in source["shards"]]
+    sources = {"source": config["source"]} | {f"sources.{name}": keys for name, keys in config["sources"].items()}
+    named = [
+        (f"{key}.{what}", code)
+        for key, keys in sources.items()
+        for what in ("languages", "shards")
+        for code in keys.get(what, ())
+    ]
+    mixes = {"mix": config["mix"]} | {
+        f"variants.{name}.mix": keys.get("mix", {}) for name, keys in config["variants"].items()
+    }
+    named += [
+        (f"{key}.replay.languages", code)
+        for key, mix in mixes.items()
+        for code in (mix.get("replay") or {}).get("languages", ())
+    ]
     for settings in engine_settings(config["translation"]):
         for name in settings["models"]:
             if len(pair := set(parse_pair(name))) == 1:

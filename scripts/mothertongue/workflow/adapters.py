@@ -1,6 +1,7 @@
 """The adapters of a configuration, and what each is made from: settings, data, models and options of the rule tune."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ class Adapters:
         # By the adapter's folder: the language's own settings, and those of the variants, which override them.
         own = {**config["tuning"], "mix": config["mix"]}
         self.by_folder: dict[str, Settings] = {"": own} | {
-            f"variants/{name}/": configuration.lay_over(own, settings) for name, settings in config["variants"].items()
+            f"variants/{name}/": _with_own_shares(configuration.lay_over(own, settings), settings)
+            for name, settings in config["variants"].items()
         }
         self.owners = [("tuning", settings["base_model"]) for settings in self.by_folder.values()]
         self._check()
@@ -75,6 +77,11 @@ class Adapters:
         """Return the threads that a variant's SFT adapter is tuned on."""
         kind = f"{wildcards.variant}mix" if self.is_mixed(wildcards) else "threads"
         return f"{wildcards.results}/{wildcards.lang}/{kind}/train.jsonl"
+
+    def mix_seen(self, wildcards: Wildcards) -> list[str]:
+        """Return the mix that an adapter or the one before it was tuned on: its questions are no held-out prompts."""
+        seen = self.is_mixed(wildcards) and self.settings(wildcards)["method"] != "orpo"
+        return [self.sft_data(wildcards)] if seen else []
 
     def is_mixed(self, wildcards: Wildcards) -> bool:
         """Return whether the threads that an adapter is tuned on are a mix."""
@@ -187,6 +194,10 @@ class Adapters:
         if template.endswith(".jinja") and not Path(template).is_file():
             raise UserError(f"threads.prompt_format: no such template: {template}")
         usable(template)
+        for folder, settings in self.by_folder.items():
+            shares, name = settings["mix"]["shares"], ".".join([*Path(folder).parts, "mix"])
+            if shares and not math.isclose(sum(shares.values()), 1, abs_tol=0.001):
+                raise UserError(f"{name}.shares: they are {sum(shares.values()):g} together, and must be 1")
         for variant, own in self.config["variants"].items():
             method = own.get("method", self.config["tuning"]["method"])
             if method == "orpo" and (unused := sorted(set(own) & set(self.config["tuning"]["orpo"]))):
@@ -206,3 +217,9 @@ class Adapters:
                 )
             if settings["validation"]["patience"] and not settings["validation"]["interval"]:
                 raise UserError(f"{name}.validation.patience needs an interval; set {name}.validation.interval")
+
+
+def _with_own_shares(settings: Settings, own: Settings) -> Settings:
+    """Return a variant's settings with the shares that it names in the place of all others."""
+    shares = own.get("mix", {}).get("shares")
+    return settings if shares is None else {**settings, "mix": {**settings["mix"], "shares": shares}}

@@ -16,12 +16,16 @@ _FOLDERS = ("", "sft", "variants/*", "variants/*/sft")
 
 
 class Evaluations:
-    """The evaluations of a configuration."""
+    """The evaluations of a configuration. Raises UserError where training is to be kept from benchmarks, of none."""
 
     def __init__(self, config: Mapping[str, Any], tables: Path) -> None:
         self.evaluation, self.contamination = config["evaluation"], config["contamination"]
         wanted = self.evaluation["benchmarks"] or self.evaluation["harness"]
         self.benchmarks = benchmarks.read(tables) if wanted else []
+        if self.contamination["benchmarks"] and not wanted:
+            raise UserError(
+                "contamination.benchmarks is of benchmarks that are measured; set evaluation.benchmarks: auto"
+            )
 
     def options(self, wildcards: Wildcards) -> list[str]:
         """Return the evaluation's settings as arguments of scripts/evaluate.py."""
@@ -34,7 +38,7 @@ class Evaluations:
 
     def held_out(self, wildcards: Wildcards) -> list[str]:
         """Return the validation split, whose questions training must not hold; empty for itself, and if not wanted."""
-        if wildcards.split != "train" or not self.contamination["prompts"]:
+        if not self._is_training(wildcards) or not self.contamination["prompts"]:
             return []
         return [f"{wildcards.results}/{wildcards.lang}/dataset/validation.parquet"]
 
@@ -44,8 +48,13 @@ class Evaluations:
 
     def benchmarks_kept_out(self, wildcards: Wildcards) -> list[str]:
         """Return the data of the language's benchmarks, whose questions training must not hold; empty if not wanted."""
-        wanted = wildcards.split == "train" and self.contamination["benchmarks"] and self.tasks_of(wildcards.lang)
+        wanted = self._is_training(wildcards) and self.contamination["benchmarks"] and self.tasks_of(wildcards.lang)
         return [f"{wildcards.results}/source/benchmarks/{wildcards.lang}"] if wanted else []
+
+    @staticmethod
+    def _is_training(wildcards: Wildcards) -> bool:
+        """Return whether a job makes data for training: a mix has no other split."""
+        return getattr(wildcards, "split", "train") == "train"
 
     def kept_out(self, wildcards: Wildcards, input: Any) -> list[str]:
         """Return what training must not hold as arguments of scripts/threads.py and preferences.py."""

@@ -17,7 +17,7 @@ Wildcards = Any
 SPLITS = ("train", "validation")
 # Packages and modules whose change cannot alter what takes hours or comes from the hub: cards are written beside the
 # result, the values of settings are arguments, and files from the hub are compared with its checksums.
-CHANGE_NO_RESULT = ("cards", "hub", "settings")
+CHANGE_NO_RESULT = ("cards", "hub", "settings", "inspection")
 
 
 def checked(check: Callable[..., T], *arguments: Any) -> T:

@@ -459,9 +459,10 @@ def schema() -> dict[str, Any]:
     properties["sources"] = {
         "type": "object",
         "propertyNames": {
-            "pattern": r"^(?!(?:shards|benchmarks)$)[a-z0-9][a-z0-9_-]*$(?!\n)",
+            "pattern": r"^(?!(?:shards|benchmarks|native|translated|replay|all)$)[a-z0-9][a-z0-9_-]*$(?!\n)",
             "maxLength": 40,
-            "description": "a name of small letters, digits, _ and -, and neither shards nor benchmarks",
+            "description": "a name of small letters, digits, _ and -; taken are shards, benchmarks, native, "
+            "translated, replay and all",
         },
         "additionalProperties": schema_of(GROUPS["source"], required=False) | {"required": ["dataset"]},
     }

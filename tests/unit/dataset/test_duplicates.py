@@ -3,13 +3,15 @@
 import random
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from mothertongue.dataset import contamination, duplicates, trees
 from mothertongue.dataset.contamination import Questions
-from mothertongue.dataset.duplicates import Document, find
+from mothertongue.dataset.duplicates import find
 from mothertongue.dataset.ngrams import ngrams, words
 from mothertongue.dataset.preferences import find_pairs
+from mothertongue.dataset.trees import Document
 from mothertongue.source.reading import read_file
 from mothertongue.source.splits import combine_splits
 
@@ -76,6 +78,7 @@ def test_the_hashing_misses_few_pairs_at_the_threshold(threshold):
 def test_letters_of_scripts_without_spaces_are_words():
     assert words("Die Tür, ２ naïve_x!") == ["die", "tür", "2", "naïve", "x"]
     assert words("東京タワー abc") == ["東", "京", "タ", "ワ", "ー", "abc"]
+    assert words("हिन्दी भाषा, தமிழ் 한국어 cafe\u0301") == ["हिन्दी", "भाषा", "தமிழ்", "한국어", "café"]
     assert list(ngrams(["a", "b", "c"], 2)) == ["a b", "b c"] and list(ngrams(["a"], 5)) == ["a"]
 
 
@@ -88,14 +91,33 @@ def test_questions_are_held_by_texts_with_a_run_of_their_words_or_all_of_few():
     assert not asked.within("how do i bake a cake with three eggs and some sugar at all please")
     assert asked.within("who are you") == {"Who are you?"} and not asked.within("Who are you? I am me.")
     assert not asked.within("") and not Questions.of([]).within(LONG)
+    # Options and labels of a benchmark are no questions, and questions that share a run are all found.
+    both = Questions.of([LONG, f"{LONG} now"], ["Yes", "1"])
+    assert not both.within("yes") and both.within(LONG) == {LONG, f"{LONG} now"}
+
+
+def test_conversations_that_share_a_system_message_or_have_no_words_are_no_duplicates():
+    messages = []
+    for number in range(30):
+        rows = [
+            ("system", "You are a helpful assistant. " * 40),
+            ("prompter", f"what is number {number}"),
+            ("assistant", "🙂" * (number + 1)),
+        ]
+        for at, (role, text) in enumerate(rows):
+            messages.append({"message_id": f"{number}-{at}", "parent_id": f"{number}-{at - 1}" if at else None, "text": text,
+                             "role": role, "message_tree_id": str(number)})  # fmt: skip
+    missing = {name: [None] * len(messages) for name in ("rank", "created_date", "deleted", "review_result")}
+    table = pa.table({name: [row[name] for row in messages] for name in messages[0]} | missing)
+    documents = trees.documents(table, "")
+    assert len(documents) == 30 and "helpful" not in documents[0].text
+    assert not find(documents, 0.8, "best")
+    assert not find([Document("a", "", "🙂", 1), Document("b", "", "🙃", 1)], 0.8, "best")
 
 
 def test_contaminated_threads_and_pairs_are_left_out_and_counted(documents):
     table = combine_splits({"train": read_file(SAMPLE)}, 0.0)
-    status = [("native")] * len(table)
-    import pyarrow as pa
-
-    messages = trees.from_table(table.append_column("status", pa.array(status)))
+    messages = trees.from_table(table.append_column("status", pa.array(["native"] * len(table))))
     selection = trees.select(messages)
     question = next(one.text for thread in selection.threads for one in thread if len(words(one.text)) > 20)
     asked = Questions.of([question])

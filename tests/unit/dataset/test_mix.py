@@ -63,6 +63,9 @@ def test_without_shares_every_thread_is_used_once_and_what_is_not_there_is_said(
         "replay is repeated 4 times, and still less than its share"
     ]
     assert total(everything) == 21 and len(everything.drawn) == 3
+    assert mix.draw({mix.ALL: everything}, 4, 1, mix.Group([], 0.5)) == ["there is no thread to replay"]
+    small = mix.draw({mix.ALL: everything}, 4, 1, mix.Group(counted("en", 900), 0.01))
+    assert small == ["the share of replay is less than half of any thread, and nothing is replayed"]
     groups = {"a": mix.Group(counted("a", 5), 0.5), "b": mix.Group([], 0.5)}
     assert mix.draw(groups, 4, 1) == ["there is no thread of b"] and total(*groups.values()) == 5
 

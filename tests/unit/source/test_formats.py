@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mothertongue.common.errors import UserError
+from mothertongue.common.languages import codes_by_name, read_languages
 from mothertongue.dataset import preferences, trees
 from mothertongue.dataset.thread_rows import as_rows
+from mothertongue.formats.parquet import Limits
 from mothertongue.prompts.templates import read_template
 from mothertongue.source import dataset_reference
 from mothertongue.source.conversations import Account, Conversation, Turn, tree_of
+from mothertongue.source.files import open_file
 from mothertongue.source.inspection import describe
 from mothertongue.source.languages import Languages
 from mothertongue.source.reading import Dataset, read_file, read_splits
@@ -161,7 +164,9 @@ def test_several_replies_are_ranked_and_equal_scores_are_equal(tmp_path):
     ranks = {one["text"]: one["rank"] for one in table.to_pylist()}
     assert ranks == {"Why?": None, "best": 0, "good": 1, "also good": 1, "worst": 2, "not judged": None}
     plain = write(tmp_path / "plain.jsonl", {"prompt": "Why?", "responses": ["one", "two", "three"]})
-    assert [one["rank"] for one in read_file(plain).to_pylist()] == [None, 0, 1, 2]
+    named = Dataset(settings=FormatSettings("preference"))
+    assert [one["rank"] for one in read_file(plain, named).to_pylist()] == [None, 0, 1, 2]
+    assert refusal(plain).startswith("no format fits its columns")
 
 
 def test_dialogues_in_one_text_are_taken_apart(tmp_path):
@@ -361,11 +366,11 @@ def test_a_row_that_was_there_is_left_out_and_an_id_for_two_conversations_is_ref
         ),
         (
             [{"id": 1, "messages": HELLO}, {"id": [2], "messages": HELLO}],
-            "its id is neither text nor a whole number: '[2]'",
+            "its id is neither text nor a whole number: [2]",
         ),
         (
-            [{"messages": HELLO}, {"messages": HELLO, "language": "Klingon"}],
-            "language 'Klingon' is neither a tag such as en or pt-BR nor an English name",
+            [{"messages": HELLO}, {"messages": HELLO, "language": 3}],
+            "language 3 is no text",
         ),
     ],
 )
@@ -383,7 +388,7 @@ def test_a_row_that_is_not_of_the_format_is_refused_with_its_place_or_counted(tm
     [
         ("m.jsonl", '{"a": 1, "b": 2}', "no format fits its columns ('a', 'b'); name them by source.columns"),
         ("m.json", "[1]", "row 1: not a JSON object"),
-        ("m.json", '[{"a": 1},\n oops]', "not JSON (Expecting value at line 2, column 2)"),
+        ("m.json", '[{"a": 1},\n oops]', "row 2: not JSON (Expecting value at line 2, column 2)"),
         (
             "m.csv",
             "question,answer\na,b,c\n",
@@ -435,23 +440,141 @@ def test_columns_of_other_names_and_languages_by_name(tmp_path):
     )
 
 
+def chat(question, answer, **more):
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **more}
+
+
+SPANISH = "Me gustaría saber cómo se hace una tortilla de patatas en mi casa, por favor."
+
+
 def test_languages_are_identified_with_their_probability(tmp_path):
-    spanish = "Me gustaría saber cómo se hace una tortilla de patatas en mi casa, por favor."
-    chat = [{"role": "user", "content": spanish}, {"role": "assistant", "content": "Sí, claro que sí."}]
-    mixed = [
-        {"role": "user", "content": f"Translate: {'and then we went home in the rain ' * 2}"},
-        chat[0] | {"role": "assistant"},
-    ]
-    path = write(
-        tmp_path / "m.jsonl",
-        {"messages": chat},
-        {"messages": mixed},
-        {"messages": [{"role": "user", "content": "1 + 1 = ?"}, {"role": "assistant", "content": "2"}]},
-    )
+    mixed = chat(f"Translate: {'and then we went home in the rain ' * 2}", SPANISH)
+    system = {"role": "system", "content": "You are a helpful, respectful and honest assistant. Always answer well."}
+    spanish = chat(SPANISH, "Sí, claro que sí.")
+    path = write(tmp_path / "m.jsonl", spanish, mixed, {"messages": [system, *chat(SPANISH, SPANISH)["messages"]]})
     dataset = Dataset()
-    assert read_file(path, dataset)["lang"].to_pylist() == ["es", "es", "en", "es", "und", "und"]
+    assert read_file(path, dataset)["lang"].to_pylist() == ["es", "es", "en", "es", "es", "es", "es"]
     found = dataset.as_json()["identified_languages"]
     assert sum(one["conversations"] for one in found.values()) == 3 and found["es"]["probability"] > 0.8
+
+
+def test_short_conversations_are_in_the_language_of_nearly_all_others(tmp_path):
+    short = chat("Hi!", "Hello.")
+    assert read_file(write(tmp_path / "a.jsonl", short))["lang"].to_pylist() == ["und", "und"]
+    english = [chat(f"What is the answer to question number {n} in this book?", "I do not know it.") for n in range(3)]
+    dataset = Dataset()
+    found = read_file(write(tmp_path / "b.jsonl", short, *english), dataset)["lang"].to_pylist()
+    assert set(found) == {"en"} and any("1 conversations are too short" in line for line in dataset.summary())
+
+
+def test_values_of_the_language_column_that_are_no_language_are_identified_and_said(tmp_path):
+    path = write(tmp_path / "m.jsonl", chat(SPANISH, SPANISH, language="Klingon"), chat("a", "b", language=" Chinese "))
+    names = codes_by_name(read_languages(Path("config/languages.tsv")))
+    assert names["norwegian"] == "nb" and names["filipino"] == names["tagalog"] == "tl"
+    dataset = Dataset(languages=Languages(names=names))
+    assert read_file(path, dataset)["lang"].to_pylist() == ["es", "es", "zh", "zh"]
+    assert any("no language, identified: 'Klingon' 1" in line for line in dataset.summary())
+
+
+def test_columns_that_only_later_rows_have_are_read(tmp_path):
+    """The first rows tell the format; each row is read by the columns that it has."""
+    plain = [{"instruction": f"Say {n}", "output": str(n)} for n in range(120)]
+    late = {"instruction": "translate this", "input": "the text", "output": "der Text", "system": "S", "id": "late"}
+    table = read_file(write(tmp_path / "m.jsonl", *plain, late), Dataset(languages=Languages("en")))
+    last = table.to_pylist()[-3:]
+    assert [row["text"] for row in last] == ["S", "translate this\n\nthe text", "der Text"]
+    assert last[0]["message_tree_id"] == "late"
+    other = write(
+        tmp_path / "o.jsonl", *[chat(str(n), "a") for n in range(120)], {"conversation": HELLO}, {"chat": HELLO}
+    )
+    assert refusal(other).startswith("line 122: not of the format messages: it has no column for 'messages'")
+
+
+def test_a_worse_reply_never_takes_the_place_of_one_that_is_left_out(tmp_path):
+    tools = [{"role": "assistant", "content": "x", "tool_calls": [{"id": "1"}]}]
+    rows = [
+        {"prompt": "one", "chosen": "", "rejected": "bad"},
+        {"prompt": "two", "chosen": tools, "rejected": [{"role": "assistant", "content": "bad"}]},
+        {"prompt": "three", "completions": [{"text": "", "score": 5}, {"text": "bad", "score": 4}, {"text": "x"}]},
+        {"prompt": "four", "chosen": "good", "rejected": " "},
+    ]
+    found, dataset = read(write(tmp_path / "m.jsonl", *rows))
+    assert found == [("prompter", "four"), ("assistant", "good")]
+    account = dataset.account
+    assert account.turns_left_out["ranked below a reply that is left out"] == 8
+    assert account.turns == account.messages + account.turns_left_out.total()
+    assert account.rows_left_out == {"empty": 2, "tools": 1}
+
+
+def test_numbers_and_nulls_of_spreadsheets_are_text_and_nothing(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "m.parquet"
+    pd.DataFrame({"Q": ["a", "b", "c"], "A": [42, None, 1.5]}).to_parquet(path)
+    columns = {"prompt": "Q", "reply": "A"}
+    found, dataset = read(path, columns)
+    assert [text for _, text in found] == ["a", "42", "c", "1.5"] and dataset.account.rows_left_out == {"empty": 1}
+    odd = tmp_path / "m.jsonl"
+    odd.write_text(
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "tool_calls": NaN, '
+        '"function_call": {"name": null}}]}',
+        encoding="utf-8",
+    )
+    assert [text for _, text in read(odd)[0]] == ["a", "b"]
+    booleans = write(tmp_path / "b.jsonl", {"Q": "a", "A": "b"}, {"Q": "a", "A": True})
+    assert "expected text or a list of parts, found true" in refusal(booleans, columns=columns)
+
+
+def test_images_in_a_prompt_with_a_context_or_an_input_are_not_lost(tmp_path):
+    picture = [{"type": "image_url", "image_url": {}}, {"type": "text", "text": "What is in it?"}]
+    pairs = {"prompt": [{"role": "user", "content": picture}], "context": "A photo.", "response": "A cat."}
+    said = "no conversation in it (left out: 1 images)"
+    assert refusal(write(tmp_path / "p.jsonl", pairs)) == said
+    alpaca = {"instruction": "What?", "input": picture, "output": "A cat."}
+    assert refusal(write(tmp_path / "a.jsonl", alpaca), format="alpaca") == said
+
+
+def test_odd_files_end_in_one_line(tmp_path):
+    surrogate = write(tmp_path / "m.jsonl", {"id": "\ud800", "messages": HELLO})
+    assert "line 1: not of the format messages: half of a surrogate pair" in refusal(surrogate)
+    twice = tmp_path / "twice.parquet"
+    pq.write_table(pa.table([["a"], ["b"], ["c"]], names=["prompt", "response", "prompt"]), twice)
+    assert refusal(twice) == "column 'prompt' is there twice"
+    times = tmp_path / "times.parquet"
+    late = pa.array([2**62], pa.timestamp("us"))
+    pq.write_table(pa.table({"prompt": ["a"], "response": ["b"], "id": late}), times)
+    assert refusal(times).startswith("row 1: column 'id': a value that cannot be read")
+    (tmp_path / ".jsonl").write_text(json.dumps({"messages": HELLO}), encoding="utf-8")
+    assert len(read(tmp_path / ".jsonl")[0]) == 2
+    many = tmp_path / "many.json"
+    many.write_text("[" + ",".join(["{}"] * 50) + "]", encoding="utf-8")
+    dataset = Dataset(limits=Limits(10, 10**6, "raise {key}", 10**6))
+    with pytest.raises(UserError, match="row 11: more than 10 messages; raise rows"):
+        list(open_file(many, dataset.limits).rows)
+    for content, expected in (
+        ("[{} {}]", "row 1: not JSON (Expecting ','"),
+        ("[{}", "row 1: not JSON"),
+        ("[", "row 1: not JSON"),
+    ):
+        (tmp_path / "broken.json").write_text(content, encoding="utf-8")
+        assert refusal(tmp_path / "broken.json").startswith(expected)
+    (tmp_path / "none.json").write_text(" [ ] ", encoding="utf-8")
+    assert refusal(tmp_path / "none.json") == "no messages in it"
+
+
+def test_the_ids_of_a_named_source_begin_with_its_name():
+    table = combine_splits({"train": read_file(SAMPLE)}, 0.0)
+    named = combine_splits({"train": read_file(SAMPLE)}, 0.0, "mine")
+    for name in ("message_id", "parent_id", "message_tree_id"):
+        assert named[name].to_pylist() == [id_ and f"mine:{id_}" for id_ in table[name].to_pylist()]
+    assert set(named["source"].to_pylist()) == {"mine"}
+
+
+def test_no_text_of_a_file_forges_lines_of_the_inspection(tmp_path):
+    row = {"id": "x\n  user (en): no", "a\nconfiguration: evil": 1, "messages": HELLO}
+    said = describe(write(tmp_path / "m.jsonl", row), Dataset(languages=Languages("en")))
+    assert not any(line.startswith(("configuration: evil", "  user (en)")) for line in said.splitlines())
+    assert "the first messages:" in describe(SAMPLE, Dataset())
 
 
 def test_inspecting_a_file_shows_conversations_and_a_configuration_that_works(tmp_path):
