@@ -13,6 +13,7 @@ rule report:
         base_model=adapters.base_model,
         dataset=rules.combine.output,
         threads=adapters.threads,
+        mix=adapters.mix_seen,
         preferences=adapters.pairs,
         accounts=adapters.accounts,
         adapter=rules.tune.output.adapter,
@@ -41,6 +42,7 @@ rule report:
         disk_mb=5,
     params:
         source=literal([*given("--source-name", sources.dataset_names), *given("--source-licence", sources.licences)]),
+        mix=lambda wildcards, input: given("--mix", input.mix),
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
         settings=lambda wildcards: adapters.changed_settings(DEFAULTS),
         folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",
@@ -56,6 +58,7 @@ rule report:
             --dataset={wildcards.results:q}/{wildcards.lang:q}/dataset \
             --threads {input.threads:q} \
             --preferences {input.preferences:q} \
+            {params.mix:q} \
             --adapter={input.adapter:q} \
             {params.sft_adapter:q} \
             --evaluation={wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \

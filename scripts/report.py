@@ -41,6 +41,9 @@ def parse_arguments() -> argparse.Namespace:
             help=f"where the adapter was tuned on them, the files of scripts/{data}.py: SPLIT.jsonl, with "
             "SPLIT.accounting.json beside it",
         )  # fmt: skip
+    parser.add_argument(
+        "--mix", type=Path, help="what scripts/mix.py made of the training threads, where that was tuned on"
+    )
     parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
     parser.add_argument("--sft-adapter", type=Path, help="the adapter that a DPO adapter goes on from: its costs count")
     parser.add_argument("--evaluation", type=Path, required=True, help="folder that scripts/evaluate.py wrote")
@@ -68,6 +71,11 @@ def main() -> None:
     pivots = run_data.pivots(quality)
     steps = run_costs.read(arguments.results, arguments.target, arguments.folder, models, adapters, pivots)
     threads = run_data.read_accounts(arguments.threads)
+    used, tuned_on = used_messages.in_threads(threads), arguments.threads
+    if arguments.mix:
+        used = used_messages.in_mix(used, arguments.mix, arguments.target)
+        tuned_on = [arguments.mix if path.stem == "train" else path for path in tuned_on]
+    used |= used_messages.in_pairs(arguments.preferences, tuned_on)
     page = adapter_page.render(
         run_data.Run(
             lang=arguments.target,
@@ -85,7 +93,7 @@ def main() -> None:
             examples=run_data.read_examples(rows, quality),
             threads=threads,
             preferences=run_data.read_accounts(arguments.preferences),
-            used=used_messages.in_threads(threads) | used_messages.in_pairs(arguments.preferences, arguments.threads),
+            used=used,
             training=run_data.read_if_there(arguments.adapter / "training.json"),
             metrics=run_data.read_if_there(arguments.evaluation / "metrics.json"),
             harness=run_data.read_if_there(arguments.evaluation / "harness.json"),

@@ -17,6 +17,18 @@ def in_threads(accounts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     }
 
 
+def in_mix(used: Mapping[str, int], mix: Path, lang: str) -> dict[str, int]:
+    """Return messages in threads with those that the mix of the training threads has, in the place of all of them.
+
+    Its threads in other languages are replayed originals of messages, and not counted.
+    """
+    rows = [row for row in read_jsonl(mix) if row["lang"] == lang]
+    ids = {turn["message_id"] for row in rows for turn in row["messages"]} - {None}
+    different = len({row["thread_id"].partition("#")[0] for row in rows})
+    others = {label: count for label, count in used.items() if not label.endswith("training threads")}
+    return {f"in {different:,} training threads of the mix": len(ids)} | others
+
+
 def in_pairs(pairs: Sequence[Path], threads: Sequence[Path]) -> dict[str, int]:
     """Return the number of messages in preference pairs by a label of each split.
 

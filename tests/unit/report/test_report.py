@@ -116,6 +116,22 @@ def test_the_bands_of_the_flow_diagram_contain_every_message():
     assert sankey.svg(sankey.make({"total": total | {"excluded": 0, "status": {}, "out": 0}}, {}, {}), "") == ""
 
 
+def test_of_mixed_threads_those_of_the_mix_are_used(tmp_path):
+    rows = [("a", "pt", ["m1", "m2"]), ("a#2", "pt", ["m1", "m2"]), ("b", "pt", ["m3", "m4"]), ("b@en", "en", ["m5"])]
+    write_jsonl(
+        tmp_path / "mix.jsonl",
+        (
+            {"thread_id": name, "lang": lang, "messages": [{"message_id": None}, *({"message_id": id_} for id_ in ids)]}
+            for name, lang, ids in rows
+        ),
+    )
+    used = {"in 9 training threads": 30, "in 2 validation threads": 4}
+    assert used_messages.in_mix(used, tmp_path / "mix.jsonl", "pt") == {
+        "in 2 training threads of the mix": 4,
+        "in 2 validation threads": 4,
+    }
+
+
 def test_messages_in_pairs_are_used_and_counted_once(tmp_path):
     """A DPO adapter has learned from the threads of its SFT stage too; messages in both are in the threads."""
 
