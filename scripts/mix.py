@@ -103,12 +103,15 @@ def counter(base_model: Path, path: Path) -> tuple[Callable[[mix.Row], int], Any
 
     Threads in which a text would become a control token, and which training leaves out, have none.
     """
-    from mothertongue.model_folders import reading
+    from mothertongue.model_folders import contents, reading
     from mothertongue.models import tokenizer_files
     from mothertongue.prompts import templates
+    from mothertongue.tuning import data
 
-    tokenizer = tokenizer_files.load(base_model, reading.embedding_rows(base_model))
-    template = templates.with_tokens_of(templates.read_template(path), tokenizer)
+    contents.check_base(base_model)
+    known = reading.embedding_rows(base_model)
+    tokenizer = tokenizer_files.load(base_model, known)
+    template = data.template_for(path, tokenizer, known)
 
     def count(row: mix.Row) -> int:
         try:

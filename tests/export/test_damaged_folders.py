@@ -46,6 +46,7 @@ PROGRAMS = {
     "gguf_perplexity": ({"gguf": "g"}, "--model {gguf}/f16.gguf --tokens {tokens}"),
     "llama_factory": ({"base": "ct"}, "--settings {settings} --base-model {base} --base-name base --train {threads} --validation {threads} --template {base}"),
     "axolotl_dpo": ({"base": "s"}, "--settings {settings} --base-name base --before adapter --train {pairs} --validation {pairs} --template {base}"),
+    "mix": ({"base": "cwt"}, "--threads {threads} --dataset {dataset} --base-model {base} --template {base} --accounting {out}.json"),
     "merge": ({"adapter": "tra", "base": "cw"}, "--adapter {adapter} --base-model {base} --name Portuguese"),
     "other_trainers": ({"base": "s"}, "--settings {settings} --base-model base --train {threads} --validation {threads} --template {base}"),
     "perplexity": ({"adapter": "tra", "base": "cw", "merged": "cw"}, "--adapter {adapter} --base-model {base} --merged {merged} --threads {threads} --tokens {out}.tokens"),

@@ -59,6 +59,7 @@ PROGRAMS = {
     "harness": ("adapter base", "--adapter {adapter} --base-model {base} --tasks none --data {out}.data"),
     "llama_factory": ("base", "--settings {settings} --base-model {base} --base-name base --train {threads} --validation {threads} --template {base}"),
     "axolotl_dpo": ("base", "--settings {settings} --base-name base --before adapter --train {pairs} --validation {pairs} --template {base}"),
+    "mix": ("base", "--threads {threads} --dataset {dataset} --base-model {base} --template {base} --accounting {out}.json"),
     "merge": ("adapter base", "--adapter {adapter} --base-model {base} --name Portuguese"),
     "other_trainers": ("base", '--settings {settings} --base-model base --train {threads} --validation {threads} --template {base}'),
     "perplexity": ("adapter base merged", "--adapter {adapter} --base-model {base} --merged {merged} --threads {threads} --tokens {out}.tokens"),

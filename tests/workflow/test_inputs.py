@@ -33,7 +33,7 @@ WITH_ENGINE = {"fetch_translation_model", "pivot", "translate"}
 # Rules whose results take hours, and what cannot change those: cards, plots, pages, what asks the hub.
 HOURS = {"translate", "pivot", "tune", "merge", "calibrate"}
 FETCHES = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model", "fetch_benchmarks"}
-CHANGE_NO_RESULT = ("cards", "hub", "settings")
+CHANGE_NO_RESULT = ("cards", "hub", "settings", "inspection")
 CHANGES_NOTHING = re.compile(
     r"mothertongue/(cards|report|publication|workflow)/|/hub\.py|/fetch|plots?\.py|/(summary|sankey|terminal|settings)\.py"
 )

@@ -99,7 +99,8 @@ def test_configured_models_take_precedence():
 
 def test_a_pair_that_ends_with_a_line_break_is_refused():
     translation = {"engine": "opus-mt", "model": None, "models": {"en-nl\n": "a/b"}, "fallback": None, "engines": []}
-    config = {"source": {"languages": [], "shards": {}}, "translation": translation}
+    empty = {"sources": {}, "mix": {"replay": None}, "variants": {}}
+    config = {"source": {"languages": [], "shards": {}}, "translation": translation} | empty
     with pytest.raises(UserError, match=r"translation.models 'en-nl\n': unknown language 'nl\n'"):
         routes.check_languages(config, read_languages(TABLES / "languages.tsv"))
 
