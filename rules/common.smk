@@ -65,7 +65,7 @@ checked(configuration.check, config, SCHEMA)
 
 LANGUAGES = read_languages(Path("config/languages.tsv"))
 checked(routes.check_languages, config, LANGUAGES)
-sources = checked(Sources, config)
+sources = Sources(config)
 for source in sources:
     checked(source.fetch_arguments)
 
@@ -117,6 +117,10 @@ def system_prompt_of(lang):
     return "" if config["threads"]["system_prompt"] == "" else LANGUAGES[lang].system_prompt
 
 
+# The records of what was fetched of each source.
+FETCHED = [f"{{results}}/source/{source.prefix}fetched.json" for source in sources]
+
+
 def files_of_source(wildcards):
     """Return the local files of a source; none of a dataset on the hub."""
     return checked(usable, *[path for paths in sources.of(wildcards).files.values() for path in paths])
@@ -154,6 +158,11 @@ def source_shard(wildcards):
 def translators(wildcards):
     """Return the folders of all models that translate into a language."""
     return translations.models_into(wildcards, sources.languages)
+
+
+def prompts_kept_out(wildcards):
+    """Return the prompts that training must not hold; an edit of them alone makes no training stale."""
+    return [ancient(path) for path in evaluations.prompts_kept_out(wildcards)]
 
 
 def corrections_of(wildcards):

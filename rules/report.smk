@@ -8,7 +8,7 @@ rule report:
         page=expand("report/{file}", file=("report.html", "page.html", "macros.html", "style.css")),
         languages="config/languages.tsv",
         after=after_split,
-        source=[f"{{results}}/source/{source.prefix}fetched.json" for source in sources],
+        source=FETCHED,
         models=translators,
         base_model=adapters.base_model,
         dataset=rules.combine.output,

@@ -42,7 +42,7 @@ checkpoint split:
         script="scripts/split.py",
         library=library("split"),
         messages=[f"{{results}}/source/{source.prefix}messages.parquet" for source in sources],
-        fetched=[f"{{results}}/source/{source.prefix}fetched.json" for source in sources],
+        fetched=FETCHED,
     output:
         shards=expand("{{results}}/source/shards/{shard}.parquet", shard=sources.shard_names),
         counts="{results}/source/counts.json",

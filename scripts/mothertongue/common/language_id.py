@@ -21,7 +21,6 @@ _POSSIBLE = 0.05
 
 # The codes of lid.176 that differ from ours.
 _NAMES = {"nb": "no", "zh-Hant": "zh"}
-_OURS = {"no": "nb"}
 
 
 # Languages of config/languages.tsv that lid.176 has no label for.
@@ -50,6 +49,11 @@ def in_other_script(text: str, lang: str) -> str | None:
     return other_script(text, lang) if _identify(_line(text)) == _NAMES.get(lang, lang) else None
 
 
+def our_code(lang: str) -> str:
+    """Return our code of a language that lid.176 names."""
+    return "nb" if lang == "no" else lang
+
+
 def identify(text: str) -> tuple[str, float]:
     """Return our code of a text's most probable language, by its first 160 characters, with the probability.
 
@@ -58,7 +62,7 @@ def identify(text: str) -> tuple[str, float]:
     best = next(iter(_detector().detect(_line(text), k=1)), None)
     if best is None or not any(character.isalpha() for character in text):
         return "", 0.0
-    lang = _OURS.get(best["lang"], best["lang"])
+    lang = our_code(best["lang"])
     return other_script(text, lang) or lang, float(best["score"])
 
 

@@ -55,7 +55,7 @@ class Questions:
     def held_by(self, messages: Iterable[Message]) -> dict[str, str]:
         """Return the trees of which a message holds a question, each with the first one."""
         found: dict[str, str] = {}
-        for message in messages:
+        for message in messages if self.runs or self.short else ():
             if message.tree not in found and (held := self.within(message.text or "")):
                 found[message.tree] = min(held)
         return found

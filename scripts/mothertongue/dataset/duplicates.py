@@ -74,6 +74,5 @@ def _similarity(one: Set[str], other: Set[str]) -> float:
 
 def _rows(threshold: float) -> int:
     """Return the rows of a band, a divisor of the permutations, with which pairs at the threshold share one often."""
-    divisors = [rows for rows in (1, 2, 4, 8, 16, 32) if _PERMUTATIONS % rows == 0]
-    enough = [rows for rows in divisors if 1 - (1 - threshold**rows) ** (_PERMUTATIONS // rows) >= _RECALL]
+    enough = [rows for rows in (1, 2, 4, 8, 16, 32) if 1 - (1 - threshold**rows) ** (_PERMUTATIONS // rows) >= _RECALL]
     return max(enough, default=1)

@@ -4,17 +4,16 @@ Replayed conversations are in their original language, and keep what a model cou
 alone costs others (catastrophic forgetting; Scialom et al., 2022, arXiv:2205.12393, keep them with 1% of replay).
 """
 
-import hashlib
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset import trees
-from mothertongue.formats.messages import SOURCE
+from mothertongue.dataset.thread_rows import are_native, message_ids
+from mothertongue.formats.messages import SOURCE, draw_key
 
 NATIVE, TRANSLATED, REPLAY = "native", "translated", "replay"
 # The group of all threads where no shares are given.
@@ -75,16 +74,14 @@ def group_names(threads: Iterable[Row], dataset: pa.Table, shares: Mapping[str, 
         raise UserError("mix.shares: either of sources, or of native and translated")
     if not shares:
         return [ALL for _ in threads]
-    ids = dataset["message_id"].to_pylist()
     if kinds:
-        native = dict(zip(ids, pc.equal(dataset["status"], NATIVE).to_pylist(), strict=True))
-        own = [all(native.get(id_, False) for id_ in _message_ids(row)) for row in threads]
-        found = [NATIVE if one else TRANSLATED for one in own]
+        found = [NATIVE if native else TRANSLATED for native in are_native(threads, dataset)]
     else:
         if SOURCE.name not in dataset.column_names:
             raise UserError(f"mix.shares: {', '.join(shares)}: there is one source; name several in sources")
-        source = dict(zip(ids, dataset[SOURCE.name].to_pylist(), strict=True))
-        found = [source.get(next(iter(_message_ids(row))), "") for row in threads]
+        columns = (dataset[name].to_pylist() for name in ("message_id", SOURCE.name))
+        source = dict(zip(*columns, strict=True))
+        found = [source.get(next(iter(message_ids(row))), "") for row in threads]
         if unknown := sorted(shares.keys() - set(source.values())):
             raise UserError(
                 f"mix.shares: no source '{unknown[0]}' (there are {', '.join(sorted(set(source.values())))})"
@@ -99,9 +96,7 @@ def originals(dataset: pa.Table, lang: str, left_out: Container[str]) -> list[li
     """
     if len(dataset) and dataset["lang"][0].as_py() == lang:
         raise UserError(f"mix.replay.languages: {lang} is the target language; name others")
-    own = dataset.filter(pc.equal(dataset["source_lang"], lang))
-    own = own.set_column(own.schema.get_field_index("text"), "text", own["source_text"])
-    messages = [replace(message, status=NATIVE) for message in trees.from_table(own) if message.tree not in left_out]
+    messages = [message for message in trees.originals(dataset, lang) if message.tree not in left_out]
     return trees.select(messages).threads
 
 
@@ -143,12 +138,12 @@ def rows_of(groups: Iterable[Group], seed: int) -> list[Row]:
         for thread in group.drawn:
             times[thread.name] = number = times.get(thread.name, 0) + 1
             rows.append(thread.row if number == 1 else {**thread.row, "thread_id": f"{thread.name}#{number}"})
-    return sorted(rows, key=lambda row: _place(row["thread_id"], seed))
+    return sorted(rows, key=lambda row: draw_key(row["thread_id"], seed))
 
 
 def _drawn(group: Group, target: float, seed: int) -> list[Counted]:
     """Return threads with about so many tokens: all of them as often as they fit, then some more."""
-    ordered = sorted((thread for thread in group.threads if thread.tokens), key=lambda one: _place(one.name, seed))
+    ordered = sorted((thread for thread in group.threads if thread.tokens), key=lambda one: draw_key(one.name, seed))
     whole = int(target // group.tokens) if group.tokens else 0
     drawn, rest = ordered * whole, target - whole * group.tokens
     for thread in ordered:
@@ -156,12 +151,3 @@ def _drawn(group: Group, target: float, seed: int) -> list[Counted]:
             drawn.append(thread)
             rest -= thread.tokens
     return drawn
-
-
-def _message_ids(row: Row) -> list[str]:
-    """Return the ids of a thread's messages; the configured system prompt has none."""
-    return [message["message_id"] for message in row["messages"] if message["message_id"] is not None]
-
-
-def _place(name: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed} {name}".encode()).digest()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.dataset.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to
+from mothertongue.dataset.trees import Budget, Message, by_tree, characters, depths, moved, obstacles, path_to
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,12 @@ class Preferences:
         left_out = set(trees)
         gone = [pair for pair in self.pairs if pair.chosen.tree in left_out]
         questions = {pair.prompt[-1].id for pair in gone}
-        chosen, rejected = {pair.chosen.id for pair in gone}, {pair.rejected.id for pair in gone}
-        replies = Counter(self.replies)
-        replies.subtract({"chosen": len(chosen), "rejected": len(rejected), reason: -len(chosen) - len(rejected)})
-        asked = Counter(self.questions)
-        asked.subtract({"in a pair": len(questions), reason: -len(questions)})
+        chosen, rejected = ({getattr(pair, side).id for pair in gone} for side in ("chosen", "rejected"))
+        replies = moved(self.replies, "chosen", reason, len(chosen))
         return Preferences(
             [pair for pair in self.pairs if pair.chosen.tree not in left_out],
-            *({name: count for name, count in sorted(counts.items()) if count} for counts in (asked, replies)),
+            moved(self.questions, "in a pair", reason, len(questions)),
+            moved(replies, "rejected", reason, len(rejected)),
         )
 
 

@@ -1,7 +1,9 @@
 """The rows of the threads file: threads as messages, and as text in a chat template."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import pyarrow as pa
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset.trees import Message
@@ -32,3 +34,14 @@ def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, templat
             "messages": messages,
             "text": text,
         }
+
+
+def message_ids(row: Mapping[str, Any]) -> list[str]:
+    """Return the ids of a thread's messages; the configured system prompt has none."""
+    return [message["message_id"] for message in row["messages"] if message.get("message_id") is not None]
+
+
+def are_native(threads: Iterable[Mapping[str, Any]], dataset: pa.Table) -> list[bool]:
+    """Return for each thread whether all its messages are native in the dataset."""
+    statuses = dict(zip(dataset["message_id"].to_pylist(), dataset["status"].to_pylist(), strict=True))
+    return [all(statuses.get(id_) == "native" for id_ in message_ids(row)) for row in threads]

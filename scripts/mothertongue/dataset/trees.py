@@ -3,9 +3,10 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
 
@@ -101,16 +102,18 @@ class Selection:
         found = {thread[0].tree for thread in gone}
         return Selection(
             [thread for thread in self.threads if thread[0].tree not in left_out],
-            _moved(self.trees, "thread", reason, len(found)),
-            _moved(self.messages, "in a thread", reason, len(messages)),
+            moved(self.trees, "thread", reason, len(found)),
+            moved(self.messages, "in a thread", reason, len(messages)),
             {**self.without_thread, **dict.fromkeys(sorted(found), reason)},
         )
 
 
-def _moved(counts: Mapping[str, int], before: str, after: str, number: int) -> dict[str, int]:
+def moved(counts: Mapping[str, int], before: str, after: str, number: int) -> dict[str, int]:
     """Return counts with a number moved from one outcome to another."""
-    moved = {**counts, before: counts.get(before, 0) - number, after: counts.get(after, 0) + number}
-    return dict(sorted((outcome, count) for outcome, count in moved.items() if count)) if number else dict(counts)
+    if not number:
+        return dict(counts)
+    changed = {**counts, before: counts.get(before, 0) - number, after: counts.get(after, 0) + number}
+    return dict(sorted((outcome, count) for outcome, count in changed.items() if count))
 
 
 def select(messages: Iterable[Message], how: str = "best") -> Selection:
@@ -153,16 +156,14 @@ def of_threads(messages: pa.Table, how: str) -> pa.Table:
 
     Where no translation fails, `select` returns the same threads for these as for all messages.
     """
-    status = pa.array(["native"] * len(messages), pa.string())
-    selection = select(from_table(messages.append_column("status", status)), how)
+    selection = select(_untranslated(messages), how)
     used = {message.id for thread in selection.threads for message in thread}
     return messages.filter(pa.array([id_ in used for id_ in messages["message_id"].to_pylist()], pa.bool_()))
 
 
 def documents(messages: pa.Table, source: str) -> list[Document]:
     """Return the best thread of each tree of source messages as a document; `source` is the name of theirs."""
-    status = pa.array(["native"] * len(messages), pa.string())
-    found = from_table(messages.append_column("status", status))
+    found = _untranslated(messages)
     sizes = Counter(message.tree for message in found)
     return [
         Document(
@@ -179,6 +180,18 @@ def without(messages: pa.Table, left_out: Set[str]) -> pa.Table:
     """Return the messages that are in none of these trees."""
     kept = [tree not in left_out for tree in messages["message_tree_id"].to_pylist()]
     return messages.filter(pa.array(kept, pa.bool_()))
+
+
+def originals(dataset: pa.Table, lang: str) -> list[Message]:
+    """Return a dataset's messages from a source language in their original text; none from the target language."""
+    own = dataset.filter(pc.and_(pc.equal(dataset["source_lang"], lang), pc.not_equal(dataset["lang"], lang)))
+    texts = own.set_column(own.schema.get_field_index("text"), "text", own["source_text"])
+    return [replace(message, status="native") for message in from_table(texts)]
+
+
+def _untranslated(messages: pa.Table) -> list[Message]:
+    """Return source messages, which have no status yet, as native ones."""
+    return from_table(messages.append_column("status", pa.array(["native"] * len(messages), pa.string())))
 
 
 def from_table(table: pa.Table) -> list[Message]:

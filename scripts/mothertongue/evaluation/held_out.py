@@ -4,19 +4,19 @@ A native message was written in the target language by a person. Translated prom
 training data; only native ones show how the adapter answers real users.
 """
 
-import hashlib
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset import trees
 from mothertongue.dataset.contamination import Questions
+from mothertongue.dataset.thread_rows import are_native
+from mothertongue.formats.messages import draw_key
 
 NATIVE, TRANSLATED, ENGLISH = "native", "translated", "english"
 KINDS = (NATIVE, TRANSLATED)
@@ -56,11 +56,9 @@ def normalise(text: str) -> str:
 
 def by_kind(threads: Iterable[Thread], dataset: pa.Table) -> dict[str, list[Thread]]:
     """Return threads by kind: native where all messages have that status in the dataset, else translated."""
-    statuses = dict(zip(dataset["message_id"].to_pylist(), dataset["status"].to_pylist(), strict=True))
     kinds: dict[str, list[Thread]] = {kind: [] for kind in KINDS}
-    for thread in threads:
-        ids = [message["message_id"] for message in thread["messages"] if message["message_id"] is not None]
-        native = all(statuses.get(id_) == NATIVE for id_ in ids)
+    threads = list(threads)
+    for thread, native in zip(threads, are_native(threads, dataset), strict=True):
         kinds[NATIVE if native else TRANSLATED].append(thread)
     return kinds
 
@@ -124,7 +122,7 @@ def format_account(account: Mapping[str, Mapping[str, Any]]) -> str:
 
 def sample(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
     """Sample at most `count` threads by the seed, and return them in their original order."""
-    drawn = sorted(threads, key=lambda thread: _draw(thread["thread_id"], seed))[:count]
+    drawn = sorted(threads, key=lambda thread: draw_key(thread["thread_id"], seed))[:count]
     names = {thread["thread_id"] for thread in drawn}
     return [thread for thread in threads if thread["thread_id"] in names]
 
@@ -136,7 +134,7 @@ def examples(threads: Sequence[Thread], count: int, seed: int) -> list[Thread]:
         turns = [message for message in thread["messages"] if message["role"] != "system"][:2]
         if sum(len(message["content"]) for message in turns) <= _LONGEST_EXAMPLE:
             exchanges.append({"thread_id": thread["thread_id"], "messages": turns})
-    return sorted(exchanges, key=lambda thread: _draw(thread["thread_id"], seed))[:count]
+    return sorted(exchanges, key=lambda thread: draw_key(thread["thread_id"], seed))[:count]
 
 
 def english_threads(dataset: pa.Table) -> list[Thread]:
@@ -144,23 +142,20 @@ def english_threads(dataset: pa.Table) -> list[Thread]:
 
     The list is empty where English is the target language.
     """
-    english = dataset.filter(pc.and_(pc.equal(dataset["source_lang"], "en"), pc.not_equal(dataset["lang"], "en")))
-    original = english.set_column(english.schema.get_field_index("text"), "text", english["source_text"])
-    messages = [replace(message, status=NATIVE) for message in trees.from_table(original)]
     return [
         {
             "thread_id": thread[-1].id,
             "message_tree_id": thread[0].tree,
             "messages": [message.turn for message in thread],
         }
-        for thread in trees.select(messages).threads
+        for thread in trees.select(trees.originals(dataset, "en")).threads
     ]
 
 
 def _question(kind: str, thread: Thread) -> Prompt:
     turns = [message for message in thread["messages"] if message["role"] != "system"]
     first = thread["messages"][0]
-    own = first["content"] if first["role"] == "system" and first["message_id"] is not None else ""
+    own = first["content"] if first["role"] == "system" and first.get("message_id") is not None else ""
     return Prompt(kind, turns[0]["content"], turns[0]["message_id"], turns[1]["content"], own)
 
 
@@ -174,11 +169,6 @@ def _distinct(prompts: Iterable[Prompt]) -> list[Prompt]:
 
 def _in_turn(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
     """Return messages, shuffled by the seed, alternating with lines of the file, in its order."""
-    messages = sorted((p for p in prompts if p.reference is not None), key=lambda p: _draw(p.origin, seed))
+    messages = sorted((p for p in prompts if p.reference is not None), key=lambda p: draw_key(p.origin, seed))
     lines = [prompt for prompt in prompts if prompt.reference is None]
     return [prompt for pair in zip_longest(messages, lines) for prompt in pair if prompt]
-
-
-def _draw(name: str, seed: int) -> bytes:
-    """Return a pseudo-random sort key that depends on name and seed only."""
-    return hashlib.sha256(f"{seed} {name}".encode()).digest()

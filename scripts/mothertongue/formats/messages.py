@@ -263,6 +263,11 @@ def hash_of(key: str, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{purpose}:{key}".encode()).digest()[:8], "big")
 
 
+def draw_key(name: str, seed: int) -> bytes:
+    """Return a pseudo-random sort key that depends on a thread's name and the seed alone."""
+    return hashlib.sha256(f"{seed} {name}".encode()).digest()
+
+
 def divide(messages: pa.Table, language: str, shards: int) -> list[pa.Table]:
     """Divide the messages of one source language into `shards` tables (some may be empty), keeping their order."""
     table = messages.filter(pc.equal(messages["source_lang"], language))

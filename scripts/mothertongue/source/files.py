@@ -98,19 +98,24 @@ def _listed_rows(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
         text = content.decode("utf-8-sig")
         del content
     decoder, number = json.JSONDecoder(), 0
-    place = _SPACE.match(text, text.index("[") + 1).end()  # type: ignore[union-attr]
+    place = _skip_space(text, text.index("[") + 1)
     while text[place : place + 1] != "]":
         number += 1
         where = f"{path}: row {number}"
         limits.count(where, 1, 0)
         with _json_errors(where):
             row, place = decoder.raw_decode(text, place)
-            place = _SPACE.match(text, place).end()  # type: ignore[union-attr]
+            place = _skip_space(text, place)
             if text[place : place + 1] not in (",", "]"):
                 raise json.JSONDecodeError("Expecting ',' or ']' delimiter", text, place)
         yield number, _object(row, where)
         if text[place] == ",":
-            place = _SPACE.match(text, place + 1).end()  # type: ignore[union-attr]
+            place = _skip_space(text, place + 1)
+
+
+def _skip_space(text: str, place: int) -> int:
+    """Return the place of the next character of JSON that is no white space."""
+    return _SPACE.match(text, place).end()  # type: ignore[union-attr]
 
 
 def _separated_rows(path: Path, limits: Limits, tabs: bool) -> Iterator[tuple[int, Row]]:
@@ -142,9 +147,7 @@ def _separated_rows(path: Path, limits: Limits, tabs: bool) -> Iterator[tuple[in
                 yield number, {name: cell or None for name, cell in zip(header, cells, strict=False)}
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 ({error.reason}) after row {number}; save it as UTF-8") from None
-    except csv.Error as error:
-        raise UserError(f"{path}: cannot be read after row {number} ({error})") from None
-    except _UNREADABLE as error:
+    except (csv.Error, *_UNREADABLE) as error:
         raise UserError(f"{path}: cannot be read after row {number} ({error})") from None
 
 

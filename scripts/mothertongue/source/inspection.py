@@ -11,7 +11,7 @@ from mothertongue.common.plain_text import one_line
 from mothertongue.source import detection
 from mothertongue.source.conversations import Tree, Unreadable
 from mothertongue.source.files import Row, open_file
-from mothertongue.source.reading import Dataset, first_rows, tree_of_row
+from mothertongue.source.reading import Dataset, first_rows, format_of, tree_of_row
 
 # Rows that are read, and those of them that are shown, with so many characters of a message.
 _READ, _SHOWN, _CHARACTERS = 1_000, 3, 300
@@ -25,8 +25,7 @@ def describe(path: Path, dataset: Dataset) -> str:
     first = first_rows(open_file(path, replace(dataset.limits)))
     if not first:
         raise UserError(f"{path}: no rows in it")
-    name = detection.detect(first, dataset.columns, str(path)) if dataset.settings.format == "auto" else None
-    name = name or dataset.settings.format
+    name = format_of(first, path, dataset)
     file = open_file(path, replace(dataset.limits))
     lines = [f"{path}: {file.unit}s of {', '.join(map(repr, detection.keys_of(first)))}", f"format: {name}"]
     if name in detection.BY_MESSAGE:

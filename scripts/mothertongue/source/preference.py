@@ -63,9 +63,10 @@ def _dialogue(text: Any) -> list[Turn]:
 
     The last turn is left out where nothing follows the speaker's name: a reply stands elsewhere.
     """
-    if not isinstance(text, str) or not (start := _SPEAKERS.match("\n\n" + text.lstrip())) or start.start():
+    whole = "\n\n" + text.lstrip() if isinstance(text, str) else ""
+    if not _SPEAKERS.match(whole):
         return []
-    _, *parts = _SPEAKERS.split("\n\n" + text.lstrip())
+    _, *parts = _SPEAKERS.split(whole)
     turns = [turn_of(name, words.strip()) for name, words in zip(parts[::2], parts[1::2], strict=True)]
     return turns if turns[-1].text else turns[:-1]
 

@@ -88,10 +88,9 @@ def read_file(path: Path, dataset: Dataset | None = None) -> pa.Table:
     """
     dataset = dataset or Dataset()
     rows = first_rows(open_file(path, replace(dataset.limits)))
-    chosen = dataset.settings.format
-    name = detection.detect(rows, dataset.columns, str(path)) if chosen == "auto" and rows else chosen
     if not rows:
         raise UserError(f"{path}: no messages in it")
+    name = format_of(rows, path, dataset)
     dataset.formats[str(path)] = name
     if name in detection.BY_MESSAGE:
         if dataset.columns:
@@ -114,6 +113,12 @@ def _others(left_out: Counter[str]) -> str:
     """Return what else became of rows or turns, as the rest of a sum."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
     return f" + {left_out.total():,} others: {reasons}" if left_out else ""
+
+
+def format_of(rows: Sequence[Row], path: Path, dataset: Dataset) -> str:
+    """Return the configured format, or the one that a file's first rows fit. Raise UserError where there is none."""
+    chosen = dataset.settings.format
+    return detection.detect(rows, dataset.columns, str(path)) if chosen == "auto" else chosen
 
 
 def first_rows(file: File) -> list[Row]:

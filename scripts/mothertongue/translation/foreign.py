@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
-from mothertongue.common.language_id import other_language
+from mothertongue.common.language_id import other_language, our_code
 from mothertongue.common.plain_text import byte_length
 from mothertongue.translation.segments import Part
 
@@ -36,10 +36,6 @@ _ALIKE = [
         "ru uk be bg mk",
     )
 ]
-
-
-# lid.176's codes that differ from ours.
-_OURS = {"no": "nb"}
 
 
 @dataclass(frozen=True)
@@ -99,4 +95,4 @@ def _other(text: str, source: str, target: str, confidence: float) -> str | None
         return None
     if found != target and other_language(text, target, confidence) is None:
         return target
-    return _OURS.get(found, found)
+    return our_code(found)

@@ -92,7 +92,7 @@ class Adapters:
         """Return the account of the mix that an adapter is tuned on; empty where it is tuned on something else."""
         if not self._is_sft(wildcards) or not self.is_mixed(wildcards):
             return []
-        return [f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}mix/train.accounting.json"]
+        return [str(Path(self.sft_data(wildcards)).with_suffix(".accounting.json"))]
 
     def mix_options(self, wildcards: Wildcards, prompts: Callable[[str], str]) -> list[str]:
         """Return the mix of a variant as arguments of scripts/mix.py; `prompts` gives a language's system prompt."""

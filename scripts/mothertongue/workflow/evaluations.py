@@ -43,7 +43,7 @@ class Evaluations:
         return [f"{wildcards.results}/{wildcards.lang}/dataset/validation.parquet"]
 
     def prompts_kept_out(self, wildcards: Wildcards) -> list[str]:
-        """Return the held-out prompts that training must not hold; an edit of them alone makes no training stale."""
+        """Return the held-out prompts that training must not hold; empty if not wanted."""
         return self.prompts(wildcards) if self.held_out(wildcards) else []
 
     def benchmarks_kept_out(self, wildcards: Wildcards) -> list[str]:

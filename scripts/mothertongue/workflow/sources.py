@@ -1,6 +1,5 @@
 """The source datasets of a configuration: one (`source`), or several by name (`sources`)."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,13 +97,10 @@ class Source:
 
 
 class Sources:
-    """The sources of a configuration, in its order. Raises UserError where two have names of one folder."""
+    """The sources of a configuration, in its order."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         named = config["sources"]
-        for one, other in itertools.combinations(sorted(named), 2):
-            if one.casefold() == other.casefold():
-                raise UserError(f"sources: '{one}' and '{other}' share a folder on some file systems; rename one")
         shared = {key: value for key, value in config["source"].items() if key not in OF_ONE_DATASET}
         own = [Source(name, {**OF_ONE_DATASET, **shared, **keys}) for name, keys in named.items()]
         self.by_name = {source.name: source for source in own or [Source("", config["source"])]}

@@ -96,6 +96,9 @@ def test_groups_are_sources_or_native_and_translated():
     assert mix.group_names(threads, dataset(), {}) == ["all"] * 3
     assert mix.group_names(threads, dataset(), {"native": 0.5, "translated": 0.5}) == ["native"] + ["translated"] * 2
     assert mix.group_names(threads, dataset(), {"native": 1.0}) == ["native", None, None]
+    # A system prompt in a file written by hand may have no id at all.
+    by_hand = {"thread_id": "b", "messages": [{"role": "system", "content": "s"}, {"message_id": "b"}]}
+    assert mix.group_names([by_hand], dataset(), {"native": 1.0}) == ["native"]
     sources = dataset(source=["x", "x", "y"])
     assert mix.group_names(threads, sources, {"x": 0.5, "y": 0.5}) == ["x", "x", "y"]
     for shares, table, expected in [

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from oasst import write
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import codes_by_name, read_languages
@@ -28,11 +29,6 @@ from mothertongue.source.splits import combine_splits
 SAMPLE = Path("config/demo/messages.jsonl")
 SYSTEM = "Antworte kurz."
 HELLO = [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "Hello."}]
-
-
-def write(path, *rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
 def read(path, columns=None, language="en", **settings):
