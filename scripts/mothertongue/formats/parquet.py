@@ -71,7 +71,7 @@ def batches(
             if any(group.column(number).total_uncompressed_size > _COLUMN for number in range(group.num_columns)):
                 raise UserError(f"{path}: a row group has over 2 GB in one column; write it with smaller row groups")
         texts = [field.path for field in fields if field.physical_type == "BYTE_ARRAY"]
-        found = pq.ParquetFile(path, read_dictionary=texts).iter_batches(rows, columns=wanted)
+        found = by_row_group(pq.ParquetFile(path, read_dictionary=texts), rows, wanted)
     row = 0
     while True:
         with _reading(path, limits):
@@ -82,10 +82,28 @@ def batches(
         row += len(batch)
 
 
+def by_row_group(
+    file: pq.ParquetFile, rows: int = _ROWS_AT_ONCE, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a file in batches, each of one row group.
+
+    Arrow would keep the bytes of all row groups in memory, and cannot represent nested texts of two of them in one
+    batch, where they have two dictionaries.
+    """
+    for number in range(file.num_row_groups):
+        yield from file.iter_batches(rows, row_groups=[number], columns=columns)
+
+
 def schema_of(path: Path) -> pa.Schema:
     """Return the Arrow schema of a Parquet file. Raise UserError where it cannot be read."""
     with _reading(path, None):
         return pq.ParquetFile(path).schema_arrow
+
+
+def rows_of(path: Path) -> int:
+    """Return the number of rows of a Parquet file. Raise UserError where it cannot be read."""
+    with _reading(path, None):
+        return int(pq.ParquetFile(path).metadata.num_rows)
 
 
 @contextmanager
