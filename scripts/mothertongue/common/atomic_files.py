@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,11 @@ def scratch_folder(path: Path) -> Iterator[Path]:
                 yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def scratch_beside(path: Path) -> AbstractContextManager[Path]:
+    """Yield a new hidden folder beside a file that is to be written; see `scratch_folder`."""
+    return scratch_folder(path.with_name(f".{path.name}.scratch"))
 
 
 @contextmanager

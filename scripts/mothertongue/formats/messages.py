@@ -1,4 +1,4 @@
-"""Message tables passed between the steps: schemas, reading with checks, writing and sharding.
+"""Message tables passed between the steps: schemas, reading with checks, writing in parts, and hashes of ids.
 
 The columns are those of OpenAssistant/oasst1 (https://huggingface.co/datasets/OpenAssistant/oasst1).
 """
@@ -6,16 +6,20 @@ The columns are those of OpenAssistant/oasst1 (https://huggingface.co/datasets/O
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mothertongue.common.errors import UserError
-from mothertongue.formats.parquet import Limits, batches, schema_of
+from mothertongue.formats.parquet import Limits, batches, rows_and_bytes, schema_of
 
 ROLES = ("prompter", "assistant", "system")
 SPLITS = ("train", "validation")
@@ -66,8 +70,8 @@ TRANSLATED = pa.schema(
 SOURCE = pa.field("source", pa.string(), nullable=False)
 # A language code with optional subtags: script, region, variants.
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
-# Rows of a row group: few, so that columns stay far below Arrow's limit.
-_ROWS_A_GROUP = 20_000
+# Rows of a row group, and bytes of texts, so that columns stay far below Arrow's limit.
+_ROWS_A_GROUP, _TEXT_BYTES_A_GROUP = 20_000, 256_000_000
 # The memory of a message as Python objects, without its text, in bytes.
 _OBJECTS = 1_000
 
@@ -81,38 +85,141 @@ def _as_it_is(table: pa.Table, where: str, before: int) -> pa.Table:
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a step's Parquet file and check its columns, types and closed vocabularies; with SOURCE where it has that.
+    """Read a step's Parquet file whole; see `parts`."""
+    return pa.concat_tables(parts(path, schema)).combine_chunks()
 
-    Raise UserError naming file, row and column, or where the file exceeds the machine's memory.
+
+def parts(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Yield a step's Parquet file in parts of some thousand rows, the first without rows.
+
+    Columns, types and closed vocabularies are checked; SOURCE is among the columns where the file has it. Raise
+    UserError naming file, row and column, or where the file exceeds the machine's memory.
     """
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = Limits(memory // _OBJECTS, memory, "this machine has not the memory for it")
-    if SOURCE.name in schema_of(path).names:
-        schema = schema.append(SOURCE)
-    table = read_parquet(path, schema, limits).combine_chunks()
+    schema = _with_source(schema, path)
     vocabularies = {"role": ROLES, "split": SPLITS, "route": ROUTES, "status": STATUSES}
-    for name, allowed in vocabularies.items():
-        if name in schema.names:
-            check_vocabulary(table[name].to_pylist(), allowed, name, str(path))
-    return table
+    before = 0
+    for part in parquet_parts(path, schema, limits):
+        for name, allowed in vocabularies.items():
+            if name in schema.names:
+                check_vocabulary(part[name].to_pylist(), allowed, name, str(path), count(before + 1))
+        yield part
+        before += len(part)
 
 
-def read_parquet(path: Path, schema: pa.Schema, limits: Limits, convert: Convert = _as_it_is) -> pa.Table:
-    """Read the schema's columns of a Parquet file, applying `convert` to a few thousand rows at a time.
+def _with_source(schema: pa.Schema, path: Path) -> pa.Schema:
+    """Return the schema with SOURCE, where the file has it."""
+    return schema.append(SOURCE) if SOURCE.name in schema_of(path).names else schema
 
-    Check the limits before decoding. Raise UserError naming file, row and column.
+
+@dataclass(frozen=True)
+class MessageFiles:
+    """A step's Parquet files, which iterating reads in parts, one after another; see `parts`."""
+
+    paths: Sequence[Path]
+    schema: pa.Schema
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for path in self.paths:
+            yield from parts(path, self.schema)
+
+    def batches(self, size: int) -> Iterator[pa.Table]:
+        """Yield the messages in tables of at least `size` rows but the last; one without rows where there are none."""
+        waiting: list[pa.Table] = []
+        rows, first = 0, True
+        for part in self:
+            waiting.append(part)
+            rows += len(part)
+            if rows >= size:
+                yield pa.concat_tables(waiting).combine_chunks()
+                waiting, rows, first = [], 0, False
+        if rows or first:
+            yield pa.concat_tables(waiting).combine_chunks()
+
+    def columns(self) -> pa.Schema:
+        """Return the schema of the parts: with SOURCE, where the first file has it."""
+        return _with_source(self.schema, self.paths[0])
+
+    def __len__(self) -> int:
+        """Return the number of messages."""
+        return sum(rows_and_bytes(path)[0] for path in self.paths)
+
+
+def parquet_parts(path: Path, schema: pa.Schema, limits: Limits, convert: Convert = _as_it_is) -> Iterator[pa.Table]:
+    """Yield the schema's columns of a Parquet file in parts of some thousand rows, the first without rows.
+
+    Apply `convert` to each part before its check. Check the limits before decoding. Raise UserError naming file, row
+    and column.
     """
     empty = schema_of(path).empty_table()
-    parts = [conform(convert(empty, str(path), 0), schema, str(path))]
+    yield conform(convert(empty, str(path), 0), schema, str(path))
     for row, batch in batches(path, limits, schema.names):
         part = convert(pa.Table.from_batches([batch]), str(path), row)
-        parts.append(conform(part, schema, str(path), row))
-    return pa.concat_tables(parts)
+        yield conform(part, schema, str(path), row)
 
 
 def write(table: pa.Table, path: Path) -> None:
     """Write a Parquet file deterministically: equal tables give equal bytes."""
-    pq.write_table(table, path, compression="zstd", row_group_size=_ROWS_A_GROUP)
+    with MessageWriter(path, table.schema) as file:
+        file.write(table)
+
+
+class MessageWriter:
+    """Writes a Parquet file in parts, deterministically: equal rows give equal bytes, whatever the parts are.
+
+    A row group ends with the row at which it has 20,000 rows, or `most_text` bytes of texts.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, most_text: int = _TEXT_BYTES_A_GROUP) -> None:
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        self._most_text = most_text
+        self._waiting = [schema.empty_table()]
+        self.rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        waiting = pa.concat_tables(self._waiting)
+        if kind is None and (len(waiting) or not self.rows):
+            self._write_group(waiting)
+        self._file.close()
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows, which have the columns of the schema."""
+        self.rows += len(table)
+        self._waiting.append(table)
+        if sum(map(len, self._waiting)) < _ROWS_A_GROUP and sum(map(_nbytes, self._waiting)) < self._most_text:
+            return
+        waiting = pa.concat_tables(self._waiting)
+        while (end := self._end_of_group(waiting)) is not None:
+            self._write_group(waiting.slice(0, end))
+            waiting = waiting.slice(end)
+        # A copy: a slice would keep the memory of all rows.
+        self._waiting = [waiting.take(pa.array(range(len(waiting)), pa.int64()))]
+
+    def _end_of_group(self, table: pa.Table) -> int | None:
+        """Return the number of rows of the first row group of a table; None where the table is less than one."""
+        sizes = text_bytes(table.slice(0, _ROWS_A_GROUP))
+        end = int(np.searchsorted(np.cumsum(sizes), self._most_text)) + 1
+        return min(end, _ROWS_A_GROUP) if end <= len(sizes) or len(sizes) == _ROWS_A_GROUP else None
+
+    def _write_group(self, table: pa.Table) -> None:
+        self._file.write_table(table.combine_chunks(), row_group_size=_ROWS_A_GROUP)
+
+
+def text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Return the bytes of the texts of each row."""
+    sizes = np.zeros(len(table), np.int64)
+    for name in ("text", "source_text"):
+        if name in table.column_names:
+            sizes += pc.fill_null(pc.binary_length(table[name]), 0).to_numpy()
+    return sizes
+
+
+def _nbytes(table: pa.Table) -> int:
+    return int(table.nbytes)
 
 
 def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> pa.Table:
@@ -266,14 +373,6 @@ def hash_of(key: str, purpose: str) -> int:
 def draw_key(name: str, seed: int) -> bytes:
     """Return a pseudo-random sort key that depends on a thread's name and the seed alone."""
     return hashlib.sha256(f"{seed} {name}".encode()).digest()
-
-
-def divide(messages: pa.Table, language: str, shards: int) -> list[pa.Table]:
-    """Divide the messages of one source language into `shards` tables (some may be empty), keeping their order."""
-    table = messages.filter(pc.equal(messages["source_lang"], language))
-    numbers = [shard_of(tree, shards) for tree in table["message_tree_id"].to_pylist()]
-    column = pa.array(numbers, pa.int32())
-    return [table.filter(pc.equal(column, shard)).combine_chunks() for shard in range(shards)]
 
 
 def shard_of(tree: str, shards: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +12,8 @@ import pyarrow.parquet as pq
 
 from mothertongue.common.errors import UserError
 
-# Rows decoded at once.
-_ROWS_AT_ONCE = 5_000
+# Rows decoded at once, and about how many of their bytes are handed on at once.
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 5_000, 64_000_000
 # Arrow's limit for the texts of one column of a row group, in bytes.
 _COLUMN = 2**31 - 2**16
 
@@ -77,8 +78,11 @@ def batches(
         with _reading(path, limits):
             if (batch := next(found, None)) is None:
                 return
-            limits.count(str(path), len(batch), decoded_size(batch))
-        yield row, batch
+            size = decoded_size(batch)
+            limits.count(str(path), len(batch), size)
+        step = max(1, min(len(batch), len(batch) * _BYTES_AT_ONCE // max(1, size)))
+        for start in range(0, len(batch), step):
+            yield row + start, batch.slice(start, step)
         row += len(batch)
 
 
@@ -100,10 +104,23 @@ def schema_of(path: Path) -> pa.Schema:
         return pq.ParquetFile(path).schema_arrow
 
 
-def rows_of(path: Path) -> int:
-    """Return the number of rows of a Parquet file. Raise UserError where it cannot be read."""
+def rows_and_bytes(path: Path) -> tuple[int, int]:
+    """Return the number of rows of a Parquet file, and its bytes. Raise UserError where it cannot be read."""
     with _reading(path, None):
-        return int(pq.ParquetFile(path).metadata.num_rows)
+        found = pq.ParquetFile(path).metadata
+        return found.num_rows, sum(found.row_group(number).total_byte_size for number in range(found.num_row_groups))
+
+
+def read_row(path: Path, row: int, columns: Sequence[str]) -> dict[str, Any]:
+    """Return columns of one row of a Parquet file, which are counted from 0."""
+    file = pq.ParquetFile(path)
+    for number in range(file.num_row_groups):
+        size = file.metadata.row_group(number).num_rows
+        if row < size:
+            found: dict[str, Any] = file.read_row_group(number, columns).slice(row, 1).to_pylist()[0]
+            return found
+        row -= size
+    raise IndexError(f"{path}: no row {row}")
 
 
 @contextmanager
