@@ -15,7 +15,6 @@ from mothertongue.common.errors import UserError, run
 from mothertongue.common.languages import codes_by_name, read_languages
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments, from_arguments
-from mothertongue.formats.messages import write
 from mothertongue.source import dataset_reference, hub_dataset, inspection
 from mothertongue.source.languages import Languages
 from mothertongue.source.reading import Dataset, new_limits, read_splits
@@ -79,24 +78,27 @@ def main() -> None:
         return
     if not arguments.dataset or not arguments.output:
         raise UserError("--dataset and --output are needed, or --inspect")
-    files = dataset_reference.local_files(arguments.dataset)
-    if files:
-        tables = read_splits(files, dataset)
-        resolved = {str(path): f"sha256:{sha256(path)}" for paths in files.values() for path in paths}
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            name, splits = arguments.dataset[0], dataset_reference.named(arguments.split, "--split")
-            found = hub_dataset.download(name, arguments.revision, arguments.configuration, splits, Path(scratch))
-            tables, resolved = hub_dataset.read(name, *found, Path(scratch), dataset)
-    messages = combine_splits(tables, arguments.validation, arguments.name)
-    with atomic_file(arguments.output) as partial:
-        write(messages, partial)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder, dataset_name, names = Path(scratch), arguments.dataset[0], {}
+        files = dataset_reference.local_files(arguments.dataset)
+        if not files:
+            splits = dataset_reference.named(arguments.split, "--split")
+            commit, found = hub_dataset.download(
+                dataset_name, arguments.revision, arguments.configuration, splits, folder
+            )
+            files = {split: [folder / file for file in paths] for split, paths in found.items()}
+            here = f"hf://datasets/{dataset_name}@{commit}/"
+            names = {folder / file: f"{here}{file}" for paths in found.values() for file in paths}
+        with atomic_file(arguments.output) as partial, hub_dataset.named(dataset_name, folder):
+            messages, trees = combine_splits(read_splits(files, dataset), dataset, arguments.validation, partial)
+        paths = [path for paths in files.values() for path in paths]
+        resolved = {str(names.get(path, path)): f"sha256:{sha256(path)}" for path in paths}
+    dataset.formats = {path.removeprefix(f"{folder}/"): form for path, form in dataset.formats.items()}
     if arguments.record:
         write_json(arguments.record, {"dataset": arguments.dataset, "resolved": resolved, "reading": dataset.as_json()})
     for line in dataset.summary():
         log(f"fetch: {line}")
-    trees = len(set(messages["message_tree_id"].to_pylist()))
-    log(f"fetch: {len(messages):,} messages in {trees:,} trees -> {arguments.output}")
+    log(f"fetch: {messages:,} messages in {trees:,} trees -> {arguments.output}")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,15 @@ class File:
         return f"{self.path}: {self.unit} {number}"
 
 
+# The row of a file that a message is of.
+LINE = pa.field("line", pa.int64(), nullable=False)
+
+
+def with_lines(table: pa.Table, lines: Sequence[int]) -> pa.Table:
+    """Return messages with the column LINE."""
+    return table.append_column(LINE, pa.array(lines, LINE.type))
+
+
 def open_file(path: Path, limits: Limits, columns: Sequence[str] | None = None) -> File:
     """Open a file by its suffix. Iterating over its rows raises UserError, with the row, where it is not readable.
 

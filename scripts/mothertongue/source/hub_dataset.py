@@ -1,18 +1,15 @@
 """A dataset on the hub: the files of its splits, without running code of its own."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from mothertongue.common.atomic_files import sha256
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import first
 from mothertongue.formats.messages import SPLITS
 from mothertongue.models import hub
 from mothertongue.source.dataset_reference import KINDS, SUFFIXES
-from mothertongue.source.reading import Dataset, read_splits
 
 _ADVICE = "; without a network, fetch it elsewhere and name its files"
 
@@ -57,20 +54,13 @@ def download(
     return str(info.sha), files
 
 
-def read(
-    name: str, commit: str, files: Mapping[str, list[str]], folder: Path, dataset: Dataset
-) -> tuple[dict[str, pa.Table], dict[str, str]]:
-    """Return the messages of the splits that `download` wrote to `folder`, and checksums by file URL with the commit.
-
-    Raise UserError, with the dataset's name in the place of the folder, where a file is not of the format.
-    """
+@contextmanager
+def named(name: str, folder: Path) -> Iterator[None]:
+    """Give errors the dataset's name in the place of the folder that its files are in."""
     try:
-        tables = read_splits({split: [folder / file for file in paths] for split, paths in files.items()}, dataset)
+        yield
     except UserError as error:
         raise UserError(str(error).replace(f"{folder}/", f"{name}: ")) from None
-    dataset.formats = {path.removeprefix(f"{folder}/"): found for path, found in dataset.formats.items()}
-    here = f"hf://datasets/{name}@{commit}/"
-    return tables, {f"{here}{file}": f"sha256:{sha256(folder / file)}" for paths in files.values() for file in paths}
 
 
 def _not_understood(dataset: str, reason: str) -> UserError:

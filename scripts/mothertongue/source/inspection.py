@@ -29,7 +29,8 @@ def describe(path: Path, dataset: Dataset) -> str:
     file = open_file(path, replace(dataset.limits))
     lines = [f"{path}: {file.unit}s of {', '.join(map(repr, detection.keys_of(first)))}", f"format: {name}"]
     if name in detection.BY_MESSAGE:
-        messages = detection.BY_MESSAGE[name].read(file, replace(dataset.limits)).slice(0, _SHOWN).to_pylist()
+        parts = detection.BY_MESSAGE[name].read(file, replace(dataset.limits))
+        messages = list(islice((message for part in parts for message in part.to_pylist()), _SHOWN))
         lines += ["", "the first messages:", *map(_line, messages), "", *_configuration(path, name, dataset)]
         return "\n".join(map(one_line, lines))
     names = detection.names_of(name, first, dataset.columns, str(path))

@@ -29,14 +29,15 @@ _READ = 160
 class Languages:
     """Sets the languages of messages. `given` is a code for all of them, DETECT, or None for the rows' own column.
 
-    `names` are codes by the English names of languages, in small letters. `found` has the identified languages of
-    conversations with the probabilities, `unknown` the values of the column that are no language, `short` the number of
-    conversations that are too short to identify.
+    `names` are codes by the English names of languages, in small letters. `found` counts the conversations of each
+    identified language, `sure` has the sums of their probabilities. `unknown` counts the values of the column that are
+    no language, `short` the conversations that are too short to identify.
     """
 
     given: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    found: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    found: Counter[str] = field(default_factory=Counter)
+    sure: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     unknown: Counter[str] = field(default_factory=Counter)
     short: int = 0
 
@@ -82,25 +83,23 @@ class Languages:
         probability = votes[lang] / sum(sizes)
         if not lang or probability < _CONFIDENCE:
             lang = UNDETERMINED
-        self.found[lang].append(probability)
+        self.found[lang] += 1
+        self.sure[lang] += probability
         for row, (own, sure) in zip(rows, guesses, strict=True):
             judged = row["role"] != "system" and byte_length(row["text"]) >= _JUDGED_BYTES
             row["lang"] = own if judged and sure >= _OTHER else lang
 
-    def settle(self, table: pa.Table) -> pa.Table:
-        """Return messages in which short conversations have the language of nearly all others, or are undetermined."""
-        tags = table["lang"]
-        if not self.short or _SHORT_TAG not in pc.unique(tags).to_pylist():
-            return table
-        counts = Counter({lang: len(all_) for lang, all_ in self.found.items()})
-        lang, most = next(iter(counts.most_common(1)), (UNDETERMINED, 0))
-        lang = lang if most >= _NEARLY_ALL * counts.total() else UNDETERMINED
-        settled = pc.if_else(pc.equal(tags, _SHORT_TAG), lang, tags)
-        return table.set_column(table.column_names.index("lang"), table.schema.field("lang"), settled)
+    def settled(self, tags: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return messages' languages; short conversations have that of nearly all others, or are undetermined."""
+        if not self.short:
+            return tags
+        lang, most = next(iter(self.found.most_common(1)), (UNDETERMINED, 0))
+        lang = lang if most >= _NEARLY_ALL * self.found.total() else UNDETERMINED
+        return pc.if_else(pc.equal(tags, _SHORT_TAG), lang, tags)
 
     def as_json(self) -> dict[str, Any]:
         """Return the identified languages with their conversations and the mean probability, the commonest first."""
-        counts = sorted(self.found.items(), key=lambda one: (-len(one[1]), one[0]))
+        counts = sorted(self.found.items(), key=lambda one: (-one[1], one[0]))
         return {
-            lang: {"conversations": len(all_), "probability": round(sum(all_) / len(all_), 3)} for lang, all_ in counts
+            lang: {"conversations": count, "probability": round(self.sure[lang] / count, 3)} for lang, count in counts
         }

@@ -20,8 +20,8 @@ def fits(row: Row) -> bool:
     return isinstance(prompt := row.get("prompt"), dict) and {"message_id", "text", "role"} <= prompt.keys()
 
 
-def read(file: File, limits: Limits) -> pa.Table:
-    """Return the messages of a file with a tree in each row. Raise UserError naming file, row and column."""
+def read(file: File, limits: Limits) -> Iterator[pa.Table]:
+    """Yield the messages of a file with a tree in each row, in parts. Raise UserError naming file, row and column."""
     return oasst.read_messages(file, limits, _messages)
 
 

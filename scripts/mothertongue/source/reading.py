@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import first, log
-from mothertongue.formats.messages import OASST
+from mothertongue.formats.messages import MESSAGES, OASST
 from mothertongue.formats.parquet import Limits
 from mothertongue.source import detection
 from mothertongue.source.conversations import Account, Tree, Unreadable, checked_text, shown, tree_of
-from mothertongue.source.files import File, Row, open_file
+from mothertongue.source.files import LINE, File, Row, open_file, with_lines
 from mothertongue.source.languages import Languages
+from mothertongue.source.seen_conversations import SeenConversations
 from mothertongue.source.settings import FormatSettings, LimitSettings
 
 # Rows by which a file's format and columns are found, and characters of them in all.
@@ -25,6 +26,9 @@ _FIRST, _FIRST_CHARACTERS = 100, 1_000_000
 _AT_ONCE = 10_000
 UNREADABLE, AGAIN = "not of the format", "the same as an earlier row"
 _DEFAULT = LimitSettings()
+# Messages as they are read: with their split, the number of their file and its row.
+SPLIT, FILE = MESSAGES.field("split"), pa.field("file", pa.int32(), nullable=False)
+STAGED = pa.schema([*OASST, LINE, SPLIT, FILE])
 
 
 def new_limits(settings: LimitSettings = _DEFAULT) -> Limits:
@@ -38,8 +42,8 @@ class Dataset:
     """How a dataset is read, and what has been read of it.
 
     `name` is its own among several, with which the ids of conversations begin. `columns` are those of the
-    configuration, `languages` sets the messages' languages. `account` counts the rows of conversations, and `formats`
-    has each file's; `seen` has where each conversation's id stood, with its content.
+    configuration, `languages` sets the messages' languages. `account` counts the rows of conversations, `files`
+    are those that were opened, and `formats` has the format of each; `seen` has the ids of conversations.
     """
 
     name: str = ""
@@ -49,7 +53,8 @@ class Dataset:
     limits: Limits = field(default_factory=new_limits)
     account: Account = field(default_factory=Account)
     formats: dict[str, str] = field(default_factory=dict)
-    seen: dict[str, tuple[str, int]] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+    seen: SeenConversations = field(default_factory=SeenConversations)
 
     def summary(self) -> list[str]:
         """Return what became of rows and turns as lines for a log; none where there are no conversations."""
@@ -76,18 +81,24 @@ class Dataset:
         return {"formats": self.formats} | account | ({"identified_languages": found} if found else {})
 
 
-def read_splits(files: Mapping[str, Sequence[Path]], dataset: Dataset) -> dict[str, pa.Table]:
-    """Return the messages of the files of each split."""
-    return {split: pa.concat_tables(read_file(path, dataset) for path in paths) for split, paths in files.items()}
+def read_splits(files: Mapping[str, Sequence[Path]], dataset: Dataset) -> Iterator[pa.Table]:
+    """Yield the messages of the files of each split in parts, with the columns of STAGED."""
+    for split, paths in files.items():
+        for path in paths:
+            file = len(dataset.files)
+            for part in read_file(path, dataset):
+                part = part.append_column(SPLIT, pa.array([split] * len(part), SPLIT.type))
+                yield part.append_column(FILE, pa.array([file] * len(part), FILE.type))
 
 
-def read_file(path: Path, dataset: Dataset | None = None) -> pa.Table:
-    """Return the messages of a file, and add it to the account of its dataset (default: one by itself).
+def read_file(path: Path, dataset: Dataset) -> Iterator[pa.Table]:
+    """Yield the messages of a file in parts, with the row of each, and add it to the account of its dataset.
 
     Raise UserError naming file and row where it cannot be read, and where it has no messages.
     """
-    dataset = dataset or Dataset()
-    rows = first_rows(open_file(path, replace(dataset.limits)))
+    file = open_file(path, replace(dataset.limits))
+    dataset.files.append(file)
+    rows = first_rows(file)
     if not rows:
         raise UserError(f"{path}: no messages in it")
     name = format_of(rows, path, dataset)
@@ -96,17 +107,17 @@ def read_file(path: Path, dataset: Dataset | None = None) -> pa.Table:
         if dataset.columns:
             raise UserError(f"source.columns: the format {name} has columns of its own; remove them")
         log(f"fetch: {path}: format {name}")
-        return detection.BY_MESSAGE[name].read(open_file(path, dataset.limits), dataset.limits)
+        yield from detection.BY_MESSAGE[name].read(open_file(path, dataset.limits), dataset.limits)
+        return
     names = detection.names_of(name, rows, dataset.columns, str(path))
     located = detection.located(rows, names)
     log(f"fetch: {path}: format {name}, {', '.join(f'{what} from {column!r}' for what, column in located.items())}")
     file = open_file(path, dataset.limits, [column for known in names.values() for column in known])
-    table = pa.concat_tables([OASST.empty_table(), *_tables(file, name, names, dataset)])
-    table = dataset.languages.settle(table)
-    if not len(table):
+    conversations = dataset.account.conversations
+    yield from _tables(file, name, names, dataset)
+    if dataset.account.conversations == conversations:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dataset.account.rows_left_out.most_common())
         raise UserError(f"{path}: no conversation in it{f' (left out: {reasons})' if reasons else ''}")
-    return table
 
 
 def _others(left_out: Counter[str]) -> str:
@@ -155,6 +166,7 @@ def _id(value: Any) -> str:
 def _tables(file: File, name: str, names: detection.Names, dataset: Dataset) -> Iterator[pa.Table]:
     """Yield the messages of a file of conversations in parts, and add its rows to the account."""
     waiting: list[Row] = []
+    lines: list[int] = []
     for number, row in file.rows:
         where = file.where(number)
         try:
@@ -166,27 +178,15 @@ def _tables(file: File, name: str, names: detection.Names, dataset: Dataset) -> 
                 ) from None
             dataset.account.leave_out(UNREADABLE)
             continue
-        if tree.messages and not _is_new(tree, where, dataset):
+        if tree.messages and not dataset.seen.is_new(tree.messages, where):
             dataset.account.leave_out(AGAIN, tree.turns)
             continue
         dataset.languages.identify(tree.messages)
         dataset.account.add(tree)
         dataset.limits.count(where, max(0, len(tree.messages) - 1), 0)
         waiting += tree.messages
+        lines += [number] * len(tree.messages)
         if len(waiting) >= _AT_ONCE:
-            yield pa.Table.from_pylist(waiting, OASST)
-            waiting = []
-    yield pa.Table.from_pylist(waiting, OASST)
-
-
-def _is_new(tree: Tree, where: str, dataset: Dataset) -> bool:
-    """Return whether no row before had this id. Raise UserError where one had it with another content."""
-    id_ = tree.messages[0]["message_tree_id"]
-    content = hash(tuple((row["parent_id"], row["role"], row["text"]) for row in tree.messages))
-    before, known = dataset.seen.setdefault(id_, (where, content))
-    if known != content:
-        raise UserError(
-            f"{where}: the id {id_!r} was used before, in {before}, for another conversation; name another column by "
-            "source.columns.id, or null for ids from the content"
-        )
-    return before == where
+            yield with_lines(pa.Table.from_pylist(waiting, OASST), lines)
+            waiting, lines = [], []
+    yield with_lines(pa.Table.from_pylist(waiting, OASST), lines)

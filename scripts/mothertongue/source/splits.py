@@ -1,95 +1,136 @@
-"""The splits of a dataset as one table, and what must hold over all its files."""
+"""The messages of all files of a dataset as one file, and what must hold over all of them."""
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from mothertongue.common.errors import UserError
+from mothertongue.common.atomic_files import scratch_beside
 from mothertongue.common.languages import language_of
 from mothertongue.common.progress import first, log
-from mothertongue.formats.messages import MESSAGES, OASST, SOURCE, is_validation
+from mothertongue.formats.messages import MESSAGES, OASST, SOURCE, MessageWriter, is_validation
+from mothertongue.formats.parquet import by_row_group, read_row, rows_and_bytes
+from mothertongue.formats.partitions import partitions_for
+from mothertongue.source.consistency import Consistency
+from mothertongue.source.reading import FILE, LINE, SPLIT, STAGED, Dataset
+
+# Values that programs write for a missing parent.
+_NO_PARENT = pa.array(["", "none", "nan", "null", "<na>"])
+_IDS = ("message_id", "parent_id", "message_tree_id")
 
 
-def combine_splits(tables: dict[str, pa.Table], validation: float, source: str = "") -> pa.Table:
-    """Combine one table per split into one table with the columns `split` and `source_lang`.
+def combine_splits(messages: Iterable[pa.Table], dataset: Dataset, validation: float, output: Path) -> tuple[int, int]:
+    """Write messages (see reading.read_splits) to a file with `split` and `source_lang`; return its messages and trees.
 
-    `source` is the name of the dataset among several, empty for the only one: ids then begin with it, and the column
-    `source` has it.
-
-    Where there is no validation split, take the share `validation` (0 to 1) of the trees, chosen by hash. Raise
-    UserError where a message or a tree is in two splits, where no tree has a root, and where there are replies but the
-    parents of all are missing.
+    Where the dataset is one of several, ids begin with its name, and the column `source` has it. Where there is no
+    validation split, take the share `validation` (0 to 1) of the trees, chosen by hash. Parents in _NO_PARENT are read
+    as null. Raise UserError where a message_id is used twice, a message is its own ancestor or in another tree than its
+    parent, a tree is in two splits, no tree has a root, and where there are replies but the parents of all are missing.
     """
-    where = f"sources.{source}.dataset" if source else "source.dataset"
-    parts = []
-    for split, table in tables.items():
-        if source:
-            table = _prefixed(table, source)
-        trees = table["message_tree_id"].to_pylist()
-        if "validation" in tables:
-            splits = [split] * len(trees)
-        else:
-            splits = ["validation" if is_validation(tree, validation) else "train" for tree in trees]
-        languages = [language_of(tag) for tag in table["lang"].to_pylist()]
-        table = table.append_column("split", pa.array(splits, pa.string()))
-        parts.append(table.append_column("source_lang", pa.array(languages, pa.string())).cast(MESSAGES))
-    table = pa.concat_tables(parts)
-    split_of: dict[str, str] = {}
-    for tree, split in zip(table["message_tree_id"].to_pylist(), table["split"].to_pylist(), strict=True):
-        if split_of.setdefault(tree, split) != split:
-            raise UserError(f"{where}: tree {tree} stands in the train and in the validation split")
-    check_unique(table["message_id"].to_pylist(), range(1, len(table) + 1), where, "row")
-    _check_roots(table, list(split_of), where)
-    _check_parents(table, where)
-    return table.append_column(SOURCE, pa.array([source] * len(table))) if source else table
+    with scratch_beside(output) as folder:
+        staged, parents = folder / "messages.parquet", _Parents()
+        splits = set()
+        with MessageWriter(staged, STAGED) as file:
+            for part in messages:
+                parents.see(part)
+                splits.update(pc.unique(part[SPLIT.name]).to_pylist())
+                file.write(part)
+        missing = parents.missing(dataset)
+        schema = MESSAGES.append(SOURCE) if dataset.name else MESSAGES
+        count = partitions_for(*rows_and_bytes(staged))
+        with MessageWriter(output, schema) as file, _consistency(dataset, staged, count, folder) as consistency:
+            for part in _batches(staged):
+                table = _with_roots(part, missing)
+                if dataset.name:
+                    table = _prefixed(table, dataset.name)
+                columns = {name: table[name] for name in table.column_names}
+                columns["lang"] = dataset.languages.settled(columns["lang"])
+                columns["source_lang"] = _array(map(language_of, columns["lang"].to_pylist()))
+                if "validation" not in splits:
+                    columns["split"] = _array(_splits(columns["message_tree_id"].to_pylist(), validation))
+                columns[SOURCE.name] = pa.array([dataset.name] * len(table))
+                table = pa.table([columns[name] for name in schema.names], schema=schema)
+                consistency.see(table)
+                file.write(table)
+            consistency.check()
+        return consistency.messages, consistency.trees
+
+
+def _consistency(dataset: Dataset, staged: Path, count: int, folder: Path) -> Consistency:
+    """Return the checks of a dataset's messages, of which `staged` has the places."""
+    prefix = f"{dataset.name}:" if dataset.name else ""
+
+    def place(row: int) -> tuple[str, str]:
+        found = read_row(staged, row, [FILE.name, LINE.name])
+        file = dataset.files[found[FILE.name]]
+        return str(file.path), f"{file.unit} {found[LINE.name]}"
+
+    name = f"sources.{dataset.name}.dataset" if dataset.name else "source.dataset"
+    return Consistency(folder, count, name, place, lambda id_: id_.removeprefix(prefix))
+
+
+def _batches(path: Path) -> Iterator[pa.Table]:
+    return (pa.Table.from_batches([batch]) for batch in by_row_group(pq.ParquetFile(path)))
+
+
+def _splits(trees: Iterable[str], validation: float) -> Iterator[str]:
+    return ("validation" if is_validation(tree, validation) else "train" for tree in trees)
+
+
+def _array(values: Iterable[str]) -> pa.Array:
+    return pa.array(values, pa.string())
 
 
 def _prefixed(table: pa.Table, source: str) -> pa.Table:
     """Return messages whose ids begin with the name of their source, so that no other has one of them."""
-    for name in ("message_id", "parent_id", "message_tree_id"):
+    for name in _IDS:
         ids = pc.binary_join_element_wise(pa.scalar(source), table[name], ":")
         table = table.set_column(table.column_names.index(name), OASST.field(name), ids)
     return table
 
 
-def check_unique(ids: list[str], lines: Iterable[int], where: str, unit: str) -> None:
-    """Raise UserError at the second use of a message_id."""
-    first: dict[str, int] = {}
-    for line, message in zip(lines, ids, strict=True):
-        if message in first:
-            raise UserError(f"{where}: {unit} {line}: message_id {message} was used before, in {unit} {first[message]}")
-        first[message] = line
+@dataclass
+class _Parents:
+    """The values of `_NO_PARENT` in the files of a dataset: as parents, with their counts, and as ids of messages."""
+
+    written: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    ids: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def see(self, part: pa.Table) -> None:
+        """Count the values in messages of one file."""
+        if not len(part):
+            return
+        file = part[FILE.name][0].as_py()
+        for column, add in (("parent_id", self.written[file].update), ("message_id", self.ids[file].update)):
+            add(part[column].filter(_is_none(part[column])).to_pylist())
+
+    def missing(self, dataset: Dataset) -> dict[int, pa.Array]:
+        """Return the values that are read as null by the number of their file, and log them.
+
+        A message may have such an id: then none of the file is.
+        """
+        found = {}
+        for number, counts in self.written.items():
+            if counts and not self.ids[number] & counts.keys():
+                found[number] = _array(counts)
+                written = first(list(map(repr, sorted(counts))))
+                where = dataset.files[number].path
+                log(f"fetch: {where}: parent_id of {counts.total():,} messages is read as null, was {written}")
+        return found
 
 
-def _check_roots(table: pa.Table, trees: list[str], where: str) -> None:
-    """Raise UserError where no tree has a root; log the number of trees without one."""
-    roots = set(table["message_tree_id"].filter(table["parent_id"].is_null()).to_pylist())
-    if not roots:
-        raise UserError(
-            f"{where}: none of {len(trees):,} trees has a root: the first message of a tree has parent_id null"
-        )
-    if lost := [tree for tree in trees if tree not in roots]:
-        log(
-            f"fetch: warning: {len(lost):,} of {len(trees):,} trees have no root (a message whose parent_id is null) "
-            f"and so no thread: {first(list(map(repr, lost)), 3)}"
-        )
+def _is_none(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(column)), _NO_PARENT)
 
 
-def _check_parents(table: pa.Table, where: str) -> None:
-    """Raise UserError where no reply's parent is in the dataset; log the number of missing parents."""
-    replies = table.filter(table["parent_id"].is_valid())
-    lost = replies.filter(pc.invert(pc.is_in(replies["parent_id"], table["message_id"])))
-    if not len(lost):
-        return
-    message, parent = (first([repr(lost[name][0].as_py())]) for name in ("message_id", "parent_id"))
-    example = f"{message} has {parent}"
-    if len(lost) == len(replies):
-        raise UserError(
-            f"{where}: no parent_id of its {len(lost):,} replies is the message_id of a message ({example}); "
-            "they must be written alike"
-        )
-    log(
-        f"fetch: warning: the parent_id of {len(lost):,} of {len(replies):,} replies is not a message_id of the "
-        f"dataset, and so these are in no thread: {example}{', ...' if len(lost) > 1 else ''}"
-    )
+def _with_roots(part: pa.Table, missing: Mapping[int, pa.Array]) -> pa.Table:
+    """Return messages with these parents, by file, as null."""
+    parents = part["parent_id"]
+    for number, values in missing.items():
+        none = pc.and_(pc.equal(part[FILE.name], number), pc.is_in(parents, values))
+        parents = pc.if_else(none, pa.scalar(None, pa.string()), parents)
+    return part.set_column(part.column_names.index("parent_id"), OASST.field("parent_id"), parents)
