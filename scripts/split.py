@@ -8,20 +8,18 @@ languages, and with --only-threads those that no thread uses, are counted and le
 """
 
 import argparse
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
-from mothertongue.common.atomic_files import atomic_file, read_json, write_json, write_jsonl
+from mothertongue.common.atomic_files import read_json, scratch_beside, write_json, write_jsonl
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import first, log
-from mothertongue.dataset import combine, duplicates, trees
-from mothertongue.formats.messages import MESSAGES, divide, read, write
+from mothertongue.dataset import duplicates, trees
+from mothertongue.dataset.source_shards import Source
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -89,73 +87,55 @@ def main() -> None:
     names = arguments.names or [""]
     if len(names) != len(arguments.messages):
         raise UserError("--names: give each of --messages a name")
-    sources = [
-        read_source(name, path, fetched, arguments)
-        for name, path, fetched in zip_longest(names, arguments.messages, arguments.fetched[: len(names)])
-    ]
-    if arguments.duplicates:
-        leave_out_duplicates(sources, arguments)
-    for source in sources:
-        write_shards(source, arguments.output / source.name)
-    counts = {source.name: combine.count_sources(source.messages, source.left, source.record) for source in sources}
+    with scratch_beside(arguments.counts) as folder:
+        sources = [
+            read_source(name, path, arguments, folder) for name, path in zip(names, arguments.messages, strict=True)
+        ]
+        if arguments.duplicates:
+            leave_out_duplicates(sources, arguments, folder)
+        counts = {}
+        for source, fetched in zip_longest(sources, arguments.fetched[: len(names)]):
+            source.write(arguments.output / source.name, folder)
+            counts[source.name] = source.counts(read_json(fetched) if fetched else {})
+            shards, kept = sum(source.shards.values()), np.count_nonzero(source.kept)
+            log(
+                f"split: {kept:,} of {len(source.kept):,} messages, {shards} shards -> {arguments.output / source.name}"
+            )
     write_json(arguments.counts, counts[""] if names == [""] else {"sources": counts})
 
 
-@dataclass
-class Source:
-    """One of the sources: its messages, its number of shards by language, and the messages left after each reason."""
-
-    name: str
-    messages: pa.Table
-    shards: Mapping[str, int]
-    left: dict[str, pa.Table]
-    record: Any
-
-    @property
-    def kept(self) -> pa.Table:
-        """The messages that are to be translated."""
-        return next(reversed(self.left.values()))
-
-
-def read_source(name: str, path: Path, fetched: Path | None, arguments: argparse.Namespace) -> Source:
-    """Return the messages of one source in its languages and its scope."""
+def read_source(name: str, path: Path, arguments: argparse.Namespace, folder: Path) -> Source:
+    """Return one source, with its messages in its languages and its scope."""
     prefix = f"{name}/" if name else ""
     shards = {key.removeprefix(prefix): number for key, number in arguments.shards if key.startswith(prefix)}
-    select = next((key.removeprefix(prefix) for key in arguments.only_threads if key.startswith(prefix)), None)
-    messages = read(path, MESSAGES)
-    languages = Counter(messages["source_lang"].to_pylist())
-    in_languages = combine.of_languages(messages, shards)
-    if not len(in_languages):
-        found = first([f"{language} ({count})" for language, count in languages.most_common()])
+    source = Source(name, path, shards)
+    languages = source.languages.most_common()
+    if not source.kept.any():
+        found = first([f"{language} ({count})" for language, count in languages])
         raise UserError(f"{path}: no message in any of source.languages; it has {found}")
-    if left_out := [f"{language} ({count})" for language, count in languages.most_common() if language not in shards]:
+    if left_out := [f"{language} ({count})" for language, count in languages if language not in shards]:
         log(f"split: warning: left out, not in source.languages: {first(left_out)}")
-    kept: pa.Table = trees.of_threads(in_languages, select) if select else in_languages
-    if not len(kept):
+    scopes = (key.removeprefix(prefix) for key in arguments.only_threads if key.startswith(prefix))
+    source.keep_threads(next(scopes, None), folder)
+    if not source.kept.any():
         raise UserError(f"{path}: no tree has a thread; source.scope 'all' keeps every message")
-    left = {"language": in_languages, "scope": kept}
-    return Source(name, messages, shards, left, read_json(fetched) if fetched else {})
+    return source
 
 
-def leave_out_duplicates(sources: Sequence[Source], arguments: argparse.Namespace) -> None:
+def leave_out_duplicates(sources: Sequence[Source], arguments: argparse.Namespace, folder: Path) -> None:
     """Leave out the trees of near-duplicates among all sources, and list them."""
-    documents = [document for source in sources for document in trees.documents(source.kept, source.name)]
+    documents = [
+        document
+        for source in sources
+        for members, _ in source.trees(folder)
+        if (document := trees.document(members, source.name))
+    ]
     found = duplicates.find(documents, arguments.duplicates, arguments.keep)
     for source in sources:
-        source.left["duplicate"] = trees.without(source.kept, {one.tree for one in found if one.source == source.name})
+        source.leave_out((one.tree for one in found if one.source == source.name), "duplicate")
     if arguments.duplicates_list:
         write_jsonl(arguments.duplicates_list, map(asdict, found))
     log(f"split: {len(found):,} of {len(documents):,} conversations are near-duplicates, and left out")
-
-
-def write_shards(source: Source, output: Path) -> None:
-    """Write the shards of one source."""
-    for language, number in source.shards.items():
-        for shard, table in enumerate(divide(source.kept, language, number)):
-            with atomic_file(output / language / f"{shard}.parquet") as partial:
-                write(table, partial)
-    shards = sum(source.shards.values())
-    log(f"split: {len(source.kept):,} of {len(source.messages):,} messages, {shards} shards -> {output}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -23,6 +23,14 @@ _FOLLOW = {
 _BLANK = re.compile(
     r"[\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     r"\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]*"
+)
+# The outcomes of a tree that has a thread, and of a message in one.
+_THREAD, _IN_THREAD = "thread", "in a thread"
+# The columns that the fields of a message are read from, in their order.
+STATUS = "status"
+COLUMNS = (
+    *("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "created_date"),
+    *("deleted", "review_result", STATUS),
 )
 # The maximum ratio of messages, and of characters, in all conversations to those in the trees. Conversations repeat
 # the beginnings that they share: a file grows as the square of their length or number. OASST1 has a ratio below 2.
@@ -81,50 +89,67 @@ class Document:
     messages: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Selection:
-    """The selected threads, one list of messages each, and an account of every tree and message.
+    """The selected threads of trees, one list of messages each, and an account of every tree and message.
 
     `trees` counts trees by outcome ("thread" or the reason for none), `messages` counts messages by outcome;
-    `without_thread` maps each tree without a thread to its reason.
+    `without_thread` maps each tree without a thread to its reason. `counted` is the number of threads that `count` has
+    counted.
     """
 
     threads: list[list[Message]] = field(default_factory=list)
-    trees: dict[str, int] = field(default_factory=dict)
-    messages: dict[str, int] = field(default_factory=dict)
+    trees: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
     without_thread: dict[str, str] = field(default_factory=dict)
+    counted: int = 0
 
-    def without(self, trees: Iterable[str], reason: str) -> "Selection":
-        """Return the selection without the threads of some trees, whose messages in them are counted by the reason."""
-        left_out = set(trees)
-        gone = [thread for thread in self.threads if thread[0].tree in left_out]
-        messages = {message.id for thread in gone for message in thread}
-        found = {thread[0].tree for thread in gone}
+    def count(self, other: "Selection") -> None:
+        """Add the account of other trees, and the number of their threads."""
+        self.counted += len(other.threads)
+        self.trees.update(other.trees)
+        self.messages.update(other.messages)
+        self.without_thread.update(other.without_thread)
+
+    def left_out(self, reason: str) -> "Selection":
+        """Return the selection without its threads: they and their messages are counted by the reason."""
         return Selection(
-            [thread for thread in self.threads if thread[0].tree not in left_out],
-            moved(self.trees, "thread", reason, len(found)),
-            moved(self.messages, "in a thread", reason, len(messages)),
-            {**self.without_thread, **dict.fromkeys(sorted(found), reason)},
+            trees=renamed(self.trees, {_THREAD: reason}),
+            messages=renamed(self.messages, {_IN_THREAD: reason}),
+            without_thread=self.without_thread,
         )
 
+    def said(self) -> Iterator[Message]:
+        """Yield the messages of the threads."""
+        return (message for thread in self.threads for message in thread)
 
-def moved(counts: Mapping[str, int], before: str, after: str, number: int) -> dict[str, int]:
-    """Return counts with a number moved from one outcome to another."""
-    if not number:
-        return dict(counts)
-    changed = {**counts, before: counts.get(before, 0) - number, after: counts.get(after, 0) + number}
-    return dict(sorted((outcome, count) for outcome, count in changed.items() if count))
+
+def renamed(counts: Mapping[str, int], names: Mapping[str, str]) -> Counter[str]:
+    """Return counts with other names for some outcomes."""
+    found: Counter[str] = Counter()
+    for outcome, count in counts.items():
+        found[names.get(outcome, outcome)] += count
+    return found
 
 
 def select(messages: Iterable[Message], how: str = "best") -> Selection:
-    """Select the threads of all trees.
+    """Return the selection of all trees in one; see `selections`. Trees are in the order of their first messages."""
+    found = Selection()
+    for one in selections(by_tree(messages).values(), how):
+        found.count(one)
+        found.threads += one.threads
+    return found
+
+
+def selections(trees: Iterable[list[Message]], how: str = "best") -> Iterator[Selection]:
+    """Yield the selection of each tree.
 
     `best` selects one thread per tree. It starts at the root, a prompter's message or one of the system before it, and
-    at each step takes, among the usable children (not
-    deleted, not rejected in review (review_result is false), not failed in translation, with visible text), the one
-    with the lowest rank; unranked children follow ranked ones, ties go to the earlier created_date, then to the smaller
-    message_id. It stops where there is no such child, and is cut back to its last assistant message. A tree whose
-    thread has no assistant message has no thread, and the reason is counted.
+    at each step takes, among the usable children (not deleted, not rejected in review (review_result is false), not
+    failed in translation, with visible text), the one with the lowest rank; unranked children follow ranked ones, ties
+    go to the earlier created_date, then to the smaller message_id. It stops where there is no such child, and is cut
+    back to its last assistant message. A tree whose thread has no assistant message has no thread, and the reason is
+    counted.
 
     `all` selects one thread for every branch that prompters opened: after each assistant message it follows every
     usable prompter child that has an answer, always by the best answer. Such threads share their beginnings.
@@ -134,52 +159,24 @@ def select(messages: Iterable[Message], how: str = "best") -> Selection:
     Time is linear in the messages and in the threads. Raise UserError where a message is its own ancestor, or where the
     threads exceed the `Budget`.
     """
-    threads: list[list[Message]] = []
-    tree_counts: dict[str, int] = defaultdict(int)
-    message_counts: dict[str, int] = defaultdict(int)
-    without: dict[str, str] = {}
     budget = Budget("threads")
-    for tree, members in by_tree(messages).items():
+    for members in trees:
         budget.see(members)
-        chosen, reason = _select_tree(members, how, budget)
-        threads.extend(chosen)
-        tree_counts[reason or "thread"] += 1
-        if reason:
-            without[tree] = reason
-        for outcome in _outcomes(members, chosen).values():
-            message_counts[outcome] += 1
-    return Selection(threads, dict(sorted(tree_counts.items())), dict(sorted(message_counts.items())), without)
-
-
-def of_threads(messages: pa.Table, how: str) -> pa.Table:
-    """Return the source messages (see messages.MESSAGES) in the threads of all trees, in order.
-
-    Where no translation fails, `select` returns the same threads for these as for all messages.
-    """
-    selection = select(_untranslated(messages), how)
-    used = {message.id for thread in selection.threads for message in thread}
-    return messages.filter(pa.array([id_ in used for id_ in messages["message_id"].to_pylist()], pa.bool_()))
-
-
-def documents(messages: pa.Table, source: str) -> list[Document]:
-    """Return the best thread of each tree of source messages as a document; `source` is the name of theirs."""
-    found = _untranslated(messages)
-    sizes = Counter(message.tree for message in found)
-    return [
-        Document(
-            thread[0].tree,
-            source,
-            "\n".join(message.text or "" for message in thread if message.role != "system"),
-            sizes[thread[0].tree],
+        threads, reason = _select_tree(members, how, budget)
+        yield Selection(
+            threads,
+            Counter([reason or _THREAD]),
+            Counter(_outcomes(members, threads).values()),
+            {members[0].tree: reason} if reason else {},
         )
-        for thread in select(found).threads
-    ]
 
 
-def without(messages: pa.Table, left_out: Set[str]) -> pa.Table:
-    """Return the messages that are in none of these trees."""
-    kept = [tree not in left_out for tree in messages["message_tree_id"].to_pylist()]
-    return messages.filter(pa.array(kept, pa.bool_()))
+def document(members: list[Message], source: str) -> Document | None:
+    """Return the best thread of a tree of the source `source` as a document; None without a thread."""
+    for thread in select(members).threads:
+        text = "\n".join(message.text or "" for message in thread if message.role != "system")
+        return Document(members[0].tree, source, text, len(members))
+    return None
 
 
 def originals(dataset: pa.Table, lang: str) -> list[Message]:
@@ -189,21 +186,14 @@ def originals(dataset: pa.Table, lang: str) -> list[Message]:
     return [replace(message, status="native") for message in from_table(texts)]
 
 
-def _untranslated(messages: pa.Table) -> list[Message]:
-    """Return source messages, which have no status yet, as native ones."""
-    return from_table(messages.append_column("status", pa.array(["native"] * len(messages), pa.string())))
-
-
 def from_table(table: pa.Table) -> list[Message]:
-    """Return the messages of a translated table (see messages.TRANSLATED), in its order."""
-    names = [
-        *("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "created_date"),
-        *("deleted", "review_result", "status"),
-    ]
-    rows = zip(*(table[name].to_pylist() for name in names), strict=True)
+    """Return the messages of a table, in its order; source messages, which have no status yet, as native ones."""
+    columns = [table[name].to_pylist() for name in COLUMNS if name in table.column_names]
+    if STATUS not in table.column_names:
+        columns.append(["native"] * len(table))
     return [
         Message(id_, parent, tree, role, text, rank, created or "", bool(deleted), review, status)
-        for id_, parent, tree, role, text, rank, created, deleted, review, status in rows
+        for id_, parent, tree, role, text, rank, created, deleted, review, status in zip(*columns, strict=True)
     ]
 
 
@@ -393,7 +383,7 @@ def _outcomes(members: list[Message], threads: list[list[Message]]) -> dict[str,
 
     def outcome(message: Message) -> str:
         if message.id in used:
-            return "in a thread"
+            return _IN_THREAD
         if reason := kept_out[message.id]:
             return reason
         if message.parent is None:
@@ -401,7 +391,7 @@ def _outcomes(members: list[Message], threads: list[list[Message]]) -> dict[str,
         if message.role == "prompter" and not _candidates(message, children):
             return "unanswered"
         above = outcomes[message.parent]
-        return "not the best of its siblings" if above == "in a thread" else above
+        return "not the best of its siblings" if above == _IN_THREAD else above
 
     for message in _top_down(members):
         outcomes[message.id] = outcome(message)
