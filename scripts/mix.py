@@ -81,8 +81,7 @@ def main() -> None:
     replayed: list[mix.Counted] = []
     for lang, prompt in zip(arguments.replay, arguments.replay_prompt, strict=True):
         originals = mix.originals(dataset, lang, contaminated)
-        held = questions.held_by(message for thread in originals for message in thread)
-        rows = as_rows([thread for thread in originals if thread[0].tree not in held], lang, prompt, template)
+        rows = as_rows([thread for thread in originals if not questions.held_by(thread)], lang, prompt, template)
         rows = ({**row, "thread_id": f"{row['thread_id']}@{lang}"} for row in rows)
         replayed += [mix.Counted(row, count(row)) for row in rows]
     replay = mix.Group(replayed, arguments.replay_share) if arguments.replay else None

@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from mothertongue.common.atomic_files import write_json, write_jsonl
+from mothertongue.common.atomic_files import scratch_beside, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
-from mothertongue.dataset import contamination, trees
-from mothertongue.dataset.preferences import as_rows, find_pairs
+from mothertongue.dataset import contamination, preferences
 from mothertongue.dataset.settings import PreferenceSettings
-from mothertongue.formats.messages import TRANSLATED, read
+from mothertongue.dataset.tree_files import trees_of
+from mothertongue.formats.messages import TRANSLATED
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -28,19 +28,25 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    preferences = find_pairs(trees.from_table(read(arguments.dataset, TRANSLATED)), arguments.pairs)
-    messages = (one for pair in preferences.pairs for one in (*pair.prompt, pair.chosen, pair.rejected))
-    held = contamination.questions(arguments).held_by(messages)
-    preferences = preferences.without(held, "contaminated")
-    write_jsonl(arguments.output, as_rows(preferences.pairs, arguments.system_prompt))
+    questions = contamination.questions(arguments)
+    total, held = preferences.Preferences(), dict[str, str]()
+    with scratch_beside(arguments.output) as folder:
+        members = trees_of(arguments.dataset, TRANSLATED, folder)
+        found = questions.checked(preferences.preferences(members, arguments.pairs), total, held)
+        pairs = (pair for one in found for pair in one.pairs)
+        write_jsonl(arguments.output, preferences.as_rows(pairs, arguments.system_prompt))
     write_json(
         arguments.accounting,
-        {"pairs": len(preferences.pairs), "questions": preferences.questions, "replies": preferences.replies}
+        {
+            "pairs": total.counted,
+            "questions": dict(sorted(total.questions.items())),
+            "replies": dict(sorted(total.replies.items())),
+        }
         | ({"contaminated": held} if held else {}),
     )
     log(
-        f"preferences: {len(preferences.pairs):,} pairs from {preferences.questions.get('in a pair', 0):,} of "
-        f"{sum(preferences.questions.values()):,} questions -> {arguments.output}"
+        f"preferences: {total.counted:,} pairs from {total.questions['in a pair']:,} of "
+        f"{total.questions.total():,} questions -> {arguments.output}"
     )
 
 

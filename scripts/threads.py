@@ -3,15 +3,20 @@
 import argparse
 from pathlib import Path
 
-from mothertongue.common.atomic_files import write_json, write_jsonl
+import pyarrow as pa
+
+from mothertongue.common.atomic_files import scratch_beside, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import contamination, trees
 from mothertongue.dataset.settings import ThreadSettings
 from mothertongue.dataset.thread_rows import as_rows
-from mothertongue.formats.messages import TRANSLATED, read
+from mothertongue.dataset.tree_files import trees_of
+from mothertongue.formats.messages import TRANSLATED, parts
 from mothertongue.prompts.templates import UnmaskableTemplate, read_template
+
+_LANG = pa.schema([TRANSLATED.field("lang")])
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,29 +40,32 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    table = read(arguments.dataset, TRANSLATED)
     template = read_template(arguments.template)
     if objection := template.objection():
         raise UnmaskableTemplate(objection)
     log(f"threads: chat template: {template.name}")
-    selection = trees.select(trees.from_table(table), arguments.select)
-    held = contamination.questions(arguments).held_by(message for thread in selection.threads for message in thread)
-    selection = selection.without(held, "contaminated")
-    lang = table["lang"][0].as_py() if len(table) else ""
-    write_jsonl(arguments.output, as_rows(selection.threads, lang, arguments.system_prompt, template))
+    questions = contamination.questions(arguments)
+    total, held = trees.Selection(), dict[str, str]()
+    tags = (part["lang"][0].as_py() for part in parts(arguments.dataset, _LANG) if len(part))
+    with scratch_beside(arguments.output) as folder:
+        members = trees_of(arguments.dataset, TRANSLATED, folder)
+        found = questions.checked(trees.selections(members, arguments.select), total, held)
+        threads = (thread for selection in found for thread in selection.threads)
+        write_jsonl(arguments.output, as_rows(threads, next(tags, ""), arguments.system_prompt, template))
+    contaminated = dict.fromkeys(sorted(held), contamination.CONTAMINATED)
     write_json(
         arguments.accounting,
         {
-            "threads": len(selection.threads),
-            "trees": selection.trees,
-            "messages": selection.messages,
-            "trees_without_thread": selection.without_thread,
+            "threads": total.counted,
+            "trees": dict(sorted(total.trees.items())),
+            "messages": dict(sorted(total.messages.items())),
+            "trees_without_thread": total.without_thread | contaminated,
         }
         | ({"contaminated": held} if held else {}),
     )
-    without = ", ".join(f"{count} {reason}" for reason, count in selection.trees.items() if reason != "thread")
+    without = ", ".join(f"{count} {reason}" for reason, count in sorted(total.trees.items()) if reason != "thread")
     log(
-        f"threads: {len(selection.threads):,} threads of {sum(selection.trees.values()):,} trees"
+        f"threads: {total.counted:,} threads of {total.trees.total():,} trees"
         f"{f' (none of: {without})' if without else ''} -> {arguments.output}"
     )
 

@@ -5,60 +5,95 @@ Method: Brown et al., "Language Models are Few-Shot Learners", 2020 (arXiv:2005.
 """
 
 import argparse
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
-from mothertongue.common.atomic_files import read_lines
+import numpy as np
+
+from mothertongue.common.atomic_files import read_lines, scratch_beside
 from mothertongue.dataset import trees
 from mothertongue.dataset.ngrams import ngrams, words
+from mothertongue.dataset.tree_files import trees_of
 from mothertongue.dataset.trees import Message
-from mothertongue.formats.messages import TRANSLATED, read
+from mothertongue.formats.messages import TRANSLATED
 
 _WORDS = 13
+# The outcome of what holds a question.
+CONTAMINATED = "contaminated"
 
 
-@dataclass(frozen=True)
+class Account(Protocol):
+    """What became of trees: their threads, or their pairs of replies."""
+
+    def said(self) -> Iterable[Message]:
+        """Yield the messages that are trained on."""
+
+    def count(self, other: Self) -> None:
+        """Add the account of other trees."""
+
+    def left_out(self, reason: str) -> Self:
+        """Return the account without what is trained on, which is counted by the reason."""
+
+
+_Account = TypeVar("_Account", bound=Account)
+
+
 class Questions:
     """Questions by each of their 13-grams of words; shorter ones by all their words.
 
-    A short question is only held by a text that has no other words.
+    A short question is only held by a text that has no other words. Of each run of words only a hash is kept, with the
+    number of its question: 16 bytes a run.
     """
 
-    runs: Mapping[str, Set[str]]
-    short: Mapping[str, Set[str]]
-
-    @classmethod
-    def of(cls, texts: Iterable[str], long: Iterable[str] = ()) -> "Questions":
-        """Return the questions of texts; of those of `long`, only such that have a 13-gram."""
-        runs: dict[str, set[str]] = defaultdict(set)
-        short: dict[str, set[str]] = defaultdict(set)
+    def __init__(self, texts: Iterable[str], long: Iterable[str] = ()) -> None:
+        """Take the questions of texts; of those of `long`, only such that have a 13-gram."""
+        self._texts: list[str] = []
+        hashes, numbers = array("q"), array("q")
         for text, of_any_length in chain(((text, True) for text in texts), ((text, False) for text in long)):
             found = words(text)
-            if len(found) >= _WORDS:
-                for run in ngrams(found, _WORDS):
-                    runs[run].add(text)
-            elif found and of_any_length:
-                short[" ".join(found)].add(text)
-        return cls(dict(runs), dict(short))
+            if len(found) >= _WORDS or (found and of_any_length):
+                runs = list(ngrams(found, _WORDS))
+                hashes.extend(map(hash, runs))
+                numbers.extend([len(self._texts)] * len(runs))
+                self._texts.append(text)
+        order = np.argsort(hashes, kind="stable")
+        self._hashes, self._numbers = np.asarray(hashes)[order], np.asarray(numbers)[order]
 
-    def within(self, text: str) -> set[str]:
-        """Return the questions that a text holds."""
-        found = words(text)
-        if len(found) < _WORDS:
-            return set(self.short.get(" ".join(found), ()))
-        return {question for run in ngrams(found, _WORDS) for question in self.runs.get(run, ())}
+    def __bool__(self) -> bool:
+        return bool(self._texts)
 
-    def held_by(self, messages: Iterable[Message]) -> dict[str, str]:
-        """Return the trees of which a message holds a question, each with the first one."""
-        found: dict[str, str] = {}
-        for message in messages if self.runs or self.short else ():
-            if message.tree not in found and (held := self.within(message.text or "")):
-                found[message.tree] = min(held)
-        return found
+    def within(self, text: str) -> Iterator[str]:
+        """Yield the questions that a text holds, in order."""
+        runs = set(ngrams(words(text), _WORDS))
+        hashes = np.fromiter(map(hash, runs), np.int64, len(runs))
+        first, last = (np.searchsorted(self._hashes, hashes, side) for side in ("left", "right"))
+        alike = {
+            self._texts[number]
+            for start, end in zip(first[first < last], last[first < last], strict=True)
+            for number in self._numbers[start:end]
+        }
+        # Different runs may have the same hash.
+        return (question for question in sorted(alike) if not runs.isdisjoint(ngrams(words(question), _WORDS)))
+
+    def held_by(self, messages: Iterable[Message]) -> str | None:
+        """Return the first question that one of the messages holds; None where none does."""
+        texts = (message.text or "" for message in messages) if self else ()
+        return next((question for text in texts for question in self.within(text)), None)
+
+    def checked(self, accounts: Iterable[_Account], total: _Account, held: dict[str, str]) -> Iterator[_Account]:
+        """Yield accounts of trees, without what is trained on of each that holds a question; add them to `total`.
+
+        Add these trees to `held`, each with the question.
+        """
+        for account in accounts:
+            if question := self.held_by(account.said()):
+                held[next(iter(account.said())).tree] = question
+                account = account.left_out(CONTAMINATED)
+            total.count(account)
+            yield account
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,11 +108,12 @@ def questions(arguments: argparse.Namespace) -> Questions:
     """Return the questions that the arguments name."""
     texts: list[str] = []
     if arguments.held_out:
-        threads = trees.select(trees.from_table(read(arguments.held_out, TRANSLATED))).threads
-        texts += [next(message for message in thread if message.role == "prompter").text or "" for thread in threads]
+        with scratch_beside(arguments.output) as folder:
+            for selection in trees.selections(trees_of(arguments.held_out, TRANSLATED, folder)):
+                texts += [next(m for m in thread if m.role == "prompter").text or "" for thread in selection.threads]
     if arguments.prompts:
         texts += read_lines(arguments.prompts)
-    return Questions.of(texts, _benchmark_texts(arguments.benchmarks) if arguments.benchmarks else ())
+    return Questions(texts, _benchmark_texts(arguments.benchmarks) if arguments.benchmarks else ())
 
 
 def _benchmark_texts(folder: Path) -> Iterator[str]:

@@ -2,10 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from mothertongue.dataset.trees import Budget, Message, by_tree, characters, depths, moved, obstacles, path_to
+from mothertongue.dataset.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to, renamed
+
+# Outcomes of questions and of replies that are in a pair.
+_IN_PAIR, _CHOSEN, _REJECTED = "in a pair", "chosen", "rejected"
 
 
 @dataclass(frozen=True)
@@ -17,75 +20,94 @@ class PreferencePair:
     rejected: Message
 
 
-@dataclass(frozen=True)
+@dataclass
 class Preferences:
-    """The pairs, and an account: `questions` counts prompter messages by outcome, `replies` assistant messages."""
+    """The pairs of trees, and an account: `questions` counts prompter messages by outcome, `replies` the assistant's.
 
-    pairs: list[PreferencePair]
-    questions: dict[str, int]
-    replies: dict[str, int]
+    `counted` is the number of pairs that `count` has counted.
+    """
 
-    def without(self, trees: Iterable[str], reason: str) -> "Preferences":
-        """Return the preferences without the pairs of some trees; their questions and replies count by the reason."""
-        left_out = set(trees)
-        gone = [pair for pair in self.pairs if pair.chosen.tree in left_out]
-        questions = {pair.prompt[-1].id for pair in gone}
-        chosen, rejected = ({getattr(pair, side).id for pair in gone} for side in ("chosen", "rejected"))
-        replies = moved(self.replies, "chosen", reason, len(chosen))
+    pairs: list[PreferencePair] = field(default_factory=list)
+    questions: Counter[str] = field(default_factory=Counter)
+    replies: Counter[str] = field(default_factory=Counter)
+    counted: int = 0
+
+    def count(self, other: "Preferences") -> None:
+        """Add the account of other trees, and the number of their pairs."""
+        self.counted += len(other.pairs)
+        self.questions.update(other.questions)
+        self.replies.update(other.replies)
+
+    def left_out(self, reason: str) -> "Preferences":
+        """Return the preferences without their pairs, whose questions and replies are counted by the reason."""
         return Preferences(
-            [pair for pair in self.pairs if pair.chosen.tree not in left_out],
-            moved(self.questions, "in a pair", reason, len(questions)),
-            moved(replies, "rejected", reason, len(rejected)),
+            questions=renamed(self.questions, {_IN_PAIR: reason}),
+            replies=renamed(self.replies, {_CHOSEN: reason, _REJECTED: reason}),
         )
+
+    def said(self) -> Iterator[Message]:
+        """Yield the messages of the pairs."""
+        return (message for pair in self.pairs for message in (*pair.prompt, pair.chosen, pair.rejected))
 
 
 def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Preferences:
-    """Pair the replies to every user's message that a conversation can reach, in any branch of its tree.
+    """Return the preferences of all trees in one; see `preferences`. Trees are in the order of their first messages."""
+    found = Preferences()
+    for one in preferences(by_tree(messages).values(), how):
+        found.count(one)
+        found.pairs += one.pairs
+    return found
+
+
+def preferences(trees: Iterable[list[Message]], how: str = "best_vs_worst") -> Iterator[Preferences]:
+    """Yield the preferences of each tree: pairs of replies to every user's message that a conversation can reach.
 
     As in threads, conversations exclude messages that are deleted, rejected in review, failed in translation or empty,
     and all messages below them. The other replies to a message are compared by rank: the best is `chosen` (ties go to
     the earlier created_date, then to the smaller message_id); among those with a higher rank number and a different
     text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`). Unranked replies form no pairs.
 
-    Trees are in the order of their first messages, the pairs of a tree by date, then id, of the user's message.
+    The pairs of a tree are in the order of date, then id, of the user's message.
 
     Time is linear in the messages and in the size of the pairs. Raise UserError where a message is its own ancestor, or
     where the pairs' conversations exceed the `Budget`.
     """
-    pairs: list[PreferencePair] = []
-    questions: Counter[str] = Counter()
-    replies: Counter[str] = Counter()
     budget = Budget("pairs")
-    for members in by_tree(messages).values():
+    for members in trees:
         budget.see(members)
-        kept_out = obstacles(members)
-        replies.update(reason for m in members if m.role == "assistant" and (reason := kept_out[m.id]))
-        by_id = {message.id: message for message in members}
-        depth, sizes = depths(members), characters(members)
-        answers = _answers(members)
-        for question in sorted((m for m in members if m.role == "prompter"), key=lambda m: (m.created, m.id)):
-            if reason := kept_out[question.id] or (None if answers[question.id] else "no reply"):
-                questions[reason] += 1
-                continue
-            usable = [reply for reply in answers[question.id] if not kept_out[reply.id]]
-            outcome, rejected = _compare(usable, how)
-            questions[outcome] += 1
-            if not rejected:
-                replies.update(outcome for _ in usable)
-                continue
-            budget.hold(
-                question.tree,
-                messages=len(rejected) * (depth[question.id] + 1),
-                characters=sum(sizes[usable[0].id] + len(reply.text or "") for reply in rejected),
-            )
-            prompt = path_to(question, by_id)
-            pairs.extend(PreferencePair(prompt, usable[0], reply) for reply in rejected)
-            worse, best = {reply.id for reply in rejected}, _stripped(usable[0])
-            replies.update("rejected" if m.id in worse else _outcome(m, usable[0], best) for m in usable)
-    return Preferences(pairs, dict(sorted(questions.items())), dict(sorted(replies.items())))
+        yield _of_tree(members, how, budget)
 
 
-def as_rows(pairs: list[PreferencePair], system_prompt: str) -> Iterator[dict[str, Any]]:
+def _of_tree(members: list[Message], how: str, budget: Budget) -> Preferences:
+    found = Preferences()
+    kept_out = obstacles(members)
+    found.replies.update(reason for m in members if m.role == "assistant" and (reason := kept_out[m.id]))
+    by_id = {message.id: message for message in members}
+    depth, sizes = depths(members), characters(members)
+    answers = _answers(members)
+    for question in sorted((m for m in members if m.role == "prompter"), key=lambda m: (m.created, m.id)):
+        if reason := kept_out[question.id] or (None if answers[question.id] else "no reply"):
+            found.questions[reason] += 1
+            continue
+        usable = [reply for reply in answers[question.id] if not kept_out[reply.id]]
+        outcome, rejected = _compare(usable, how)
+        found.questions[outcome] += 1
+        if not rejected:
+            found.replies.update(outcome for _ in usable)
+            continue
+        budget.hold(
+            question.tree,
+            messages=len(rejected) * (depth[question.id] + 1),
+            characters=sum(sizes[usable[0].id] + len(reply.text or "") for reply in rejected),
+        )
+        prompt = path_to(question, by_id)
+        found.pairs.extend(PreferencePair(prompt, usable[0], reply) for reply in rejected)
+        worse, best = {reply.id for reply in rejected}, _stripped(usable[0])
+        found.replies.update(_REJECTED if m.id in worse else _outcome(m, usable[0], best) for m in usable)
+    return found
+
+
+def as_rows(pairs: Iterable[PreferencePair], system_prompt: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of the preferences file.
 
     `system_prompt` begins every prompt without a system message of its own, empty for none.
@@ -126,13 +148,13 @@ def _compare(replies: list[Message], how: str) -> tuple[str, list[Message]]:
     different = [reply for reply in worse if _stripped(reply) != text]
     if not different:
         return "same text", []
-    return "in a pair", different[-1:] if how == "best_vs_worst" else different
+    return _IN_PAIR, different[-1:] if how == "best_vs_worst" else different
 
 
 def _outcome(reply: Message, chosen: Message, text: str) -> str:
     """Return the outcome of a reply that is not `rejected`, where its siblings form pairs; `text` is the chosen's."""
     if reply is chosen:
-        return "chosen"
+        return _CHOSEN
     if reply.rank is None:
         return "unranked"
     if reply.rank == chosen.rank:

@@ -12,7 +12,7 @@ from mothertongue.prompts.templates import Template, UnmaskableTemplate, render
 Row = dict[str, Any]
 
 
-def as_rows(threads: list[list[Message]], lang: str, system_prompt: str, template: Template) -> Iterator[Row]:
+def as_rows(threads: Iterable[list[Message]], lang: str, system_prompt: str, template: Template) -> Iterator[Row]:
     """Yield the rows of the file. A thread's id is that of its last message, which is unique to it.
 
     `system_prompt` begins every thread without a system message of its own, empty for none.

@@ -83,7 +83,7 @@ def choose(found: Sequence[Prompt], fitting: Sequence[Prompt], seen: Iterable[st
     alternate between messages, in an order that depends on the seed, and lines of the file. Raise UserError where no
     prompt is left.
     """
-    asked, room = Questions.of(prompt.text for prompt in found), set(fitting)
+    asked, room = Questions(prompt.text for prompt in found), set(fitting)
     texts = list(seen)
     taboo = {normalise(text) for text in texts} | {normalise(held) for text in texts for held in asked.within(text)}
     account: dict[str, dict[str, Any]] = {}
