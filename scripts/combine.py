@@ -7,8 +7,12 @@ replace translations; see scripts/review.py.
 
 import argparse
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common import licences
@@ -18,7 +22,7 @@ from mothertongue.common.progress import Progress, log
 from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import combine, correction_files, corrections, quality_plots, quality_report
 from mothertongue.dataset.settings import FlaggedSettings
-from mothertongue.formats.messages import TRANSLATED, read, write
+from mothertongue.formats.messages import SPLITS, TRANSLATED, MessageFiles, MessageWriter
 from mothertongue.models.record import identity, read_record
 from mothertongue.translation import glossary
 
@@ -54,34 +58,46 @@ def _terms(path: Path, target: str) -> Callable[[str], glossary.Glossary]:
     return functools.cache(lambda source: glossary.read(path, source, target))
 
 
+@contextmanager
+def _writer(path: Path, shards: MessageFiles) -> Iterator[MessageWriter]:
+    """Yield a writer of a split's file, which appears where the block succeeds."""
+    with atomic_file(path) as partial, MessageWriter(partial, shards.columns()) as file:
+        yield file
+
+
 def main() -> None:
     arguments = parse_arguments()
-    shards = [read(path, TRANSLATED) for path in arguments.shards]
-    counts = read_json(arguments.counts)
+    shards, counts = MessageFiles(arguments.shards, TRANSLATED), read_json(arguments.counts)
     applied = corrections.apply(
         shards, arguments.target, correction_files.read(arguments.corrections, arguments.target)
     )
     drawn = arguments.review_sample, arguments.review_seed
     judged = corrections.account(shards, applied, *drawn) if arguments.corrections else None
-    shards = applied.shards
-    splits = combine.combine(shards, arguments.on_flagged)
-    accounting = combine.account(counts, shards, splits)
     terms = _terms(arguments.glossary, arguments.target) if arguments.glossary else None
-    progress = Progress("combine", sum(map(len, shards)), "messages judged")
-    quality = quality_report.report(shards, arguments.target, progress.advance, judged, terms)
+    progress, counted = Progress("combine", len(shards), "messages judged"), combine.Counted()
+    with ExitStack() as stack:
+        files = {split: stack.enter_context(_writer(arguments.output / f"{split}.parquet", shards)) for split in SPLITS}
+
+        def translations() -> Iterator[pa.Table]:
+            """Yield the translations with their corrections, as they are counted and written."""
+            for table in map(applied.correct, shards):
+                kept = counted.add(table, arguments.on_flagged)
+                for split, file in files.items():
+                    file.write(kept.filter(pc.equal(kept["split"], split)))
+                yield table
+
+        quality = quality_report.report(translations(), arguments.target, progress.advance, judged, terms)
+        accounting = combine.account(counts, counted)
     progress.finish()
     card = dataset_card(
         arguments.target,
         arguments.name,
         list(zip(arguments.source, arguments.licence or ["other"] * len(arguments.source), strict=True)),
         accounting,
-        combine.models_used(splits),
+        dict(counted.models.most_common()),
         quality,
         {identity(folder): read_record(folder)["licence"] for folder in arguments.models} | licences.TOOLS,
     )
-    for split, table in splits.items():
-        with atomic_file(arguments.output / f"{split}.parquet") as partial:
-            write(table, partial)
     write_json(arguments.output / "accounting.json", accounting)
     write_json(arguments.output / "quality.json", quality)
     for plot in quality_plots.PLOTS:

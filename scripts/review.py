@@ -15,7 +15,7 @@ from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments
 from mothertongue.dataset import correction_files, correction_folder, corrections, review, review_sheets
 from mothertongue.dataset.settings import ReviewSettings
-from mothertongue.formats.messages import TRANSLATED, read
+from mothertongue.formats.messages import TRANSLATED, MessageFiles
 
 SHEETS = {
     "sample.xlsx": review_sheets.write_xlsx,
@@ -40,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     lang = arguments.target
-    shards = [read(path, TRANSLATED) for path in arguments.shards]
+    shards = MessageFiles(arguments.shards, TRANSLATED)
     given = correction_files.read(arguments.corrections, lang)
     applied = corrections.apply(shards, lang, given)
     reviewed = {one.key for one in applied.in_force.values()}

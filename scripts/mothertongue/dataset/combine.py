@@ -1,7 +1,8 @@
 """The dataset of one target language: combining its shards, and accounting for every message."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -12,68 +13,55 @@ from mothertongue.formats.messages import ROUTES, SOURCE, SPLITS, STATUSES
 
 Accounting = dict[str, Any]
 Counts = dict[str, Any]
+_OUT = "out"
 
 
-def of_languages(messages: pa.Table, languages: Iterable[str]) -> pa.Table:
-    """Return the messages in any of the source languages, in order."""
-    return messages.filter(pc.is_in(messages["source_lang"], pa.array(list(languages), pa.string())))
+@dataclass
+class Counted:
+    """The messages that came out of translation: by source, split and source language, and by model.
 
-
-def count_sources(messages: pa.Table, left: Mapping[str, pa.Table], record: Mapping[str, Any]) -> Counts:
-    """Count, by split and source language, all messages and those that are not translated, by reason.
-
-    `left` are the messages that are left after each reason, in order: those in the source languages, those in the
-    scope. Where the source's rows were conversations, `reading` has what became of these, from the record of fetching.
+    `groups` counts statuses, routes, and the messages of the dataset (`out`); `models` the messages of the dataset that
+    each model translated: kept ones have none.
     """
-    after = {why: _by_split_and_language(table) for why, table in left.items()}
-    counts: Counts = {split: {} for split in SPLITS}
-    for (split, language), number in sorted(_by_split_and_language(messages).items()):
-        excluded, before = {}, number
-        for why, counted in after.items():
-            excluded[why] = before - counted[split, language]
-            before = counted[split, language]
-        counts[split][language] = {"messages": number, "excluded_because": excluded}
-    reading = record.get("reading", {})
-    return counts | ({"reading": reading} if "rows" in reading else {})
+
+    groups: dict[tuple[str, str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    models: Counter[str] = field(default_factory=Counter)
+
+    def add(self, table: pa.Table, on_flagged: str) -> pa.Table:
+        """Count messages; return those of the dataset: `on_flagged` "drop" leaves out those that a check flagged."""
+        names = ["split", "source_lang", "status", "route", "model"]
+        sources = table[SOURCE.name].to_pylist() if SOURCE.name in table.column_names else [""] * len(table)
+        columns = (table[name].to_pylist() for name in names)
+        for source, split, language, status, route, model in zip(sources, *columns, strict=True):
+            counts = self.groups[source, split, language]
+            counts[status] += 1
+            counts[f"route {route}"] += 1
+            if status == "flagged" and on_flagged == "drop":
+                continue
+            counts[_OUT] += 1
+            if model and status in ("translated", "flagged", "corrected"):
+                self.models[model] += 1
+        return table.filter(pc.not_equal(table["status"], "flagged")) if on_flagged == "drop" else table
 
 
-def combine(shards: list[pa.Table], on_flagged: str) -> dict[str, pa.Table]:
-    """Return the dataset by split; `on_flagged` "drop" removes the messages that a quality check flagged."""
-    table = pa.concat_tables(shards)
-    if on_flagged == "drop":
-        table = table.filter(pc.not_equal(table["status"], "flagged"))
-    return {split: table.filter(pc.equal(table["split"], split)).combine_chunks() for split in SPLITS}
-
-
-def account(sources: Counts, shards: list[pa.Table], dataset: Mapping[str, pa.Table]) -> Accounting:
+def account(sources: Counts, counted: Counted) -> Accounting:
     """Account for every message, by split and source language, and in total.
 
-    `sources` is the result of `count_sources`, or of several sources by name in `sources`; the account then has theirs
+    `sources` is the result of `Source.counts`, or of several sources by name in `sources`; the account then has theirs
     there, too. Raise UserError unless messages in = sum of the statuses + excluded.
     """
-    if "sources" in sources:
-        parts = {
-            name: account(
-                counts,
-                [table for table in shards if _source(table) == name],
-                {split: table.filter(pc.equal(table[SOURCE.name], name)) for split, table in dataset.items()},
-            )
-            for name, counts in sources["sources"].items()
-        }
-        return _merged(parts)
-    groups: dict[tuple[str, str], Counter[str]] = {}
-    for table in shards:
-        columns = (table[name].to_pylist() for name in ("split", "source_lang", "status", "route"))
-        for split, language, status, route in zip(*columns, strict=True):
-            counts = groups.setdefault((split, language), Counter())
-            counts.update((status, f"route {route}"))
-    out = sum((_by_split_and_language(table) for table in dataset.values()), Counter())
+    if "sources" not in sources:
+        return _account(sources, counted, "")
+    return _merged({name: _account(counts, counted, name) for name, counts in sources["sources"].items()})
+
+
+def _account(counts: Counts, counted: Counted, source: str) -> Accounting:
+    groups = {(split, lang): group for (name, split, lang), group in counted.groups.items() if name == source}
     accounting: Accounting = {}
     for split in SPLITS:
         accounting[split] = {}
-        for language, source in sources[split].items():
-            counts = groups.pop((split, language), Counter())
-            entry = _entry(source["messages"], source["excluded_because"], counts, out[split, language])
+        for language, given in counts[split].items():
+            entry = _entry(given["messages"], given["excluded_because"], groups.pop((split, language), Counter()))
             went_in, came_out = entry["messages"] - entry["excluded"], sum(entry["status"].values())
             if went_in != came_out:
                 raise UserError(
@@ -84,37 +72,19 @@ def account(sources: Counts, shards: list[pa.Table], dataset: Mapping[str, pa.Ta
     if groups:
         raise UserError(f"shards of {sorted(groups)} hold messages that the source does not have")
     accounting["total"] = _total([entry for split in SPLITS for entry in accounting[split].values()])
-    return accounting | ({"reading": sources["reading"]} if "reading" in sources else {})
+    return accounting | ({"reading": counts["reading"]} if "reading" in counts else {})
 
 
-def models_used(dataset: Mapping[str, pa.Table]) -> dict[str, int]:
-    """Return how many of the dataset's messages each model translated, in descending order; kept ones have none."""
-    counts: Counter[str] = Counter()
-    for table in dataset.values():
-        rows = zip(table["model"].to_pylist(), table["status"].to_pylist(), strict=True)
-        counts.update(model for model, status in rows if model and status in ("translated", "flagged", "corrected"))
-    return dict(counts.most_common())
-
-
-def _by_split_and_language(table: pa.Table) -> Counter[tuple[str, str]]:
-    return Counter(zip(table["split"].to_pylist(), table["source_lang"].to_pylist(), strict=True))
-
-
-def _entry(messages: int, excluded: Mapping[str, int], counts: Counter[str], out: int) -> Accounting:
-    """Return the account of one split and language; `counts` are of statuses and routes."""
+def _entry(messages: int, excluded: Mapping[str, int], counts: Counter[str]) -> Accounting:
+    """Return the account of one split and language; `counts` are those of `Counted`."""
     return {
         "messages": messages,
         "excluded": sum(excluded.values()),
         "excluded_because": dict(excluded),
         "status": {status: counts[status] for status in STATUSES},
         "route": {route: counts[f"route {route}"] for route in ROUTES},
-        "out": out,
+        "out": counts[_OUT],
     }
-
-
-def _source(table: pa.Table) -> str | None:
-    """Return the source of a shard's messages; None for one without messages."""
-    return table[SOURCE.name][0].as_py() if len(table) else None
 
 
 def _merged(parts: Mapping[str, Accounting]) -> Accounting:
@@ -131,7 +101,7 @@ def _merged(parts: Mapping[str, Accounting]) -> Accounting:
 
 
 def _total(entries: list[Accounting]) -> Accounting:
-    total = _entry(0, {"language": 0, "scope": 0}, Counter(), 0)
+    total = _entry(0, {"language": 0, "scope": 0}, Counter())
     for entry in entries:
         for key in ("messages", "excluded", "out"):
             total[key] += entry[key]

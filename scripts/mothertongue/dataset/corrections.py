@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset.reasons import APPROVED, CORRECTED, WRONG, may_object
-from mothertongue.dataset.review import by_model, in_random_order, key_of
+from mothertongue.dataset.review import Row, by_model, first_at_random, key_of
 from mothertongue.dataset.verdicts import shares
 
 # Why a correction is refused.
@@ -19,6 +20,8 @@ _GONE = "the dataset has no such message"
 _OTHER = "its key is of another message; were single columns sorted?"
 _EDITED = "the translation beside it was edited; write into `corrected` instead"
 _NOTHING = "there is no translation to judge; write the corrected text"
+# The columns that a correction changes.
+_CORRECTED = ("text", "status", "reasons", "score", "meaning")
 
 
 @dataclass(frozen=True)
@@ -46,32 +49,45 @@ class Correction:
 
 @dataclass(frozen=True)
 class Applied:
-    """The outcome of corrections: the changed shards, those in force by message, those refused with the reason."""
+    """The outcome of corrections: those in force by message, and those refused with the reason."""
 
-    shards: list[pa.Table]
     in_force: Mapping[str, Correction]
     refused: Sequence[tuple[Correction, str]]
+
+    def correct(self, table: pa.Table) -> pa.Table:
+        """Return translations with the corrections in force.
+
+        A corrected text replaces the translation: status `corrected`. A verdict of wrong without a text flags the
+        message, one of good or acceptable takes the flags off.
+        """
+        ids = pa.array(list(self.in_force), pa.string())
+        if not pc.any(pc.is_in(table["message_id"], ids)).as_py():
+            return table
+        rows = table.select(["message_id", *_CORRECTED]).to_pylist()
+        for row in rows:
+            if row["message_id"] in self.in_force:
+                row |= _change(row, self.in_force[row["message_id"]])
+        for name in _CORRECTED:
+            column = pa.array([row[name] for row in rows], table.schema.field(name).type)
+            table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
+        return table
 
     def changed(self) -> dict[str, str]:
         """Return the corrected texts of translations that have changed since, by message."""
         return {one.message_id: one.text or "" for one, why in self.refused if why == _CHANGED}
 
 
-def apply(shards: Sequence[pa.Table], lang: str, corrections: Iterable[Correction]) -> Applied:
-    """Apply corrections to the translated shards of a language.
+def apply(shards: Iterable[pa.Table], lang: str, corrections: Iterable[Correction]) -> Applied:
+    """Return which corrections apply to the translated shards of a language, or to parts of these.
 
-    A corrected text replaces the translation: status `corrected`. A verdict of wrong without a text flags the message,
-    one of good or acceptable takes the flags off. Corrections of a translation that has changed since, of no message of
-    the dataset, and such as cannot be meant are refused. Raise UserError where two corrections of one translation
-    differ.
+    Corrections of a translation that has changed since, of no message of the dataset, and such as cannot be meant are
+    refused. Raise UserError where two corrections of one translation differ.
     """
     merged = _merge(corrections)
-    if not merged:
-        return Applied(list(shards), {}, [])
     wanted = {one.message_id for one in merged.values()}
     rows: dict[str, Mapping[str, Any]] = {}
     keys: dict[str, str] = {}
-    for shard in shards:
+    for shard in shards if merged else ():
         for row in shard.select(["message_id", "source_text", "text", "status"]).to_pylist():
             key = key_of(lang, row["message_id"], row["source_text"], row["text"])
             if key in merged or row["message_id"] in wanted:
@@ -84,7 +100,7 @@ def apply(shards: Sequence[pa.Table], lang: str, corrections: Iterable[Correctio
             refused.append((one, reason))
         elif one.verdict or one.text != rows[one.message_id]["text"]:
             in_force[one.message_id] = one
-    return Applied([_applied(shard, in_force) for shard in shards], in_force, refused)
+    return Applied(in_force, refused)
 
 
 def _refusal(one: Correction, message: str | None, rows: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -122,21 +138,6 @@ def _merge(corrections: Iterable[Correction]) -> dict[str, Correction]:
     return merged
 
 
-def _applied(shard: pa.Table, in_force: Mapping[str, Correction]) -> pa.Table:
-    """Return the shard with the corrections of its messages."""
-    rows = shard.select(["message_id", "text", "status", "reasons", "score", "meaning"]).to_pylist()
-    if not any(row["message_id"] in in_force for row in rows):
-        return shard
-    for row in rows:
-        if row["message_id"] in in_force:
-            row |= _change(row, in_force[row["message_id"]])
-    for name in ("text", "status", "reasons", "score", "meaning"):
-        field = shard.schema.field(name)
-        column = pa.array([row[name] for row in rows], field.type)
-        shard = shard.set_column(shard.schema.get_field_index(name), field, column)
-    return shard
-
-
 def _change(row: Mapping[str, Any], one: Correction) -> dict[str, Any]:
     """Return the values that a correction changes in a row."""
     if one.text is not None and one.text != row["text"]:
@@ -151,7 +152,7 @@ def _change(row: Mapping[str, Any], one: Correction) -> dict[str, Any]:
     return {}
 
 
-def account(shards: Sequence[pa.Table], applied: Applied, sample: int, seed: int) -> dict[str, Any]:
+def account(shards: Iterable[pa.Table], applied: Applied, sample: int, seed: int) -> dict[str, Any]:
     """Return the account of corrections, and the verdicts on the random sample.
 
     `shards` are the translations before the corrections, `sample` and `seed` those of the review sheets. `corrected`,
@@ -163,12 +164,13 @@ def account(shards: Sequence[pa.Table], applied: Applied, sample: int, seed: int
     person judged.
     """
     columns = ["message_id", "text", "status", "reasons", "source_lang", "model"]
-    rows = [row for shard in shards for row in shard.select(columns).to_pylist()]
-    given = applied.in_force
-    statuses = Counter(
-        _change(row, given[row["message_id"]]).get("status") for row in rows if row["message_id"] in given
-    )
-    drawn = in_random_order((row for row in rows if by_model(row)), seed)[:sample]
+    given, statuses, drawn = applied.in_force, Counter[str | None](), list[Row]()
+    for shard in shards:
+        rows = shard.select(columns).to_pylist()
+        statuses.update(
+            _change(row, given[row["message_id"]]).get("status") for row in rows if row["message_id"] in given
+        )
+        drawn = first_at_random([*drawn, *filter(by_model, rows)], sample, seed)
     plain = [at for at, row in enumerate(drawn) if row["message_id"] in given and row["status"] == "translated"]
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in drawn[: plain[-1] + 1 if plain else 0]:

@@ -3,12 +3,14 @@
 It covers every translated message, including those that `quality.on_flagged: drop` removes.
 """
 
-from bisect import bisect
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from mothertongue.common.language_id import MINIMUM_SCORE, in_other_script, other_language, speaks
@@ -65,7 +67,9 @@ def report(
     corrections: Mapping[str, Any] | None = None,
     glossary: Callable[[str], Glossary] | None = None,
 ) -> Report:
-    """Return the figures of translated tables (see messages.TRANSLATED), each read once.
+    """Return the figures of translated tables (see messages.TRANSLATED), which are iterated over once.
+
+    Memory grows by 24 bytes a message, its numbers for the quantiles.
 
     `corrections` is the account of what people corrected and judged (see corrections.account), None where they did not.
     `glossary` returns the terms of a source language: the report's `glossary` has each term that occurs in prose, with
@@ -95,11 +99,14 @@ def report(
             language = identify(row["text"], lang) if by_model(row) else None
             total.add(row, language)
             by_source[row["source_lang"]].add(row, language)
+            by_source[row["source_lang"]].values.add(row)
             if glossary and by_model(row) and row["route"] != "pivot":
                 source = row["source_lang"]
                 for one in glossary(source).find(_prose(row["source_text"], source), row["text"]):
                     terms[f"{source}: {one.term.source}"].update(["uses", *(["hits"] if one.hit else [])])
         advance(len(shard))
+    for tally in by_source.values():
+        total.values.extend(tally.values)
     most_first = sorted(by_source, key=lambda source: (-by_source[source].messages, source))
     return {
         "lang": lang,
@@ -131,30 +138,61 @@ def identify(text: str, lang: str) -> str | None:
     return None
 
 
-def distribution(values: Sequence[float], edges: Sequence[float]) -> dict[str, Any]:
+def distribution(values: Iterable[float], edges: Sequence[float]) -> dict[str, Any]:
     """Return the quantiles (interpolated linearly) and the histogram of values; both None without values."""
-    if not values:
+    ordered = np.sort(np.asarray(values))
+    if not len(ordered):
         return {"quantiles": None, "histogram": None}
-    ordered = sorted(values)
-    counts = [0] * (len(edges) + 1)
-    for value in ordered:
-        counts[bisect(edges, value)] += 1
+    counts = np.bincount(np.searchsorted(edges, ordered, "right"), minlength=len(edges) + 1)
     quantiles = {f"p{percent}": round(_quantile(ordered, percent / 100), 4) for percent in QUANTILES}
-    return {"quantiles": quantiles, "histogram": counts}
+    return {"quantiles": quantiles, "histogram": counts.tolist()}
+
+
+@dataclass
+class _Values:
+    """The numbers of messages that a model translated; `without` counts those without a number, by name."""
+
+    characters: "array[float]" = field(default_factory=lambda: array("d"))
+    bytes: "array[float]" = field(default_factory=lambda: array("d"))
+    score: "array[float]" = field(default_factory=lambda: array("f"))
+    meaning: "array[float]" = field(default_factory=lambda: array("f"))
+    without: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: Row) -> None:
+        """Add a message, where a model translated it."""
+        if not by_model(row):
+            return
+        source, text = row["source_text"], row["text"]
+        self.characters.append(len(text) / len(source))
+        self.bytes.append(len(text.encode()) / len(source.encode()))
+        for name, values in (("score", self.score), ("meaning", self.meaning)):
+            if row[name] is None:
+                self.without[name] += 1
+            else:
+                values.append(row[name])
+
+    def extend(self, other: "_Values") -> None:
+        """Add the numbers of other messages."""
+        for name in ("characters", "bytes", "score", "meaning"):
+            getattr(self, name).extend(getattr(other, name))
+        self.without.update(other.without)
+
+    def scores(self, name: str, edges: Sequence[float]) -> dict[str, Any]:
+        """Return the distribution of the scores that there are, and how many messages have none."""
+        values = getattr(self, name)
+        return {"messages": len(values), "without": self.without[name], **distribution(values, edges)}
 
 
 @dataclass
 class _Tally:
-    """Running counts of the messages of one source language, or of all."""
+    """Running counts of the messages of one source language, or of all; the caller adds to `values`."""
 
     messages: int = 0
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    reasons: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    characters: list[float] = field(default_factory=list)
-    bytes: list[float] = field(default_factory=list)
+    reasons: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    examples: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     languages: Counter[str | None] = field(default_factory=Counter)
-    scores: list[float | None] = field(default_factory=list)
-    meanings: list[float | None] = field(default_factory=list)
+    values: _Values = field(default_factory=_Values)
     worst: list[tuple[float, str, str, str]] = field(default_factory=list)
 
     def add(self, row: Row, language: str | None) -> None:
@@ -163,54 +201,48 @@ class _Tally:
         self.counts["status"][row["status"]] += 1
         self.counts["route"][row["route"]] += 1
         for kind, reason in dict.fromkeys(kind_of(reason, row["status"]) for reason in row["reasons"]):
-            self.reasons.setdefault(kind, defaultdict(list))[reason].append(row["message_id"])
+            self.reasons[kind][reason] += 1
+            if len(ids := self.examples[kind, reason]) < EXAMPLES:
+                ids.append(row["message_id"])
         if not by_model(row):
             return
-        source, text = row["source_text"], row["text"]
         self.counts["model"][row["model"]] += 1
-        self.characters.append(len(text) / len(source))
-        self.bytes.append(len(text.encode()) / len(source.encode()))
         self.languages[language] += 1
-        self.scores.append(row["score"])
-        self.meanings.append(row["meaning"])
         if row["meaning"] is not None:
-            entry = (row["meaning"], row["message_id"], source[:_SHOWN], text[:_SHOWN])
-            self.worst = sorted([*self.worst, entry])[:WORST]
+            entry = (row["meaning"], row["message_id"], row["source_text"][:_SHOWN], row["text"][:_SHOWN])
+            if len(self.worst) < WORST or entry < self.worst[-1]:
+                self.worst = sorted([*self.worst, entry])[:WORST]
 
     def figures(self, lang: str) -> dict[str, Any]:
         """Return the entry of `report` for one source language, or for the total."""
+        values = self.values
         return {
             "messages": self.messages,
             "status": {status: self.counts["status"][status] for status in STATUSES},
             "route": {route: self.counts["route"][route] for route in ROUTES},
             "model": _most_common(self.counts["model"]),
-            **{kind: _examples(self.reasons.get(kind, {})) for kind in ("reasons", "cured", "notes")},
+            **{kind: self._examples(kind) for kind in ("reasons", "cured", "notes")},
             "length_ratio": {
-                "messages": len(self.characters),
-                "characters": distribution(self.characters, EDGES["length_ratio"]),
-                "bytes": distribution(self.bytes, EDGES["length_ratio"]),
+                "messages": len(values.characters),
+                "characters": distribution(values.characters, EDGES["length_ratio"]),
+                "bytes": distribution(values.bytes, EDGES["length_ratio"]),
             },
             "language": _languages(self.languages, lang) if _known(lang) else None,
-            "score": _scores(self.scores, EDGES["score"]),
-            "meaning": _scores(self.meanings, EDGES["meaning"])
+            "score": values.scores("score", EDGES["score"]),
+            "meaning": values.scores("meaning", EDGES["meaning"])
             | {"worst": [dict(zip(_WORST_KEYS, entry, strict=True)) for entry in self.worst]},
         }
 
-
-def _scores(values: Sequence[float | None], edges: Sequence[float]) -> dict[str, Any]:
-    """Return the distribution of the scores that there are, and how many messages have none."""
-    scores = [score for score in values if score is not None]
-    return {"messages": len(scores), "without": len(values) - len(scores), **distribution(scores, edges)}
+    def _examples(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Return the number of messages and the first ids of each reason, in descending order of frequency."""
+        return {
+            reason: {"messages": count, "examples": self.examples[kind, reason]}
+            for reason, count in _most_common(self.reasons[kind]).items()
+        }
 
 
 def _known(lang: str) -> bool:
     return speaks("", lang) is not None
-
-
-def _examples(reasons: Mapping[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """Return the number of messages and the first ids of each reason, in descending order of frequency."""
-    ordered = sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
-    return {reason: {"messages": len(ids), "examples": ids[:EXAMPLES]} for reason, ids in ordered}
 
 
 def _languages(identified: Counter[str | None], target: str) -> dict[str, Any]:
@@ -237,8 +269,8 @@ def _prose(text: str, lang: str) -> str:
     return " ".join(" ".join(piece for part in parts if part.translate for piece in part.around).split())
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
+def _quantile(ordered: npt.NDArray[np.floating[Any]], share: float) -> float:
     position = share * (len(ordered) - 1)
     below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+    one, two = (float(ordered[min(at, len(ordered) - 1)]) for at in (below, below + 1))
+    return one + (position - below) * (two - one)

@@ -1,11 +1,13 @@
 """The messages that people review: a random sample of the translations, and those that a check flagged."""
 
 import hashlib
+import heapq
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mothertongue.formats.messages import hash_of
 
@@ -57,19 +59,25 @@ def choose(
 
     They are `sample` messages drawn at random from all that a model translated, then at most `flagged` of the flagged
     and failed ones, drawn likewise, then those of `changed`: corrections whose translation has changed since, by
-    message. A larger sample of the same seed includes the smaller one.
+    message. A larger sample of the same seed includes the smaller one. `shards` is iterated over twice.
     """
-    rows = [row for shard in shards for row in shard.select(_COLUMNS).to_pylist()]
-    texts = {row["message_id"]: row["source_text"] for row in rows}
-    ordered = in_random_order(rows, seed)
-    translated = [row for row in ordered if by_model(row)]
-    suspect = [row for row in ordered if row["status"] in ("flagged", "failed")]
-    chosen = {row["message_id"]: (row, RANDOM) for row in translated[:sample]}
+    earlier = changed or {}
+    translated: list[Row] = []
+    suspect: list[Row] = []
+    again: list[Row] = []
+    for shard in shards:
+        rows = shard.select(_COLUMNS).to_pylist()
+        translated = first_at_random([*translated, *filter(by_model, rows)], sample, seed)
+        # Those of the sample are not chosen twice.
+        wanted = (row for row in rows if row["status"] in ("flagged", "failed"))
+        suspect = first_at_random([*suspect, *wanted], sample + flagged, seed)
+        again += [row for row in rows if row["message_id"] in earlier]
+    chosen = {row["message_id"]: (row, RANDOM) for row in translated}
     others = [row for row in suspect if row["message_id"] not in chosen]
     chosen |= {row["message_id"]: (row, FLAGGED) for row in others[:flagged]}
-    earlier = changed or {}
-    again = [row for row in ordered if row["message_id"] in earlier and row["message_id"] not in chosen]
+    again = [row for row in first_at_random(again, len(again), seed) if row["message_id"] not in chosen]
     chosen |= {row["message_id"]: (row, CHANGED) for row in again}
+    texts = _texts(shards, (row["parent_id"] for row, _ in chosen.values()))
     items = [_item(row, why, lang, texts, earlier.get(row["message_id"], "")) for row, why in chosen.values()]
     return [item for item in items if item.key not in reviewed]
 
@@ -79,9 +87,19 @@ def by_model(row: Row) -> bool:
     return row["model"] is not None and row["status"] in ("translated", "flagged")
 
 
-def in_random_order(rows: Iterable[Row], seed: int) -> list[Row]:
-    """Return messages in an order that depends on their ids and the seed alone."""
-    return sorted(rows, key=lambda row: hash_of(row["message_id"], f"review {seed}"))
+def first_at_random(rows: Iterable[Row], number: int, seed: int) -> list[Row]:
+    """Return the first messages, at most `number`, in an order that depends on their ids and the seed alone."""
+    return heapq.nsmallest(number, rows, key=lambda row: hash_of(row["message_id"], f"review {seed}"))
+
+
+def _texts(shards: Iterable[pa.Table], ids: Iterable[str | None]) -> dict[str, str]:
+    """Return the source texts of messages by id."""
+    wanted = pa.array(list(ids), pa.string())
+    texts: dict[str, str] = {}
+    for shard in shards:
+        found = shard.filter(pc.is_in(shard["message_id"], wanted))
+        texts.update(zip(found["message_id"].to_pylist(), found["source_text"].to_pylist(), strict=True))
+    return texts
 
 
 def _item(row: Row, why: str, lang: str, texts: Mapping[str, str], earlier: str) -> Item:
