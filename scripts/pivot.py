@@ -1,13 +1,14 @@
 """Translate one shard of messages into English, the pivot from which every target language is reached."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from mothertongue.common.errors import run
 from mothertongue.common.languages import ENGLISH
-from mothertongue.formats.messages import MESSAGES, read
+from mothertongue.formats.messages import MESSAGES, MessageFiles
 from mothertongue.translation import shards
-from mothertongue.translation.cli import add_engine_arguments, finish, running_translator
+from mothertongue.translation.cli import add_engine_arguments, running_translator, write_translated
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -23,10 +24,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    shard = read(arguments.shard, MESSAGES)
+    shard = MessageFiles([arguments.shard], MESSAGES)
     with running_translator(arguments, arguments.source, ENGLISH) as translator:
-        translated = shards.translate(shard, ENGLISH, translator, arguments.route)
-    finish("pivot", translated, arguments.output)
+        translated = partial(shards.translate, lang=ENGLISH, translator=translator, route=arguments.route)
+        write_translated("pivot", shard, translated, arguments.output)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,19 @@
 """
 
 import argparse
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+
+import pyarrow as pa
 
 from mothertongue.common.errors import run
 from mothertongue.common.languages import ENGLISH
-from mothertongue.formats.messages import MESSAGES, TRANSLATED, read
+from mothertongue.formats.messages import MESSAGES, TRANSLATED, MessageFiles
 from mothertongue.translation import shards
-from mothertongue.translation.cli import add_engine_arguments, finish, running_translator
+from mothertongue.translation.cli import add_engine_arguments, running_translator, write_translated
+from mothertongue.translation.messages import Translator
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,22 +39,26 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    through_english = arguments.route == "pivot"
-    shard = read(arguments.shard, TRANSLATED if through_english else MESSAGES)
-    if arguments.route == "native":
-        translated = shards.keep(shard, arguments.target)
-    elif arguments.route == "script":
-        translated = shards.convert(shard, arguments.source, arguments.target)
-    elif arguments.route == "none":
-        translated = shards.give_up(shard, arguments.target)
-    else:
-        source = ENGLISH if through_english else arguments.source
-        with running_translator(arguments, source, arguments.target) as translator:
-            if through_english:
-                translated = shards.translate_pivot(shard, arguments.target, translator)
-            else:
-                translated = shards.translate(shard, arguments.target, translator, arguments.route)
-    finish("translate", translated, arguments.output)
+    pivot = arguments.route == "pivot"
+    shard = MessageFiles([arguments.shard], TRANSLATED if pivot else MESSAGES)
+    source = ENGLISH if pivot else arguments.source
+    with_model = arguments.route in ("direct", "multilingual", "pivot")
+    with running_translator(arguments, source, arguments.target) if with_model else nullcontext() as translator:
+        write_translated("translate", shard, step(arguments, translator), arguments.output)
+
+
+def step(arguments: argparse.Namespace, translator: Translator | None) -> Callable[[pa.Table], pa.Table]:
+    """Return the function that brings messages into the target language by the route; `translator` has the models."""
+    route, target = arguments.route, arguments.target
+    if route == "native":
+        return partial(shards.keep, lang=target)
+    if route == "script":
+        return partial(shards.convert, source=arguments.source, target=target)
+    if translator is None:
+        return partial(shards.give_up, lang=target)
+    if route == "pivot":
+        return partial(shards.translate_pivot, lang=target, translator=translator)
+    return partial(shards.translate, lang=target, translator=translator, route=route)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import argparse
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -15,7 +15,7 @@ from mothertongue.common import gpus, settings
 from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
-from mothertongue.formats.messages import write
+from mothertongue.formats.messages import MessageFiles, MessageWriter
 from mothertongue.models.record import identity
 from mothertongue.translation import engines, estimators
 from mothertongue.translation.attempts import Strategy
@@ -27,6 +27,8 @@ from mothertongue.translation.memory import Memory, Remembered, fingerprint
 from mothertongue.translation.messages import Translator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 
+# Messages that are translated at a time: their segments are sorted by length, and equal ones translated once.
+_AT_ONCE = 20_000
 # Words of a name: capitalised ones, with small ones between them.
 _SMALL = "of|the|and|for|de|da|do|la|del|von|van|der"
 _CAPITALISED = r"[^\W\d_a-z][\w.'’]*"
@@ -161,12 +163,22 @@ def _estimator(name: str, workers: int, model: str | None, device: str) -> Estim
     return estimators.find(name)(workers, Path(model) if model else None, device)
 
 
-def finish(task: str, table: pa.Table, output: Path) -> None:
-    """Write the translated shard and log the number of messages by status."""
-    with atomic_file(output) as partial_file:
-        write(table, partial_file)
-    counts = ", ".join(f"{count:,} {status}" for status, count in Counter(table["status"].to_pylist()).most_common())
-    log(f"{task}: {len(table):,} messages ({counts or 'none'}) -> {output}")
+def write_translated(task: str, shard: MessageFiles, translated: Callable[[pa.Table], pa.Table], output: Path) -> None:
+    """Write what `translated` makes of a shard, some thousand messages at a time; log the messages by status."""
+    statuses: Counter[str] = Counter()
+    done = 0
+    with atomic_file(output) as partial_file, ExitStack() as stack:
+        file = None
+        for part in shard.batches(_AT_ONCE):
+            if done:
+                log(f"{task}: {done:,} of {len(shard):,} messages done")
+            table = translated(part)
+            file = file or stack.enter_context(MessageWriter(partial_file, table.schema))
+            file.write(table)
+            statuses.update(table["status"].to_pylist())
+            done += len(table)
+    counts = ", ".join(f"{count:,} {status}" for status, count in statuses.most_common())
+    log(f"{task}: {done:,} messages ({counts or 'none'}) -> {output}")
 
 
 def _load(arguments: argparse.Namespace, prefix: str) -> Engine:

@@ -8,27 +8,34 @@ engine's code and its packages. The files are no results: deleting them costs ti
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mothertongue.common import imports
 from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
+from mothertongue.formats.parquet import by_row_group
 from mothertongue.models.record import read_record
 from mothertongue.translation import engines
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.settings import EngineSettings
 
+# Bytes of a key.
+_KEY = 16
 _SCHEMA = pa.schema(
     [
-        pa.field("key", pa.binary(16), nullable=False),
+        pa.field("key", pa.binary(_KEY), nullable=False),
         pa.field("text", pa.string(), nullable=False),
         pa.field("score", pa.float64()),
         pa.field("complete", pa.bool_(), nullable=False),
@@ -43,70 +50,97 @@ _SPEED = ("batch_tokens", "workers", "device")
 # Parts of the library that an engine imports, and that cannot change a translation.
 _NO_TRANSLATION = ("hub", "cards", "settings", "progress", "errors", "atomic_files", "fetch")
 
+# How a file is written: its pages with checksums.
+_WRITING: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+# Rows that are read or written at a time.
+_ROWS_AT_ONCE = 50_000
+
 Row = tuple[str, float | None, bool]
+Hashes = npt.NDArray[np.uint64]
 
 
 class Memory:
-    """The entries of the folder of `file`, to which this job adds its own in `file`."""
+    """The entries of the folder of `file`, to which this job adds its own in `file`.
+
+    Of the entries in files a hash of 8 bytes is held; what they say is read where a text may be among them.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._known: dict[bytes, Row] = {}
-        self._own: dict[bytes, Row] = {}
-        self._loaded: set[Path] = set()
+        self._new: dict[bytes, Row] = {}
+        self._known: Hashes = np.empty(0, np.uint64)
         self._fingerprints: set[str] = set()
-        self._changed = False
+        self._files: dict[Path, None] = {}
         self._written = time.monotonic()
-        if (own := _read(file)) is not None:
-            self._own, self._fingerprints = _entries(own), _fingerprints(own)
+        if (own := _load(file)) is not None:
+            self._fingerprints = own.fingerprints
+            self._add_file(file, own.hashes)
 
     def of(self, fingerprint: str) -> "Remembered":
         """Return the entries with a fingerprint, which adds to this memory. Each file is read once."""
         self._fingerprints.add(fingerprint)
-        self._known |= self._own
-        for path in sorted({*self.file.parent.glob("*.parquet")} - self._loaded - {self.file}):
-            if (found := _read(path, fingerprint)) is not None:
-                self._loaded.add(path)
-                self._known |= _entries(found)
-        return Remembered(self, fingerprint, self._known)
+        for path in sorted({*self.file.parent.glob("*.parquet")} - self._files.keys() - {self.file}):
+            if (found := _load(path, fingerprint)) is not None:
+                self._add_file(path, found.hashes)
+        return Remembered(self, fingerprint)
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        """Return the entries with these keys."""
+        found = {key: self._new[key] for key in keys if key in self._new}
+        hashes = _hashes(b"".join(keys))
+        places = np.minimum(np.searchsorted(self._known, hashes), max(0, len(self._known) - 1))
+        likely = [keys[at] for at in np.flatnonzero(self._known[places] == hashes).tolist()] if len(self._known) else []
+        for path in list(self._files) if likely else ():
+            wanted = [key for key in likely if key not in found]
+            if wanted:
+                found |= _entries(path, wanted)
+        return found
 
     def add(self, key: bytes, row: Row) -> None:
         """Add an entry; write the file every minute."""
-        self._own[key] = row
-        self._changed = True
+        self._new[key] = row
         if time.monotonic() - self._written > _INTERVAL:
             self.write()
 
     def write(self) -> None:
         """Write this job's entries, those of its earlier runs included; on failure only warn."""
-        self._written = time.monotonic()
-        if not self._changed:
-            return
-        try:
-            columns = [list(self._own), *(list(column) for column in zip(*self._own.values(), strict=True))]
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
-            described = {_FINGERPRINTS: json.dumps(sorted(self._fingerprints))}
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(self.file) as partial:
-                table = pa.table(arrays, schema=_SCHEMA.with_metadata(described))
-                pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
-            self._changed = False
-        except (OSError, ValueError, pa.ArrowException, UserError) as error:
-            log(f"translate: warning: the translation memory was not written: {error}")
+        began = time.monotonic()
+        if self._new:
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                described = _SCHEMA.with_metadata({_FINGERPRINTS: json.dumps(sorted(self._fingerprints))})
+                with atomic_file(self.file) as partial, pq.ParquetWriter(partial, described, **_WRITING) as file:
+                    for table in _readable(self.file) if self.file in self._files else ():
+                        file.write_table(table.cast(described))
+                    columns = [list(self._new), *map(list, zip(*self._new.values(), strict=True))]
+                    arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+                    file.write_table(pa.table(arrays, schema=described), row_group_size=_ROWS_AT_ONCE)
+                self._add_file(self.file, _hashes(b"".join(self._new)))
+                self._new = {}
+            except (OSError, ValueError, pa.ArrowException, UserError) as error:
+                log(f"translate: warning: the translation memory was not written: {error}")
+        # A long file takes long to write: at most a twentieth of the time.
+        self._written = time.monotonic() + max(0.0, 20 * (time.monotonic() - began) - _INTERVAL)
+
+    def _add_file(self, path: Path, hashes: Hashes) -> None:
+        """Add entries that are in a file."""
+        self._files[path] = None
+        self._known = np.concatenate([self._known, hashes])
+        self._known.sort(kind="stable")
 
 
 class Remembered:
     """The entries of a memory with one fingerprint: what one engine gave in one kind of decoding."""
 
-    def __init__(self, memory: Memory, fingerprint: str, known: dict[bytes, Row]) -> None:
+    def __init__(self, memory: Memory, fingerprint: str) -> None:
         self._memory = memory
         self._fingerprint = fingerprint.encode()
-        self._known = known
 
     def recall(self, texts: Iterable[str]) -> dict[str, Output]:
         """Return the outputs of the texts that were translated before."""
-        rows = ((text, self._known.get(self._key(text))) for text in texts) if self._known else ()
-        return {text: Output(*row) for text, row in rows if row is not None}
+        keys = {text: self._key(text) for text in texts}
+        found = self._memory.find(list(keys.values()))
+        return {text: Output(*found[key]) for text, key in keys.items() if key in found}
 
     def keep(self, found: Iterable[tuple[str, Output | None]]) -> Iterator[tuple[str, Output | None]]:
         """Yield texts with an engine's outputs, and remember these; None, a failure, is not remembered."""
@@ -117,7 +151,7 @@ class Remembered:
 
     def _key(self, text: str) -> bytes:
         content = text.encode("utf-8", "surrogatepass")
-        return hashlib.sha256(self._fingerprint + b"\0" + content).digest()[:16]
+        return hashlib.sha256(self._fingerprint + b"\0" + content).digest()[:_KEY]
 
 
 def fingerprint(engine: str, model: Path, settings: EngineSettings, careful: bool = False) -> str:
@@ -151,23 +185,58 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _read(path: Path, fingerprint: str | None = None) -> pa.Table | None:
-    """Return a file of the memory; None where there is none, or none with this fingerprint.
+@dataclass(frozen=True)
+class _Loaded:
+    """What is held of a file: its fingerprints, and the hashes of its keys in order."""
 
-    A damaged file is removed with a warning; one that cannot be read now is left out.
-    """
+    fingerprints: set[str]
+    hashes: Hashes
+
+
+def _load(path: Path, fingerprint: str | None = None) -> _Loaded | None:
+    """Return what is held of a file; None where there is none, or none with this fingerprint."""
     if not path.is_file():
         return None
-    try:
-        described = pq.read_schema(path)
-        names = json.loads((described.metadata or {})[_FINGERPRINTS])
+    with _damage(path):
+        names = set(json.loads((pq.read_schema(path).metadata or {})[_FINGERPRINTS]))
         if fingerprint is not None and fingerprint not in names:
             return None
-        table = pq.read_table(path, page_checksum_verification=True)
-        if not table.schema.equals(_SCHEMA):
+        keys = [table["key"].combine_chunks() for table in _tables(path, ["key"])]
+        return _Loaded(names, np.concatenate([np.empty(0, np.uint64), *map(_hashes_of, keys)]))
+    return None
+
+
+def _entries(path: Path, keys: Sequence[bytes]) -> dict[bytes, Row]:
+    """Return the entries of a file with these keys; none where it cannot be read."""
+    wanted, found = pa.array(keys, _SCHEMA.field("key").type), dict[bytes, Row]()
+    for table in _readable(path):
+        rows = table.filter(pc.is_in(table["key"], wanted))
+        names, *columns = (column.to_pylist() for column in rows.columns)
+        found.update(zip(names, zip(*columns, strict=True), strict=True))
+    return found
+
+
+def _readable(path: Path) -> Iterator[pa.Table]:
+    """Yield a file in parts, up to one that is damaged."""
+    with _damage(path):
+        yield from _tables(path)
+
+
+def _tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield a file in parts. Raise ValueError where it is no memory, and what pyarrow raises where it is damaged."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        if not file.schema_arrow.equals(_SCHEMA):
             raise ValueError("its columns are others")
-        table.validate(full=True)
-        return table
+        for batch in by_row_group(file, _ROWS_AT_ONCE, columns):
+            batch.validate(full=True)
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Remove a damaged file with a warning; leave one that cannot be read now, with a warning."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException, MemoryError) as error:
         # pyarrow raises OSError for damaged pages too, without a number of the system's.
         now = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
@@ -176,13 +245,13 @@ def _read(path: Path, fingerprint: str | None = None) -> pa.Table | None:
         if not now:
             with suppress(OSError):
                 path.unlink()
-        return None
 
 
-def _entries(table: pa.Table) -> dict[bytes, Row]:
-    keys, *columns = (column.to_pylist() for column in table.columns)
-    return dict(zip(keys, zip(*columns, strict=True), strict=True))
+def _hashes_of(keys: pa.Array) -> Hashes:
+    """Return the hashes of keys in a column."""
+    return _hashes(keys.buffers()[1].to_pybytes()[_KEY * keys.offset :][: _KEY * len(keys)])
 
 
-def _fingerprints(table: pa.Table | None) -> set[str]:
-    return set(json.loads(table.schema.metadata[_FINGERPRINTS])) if table is not None else set()
+def _hashes(keys: bytes) -> Hashes:
+    """Return the first 8 bytes of keys, each after the other."""
+    return np.frombuffer(keys, np.dtype("<u8")).reshape(-1, _KEY // 8)[:, 0].astype(np.uint64)
