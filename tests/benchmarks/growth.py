@@ -1,9 +1,11 @@
-"""How the cost of the steps without a model grows with the messages: fetch, split, translate (native), combine, threads.
+"""How the cost of the steps without a model grows with the messages.
 
-    python tests/benchmarks/growth.py [results/benchmarks/growth.json] [--messages 10000 40000 88838]
+    python tests/benchmarks/growth.py [results/benchmarks/growth.json] [--messages 88838 200000 4000000]
 
 The messages are the trees of an OASST file, repeated with other ids until there are enough, all said to be in the
-target language, so that translate copies them. It prints seconds and peak memory of each script as a process of its own.
+target language, so that translate copies them. It prints seconds and peak memory of each script as a process of its
+own: fetch, split, translate (all shards, one after another), combine, threads, preferences. Four million messages of
+OASST1's size take about 25 GB of the folder for temporary files (TMPDIR).
 """
 
 import argparse
@@ -25,6 +27,7 @@ from mothertongue.common.errors import run
 ROOT = Path(__file__).parents[2]
 TEXTS = ROOT.parent / "shared/data/oasst/oasst1-en-sample.jsonl"
 TARGET = "pt"
+SHARDS = 8
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,7 +35,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("output", nargs="?", type=Path, default=ROOT / "results/benchmarks/growth.json")
     parser.add_argument("--texts", type=Path, help="OASST file (.jsonl) (default: ../shared's, else the demo's)")
     parser.add_argument(
-        "--messages", type=int, nargs="+", default=[10_000, 40_000, 88_838], help="sizes (default: OASST1's last)"
+        "--messages",
+        type=int,
+        nargs="+",
+        default=[40_000, 88_838, 200_000],
+        help="sizes (default: OASST1's and around)",
     )
     return parser.parse_args()
 
@@ -57,23 +64,46 @@ def measure(rows: list[dict], count: int, folder: Path) -> dict[str, tuple[float
     source, messages, shards = folder / "source.jsonl", folder / "messages.parquet", folder / "shards"
     with source.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in itertools.islice(repeated(rows), count))
-    shard, translated, dataset = shards / TARGET / "0.parquet", folder / "translated.parquet", folder / "dataset"
-    counts = folder / "counts.json"
-    options = {
-        "fetch": {"dataset": source, "output": messages},
-        "split": {"messages": messages, "shards": f"{TARGET}=1", "counts": counts, "output": shards},
-        "translate": {"shard": shard, "source": TARGET, "target": TARGET, "route": "native", "output": translated},
-        "combine": {"shards": translated, "counts": counts, "target": TARGET, "name": "Portuguese", "source": "OASST"}
-        | {"licence": "apache-2.0", "output": dataset},
-        "threads": {"dataset": dataset / "train.parquet", "template": ROOT / "config/templates/chatml.jinja"}
-        | {"accounting": folder / "threads.json", "output": folder / "threads.jsonl"},
+    translated = {shards / TARGET / f"{number}.parquet": folder / f"{number}.parquet" for number in range(SHARDS)}
+    dataset, counts = folder / "dataset", folder / "counts.json"
+    template = {"template": ROOT / "config/templates/chatml.jinja"}
+    extracted = {
+        step: [
+            {"dataset": dataset / "train.parquet", "output": folder / f"{step}.jsonl"}
+            | {"accounting": folder / f"{step}.json", "held-out": dataset / "validation.parquet"}
+            | (template if step == "threads" else {})
+        ]
+        for step in ("threads", "preferences")
     }
-    return {
-        step: timed(
-            [sys.executable, ROOT / f"scripts/{step}.py", *(f"--{key}={value}" for key, value in given.items())]
-        )
-        for step, given in options.items()
+    steps: dict[str, list[dict]] = {
+        "fetch": [{"dataset": source, "output": messages, "max-rows": count, "max-megabytes": 10**6}],
+        "split": [{"messages": messages, "shards": f"{TARGET}={SHARDS}", "counts": counts, "output": shards}],
+        "translate": [
+            {"shard": shard, "source": TARGET, "target": TARGET, "route": "native", "output": output}
+            for shard, output in translated.items()
+        ],
+        "combine": [
+            {"shards": list(translated.values()), "counts": counts, "target": TARGET, "name": "Portuguese"}
+            | {"source": "OASST", "licence": "apache-2.0", "output": dataset}
+        ],
+        **extracted,
     }
+    found = {}
+    for step, runs in steps.items():
+        timed_runs = [timed([sys.executable, ROOT / f"scripts/{step}.py", *options(given)]) for given in runs]
+        found[step] = sum(seconds for seconds, _ in timed_runs), max(peak for _, peak in timed_runs)
+        if step == "fetch":
+            source.unlink()
+    return found
+
+
+def options(given: dict) -> list:
+    """Return the options of a script; a list is several values of one."""
+    return [
+        part
+        for key, value in given.items()
+        for part in ([f"--{key}", *value] if isinstance(value, list) else [f"--{key}={value}"])
+    ]
 
 
 def repeated(rows: list[dict]):

@@ -102,10 +102,9 @@ def write_threads(texts: Path, template: Path, limit: int, path: Path) -> None:
 
     from mothertongue.dataset import thread_rows, trees
     from mothertongue.prompts import templates
-    from mothertongue.source.reading import read_file
+    from mothertongue.source.reading import Dataset, read_file
 
-    table = read_file(texts)
-    table = table.append_column("status", pa.array(["native"] * len(table), pa.string()))
+    table = pa.concat_tables(read_file(texts, Dataset()))
     found = trees.select(trees.from_table(table)).threads
     if limit < len(found):
         found = [found[number * len(found) // limit] for number in range(limit)]

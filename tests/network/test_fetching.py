@@ -13,9 +13,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from hub import Hub
+from steps import fetched
 from tiny_translation import save_marian
 
-from mothertongue.source.reading import read_file
+from mothertongue.formats.messages import OASST
 
 SAMPLE = Path("config/demo/messages.jsonl")
 BASE = ("fetch_base_model.py", "--model")
@@ -54,7 +55,7 @@ def refusal(done, folder):
 
 def split_sample(tmp_path):
     """Return the sample as a table, and as two Parquet files in the hub's layout."""
-    table, files = read_file(SAMPLE), {}
+    table, files = fetched(SAMPLE).select(OASST.names), {}
     trees = table["message_tree_id"].to_pylist()
     first = trees.index(trees[300])
     for split, part in (("train", table.slice(0, first)), ("validation", table.slice(first))):

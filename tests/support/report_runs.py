@@ -1,11 +1,13 @@
 """Handmade files of a run in the formats that the steps write, for the pages that show them."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 from oasst import row
 from running import program
+from steps import combined
 
 from mothertongue.dataset import combine, quality_report
 from mothertongue.evaluation import systems
@@ -139,10 +141,18 @@ def write_run(results: Path, lang: str, native=True, known=True, extra=(), promp
         path.write_text(text, encoding="utf-8")
 
     table = pa.Table.from_pylist(messages(lang, extra), schema=TRANSLATED)
-    splits = combine.combine([table], "drop")
-    counts = combine.count_sources(table, {"language": table, "scope": table}, {})
+    splits, counted = combined([table], "drop")
+    numbers = Counter(zip(table["split"].to_pylist(), table["source_lang"].to_pylist(), strict=True))
+    counts = {
+        split: {
+            lang: {"messages": count, "excluded_because": {"language": 0, "scope": 0}}
+            for (own_split, lang), count in sorted(numbers.items())
+            if own_split == split
+        }
+        for split in SPLITS
+    }
     counts["train"]["fr"] = {"messages": 9, "excluded_because": {"language": 9, "scope": 0}}
-    put(own / "dataset/accounting.json", combine.account(counts, [table], splits))
+    put(own / "dataset/accounting.json", combine.account(counts, counted))
     put(own / "dataset/quality.json", quality_report.report([table], lang))
     for split in SPLITS:
         write(splits[split], own / f"dataset/{split}.parquet")

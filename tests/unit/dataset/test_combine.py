@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oasst import row, write
 from small_trees import trees as tree_messages
+from steps import combined, fetched, split
 from translators import translator, way
 
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common.errors import UserError
 from mothertongue.dataset import combine, quality_report, trees
-from mothertongue.formats.messages import MESSAGES, TRANSLATED, divide
+from mothertongue.formats.messages import MESSAGES, TRANSLATED
 from mothertongue.formats.messages import write as write_table
-from mothertongue.source.reading import read_file
-from mothertongue.source.splits import combine_splits
 from mothertongue.translation import shards
 
 ROWS = [
@@ -42,28 +41,26 @@ UPPER = translator(way(upper, "m@1"))
 
 @pytest.fixture
 def messages(tmp_path):
-    return combine_splits({"train": read_file(write(tmp_path / "m.jsonl", *ROWS))}, 0.0)
+    return fetched(write(tmp_path / "m.jsonl", *ROWS))
 
 
 @pytest.fixture
 def translated(messages):
-    en = [shards.translate(s, "pt", UPPER, "direct") for s in divide(messages, "en", 3)]
-    pt = [shards.keep(s, "pt") for s in divide(messages, "pt", 1)]
-    es = [shards.give_up(s, "pt") for s in divide(messages, "es", 1)]
-    return [*en, *pt, *es]
+    tables, _ = split(messages, SHARDS)
+    en = [shards.translate(s, "pt", UPPER, "direct") for s in tables["en"]]
+    return [*en, *(shards.keep(s, "pt") for s in tables["pt"]), *(shards.give_up(s, "pt") for s in tables["es"])]
 
 
-LANGUAGES = ["en", "pt", "es"]
+SHARDS = {"en": 3, "pt": 1, "es": 1}
 
 
 @pytest.fixture
 def counts(messages):
-    kept = combine.of_languages(messages, LANGUAGES)
-    return combine.count_sources(messages, {"language": kept, "scope": kept}, {})
+    return split(messages, SHARDS)[1]
 
 
 def test_each_shard_keeps_its_messages_in_order(messages):
-    for number, shard in enumerate(divide(messages, "en", 3)):
+    for number, shard in enumerate(split(messages, SHARDS)[0]["en"]):
         result = shards.translate(shard, "pt", UPPER, "direct")
         assert result.schema.equals(TRANSLATED)
         assert result["message_id"].to_pylist() == shard["message_id"].to_pylist(), number
@@ -86,7 +83,7 @@ def test_every_message_has_its_status_and_route(translated):
 
 
 def test_a_pivot_keeps_the_source_and_names_both_models(messages):
-    (shard,) = divide(messages, "en", 1)
+    (shard,) = split(messages, {"en": 1})[0]["en"]
     english = shards.translate(shard, "en", translator(way(upper, "first@1"), target="en"), "direct")
     exclaim = translator(way(lambda batch: [s + "!" for s in batch], "second@2"))
     result = shards.translate_pivot(english, "pt", exclaim)
@@ -99,8 +96,8 @@ def test_a_pivot_keeps_the_source_and_names_both_models(messages):
 
 
 def test_the_account_adds_up(translated, counts):
-    splits = combine.combine(translated, "keep")
-    accounting = combine.account(counts, translated, splits)
+    splits, counted = combined(translated)
+    accounting = combine.account(counts, counted)
     total = accounting["total"]
     assert total["messages"] == sum(total["status"].values()) + total["excluded"] == 7
     assert total["excluded"] == accounting["train"]["de"]["excluded"] == 1
@@ -113,16 +110,17 @@ def test_the_account_adds_up(translated, counts):
 
 
 def test_messages_outside_the_scope_are_counted_as_excluded(messages, translated):
-    kept = trees.of_threads(combine.of_languages(messages, LANGUAGES), "best")
-    assert kept["message_id"].to_pylist() == ["a", "b"]
-    counts = combine.count_sources(messages, {"language": combine.of_languages(messages, LANGUAGES), "scope": kept}, {})
-    shards = [table.filter(pc.is_in(table["message_id"], kept["message_id"])) for table in translated]
-    accounting = combine.account(counts, shards, combine.combine(shards, "keep"))
+    tables, counts = split(messages, SHARDS, "best")
+    kept = pa.concat_tables(table for some in tables.values() for table in some)["message_id"]
+    assert sorted(kept.to_pylist()) == ["a", "b"]
+    accounting = combine.account(
+        counts, combined(table.filter(pc.is_in(table["message_id"], kept)) for table in translated)[1]
+    )
     assert accounting["train"]["en"]["excluded_because"] == {"language": 0, "scope": 2}
     assert accounting["total"]["excluded_because"] == {"language": 1, "scope": 4}
     assert accounting["total"]["excluded"] == 5
     with pytest.raises(UserError, match="train, en: 2 messages went in, 4 came out"):
-        combine.account(counts, translated, combine.combine(translated, "keep"))
+        combine.account(counts, combined(translated)[1])
 
 
 @given(tree_messages(), st.sampled_from(["best", "all"]))
@@ -133,7 +131,7 @@ def test_the_scope_of_threads_gives_the_same_threads_as_all_messages(members, ho
         | {"review_result": m.review_result, "split": "train", "source_lang": "en"}
         for m in members
     ]
-    kept = trees.of_threads(pa.Table.from_pylist(rows, schema=MESSAGES), how)
+    ((kept,),) = split(pa.Table.from_pylist(rows, schema=MESSAGES), {"en": 1}, how)[0].values()
     in_scope = set(kept["message_id"].to_pylist())
     sound = [replace(m, status="translated") for m in members]
     whole = trees.select(sound, how)
@@ -156,18 +154,16 @@ def test_a_missing_message_stops_the_build(translated, counts):
     first = next(number for number, table in enumerate(translated) if len(table))
     short = [table.slice(1) if number == first else table for number, table in enumerate(translated)]
     with pytest.raises(UserError, match="4 messages went in, 3 came out"):
-        combine.account(counts, short, combine.combine(short, "keep"))
+        combine.account(counts, combined(short)[1])
     no_english = [table for table in translated if table.num_rows and table["source_lang"][0].as_py() != "en"]
     with pytest.raises(UserError, match="4 messages went in, 0 came out"):
-        combine.account(counts, no_english, combine.combine(no_english, "keep"))
+        combine.account(counts, combined(no_english)[1])
 
 
 def test_a_message_kept_in_a_third_language_has_no_model(tmp_path):
     german = row("h", text="Ich möchte gern wissen, wie das Wetter morgen in Berlin sein wird.")
-    messages = combine_splits(
-        {"train": read_file(write(tmp_path / "m.jsonl", german, row("a", text="Good morning.")))}, 0.0
-    )
-    (shard,) = (shards.translate(s, "pt", UPPER, "direct") for s in divide(messages, "en", 1))
+    messages = fetched(write(tmp_path / "m.jsonl", german, row("a", text="Good morning.")))
+    (shard,) = (shards.translate(s, "pt", UPPER, "direct") for s in split(messages, {"en": 1})[0]["en"])
     kept = shard.filter(pc.equal(shard["message_id"], "h")).to_pylist()[0]
     assert (kept["text"], kept["status"], kept["reasons"], kept["model"]) == (
         german["text"],
@@ -175,16 +171,14 @@ def test_a_message_kept_in_a_third_language_has_no_model(tmp_path):
         ["kept: de"],
         None,
     )
-    assert combine.models_used({"train": shard}) == {"m@1": 1}
+    assert combined([shard])[1].models == {"m@1": 1}
     figures = quality_report.report([shard], "pt")["total"]
     assert figures["model"] == {"m@1": 1} and figures["reasons"]["kept: de"]["messages"] == 1
 
 
 def test_dropped_flagged_messages_are_still_accounted_for(messages):
-    (shard,) = divide(messages, "en", 1)
-    loop = shards.translate(shard, "pt", translator(lambda batch: ["isto " * 9 for _ in batch]), "direct")
-    splits = combine.combine([loop], "drop")
-    counts = combine.count_sources(shard, {"language": shard, "scope": shard}, {})
-    entry = combine.account(counts, [loop], splits)["train"]["en"]
+    tables, counts = split(messages, {"en": 1})
+    loop = shards.translate(tables["en"][0], "pt", translator(lambda batch: ["isto " * 9 for _ in batch]), "direct")
+    entry = combine.account(counts, combined([loop], "drop")[1])["train"]["en"]
     assert entry["status"]["flagged"] == 3
     assert entry["out"] == 1

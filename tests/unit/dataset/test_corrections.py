@@ -11,6 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from oasst import row
 from openpyxl import load_workbook
+from steps import combined
 
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common.errors import UserError
@@ -26,7 +27,7 @@ from mothertongue.dataset import (
     verdicts,
 )
 from mothertongue.dataset.corrections import Correction
-from mothertongue.formats.messages import SPLITS, TRANSLATED
+from mothertongue.formats.messages import TRANSLATED
 
 FORMS = ("xlsx", "csv", "json")
 # What spreadsheets take for something else, and what they cannot hold.
@@ -98,14 +99,19 @@ def reviewed(tmp_path, messages, answers, form="csv", **numbers):
     return corrections.apply(tables, "pt", correction_files.read(paths, "pt")), tables
 
 
+def corrected(applied, tables):
+    """The translations with the corrections."""
+    return pa.concat_tables(map(applied.correct, tables))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_what_people_write_comes_back_as_they_wrote_it(tmp_path, form):
     messages = [message(f"m{at}", text=f"{text} antes") for at, text in enumerate(AWKWARD)]
     answers = {f"m{at}": {"corrected": text, "verdict": "Wrong "} for at, text in enumerate(AWKWARD)}
     if form == "json":
         answers = {key: value | {"verdict": "wrong"} for key, value in answers.items()}
-    applied, _ = reviewed(tmp_path, messages, answers, form)
-    rows = applied.shards[0].to_pylist()
+    applied, tables = reviewed(tmp_path, messages, answers, form)
+    rows = corrected(applied, tables).to_pylist()
     wanted = [text.replace("\r\n", "\n") for text in AWKWARD]
     assert [row["text"] for row in rows] == wanted
     assert {row["status"] for row in rows} == {"corrected"} and not applied.refused
@@ -115,10 +121,10 @@ def test_what_is_copied_from_a_guarded_cell_is_no_other_text(tmp_path):
     messages = [message("a", text="- um\n- dois"), message("b", text="=2+2")]
     (path,) = fill_in(sheets(tmp_path / "s", review.choose([shard(*messages)], "pt", 9, 9, 1)), "csv", {})
     assert "'- um" in path.read_text() and "'=2+2" in path.read_text()
-    applied, _ = reviewed(
+    applied, tables = reviewed(
         tmp_path, messages, {"a": {"corrected": "'- um\n- dois\n- três"}, "b": {"corrected": "'=2+2"}}
     )
-    assert [row["text"] for row in applied.shards[0].to_pylist()] == ["- um\n- dois\n- três", "=2+2"]
+    assert [row["text"] for row in corrected(applied, tables).to_pylist()] == ["- um\n- dois\n- três", "=2+2"]
 
 
 @hypothesis.settings(max_examples=8)
@@ -130,8 +136,8 @@ def test_no_text_is_changed_on_its_way_through_a_sheet(tmp_path_factory, texts):
     messages = [message(f"m{at}", text=f"{text}.", source_text=text) for at, text in enumerate(texts)]
     for form in FORMS if messages else ():
         answers = {f"m{at}": {"corrected": text} for at, text in enumerate(texts)}
-        applied, _ = reviewed(tmp_path_factory.mktemp("form"), messages, answers, form)
-        assert [row["text"] for row in applied.shards[0].to_pylist()] == texts
+        applied, tables = reviewed(tmp_path_factory.mktemp("form"), messages, answers, form)
+        assert [row["text"] for row in corrected(applied, tables).to_pylist()] == texts
 
 
 def test_verdicts_and_corrections_change_status_and_reasons(tmp_path):
@@ -147,7 +153,10 @@ def test_verdicts_and_corrections_change_status_and_reasons(tmp_path):
         "same": {"corrected": "Olá."},
     }
     applied, tables = reviewed(tmp_path, messages, answers)
-    found = {row["message_id"]: (row["text"], row["status"], row["reasons"]) for row in applied.shards[0].to_pylist()}
+    found = {
+        row["message_id"]: (row["text"], row["status"], row["reasons"])
+        for row in corrected(applied, tables).to_pylist()
+    }
     assert found == {
         "good": ("Olá.", "translated", []),
         "fixed": ("Oi!", "corrected", ["corrected: Ana Luz, 2026-05-04"]),
@@ -157,7 +166,7 @@ def test_verdicts_and_corrections_change_status_and_reasons(tmp_path):
         "left": ("Olá.", "flagged", ["brackets", "names"]),
         "same": ("Olá.", "translated", []),
     }
-    by_id = {row["message_id"]: row for row in applied.shards[0].to_pylist()}
+    by_id = {row["message_id"]: row for row in corrected(applied, tables).to_pylist()}
     assert by_id["fixed"]["score"] is None and by_id["fixed"]["meaning"] is None and by_id["fine"]["score"] == -0.5
     account = corrections.account(tables, applied, 200, 1)
     assert (account["corrected"], account["approved"], account["judged_wrong"]) == (2, 1, 1)
@@ -166,8 +175,8 @@ def test_verdicts_and_corrections_change_status_and_reasons(tmp_path):
 def test_quality_tells_objections_from_notes(tmp_path):
     messages = [message("a", status="flagged", reasons=["brackets"]), message("b", status="flagged", reasons=["names", "emphasis removed"]),
         message("c", status="copied", reasons=["kept: pt"]), message("d", reasons=["cured: names"])]  # fmt: skip
-    applied, _ = reviewed(tmp_path, messages, {"a": {"corrected": "Oi", "reviewer": "Ana"}})
-    total = quality_report.report(applied.shards, "pt")["total"]
+    applied, tables = reviewed(tmp_path, messages, {"a": {"corrected": "Oi", "reviewer": "Ana"}})
+    total = quality_report.report([corrected(applied, tables)], "pt")["total"]
     counts = {
         kind: {name: entry["messages"] for name, entry in total[kind].items()} for kind in ("reasons", "cured", "notes")
     }
@@ -183,7 +192,7 @@ def test_a_correction_of_what_has_changed_is_refused_and_shown_again(tmp_path):
     given = correction_files.read(fill_in(sheets(tmp_path / "s", items), "xlsx", answers), "pt")
     later = [shard(message("a", text="Alô."), message("b"))]
     applied = corrections.apply(later, "pt", given)
-    assert [row["text"] for row in applied.shards[0].to_pylist()] == ["Alô.", "Oi, b!"]
+    assert [row["text"] for row in corrected(applied, later).to_pylist()] == ["Alô.", "Oi, b!"]
     refused = corrections.account(later, applied, 200, 1)["refused"]
     assert {one["message_id"]: one["reason"] for one in refused} == {
         "a": "the translation or its source has changed since", "gone": "the dataset has no such message",
@@ -294,8 +303,8 @@ def test_a_workbook_is_fit_to_read(tmp_path):
 def test_a_text_that_no_cell_holds_is_not_corrected_in_a_workbook(tmp_path):
     long = "palavra " * 5000
     messages = [message("a", text=long)]
-    applied, _ = reviewed(tmp_path, messages, {"a": {"corrected": long + "fim"}}, "csv")
-    assert applied.shards[0]["text"].to_pylist() == [long + "fim"]
+    applied, tables = reviewed(tmp_path, messages, {"a": {"corrected": long + "fim"}}, "csv")
+    assert corrected(applied, tables)["text"].to_pylist() == [long + "fim"]
     items = review.choose([shard(*messages)], "pt", 9, 9, 1)
     book = load_workbook(sheets(tmp_path / "long", items) / "sample.xlsx")
     shown = next(cell.value for cell in book["review"]["C"] if str(cell.value).startswith("palavra"))
@@ -322,19 +331,16 @@ def test_the_card_tells_the_share_of_wrong_translations_and_that_few_are_judged(
         account = corrections.account(tables, applied, 200, 1)
         assert account["sample"]["total"]["n"] == judged and set(account["sample"]["by_source"]) == {"en", "es"}
         assert account["sample"]["total"]["wrong"]["value"] == pytest.approx(-(-judged // 3) / judged, abs=1e-4)
-        quality = quality_report.report(applied.shards, "pt", corrections=account)
+        quality = quality_report.report([corrected(applied, tables)], "pt", corrections=account)
         counts = {
             "train": {code: {"messages": n, "excluded_because": {}} for code, n in (("en", 45), ("es", 15))},
             "validation": {},
         }
-        splits = combine.combine(applied.shards, "keep")
-        accounting = combine.account(counts, applied.shards, splits)
-        card = dataset_card(
-            "pt", "Portuguese", [("o/d", "cc0-1.0")], accounting, combine.models_used(splits), quality, {}
-        )
+        _, counted = combined([corrected(applied, tables)])
+        accounting = combine.account(counts, counted)
+        card = dataset_card("pt", "Portuguese", [("o/d", "cc0-1.0")], accounting, dict(counted.models), quality, {})
         assert ("fewer than 30, too few to say much" in card) != enough
         assert f"| all | {judged} | 6" in card and "| from es |" in card and "| by m |" in card
-    assert set(splits) == set(SPLITS)
 
 
 def judge(tables, judged, sample, flagged):
@@ -384,7 +390,7 @@ def test_corrections_of_several_people_are_put_together_or_refused():
     tables = [shard(message("a"))]
     both = [given(verdict="wrong", reviewer="Ana", key=key), given("Oi!", reviewer="Rui", key=key)]
     for order in (both, both[::-1]):
-        assert corrections.apply(tables, "pt", order).shards[0]["reasons"].to_pylist() == [["corrected: Rui"]]
+        assert corrected(corrections.apply(tables, "pt", order), tables)["reasons"].to_pylist() == [["corrected: Rui"]]
     with pytest.raises(
         UserError, match=r"a.csv row 2 and b.csv row 3: two corrections of message a differ in their verdict"
     ):
@@ -416,10 +422,10 @@ def test_a_row_with_the_key_of_another_is_refused():
 @pytest.mark.parametrize("form", FORMS)
 def test_white_space_and_marks_of_direction_come_through(tmp_path, form):
     messages = [message("a", text="x = 1\n"), message("b", text="שלום\u200f 2024\u200e")]
-    applied, _ = reviewed(
+    applied, tables = reviewed(
         tmp_path, messages, {"a": {"corrected": "    x = 1\n"}, "b": {"corrected": "שלום\u200f 2024\u200e!"}}, form
     )
-    assert applied.shards[0]["text"].to_pylist() == ["    x = 1\n", "שלום\u200f 2024\u200e!"]
+    assert corrected(applied, tables)["text"].to_pylist() == ["    x = 1\n", "שלום\u200f 2024\u200e!"]
 
 
 def test_what_a_workbook_cannot_hold_is_corrected_elsewhere(tmp_path):

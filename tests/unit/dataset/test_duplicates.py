@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from steps import fetched
 
-from mothertongue.dataset import contamination, duplicates, trees
+from mothertongue.dataset import contamination, duplicates, preferences, trees
 from mothertongue.dataset.contamination import Questions
 from mothertongue.dataset.duplicates import find
 from mothertongue.dataset.ngrams import ngrams, words
-from mothertongue.dataset.preferences import find_pairs
 from mothertongue.dataset.trees import Document
-from mothertongue.source.reading import read_file
-from mothertongue.source.splits import combine_splits
 
 SAMPLE = Path("config/demo/messages.jsonl")
 
@@ -21,8 +19,12 @@ SAMPLE = Path("config/demo/messages.jsonl")
 @pytest.fixture(scope="module")
 def documents():
     """The best threads of the sample: no two are alike."""
-    table = combine_splits({"train": read_file(SAMPLE)}, 0.0)
-    return [one for one in trees.documents(table, "a") if len(words(one.text)) > 40]
+    return [one for one in documents_of(fetched(SAMPLE), "a") if len(words(one.text)) > 40]
+
+
+def documents_of(table, source):
+    found = (trees.document(members, source) for members in trees.by_tree(trees.from_table(table)).values())
+    return list(filter(None, found))
 
 
 def varied(text, share, chance):
@@ -86,14 +88,14 @@ LONG = "how do i bake a cake with three eggs and no sugar at all please"
 
 
 def test_questions_are_held_by_texts_with_a_run_of_their_words_or_all_of_few():
-    asked = Questions.of([LONG, "Who are you?", ""])
-    assert asked.within("Tell me: HOW DO I bake a cake, with three eggs and no SUGAR at all!") == {LONG}
-    assert not asked.within("how do i bake a cake with three eggs and some sugar at all please")
-    assert asked.within("who are you") == {"Who are you?"} and not asked.within("Who are you? I am me.")
-    assert not asked.within("") and not Questions.of([]).within(LONG)
+    asked = Questions([LONG, "Who are you?", ""])
+    assert list(asked.within("Tell me: HOW DO I bake a cake, with three eggs and no SUGAR at all!")) == [LONG]
+    assert not list(asked.within("how do i bake a cake with three eggs and some sugar at all please"))
+    assert list(asked.within("who are you")) == ["Who are you?"] and not list(asked.within("Who are you? I am me."))
+    assert not list(asked.within("")) and not list(Questions([]).within(LONG))
     # Options and labels of a benchmark are no questions, and questions that share a run are all found.
-    both = Questions.of([LONG, f"{LONG} now"], ["Yes", "1"])
-    assert not both.within("yes") and both.within(LONG) == {LONG, f"{LONG} now"}
+    both = Questions([LONG, f"{LONG} now"], ["Yes", "1"])
+    assert not list(both.within("yes")) and list(both.within(LONG)) == [LONG, f"{LONG} now"]
 
 
 def test_conversations_that_share_a_system_message_or_have_no_words_are_no_duplicates():
@@ -109,35 +111,32 @@ def test_conversations_that_share_a_system_message_or_have_no_words_are_no_dupli
                              "role": role, "message_tree_id": str(number)})  # fmt: skip
     missing = {name: [None] * len(messages) for name in ("rank", "created_date", "deleted", "review_result")}
     table = pa.table({name: [row[name] for row in messages] for name in messages[0]} | missing)
-    documents = trees.documents(table, "")
+    documents = documents_of(table, "")
     assert len(documents) == 30 and "helpful" not in documents[0].text
     assert not find(documents, 0.8, "best")
     assert not find([Document("a", "", "🙂", 1), Document("b", "", "🙃", 1)], 0.8, "best")
 
 
-def test_contaminated_threads_and_pairs_are_left_out_and_counted(documents):
-    table = combine_splits({"train": read_file(SAMPLE)}, 0.0)
-    messages = trees.from_table(table.append_column("status", pa.array(["native"] * len(table))))
-    selection = trees.select(messages)
-    question = next(one.text for thread in selection.threads for one in thread if len(words(one.text)) > 20)
-    asked = Questions.of([question])
-    held = asked.held_by(message for thread in selection.threads for message in thread)
-    assert len(held) >= 1 and set(held.values()) == {question}
-    less = selection.without(held, "contaminated")
-    assert len(less.threads) == len(selection.threads) - len(held)
-    assert (
-        less.trees["contaminated"] == len(held)
-        and less.without_thread | dict.fromkeys(held, "contaminated") == less.without_thread
-    )
-    for before, after in ((selection.trees, less.trees), (selection.messages, less.messages)):
-        assert sum(before.values()) == sum(after.values())
-    assert selection.without({}, "contaminated") == selection
-    pairs = find_pairs(messages)
-    some = {pairs.pairs[0].chosen.tree}
-    fewer = pairs.without(some, "contaminated")
-    assert len(fewer.pairs) < len(pairs.pairs) and fewer.questions["contaminated"] >= 1
-    for before, after in ((pairs.questions, fewer.questions), (pairs.replies, fewer.replies)):
-        assert sum(before.values()) == sum(after.values())
+def test_contaminated_threads_and_pairs_are_left_out_and_counted():
+    messages = trees.from_table(fetched(SAMPLE))
+    members = trees.by_tree(messages).values()
+    selection, pairs = trees.select(messages), preferences.find_pairs(messages)
+    question = next(one.text for one in selection.said() if len(words(one.text)) > 20)
+    asked = [question, next(iter(pairs.pairs[0].prompt)).text]
+    for how, whole, kept in (
+        (trees.selections, selection, lambda one: [thread[0].tree for thread in one.threads]),
+        (preferences.preferences, pairs, lambda one: [pair.chosen.tree for pair in one.pairs]),
+    ):
+        total, held = type(whole)(), {}
+        found = [tree for one in Questions(asked).checked(how(members), total, held) for tree in kept(one)]
+        assert held and set(held.values()) <= set(asked)
+        assert found == [tree for tree in kept(whole) if tree not in held] and total.counted == len(found)
+        names = ("trees", "messages") if how is trees.selections else ("questions", "replies")
+        for before, after in ((getattr(whole, name), getattr(total, name)) for name in names):
+            assert before.total() == after.total() and after["contaminated"] > 0
+        none = type(whole)()
+        assert [tree for one in Questions([]).checked(how(members), none, held) for tree in kept(one)] == kept(whole)
+        assert all(getattr(none, name) == getattr(whole, name) for name in names)
 
 
 def test_the_texts_of_benchmarks_are_those_of_their_test_splits(tmp_path):

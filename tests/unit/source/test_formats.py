@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oasst import write
+from steps import fetched
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import codes_by_name, read_languages
@@ -22,9 +23,8 @@ from mothertongue.source.conversations import Account, Conversation, Turn, tree_
 from mothertongue.source.files import open_file
 from mothertongue.source.inspection import describe
 from mothertongue.source.languages import Languages
-from mothertongue.source.reading import Dataset, read_file, read_splits
+from mothertongue.source.reading import Dataset
 from mothertongue.source.settings import FormatSettings
-from mothertongue.source.splits import combine_splits
 
 SAMPLE = Path("config/demo/messages.jsonl")
 SYSTEM = "Antworte kurz."
@@ -34,7 +34,7 @@ HELLO = [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "H
 def read(path, columns=None, language="en", **settings):
     """The messages of a file as (role, text), and the dataset with its account."""
     dataset = Dataset("", FormatSettings(**settings), columns or {}, Languages(language))
-    table = read_file(path, dataset)
+    table = fetched(path, dataset)
     return [(row["role"], row["text"]) for row in table.to_pylist()], dataset
 
 
@@ -47,7 +47,7 @@ def refusal(path, **more):
 
 def native(table):
     """The messages of a dataset as the selections read them."""
-    return trees.from_table(table.append_column("status", pa.array(["native"] * len(table))))
+    return trees.from_table(table)
 
 
 def threads_of(table, exchanges=None):
@@ -65,7 +65,7 @@ def pairs_of(table, how="best_vs_worst"):
 
 @pytest.fixture(scope="module")
 def sample():
-    return combine_splits({"train": read_file(SAMPLE)}, 0.0)
+    return fetched(SAMPLE)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_the_samples_threads_in_every_form_give_the_same_threads(sample, chats, 
         packed = {".gz": gzip.compress, ".zst": lambda raw: pa.compress(raw, "zstd", asbytes=True)}
         path.write_bytes(packed.get(path.suffix, bytes)(content.encode()))
     dataset = Dataset(languages=Languages("en"))
-    table = combine_splits(read_splits({"train": [path]}, dataset), 0.0)
+    table = fetched(path, dataset)
     assert dataset.formats == {str(path): name}
     assert threads_of(table) == threads_of(sample)
     account = dataset.account
@@ -127,7 +127,7 @@ def test_questions_and_answers_give_the_first_exchanges(sample, chats, tmp_path,
     else:
         pd.DataFrame(rows).to_csv(path, sep="\t" if suffix == ".tsv" else ";", index=False, encoding="utf-8-sig")
     dataset = Dataset("", FormatSettings(), columns, Languages("en"))
-    table = combine_splits({"train": read_file(path, dataset)}, 0.0)
+    table = fetched(path, dataset)
     assert threads_of(table) == threads_of(sample, 1)
 
 
@@ -148,7 +148,7 @@ def test_the_samples_preferences_in_every_form_give_the_same_pairs(sample, tmp_p
             sides = {"completions": [{"response": text, "overall_score": n} for n, text in enumerate(texts)]}
         rows.append({"prompt": prompt, **sides})
     dataset = Dataset(languages=Languages("en"))
-    table = combine_splits({"train": read_file(write(tmp_path / "pairs.jsonl", *rows), dataset)}, 0.0)
+    table = fetched(write(tmp_path / "pairs.jsonl", *rows), dataset)
     assert set(dataset.formats.values()) == {"preference"} and len(rows) > 20
     assert pairs_of(table) == pairs_of(sample)
 
@@ -156,19 +156,19 @@ def test_the_samples_preferences_in_every_form_give_the_same_pairs(sample, tmp_p
 def test_several_replies_are_ranked_and_equal_scores_are_equal(tmp_path):
     replies = [("worst", 1.0), ("good", "4"), ("also good", 4), ("best", 5), ("not judged", None)]
     row = {"instruction": "Why?", "completions": [{"response": text, "rating": score} for text, score in replies]}
-    table = read_file(write(tmp_path / "m.jsonl", row), Dataset(languages=Languages("en")))
+    table = fetched(write(tmp_path / "m.jsonl", row), Dataset(languages=Languages("en")))
     ranks = {one["text"]: one["rank"] for one in table.to_pylist()}
     assert ranks == {"Why?": None, "best": 0, "good": 1, "also good": 1, "worst": 2, "not judged": None}
     plain = write(tmp_path / "plain.jsonl", {"prompt": "Why?", "responses": ["one", "two", "three"]})
     named = Dataset(settings=FormatSettings("preference"))
-    assert [one["rank"] for one in read_file(plain, named).to_pylist()] == [None, 0, 1, 2]
+    assert [one["rank"] for one in fetched(plain, named).to_pylist()] == [None, 0, 1, 2]
     assert refusal(plain).startswith("no format fits its columns")
 
 
 def test_dialogues_in_one_text_are_taken_apart(tmp_path):
     start = "\n\nHuman: What is\n\nthis?\n\nAssistant: A cat.\n\nHuman: Sure?\n\nAssistant:"
     row = {"chosen": f"{start} Yes.", "rejected": f"{start} No, Human: a dog."}
-    table = read_file(write(tmp_path / "m.jsonl", row), Dataset(languages=Languages("en")))
+    table = fetched(write(tmp_path / "m.jsonl", row), Dataset(languages=Languages("en")))
     assert [(one["text"], one["rank"]) for one in table.to_pylist()] == [
         ("What is\n\nthis?", None),
         ("A cat.", None),
@@ -181,7 +181,7 @@ def test_dialogues_in_one_text_are_taken_apart(tmp_path):
 def test_branches_may_part_before_the_last_reply(tmp_path):
     chosen = [*HELLO, {"role": "user", "content": "More"}, {"role": "assistant", "content": "Fine."}]
     rejected = [HELLO[0], {"role": "assistant", "content": "What?"}]
-    table = read_file(write(tmp_path / "m.jsonl", {"chosen": chosen, "rejected": rejected}))
+    table = fetched(write(tmp_path / "m.jsonl", {"chosen": chosen, "rejected": rejected}))
     assert [(one["text"], one["rank"]) for one in table.to_pylist()] == [
         ("Hi!", None),
         ("Hello.", 0),
@@ -194,13 +194,13 @@ def test_branches_may_part_before_the_last_reply(tmp_path):
 def test_a_conversations_own_system_message_stands_in_the_place_of_the_configured_one(tmp_path):
     own = {"role": "system", "content": "You are a pirate."}
     path = write(tmp_path / "m.jsonl", {"messages": [own, *HELLO]}, {"messages": [*HELLO, *HELLO]})
-    table = combine_splits({"train": read_file(path, Dataset(languages=Languages("en")))}, 0.0)
+    table = fetched(path, Dataset(languages=Languages("en")))
     systems = [messages[0] for _, messages in threads_of(table)]
     assert systems == [("system", "You are a pirate."), ("system", SYSTEM)]
     ranked = write(
         tmp_path / "p.jsonl", {"system": "Be brief.", "prompt": "Hi!", "chosen": "Hello.", "rejected": "Go away."}
     )
-    (pair,) = pairs_of(combine_splits({"train": read_file(ranked)}, 0.0))
+    (pair,) = pairs_of(fetched(ranked))
     assert json.loads(pair)[0] == [{"role": "system", "content": "Be brief."}, HELLO[0]]
 
 
@@ -309,12 +309,12 @@ def test_any_conversation_becomes_a_sound_tree_with_an_account_that_adds_up(bran
 def test_the_id_of_a_row_is_its_own_or_of_its_content(tmp_path):
     rows = [{"id": 7, "messages": HELLO}, {"id": "b", "messages": HELLO}, {"messages": HELLO}]
     more = {"messages": [HELLO[0], {"role": "assistant", "content": "Other."}]}
-    first = read_file(write(tmp_path / "a.jsonl", *rows))["message_tree_id"].to_pylist()[::2]
-    again = read_file(write(tmp_path / "b.jsonl", more, *rows))["message_tree_id"].to_pylist()[::2]
+    first = fetched(write(tmp_path / "a.jsonl", *rows))["message_tree_id"].to_pylist()[::2]
+    again = fetched(write(tmp_path / "b.jsonl", more, *rows))["message_tree_id"].to_pylist()[::2]
     assert first[:2] == ["7", "b"] and again[1:] == first
     numbers = tmp_path / "numbers.parquet"  # as pandas writes whole numbers beside nulls
     pq.write_table(pa.table({"id": pa.array([1.0, None]), "prompt": ["a", "b"], "response": ["c", "d"]}), numbers)
-    assert read_file(numbers)["message_tree_id"].to_pylist()[0] == "1"
+    assert fetched(numbers)["message_tree_id"].to_pylist()[0] == "1"
 
 
 def test_a_row_that_was_there_is_left_out_and_an_id_for_two_conversations_is_refused(tmp_path):
@@ -427,7 +427,7 @@ def test_columns_of_other_names_and_languages_by_name(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("Vraag,Antwoord,taal\nHoi,Hallo,Dutch\nHi,Hello,en-GB\n", encoding="utf-8")
     columns = {"prompt": "Vraag", "reply": "Antwoord", "language": "taal"}
-    table = read_file(path, Dataset(columns=columns, languages=Languages(names={"dutch": "nl"})))
+    table = fetched(path, Dataset(columns=columns, languages=Languages(names={"dutch": "nl"})))
     assert table["lang"].to_pylist() == ["nl", "nl", "en-GB", "en-GB"]
     said = refusal(path, columns={"prompt": "Frage", "reply": "Antwoord"})
     assert said == "source.columns.prompt: no column 'Frage' (it has Vraag, Antwoord, taal)"
@@ -449,17 +449,17 @@ def test_languages_are_identified_with_their_probability(tmp_path):
     spanish = chat(SPANISH, "Sí, claro que sí.")
     path = write(tmp_path / "m.jsonl", spanish, mixed, {"messages": [system, *chat(SPANISH, SPANISH)["messages"]]})
     dataset = Dataset()
-    assert read_file(path, dataset)["lang"].to_pylist() == ["es", "es", "en", "es", "es", "es", "es"]
+    assert fetched(path, dataset)["lang"].to_pylist() == ["es", "es", "en", "es", "es", "es", "es"]
     found = dataset.as_json()["identified_languages"]
     assert sum(one["conversations"] for one in found.values()) == 3 and found["es"]["probability"] > 0.8
 
 
 def test_short_conversations_are_in_the_language_of_nearly_all_others(tmp_path):
     short = chat("Hi!", "Hello.")
-    assert read_file(write(tmp_path / "a.jsonl", short))["lang"].to_pylist() == ["und", "und"]
+    assert fetched(write(tmp_path / "a.jsonl", short))["lang"].to_pylist() == ["und", "und"]
     english = [chat(f"What is the answer to question number {n} in this book?", "I do not know it.") for n in range(3)]
     dataset = Dataset()
-    found = read_file(write(tmp_path / "b.jsonl", short, *english), dataset)["lang"].to_pylist()
+    found = fetched(write(tmp_path / "b.jsonl", short, *english), dataset)["lang"].to_pylist()
     assert set(found) == {"en"} and any("1 conversations are too short" in line for line in dataset.summary())
 
 
@@ -468,7 +468,7 @@ def test_values_of_the_language_column_that_are_no_language_are_identified_and_s
     names = codes_by_name(read_languages(Path("config/languages.tsv")))
     assert names["norwegian"] == "nb" and names["filipino"] == names["tagalog"] == "tl"
     dataset = Dataset(languages=Languages(names=names))
-    assert read_file(path, dataset)["lang"].to_pylist() == ["es", "es", "zh", "zh"]
+    assert fetched(path, dataset)["lang"].to_pylist() == ["es", "es", "zh", "zh"]
     assert any("no language, identified: 'Klingon' 1" in line for line in dataset.summary())
 
 
@@ -476,7 +476,7 @@ def test_columns_that_only_later_rows_have_are_read(tmp_path):
     """The first rows tell the format; each row is read by the columns that it has."""
     plain = [{"instruction": f"Say {n}", "output": str(n)} for n in range(120)]
     late = {"instruction": "translate this", "input": "the text", "output": "der Text", "system": "S", "id": "late"}
-    table = read_file(write(tmp_path / "m.jsonl", *plain, late), Dataset(languages=Languages("en")))
+    table = fetched(write(tmp_path / "m.jsonl", *plain, late), Dataset(languages=Languages("en")))
     last = table.to_pylist()[-3:]
     assert [row["text"] for row in last] == ["S", "translate this\n\nthe text", "der Text"]
     assert last[0]["message_tree_id"] == "late"
@@ -559,8 +559,8 @@ def test_odd_files_end_in_one_line(tmp_path):
 
 
 def test_the_ids_of_a_named_source_begin_with_its_name():
-    table = combine_splits({"train": read_file(SAMPLE)}, 0.0)
-    named = combine_splits({"train": read_file(SAMPLE)}, 0.0, "mine")
+    table = fetched(SAMPLE)
+    named = fetched(SAMPLE, Dataset("mine"))
     for name in ("message_id", "parent_id", "message_tree_id"):
         assert named[name].to_pylist() == [id_ and f"mine:{id_}" for id_ in table[name].to_pylist()]
     assert set(named["source"].to_pylist()) == {"mine"}

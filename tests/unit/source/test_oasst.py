@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from oasst import row, write
+from steps import fetched
 
 from mothertongue.common.errors import UserError
 from mothertongue.formats.messages import MESSAGES, OASST, is_validation, read, shard_of
-from mothertongue.source.reading import Dataset, new_limits, read_file
+from mothertongue.source.reading import Dataset, new_limits
 from mothertongue.source.settings import LimitSettings
-from mothertongue.source.splits import combine_splits
 
 PAIR = (row("a"), row("b", "a"))
 SAMPLE = Path("config/demo/messages.jsonl")
@@ -27,23 +27,30 @@ SAMPLE = Path("config/demo/messages.jsonl")
 
 def refusal(path):
     with pytest.raises(UserError) as caught:
-        combine_splits({"train": read_file(path)}, 0.0)
+        fetched(path)
     message = str(caught.value)
     assert "\n" not in message
     return message.removeprefix(f"{path}: ")
 
 
 def test_every_file_format_gives_the_same_table(tmp_path):
-    table = read_file(SAMPLE)
+    table = fetched(SAMPLE)
     (tmp_path / "m.jsonl.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
     pq.write_table(table, tmp_path / "m.parquet")
-    assert read_file(tmp_path / "m.jsonl.gz").equals(table)
-    assert read_file(tmp_path / "m.parquet").equals(table)
-    assert table.schema.equals(OASST)
+    assert fetched(tmp_path / "m.jsonl.gz").equals(table)
+    assert fetched(tmp_path / "m.parquet").equals(table)
+    assert table.schema.equals(MESSAGES)
     for line, record in zip(SAMPLE.open(encoding="utf-8"), table.to_pylist(), strict=True):
         original = json.loads(line)
         assert record["text"] == original["text"]
         assert record["labels"] == original["labels"]
+
+
+@pytest.mark.parametrize("size", [1, 300, 700])
+def test_parquet_files_may_have_row_groups_of_any_size(tmp_path, size):
+    table = fetched(SAMPLE)
+    pq.write_table(table, tmp_path / "m.parquet", row_group_size=size)
+    assert fetched(tmp_path / "m.parquet").equals(table)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,7 @@ def test_invalid_rows_are_refused_with_their_line(tmp_path, rows, expected):
 def test_the_language_tags_of_oasst_are_accepted(tmp_path):
     tags = ["en", "pt-BR", "uk-UA", "nb-NO", "zh", "bar", "swg", "zh-Hant-TW", "sr-Latn", "de-1996"]
     path = write(tmp_path / "m.jsonl", *(row(tag, lang=tag) for tag in tags))
-    assert read_file(path)["lang"].to_pylist() == tags
+    assert fetched(path)["lang"].to_pylist() == tags
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_files_that_do_not_match_their_extension_are_refused(tmp_path):
 
 
 def test_a_parquet_file_with_a_wrong_or_missing_column_is_refused(tmp_path):
-    table = read_file(SAMPLE)
+    table = fetched(SAMPLE)
     path = tmp_path / "m.parquet"
     pq.write_table(table.drop_columns(["role"]), path)
     assert refusal(path) == "column 'role' is missing"
@@ -132,13 +139,13 @@ def test_missing_nullable_keys_blank_lines_and_a_byte_order_mark_are_accepted(tm
     lean = {key: value for key, value in row("b", "a").items() if key not in ("rank", "detoxify")}
     path = tmp_path / "m.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(row("a")).encode() + b"\n\n" + json.dumps(lean).encode() + b"\r\n")
-    table = read_file(path)
+    table = fetched(path)
     assert table["rank"].to_pylist() == [None, None]
     assert table["message_id"].to_pylist() == ["a", "b"]
 
 
 def test_trees_are_never_divided_between_splits_or_shards():
-    messages = combine_splits({"train": read_file(SAMPLE)}, 0.12)
+    messages = fetched(SAMPLE, validation=0.12)
     assert messages.schema.equals(MESSAGES)
     split_of = {}
     for tree, split in zip(messages["message_tree_id"].to_pylist(), messages["split"].to_pylist(), strict=True):
@@ -150,16 +157,16 @@ def test_trees_are_never_divided_between_splits_or_shards():
 
 
 def test_a_tree_in_two_splits_is_refused(tmp_path):
-    train = read_file(write(tmp_path / "t.jsonl", *PAIR))
-    validation = read_file(write(tmp_path / "v.jsonl", row("c", tree="a")))
+    train = write(tmp_path / "t.jsonl", *PAIR)
+    validation = write(tmp_path / "v.jsonl", row("c", tree="a"))
     with pytest.raises(UserError, match="tree a stands in the train and in the validation split"):
-        combine_splits({"train": train, "validation": validation}, 0.5)
+        fetched({"train": [train], "validation": [validation]}, validation=0.5)
 
 
 def test_a_tag_with_another_script_is_another_source_language(tmp_path):
     tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw", "pt_BR", "zh_TW", "eng_Latn"]
     path = write(tmp_path / "m.jsonl", *(row(f"{number}", lang=tag) for number, tag in enumerate(tags)))
-    messages = combine_splits({"train": read_file(path)}, 0.0)
+    messages = fetched(path)
     assert messages["lang"].to_pylist() == tags
     assert messages["source_lang"].to_pylist() == ["pt", "zh-Hant", "zh", "sr-Latn", "he", "pt", "zh-Hant", "en"]
 
@@ -176,22 +183,22 @@ def parquet(path, rows, **columns):
 @pytest.mark.parametrize("parent", ["", "None", "nan", " ", "null", "NaN", float("nan")], ids=repr)
 def test_other_spellings_of_a_null_parent_are_read_as_null(tmp_path, capsys, parent):
     path = write(tmp_path / "m.jsonl", row("a", parent, "a", "prompter"), row("b", "a"))
-    assert read_file(path)["parent_id"].to_pylist() == [None, "a"]
+    assert fetched(path)["parent_id"].to_pylist() == [None, "a"]
     if isinstance(parent, str):
         assert f"parent_id of 1 messages is read as null, was {parent!r}" in capsys.readouterr().err
-        same = read_file(parquet(tmp_path / "m.parquet", [row("a", parent, "a", "prompter"), row("b", "a")]))
+        same = fetched(parquet(tmp_path / "m.parquet", [row("a", parent, "a", "prompter"), row("b", "a")]))
         assert same["parent_id"].to_pylist() == [None, "a"]
 
 
 def test_a_message_may_have_the_id_none(tmp_path):
     path = write(tmp_path / "m.jsonl", row("None"), row("b", "None"))
-    assert read_file(path)["parent_id"].to_pylist() == [None, "None"]
+    assert fetched(path)["parent_id"].to_pylist() == [None, "None"]
 
 
 def test_trees_without_a_root_are_reported_and_refused_if_no_tree_has_one(tmp_path, capsys):
     orphan = row("c", "gone", "t")
     assert refusal(write(tmp_path / "m.jsonl", orphan)).startswith("source.dataset: none of 1 trees has a root")
-    combine_splits({"train": read_file(write(tmp_path / "m.jsonl", *PAIR, orphan))}, 0.0)
+    fetched(write(tmp_path / "m.jsonl", *PAIR, orphan))
     assert (
         "1 of 2 trees have no root (a message whose parent_id is null) and so no thread: 't'" in capsys.readouterr().err
     )
@@ -205,8 +212,7 @@ def test_replies_to_missing_messages_are_reported_and_refused_if_there_are_no_ot
         "they must be written alike"
     )
     capsys.readouterr()
-    tables = {"train": read_file(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))}
-    combine_splits(tables, 0.0)
+    fetched(write(tmp_path / "m.jsonl", *roots, row("b", "q0"), *lost))
     assert "the parent_id of 3 of 4 replies is not a message_id of the dataset" in capsys.readouterr().err
 
 
@@ -222,7 +228,7 @@ LISTS = {
 
 def test_labels_of_the_official_export_are_converted(tmp_path):
     rows = [row("a", **OFFICIAL), row("b", "a", labels={}, emojis=None), row("c", "a", **LISTS)]
-    table = read_file(write(tmp_path / "m.jsonl", *rows))
+    table = fetched(write(tmp_path / "m.jsonl", *rows))
     for name, lists in LISTS.items():
         empty = dict.fromkeys(lists) if name == "labels" else None
         assert table[name].to_pylist() == [lists, empty, lists]
@@ -230,7 +236,7 @@ def test_labels_of_the_official_export_are_converted(tmp_path):
     official = [row("a", **OFFICIAL), row("b", "a", labels={"toxicity": {"value": 0.5, "count": 1}}, emojis={"+1": 1})]
     columns = {name: pa.array([row[name] for row in official]) for name in OFFICIAL}
     plain = [one | {"labels": None, "emojis": None} for one in official]
-    table = read_file(parquet(tmp_path / "m.parquet", plain, **columns))
+    table = fetched(parquet(tmp_path / "m.parquet", plain, **columns))
     assert [table[name][0].as_py() for name in LISTS] == list(LISTS.values())
     assert table["labels"][1].as_py() == {"name": ["toxicity"], "value": [0.5], "count": [1]}
 
@@ -264,17 +270,17 @@ def test_unexpected_values_in_nested_columns_are_refused_not_dropped(tmp_path, c
 
 def test_ignored_columns_are_named(tmp_path, capsys):
     rows = [row("a", notes="x"), row("b", "a", more=1)]
-    read_file(write(tmp_path / "m.jsonl", *rows))
+    fetched(write(tmp_path / "m.jsonl", *rows))
     assert "left out, no columns of OASST: 'notes', 'more'" in capsys.readouterr().err
     table = pa.Table.from_pylist(list(PAIR), schema=OASST).append_column("notes", pa.array(["x", "y"]))
     pq.write_table(table, tmp_path / "m.parquet")
-    read_file(tmp_path / "m.parquet")
+    fetched(tmp_path / "m.parquet")
     assert "left out, no columns of OASST: 'notes'" in capsys.readouterr().err
 
 
 def test_a_long_list_of_ignored_columns_is_shortened(tmp_path, capsys):
     notes = {f"note {number}": number for number in range(50_000)} | {"n" * 1_000_000: 0}
-    read_file(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
+    fetched(write(tmp_path / "m.jsonl", row("a") | {"x" * 100_000: 1} | notes))
     said = capsys.readouterr().err
     assert len(said) < 500
     assert said.endswith("'note 7', 'note 8' and 49,992 more\n")
@@ -290,7 +296,8 @@ def not_utf8(*texts):
 @pytest.mark.parametrize("column", [name for name in OASST.names if pa.types.is_string(OASST.field(name).type)])
 def test_parquet_text_that_is_not_utf8_is_refused_with_its_row(tmp_path, column):
     rows = [row(f"{number}", tree="t") for number in range(6_001)]
-    path = parquet(tmp_path / "m.parquet", rows, **{column: not_utf8(*[b"ok"] * 5_999, b"\xff", b"ok")})
+    sound = {"role": b"system", "lang": b"en"}.get(column, b"ok")
+    path = parquet(tmp_path / "m.parquet", rows, **{column: not_utf8(*[sound] * 5_999, b"\xff", sound)})
     assert refusal(path) == f"row 6000: column '{column}': not UTF-8"
     with pytest.raises(UserError, match=f"row 6000: column '{column}': not UTF-8"):
         read(path, OASST)
@@ -326,7 +333,7 @@ REPLIES = [row("1675790964000"), row("2", "1675790964000"), row("3", "1675790964
 )
 def test_other_types_for_the_same_values_are_read(tmp_path, column, values, read_as):
     path = parquet(tmp_path / "m.parquet", REPLIES, **{column: values})
-    assert read_file(path)[column].to_pylist() == read_as
+    assert fetched(path)[column].to_pylist() == read_as
 
 
 @pytest.mark.parametrize(
@@ -358,13 +365,13 @@ def test_values_of_another_type_are_refused_not_converted(tmp_path, column, valu
 
 
 def test_files_written_by_pandas_are_read_like_their_json(tmp_path):
-    table = read_file(SAMPLE)
+    table = fetched(SAMPLE)
     frame = pd.read_json(SAMPLE, lines=True, precise_float=True)
     frame.to_parquet(tmp_path / "m.parquet")
-    assert read_file(tmp_path / "m.parquet").equals(table)
+    assert fetched(tmp_path / "m.parquet").equals(table)
     plain = [name for name in frame if not pa.types.is_nested(OASST.field(name).type)]
     frame.astype(dict.fromkeys(plain, "category")).to_parquet(tmp_path / "m.parquet")
-    assert read_file(tmp_path / "m.parquet").equals(table)
+    assert fetched(tmp_path / "m.parquet").equals(table)
 
 
 def limited(**limits):
@@ -381,7 +388,7 @@ def test_files_above_the_limits_are_refused_before_memory_is_allocated(tmp_path)
         tracemalloc.start()
         before = pa.total_allocated_bytes()
         with pytest.raises(UserError) as caught:
-            read_file(path, Dataset(limits=limits or limited()))
+            fetched(path, Dataset(limits=limits or limited()))
         assert tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before < 40_000_000
         tracemalloc.stop()
         return str(caught.value).removeprefix(f"{path}: ")
@@ -419,7 +426,7 @@ def test_long_lists_are_refused_before_they_are_decoded(tmp_path):
     pa.set_memory_pool(pool := pa.proxy_memory_pool(usual))
     try:
         with pytest.raises(UserError, match="more than 100 MB decompressed"):
-            read_file(path, Dataset(limits=limited(megabytes=100)))
+            fetched(path, Dataset(limits=limited(megabytes=100)))
     finally:
         pa.set_memory_pool(usual)
     assert pool.max_memory() < 1_000_000
@@ -432,11 +439,11 @@ def test_insufficient_memory_is_reported_in_one_line(tmp_path):
 import resource, sys
 from pathlib import Path
 from mothertongue.common.errors import UserError
-from mothertongue.source.reading import read_file
+from mothertongue.source.reading import Dataset, read_file
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 1_000_000_000,) * 2)
 try:
-    read_file(Path(sys.argv[1]))
+    list(read_file(Path(sys.argv[1]), Dataset()))
 except UserError as error:
     print(error)
 """
@@ -449,9 +456,9 @@ except UserError as error:
 
 def test_limits_apply_to_all_files_together(tmp_path):
     path, limits = write(tmp_path / "m.jsonl", *PAIR), limited(rows=3)
-    read_file(path, Dataset(limits=limits))
+    fetched(path, Dataset(limits=limits))
     with pytest.raises(UserError, match="line 2: more than 3 messages"):
-        read_file(path, Dataset(limits=limits))
+        fetched(path, Dataset(limits=limits))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
@@ -476,7 +483,7 @@ def test_whole_trees_give_the_messages_that_stand_in_them(tmp_path):
         labels=labels,
     )
     path = write(tmp_path / "trees.jsonl", {"message_tree_id": "a", "tree_state": "ready_for_export", "prompt": prompt})
-    table = read_file(path)
+    table = fetched(path)
     names = ("message_id", "parent_id", "rank", "message_tree_id", "tree_state")
     assert [tuple(one[name] for name in names) for one in table.to_pylist()] == [
         ("a", None, None, "a", "ready_for_export"),

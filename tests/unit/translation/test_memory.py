@@ -120,7 +120,7 @@ def test_a_broken_engine_is_detected_although_the_memory_has_texts(tmp_path):
     ids=["empty", "no Parquet", "cut", "a changed letter", "another schema", "no fingerprints"],
 )
 def test_a_damaged_file_is_dropped_with_a_warning(tmp_path, capsys, monkeypatch, damage):
-    monkeypatch.setattr(memory.pq, "write_table", uncompressed(pq.write_table))
+    monkeypatch.setitem(memory._WRITING, "compression", "none")
     texts = ["A house by the sea."]
     before = run(texts, Model(), tmp_path / "a.parquet")
     content = (tmp_path / "a.parquet").read_bytes()
@@ -138,14 +138,9 @@ def test_a_temporarily_unreadable_file_is_kept(tmp_path, capsys, monkeypatch):
     def stale(*arguments, **more):
         raise OSError(116, "Stale file handle")
 
-    monkeypatch.setattr(memory.pq, "read_table", stale)
+    monkeypatch.setattr(memory.pq, "ParquetFile", stale)
     assert memory.Memory(tmp_path / "b.parquet").of("f").recall(["A house by the sea."]) == {}
     assert "a.parquet: cannot be read now" in capsys.readouterr().err and (tmp_path / "a.parquet").exists()
-
-
-def uncompressed(write):
-    """Return a function that writes without compression, so that the texts can be found in the file."""
-    return lambda table, path, **more: write(table, path, **more | {"compression": "none"})
 
 
 def test_a_failure_to_write_is_only_a_warning(tmp_path, capsys):
