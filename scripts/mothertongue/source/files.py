@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 import json
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,13 +17,14 @@ import pyarrow as pa
 from mothertongue.common.errors import UserError
 from mothertongue.formats.parquet import Limits, batches, decoded_size, schema_of
 from mothertongue.source.dataset_reference import KINDS, SUFFIXES
+from mothertongue.source.json_list import JsonList, TooLong
 
 Row = dict[str, Any]
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # Rows of Parquet files that are decoded at a time, and about how many of their bytes become Python objects at once.
 _ROWS_AT_ONCE, _AT_ONCE = 500, 4_000_000
-_SPACE = re.compile(r"[ \t\n\r]*")
+_END = object()
 _UNREADABLE = (OSError, EOFError, zlib.error)
 
 
@@ -95,36 +95,38 @@ def _json_lines(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
 
 
 def _listed_rows(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
-    """Yield the objects of a JSON file that is one list, which is read whole."""
+    """Yield the objects of a JSON file that is one list."""
+    number = 0
     try:
         with _decompressed(path) as file:
-            content = file.read(limits.size - limits.size_read + 1)
+            _check_encoding(file.peek(4096), path)
+            rows = iter(JsonList(_Counted(file, path, limits), limits.line))
+            while True:
+                where = f"{path}: row {number + 1}"
+                with _json_errors(where):
+                    if (row := next(rows, _END)) is _END:
+                        return
+                number += 1
+                limits.count(where, 1, 0)
+                yield number, _object(row, where)
+    except TooLong:
+        raise _too_long(f"{path}: row {number + 1}", limits) from None
     except _UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    limits.count(str(path), 0, len(content))
-    _check_encoding(content[:4096], path)
-    with _json_errors(str(path)):
-        text = content.decode("utf-8-sig")
-        del content
-    decoder, number = json.JSONDecoder(), 0
-    place = _skip_space(text, text.index("[") + 1)
-    while text[place : place + 1] != "]":
-        number += 1
-        where = f"{path}: row {number}"
-        limits.count(where, 1, 0)
-        with _json_errors(where):
-            row, place = decoder.raw_decode(text, place)
-            place = _skip_space(text, place)
-            if text[place : place + 1] not in (",", "]"):
-                raise json.JSONDecodeError("Expecting ',' or ']' delimiter", text, place)
-        yield number, _object(row, where)
-        if text[place] == ",":
-            place = _skip_space(text, place + 1)
+        raise UserError(f"{path}: cannot be read after row {number} ({error})") from None
 
 
-def _skip_space(text: str, place: int) -> int:
-    """Return the place of the next character of JSON that is no white space."""
-    return _SPACE.match(text, place).end()  # type: ignore[union-attr]
+class _Counted(io.TextIOWrapper):
+    """The text of a file in UTF-8, whose characters count as bytes that are read."""
+
+    def __init__(self, file: io.BufferedReader, path: Path, limits: Limits) -> None:
+        super().__init__(file, encoding="utf-8-sig", newline="")
+        self._path, self._limits = path, limits
+
+    def read(self, size: int | None = -1) -> str:
+        """Return as many characters. Raise UserError where the limits are exceeded."""
+        text = super().read(size)
+        self._limits.count(str(self._path), 0, len(text))
+        return text
 
 
 def _separated_rows(path: Path, limits: Limits, tabs: bool) -> Iterator[tuple[int, Row]]:
