@@ -8,6 +8,8 @@ from typing import Any
 
 # Characters that are read at a time.
 _BLOCK = 1_000_000
+# What may follow in a number; the empty text stands for what is not read.
+_OF_NUMBERS = ("", *"0123456789.eE+-")
 _SPACE = re.compile(r"[ \t\n\r]*")
 # An error so near to the end of what was read may be due to what follows; more than an escape is not needed.
 _NEAR = 12
@@ -48,8 +50,9 @@ class JsonList:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._place)
-                # A number may go on.
-                if end < len(self._text) or not self._read():
+                # A number that is cut is one too.
+                cut = isinstance(value, int | float) and self._text[end : end + 1] in _OF_NUMBERS
+                if not cut or not self._read():
                     self._place = end
                     return value
             except json.JSONDecodeError as error:

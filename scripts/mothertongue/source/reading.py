@@ -33,7 +33,7 @@ STAGED = pa.schema([*OASST, LINE, SPLIT, FILE])
 
 def new_limits(settings: LimitSettings = _DEFAULT) -> Limits:
     """Return the limits of a dataset's total size and of the length of a line."""
-    advice = "source.limits.{key} allows more, where the machine has the memory"
+    advice = "source.limits.{key} allows more, where there is room for it"
     return Limits(settings.max_rows, settings.max_megabytes * 10**6, advice, settings.max_line_megabytes * 10**6)
 
 

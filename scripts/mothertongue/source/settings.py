@@ -42,16 +42,16 @@ class FormatSettings:
 
 @dataclass(frozen=True)
 class LimitSettings:
-    """Limits of a dataset's size: larger ones are rejected in one line, before memory is allocated."""
+    """Limits of a dataset's size: larger ones are rejected in one line, before room is taken for them."""
 
     max_rows: int = setting(
-        5_000_000, "most messages of all files together", key="limits.rows", at_least=1,
+        20_000_000, "most messages of all files together", key="limits.rows", at_least=1,
         manual="messages that are read at most, of all files together. A dataset that has more is refused in one line",
     )  # fmt: skip
     max_megabytes: int = setting(
-        4_000, "most megabytes of all files together, decompressed", key="limits.megabytes", at_least=1,
+        40_000, "most megabytes of all files together, decompressed", key="limits.megabytes", at_least=1,
         manual="megabytes that are read at most, of all files together, decompressed. A dataset that has more is "
-        "refused before memory is taken for it; reading takes about as much memory",
+        "refused in one line: a small compressed file could fill the disk",
     )  # fmt: skip
     max_line_megabytes: int = setting(
         16, "most megabytes of a line of JSON", key="limits.line_megabytes", at_least=1, at_most=2000
