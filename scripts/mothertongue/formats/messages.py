@@ -125,17 +125,15 @@ class MessageFiles:
             yield from parts(path, self.schema)
 
     def batches(self, size: int) -> Iterator[pa.Table]:
-        """Yield the messages in tables of at least `size` rows but the last; one without rows where there are none."""
-        waiting: list[pa.Table] = []
-        rows, first = 0, True
+        """Yield the messages in tables of `size` rows, the last of fewer; one without rows where there are none."""
+        waiting, first = self.columns().empty_table(), True
         for part in self:
-            waiting.append(part)
-            rows += len(part)
-            if rows >= size:
-                yield pa.concat_tables(waiting).combine_chunks()
-                waiting, rows, first = [], 0, False
-        if rows or first:
-            yield pa.concat_tables(waiting).combine_chunks()
+            waiting = pa.concat_tables([waiting, part])
+            while len(waiting) >= size:
+                yield waiting.slice(0, size).combine_chunks()
+                waiting, first = waiting.slice(size), False
+        if len(waiting) or first:
+            yield waiting.combine_chunks()
 
     def columns(self) -> pa.Schema:
         """Return the schema of the parts: with SOURCE, where the first file has it."""

@@ -17,6 +17,7 @@ from oasst import row, write
 from steps import fetched
 
 from mothertongue.common.errors import UserError
+from mothertongue.formats import partitions
 from mothertongue.formats.messages import MESSAGES, OASST, is_validation, read, shard_of
 from mothertongue.source.reading import Dataset, new_limits
 from mothertongue.source.settings import LimitSettings
@@ -31,6 +32,12 @@ def refusal(path):
     message = str(caught.value)
     assert "\n" not in message
     return message.removeprefix(f"{path}: ")
+
+
+@pytest.fixture(params=[50_000, 1], ids=["one partition", "many partitions"])
+def rows_a_partition(request, monkeypatch):
+    """Check what must hold over all messages in one partition, and in one a message."""
+    monkeypatch.setattr(partitions, "_ROWS", request.param)
 
 
 def test_every_file_format_gives_the_same_table(tmp_path):
@@ -90,6 +97,7 @@ def test_parquet_files_may_have_row_groups_of_any_size(tmp_path, size):
         ([row("a"), row("b", "a", tree="other")], "line 2: message_tree_id of b is not that of its parent a"),
     ],
 )
+@pytest.mark.usefixtures("rows_a_partition")
 def test_invalid_rows_are_refused_with_their_line(tmp_path, rows, expected):
     assert refusal(write(tmp_path / "m.jsonl", *rows)) == expected
 
@@ -163,6 +171,22 @@ def test_a_tree_in_two_splits_is_refused(tmp_path):
         fetched({"train": [train], "validation": [validation]}, validation=0.5)
 
 
+@pytest.mark.usefixtures("rows_a_partition")
+def test_what_must_hold_over_all_files_names_the_files(tmp_path):
+    one, two = write(tmp_path / "1.jsonl", *PAIR), tmp_path / "2.jsonl"
+    for rows, said in (
+        ([row("z"), row("a")], f"{two}: line 2: message_id a was used before, in {one}: line 1"),
+        ([row("z"), row("y", "a", "z")], f"{two}: line 2: message_tree_id of y is not that of its parent a"),
+    ):
+        with pytest.raises(UserError) as caught:
+            fetched({"train": [one, write(two, *rows)]})
+        assert str(caught.value) == said
+        # The ids of one of several sources are told as they are written.
+        with pytest.raises(UserError) as caught:
+            fetched({"train": [one, two]}, Dataset("mine"))
+        assert str(caught.value) == said
+
+
 def test_a_tag_with_another_script_is_another_source_language(tmp_path):
     tags = ["pt-BR", "zh-TW", "zh-CN", "sr-Latn", "iw", "pt_BR", "zh_TW", "eng_Latn"]
     path = write(tmp_path / "m.jsonl", *(row(f"{number}", lang=tag) for number, tag in enumerate(tags)))
@@ -195,6 +219,7 @@ def test_a_message_may_have_the_id_none(tmp_path):
     assert fetched(path)["parent_id"].to_pylist() == [None, "None"]
 
 
+@pytest.mark.usefixtures("rows_a_partition")
 def test_trees_without_a_root_are_reported_and_refused_if_no_tree_has_one(tmp_path, capsys):
     orphan = row("c", "gone", "t")
     assert refusal(write(tmp_path / "m.jsonl", orphan)).startswith("source.dataset: none of 1 trees has a root")
@@ -204,6 +229,7 @@ def test_trees_without_a_root_are_reported_and_refused_if_no_tree_has_one(tmp_pa
     )
 
 
+@pytest.mark.usefixtures("rows_a_partition")
 def test_replies_to_missing_messages_are_reported_and_refused_if_there_are_no_others(tmp_path, capsys):
     roots = [row(f"q{number}") for number in range(3)]
     lost = [row(f"a{number}", f"Q{number}", f"q{number}") for number in range(3)]
@@ -394,9 +420,7 @@ def test_files_above_the_limits_are_refused_before_memory_is_allocated(tmp_path)
         return str(caught.value).removeprefix(f"{path}: ")
 
     path.write_bytes(gzip.compress(b"\n".join(json.dumps(row(f"{i}")).encode() for i in range(101))))
-    assert (
-        said() == "line 101: more than 100 messages; source.limits.rows allows more, where there is room for it"
-    )
+    assert said() == "line 101: more than 100 messages; source.limits.rows allows more, where there is room for it"
     path.write_bytes(gzip.compress((json.dumps(row("a", text="a" * 900_000)) + "\n").encode() * 60))
     assert said().startswith("line 3: more than 2 MB decompressed; source.limits.megabytes allows more")
     path.write_bytes(gzip.compress(b'{"text": "' + b"a" * 60_000_000))

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from translators import translated, translator, way
 
 from mothertongue.common.errors import UserError
-from mothertongue.formats.messages import MESSAGES, STATUSES
-from mothertongue.translation import shards
+from mothertongue.formats.messages import MESSAGES, STATUSES, TRANSLATED, MessageFiles, read, write
+from mothertongue.translation import cli, shards
 from mothertongue.translation.attempts import ask
 from mothertongue.translation.checks import Checks, Estimate
 from mothertongue.translation.engines.base import Output
@@ -328,3 +329,22 @@ def test_a_shard_in_the_other_script_is_converted_and_says_by_what():
     assert found["text"].to_pylist() == ["頭髮", "123", "`x`", "「です」"] and found["source_text"][0].as_py() == "头发"
     assert found["status"].to_pylist() == ["translated", "copied", "copied", "translated"]
     assert found["model"].to_pylist() == ["opencc", None, None, "opencc"] and found["route"][0].as_py() == "direct"
+
+
+def test_a_shard_is_translated_in_parts(tmp_path, monkeypatch, capsys):
+    texts = [f"Message number {number} is about houses." for number in range(7)]
+    write(shard([*texts, ""]), tmp_path / "shard.parquet")
+    files, upper = MessageFiles([tmp_path / "shard.parquet"], MESSAGES), translator(lambda some: map(str.upper, some))
+    translated = partial(shards.translate, lang="pt", translator=upper, route="direct")
+    found = {}
+    for size in (1, 3, 8, 1_000):
+        monkeypatch.setattr(cli, "_AT_ONCE", size)
+        cli.write_translated("translate", files, translated, tmp_path / f"{size}.parquet")
+        found[size] = (tmp_path / f"{size}.parquet").read_bytes()
+    assert len(set(found.values())) == 1
+    rows = read(tmp_path / "3.parquet", TRANSLATED).to_pylist()
+    assert [row["text"] for row in rows] == [*map(str.upper, texts), ""]
+    said = capsys.readouterr().err
+    assert (
+        "translate: 3 of 8 messages done" in said and f"translate: 8 messages (7 {rows[0]['status']}, 1 copied)" in said
+    )
