@@ -7,10 +7,9 @@ scripts/fetch.py --inspect chats.jsonl
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
-from mothertongue.common.atomic_files import atomic_file, sha256, write_json
+from mothertongue.common.atomic_files import atomic_file, scratch_beside, sha256, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.languages import codes_by_name, read_languages
 from mothertongue.common.progress import log
@@ -78,22 +77,23 @@ def main() -> None:
         return
     if not arguments.dataset or not arguments.output:
         raise UserError("--dataset and --output are needed, or --inspect")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder, dataset_name, names = Path(scratch), arguments.dataset[0], {}
-        files = dataset_reference.local_files(arguments.dataset)
+    with scratch_beside(arguments.output) as folder:
+        files, names = dataset_reference.local_files(arguments.dataset), dict[Path, str]()
+        hub_folder, reference = folder / "hub", arguments.dataset[0]
         if not files:
             splits = dataset_reference.named(arguments.split, "--split")
             commit, found = hub_dataset.download(
-                dataset_name, arguments.revision, arguments.configuration, splits, folder
+                reference, arguments.revision, arguments.configuration, splits, hub_folder
             )
-            files = {split: [folder / file for file in paths] for split, paths in found.items()}
-            here = f"hf://datasets/{dataset_name}@{commit}/"
-            names = {folder / file: f"{here}{file}" for paths in found.values() for file in paths}
-        with atomic_file(arguments.output) as partial, hub_dataset.named(dataset_name, folder):
-            messages, trees = combine_splits(read_splits(files, dataset), dataset, arguments.validation, partial)
+            files = {split: [hub_folder / file for file in paths] for split, paths in found.items()}
+            here = f"hf://datasets/{reference}@{commit}/"
+            names = {hub_folder / file: f"{here}{file}" for paths in found.values() for file in paths}
+        with atomic_file(arguments.output) as partial, hub_dataset.named(reference, hub_folder):
+            parts = read_splits(files, dataset)
+            messages, trees = combine_splits(parts, dataset, arguments.validation, partial, folder)
         paths = [path for paths in files.values() for path in paths]
         resolved = {str(names.get(path, path)): f"sha256:{sha256(path)}" for path in paths}
-    dataset.formats = {path.removeprefix(f"{folder}/"): form for path, form in dataset.formats.items()}
+    dataset.formats = {path.removeprefix(f"{hub_folder}/"): form for path, form in dataset.formats.items()}
     if arguments.record:
         write_json(arguments.record, {"dataset": arguments.dataset, "resolved": resolved, "reading": dataset.as_json()})
     for line in dataset.summary():

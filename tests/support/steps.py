@@ -19,8 +19,8 @@ def fetched(files, dataset=None, validation=0.0):
     dataset = dataset or Dataset()
     files = files if isinstance(files, Mapping) else {"train": [files]}
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder, "messages.parquet")
-        combine_splits(read_splits(files, dataset), dataset, validation, output)
+        output = Path(folder, "fetched.parquet")
+        combine_splits(read_splits(files, dataset), dataset, validation, output, Path(folder))
         return read(output, MESSAGES)
 
 

@@ -42,8 +42,9 @@ class Dataset:
     """How a dataset is read, and what has been read of it.
 
     `name` is its own among several, with which the ids of conversations begin. `columns` are those of the
-    configuration, `languages` sets the messages' languages. `account` counts the rows of conversations, `files`
-    are those that were opened, and `formats` has the format of each; `seen` has the ids of conversations.
+    configuration, `languages` sets the messages' languages. `account` counts the rows of conversations. `files` are those
+    that were opened, with what the number of a row counts in each, and `formats` has their formats; `seen` has the ids
+    of conversations.
     """
 
     name: str = ""
@@ -53,7 +54,7 @@ class Dataset:
     limits: Limits = field(default_factory=new_limits)
     account: Account = field(default_factory=Account)
     formats: dict[str, str] = field(default_factory=dict)
-    files: list[File] = field(default_factory=list)
+    files: list[tuple[Path, str]] = field(default_factory=list)
     seen: SeenConversations = field(default_factory=SeenConversations)
 
     def summary(self) -> list[str]:
@@ -97,7 +98,7 @@ def read_file(path: Path, dataset: Dataset) -> Iterator[pa.Table]:
     Raise UserError naming file and row where it cannot be read, and where it has no messages.
     """
     file = open_file(path, replace(dataset.limits))
-    dataset.files.append(file)
+    dataset.files.append((path, file.unit))
     rows = first_rows(file)
     if not rows:
         raise UserError(f"{path}: no messages in it")

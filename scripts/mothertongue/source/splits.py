@@ -1,15 +1,15 @@
 """The messages of all files of a dataset as one file, and what must hold over all of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mothertongue.common.atomic_files import scratch_beside
 from mothertongue.common.languages import language_of
 from mothertongue.common.progress import first, log
 from mothertongue.formats.messages import MESSAGES, OASST, SOURCE, MessageWriter, is_validation
@@ -23,74 +23,66 @@ _NO_PARENT = pa.array(["", "none", "nan", "null", "<na>"])
 _IDS = ("message_id", "parent_id", "message_tree_id")
 
 
-def combine_splits(messages: Iterable[pa.Table], dataset: Dataset, validation: float, output: Path) -> tuple[int, int]:
+def combine_splits(
+    messages: Iterable[pa.Table], dataset: Dataset, validation: float, output: Path, folder: Path
+) -> tuple[int, int]:
     """Write messages (see reading.read_splits) to a file with `split` and `source_lang`; return its messages and trees.
 
     Where the dataset is one of several, ids begin with its name, and the column `source` has it. Where there is no
     validation split, take the share `validation` (0 to 1) of the trees, chosen by hash. Parents in _NO_PARENT are read
-    as null. Raise UserError where a message_id is used twice, a message is its own ancestor or in another tree than its
-    parent, a tree is in two splits, no tree has a root, and where there are replies but the parents of all are missing.
+    as null. Raise UserError where something does not hold over all files; see `Consistency.check`. `folder` is for
+    temporary files.
     """
-    with scratch_beside(output) as folder:
-        staged, parents = folder / "messages.parquet", _Parents()
-        splits = set()
-        with MessageWriter(staged, STAGED) as file:
-            for part in messages:
-                parents.see(part)
-                splits.update(pc.unique(part[SPLIT.name]).to_pylist())
-                file.write(part)
-        missing = parents.missing(dataset)
-        schema = MESSAGES.append(SOURCE) if dataset.name else MESSAGES
-        count = partitions_for(*rows_and_bytes(staged))
-        with MessageWriter(output, schema) as file, _consistency(dataset, staged, count, folder) as consistency:
-            for part in _batches(staged):
-                table = _with_roots(part, missing)
-                if dataset.name:
-                    table = _prefixed(table, dataset.name)
-                columns = {name: table[name] for name in table.column_names}
-                columns["lang"] = dataset.languages.settled(columns["lang"])
-                columns["source_lang"] = _array(map(language_of, columns["lang"].to_pylist()))
-                if "validation" not in splits:
-                    columns["split"] = _array(_splits(columns["message_tree_id"].to_pylist(), validation))
-                columns[SOURCE.name] = pa.array([dataset.name] * len(table))
-                table = pa.table([columns[name] for name in schema.names], schema=schema)
-                consistency.see(table)
-                file.write(table)
-            consistency.check()
-        return consistency.messages, consistency.trees
+    staged, parents, splits = folder / "messages.parquet", _Parents(), set[str]()
+    with MessageWriter(staged, STAGED) as file:
+        for part in messages:
+            parents.see(part)
+            splits.update(pc.unique(part[SPLIT.name]).to_pylist())
+            file.write(part)
+    missing = parents.missing(dataset)
+    share = None if "validation" in splits else validation
+    schema = MESSAGES.append(SOURCE) if dataset.name else MESSAGES
+    with MessageWriter(output, schema) as file, _consistency(dataset, staged, folder) as consistency:
+        for part in (pa.Table.from_batches([batch]) for batch in by_row_group(pq.ParquetFile(staged))):
+            columns = _columns(_with_roots(part, missing), dataset, share)
+            table = pa.table([columns[name] for name in schema.names], schema=schema)
+            consistency.see(table)
+            file.write(table)
+        consistency.check()
+    return consistency.messages, consistency.trees
 
 
-def _consistency(dataset: Dataset, staged: Path, count: int, folder: Path) -> Consistency:
+def _columns(part: pa.Table, dataset: Dataset, validation: float | None) -> dict[str, Any]:
+    """Return the columns of messages as a dataset has them; `validation` is a share, or None for their own splits."""
+    columns = {name: part[name] for name in part.column_names}
+    if dataset.name:
+        for name in _IDS:
+            columns[name] = pc.binary_join_element_wise(pa.scalar(dataset.name), columns[name], ":")
+        columns[SOURCE.name] = pa.array([dataset.name] * len(part))
+    columns["lang"] = dataset.languages.settled(columns["lang"])
+    columns["source_lang"] = _array(map(language_of, columns["lang"].to_pylist()))
+    if validation is not None:
+        trees = columns["message_tree_id"].to_pylist()
+        columns["split"] = _array("validation" if is_validation(tree, validation) else "train" for tree in trees)
+    return columns
+
+
+def _consistency(dataset: Dataset, staged: Path, folder: Path) -> Consistency:
     """Return the checks of a dataset's messages, of which `staged` has the places."""
     prefix = f"{dataset.name}:" if dataset.name else ""
 
     def place(row: int) -> tuple[str, str]:
         found = read_row(staged, row, [FILE.name, LINE.name])
-        file = dataset.files[found[FILE.name]]
-        return str(file.path), f"{file.unit} {found[LINE.name]}"
+        path, unit = dataset.files[found[FILE.name]]
+        return str(path), f"{unit} {found[LINE.name]}"
 
     name = f"sources.{dataset.name}.dataset" if dataset.name else "source.dataset"
-    return Consistency(folder, count, name, place, lambda id_: id_.removeprefix(prefix))
-
-
-def _batches(path: Path) -> Iterator[pa.Table]:
-    return (pa.Table.from_batches([batch]) for batch in by_row_group(pq.ParquetFile(path)))
-
-
-def _splits(trees: Iterable[str], validation: float) -> Iterator[str]:
-    return ("validation" if is_validation(tree, validation) else "train" for tree in trees)
+    count = partitions_for(*rows_and_bytes(staged))
+    return Consistency(folder, count, name, place, own_id=lambda id_: id_.removeprefix(prefix))
 
 
 def _array(values: Iterable[str]) -> pa.Array:
     return pa.array(values, pa.string())
-
-
-def _prefixed(table: pa.Table, source: str) -> pa.Table:
-    """Return messages whose ids begin with the name of their source, so that no other has one of them."""
-    for name in _IDS:
-        ids = pc.binary_join_element_wise(pa.scalar(source), table[name], ":")
-        table = table.set_column(table.column_names.index(name), OASST.field(name), ids)
-    return table
 
 
 @dataclass
@@ -118,7 +110,7 @@ class _Parents:
             if counts and not self.ids[number] & counts.keys():
                 found[number] = _array(counts)
                 written = first(list(map(repr, sorted(counts))))
-                where = dataset.files[number].path
+                where, _ = dataset.files[number]
                 log(f"fetch: {where}: parent_id of {counts.total():,} messages is read as null, was {written}")
         return found
 
