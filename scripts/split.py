@@ -124,18 +124,18 @@ def read_source(name: str, path: Path, arguments: argparse.Namespace, folder: Pa
 
 def leave_out_duplicates(sources: Sequence[Source], arguments: argparse.Namespace, folder: Path) -> None:
     """Leave out the trees of near-duplicates among all sources, and list them."""
-    documents = [
+    documents = (
         document
         for source in sources
         for members, _ in source.trees(folder)
         if (document := trees.document(members, source.name))
-    ]
-    found = duplicates.find(documents, arguments.duplicates, arguments.keep)
+    )
+    found, number = duplicates.find(documents, arguments.duplicates, arguments.keep, folder)
     for source in sources:
         source.leave_out((one.tree for one in found if one.source == source.name), "duplicate")
     if arguments.duplicates_list:
         write_jsonl(arguments.duplicates_list, map(asdict, found))
-    log(f"split: {len(found):,} of {len(documents):,} conversations are near-duplicates, and left out")
+    log(f"split: {len(found):,} of {number:,} conversations are near-duplicates, and left out")
 
 
 if __name__ == "__main__":

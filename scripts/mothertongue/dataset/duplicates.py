@@ -4,9 +4,12 @@ Method: MinHash with locality-sensitive hashing (Broder, 1997; Leskovec et al., 
 on 5-grams of words, with the candidates' exact Jaccard similarity.
 """
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+import tempfile
+from array import array
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 from mothertongue.dataset.ngrams import ngrams, words
@@ -18,7 +21,7 @@ _PERMUTATIONS = 128
 _RECALL = 0.995
 _SEED = 1
 # Candidates that a document is compared with at most, and documents whose 5-grams are held at a time.
-_CANDIDATES, _KEPT = 200, 5_000
+_CANDIDATES, _KEPT = 200, 1_000
 
 
 @dataclass(frozen=True)
@@ -32,21 +35,47 @@ class Duplicate:
     similarity: float
 
 
-def find(documents: Sequence[Document], threshold: float, keep: Literal["best", "first"]) -> list[Duplicate]:
-    """Return the documents that are near-duplicates of a kept one, in their order.
+class _Texts:
+    """The documents, with their texts in a temporary file."""
+
+    def __init__(self, documents: Iterable[Document], folder: Path | None) -> None:
+        self.documents: list[Document] = []
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (it is closed with the last reference)
+        self._starts = array("q", [0])
+        for document in documents:
+            self._file.write(document.text.encode("utf-8", "surrogatepass"))
+            self._starts.append(self._file.tell())
+            self.documents.append(replace(document, text=""))
+
+    def size(self, number: int) -> int:
+        """Return the bytes of a text."""
+        return self._starts[number + 1] - self._starts[number]
+
+    def shingles(self, number: int) -> frozenset[str]:
+        """Return the 5-grams of words of a text."""
+        self._file.seek(self._starts[number])
+        return _shingles(self._file.read(self.size(number)).decode("utf-8", "surrogatepass"))
+
+
+def find(
+    documents: Iterable[Document], threshold: float, keep: Literal["best", "first"], folder: Path | None = None
+) -> tuple[list[Duplicate], int]:
+    """Return the documents that are near-duplicates of a kept one, in their order, and the number of all.
 
     Two are near-duplicates where the share of their 5-grams of words that both have (Jaccard) is at least `threshold`.
     `keep` chooses which one stays: that whose tree has the most messages, then the longest; or the first. Documents
-    without words have none.
+    without words have none. Texts are in a file in `folder` (default: the system's for temporary files); of each
+    document that is kept about 3 kB are in memory.
     """
     from rensa import RMinHash, RMinHashLSH
 
-    order = list(range(len(documents)))
+    texts = _Texts(documents, folder)
+    order = list(range(len(texts.documents)))
     if keep == "best":
-        order.sort(key=lambda number: (-documents[number].messages, -len(documents[number].text)))
+        order.sort(key=lambda number: (-texts.documents[number].messages, -texts.size(number)))
     # The hashing compares signatures in bands; it finds more pairs than the threshold asks, which are then computed.
     index = RMinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, num_bands=_PERMUTATIONS // _rows(threshold))
-    shingles_of = lru_cache(maxsize=_KEPT)(lambda number: frozenset(_shingles(documents[number])))
+    shingles_of = lru_cache(maxsize=_KEPT)(texts.shingles)
     found: dict[int, Duplicate] = {}
     for number in order:
         shingles = shingles_of(number)
@@ -57,15 +86,15 @@ def find(documents: Sequence[Document], threshold: float, keep: Literal["best", 
         alike = sorted(index.query(hashed))[:_CANDIDATES]
         best = max(((_similarity(shingles, shingles_of(other)), -other) for other in alike), default=(0.0, 0))
         if best[0] >= threshold:
-            document, kept = documents[number], documents[-best[1]]
+            document, kept = texts.documents[number], texts.documents[-best[1]]
             found[number] = Duplicate(document.tree, document.source, kept.tree, kept.source, round(best[0], 3))
         else:
             index.insert(number, hashed)
-    return [found[number] for number in sorted(found)]
+    return [found[number] for number in sorted(found)], len(texts.documents)
 
 
-def _shingles(document: Document) -> set[str]:
-    return {run for run in ngrams(words(document.text), _WORDS) if run}
+def _shingles(text: str) -> frozenset[str]:
+    return frozenset(run for run in ngrams(words(text), _WORDS) if run)
 
 
 def _similarity(one: Set[str], other: Set[str]) -> float:

@@ -42,9 +42,9 @@ class Dataset:
     """How a dataset is read, and what has been read of it.
 
     `name` is its own among several, with which the ids of conversations begin. `columns` are those of the
-    configuration, `languages` sets the messages' languages. `account` counts the rows of conversations. `files` are those
-    that were opened, with what the number of a row counts in each, and `formats` has their formats; `seen` has the ids
-    of conversations.
+    configuration, `languages` sets the messages' languages. `account` counts the rows of conversations. `files` are
+    those that were opened, with what the number of a row counts in each, and `formats` has their formats; `seen` has
+    the ids of conversations.
     """
 
     name: str = ""

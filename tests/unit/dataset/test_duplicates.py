@@ -9,7 +9,6 @@ from steps import fetched
 
 from mothertongue.dataset import contamination, duplicates, preferences, trees
 from mothertongue.dataset.contamination import Questions
-from mothertongue.dataset.duplicates import find
 from mothertongue.dataset.ngrams import ngrams, words
 from mothertongue.dataset.trees import Document
 
@@ -20,6 +19,11 @@ SAMPLE = Path("config/demo/messages.jsonl")
 def documents():
     """The best threads of the sample: no two are alike."""
     return [one for one in documents_of(fetched(SAMPLE), "a") if len(words(one.text)) > 40]
+
+
+def find(*given):
+    """The near-duplicates among documents."""
+    return duplicates.find(*given)[0]
 
 
 def documents_of(table, source):
@@ -46,7 +50,7 @@ def test_planted_duplicates_are_found_and_nothing_else(documents):
     expected = {
         near.tree
         for near, one in zip(planted, documents, strict=True)
-        if duplicates._similarity(duplicates._shingles(near), duplicates._shingles(one)) >= 0.8
+        if duplicates._similarity(duplicates._shingles(near.text), duplicates._shingles(one.text)) >= 0.8
     }
     assert len(expected) > 0.8 * len(planted)
     assert {one.tree for one in found} == expected
