@@ -107,11 +107,13 @@ def options(given: dict) -> list:
 
 
 def repeated(rows: list[dict]):
-    """Yield the rows again and again, each time as new trees."""
+    """Yield the rows again and again, each time as new trees, whose texts share no long run of words."""
     for turn in itertools.count():
         for row in rows:
             ids = {key: row[key] and f"{row[key]}-{turn}" for key in ("message_id", "parent_id", "message_tree_id")}
-            yield row | ids | {"lang": TARGET, "text": f"{row['text']} ({turn})"}
+            words = row["text"].split(" ")
+            text = " ".join(f"{word} {turn}" if number % 8 == 7 else word for number, word in enumerate(words))
+            yield row | ids | {"lang": TARGET, "text": text}
 
 
 def timed(command: list) -> tuple[float, int]:

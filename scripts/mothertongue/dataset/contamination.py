@@ -68,19 +68,23 @@ class Questions:
     def within(self, text: str) -> Iterator[str]:
         """Yield the questions that a text holds, in order."""
         runs = set(ngrams(words(text), _WORDS))
-        hashes = np.fromiter(map(hash, runs), np.int64, len(runs))
-        first, last = (np.searchsorted(self._hashes, hashes, side) for side in ("left", "right"))
-        alike = {
-            self._texts[number]
-            for start, end in zip(first[first < last], last[first < last], strict=True)
-            for number in self._numbers[start:end]
-        }
+        hashes = list(map(hash, runs))
+        places = (np.searchsorted(self._hashes, hashes, side) for side in ("left", "right"))
+        numbers = {number for start, end in zip(*places, strict=True) for number in self._numbers[start:end]}
+        alike = sorted(self._texts[number] for number in numbers)
         # Different runs may have the same hash.
-        return (question for question in sorted(alike) if not runs.isdisjoint(ngrams(words(question), _WORDS)))
+        return (question for question in alike if not runs.isdisjoint(ngrams(words(question), _WORDS)))
 
     def held_by(self, messages: Iterable[Message]) -> str | None:
         """Return the first question that one of the messages holds; None where none does."""
-        texts = (message.text or "" for message in messages) if self else ()
+        if not self:
+            return None
+        texts = {message.id: message.text or "" for message in messages}.values()
+        # All at once, in order, which is faster; most trees hold no question.
+        hashes = np.sort(np.array([hash(run) for text in texts for run in ngrams(words(text), _WORDS)], np.int64))
+        places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        if not np.any(self._hashes[places] == hashes):
+            return None
         return next((question for text in texts for question in self.within(text)), None)
 
     def checked(self, accounts: Iterable[_Account], total: _Account, held: dict[str, str]) -> Iterator[_Account]:
