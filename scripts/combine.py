@@ -11,9 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common import licences
 from mothertongue.common.atomic_files import atomic_file, read_json, write_json
@@ -77,27 +74,19 @@ def main() -> None:
     progress, counted = Progress("combine", len(shards), "messages judged"), combine.Counted()
     with ExitStack() as stack:
         files = {split: stack.enter_context(_writer(arguments.output / f"{split}.parquet", shards)) for split in SPLITS}
-
-        def translations() -> Iterator[pa.Table]:
-            """Yield the translations with their corrections, as they are counted and written."""
-            for table in map(applied.correct, shards):
-                kept = counted.add(table, arguments.on_flagged)
-                for split, file in files.items():
-                    file.write(kept.filter(pc.equal(kept["split"], split)))
-                yield table
-
-        quality = quality_report.report(translations(), arguments.target, progress.advance, judged, terms)
+        tables = combine.written(map(applied.correct, shards), files, counted, arguments.on_flagged)
+        quality = quality_report.report(tables, arguments.target, progress.advance, judged, terms)
+        progress.finish()
         accounting = combine.account(counts, counted)
-    progress.finish()
-    card = dataset_card(
-        arguments.target,
-        arguments.name,
-        list(zip(arguments.source, arguments.licence or ["other"] * len(arguments.source), strict=True)),
-        accounting,
-        dict(counted.models.most_common()),
-        quality,
-        {identity(folder): read_record(folder)["licence"] for folder in arguments.models} | licences.TOOLS,
-    )
+        card = dataset_card(
+            arguments.target,
+            arguments.name,
+            list(zip(arguments.source, arguments.licence or ["other"] * len(arguments.source), strict=True)),
+            accounting,
+            dict(counted.models.most_common()),
+            quality,
+            {identity(folder): read_record(folder)["licence"] for folder in arguments.models} | licences.TOOLS,
+        )
     write_json(arguments.output / "accounting.json", accounting)
     write_json(arguments.output / "quality.json", quality)
     for plot in quality_plots.PLOTS:

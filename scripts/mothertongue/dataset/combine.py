@@ -1,7 +1,7 @@
 """The dataset of one target language: combining its shards, and accounting for every message."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
-from mothertongue.formats.messages import ROUTES, SOURCE, SPLITS, STATUSES
+from mothertongue.formats.messages import ROUTES, SOURCE, SPLITS, STATUSES, MessageWriter
 
 Accounting = dict[str, Any]
 Counts = dict[str, Any]
@@ -42,6 +42,17 @@ class Counted:
             if model and status in ("translated", "flagged", "corrected"):
                 self.models[model] += 1
         return table.filter(pc.not_equal(table["status"], "flagged")) if on_flagged == "drop" else table
+
+
+def written(
+    tables: Iterable[pa.Table], files: Mapping[str, MessageWriter], counted: Counted, on_flagged: str
+) -> Iterator[pa.Table]:
+    """Yield translations, as they are counted, and those of the dataset written to the file of their split."""
+    for table in tables:
+        kept = counted.add(table, on_flagged)
+        for split, file in files.items():
+            file.write(kept.filter(pc.equal(kept["split"], split)))
+        yield table
 
 
 def account(sources: Counts, counted: Counted) -> Accounting:
