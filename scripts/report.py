@@ -65,7 +65,6 @@ def main() -> None:
     languages = read_languages(arguments.languages)
     accounting = read_json(arguments.dataset / "accounting.json")
     quality = read_json(arguments.dataset / "quality.json")
-    rows = run_data.read_dataset(arguments.dataset)
     models = [*arguments.models, arguments.base_model]
     adapters = [path for path in (arguments.sft_adapter, arguments.adapter) if path]
     pivots = run_data.pivots(quality)
@@ -89,8 +88,8 @@ def main() -> None:
             settings=arguments.settings,
             accounting=accounting,
             quality=quality,
-            routed=run_data.routed(rows, accounting),
-            examples=run_data.read_examples(rows, quality),
+            routed=run_data.routed(run_data.read_dataset(arguments.dataset), accounting),
+            examples=run_data.read_examples(run_data.read_dataset(arguments.dataset), quality),
             threads=threads,
             preferences=run_data.read_accounts(arguments.preferences),
             used=used,

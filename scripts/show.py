@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mothertongue.common.atomic_files import read_json, read_jsonl
 from mothertongue.common.errors import UserError, run
-from mothertongue.formats.messages import TRANSLATED, read
+from mothertongue.formats.messages import TRANSLATED, parts
 from mothertongue.report import terminal
 
 
@@ -30,12 +30,12 @@ def main() -> None:
         if not path.is_file():
             raise UserError(f"{path}: no such file; build it first with snakemake")
     accounting, quality, metrics, training = (read_json(path) for path in wanted)
-    rows = read(folder / "dataset" / "validation.parquet", TRANSLATED).to_pylist()
+    tables = parts(folder / "dataset" / "validation.parquet", TRANSLATED)
     samples = read_jsonl(folder / "evaluation" / "samples.jsonl", prompt=str, side=str)
     sections = [
         terminal.messages(accounting),
         terminal.quality(quality),
-        terminal.before_and_after(rows),
+        terminal.before_and_after(row for table in tables for row in table.to_pylist()),
         terminal.training(training),
         terminal.evaluation(metrics),
         terminal.answers(samples),

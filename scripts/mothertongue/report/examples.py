@@ -1,5 +1,6 @@
 """Example translations beside their sources: translated, flagged and failed ones, drawn by the hash of their id."""
 
+import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ KINDS = ("translated", "flagged", "failed")
 # Lengths of a translated example's source in characters; flagged and failed ones may have any length.
 SHORTEST, LONGEST = 60, 500
 CUT = 700
+# Rows of a group that are held.
+_MANY = 1_000
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,12 @@ def draw(rows: Iterable[Mapping[str, Any]], each: int = 2) -> dict[str, list[Exa
     for row in rows:
         kind = row["status"]
         if kind in KINDS and (kind != "translated" or _readable(row)):
-            groups.setdefault((row["source_lang"], kind), []).append(row)
+            found = groups.setdefault((row["source_lang"], kind), [])
+            found.append(row)
+            if len(found) > _MANY:
+                groups[row["source_lang"], kind] = _first(found, each)
     drawn: dict[str, list[Example]] = {}
     for (source, kind), found in sorted(groups.items(), key=lambda item: (item[0][0], KINDS.index(item[0][1]))):
-        found = sorted(found, key=lambda row: hash_of(row["message_id"], "example"))[:each]
         drawn.setdefault(source, []).extend(
             Example(
                 kind,
@@ -41,7 +46,7 @@ def draw(rows: Iterable[Mapping[str, Any]], each: int = 2) -> dict[str, list[Exa
                 row["text"] and cut(row["text"]),
                 tuple(row["reasons"]),
             )
-            for row in found
+            for row in _first(found, each)
         )
     return drawn
 
@@ -49,6 +54,10 @@ def draw(rows: Iterable[Mapping[str, Any]], each: int = 2) -> dict[str, list[Exa
 def cut(text: str) -> str:
     """Return a text, cut to CUT characters."""
     return text if len(text) <= CUT else text[:CUT].rstrip() + " …"
+
+
+def _first(rows: Iterable[Mapping[str, Any]], each: int) -> list[Mapping[str, Any]]:
+    return heapq.nsmallest(each, rows, key=lambda row: hash_of(row["message_id"], "example"))
 
 
 def _readable(row: Mapping[str, Any]) -> bool:

@@ -1,14 +1,16 @@
 """The data of an adapter's report: the files of its run, read once. Missing files are None or empty."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from mothertongue.common.atomic_files import read_json, read_jsonl
 from mothertongue.common.licences import is_noncommercial
-from mothertongue.formats.messages import SPLITS, TRANSLATED, read
+from mothertongue.formats.messages import SPLITS, TRANSLATED, MessageFiles
 from mothertongue.models.record import identity_of
 from mothertongue.report import examples
 from mothertongue.report.examples import Example
@@ -102,11 +104,12 @@ def variant_of(folder: str) -> str:
     return ", ".join(part for part in Path(folder).parts if part != "variants")
 
 
-def read_dataset(folder: Path) -> list[dict[str, Any]]:
-    """Return the messages of a dataset that scripts/combine.py wrote, with the columns that the page shows."""
+def read_dataset(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the messages of a dataset that scripts/combine.py wrote, with the columns that the page shows."""
     columns = ["message_id", "source_lang", "source_text", "text", "route", "status", "reasons"]
-    tables = [read(folder / f"{split}.parquet", TRANSLATED).select(columns) for split in SPLITS]
-    return [row for table in tables for row in table.to_pylist()]
+    schema = pa.schema([TRANSLATED.field(name) for name in columns])
+    for table in MessageFiles([folder / f"{split}.parquet" for split in SPLITS], schema):
+        yield from table.select(columns).to_pylist()
 
 
 def routed(rows: Iterable[Json], accounting: Json) -> dict[tuple[str, str], int]:

@@ -2,7 +2,8 @@
 
 import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ def quality(report: Mapping[str, Any]) -> str:
     return "\n".join(["Objections to translations, by the messages that have them", *(lines or ["  none"])])
 
 
-def before_and_after(rows: Sequence[Mapping[str, Any]], count: int = 2) -> str:
+def before_and_after(rows: Iterable[Mapping[str, Any]], count: int = 2) -> str:
     """Return the first translated messages of moderate length, with their sources."""
-    shown = [row for row in rows if row["status"] == "translated" and 60 <= len(row["source_text"]) <= 400][:count]
+    fitting = (row for row in rows if row["status"] == "translated" and 60 <= len(row["source_text"]) <= 400)
+    shown = list(islice(fitting, count))
     blocks = [f"{_paragraph(row['source_text'], '  - ')}\n{_paragraph(row['text'], '  + ')}" for row in shown]
     return "\n".join(["Before (-) and after (+)", *blocks])
 
