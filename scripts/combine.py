@@ -7,8 +7,8 @@ replace translations; see scripts/review.py.
 
 import argparse
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from mothertongue.cards.dataset import dataset_card
@@ -55,13 +55,6 @@ def _terms(path: Path, target: str) -> Callable[[str], glossary.Glossary]:
     return functools.cache(lambda source: glossary.read(path, source, target))
 
 
-@contextmanager
-def _writer(path: Path, shards: MessageFiles) -> Iterator[MessageWriter]:
-    """Yield a writer of a split's file, which appears where the block succeeds."""
-    with atomic_file(path) as partial, MessageWriter(partial, shards.columns()) as file:
-        yield file
-
-
 def main() -> None:
     arguments = parse_arguments()
     shards, counts = MessageFiles(arguments.shards, TRANSLATED), read_json(arguments.counts)
@@ -73,7 +66,10 @@ def main() -> None:
     terms = _terms(arguments.glossary, arguments.target) if arguments.glossary else None
     progress, counted = Progress("combine", len(shards), "messages judged"), combine.Counted()
     with ExitStack() as stack:
-        files = {split: stack.enter_context(_writer(arguments.output / f"{split}.parquet", shards)) for split in SPLITS}
+        # Both files are closed before the first appears.
+        partials = {split: stack.enter_context(atomic_file(arguments.output / f"{split}.parquet")) for split in SPLITS}
+        columns = shards.columns()
+        files = {split: stack.enter_context(MessageWriter(path, columns)) for split, path in partials.items()}
         tables = combine.written(map(applied.correct, shards), files, counted, arguments.on_flagged)
         quality = quality_report.report(tables, arguments.target, progress.advance, judged, terms)
         progress.finish()

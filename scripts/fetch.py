@@ -17,6 +17,7 @@ from mothertongue.common.settings import add_arguments, from_arguments
 from mothertongue.source import dataset_reference, hub_dataset, inspection
 from mothertongue.source.languages import Languages
 from mothertongue.source.reading import Dataset, new_limits, read_splits
+from mothertongue.source.seen_conversations import SeenConversations
 from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
 from mothertongue.source.splits import combine_splits
 
@@ -78,6 +79,7 @@ def main() -> None:
     if not arguments.dataset or not arguments.output:
         raise UserError("--dataset and --output are needed, or --inspect")
     with scratch_beside(arguments.output) as folder:
+        dataset.seen = SeenConversations(folder / "seen.sqlite")
         files, names = dataset_reference.local_files(arguments.dataset), dict[Path, str]()
         hub_folder, reference = folder / "hub", arguments.dataset[0]
         if not files:

@@ -9,6 +9,7 @@ languages, and with --only-threads those that no thread uses, are counted and le
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
@@ -87,16 +88,21 @@ def main() -> None:
     names = arguments.names or [""]
     if len(names) != len(arguments.messages):
         raise UserError("--names: give each of --messages a name")
-    with scratch_beside(arguments.counts) as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch_beside(arguments.counts))
         sources = [
             read_source(name, path, arguments, folder) for name, path in zip(names, arguments.messages, strict=True)
         ]
         if arguments.duplicates:
             leave_out_duplicates(sources, arguments, folder)
-        counts = {}
-        for source, fetched in zip_longest(sources, arguments.fetched[: len(names)]):
-            source.write(arguments.output / source.name, folder)
-            counts[source.name] = source.counts(read_json(fetched) if fetched else {})
+        # All is read before anything is written.
+        records = [read_json(path) for path in arguments.fetched]
+        counts = {
+            source.name: source.counts(record or {}) for source, record in zip_longest(sources, records[: len(names)])
+        }
+        divided = [stack.enter_context(source.divided(folder)) for source in sources]
+        for source, partitions in zip(sources, divided, strict=True):
+            source.write(partitions, arguments.output / source.name)
             shards, kept = sum(source.shards.values()), np.count_nonzero(source.kept)
             log(
                 f"split: {kept:,} of {len(source.kept):,} messages, {shards} shards -> {arguments.output / source.name}"

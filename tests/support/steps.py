@@ -31,7 +31,8 @@ def split(messages, shards, scope=None):
         write(messages, folder / "messages.parquet")
         source = Source("", folder / "messages.parquet", shards)
         source.keep_threads(scope, folder)
-        source.write(folder, folder)
+        with source.divided(folder) as divided:
+            source.write(divided, folder)
         tables = {
             language: [read(folder / language / f"{shard}.parquet", MESSAGES) for shard in range(number)]
             for language, number in shards.items()

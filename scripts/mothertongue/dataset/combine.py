@@ -20,12 +20,16 @@ _OUT = "out"
 class Counted:
     """The messages that came out of translation: by source, split and source language, and by model.
 
-    `groups` counts statuses, routes, and the messages of the dataset (`out`); `models` the messages of the dataset that
-    each model translated: kept ones have none.
+    `groups` counts statuses, routes, and the messages of the dataset (`out`); `by_split` has the counts of `models`.
     """
 
     groups: dict[tuple[str, str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    models: Counter[str] = field(default_factory=Counter)
+    by_split: dict[str, Counter[str]] = field(default_factory=lambda: {split: Counter() for split in SPLITS})
+
+    @property
+    def models(self) -> Counter[str]:
+        """The messages of the dataset that each model translated; kept ones have none."""
+        return sum(self.by_split.values(), Counter())
 
     def add(self, table: pa.Table, on_flagged: str) -> pa.Table:
         """Count messages; return those of the dataset: `on_flagged` "drop" leaves out those that a check flagged."""
@@ -40,7 +44,7 @@ class Counted:
                 continue
             counts[_OUT] += 1
             if model and status in ("translated", "flagged", "corrected"):
-                self.models[model] += 1
+                self.by_split[split][model] += 1
         return table.filter(pc.not_equal(table["status"], "flagged")) if on_flagged == "drop" else table
 
 

@@ -36,25 +36,23 @@ class Duplicate:
 
 
 class _Texts:
-    """The documents, with their texts in a temporary file."""
+    """The documents, with the number of characters of each; their texts are in a temporary file."""
 
     def __init__(self, documents: Iterable[Document], folder: Path | None) -> None:
         self.documents: list[Document] = []
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (it is closed with the last reference)
-        self._starts = array("q", [0])
+        self._starts, self.characters = array("q", [0]), array("q")
         for document in documents:
             self._file.write(document.text.encode("utf-8", "surrogatepass"))
             self._starts.append(self._file.tell())
+            self.characters.append(len(document.text))
             self.documents.append(replace(document, text=""))
-
-    def size(self, number: int) -> int:
-        """Return the bytes of a text."""
-        return self._starts[number + 1] - self._starts[number]
 
     def shingles(self, number: int) -> frozenset[str]:
         """Return the 5-grams of words of a text."""
-        self._file.seek(self._starts[number])
-        return _shingles(self._file.read(self.size(number)).decode("utf-8", "surrogatepass"))
+        start, end = self._starts[number : number + 2]
+        self._file.seek(start)
+        return _shingles(self._file.read(end - start).decode("utf-8", "surrogatepass"))
 
 
 def find(
@@ -72,7 +70,7 @@ def find(
     texts = _Texts(documents, folder)
     order = list(range(len(texts.documents)))
     if keep == "best":
-        order.sort(key=lambda number: (-texts.documents[number].messages, -texts.size(number)))
+        order.sort(key=lambda number: (-texts.documents[number].messages, -texts.characters[number]))
     # The hashing compares signatures in bands; it finds more pairs than the threshold asks, which are then computed.
     index = RMinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, num_bands=_PERMUTATIONS // _rows(threshold))
     shingles_of = lru_cache(maxsize=_KEPT)(texts.shingles)

@@ -69,7 +69,7 @@ def report(
 ) -> Report:
     """Return the figures of translated tables (see messages.TRANSLATED), which are iterated over once.
 
-    Memory grows by 24 bytes a message, its numbers for the quantiles.
+    Memory grows by 48 bytes a message, its numbers for the quantiles.
 
     `corrections` is the account of what people corrected and judged (see corrections.account), None where they did not.
     `glossary` returns the terms of a source language: the report's `glossary` has each term that occurs in prose, with

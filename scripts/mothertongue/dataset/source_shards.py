@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import pyarrow.compute as pc
 
 from mothertongue.common.atomic_files import atomic_file
 from mothertongue.dataset.tree_files import columns_of, count_of, numbered_trees
-from mothertongue.dataset.trees import Message, select
-from mothertongue.formats.messages import MESSAGES, SOURCE, SPLITS, MessageWriter, parts, shard_of
+from mothertongue.dataset.trees import Message, selections
+from mothertongue.formats.messages import MESSAGES, SPLITS, MessageFiles, MessageWriter, parts, shard_of
 from mothertongue.formats.partitions import Partitions
 
 Mask = npt.NDArray[np.bool_]
@@ -40,6 +42,11 @@ class Source:
         self.left: dict[str, Mask] = {"language": np.concatenate(masks)}
 
     @property
+    def names(self) -> list[tuple[str, int]]:
+        """The shards: languages with numbers."""
+        return [(language, shard) for language, number in self.shards.items() for shard in range(number)]
+
+    @property
     def kept(self) -> Mask:
         """Whether each message is to be translated."""
         return next(reversed(self.left.values()))
@@ -59,8 +66,10 @@ class Source:
         kept = self.kept.copy()
         if how:
             used = np.zeros(np.count_nonzero(kept), np.bool_)
-            for members, numbers in self.trees(folder):
-                ids = {message.id for thread in select(members, how).threads for message in thread}
+            one, other = tee(self.trees(folder))
+            found = selections((members for members, _ in one), how)
+            for selection, (members, numbers) in zip(found, other, strict=True):
+                ids = {message.id for message in selection.said()}
                 used[[number for message, number in zip(members, numbers, strict=True) if message.id in ids]] = True
             kept[kept] = used
         self.left["scope"] = kept
@@ -71,25 +80,29 @@ class Source:
         kept = np.concatenate([~_is_in(part["message_tree_id"], trees) for part in parts(self.path, _TREE)])
         self.left[reason] = self.kept & kept
 
-    def write(self, output: Path, folder: Path) -> None:
-        """Write the shards, each OUTPUT/LANGUAGE/NUMBER.parquet; all messages of a tree in a language are in one.
+    @contextmanager
+    def divided(self, folder: Path) -> Iterator[Partitions]:
+        """Yield the messages that are kept in partitions, one a shard, in the order of `names`; all are read before.
 
         `folder` is for temporary files.
         """
-        schema = MESSAGES.append(SOURCE) if self.name else MESSAGES
-        names = [(language, shard) for language, number in self.shards.items() for shard in range(number)]
-        first = {language: names.index((language, 0)) for language in self.shards}
-        with Partitions(folder / "shards") as divided:
+        first = {language: self.names.index((language, 0)) for language in self.shards}
+        with Partitions(folder / f"shards {self.name}") as divided:
             for part in self._kept_parts(MESSAGES):
                 rows = zip(part["source_lang"].to_pylist(), part["message_tree_id"].to_pylist(), strict=True)
                 numbers = [first[language] + shard_of(tree, self.shards[language]) for language, tree in rows]
                 divided.write(part, np.array(numbers, np.int64))
-            for number, (language, name) in enumerate(names):
-                path = output / language / f"{name}.parquet"
-                with atomic_file(path) as partial, MessageWriter(partial, schema) as file:
-                    for batch in divided.read(number):
-                        file.write(pa.Table.from_batches([batch]))
-                divided.remove(number)
+            yield divided
+
+    def write(self, divided: Partitions, output: Path) -> None:
+        """Write the shards, each OUTPUT/LANGUAGE/NUMBER.parquet; all messages of a tree in a language are in one."""
+        schema = MessageFiles([self.path], MESSAGES).columns()
+        for number, (language, name) in enumerate(self.names):
+            path = output / language / f"{name}.parquet"
+            with atomic_file(path) as partial, MessageWriter(partial, schema) as file:
+                for batch in divided.read(number):
+                    file.write(pa.Table.from_batches([batch]))
+            divided.remove(number)
 
     def counts(self, record: Mapping[str, Any]) -> Counts:
         """Return, by split and source language, the numbers of all messages and of those left out, by reason.

@@ -6,6 +6,7 @@ The columns are those of OpenAssistant/oasst1 (https://huggingface.co/datasets/O
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -85,18 +86,19 @@ def _as_it_is(table: pa.Table, where: str, before: int) -> pa.Table:
 
 
 def read(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a step's Parquet file whole; see `parts`."""
-    return pa.concat_tables(parts(path, schema)).combine_chunks()
+    """Read a step's Parquet file whole; see `parts`. Raise UserError where it exceeds the machine's memory."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limits = Limits(memory // _OBJECTS, memory, "this machine has not the memory for it")
+    return pa.concat_tables(parts(path, schema, limits)).combine_chunks()
 
 
-def parts(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+def parts(path: Path, schema: pa.Schema, limits: Limits | None = None) -> Iterator[pa.Table]:
     """Yield a step's Parquet file in parts of some thousand rows, the first without rows.
 
     Columns, types and closed vocabularies are checked; SOURCE is among the columns where the file has it. Raise
-    UserError naming file, row and column, or where the file exceeds the machine's memory.
+    UserError naming file, row and column, or where the file exceeds the limits (default: none).
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limits = Limits(memory // _OBJECTS, memory, "this machine has not the memory for it")
+    limits = limits or Limits(sys.maxsize, sys.maxsize, "")
     schema = _with_source(schema, path)
     vocabularies = {"role": ROLES, "split": SPLITS, "route": ROUTES, "status": STATUSES}
     before = 0
@@ -126,14 +128,18 @@ class MessageFiles:
 
     def batches(self, size: int) -> Iterator[pa.Table]:
         """Yield the messages in tables of `size` rows, the last of fewer; one without rows where there are none."""
-        waiting, first = self.columns().empty_table(), True
+        waiting, rows, first = [self.columns().empty_table()], 0, True
         for part in self:
-            waiting = pa.concat_tables([waiting, part])
-            while len(waiting) >= size:
-                yield waiting.slice(0, size).combine_chunks()
-                waiting, first = waiting.slice(size), False
-        if len(waiting) or first:
-            yield waiting.combine_chunks()
+            waiting.append(part)
+            rows += len(part)
+            if rows >= size:
+                table = pa.concat_tables(waiting)
+                whole = rows - rows % size
+                for start in range(0, whole, size):
+                    yield table.slice(start, size).combine_chunks()
+                waiting, rows, first = [table.slice(whole)], rows - whole, False
+        if rows or first:
+            yield pa.concat_tables(waiting).combine_chunks()
 
     def columns(self) -> pa.Schema:
         """Return the schema of the parts: with SOURCE, where the first file has it."""
@@ -173,6 +179,7 @@ class MessageWriter:
         self._file = pq.ParquetWriter(path, schema, compression="zstd")
         self._most_text = most_text
         self._waiting = [schema.empty_table()]
+        self._rows = self._bytes = 0  # of the waiting tables
         self.rows = 0
 
     def __enter__(self) -> Self:
@@ -186,9 +193,13 @@ class MessageWriter:
 
     def write(self, table: pa.Table) -> None:
         """Add rows, which have the columns of the schema."""
-        self.rows += len(table)
+        if not len(table):
+            return
         self._waiting.append(table)
-        if sum(map(len, self._waiting)) < _ROWS_A_GROUP and sum(map(_nbytes, self._waiting)) < self._most_text:
+        self.rows += len(table)
+        self._rows += len(table)
+        self._bytes += table.nbytes
+        if self._rows < _ROWS_A_GROUP and self._bytes < self._most_text:
             return
         waiting = pa.concat_tables(self._waiting)
         while (end := self._end_of_group(waiting)) is not None:
@@ -196,6 +207,7 @@ class MessageWriter:
             waiting = waiting.slice(end)
         # A copy: a slice would keep the memory of all rows.
         self._waiting = [waiting.take(pa.array(range(len(waiting)), pa.int64()))]
+        self._rows, self._bytes = len(waiting), self._waiting[0].nbytes
 
     def _end_of_group(self, table: pa.Table) -> int | None:
         """Return the number of rows of the first row group of a table; None where the table is less than one."""
@@ -214,10 +226,6 @@ def text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
         if name in table.column_names:
             sizes += pc.fill_null(pc.binary_length(table[name]), 0).to_numpy()
     return sizes
-
-
-def _nbytes(table: pa.Table) -> int:
-    return int(table.nbytes)
 
 
 def conform(table: pa.Table, schema: pa.Schema, where: str, before: int = 0) -> pa.Table:

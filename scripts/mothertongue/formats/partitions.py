@@ -1,5 +1,6 @@
 """Tables that do not fit in memory, divided into files of which each does."""
 
+import resource
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,9 @@ Numbers = npt.NDArray[np.int64]
 
 def partitions_for(rows: int, size: int) -> int:
     """Return the number of partitions for so many rows and bytes, at least 1."""
-    return min(_FILES, max(1, -(-rows // _ROWS), -(-size // _BYTES)))
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if allowed == resource.RLIM_INFINITY else min(_FILES, max(1, allowed // 2))
+    return min(most, max(1, -(-rows // _ROWS), -(-size // _BYTES)))
 
 
 def buckets(keys: Iterable[str], count: int) -> Numbers:
@@ -36,6 +39,7 @@ class Partitions:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._waiting: list[tuple[pa.Table, Numbers]] = []
+        self._rows = self._bytes = 0  # of the waiting tables
 
     def __enter__(self) -> Self:
         self._folder.mkdir()
@@ -46,9 +50,11 @@ class Partitions:
 
     def write(self, table: pa.Table, numbers: Numbers) -> None:
         """Add rows, each to the partition with its number."""
-        self._waiting.append((table, numbers))
-        tables = [waiting for waiting, _ in self._waiting]
-        if sum(map(len, tables)) >= _WAITING_ROWS or sum(one.nbytes for one in tables) >= _WAITING_BYTES:
+        if len(table):
+            self._waiting.append((table, numbers))
+            self._rows += len(table)
+            self._bytes += table.nbytes
+        if self._rows >= _WAITING_ROWS or self._bytes >= _WAITING_BYTES:
             self._flush()
 
     def append(self, table: pa.Table, number: int, rows: int | None = None) -> None:
@@ -75,7 +81,7 @@ class Partitions:
             return
         table = pa.concat_tables(waiting for waiting, _ in self._waiting)
         numbers = np.concatenate([numbers for _, numbers in self._waiting])
-        self._waiting = []
+        self._waiting, self._rows, self._bytes = [], 0, 0
         order = np.argsort(numbers, kind="stable")
         table, numbers = table.take(pa.array(order)), numbers[order]
         found, starts = np.unique(numbers, return_index=True)

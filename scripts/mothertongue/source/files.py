@@ -1,5 +1,6 @@
 """The rows of a dataset's files as objects by column: JSON Lines, JSON, Parquet, CSV and TSV, also compressed."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -100,7 +101,7 @@ def _listed_rows(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
     try:
         with _decompressed(path) as file:
             _check_encoding(file.peek(4096), path)
-            rows = iter(JsonList(_Counted(file, path, limits), limits.line))
+            rows = iter(JsonList(_Decoded(file, path, limits), limits.line))
             while True:
                 where = f"{path}: row {number + 1}"
                 with _json_errors(where):
@@ -115,17 +116,29 @@ def _listed_rows(path: Path, limits: Limits) -> Iterator[tuple[int, Row]]:
         raise UserError(f"{path}: cannot be read after row {number} ({error})") from None
 
 
-class _Counted(io.TextIOWrapper):
-    """The text of a file in UTF-8, whose characters count as bytes that are read."""
+class _Decoded:
+    """The text of a file, whose bytes are counted. Reading raises UserError where they are not UTF-8, or too many."""
 
     def __init__(self, file: io.BufferedReader, path: Path, limits: Limits) -> None:
-        super().__init__(file, encoding="utf-8-sig", newline="")
-        self._path, self._limits = path, limits
+        self._file, self._path, self._limits = file, path, limits
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._bytes = 0
 
-    def read(self, size: int | None = -1) -> str:
-        """Return as many characters. Raise UserError where the limits are exceeded."""
-        text = super().read(size)
-        self._limits.count(str(self._path), 0, len(text))
+    def read(self, size: int) -> str:
+        """Return the text of about so many bytes; empty at the end of the file."""
+        text = ""
+        while not text:
+            block = self._file.read(size)
+            self._limits.count(str(self._path), 0, len(block))
+            self._bytes += len(block)
+            try:
+                text = self._decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                # The decoder had what was left of the block before, too.
+                place = self._bytes - len(error.object) + error.start
+                raise UserError(f"{self._path}: not UTF-8 ({error.reason} at byte {place})") from None
+            if not block:
+                break
         return text
 
 

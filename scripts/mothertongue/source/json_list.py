@@ -1,10 +1,9 @@
 """The rows of a JSON file that is one list, read in blocks: a list may be larger than memory."""
 
-import io
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 # Characters that are read at a time.
 _BLOCK = 1_000_000
@@ -13,6 +12,13 @@ _OF_NUMBERS = ("", *"0123456789.eE+-")
 _SPACE = re.compile(r"[ \t\n\r]*")
 # An error so near to the end of what was read may be due to what follows; more than an escape is not needed.
 _NEAR = 12
+
+
+class Text(Protocol):
+    """What is read."""
+
+    def read(self, size: int, /) -> str:
+        """Return the next characters, about so many; empty at the end."""
 
 
 class TooLong(Exception):
@@ -26,7 +32,7 @@ class JsonList:
     column in the file, where the text is no list of JSON.
     """
 
-    def __init__(self, file: io.TextIOBase, longest: int) -> None:
+    def __init__(self, file: Text, longest: int) -> None:
         self._file, self._longest = file, longest
         self._text, self._place = "", 0
         # Lines, and columns of the last line, before the text.
@@ -41,7 +47,8 @@ class JsonList:
             value = self._value()
             after = self._take(",]")
             yield value
-            if after == "]":
+            # As other programs do, let a comma follow the last value.
+            if after == "]" or self._next() == "]":
                 return
 
     def _value(self) -> Any:
@@ -52,8 +59,11 @@ class JsonList:
                 value, end = self._decoder.raw_decode(self._text, self._place)
                 # A number that is cut is one too.
                 cut = isinstance(value, int | float) and self._text[end : end + 1] in _OF_NUMBERS
+                size = end - self._place
                 if not cut or not self._read():
-                    self._place = end
+                    if size > self._longest:
+                        raise TooLong
+                    self._place += size
                     return value
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _NEAR

@@ -179,7 +179,7 @@ def _tables(file: File, name: str, names: detection.Names, dataset: Dataset) -> 
                 ) from None
             dataset.account.leave_out(UNREADABLE)
             continue
-        if tree.messages and not dataset.seen.is_new(tree.messages, where):
+        if tree.messages and _is_again(tree.messages, number, where, dataset):
             dataset.account.leave_out(AGAIN, tree.turns)
             continue
         dataset.languages.identify(tree.messages)
@@ -191,3 +191,18 @@ def _tables(file: File, name: str, names: detection.Names, dataset: Dataset) -> 
             yield with_lines(pa.Table.from_pylist(waiting, OASST), lines)
             waiting, lines = [], []
     yield with_lines(pa.Table.from_pylist(waiting, OASST), lines)
+
+
+def _is_again(messages: Sequence[Row], line: int, where: str, dataset: Dataset) -> bool:
+    """Return whether a conversation before is the same. Raise UserError where one had its id with another content."""
+    found = dataset.seen.before(messages, (len(dataset.files) - 1, line))
+    if found is None:
+        return False
+    (file, row), same = found
+    if not same:
+        path, unit = dataset.files[file]
+        raise UserError(
+            f"{where}: the id {messages[0]['message_tree_id']!r} was used before, in {path}: {unit} {row}, for another "
+            "conversation; name another column by source.columns.id, or null for ids from the content"
+        )
+    return True

@@ -3,43 +3,47 @@
 import hashlib
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 
-from mothertongue.common.errors import UserError
+from mothertongue.common.errors import OwnError
 from mothertongue.source.files import Row
 
-# The memory of the table in KiB; the rest is in a file that SQLite removes.
+# The memory of the table in KiB; the rest is in its file.
 _CACHE = 32_000
+
+Place = tuple[int, int]
 
 
 class SeenConversations:
-    """The ids of conversations, each with a hash of its content and where it stands."""
+    """The ids of conversations, each with a hash of its content and where it stands: numbers of its file and row."""
 
-    def __init__(self) -> None:
-        # An empty name is a temporary database on disk.
-        self._table = sqlite3.connect("", isolation_level=None)
+    def __init__(self, path: Path | None = None) -> None:
+        """Keep the ids in a new file; by default in one that SQLite removes, in the system's temporary folder."""
+        self._table = sqlite3.connect(path or "", isolation_level=None)
         for statement in (
             f"PRAGMA cache_size = -{_CACHE}",
             "PRAGMA journal_mode = OFF",
-            "CREATE TABLE seen (id TEXT PRIMARY KEY, content BLOB, place TEXT) WITHOUT ROWID",
+            "PRAGMA synchronous = OFF",
+            "CREATE TABLE seen (id TEXT PRIMARY KEY, content BLOB, file INTEGER, line INTEGER) WITHOUT ROWID",
             "BEGIN",
         ):
             self._table.execute(statement)
 
-    def is_new(self, messages: Sequence[Row], where: str) -> bool:
-        """Return whether no conversation before had the id of these messages, which stand at `where`.
+    def before(self, messages: Sequence[Row], place: Place) -> tuple[Place, bool] | None:
+        """Return where a conversation before had the id of these messages, and whether it is the same; None for none.
 
-        Raise UserError where one had it with another content.
+        Raise OwnError where the ids cannot be kept.
         """
         id_ = messages[0]["message_tree_id"]
         text = repr([(row["parent_id"], row["role"], row["text"]) for row in messages])
         content = hashlib.blake2b(text.encode(), digest_size=16).digest()
-        added = self._table.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (id_, content, where))
-        if added.rowcount:
-            return True
-        known, before = self._table.execute("SELECT content, place FROM seen WHERE id = ?", (id_,)).fetchone()
-        if known != content:
-            raise UserError(
-                f"{where}: the id {id_!r} was used before, in {before}, for another conversation; name another column "
-                "by source.columns.id, or null for ids from the content"
-            )
-        return False
+        try:
+            if self._table.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?)", (id_, content, *place)).rowcount:
+                return None
+            query = "SELECT content, file, line FROM seen WHERE id = ?"
+            known, file, line = self._table.execute(query, (id_,)).fetchone()
+        except sqlite3.Error as error:
+            raise OwnError(
+                f"no room for temporary files ({error}); make room, and run the same command again"
+            ) from None
+        return (file, line), known == content

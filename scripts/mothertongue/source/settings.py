@@ -54,5 +54,9 @@ class LimitSettings:
         "refused in one line: a small compressed file could fill the disk",
     )  # fmt: skip
     max_line_megabytes: int = setting(
-        16, "most megabytes of a line of JSON", key="limits.line_megabytes", at_least=1, at_most=2000
-    )
+        16,
+        "most megabytes of a line of JSON, or of a row of a list",
+        key="limits.line_megabytes",
+        at_least=1,
+        at_most=2000,
+    )  # fmt: skip

@@ -8,7 +8,7 @@ engine's code and its packages. The files are no results: deleting them costs ti
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -74,14 +74,14 @@ class Memory:
         self._written = time.monotonic()
         if (own := _load(file)) is not None:
             self._fingerprints = own.fingerprints
-            self._add_file(file, own.hashes)
+            self._add_files({file: own.hashes})
 
     def of(self, fingerprint: str) -> "Remembered":
         """Return the entries with a fingerprint, which adds to this memory. Each file is read once."""
         self._fingerprints.add(fingerprint)
-        for path in sorted({*self.file.parent.glob("*.parquet")} - self._files.keys() - {self.file}):
-            if (found := _load(path, fingerprint)) is not None:
-                self._add_file(path, found.hashes)
+        paths = sorted({*self.file.parent.glob("*.parquet")} - self._files.keys() - {self.file})
+        loaded = ((path, _load(path, fingerprint)) for path in paths)
+        self._add_files({path: found.hashes for path, found in loaded if found})
         return Remembered(self, fingerprint)
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
@@ -91,9 +91,10 @@ class Memory:
         places = np.minimum(np.searchsorted(self._known, hashes), max(0, len(self._known) - 1))
         likely = [keys[at] for at in np.flatnonzero(self._known[places] == hashes).tolist()] if len(self._known) else []
         for path in list(self._files) if likely else ():
-            wanted = [key for key in likely if key not in found]
-            if wanted:
+            if wanted := [key for key in likely if key not in found]:
                 found |= _entries(path, wanted)
+                if not path.exists():
+                    del self._files[path]
         return found
 
     def add(self, key: bytes, row: Row) -> None:
@@ -110,23 +111,22 @@ class Memory:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 described = _SCHEMA.with_metadata({_FINGERPRINTS: json.dumps(sorted(self._fingerprints))})
                 with atomic_file(self.file) as partial, pq.ParquetWriter(partial, described, **_WRITING) as file:
-                    for table in _readable(self.file) if self.file in self._files else ():
+                    for table in _readable(self.file, always=True) if self.file in self._files else ():
                         file.write_table(table.cast(described))
                     columns = [list(self._new), *map(list, zip(*self._new.values(), strict=True))]
                     arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
                     file.write_table(pa.table(arrays, schema=described), row_group_size=_ROWS_AT_ONCE)
-                self._add_file(self.file, _hashes(b"".join(self._new)))
+                self._add_files({self.file: _hashes(b"".join(self._new))})
                 self._new = {}
             except (OSError, ValueError, pa.ArrowException, UserError) as error:
                 log(f"translate: warning: the translation memory was not written: {error}")
         # A long file takes long to write: at most a twentieth of the time.
         self._written = time.monotonic() + max(0.0, 20 * (time.monotonic() - began) - _INTERVAL)
 
-    def _add_file(self, path: Path, hashes: Hashes) -> None:
-        """Add entries that are in a file."""
-        self._files[path] = None
-        self._known = np.concatenate([self._known, hashes])
-        self._known.sort(kind="stable")
+    def _add_files(self, hashes: Mapping[Path, Hashes]) -> None:
+        """Add entries that are in files."""
+        self._files |= dict.fromkeys(hashes)
+        self._known = np.sort(np.concatenate([self._known, *hashes.values()]), kind="stable")
 
 
 class Remembered:
@@ -216,9 +216,9 @@ def _entries(path: Path, keys: Sequence[bytes]) -> dict[bytes, Row]:
     return found
 
 
-def _readable(path: Path) -> Iterator[pa.Table]:
-    """Yield a file in parts, up to one that is damaged."""
-    with _damage(path):
+def _readable(path: Path, always: bool = False) -> Iterator[pa.Table]:
+    """Yield a file in parts, up to one that is damaged; with `always`, raise where it cannot be read now."""
+    with _damage(path, always):
         yield from _tables(path)
 
 
@@ -233,13 +233,15 @@ def _tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tab
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Remove a damaged file with a warning; leave one that cannot be read now, with a warning."""
+def _damage(path: Path, always: bool = False) -> Iterator[None]:
+    """Remove a damaged file with a warning; leave one that cannot be read now, with a warning, or raise (`always`)."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException, MemoryError) as error:
         # pyarrow raises OSError for damaged pages too, without a number of the system's.
         now = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+        if now and always:
+            raise
         what = "cannot be read now" if now else "not a readable translation memory, removed"
         log(f"translate: warning: {path}: {what} ({error})")
         if not now:

@@ -27,6 +27,7 @@ class Translator:
     `limit` is the longest segment in units of `measure`, `reads` whether the first model has the characters of a text.
     `fallbacks` are those of other engines, for what the first does badly; with `both` they translate everything, and
     the better translation of each segment is kept. `thirds` make the translators of segments in third languages.
+    `ahead` has, once it is known, the margin by which the fallbacks' scores of meaning are judged.
     """
 
     strategies: Sequence[Strategy]
@@ -37,6 +38,7 @@ class Translator:
     fallbacks: Sequence[Strategy] = ()
     both: bool = False
     thirds: Mapping[str, Callable[[], "Translator"]] = field(default_factory=dict)
+    ahead: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _translate_by(parts: Iterable[Part], translator: Translator) -> dict[Part, P
     translated = _translate_parts(parts, translator.strategies, checks)
     if translator.both:
         others = _translate_parts(translated, translator.fallbacks, checks)
-        translated = _better(translated, others)
+        translated = _better(translated, others, translator.ahead)
     elif translator.fallbacks and (poor := [part for part, pieces in translated.items() if _reasons(pieces)]):
         translated |= _by_fallback({part: translated[part] for part in poor}, translator)
     return translated
@@ -110,15 +112,18 @@ def _by_fallback(poor: Mapping[Part, Pieces], translator: Translator) -> dict[Pa
     return chosen
 
 
-def _better(first: Mapping[Part, Pieces], second: Mapping[Part, Pieces]) -> dict[Part, Pieces]:
+def _better(first: Mapping[Part, Pieces], second: Mapping[Part, Pieces], known: list[float]) -> dict[Part, Pieces]:
     """Return the better of two engines' translations of each part: with fewer gaps, then fewer failed checks.
 
     Of two that are equal in both, take that of the engine whose mean score of meaning is higher, unless the other's
     score is higher by a margin: scores tell a wrong translation from a right one, not the better of two right ones.
+    The first messages decide whose mean is higher, for all that follow: `known` has the margin from then on.
     """
     scores = [(_meaning(first[part]), _meaning(second[part])) for part in first]
     both = [(one, two) for one, two in scores if one is not None and two is not None]
-    ahead = _MARGIN if sum(two - one for one, two in both) > 0 else -_MARGIN
+    if not known and both:
+        known.append(_MARGIN if sum(two - one for one, two in both) > 0 else -_MARGIN)
+    ahead = known[0] if known else -_MARGIN
     chosen = {}
     for (part, pieces), (one, two) in zip(first.items(), scores, strict=True):
         faults, others = _faults(pieces), _faults(second[part])

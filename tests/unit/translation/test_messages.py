@@ -299,8 +299,10 @@ def test_of_two_engines_the_better_translation_of_each_sentence_is_kept():
     cat, house = translate_messages(["There are many cats in here.", "There is an old house."], both)
     assert (cat.text, cat.models, cat.reasons) == ("Há muitos gatos aqui.", ["b@1"], [])
     assert (house.text, house.models, house.meaning) == ("Uma casa velha.", ["a@1"], 0.9)
+    # The first messages have decided that the first engine's scores are higher, also where these are not.
     scores["Uma casa velha."] = 0.65
-    assert translate_messages(["There is an old house."], both)[0].models == ["b@1"]
+    assert translate_messages(["There is an old house."], both)[0].models == ["a@1"]
+    assert translate_messages(["There is an old house."], replace(both, ahead=[]))[0].models == ["b@1"]
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
