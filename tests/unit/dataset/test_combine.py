@@ -182,3 +182,28 @@ def test_dropped_flagged_messages_are_still_accounted_for(messages):
     entry = combine.account(counts, combined([loop], "drop")[1])["train"]["en"]
     assert entry["status"]["flagged"] == 3
     assert entry["out"] == 1
+
+
+def test_a_long_tree_among_short_ones_is_in_the_scope_as_in_the_threads():
+    rows = [row(f"q{at}", text="Hi!") for at in range(3_000)]
+    for at in range(3_802):
+        role = "assistant" if at % 2 else "prompter"
+        rows.append(row(f"L{at}", f"L{at - 1}" if at else None, "L", role, text="Hi!", created_date=str(at)))
+        if at % 4 == 2 and at < 3_600:
+            rows[-1]["parent_id"] = f"L{at - 1}"
+    table = pa.Table.from_pylist([one | {"split": "train", "source_lang": "en"} for one in rows], schema=MESSAGES)
+    ((kept,),) = split(table, {"en": 1}, "all")[0].values()
+    assert len(kept) == 3_802
+
+
+def test_no_shard_is_written_before_all_sources_are_read(messages, tmp_path):
+    write_table(messages, tmp_path / "a.parquet")
+    roles = pa.array(["prompter"] * (len(messages) - 1) + ["user"])
+    write_table(messages.set_column(messages.column_names.index("role"), "role", roles), tmp_path / "b.parquet")
+    done = subprocess.run(
+        [sys.executable, "scripts/split.py", "--messages", tmp_path / "a.parquet", tmp_path / "b.parquet", "--names", "a", "b",
+         "--shards", "a/en=2", "b/en=1", "--counts", tmp_path / "counts.json", "--output", tmp_path / "shards"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and f"{tmp_path}/b.parquet: row 7: unknown role 'user'" in done.stderr
+    assert not (tmp_path / "shards").exists()

@@ -5,9 +5,11 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from costs import grows_in_line
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mothertongue.common.errors import UserError
 from mothertongue.formats import messages, partitions
 from mothertongue.formats.messages import MessageFiles, MessageWriter, write
 from mothertongue.formats.partitions import Partitions, buckets, partitions_for
@@ -78,3 +80,23 @@ def test_messages_are_read_in_tables_of_a_size(tmp_path_factory, counts, size):
     found = list(files.batches(size))
     assert sum(map(len, found)) == len(files) == sum(counts)
     assert all(len(one) == size for one in found[:-1]) and 0 <= len(found[-1]) <= size
+
+
+def test_many_small_or_empty_parts_cost_in_line(tmp_path):
+    one, none = table([1]), table([])
+
+    def written(count):
+        with MessageWriter(tmp_path / "file", SCHEMA) as file, Partitions(tmp_path / "parts") as divided:
+            for part in [one, none] * count:
+                file.write(part)
+                divided.write(part, buckets(part["message_id"].to_pylist(), 3))
+
+    assert grows_in_line(lambda: written(5_000), lambda: written(20_000))
+
+
+def test_only_what_is_read_whole_must_fit_in_memory(tmp_path, monkeypatch):
+    write(table([10] * 50), tmp_path / "file")
+    monkeypatch.setattr(messages.os, "sysconf", lambda name: 100)
+    assert sum(map(len, messages.parts(tmp_path / "file", SCHEMA))) == 50
+    with pytest.raises(UserError, match="this machine has not the memory for it"):
+        messages.read(tmp_path / "file", SCHEMA)

@@ -593,3 +593,24 @@ def test_a_folder_gives_its_files_in_the_order_of_their_names(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no file of a known kind in the folder"):
         dataset_reference.local_files([str(tmp_path / "empty")])
+
+
+def test_a_list_may_end_with_a_comma_and_errors_in_it_have_their_place(tmp_path):
+    path = tmp_path / "m.json"
+    rows = [json.dumps({"messages": HELLO, "id": str(at)}) for at in range(30_000)]
+    path.write_text(f"[{','.join(rows)},]", encoding="utf-8")
+    assert len(read(path)[0]) == 60_000
+    content = f"\ufeff[{','.join(rows)}]".encode()
+    at = content.index(b'"20000"')
+    path.write_bytes(content[:at] + b"\xff" + content[at:])
+    assert refusal(path) == f"not UTF-8 (invalid start byte at byte {at})"
+
+
+def test_an_id_that_is_used_again_names_both_places_whatever_the_names_of_files(tmp_path):
+    row = {"id": "a", "messages": HELLO}
+    one = write(tmp_path / "odd\udcff.jsonl", row, row)
+    two = write(tmp_path / "two.jsonl", {**row, "messages": [*HELLO[:1], {"role": "assistant", "content": "No."}]})
+    assert len(fetched(one, Dataset(languages=Languages("en")))) == 2
+    with pytest.raises(UserError) as caught:
+        fetched({"train": [one, two]}, Dataset(languages=Languages("en")))
+    assert str(caught.value).startswith(f"{two}: line 1: the id 'a' was used before, in {one}: line 1, for another")

@@ -132,11 +132,12 @@ def test_a_damaged_file_is_dropped_with_a_warning(tmp_path, capsys, monkeypatch,
     assert not (tmp_path / "a.parquet").exists()
 
 
+def stale(*arguments, **more):
+    raise OSError(116, "Stale file handle")
+
+
 def test_a_temporarily_unreadable_file_is_kept(tmp_path, capsys, monkeypatch):
     run(["A house by the sea."], Model(), tmp_path / "a.parquet")
-
-    def stale(*arguments, **more):
-        raise OSError(116, "Stale file handle")
 
     monkeypatch.setattr(memory.pq, "ParquetFile", stale)
     assert memory.Memory(tmp_path / "b.parquet").of("f").recall(["A house by the sea."]) == {}
@@ -197,3 +198,16 @@ def test_everything_that_affects_a_translation_is_in_the_fingerprint(tmp_path, m
     monkeypatch.setattr(engines.find("firefox"), "machine", lambda settings: "cuda")
     others.append(found())
     assert len({first, *others}) == 1 + len(others)
+
+
+def test_a_memory_that_cannot_be_read_for_a_moment_keeps_its_entries(tmp_path, capsys, monkeypatch):
+    run([f"Message number {at} is here." for at in range(9)], Model(), tmp_path / "a.parquet")
+    one, own = strategy(Model(), tmp_path / "a.parquet")
+    translated(["Another one is here."], one)
+    with monkeypatch.context() as patch:
+        patch.setattr(memory.pq, "ParquetFile", stale)
+        own.write()
+    assert "the translation memory was not written" in capsys.readouterr().err
+    assert len(pq.read_table(tmp_path / "a.parquet")) == 9
+    own.write()
+    assert len(pq.read_table(tmp_path / "a.parquet")) == 10
