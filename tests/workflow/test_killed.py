@@ -65,7 +65,7 @@ def test_a_run_killed_as_a_whole_during_tune_can_be_continued(project, undisturb
 def test_programs_end_when_their_snakemake_is_killed(project, undisturbed):
     # If they went on, Snakemake would take their outputs for up to date, even after a change of the configuration.
     project.configure(tuning={"seed": 43})
-    project.kill_during(r"scripts/tune\.py", ADAPTER, killed="snakemake", delay=5)
+    project.kill_during(r"scripts/tune\.py", ADAPTER, killed="snakemake", delay=2)
     assert gone(r"scripts/tune\.py", project), "tune outlived its killed Snakemake"
     assert not (project.root / ADAPTER / "adapter_config.json").exists()
     project.configure(tuning={"seed": 42})
