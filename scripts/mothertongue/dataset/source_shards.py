@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mothertongue.common.atomic_files import atomic_file
-from mothertongue.dataset.tree_files import columns_of, count_of, numbered_trees
+from mothertongue.dataset.tree_files import columns_of, numbered_trees
 from mothertongue.dataset.trees import Message, selections
 from mothertongue.formats.messages import MESSAGES, SPLITS, MessageFiles, MessageWriter, parts, shard_of
-from mothertongue.formats.partitions import Partitions
+from mothertongue.formats.partitions import Partitions, partitions_of
 
 Mask = npt.NDArray[np.bool_]
 Counts = dict[str, Any]
@@ -56,7 +56,7 @@ class Source:
 
         `folder` is for temporary files.
         """
-        return numbered_trees(self._kept_parts(columns_of(MESSAGES)), count_of(self.path), folder)
+        return numbered_trees(self._kept_parts(columns_of(MESSAGES)), partitions_of(self.path), folder)
 
     def keep_threads(self, how: str | None, folder: Path) -> None:
         """Leave out, as `scope`, the messages that are in no thread of their tree (see trees.select); None keeps all.

@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from mothertongue.dataset.trees import COLUMNS, Message, from_table
 from mothertongue.formats.messages import parts
-from mothertongue.formats.parquet import rows_and_bytes
-from mothertongue.formats.partitions import Partitions, buckets, partitions_for
+from mothertongue.formats.partitions import Partitions, buckets, partitions_of
 
 # The number of a message among all that were given.
 _ROW = pa.field("row", pa.int64())
@@ -26,18 +25,13 @@ def trees_of(path: Path, schema: pa.Schema, folder: Path) -> Iterator[list[Messa
     Trees are in the order of their first messages, and the messages of each in their order. `folder` is for temporary
     files.
     """
-    for members, _ in numbered_trees(parts(path, columns_of(schema)), count_of(path), folder):
+    for members, _ in numbered_trees(parts(path, columns_of(schema)), partitions_of(path), folder):
         yield members
 
 
 def columns_of(schema: pa.Schema) -> pa.Schema:
     """Return the part of a schema that trees are made of: the columns to read."""
     return pa.schema([field for field in schema if field.name in COLUMNS])
-
-
-def count_of(path: Path) -> int:
-    """Return the number of partitions in which the trees of a file are sorted."""
-    return partitions_for(*rows_and_bytes(path))
 
 
 def numbered_trees(tables: Iterable[pa.Table], count: int, folder: Path) -> Iterator[Tree]:

@@ -211,7 +211,7 @@ class MessageWriter:
 
     def _end_of_group(self, table: pa.Table) -> int | None:
         """Return the number of rows of the first row group of a table; None where the table is less than one."""
-        sizes = text_bytes(table.slice(0, _ROWS_A_GROUP))
+        sizes = _text_bytes(table.slice(0, _ROWS_A_GROUP))
         end = int(np.searchsorted(np.cumsum(sizes), self._most_text)) + 1
         return min(end, _ROWS_A_GROUP) if end <= len(sizes) or len(sizes) == _ROWS_A_GROUP else None
 
@@ -219,7 +219,7 @@ class MessageWriter:
         self._file.write_table(table.combine_chunks(), row_group_size=_ROWS_A_GROUP)
 
 
-def text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+def _text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
     """Return the bytes of the texts of each row."""
     sizes = np.zeros(len(table), np.int64)
     for name in ("text", "source_text"):

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mothertongue.formats.parquet import rows_and_bytes
+
 # Rows, and bytes, of a file on average at most, and files: those that are merged are open together.
 _ROWS, _BYTES, _FILES = 50_000, 128_000_000, 500
 # Rows, and bytes, that wait to be written together.
@@ -26,6 +28,11 @@ def partitions_for(rows: int, size: int) -> int:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _FILES if allowed == resource.RLIM_INFINITY else min(_FILES, max(1, allowed // 2))
     return min(most, max(1, -(-rows // _ROWS), -(-size // _BYTES)))
+
+
+def partitions_of(path: Path) -> int:
+    """Return the number of partitions for the rows of a Parquet file."""
+    return partitions_for(*rows_and_bytes(path))
 
 
 def buckets(keys: Iterable[str], count: int) -> Numbers:

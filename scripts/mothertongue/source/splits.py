@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from mothertongue.common.languages import language_of
 from mothertongue.common.progress import first, log
 from mothertongue.formats.messages import MESSAGES, OASST, SOURCE, MessageWriter, is_validation
-from mothertongue.formats.parquet import by_row_group, read_row, rows_and_bytes
-from mothertongue.formats.partitions import partitions_for
+from mothertongue.formats.parquet import by_row_group, read_row
+from mothertongue.formats.partitions import partitions_of
 from mothertongue.source.consistency import Consistency
 from mothertongue.source.reading import FILE, LINE, SPLIT, STAGED, Dataset
 
@@ -77,8 +77,7 @@ def _consistency(dataset: Dataset, staged: Path, folder: Path) -> Consistency:
         return str(path), f"{unit} {found[LINE.name]}"
 
     name = f"sources.{dataset.name}.dataset" if dataset.name else "source.dataset"
-    count = partitions_for(*rows_and_bytes(staged))
-    return Consistency(folder, count, name, place, own_id=lambda id_: id_.removeprefix(prefix))
+    return Consistency(folder, partitions_of(staged), name, place, own_id=lambda id_: id_.removeprefix(prefix))
 
 
 def _array(values: Iterable[str]) -> pa.Array:
