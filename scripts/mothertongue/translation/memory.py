@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -66,12 +66,14 @@ class Memory:
     """
 
     def __init__(self, file: Path) -> None:
+        """Read this job's own file where it exists. Raise UserError where that is a file of something else."""
         self.file = file
         self._new: dict[bytes, Row] = {}
         self._known: Hashes = np.empty(0, np.uint64)
         self._fingerprints: set[str] = set()
         self._files: dict[Path, None] = {}
         self._written = time.monotonic()
+        _check_own(file)
         if (own := _load(file)) is not None:
             self._fingerprints = own.fingerprints
             self._add_files({file: own.hashes})
@@ -193,6 +195,16 @@ class _Loaded:
     hashes: Hashes
 
 
+def _check_own(path: Path) -> None:
+    """Raise UserError where a file that is to be written is a Parquet file of something else."""
+    try:
+        found = pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return
+    if not found.equals(_SCHEMA):
+        raise UserError(f"{path}: is no translation memory, and would be overwritten; name another file")
+
+
 def _load(path: Path, fingerprint: str | None = None) -> _Loaded | None:
     """Return what is held of a file; None where there is none, or none with this fingerprint."""
     if not path.is_file():
@@ -234,7 +246,10 @@ def _tables(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Tab
 
 @contextmanager
 def _damage(path: Path, always: bool = False) -> Iterator[None]:
-    """Remove a damaged file with a warning; leave one that cannot be read now, with a warning, or raise (`always`)."""
+    """Warn of a file that is damaged, or no memory at all; with `always`, raise where it cannot be read now.
+
+    It stays where it is: it may be somebody's data. The job that owns a damaged memory writes it anew.
+    """
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException, MemoryError) as error:
@@ -242,11 +257,8 @@ def _damage(path: Path, always: bool = False) -> Iterator[None]:
         now = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
         if now and always:
             raise
-        what = "cannot be read now" if now else "not a readable translation memory, removed"
+        what = "cannot be read now" if now else "not a readable translation memory, left out"
         log(f"translate: warning: {path}: {what} ({error})")
-        if not now:
-            with suppress(OSError):
-                path.unlink()
 
 
 def _hashes_of(keys: pa.Array) -> Hashes:

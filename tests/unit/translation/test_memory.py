@@ -2,12 +2,14 @@
 
 import json
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from translators import translated
 
+from mothertongue.common.errors import UserError
 from mothertongue.translation import engines, memory
 from mothertongue.translation.attempts import Strategy
 from mothertongue.translation.engines.base import Output
@@ -119,17 +121,34 @@ def test_a_broken_engine_is_detected_although_the_memory_has_texts(tmp_path):
     ],
     ids=["empty", "no Parquet", "cut", "a changed letter", "another schema", "no fingerprints"],
 )
-def test_a_damaged_file_is_dropped_with_a_warning(tmp_path, capsys, monkeypatch, damage):
+def test_a_damaged_file_is_left_out_with_a_warning(tmp_path, capsys, monkeypatch, damage):
     monkeypatch.setitem(memory._WRITING, "compression", "none")
     texts = ["A house by the sea."]
     before = run(texts, Model(), tmp_path / "a.parquet")
     content = (tmp_path / "a.parquet").read_bytes()
     damage(tmp_path / "a.parquet")
-    assert (tmp_path / "a.parquet").read_bytes() != content
+    damaged = (tmp_path / "a.parquet").read_bytes()
+    assert damaged != content
     model = Model()
     assert run(texts, model, tmp_path / "b.parquet") == before and len(model.asked) == 1
-    assert "a.parquet: not a readable translation memory, removed" in capsys.readouterr().err
-    assert not (tmp_path / "a.parquet").exists()
+    assert "a.parquet: not a readable translation memory, left out" in capsys.readouterr().err
+    assert (tmp_path / "a.parquet").read_bytes() == damaged
+
+
+def test_a_file_of_something_else_is_not_overwritten(tmp_path):
+    pq.write_table(pa.table({"text": ["mine"]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: is no translation memory, and would be overwritten"):
+        memory.Memory(tmp_path / "a.parquet")
+
+
+def test_a_memory_that_was_cut_is_written_anew(tmp_path):
+    texts = ["A house by the sea."]
+    run(texts, Model(), tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-30])
+    run(texts, Model(), tmp_path / "a.parquet")
+    model = Model()
+    run(texts, model, tmp_path / "a.parquet")
+    assert not model.asked
 
 
 def stale(*arguments, **more):
