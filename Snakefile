@@ -37,13 +37,16 @@ from snakemake.utils import min_version
 min_version("9.27.1")
 
 
-configfile: "config/config.yaml"
+include: "rules/paths.smk"
+
+
+configfile: found("config/config.yaml")
 
 
 # The demo's values override the defaults; the user's own override both.
 if globals().get("DEMO"):
 
-    configfile: "config/demo.yaml"
+    configfile: found("config/demo.yaml")
 
 
 # The introduction of `snakemake --report`.
@@ -62,7 +65,6 @@ README.md and config/README.md tell the rest."""
 
 
 rule help:
-    default_target: True
     input:
         lambda wildcards: sys.exit(HELP),
 
@@ -76,4 +78,9 @@ include: "rules/report.smk"
 include: "rules/publication.smk"
 include: "rules/export.smk"
 include: "rules/gguf.smk"
-include: "rules/unknown_targets.smk"
+
+
+# Without a prefix, a module's targets may be those of the workflow that uses it.
+if PREFIX or not snakemake_internals.is_module(workflow):
+
+    include: "rules/unknown_targets.smk"

@@ -6,9 +6,6 @@ import re
 import sys
 from pathlib import Path
 
-# At the end of the path: a script's name must not hide a package from Snakemake.
-sys.path.append(str(Path("scripts").resolve()))
-
 from mothertongue.common.errors import UserError, this_process
 from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.common.settings import as_arguments
@@ -25,54 +22,56 @@ from mothertongue.workflow.rule_helpers import (
     SPLITS,
     CHANGE_NO_RESULT,
     chat_template_files,
+    KINDS,
+    check_folder_of,
     check_folders,
     checked,
     double_on_retry,
     given,
-    library,
     literal,
     local_model_files,
     usable,
 )
-from mothertongue.workflow.settings import schema as configuration_schema
+from mothertongue.workflow.settings import defaults, schema as configuration_schema
 from mothertongue.workflow.sources import Sources
 from mothertongue.workflow.translations import Translations
 
 os.environ |= {
     # Rules use the Python that runs Snakemake; --sdm conda puts a rule's own environment before it.
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", os.defpath)]),
-    # Only fetch rules may reach the hub.
-    "HF_HUB_OFFLINE": "1",
     # No environment file lists the packages of a user's home folder.
     "PYTHONNOUSERSITE": "1",
     # Programs end with the Snakemake process that runs them: see scripts/mothertongue/common/errors.py.
     "MOTHERTONGUE_SNAKEMAKE": this_process(),
 }
-
-
 # Programs cannot prompt for input: stdin is empty. The hub's token is in the environment only of the rules that pass it
 # on: HF_TOKEN=$hub_token.
-shell.prefix(
-    "set -euo pipefail; exec </dev/null; "
-    "hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; "
-)
+SHELL_PREFIX = "set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; "
+if snakemake_internals.is_module(workflow):
+    # The other workflow's rules have this before their commands, too: they keep the token, and their own prefix.
+    shell.prefix(snakemake_internals.shell_prefix(shell) + SHELL_PREFIX)
+else:
+    shell.prefix(SHELL_PREFIX + "unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; ")
+    # Only fetch rules may reach the hub; programs see to it themselves, too.
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 checked(usable, Path.cwd())
-SCHEMA = configuration_schema()
-DEFAULTS = configuration.read(Path("config/config.yaml"))
-config |= configuration.coerce(config, SCHEMA)
+SCHEMA, DEFAULTS = configuration_schema(), defaults()
+# A module, and a configuration of one's own, may have only what differs.
+config = configuration.lay_over(DEFAULTS, configuration.coerce(config, SCHEMA))
 checked(configuration.check, config, SCHEMA)
+config = places.resolved(config)
 
-LANGUAGES = read_languages(Path("config/languages.tsv"))
+LANGUAGES = read_languages(places.table("languages.tsv"))
 checked(routes.check_languages, config, LANGUAGES)
 sources = Sources(config)
 for source in sources:
     checked(source.fetch_arguments)
 
-translations = checked(Translations, config, Path("config"))
-adapters = checked(Adapters, config)
+translations = checked(Translations, config, places)
+adapters = checked(Adapters, config, places)
 checked(check_folders, [*translations.owners, *adapters.owners])
-evaluations = checked(Evaluations, config, Path("config"))
+evaluations = checked(Evaluations, config, places)
 exports = Exports(config, adapters)
 repositories = Repositories(config, adapters, sources)
 
@@ -93,13 +92,21 @@ wildcard_constraints:
 
 # The GPU model in the profile's default-resources: Slurm would allocate one to jobs that request no GPU.
 GPU_MODEL = snakemake_internals.default_resource(workflow, "gpu_model")
-# Results folders that have every shard, and those whose split is known to be up to date.
-SHARDS_THERE, SPLIT = set(), set()
+# What a module puts before all outputs, and the results folder on disk.
+PREFIX = snakemake_internals.prefix(workflow)
+RESULTS = f"{PREFIX}{config['results']}"
+# Whether every shard exists, and whether split is known to be up to date; once true.
+known = {"shards": False, "split": False}
 
 
 def gpu_model(gpus):
     """Return the GPU model of a job; empty without GPU. `gpus` returns their number from the wildcards."""
     return lambda wildcards: GPU_MODEL if gpus(wildcards) else ""
+
+
+def users(paths):
+    """Return a user's files as inputs, which no module and no storage provider moves."""
+    return [local(path) for path in checked(usable, *paths)]
 
 
 def language_name(wildcards):
@@ -123,7 +130,7 @@ FETCHED = [f"{{results}}/source/{source.prefix}fetched.json" for source in sourc
 
 def files_of_source(wildcards):
     """Return the local files of a source; none of a dataset on the hub."""
-    return checked(usable, *[path for paths in sources.of(wildcards).files.values() for path in paths])
+    return users(path for paths in sources.of(wildcards).files.values() for path in paths)
 
 
 def after_split(wildcards):
@@ -134,19 +141,17 @@ def after_split(wildcards):
     not notice that split has to run, and would give waiting jobs another shard's file.
     """
     after_earlier_jobs()
-    results = wildcards.results
-    if results not in SPLIT and shards_exist(results):
-        snakemake_internals.await_checkpoint(checkpoints.split, results=results)
-        SPLIT.add(results)
+    if not known["split"] and shards_exist():
+        snakemake_internals.await_checkpoint(checkpoints.split, results=wildcards.results)
+        known["split"] = True
     return []
 
 
-def shards_exist(results):
+def shards_exist():
     """Return whether every shard exists; cached once true, since it is called for hundreds of jobs."""
-    if results not in SHARDS_THERE:
-        there = all(os.path.exists(f"{results}/source/shards/{name}.parquet") for name in sources.shard_names)
-        SHARDS_THERE.update({results} if there else ())
-    return results in SHARDS_THERE
+    shards = (f"{RESULTS}/source/shards/{name}.parquet" for name in sources.shard_names)
+    known["shards"] = known["shards"] or all(map(os.path.exists, shards))
+    return known["shards"]
 
 
 def source_shard(wildcards):
@@ -167,19 +172,19 @@ def prompts_kept_out(wildcards):
 
 def corrections_of(wildcards):
     """Return the review sheets of a language that people filled in."""
-    return checked(usable, *checked(correction_folder.files, Path("config/corrections") / wildcards.lang))
+    return users(checked(correction_folder.files, Path(found(f"config/corrections/{wildcards.lang}"))))
 
 
 def glossary_of(wildcards):
     """Return the glossary of a language, which a job of pivot has of English; empty where there is none."""
-    path = Path("config/glossary") / f"{getattr(wildcards, 'lang', ENGLISH)}.tsv"
-    return [str(path)] if path.is_file() else []
+    path = found(f"config/glossary/{getattr(wildcards, 'lang', ENGLISH)}.tsv")
+    return [path] if Path(path).is_file() else []
 
 
 def shard_to_translate(wildcards):
     """Return the shard in English where the route pivots through English, else the source shard."""
     if translations.route(wildcards).kind == "pivot":
-        return rules.pivot.output[0].format(**wildcards)
+        return "{results}/pivot/{origin}{source}/{shard}.parquet".format(**wildcards)
     return source_shard(wildcards)
 
 
@@ -201,8 +206,11 @@ def what_is_published(wildcards):
     harness = rules.harness.output if evaluations.tasks_of(wildcards.lang) else []
     produced = {
         "dataset": rules.combine.output,
-        "threads": expand(list(rules.threads.output), split=SPLITS, allow_missing=True),
-        "preferences": expand(list(rules.preferences.output), split=SPLITS, allow_missing=True),
+        "threads": rules.threads.output,
+        "preferences": rules.preferences.output,
         "adapter": [*rules.tune.output, *rules.evaluate.output, *harness],
     }
-    return [path.format(**wildcards, stage="") for path in produced[wildcards.kind]]
+    splits = SPLITS if wildcards.kind in ("threads", "preferences") else ("",)
+    # Snakemake puts a module's prefix before what functions return.
+    paths = [path.removeprefix(PREFIX) for path in produced[wildcards.kind]]
+    return [path.format(**wildcards, stage="", split=split) for path in paths for split in splits]

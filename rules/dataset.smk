@@ -3,7 +3,7 @@
 
 rule combine:
     input:
-        script="scripts/combine.py",
+        script=own("scripts/combine.py"),
         library=library("combine"),
         shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=sources.shard_names),
         after=after_split,
@@ -55,10 +55,10 @@ rule combine:
             else []
         ),
         on_flagged=config["quality"]["on_flagged"],
-        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/dataset",
+        folder=lambda wildcards, output: str(Path(output.train).parent),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --shards {input.shards:q} \
             --counts={input.counts:q} \
             --models {input.models:q} \
@@ -75,7 +75,7 @@ rule combine:
 
 rule review:
     input:
-        script="scripts/review.py",
+        script=own("scripts/review.py"),
         library=library("review"),
         shards=rules.combine.input.shards,
         after=after_split,
@@ -98,10 +98,10 @@ rule review:
         disk_mb=50,
     params:
         settings=as_arguments(ReviewSettings, config["review"]),
-        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/review",
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --shards {input.shards:q} \
             --target={wildcards.lang:q} \
             --corrections {input.corrections:q} \
@@ -112,7 +112,7 @@ rule review:
 
 rule threads:
     input:
-        script="scripts/threads.py",
+        script=own("scripts/threads.py"),
         library=library("threads"),
         after=after_split,
         held_out=evaluations.held_out,
@@ -142,7 +142,7 @@ rule threads:
         kept_out=evaluations.kept_out,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --dataset={input.dataset:q} \
             --select={params.select:q} \
             --system-prompt={params.system_prompt:q} \
@@ -155,7 +155,7 @@ rule threads:
 
 rule preferences:
     input:
-        script="scripts/preferences.py",
+        script=own("scripts/preferences.py"),
         library=library("preferences"),
         # Before `after`, which may wait for split: refuse a scope without preferences before anything runs.
         dataset=dataset_of_all_messages,
@@ -185,7 +185,7 @@ rule preferences:
         kept_out=evaluations.kept_out,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --dataset={input.dataset:q} \
             --pairs={params.pairs:q} \
             --system-prompt={params.system_prompt:q} \
@@ -197,7 +197,7 @@ rule preferences:
 
 rule mix:
     input:
-        script="scripts/mix.py",
+        script=own("scripts/mix.py"),
         library=library("mix"),
         after=after_split,
         threads="{results}/{lang}/threads/train.jsonl",
@@ -229,7 +229,7 @@ rule mix:
         kept_out=evaluations.kept_out,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --threads={input.threads:q} \
             --threads-accounting={input.accounting:q} \
             --dataset={input.dataset:q} \

@@ -3,7 +3,7 @@
 
 rule evaluate:
     input:
-        script="scripts/evaluate.py",
+        script=own("scripts/evaluate.py"),
         library=library("evaluate"),
         after=after_split,
         adapter=rules.tune.output.adapter,
@@ -55,7 +55,7 @@ rule evaluate:
         folder=lambda wildcards, output: str(Path(output.metrics).parent),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --adapter={input.adapter:q} \
             {params.sft_adapter:q} \
             --base-model={input.base_model:q} \
@@ -77,7 +77,7 @@ rule evaluate:
 # Not by default: it downloads its tasks from the hub when it runs.
 rule fetch_benchmarks:
     input:
-        script="scripts/fetch_benchmarks.py",
+        script=own("scripts/fetch_benchmarks.py"),
         library=library("fetch_benchmarks", without=CHANGE_NO_RESULT),
         tasks=evaluations.task_files,
     output:
@@ -97,18 +97,19 @@ rule fetch_benchmarks:
         disk_mb=500,
     params:
         tasks=evaluations.tasks,
+        lock=f"{RESULTS}/models/lock.json",
     shell:
         r"""
-        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
             {params.tasks:q} \
-            --lock={wildcards.results:q}/models/lock.json \
+            --lock={params.lock:q} \
             --output={output.data:q} 2>&1 | tee {log:q}
         """
 
 
 rule harness:
     input:
-        script="scripts/harness.py",
+        script=own("scripts/harness.py"),
         library=library("harness"),
         tasks=evaluations.task_files,
         data=rules.fetch_benchmarks.output.data,
@@ -138,7 +139,7 @@ rule harness:
         seed=config["evaluation"]["seed"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --adapter={input.adapter:q} \
             --base-model={input.base_model:q} \
             --quantization={params.quantization:q} \

@@ -3,7 +3,7 @@
 
 rule merge:
     input:
-        script="scripts/merge.py",
+        script=own("scripts/merge.py"),
         library=library("merge", without=CHANGE_NO_RESULT),
         after=after_split,
         adapter=exports.adapter,
@@ -28,7 +28,7 @@ rule merge:
         merge_base=exports.merge_base,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --adapter={input.adapter:q} \
             --base-model={input.base_model:q} \
             --merge-base={params.merge_base:q} \
@@ -39,7 +39,7 @@ rule merge:
 
 rule perplexity:
     input:
-        script="scripts/perplexity.py",
+        script=own("scripts/perplexity.py"),
         library=library("perplexity"),
         after=after_split,
         adapter=exports.adapter,
@@ -66,7 +66,7 @@ rule perplexity:
         most=config["evaluation"]["threads"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --adapter={input.adapter:q} \
             --base-model={input.base_model:q} \
             --merged={input.merged:q} \
@@ -80,7 +80,7 @@ rule perplexity:
 
 rule check_shapes:
     input:
-        script="scripts/check_shapes.py",
+        script=own("scripts/check_shapes.py"),
         library=library("check_shapes"),
         base_model=adapters.base_model,
     output:
@@ -104,7 +104,7 @@ rule check_shapes:
         disk_mb=10,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --base-model={input.base_model:q} \
             --form={wildcards.form:q} \
             --output={output:q} 2>&1 | tee {log:q}
@@ -113,7 +113,7 @@ rule check_shapes:
 
 rule calibrate:
     input:
-        script="scripts/calibrate.py",
+        script=own("scripts/calibrate.py"),
         library=library("calibrate", without=CHANGE_NO_RESULT),
         after=after_split,
         shapes="{results}/{lang}/{variant}export/shapes/{form}.json",
@@ -142,7 +142,7 @@ rule calibrate:
         calibration=as_arguments(CalibrationSettings, config["export"]),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --model={input.merged:q} \
             --adapter={input.adapter:q} \
             --threads={input.threads:q} \
@@ -156,7 +156,7 @@ rule calibrate:
 
 rule calibrated_perplexity:
     input:
-        script="scripts/calibrated_perplexity.py",
+        script=own("scripts/calibrated_perplexity.py"),
         library=library("calibrated_perplexity"),
         after=after_split,
         model="{results}/{lang}/{variant}export/{form}",
@@ -180,7 +180,7 @@ rule calibrated_perplexity:
         disk_mb=10,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --model={input.model:q} \
             --tokens={input.tokens:q} \
             --gpus={resources.gpu} \
@@ -190,7 +190,7 @@ rule calibrated_perplexity:
 
 rule other_trainers:
     input:
-        script="scripts/other_trainers.py",
+        script=own("scripts/other_trainers.py"),
         library=library("other_trainers"),
         after=after_split,
         train=adapters.sft_data,
@@ -218,10 +218,10 @@ rule other_trainers:
         settings=exports.settings,
         base_model=exports.base_model,
         revision=exports.base_model_revision,
-        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
+        folder=lambda wildcards, output: str(Path(output.axolotl).parent),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --settings={params.settings:q} \
             --base-model={params.base_model:q} \
             {params.revision:q} \
@@ -234,7 +234,7 @@ rule other_trainers:
 
 rule llama_factory:
     input:
-        script="scripts/llama_factory.py",
+        script=own("scripts/llama_factory.py"),
         library=library("llama_factory"),
         after=after_split,
         base_model=adapters.base_model,
@@ -263,7 +263,7 @@ rule llama_factory:
         before=exports.before_from("llama_factory"),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --settings={params.settings:q} \
             --base-model={input.base_model:q} \
             --base-name={params.base_name:q} \
@@ -278,7 +278,7 @@ rule llama_factory:
 
 rule axolotl_dpo:
     input:
-        script="scripts/axolotl_dpo.py",
+        script=own("scripts/axolotl_dpo.py"),
         library=library("axolotl_dpo"),
         after=after_split,
         train=exports.train_data,
@@ -306,7 +306,7 @@ rule axolotl_dpo:
         before=exports.before_from("axolotl_dpo"),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --settings={params.settings:q} \
             --base-name={params.base_name:q} \
             {params.revision:q} \
@@ -320,7 +320,7 @@ rule axolotl_dpo:
 
 rule export_card:
     input:
-        script="scripts/export_card.py",
+        script=own("scripts/export_card.py"),
         library=library("export_card"),
         after=after_split,
         adapter=exports.adapter,
@@ -351,7 +351,7 @@ rule export_card:
         gpu=0,
         disk_mb=10,
     params:
-        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export",
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
         gguf=lambda wildcards: given("--gguf", exports.gguf_names(wildcards)),
         packed=given("--packed", config["export"]["packed"]),
         base_model=exports.base_model,
@@ -359,7 +359,7 @@ rule export_card:
         served_as=exports.served_as,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --adapter={input.adapter:q} \
             --folder={params.folder:q} \
             {params.gguf:q} \

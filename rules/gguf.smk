@@ -3,7 +3,7 @@
 
 rule check_conversion:
     input:
-        script="scripts/check_conversion.py",
+        script=own("scripts/check_conversion.py"),
         library=library("check_conversion"),
         base_model=adapters.base_model,
     output:
@@ -29,7 +29,7 @@ rule check_conversion:
         targets=exports.converted_targets,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --base-model={input.base_model:q} \
             {params.targets:q} \
             --output={output:q} 2>&1 | tee {log:q}
@@ -38,7 +38,7 @@ rule check_conversion:
 
 rule convert_to_gguf:
     input:
-        script="scripts/convert_to_gguf.py",
+        script=own("scripts/convert_to_gguf.py"),
         library=library("convert_to_gguf"),
         after=after_split,
         conversion="{results}/{lang}/{variant}export/conversion/{converted}.json",
@@ -66,7 +66,7 @@ rule convert_to_gguf:
         base_model=lambda wildcards, input: given("--base-model", input.base_model),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --folder={input.folder:q} \
             {params.base_model:q} \
             --name={params.name:q} \
@@ -76,7 +76,7 @@ rule convert_to_gguf:
 
 rule quantize:
     input:
-        script="scripts/quantize.py",
+        script=own("scripts/quantize.py"),
         library=library("quantize"),
         after=after_split,
         shapes="{results}/{lang}/{variant}export/shapes/{quantization}.json",
@@ -102,7 +102,7 @@ rule quantize:
         disk_mb=8000,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --model={input.model:q} \
             --quantization={wildcards.quantization:q} \
             --threads={threads} \
@@ -112,7 +112,7 @@ rule quantize:
 
 rule gguf_perplexity:
     input:
-        script="scripts/gguf_perplexity.py",
+        script=own("scripts/gguf_perplexity.py"),
         library=library("gguf_perplexity"),
         after=after_split,
         model="{results}/{lang}/{variant}export/gguf/{quantization}.gguf",
@@ -136,7 +136,7 @@ rule gguf_perplexity:
         disk_mb=10,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --model={input.model:q} \
             --tokens={input.tokens:q} \
             --threads={threads} \
@@ -146,7 +146,7 @@ rule gguf_perplexity:
 
 rule write_modelfile:
     input:
-        script="scripts/write_modelfile.py",
+        script=own("scripts/write_modelfile.py"),
         library=library("write_modelfile"),
         after=after_split,
         adapter=exports.adapter,
@@ -170,7 +170,7 @@ rule write_modelfile:
         gguf=f"{config['export']['gguf'][0]}.gguf",
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --adapter={input.adapter:q} \
             --gguf={params.gguf:q} \
             --output={output:q} 2>&1 | tee {log:q}

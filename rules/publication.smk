@@ -3,7 +3,7 @@
 
 rule publish:
     input:
-        script="scripts/publish.py",
+        script=own("scripts/publish.py"),
         library=library("publish"),
         after=after_split,
         published=what_is_published,
@@ -26,10 +26,10 @@ rule publish:
         gpu=0,
         disk_mb=10,
     params:
-        folder=lambda wildcards: f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}{wildcards.kind}",
+        folder=lambda wildcards: f"{RESULTS}/{wildcards.lang}/{wildcards.variant}{wildcards.kind}",
         repository=repositories.name,
         name=language_name,
-        beside=repositories.beside,
+        beside=lambda wildcards: repositories.beside(wildcards, RESULTS),
         made_from=repositories.made_from,
         switches=[
             *([] if config["publication"]["private"] else ["--public"]),
@@ -37,7 +37,7 @@ rule publish:
         ],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} {wildcards.kind} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} {wildcards.kind} \
             --folder={params.folder:q} \
             --repo={params.repository:q} \
             --target={wildcards.lang:q} \

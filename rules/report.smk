@@ -3,10 +3,10 @@
 
 rule report:
     input:
-        script="scripts/report.py",
+        script=own("scripts/report.py"),
         library=library("report"),
-        page=expand("report/{file}", file=("report.html", "page.html", "macros.html", "style.css")),
-        languages="config/languages.tsv",
+        page=[own(f"report/{name}") for name in ("report.html", "page.html", "macros.html", "style.css")],
+        languages=found("config/languages.tsv"),
         after=after_split,
         source=FETCHED,
         models=translators,
@@ -46,24 +46,27 @@ rule report:
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
         settings=lambda wildcards: adapters.changed_settings(DEFAULTS),
         folder=lambda wildcards: f"{wildcards.variant}{wildcards.stage}",
+        dataset=lambda wildcards, input: str(Path(input.dataset[0]).parent),
+        evaluation=lambda wildcards, input: str(Path(input.evaluation[0]).parent),
+        results=RESULTS,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --target={wildcards.lang:q} \
             --languages={input.languages:q} \
             --source {input.source:q} \
             {params.source:q} \
             --models {input.models:q} \
             --base-model={input.base_model:q} \
-            --dataset={wildcards.results:q}/{wildcards.lang:q}/dataset \
+            --dataset={params.dataset:q} \
             --threads {input.threads:q} \
             --preferences {input.preferences:q} \
             {params.mix:q} \
             --adapter={input.adapter:q} \
             {params.sft_adapter:q} \
-            --evaluation={wildcards.results:q}/{wildcards.lang:q}/{params.folder:q}evaluation \
+            --evaluation={params.evaluation:q} \
             --settings={params.settings:q} \
-            --results={wildcards.results:q} \
+            --results={params.results:q} \
             --folder={params.folder:q} \
             --template={input.page[0]:q} \
             --output={output:q} 2>&1 | tee {log:q}
@@ -72,11 +75,11 @@ rule report:
 
 rule summary:
     input:
-        unpack(lambda wildcards: built(wildcards.results, LANGUAGES)),
-        script="scripts/summary.py",
+        unpack(lambda wildcards: built(RESULTS, LANGUAGES)),
+        script=own("scripts/summary.py"),
         library=library("summary"),
-        page=expand("report/{file}", file=("summary.html", "page.html", "macros.html", "style.css")),
-        languages="config/languages.tsv",
+        page=[own(f"report/{name}") for name in ("summary.html", "page.html", "macros.html", "style.css")],
+        languages=found("config/languages.tsv"),
     output:
         report(
             "{results}/summary.html",
@@ -97,11 +100,13 @@ rule summary:
         runtime=5,
         gpu=0,
         disk_mb=1,
+    params:
+        results=RESULTS,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --metrics {input.metrics:q} \
-            --results={wildcards.results:q} \
+            --results={params.results:q} \
             --languages={input.languages:q} \
             --template={input.page[0]:q} \
             --output={output:q} 2>&1 | tee {log:q}

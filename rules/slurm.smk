@@ -12,9 +12,8 @@ FINGERPRINT = Path(".snakemake", "mothertongue.making")
 @functools.cache
 def fingerprint():
     """Return a checksum of the configuration and of all code."""
-    files = sorted(
-        [Path("Snakefile"), *Path("rules").iterdir(), *Path("scripts").rglob("*.py"), *Path("scripts").rglob("*.jinja")]
-    )
+    patterns = ("Snakefile", "rules/*.smk", "scripts/**/*.py", "scripts/**/*.jinja")
+    files = sorted(path for pattern in patterns for path in WORKFLOW_FOLDER.glob(pattern))
     content = json.dumps(config, sort_keys=True).encode() + b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()
 
@@ -40,7 +39,7 @@ def record_what_they_made():
 
 
 onstart:
-    checked(runs.join, Path(config["results"]), Path.cwd())
+    checked(runs.join, Path(RESULTS), Path.cwd())
     if snakemake_internals.submits_jobs(workflow):
         record_what_they_made()
         FINGERPRINT.write_text(fingerprint())

@@ -3,10 +3,10 @@
 
 rule fetch:
     input:
-        script="scripts/fetch.py",
+        script=own("scripts/fetch.py"),
         library=library("fetch", without=CHANGE_NO_RESULT),
         # The English names of languages: an edit of the table does not fetch again.
-        languages=ancient("config/languages.tsv"),
+        languages=ancient(found("config/languages.tsv")),
         files=files_of_source,
     output:
         messages="{results}/source/{origin}messages.parquet",
@@ -28,7 +28,7 @@ rule fetch:
         dataset=lambda wildcards: sources.of(wildcards).fetch_arguments(),
     shell:
         r"""
-        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
             {params.dataset:q} \
             --languages={input.languages:q} \
             --record={output.record:q} \
@@ -39,7 +39,7 @@ rule fetch:
 # A checkpoint, so that later jobs compare shards by checksum: only shards whose bytes changed are translated again.
 checkpoint split:
     input:
-        script="scripts/split.py",
+        script=own("scripts/split.py"),
         library=library("split"),
         messages=[f"{{results}}/source/{source.prefix}messages.parquet" for source in sources],
         fetched=FETCHED,
@@ -78,10 +78,10 @@ checkpoint split:
         duplicates=[f"--duplicates={config['duplicates']['threshold']:g}"] if config["duplicates"] else [],
         keep=given("--keep", [config["duplicates"].get("keep", "best")]) if config["duplicates"] else [],
         duplicates_list=lambda wildcards, output: given("--duplicates-list", output.duplicates),
-        folder=lambda wildcards: f"{wildcards.results}/source/shards",
+        folder=lambda wildcards, output: str(Path(output.counts).parent / "shards"),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --messages {input.messages:q} \
             {params.names:q} \
             {params.shards:q} \

@@ -3,7 +3,7 @@
 
 rule fetch_translation_model:
     input:
-        script="scripts/fetch_translation_model.py",
+        script=own("scripts/fetch_translation_model.py"),
         library=lambda wildcards: library(
             "fetch_translation_model",
             *engines.modules(translations.models[wildcards.model][0], fetched=True),
@@ -28,24 +28,25 @@ rule fetch_translation_model:
     params:
         engine=lambda wildcards: translations.models[wildcards.model][0],
         reference=lambda wildcards: translations.models[wildcards.model][1],
+        lock=f"{RESULTS}/models/lock.json",
         # With `input` Snakemake does not compare it: the permission does not change a fetched model.
         licence=lambda wildcards, input: (
             ["--allow-noncommercial"] if config["translation"]["allow_noncommercial"] else []
         ),
     shell:
         r"""
-        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
             --engine={params.engine:q} \
             --model={params.reference:q} \
             {params.licence:q} \
-            --lock={wildcards.results:q}/models/lock.json \
+            --lock={params.lock:q} \
             --output={output.model:q} 2>&1 | tee {log:q}
         """
 
 
 rule fetch_estimator:
     input:
-        script="scripts/fetch_estimator.py",
+        script=own("scripts/fetch_estimator.py"),
         library=library("fetch_estimator", without=CHANGE_NO_RESULT),
         files=lambda wildcards: local_model_files(translations.estimator_models[wildcards.model]),
     output:
@@ -65,23 +66,24 @@ rule fetch_estimator:
         disk_mb=2000,
     params:
         reference=lambda wildcards: translations.estimator_models[wildcards.model],
+        lock=f"{RESULTS}/models/lock.json",
         # With `input` Snakemake does not compare it: the permission does not change a fetched model.
         licence=lambda wildcards, input: (
             ["--allow-noncommercial"] if config["translation"]["allow_noncommercial"] else []
         ),
     shell:
         r"""
-        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
             --model={params.reference:q} \
             {params.licence:q} \
-            --lock={wildcards.results:q}/models/lock.json \
+            --lock={params.lock:q} \
             --output={output.model:q} 2>&1 | tee {log:q}
         """
 
 
 rule pivot:
     input:
-        script="scripts/pivot.py",
+        script=own("scripts/pivot.py"),
         library=translations.library("pivot"),
         shard=source_shard,
         model=translations.model,
@@ -105,15 +107,17 @@ rule pivot:
         disk_mb=50,
     params:
         route=translations.one_step,
+        models=translations.model_options,
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
-        memory=lambda wildcards, input: translations.memory(wildcards, "{source}-en-pivot-{shard}"),
+        memory=lambda wildcards, input: translations.memory(wildcards, RESULTS, "{source}-en-pivot-{shard}"),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --shard={input.shard:q} \
             --source={wildcards.source:q} \
             --route={params.route:q} \
+            {params.models:q} \
             {params.options:q} \
             {params.glossary:q} \
             {params.memory:q} \
@@ -125,7 +129,7 @@ rule pivot:
 
 rule translate:
     input:
-        script="scripts/translate.py",
+        script=own("scripts/translate.py"),
         library=translations.library("translate"),
         after=after_split,
         shard=shard_to_translate,
@@ -150,16 +154,18 @@ rule translate:
         disk_mb=50,
     params:
         route=lambda wildcards: translations.route(wildcards).kind,
+        models=translations.model_options,
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
-        memory=lambda wildcards, input: translations.memory(wildcards, "{source}-{lang}-{shard}"),
+        memory=lambda wildcards, input: translations.memory(wildcards, RESULTS, "{source}-{lang}-{shard}"),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --shard={input.shard:q} \
             --source={wildcards.source:q} \
             --target={wildcards.lang:q} \
             --route={params.route:q} \
+            {params.models:q} \
             {params.options:q} \
             {params.glossary:q} \
             {params.memory:q} \

@@ -3,10 +3,10 @@
 
 rule fetch_chat_template:
     input:
-        script="scripts/fetch_chat_template.py",
+        script=own("scripts/fetch_chat_template.py"),
         library=library("fetch_chat_template", without=CHANGE_NO_RESULT),
         files=lambda wildcards: chat_template_files(adapters.base_models[wildcards.model]),
-        templates=sorted(str(path) for path in Path("config/templates").glob("*.jinja")),
+        templates=places.folder("config/templates", "*.jinja"),
     output:
         template=directory("{results}/models/templates/{model}"),
     log:
@@ -24,21 +24,22 @@ rule fetch_chat_template:
         disk_mb=100,
     params:
         reference=lambda wildcards: adapters.base_models[wildcards.model],
+        lock=f"{RESULTS}/models/lock.json",
         prompt_format=config["threads"]["prompt_format"],
     shell:
         r"""
-        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
             --model={params.reference:q} \
             --prompt-format={params.prompt_format:q} \
-            --templates config/templates \
-            --lock={wildcards.results:q}/models/lock.json \
+            --templates {input.templates:q} \
+            --lock={params.lock:q} \
             --output={output.template:q} 2>&1 | tee {log:q}
         """
 
 
 rule fetch_base_model:
     input:
-        script="scripts/fetch_base_model.py",
+        script=own("scripts/fetch_base_model.py"),
         library=library("fetch_base_model", without=CHANGE_NO_RESULT),
         files=lambda wildcards: local_model_files(adapters.base_models[wildcards.model]),
     output:
@@ -58,18 +59,19 @@ rule fetch_base_model:
         disk_mb=15000,
     params:
         reference=lambda wildcards: adapters.base_models[wildcards.model],
+        lock=f"{RESULTS}/models/lock.json",
     shell:
         r"""
-        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script} \
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
             --model={params.reference:q} \
-            --lock={wildcards.results:q}/models/lock.json \
+            --lock={params.lock:q} \
             --output={output.model:q} 2>&1 | tee {log:q}
         """
 
 
 rule tune:
     input:
-        script="scripts/tune.py",
+        script=own("scripts/tune.py"),
         library=library("tune", without=CHANGE_NO_RESULT),
         after=after_split,
         data=adapters.train_data,
@@ -99,10 +101,11 @@ rule tune:
         mix=lambda wildcards, input: given("--mix", input.mix),
         adapter=lambda wildcards, input: given("--adapter", input.adapter),
         options=adapters.options,
-        machine=adapters.machine_options,
+        # With `input` Snakemake does not compare it: these do not change what is learned.
+        machine=lambda wildcards, input: adapters.machine_options(wildcards, RESULTS),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --data={input.data:q} \
             {params.validation:q} \
             {params.mix:q} \

@@ -1,5 +1,9 @@
 """Targets of unknown languages or exports: they match only these rules, which report the error in one line."""
 
+if snakemake_internals.is_main_process(workflow):
+    of_language = re.compile(rf"(?:.*/)?(?:{'|'.join(map(re.escape, LANGUAGES))})/(?:{KINDS})(?:[/.].*)?")
+    checked(check_folder_of, snakemake_internals.targets(sys.argv, of_language), config["results"], LANGUAGES)
+
 
 rule unknown_language:
     input:
@@ -8,7 +12,7 @@ rule unknown_language:
         "{results}/{unknown}/{file}",
     wildcard_constraints:
         unknown=rf"(?!(?:source|models|pivot|memory|logs|benchmarks|{'|'.join(map(re.escape, LANGUAGES))})/)[^/]+",
-        file="(?:dataset|threads|preferences|adapter|translated|evaluation|report|review|published|export).*",
+        file=f"(?:{KINDS}).*",
 
 
 rule unknown_export:

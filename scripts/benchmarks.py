@@ -13,8 +13,10 @@ from mothertongue.common.errors import UserError, run
 from mothertongue.common.languages import find, read_languages
 from mothertongue.common.text_table import aligned
 from mothertongue.evaluation import benchmarks
+from mothertongue.workflow.places import Places
 
-CONFIG = Path("config")
+# The user's own tables come first.
+TABLES = Places(f"{Path(__file__).parent.parent}/").table
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -25,8 +27,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    language = find(arguments.language, read_languages(CONFIG / "languages.tsv"))
-    known = benchmarks.read(CONFIG)
+    language = find(arguments.language, read_languages(TABLES("languages.tsv")))
+    known = benchmarks.read(TABLES)
     chosen = benchmarks.chosen(known, language.code)
     found = benchmarks.of_language(known, language.code)
     if not found:

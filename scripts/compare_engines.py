@@ -73,7 +73,7 @@ def main() -> None:
     codes = (arguments.source_lang, arguments.target_lang)
     text = read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
     options = {one.option: getattr(arguments, one.name) for one in settings.settings_of(EngineSettings)}
-    setup = Setup(CONFIG, arguments.models, arguments.allow_noncommercial, options)
+    setup = Setup(CONFIG.joinpath, arguments.models, arguments.allow_noncommercial, options)
     signatures = engine_scores.signatures(text.target)
     measured = [engine_comparison.compare(candidate, text, setup) for candidate in candidates]
     rows = engine_comparison.scored(measured, text)

@@ -56,7 +56,10 @@ def parse_arguments() -> argparse.Namespace:
         help="columns with names of their own: prompt=Vraag reply=Antwoord; without a column: not to be read",
     )
     parser.add_argument(
-        "--languages", type=Path, default=Path("config/languages.tsv"), help="table of languages with their names"
+        "--languages",
+        type=Path,
+        default=Path(__file__).parent.parent / "config/languages.tsv",
+        help="table of languages with their names (default: the workflow's)",
     )
     add_arguments(parser, FormatSettings, FetchSettings, LimitSettings)
     parser.add_argument("--record", type=Path, help="JSON file to write: files and revisions read, and the account")

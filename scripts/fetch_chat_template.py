@@ -26,7 +26,9 @@ def parse_arguments() -> argparse.Namespace:
         default="auto",
         help="tokenizer: the model's own or none; auto (default): one of ours where its own will not do",
     )
-    parser.add_argument("--templates", type=Path, required=True, help="folder of our own chat templates (.jinja)")
+    parser.add_argument(
+        "--templates", type=Path, nargs="+", required=True, help="our own chat templates (.jinja), or their folder"
+    )
     lockfile.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     return parser.parse_args()
@@ -41,7 +43,7 @@ def main() -> None:
             tokenizer = choose_template.load_tokenizer(Path(scratch))
             known = choose_template.known_tokens(Path(scratch))
     own = choose_template.own_template(tokenizer)
-    choice = choose_template.choose(own, arguments.templates, arguments.prompt_format == "tokenizer")
+    choice = choose_template.choose(own, templates(arguments.templates), arguments.prompt_format == "tokenizer")
     check_rows(choice.template, tokenizer, known)
     end_of_turn(choice.template, tokenizer)  # refuses a template whose end of turn is not a token of this model
     added = {i: {"content": t.content, "special": t.special} for i, t in tokenizer.added_tokens_decoder.items()}
@@ -52,6 +54,12 @@ def main() -> None:
         fetching.write_record(folder, reference, resolved)
     reason = f" ({choice.reason})" if choice.reason else ""
     log(f"fetch_chat_template: chat template: {choice.name}{reason} -> {arguments.output}")
+
+
+def templates(paths: list[Path]) -> dict[str, Path]:
+    """Return the templates among files and folders by their names without suffix."""
+    files = [file for path in paths for file in (sorted(path.glob("*.jinja")) if path.is_dir() else [path])]
+    return {file.stem: file for file in files}
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from mothertongue.common.languages import find, read_languages
 from mothertongue.common.progress import log
 from mothertongue.report import adapter_page, run_costs, run_data, used_messages
 
+HOME = Path(__file__).parent.parent
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -22,8 +24,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--languages",
         type=Path,
-        default=Path("config/languages.tsv"),
-        help="the languages' names (default: %(default)s)",
+        default=HOME / "config/languages.tsv",
+        help="the languages' names (default: the workflow's table)",
     )
     parser.add_argument(
         "--source", type=Path, nargs="+", action="extend", required=True, help="fetched.json of each source dataset"
@@ -54,7 +56,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="folder with the run's benchmarks/ and logs/ (default: no costs)")
     parser.add_argument("--folder", default="", help="a variant's folder within the language's, such as variants/x/")
     parser.add_argument(
-        "--template", type=Path, default=Path("report/report.html"), help="the page's template (default: %(default)s)"
+        "--template",
+        type=Path,
+        default=HOME / "report/report.html",
+        help="template of the page (default: ours)",
     )
     parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
     return parser.parse_args()

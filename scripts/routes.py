@@ -16,9 +16,11 @@ from mothertongue.common.languages import find, read_languages
 from mothertongue.common.tsv import read_table
 from mothertongue.translation import route_table, routes
 from mothertongue.workflow import configuration
-from mothertongue.workflow.settings import schema
+from mothertongue.workflow.places import Places
+from mothertongue.workflow.settings import defaults, schema
 
-CONFIG = Path(__file__).parent.parent / "config"
+# The user's own files come first.
+PLACES = Places(f"{Path(__file__).parent.parent}/")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,21 +38,21 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    config = configuration.read(CONFIG / "config.yaml")
+    config = configuration.lay_over(defaults(), configuration.read(Path(PLACES.found("config/config.yaml"))))
     if arguments.configfile:
         config = configuration.lay_over(config, configuration.read(arguments.configfile))
     if arguments.engine:
         config["translation"]["engine"] = arguments.engine
     configuration.check(config, schema())
-    languages = read_languages(CONFIG / "languages.tsv")
+    languages = read_languages(PLACES.table("languages.tsv"))
     find(arguments.target, languages)
     routes.check_languages(config, languages)
     if arguments.counts:
         messages = route_table.messages_by_language(read_json(arguments.counts))
     else:
-        messages = {row["language"]: int(row["messages"]) for row in read_table(CONFIG / "oasst1_messages.tsv")}
+        messages = {row["language"]: int(row["messages"]) for row in read_table(PLACES.table("oasst1_messages.tsv"))}
     for settings in routes.engine_settings(config["translation"]):
-        pairs = routes.translation_pairs(settings, CONFIG)
+        pairs = routes.translation_pairs(settings, PLACES.table)
         sources = config["source"]["languages"]
         print(route_table.table(settings["engine"], arguments.target, sources, pairs, messages))
 

@@ -12,6 +12,8 @@ from mothertongue.common.languages import read_languages
 from mothertongue.common.progress import log
 from mothertongue.report import summary_page
 
+HOME = Path(__file__).parent.parent
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -20,11 +22,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--languages",
         type=Path,
-        default=Path("config/languages.tsv"),
-        help="the languages' names (default: %(default)s)",
+        default=HOME / "config/languages.tsv",
+        help="the languages' names (default: the workflow's table)",
     )
     parser.add_argument(
-        "--template", type=Path, default=Path("report/summary.html"), help="the page's template (default: %(default)s)"
+        "--template",
+        type=Path,
+        default=HOME / "report/summary.html",
+        help="template of the page (default: ours)",
     )
     parser.add_argument("--output", type=Path, required=True, help="HTML file to write")
     return parser.parse_args()

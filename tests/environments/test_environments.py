@@ -133,7 +133,7 @@ def test_the_harness_has_every_task_of_the_tables(project):
     code = "from lm_eval.tasks import TaskManager; print(*TaskManager().all_tasks, sep='\\n')"
     python = project.environments["harness"] / "bin" / "python"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    known = benchmarks.read(Path("config"))
+    known = benchmarks.read(Path("config").joinpath)
     tasks = {benchmark.task for benchmark in known} | {benchmark.english for benchmark in known} - {None}
     assert tasks <= set(done.stdout.split())
 

@@ -25,7 +25,7 @@ MISTRAL3 = (
 def choose(source, family, **options):
     tokenizer = family_tokenizer(family, "bytes")
     own = templates.with_tokens_of(templates.Template(source), tokenizer)
-    return choose_template.choose(own, TEMPLATES, **options)
+    return choose_template.choose(own, {path.stem: path for path in TEMPLATES.glob("*.jinja")}, **options)
 
 
 @pytest.mark.parametrize(

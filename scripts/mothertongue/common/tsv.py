@@ -1,7 +1,11 @@
 """Reading the tables of config/ (tab-separated, with a header)."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
+
+# Returns the path of a table by its name: those of a folder are `folder.joinpath`.
+Tables = Callable[[str], Path]
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

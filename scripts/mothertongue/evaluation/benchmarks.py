@@ -5,10 +5,9 @@ From config/benchmarks.tsv and config/benchmark_tasks.tsv; a test holds them aga
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from mothertongue.common.languages import ENGLISH
-from mothertongue.common.tsv import read_table
+from mothertongue.common.tsv import Tables, read_table
 
 # How a benchmark came to a language, the strongest evidence first: written in it, or translated by people or machines.
 ORIGINS = {"native": "native", "human": "translated by people", "machine": "machine-translated"}
@@ -32,11 +31,11 @@ class Benchmark:
     english: str | None
 
 
-def read(folder: Path) -> list[Benchmark]:
-    """Return the benchmarks of all languages from the tables in a folder, in their order, which is by origin."""
-    kinds = {row["benchmark"]: row for row in read_table(folder / "benchmarks.tsv")}
+def read(tables: Tables) -> list[Benchmark]:
+    """Return the benchmarks of all languages from their tables, in their order, which is by origin."""
+    kinds = {row["benchmark"]: row for row in read_table(tables("benchmarks.tsv"))}
     found = []
-    for row in read_table(folder / "benchmark_tasks.tsv"):
+    for row in read_table(tables("benchmark_tasks.tsv")):
         kind = kinds[row["benchmark"]]
         found.append(
             Benchmark(

@@ -1,6 +1,6 @@
 """Choosing a base model's chat template: its own where it delimits the assistant's text exactly, else one of ours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,11 @@ def own_template(tokenizer: Any) -> Template:
     return with_tokens_of(Template(source.get("default", "") if isinstance(source, dict) else source), tokenizer)
 
 
-def choose(own: Template, folder: Path, own_only: bool = False) -> Choice:
+def choose(own: Template, ours: Mapping[str, Path], own_only: bool = False) -> Choice:
     """Return the template to tune with.
 
     Candidates, in order: the model's own; the model's own with the system prompt in the first user turn; unless
-    `own_only`, the template of its family in `folder`. Raise UserError where none is suitable.
+    `own_only`, the template of its family in `ours`, by name. Raise UserError where none is suitable.
     """
     why = own.objection() if own.source else None
     if own.source and why is None:
@@ -84,9 +84,9 @@ def choose(own: Template, folder: Path, own_only: bool = False) -> Choice:
                 first, "the base model's own, the system prompt in the first user turn", f"as it is, it {why}"
             )
     missing = f"the base model's own {why}" if own.source else "the base model has none of its own"
-    if not own_only and (name := family(own)):
-        ours = read_template(folder / f"{name}.jinja")
-        return Choice(replace(own, source=ours.source), name, missing)
+    name = family(own)
+    if not own_only and name and name in ours:
+        return Choice(replace(own, source=read_template(ours[name]).source), name, missing)
     known, formats = ("", f"auto, {FORMATS}") if own_only else (", and it is of no family that we know", FORMATS)
     raise UserError(f"no chat template: {missing}{known}; set threads.prompt_format to one of {formats}")
 

@@ -21,6 +21,7 @@ from mothertongue.common.licences import is_noncommercial
 from mothertongue.common.plain_text import guard_streams
 from mothertongue.common.progress import log
 from mothertongue.common.text_table import aligned
+from mothertongue.common.tsv import Tables
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models import fetching, references
 from mothertongue.models.record import read_record
@@ -50,7 +51,7 @@ class ComparedEngine:
 class Setup:
     """The shared setup of all engines: folders of tables and models, and options of scripts/translate.py by name."""
 
-    tables: Path
+    tables: Tables
     models: Path
     allow_noncommercial: bool
     options: Mapping[str, Any]
@@ -173,7 +174,7 @@ def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
     return result
 
 
-def _find_pair(candidate: ComparedEngine, text: Parallel, tables: Path) -> LanguagePair:
+def _find_pair(candidate: ComparedEngine, text: Parallel, tables: Tables) -> LanguagePair:
     """Return the candidate's model and language codes. Raise UserError where it has no model for the pair."""
     multilingual = engines.find(candidate.engine).MODEL is not None
     given = {"model": candidate.model} | ({"target_token": token} if (token := candidate.target_token) else {})

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH, Language, nearest_language
+from mothertongue.common.tsv import Tables
 from mothertongue.translation import engines, script_conversion
 from mothertongue.translation.engines.base import LanguagePair, LanguagePairs
 
@@ -61,7 +61,7 @@ def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def translation_pairs(settings: Mapping[str, Any], tables: Path) -> LanguagePairs:
+def translation_pairs(settings: Mapping[str, Any], tables: Tables) -> LanguagePairs:
     """Return an engine's language pairs: those of its tables, overridden by the configuration's models.
 
     Those between two scripts of one language are the configuration's alone: without them the text is converted.

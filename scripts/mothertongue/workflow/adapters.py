@@ -12,6 +12,7 @@ from mothertongue.dataset.settings import MixSettings
 from mothertongue.models import references
 from mothertongue.tuning.settings import DataSettings, TuningSettings
 from mothertongue.workflow import configuration
+from mothertongue.workflow.places import Places
 from mothertongue.workflow.rule_helpers import SPLITS, Wildcards, given, in_one_line, model_folder, usable
 
 Settings = Mapping[str, Any]
@@ -22,8 +23,8 @@ _NOT_SFT = {"method", "dpo", "orpo", "gpus", "fsdp", "checkpoint_minutes", "repo
 class Adapters:
     """The language's own adapter, and those of the variants. Raises UserError where their settings are invalid."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
+    def __init__(self, config: Mapping[str, Any], places: Places) -> None:
+        self.config, self.places = config, places
         # By the adapter's folder: the language's own settings, and those of the variants, which override them.
         own = {**config["tuning"], "mix": config["mix"]}
         self.by_folder: dict[str, Settings] = {"": own} | {
@@ -158,7 +159,8 @@ class Adapters:
         prompt_format = self.config["threads"]["prompt_format"]
         if prompt_format in ("auto", "tokenizer"):
             return model_folder(base_model, "templates").format(**wildcards)
-        return prompt_format if prompt_format.endswith(".jinja") else f"config/templates/{prompt_format}.jinja"
+        own = prompt_format.endswith(".jinja")
+        return self.places.found(prompt_format if own else f"config/templates/{prompt_format}.jinja")
 
     def options(self, wildcards: Wildcards) -> list[str]:
         """Return the tuning settings as arguments of scripts/tune.py, which has defaults for those that are null."""
@@ -166,14 +168,14 @@ class Adapters:
         options = as_arguments(TuningSettings, values) + as_arguments(DataSettings, values)
         return options + given("--beta", [values["beta"]] if "beta" in values else [])
 
-    def machine_options(self, wildcards: Wildcards, input: Any) -> list[str]:
-        """Return the settings that do not change what is learned; taking `input`, they make no adapter stale."""
+    def machine_options(self, wildcards: Wildcards, results: str) -> list[str]:
+        """Return the settings that do not change what is learned; `results` is the results folder on disk."""
         settings = self.settings(wildcards)
         options = [f"--checkpoint-minutes={settings['checkpoint_minutes']}"]
         options += [f"--fsdp={settings['fsdp']}"] if settings["fsdp"] else []
         if settings["report_to"] == "tensorboard":
             place = f"{wildcards.lang}/{wildcards.variant}{wildcards.stage}adapter.tensorboard"
-            options.append(f"--tensorboard={wildcards.results}/logs/{place}")
+            options.append(f"--tensorboard={results}/logs/{place}")
         return options
 
     @in_one_line

@@ -9,6 +9,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.settings import as_arguments
 from mothertongue.evaluation import benchmarks
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
+from mothertongue.workflow.places import Places
 from mothertongue.workflow.rule_helpers import Wildcards, given, in_one_line, usable
 
 # The folders of a language that may contain evaluations.
@@ -18,10 +19,10 @@ _FOLDERS = ("", "sft", "variants/*", "variants/*/sft")
 class Evaluations:
     """The evaluations of a configuration. Raises UserError where training is to be kept from benchmarks, of none."""
 
-    def __init__(self, config: Mapping[str, Any], tables: Path) -> None:
-        self.evaluation, self.contamination = config["evaluation"], config["contamination"]
+    def __init__(self, config: Mapping[str, Any], places: Places) -> None:
+        self.evaluation, self.contamination, self.places = config["evaluation"], config["contamination"], places
         wanted = self.evaluation["benchmarks"] or self.evaluation["harness"]
-        self.benchmarks = benchmarks.read(tables) if wanted else []
+        self.benchmarks = benchmarks.read(places.table) if wanted else []
         if self.contamination["benchmarks"] and not wanted:
             raise UserError(
                 "contamination.benchmarks is of benchmarks that are measured; set evaluation.benchmarks: auto"
@@ -33,7 +34,7 @@ class Evaluations:
 
     def prompts(self, wildcards: Wildcards) -> list[str]:
         """Return the held-out prompts of the language; without them the validation threads' questions are used."""
-        path = f"config/prompts/{wildcards.lang}.txt"
+        path = self.places.found(f"config/prompts/{wildcards.lang}.txt")
         return [path] if Path(path).is_file() else []
 
     def held_out(self, wildcards: Wildcards) -> list[str]:
@@ -82,7 +83,8 @@ class Evaluations:
     @in_one_line
     def task_files(self, wildcards: Wildcards) -> list[str]:
         """Return the harness's tasks that are the user's own files, which make the results stale when edited."""
-        return usable(*(task for task in self.evaluation["harness"] if task.endswith((".yaml", ".yml"))))
+        files = usable(*(task for task in self.evaluation["harness"] if task.endswith((".yaml", ".yml"))))
+        return [self.places.local(path) for path in files]
 
     def harness_results(self, wildcards: Wildcards) -> list[str]:
         """Return the harness's results for the report; empty where no tasks are configured."""

@@ -60,9 +60,12 @@ class Repositories:
             sources = [*sources, place if local else references.parse(model).name, Path(wildcards.variant).name]
         return "|".join(sources)
 
-    def beside(self, wildcards: Wildcards) -> list[str]:
-        """Return options for the dataset behind it (card, repository; empty for a dataset) and for an evaluation."""
-        folder = f"{wildcards.results}/{wildcards.lang}"
+    def beside(self, wildcards: Wildcards, results: str) -> list[str]:
+        """Return options for the dataset behind it (card, repository; empty for a dataset) and for an evaluation.
+
+        `results` is the results folder on disk.
+        """
+        folder = f"{results}/{wildcards.lang}"
         options = [f"--dataset-card={folder}/dataset/README.md", f"--dataset-repo={self.dataset(wildcards)}"]
         if wildcards.kind == "adapter":
             options.append(f"--evaluation={folder}/{wildcards.variant}evaluation")

@@ -1,13 +1,14 @@
 """Helpers for the rules of all stages: checks that end Snakemake with one line, options, resources, model folders."""
 
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mothertongue.common import imports, plain_text
+from mothertongue.common import plain_text
 from mothertongue.common.errors import UserError
 from mothertongue.models import references
 
@@ -15,6 +16,8 @@ T = TypeVar("T")
 # Snakemake's own object; the library does not import Snakemake.
 Wildcards = Any
 SPLITS = ("train", "validation")
+# What there is of a language: the beginnings of the paths in its folder; a regular expression.
+KINDS = "dataset|threads|preferences|adapter|translated|evaluation|report|review|published|export|variants|mix|sft"
 # Packages and modules whose change cannot alter what takes hours or comes from the hub: cards are written beside the
 # result, the values of settings are arguments, and files from the hub are compared with its checksums.
 CHANGE_NO_RESULT = ("cards", "hub", "settings", "inspection")
@@ -61,10 +64,15 @@ def double_on_retry(amount: int) -> Callable[[Wildcards, int], int]:
     return lambda wildcards, attempt: amount * min(attempt, 2)
 
 
-def library(script: str, *more: str, without: tuple[str, ...] = ()) -> list[str]:
-    """Return the modules whose change makes a script's output stale: its imports, and `more` modules with theirs."""
-    entries = [script, *(f"mothertongue/{module}" for module in more)]
-    return sorted({module for entry in entries for module in imports.modules(entry, without=without)})
+def check_folder_of(targets: Iterable[str], results: str, languages: Iterable[str]) -> None:
+    """Raise UserError for a target of a language that is not in the results folder itself."""
+    for target in map(os.path.normpath, targets):
+        inside = target.removeprefix(f"{results}/")
+        if inside == target or inside.partition("/")[0] not in languages:
+            raise UserError(
+                f"target {target}: everything is built in the configuration's `results`, which is {results}; targets "
+                "begin with it"
+            )
 
 
 @functools.cache

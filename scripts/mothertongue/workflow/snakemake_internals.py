@@ -6,6 +6,7 @@ tests/workflow/test_snakemake_internals.py then shows what.
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,36 @@ def record_outputs_since(workflow: Any, began: float) -> None:
             continue
         if all(Path(path).exists() and Path(path).stat().st_mtime > began for path in job.output):
             workflow.async_run(workflow.persistence.finished(job))
+
+
+def is_module(workflow: Any) -> bool:
+    """Return whether another workflow uses this one as a module. Call it where rules are defined."""
+    return workflow.modifier.namespace is not None
+
+
+def prefix(workflow: Any) -> str:
+    """Return what a module puts before its outputs, with the slash; else nothing. Call it where rules are defined."""
+    return str(workflow.modifier.path_modifier.replace_prefix(""))
+
+
+def shell_prefix(shell: Any) -> str:
+    """Return what Snakemake's `shell` puts before all commands, for `shell.prefix`."""
+    return (shell._process_prefix or "").replace("{", "{{").replace("}", "}}")
+
+
+def targets(command: Sequence[str], form: re.Pattern[str]) -> list[str]:
+    """Return the targets of a form on the command line that runs Snakemake in this process.
+
+    None where something else runs it. Snakemake itself tells them to the workflow only after the rules.
+    """
+    program = sys.modules.get("snakemake.cli")
+    if not program or not any(map(form.fullmatch, command[1:])):
+        return []
+    try:
+        found = program.parse_args(command[1:])[1].targets
+    except (Exception, SystemExit):
+        return []
+    return [target for target in map(str, found) if form.fullmatch(target)]
 
 
 def default_resource(workflow: Any, name: str) -> str:

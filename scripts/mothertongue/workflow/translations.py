@@ -1,7 +1,6 @@
 """The translation of the messages of each language: engines, models and options of the rules pivot and translate."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from mothertongue.common import licences
@@ -13,17 +12,18 @@ from mothertongue.translation import engines, estimators, routes
 from mothertongue.translation.engines.base import LanguagePairs
 from mothertongue.translation.estimators.base import Estimator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
-from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, given, library, model_folder
+from mothertongue.workflow.places import Places
+from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, given, model_folder
 
 
 class Translations:
     """The routes and engines of a configuration. Raises UserError where its `translation` is invalid."""
 
-    def __init__(self, config: Mapping[str, Any], tables: Path) -> None:
-        self.translation, self.quality = config["translation"], config["quality"]
+    def __init__(self, config: Mapping[str, Any], places: Places) -> None:
+        self.translation, self.quality, self.places = config["translation"], config["quality"], places
         settings = routes.engine_settings(self.translation)
         self.engines: list[str] = [one["engine"] for one in settings]
-        self.pairs: list[LanguagePairs] = [routes.translation_pairs(one, tables) for one in settings]
+        self.pairs: list[LanguagePairs] = [routes.translation_pairs(one, places.table) for one in settings]
         # The unique pairs of engine and model; `models` has them by the folder that the model is fetched to.
         self.owners = list(
             dict.fromkeys(
@@ -84,7 +84,7 @@ class Translations:
             names = self.engines_of(wildcards)
             more = [module for engine in names for module in engines.modules(engine)]
             more += [estimators.module(self.quality["meaning"])] if names and self.quality["meaning"] else []
-            return library(script, *more, without=CHANGE_NO_RESULT)
+            return self.places.library(script, *more, without=CHANGE_NO_RESULT)
 
         return modules
 
@@ -104,21 +104,16 @@ class Translations:
         return [model_folder(model, "meaning").format(**wildcards) for model in models]
 
     def options(self, wildcards: Wildcards) -> list[str]:
-        """Return engines, models and checks as arguments of scripts/pivot.py and translate.py; empty without a model.
+        """Return engines and checks as arguments of scripts/pivot.py and translate.py; empty without a model.
 
         It takes no `input`: Snakemake does not compare params that do, and would keep stale results.
         """
         options: list[str] = []
-        models = (self.model(wildcards), self.fallback(wildcards))
-        for prefix, engine, pairs, model in zip(("", "fallback-"), self.engines, self.pairs, models, strict=False):
-            if model:
-                pair = pairs[self.languages_between(wildcards)]
-                values = {
-                    "engine": engine,
-                    "model": model[0],
-                    "source-code": pair.source_code,
-                    "target-code": pair.target_code,
-                }
+        pair = self.languages_between(wildcards)
+        for prefix, engine, pairs in zip(("", "fallback-"), self.engines, self.pairs, strict=False):
+            if pair in pairs and pair in self.pairs[0]:
+                found = pairs[pair]
+                values = {"engine": engine, "source-code": found.source_code, "target-code": found.target_code}
                 options += [f"--{prefix}{name}={value}" for name, value in values.items() if value]
         if not options:
             return []
@@ -126,17 +121,24 @@ class Translations:
             options += given("--other-code", self._others(wildcards))
         options += ["--keep-better"] if self.both and len(self.engines_of(wildcards)) > 1 else []
         values = self.translation if "llm" in self.engines else self.translation | {"prompt": None}
-        quality = self.quality | {"meaning_model": next(iter(self.estimator(wildcards)), None)}
+        quality = self.quality | {"meaning_model": None}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, quality)
 
-    def memory(self, wildcards: Wildcards, name: str) -> list[str]:
+    @staticmethod
+    def model_options(wildcards: Wildcards, input: Any) -> list[str]:
+        """Return the models as arguments of scripts/pivot.py and translate.py; as inputs Snakemake compares them."""
+        names = {"model": "--model", "fallback": "--fallback-model", "estimator": "--meaning-model"}
+        return [argument for name, option in names.items() for argument in given(option, getattr(input, name))]
+
+    def memory(self, wildcards: Wildcards, results: str, name: str) -> list[str]:
         """Return the option of a job's translation memory, which is read by all; empty where it has none, or no model.
 
-        The rules call it with `input`, so that Snakemake does not compare it: the memory changes no result.
+        `results` is the results folder on disk. The rules call it with `input`, so that Snakemake does not compare it:
+        the memory changes no result.
         """
         wanted = self.translation["memory"] and self.engines_of(wildcards)
         name = f"{wildcards.origin.replace('/', '-')}{name}".format(**wildcards)
-        return given("--memory", [f"{wildcards.results}/memory/{name}.parquet"]) if wanted else []
+        return given("--memory", [f"{results}/memory/{name}.parquet"]) if wanted else []
 
     def gpus(self, wildcards: Wildcards, grouped: bool) -> int:
         """Return 1 where a model that can use a GPU translates, unless the configuration requires the CPU; else 0.

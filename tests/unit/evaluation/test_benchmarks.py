@@ -11,7 +11,7 @@ from mothertongue.common.languages import read_languages
 from mothertongue.evaluation import benchmarks
 from mothertongue.evaluation.benchmarks import Benchmark
 
-KNOWN = benchmarks.read(Path("config"))
+KNOWN = benchmarks.read(Path("config").joinpath)
 
 
 def one(task, language="xx", origin="native", english=None):

@@ -20,7 +20,7 @@ LANGUAGES = set(read_languages(TABLES / "languages.tsv"))
 
 def pairs_of(engine, model=None, **models):
     models = {name.replace("_", "-"): value for name, value in models.items()}
-    return routes.translation_pairs({"engine": engine, "model": model, "models": models}, TABLES)
+    return routes.translation_pairs({"engine": engine, "model": model, "models": models}, TABLES.joinpath)
 
 
 def test_routes_are_chosen_in_order_of_preference():
@@ -45,7 +45,9 @@ def test_routes_are_chosen_in_order_of_preference():
 def test_only_a_named_model_translates_between_two_scripts_of_a_language(name):
     scripts = {("zh", "zh-Hant"), ("zh-Hant", "zh")}
     assert not scripts & pairs_of(name).keys()
-    named = routes.translation_pairs({"engine": name, "model": None, "models": {"zh-zh-Hant": "me/mine"}}, TABLES)
+    named = routes.translation_pairs(
+        {"engine": name, "model": None, "models": {"zh-zh-Hant": "me/mine"}}, TABLES.joinpath
+    )
     assert scripts & named.keys() == {("zh", "zh-Hant")}
     if engines.find(name).ROUTE == "multilingual" and ("en", "zh-Hant") in named:
         assert named["zh", "zh-Hant"].target_code == named["en", "zh-Hant"].target_code

@@ -9,12 +9,13 @@ from mothertongue.workflow import settings
 from mothertongue.workflow.adapters import Adapters
 from mothertongue.workflow.configuration import lay_over
 from mothertongue.workflow.exports import Exports
+from mothertongue.workflow.places import Places
 
 DPO = {"method": "dpo"}
 
 
 def adapters(**values):
-    return Adapters(lay_over(settings.defaults(), values))
+    return Adapters(lay_over(settings.defaults(), values), Places())
 
 
 def wildcards(variant="", stage="", **more):
@@ -89,7 +90,7 @@ def test_the_template_is_the_configured_one_or_chosen_for_the_model(prompt_forma
 
 def test_unknown_exports_and_impossible_merges_are_refused():
     config = settings.defaults()
-    exports = Exports(config, Adapters(config))
+    exports = Exports(config, Adapters(config, Places()))
     with pytest.raises(
         SystemExit, match=r"unknown target results/nl/export/gguf/q9\.gguf; below results/nl/export/gguf/"
     ):

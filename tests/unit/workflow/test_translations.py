@@ -1,6 +1,5 @@
 """Tests of what the rules use of translations: engines, models, options, GPUs for each language pair."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from mothertongue.common.errors import UserError
 from mothertongue.workflow import settings
 from mothertongue.workflow.configuration import lay_over
+from mothertongue.workflow.places import Places
 from mothertongue.workflow.translations import Translations
 
 FALLBACK = {"fallback": "nllb", "allow_noncommercial": True}
@@ -22,7 +22,7 @@ class Wildcards(SimpleNamespace):
 
 
 def translations(**values):
-    return Translations(lay_over(settings.defaults(), {"translation": values}), Path("config"))
+    return Translations(lay_over(settings.defaults(), {"translation": values}), Places())
 
 
 def wildcards(source, lang=None):
@@ -52,7 +52,7 @@ def test_a_multilingual_model_is_given_the_codes_of_third_languages():
 
 
 def judged(**quality):
-    return Translations(lay_over(settings.defaults(), {"quality": quality}), Path("config"))
+    return Translations(lay_over(settings.defaults(), {"quality": quality}), Places())
 
 
 def test_an_estimators_model_is_fetched_and_used_in_an_environment_with_transformers():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeVar
 
+from mothertongue.common.tsv import Tables
 from mothertongue.translation.settings import EngineSettings
 
 
@@ -73,7 +74,7 @@ class Engine(ABC):
 
     @classmethod
     @abstractmethod
-    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
+    def pairs(cls, tables: Tables, model: str | None) -> LanguagePairs:
         """Return the pairs (source, target) that the engine supports, from the tables of config/, without a network.
 
         `model` replaces MODEL in engines with one model for all pairs.

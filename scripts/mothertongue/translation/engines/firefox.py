@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import byte_length
 from mothertongue.common.progress import Progress
-from mothertongue.common.tsv import read_table
+from mothertongue.common.tsv import Tables, read_table
 from mothertongue.translation.engines.base import AVOIDS_REPETITION, Engine, LanguagePair, LanguagePairs, Output
 from mothertongue.translation.settings import EngineSettings
 from mothertongue.translation.vocabulary import Vocabulary
@@ -44,11 +44,11 @@ class Firefox(Engine):
     limit = 480
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
+    def pairs(cls, tables: Tables, model: str | None) -> LanguagePairs:
         """Return the released pairs of firefox_models.tsv, with Mozilla's codes."""
         return {
             (row["source"], row["target"]): LanguagePair(f"firefox:{row['model']}", licence="mpl-2.0")
-            for row in read_table(tables / "firefox_models.tsv")
+            for row in read_table(tables("firefox_models.tsv"))
         }
 
     @classmethod

@@ -4,11 +4,10 @@ Alves et al., "Tower: An Open Multilingual Large Language Model for Translation-
 """
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from mothertongue.common.errors import UserError
-from mothertongue.common.tsv import read_table
+from mothertongue.common.tsv import Tables, read_table
 from mothertongue.translation.engines.base import LanguagePairs, every_pair
 from mothertongue.translation.engines.transformers import Generation
 
@@ -27,10 +26,10 @@ class LLM(Generation):
     PADDING = "left"
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
+    def pairs(cls, tables: Tables, model: str | None) -> LanguagePairs:
         """Return every pair of Tower's languages or, for another model, of all languages of languages.tsv, by name."""
         reference = model or cls.MODEL
-        names = {row["code"]: row["name"] for row in read_table(tables / "languages.tsv")}
+        names = {row["code"]: row["name"] for row in read_table(tables("languages.tsv"))}
         if reference.startswith(cls.FAMILY):
             names = {code: name for code, name in names.items() if code in _TOWER}
         return every_pair(names, reference, cls.licence(reference))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mothertongue.common.errors import UserError
-from mothertongue.common.tsv import language_codes
+from mothertongue.common.tsv import Tables, language_codes
 from mothertongue.translation.engines.base import Engine, LanguagePairs, every_pair, with_source
 from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
@@ -21,10 +21,10 @@ class Multilingual(EncoderDecoder):
     NAMES_SOURCE: ClassVar[bool] = True
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
+    def pairs(cls, tables: Tables, model: str | None) -> LanguagePairs:
         """Return every pair of the model's languages."""
         reference = model or cls.MODEL
-        names = language_codes(tables / "language_codes.tsv", cls.NAME)
+        names = language_codes(tables("language_codes.tsv"), cls.NAME)
         tokens = {code: cls.TOKEN.format(name) for code, name in names.items()}
         return every_pair(tokens, reference, cls.licence(reference), cls.NAMES_SOURCE)
 

@@ -6,7 +6,7 @@ Tiedemann and Thottingal, "OPUS-MT - Building open translation services for the 
 from pathlib import Path
 
 from mothertongue.common.errors import UserError
-from mothertongue.common.tsv import read_table
+from mothertongue.common.tsv import Tables, read_table
 from mothertongue.translation.engines.base import LanguagePair, LanguagePairs
 from mothertongue.translation.engines.ctranslate2 import END, EncoderDecoder
 
@@ -19,11 +19,11 @@ class OpusMT(EncoderDecoder):
     TOKENIZER_FILES = ("source.spm", "target.spm")
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
+    def pairs(cls, tables: Tables, model: str | None) -> LanguagePairs:
         """Return the pairs of opus_mt.tsv."""
         return {
             (row["source"], row["target"]): LanguagePair(row["model"], "", row["target_token"], row["licence"])
-            for row in read_table(tables / "opus_mt.tsv")
+            for row in read_table(tables("opus_mt.tsv"))
         }
 
     def source_tokens(self, pieces: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.common.errors import UserError
-from mothertongue.common.tsv import language_codes
+from mothertongue.common.tsv import Tables, language_codes
 from mothertongue.translation.engines.base import Engine, LanguagePairs, every_pair
 from mothertongue.translation.engines.transformers import Generation
 from mothertongue.translation.settings import EngineSettings
@@ -24,11 +24,11 @@ class SeamlessM4T(Generation):
     GIVEN = 2  # the start token and the target language's
 
     @classmethod
-    def pairs(cls, tables: Path, model: str | None) -> LanguagePairs:
+    def pairs(cls, tables: Tables, model: str | None) -> LanguagePairs:
         """Return every pair of the model's languages."""
         reference = model or cls.MODEL
         return every_pair(
-            language_codes(tables / "language_codes.tsv", "seamless-m4t"), reference, cls.licence(reference)
+            language_codes(tables("language_codes.tsv"), "seamless-m4t"), reference, cls.licence(reference)
         )
 
     @classmethod
