@@ -46,14 +46,14 @@ os.environ |= {
 }
 # Programs cannot prompt for input: stdin is empty. The hub's token is in the environment only of the rules that pass it
 # on: HF_TOKEN=$hub_token.
-SHELL_PREFIX = "set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; "
+PREPARE = "set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; "
 if snakemake_internals.is_module(workflow):
     # The other workflow's rules have this before their commands, too: they keep the token, and their own prefix.
-    shell.prefix(snakemake_internals.shell_prefix(shell) + SHELL_PREFIX)
+    shell.prefix(f"{snakemake_internals.shell_prefix(shell)}{PREPARE}")
 else:
-    shell.prefix(SHELL_PREFIX + "unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; ")
+    shell.prefix(f"{PREPARE}unset HF_TOKEN HUGGING_FACE_HUB_TOKEN; ")
     # Only fetch rules may reach the hub; programs see to it themselves, too.
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ |= {"HF_HUB_OFFLINE": "1"}
 
 checked(usable, Path.cwd())
 SCHEMA, DEFAULTS = configuration_schema(), defaults()

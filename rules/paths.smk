@@ -34,12 +34,14 @@ def checked_out(rules_folder):
         record.unlink(missing_ok=True)
         inside = Path(rules_folder.path).parent.as_posix().removeprefix(".")
         with tempfile.TemporaryFile() as packed:
-            # Of a commit, not of a folder in it, files keep the time of the commit.
-            subprocess.run([*git, "archive", f"{commit}:{inside}" if inside else commit], stdout=packed, check=True)
+            subprocess.run([*git, "archive", f"{commit}:{inside}"], stdout=packed, check=True)
             packed.seek(0)
             shutil.rmtree(copy, ignore_errors=True)
             with tarfile.open(fileobj=packed) as files:
                 files.extractall(copy, filter="data")
+        # As old as this copy, and not as the commit, which may be older than what another commit has built.
+        for path in copy.rglob("*"):
+            path.touch()
         record.write_text(commit)
     return copy
 

@@ -63,7 +63,7 @@ def test_settings_of_the_machine_do_not_change_the_compared_options():
     machine = {"gpus": 0, "checkpoint_minutes": 1.5, "report_to": "tensorboard"}
     plain, other = adapters(), adapters(tuning=machine)
     assert plain.options(wildcards()) == other.options(wildcards())
-    assert other.machine_options(wildcards(), input=None) == [
+    assert other.machine_options(wildcards(), "results") == [
         "--checkpoint-minutes=1.5", "--tensorboard=results/logs/nl/adapter.tensorboard",
     ]  # fmt: skip
 

@@ -34,7 +34,8 @@ def test_a_shard_has_the_engines_and_options_of_its_languages():
     assert both.engines_of(wildcards("en", "nl")) == ["opus-mt", "nllb"]
     assert both.engines_of(wildcards("nl", "nl")) == [] and both.options(wildcards("nl", "nl")) == []
     options = both.options(wildcards("en", "nl"))
-    assert options[:2] == ["--engine=opus-mt", "--model=r/models/translation/Helsinki-NLP--opus-mt-en-nl"]
+    assert options[0] == "--engine=opus-mt"
+    assert both.model(wildcards("en", "nl")) == ["r/models/translation/Helsinki-NLP--opus-mt-en-nl"]
     assert "--fallback-engine=nllb" in options and "--fallback-target-code=nld_Latn" in options
     assert "--beam-size=1" in options and "--score=-1.5" in options
     assert not [option for option in options if option.startswith("--prompt")]
@@ -59,7 +60,9 @@ def test_an_estimators_model_is_fetched_and_used_in_an_environment_with_transfor
     labse = judged(meaning="labse", meaning_threshold=0.7)
     folder = "r/models/meaning/setu4993--LaBSE"
     assert labse.estimator(wildcards("en", "nl")) == [folder] and labse.estimator(wildcards("nl", "nl")) == []
-    assert f"--meaning-model={folder}" in labse.options(wildcards("en", "nl")) and labse.environment == "generation"
+    assert "--meaning=labse" in labse.options(wildcards("en", "nl")) and labse.environment == "generation"
+    inputs = SimpleNamespace(model=["m"], fallback=[], estimator=[folder])
+    assert labse.model_options(None, inputs) == ["--model=m", f"--meaning-model={folder}"]
     assert labse.estimator_models == {"setu4993--LaBSE": "setu4993/LaBSE"}
     assert labse.estimator(wildcards("en", "ps")) == []  # a language that it does not know
     own = judged(meaning="labse", meaning_threshold=0.7, meaning_model="a/b")
