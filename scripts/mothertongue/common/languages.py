@@ -14,6 +14,8 @@ UNSPACED = frozenset({"zh", "zh-Hant", "ja", "th", "lo", "km", "my"})
 # Letters (ranges, for a regular expression) that words of another script follow without a space. Hangul is included
 # because of its particles.
 UNSPACED_LETTERS = "\\u0e00-\\u109f\\u1780-\\u17ff\\u3040-\\ud7af\\uf900-\\ufaff"
+# Pairs of one language in two scripts: a table converts its characters, and no model translates.
+OTHER_SCRIPTS = frozenset({("zh", "zh-Hant"), ("zh-Hant", "zh")})
 # Written from right to left.
 RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "ur"})
 

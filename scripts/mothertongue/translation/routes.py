@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mothertongue.common.errors import UserError
-from mothertongue.common.languages import ENGLISH, Language, nearest_language
+from mothertongue.common.languages import ENGLISH, OTHER_SCRIPTS, Language, nearest_language
 from mothertongue.common.tsv import Tables
-from mothertongue.translation import engines, script_conversion
+from mothertongue.translation import engines
 from mothertongue.translation.engines.base import LanguagePair, LanguagePairs
 
 
@@ -35,7 +35,7 @@ def find_route(source: str, target: str, pairs: LanguagePairs, one_step: str = "
         return Route("native")
     if (source, target) in pairs:
         return Route(one_step, pairs[source, target])
-    if script_conversion.converts(source, target):
+    if (source, target) in OTHER_SCRIPTS:
         return Route("script")
     if (source, ENGLISH) in pairs and (ENGLISH, target) in pairs:
         return Route("pivot", pairs[ENGLISH, target], first=pairs[source, ENGLISH])
@@ -73,7 +73,7 @@ def translation_pairs(settings: Mapping[str, Any], tables: Tables) -> LanguagePa
         raise UserError(f"translation.model: {settings['engine']} has a model for each pair; use translation.models")
     pairs = _override(engine.pairs(tables, settings["model"]), settings["models"], inherit=multilingual)
     named = set(map(parse_pair, settings["models"]))
-    return {pair: model for pair, model in pairs.items() if pair in named or not script_conversion.converts(*pair)}
+    return {pair: model for pair, model in pairs.items() if pair in named or pair not in OTHER_SCRIPTS}
 
 
 def check_languages(config: Mapping[str, Any], languages: dict[str, Language]) -> None:

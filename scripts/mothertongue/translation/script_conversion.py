@@ -9,17 +9,12 @@ from collections.abc import Callable
 from mothertongue.translation import segments
 from mothertongue.translation.segments import Part
 
-# OpenCC's tables by the languages between which they convert.
+# OpenCC's tables of OTHER_SCRIPTS.
 _TABLES = {("zh", "zh-Hant"): "s2t", ("zh-Hant", "zh"): "t2s"}
 # Japanese shares characters with Chinese, in forms of its own: a sentence with two kana side by side stays as it is.
 # One alone is a Chinese writer's; the dot between names and the long mark are no kana here.
 _KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d]{2}")
 MODEL = "opencc"
-
-
-def converts(source: str, target: str) -> bool:
-    """Return whether the languages are one, in two scripts."""
-    return (source, target) in _TABLES
 
 
 def converter(source: str, target: str) -> Callable[[str], tuple[str, bool]]:
