@@ -4,6 +4,7 @@
     scripts/plan.py nl de fr --gpus 32 --config 'translation={engine: nllb, allow_noncommercial: true}'
     scripts/plan.py results/demo/pt/adapter --profile profiles/demo
     scripts/plan.py nl --all
+    cd ~/my-run && ~/mothertongue/scripts/plan.py nl    the run of another folder
 
 The plan has only remaining jobs: outputs that are up to date are not in it. With --all it has every job, so that after
 a run the estimates stand beside what was measured. Each time is either "measured", from the benchmarks of earlier runs
@@ -28,12 +29,13 @@ from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
 from mothertongue.workflow import dry_run, estimates, planning
+from mothertongue.workflow.places import Places, home_of
 
-CONFIG, DEMO = Path("config", "config.yaml"), Path("config", "demo.yaml")
-GPUS, OASST1 = Path("config", "gpus.tsv"), Path("config", "oasst1_messages.tsv")
-# Where Snakemake looks for a profile by its name.
+HOME = Path(__file__).resolve().parent.parent
+PLACES = Places(home_of(HOME, Path.cwd()))
+# Where Snakemake looks for a profile by its name, then the workflow's own.
 PROFILES = [Path(), Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / "snakemake"]
-PROFILES += [Path("/etc/xdg/snakemake")]
+PROFILES += [Path("/etc/xdg/snakemake"), HOME, HOME / "profiles"]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -70,14 +72,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    profile = planning.read_profile(arguments.profile, PROFILES)
+    arguments.profile, profile = planning.read_profile(arguments.profile, PROFILES)
     # The demo's profile brings a Snakefile that lays its values over the defaults.
-    files = [*([DEMO] if "snakefile" in profile else []), *map(Path, arguments.configfile)]
-    config = planning.configured(CONFIG, files, arguments.config)
+    arguments.own_snakefile = "snakefile" in profile
+    names = ["config/config.yaml", *(["config/demo.yaml"] if arguments.own_snakefile else [])]
+    files = [Path(PLACES.found(name)) for name in names]
+    config = planning.configured([*files, *map(Path, arguments.configfile)], arguments.config)
     targets = [planning.target(name, str(config["results"])) for name in arguments.targets]
     place = planning.place(profile, len(gpus.visible()), os.cpu_count() or 1, arguments.gpus)
     jobs = dry_run.parse_jobs(ask_snakemake(arguments, targets, place))
-    rules = dry_run.read_rules([Path("Snakefile"), *sorted(Path("rules").glob("*.smk"))])
+    rules = dry_run.read_rules([HOME / "Snakefile", *sorted((HOME / "rules").glob("*.smk"))])
     folders = {Path(job.wildcards["results"], "benchmarks") for job in jobs}
     measurements = [measured for folder in folders for measured in planning.read_measurements(folder, rules)]
     estimator = make_estimator(config, arguments.gpu, place)
@@ -89,13 +93,13 @@ def main() -> None:
 
 def make_estimator(config: dict[str, Any], gpu: str | None, place: planning.Capacity) -> estimates.Estimator:
     """Return the estimator for a configuration and place. Raise UserError for an unknown kind of GPU."""
-    peaks = {row["gpu"]: float(row["tflops"]) for row in read_table(GPUS)}
+    peaks = {row["gpu"]: float(row["tflops"]) for row in read_table(PLACES.table("gpus.tsv"))}
     own = gpus.query("name") if place.gpus and not place.cluster else []
     kind = estimates.kind(gpu or next(iter(own), ""), peaks)
     if gpu and not kind:
-        raise UserError(f"--gpu {gpu}: not in {GPUS}, which has {', '.join(peaks)}; add a line to it")
+        raise UserError(f"--gpu {gpu}: not in config/gpus.tsv, which has {', '.join(peaks)}; add a line to it")
     folder = Path(str(config["results"]), "source")
-    oasst1 = {row["language"]: int(row["messages"]) for row in read_table(OASST1)}
+    oasst1 = {row["language"]: int(row["messages"]) for row in read_table(PLACES.table("oasst1_messages.tsv"))}
     return estimates.Estimator(
         config, estimates.characters(config, folder, oasst1), peaks, kind, place.cluster is not None
     )
@@ -105,6 +109,7 @@ def ask_snakemake(arguments: argparse.Namespace, targets: list[str], place: plan
     """Return the output of a dry run of Snakemake. Raise UserError with the reason where it fails."""
     # The executor dryrun: Slurm's would wait for the jobs of an earlier run, and is not needed here.
     command = [sys.executable, "-m", "snakemake", *targets, "--profile", arguments.profile]
+    command += [] if arguments.own_snakefile else ["--snakefile", str(HOME / "Snakefile")]
     command += ["--dry-run", "--nolock", "--executor", "dryrun"]
     if place.cluster:
         # A dry run limits a job's threads to the given cores, by default one.

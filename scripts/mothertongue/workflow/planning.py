@@ -26,6 +26,7 @@ from mothertongue.common.progress import duration
 from mothertongue.common.text_table import aligned
 from mothertongue.workflow import configuration
 from mothertongue.workflow.dry_run import PlannedJob, Rule
+from mothertongue.workflow.settings import defaults
 from mothertongue.workflow.snakemake_internals import PROFILE_FILE, UNDECIDED
 
 # The wildcards that make a rule's jobs alike, most important first: time depends more on shard than on target language.
@@ -136,12 +137,12 @@ def target(name: str, results: str) -> str:
     return name if "/" in name else f"{results}/{name}/adapter"
 
 
-def configured(default: Path, files: Iterable[Path], values: Iterable[str]) -> dict[str, Any]:
-    """Return the configuration: the default one, overridden by files and then by KEY=VALUE, as Snakemake does it.
+def configured(files: Iterable[Path], values: Iterable[str]) -> dict[str, Any]:
+    """Return the configuration: the defaults, overridden by files and then by KEY=VALUE, as Snakemake does it.
 
     Values are not checked: the dry run does that. Raise UserError where a file cannot be read.
     """
-    config = configuration.read(default)
+    config = defaults()
     for path in files:
         config = configuration.lay_over(config, configuration.read(path))
     for key, value in (value.split("=", 1) for value in values if "=" in value):
@@ -152,20 +153,23 @@ def configured(default: Path, files: Iterable[Path], values: Iterable[str]) -> d
     return config
 
 
-def read_profile(name: str, folders: Iterable[Path]) -> dict[str, Any]:
-    """Return the settings of a profile, searched in folders; empty where there is none, for Snakemake to refuse."""
+def read_profile(name: str, folders: Iterable[Path]) -> tuple[str, dict[str, Any]]:
+    """Return a profile's path and settings, searched in folders.
+
+    Where there is none, return its name and no settings, for Snakemake to refuse.
+    """
     for folder in folders:
         path = folder / name
         if path.is_file():
-            return configuration.read(path)
+            return str(path), configuration.read(path)
         versions = {
             int(match[1] or 0): file
             for file in (path.iterdir() if path.is_dir() else [])
             if (match := PROFILE_FILE.fullmatch(file.name))
         }
         if versions:
-            return configuration.read(versions[max(versions)])
-    return {}
+            return str(path), configuration.read(versions[max(versions)])
+    return name, {}
 
 
 def place(profile: Mapping[str, Any], machine_gpus: int, machine_cores: int, gpus: int | None = None) -> Capacity:

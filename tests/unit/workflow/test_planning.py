@@ -231,29 +231,30 @@ def test_a_job_that_needs_more_gpus_than_there_are_is_refused():
 
 
 def test_the_place_of_jobs_is_read_from_the_profile(tmp_path):
-    slurm, local = (planning.read_profile(f"profiles/{name}", [Path()]) for name in ("slurm", "local"))
-    assert planning.read_profile("slurm", [Path()]) == slurm
+    slurm, local = (planning.read_profile(f"profiles/{name}", [Path()])[1] for name in ("slurm", "local"))
+    assert planning.read_profile("slurm", [Path()]) == ("slurm", slurm)
     assert planning.place(slurm, 0, 64) == CLUSTER
     assert planning.place(slurm, 0, 64, gpus=32).gpus == 32
     assert planning.place(local, 2, 64) == Capacity(None, gpus=2, jobs=None, cores=64)
-    assert planning.read_profile("nowhere", [Path(), tmp_path]) == {}
+    assert planning.read_profile("nowhere", [Path(), tmp_path]) == ("nowhere", {})
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "config.yaml").write_text("executor: lsf")
     (tmp_path / "site" / "config.v9+.yaml").write_text("executor: slurm\njobs: unlimited\n")
-    site = planning.read_profile("site", [Path(), tmp_path])
+    path, site = planning.read_profile("site", [Path(), tmp_path])
+    assert path == str(tmp_path / "site")
     assert planning.place(site, 0, 4) == Capacity("slurm", gpus=8, jobs=None, cores=4)
 
 
 def test_targets_are_in_the_configured_results_folder(tmp_path):
-    default, mine = Path("config/config.yaml"), tmp_path / "mine.yaml"
+    mine = tmp_path / "mine.yaml"
     mine.write_text("results: /scratch/mine\n")
-    assert planning.configured(default, [], ["tuning={gpus: 4}"])["results"] == "results"
-    assert planning.configured(default, [mine], [])["results"] == "/scratch/mine"
-    assert planning.configured(default, [mine], ["results=elsewhere"])["results"] == "elsewhere"
-    tuning = planning.configured(default, [], ["tuning={gpus: 4}", "tuning={epochs: 1}"])["tuning"]
+    assert planning.configured([], ["tuning={gpus: 4}"])["results"] == "results"
+    assert planning.configured([mine], [])["results"] == "/scratch/mine"
+    assert planning.configured([mine], ["results=elsewhere"])["results"] == "elsewhere"
+    tuning = planning.configured([], ["tuning={gpus: 4}", "tuning={epochs: 1}"])["tuning"]
     assert (tuning["gpus"], tuning["epochs"], tuning["batch_size"]) == (4, 1, 4)
     with pytest.raises(UserError, match="--config tuning: not YAML"):
-        planning.configured(default, [], ["tuning={gpus: "])
+        planning.configured([], ["tuning={gpus: "])
     assert planning.target("nl", "elsewhere") == "elsewhere/nl/adapter"
     assert planning.target("results/nl/dataset", "elsewhere") == "results/nl/dataset"
 
