@@ -90,6 +90,10 @@ wildcard_constraints:
     stage="(sft/)?",
 
 
+# Whether data and models are fetched where Snakemake runs.
+FETCH_HERE = not config["fetch_in_jobs"]
+# Whether this is a job of a scheduler, which ends it at its time limit.
+IN_JOB = not snakemake_internals.is_main_process(workflow) or "SLURM_JOB_ID" in os.environ
 # The GPU model in the profile's default-resources: Slurm would allocate one to jobs that request no GPU.
 GPU_MODEL = snakemake_internals.default_resource(workflow, "gpu_model")
 # What a module puts before all outputs, and the results folder on disk.

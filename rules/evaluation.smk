@@ -86,7 +86,7 @@ rule fetch_benchmarks:
         "{results}/logs/source/benchmarks/{lang}.log",
     benchmark:
         "{results}/benchmarks/source/benchmarks/{lang}.jsonl"
-    localrule: True
+    localrule: FETCH_HERE
     conda:
         "../envs/harness.yaml"
     threads: 1

@@ -23,7 +23,7 @@ def after_earlier_jobs():
     """Wait for the jobs of an earlier run before Snakemake decides which jobs to run."""
     # A locked folder has a running Snakemake, or must be unlocked first: Snakemake reports that itself.
     locked = snakemake_internals.is_locked(Path())
-    submits = snakemake_internals.is_main_process(workflow) and snakemake_internals.submits_jobs(workflow)
+    submits = snakemake_internals.is_main_process(workflow) and snakemake_internals.submits_to_slurm(workflow)
     if submits and not locked:
         same = FINGERPRINT.is_file() and FINGERPRINT.read_text() == fingerprint()
         checked(slurm.wait_for_earlier, Path.cwd(), same)
@@ -40,6 +40,6 @@ def record_what_they_made():
 
 onstart:
     checked(runs.join, Path(RESULTS), Path.cwd())
-    if snakemake_internals.submits_jobs(workflow):
+    if snakemake_internals.submits_to_slurm(workflow):
         record_what_they_made()
         FINGERPRINT.write_text(fingerprint())

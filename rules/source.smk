@@ -15,7 +15,7 @@ rule fetch:
         "{results}/logs/source/{origin}messages.log",
     benchmark:
         "{results}/benchmarks/source/{origin}messages.jsonl"
-    localrule: True
+    localrule: FETCH_HERE
     conda:
         "../envs/data.yaml"
     threads: 1

@@ -16,7 +16,7 @@ rule fetch_translation_model:
         "{results}/logs/models/translation/{model}.log",
     benchmark:
         "{results}/benchmarks/models/translation/{model}.jsonl"
-    localrule: True
+    localrule: FETCH_HERE
     conda:
         "../envs/conversion.yaml"
     threads: 1
@@ -55,7 +55,7 @@ rule fetch_estimator:
         "{results}/logs/models/meaning/{model}.log",
     benchmark:
         "{results}/benchmarks/models/meaning/{model}.jsonl"
-    localrule: True
+    localrule: FETCH_HERE
     conda:
         "../envs/conversion.yaml"
     threads: 1

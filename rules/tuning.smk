@@ -13,7 +13,7 @@ rule fetch_chat_template:
         "{results}/logs/models/templates/{model}.log",
     benchmark:
         "{results}/benchmarks/models/templates/{model}.jsonl"
-    localrule: True
+    localrule: FETCH_HERE
     conda:
         "../envs/tuning.yaml"
     threads: 1
@@ -48,7 +48,7 @@ rule fetch_base_model:
         "{results}/logs/models/base/{model}.log",
     benchmark:
         "{results}/benchmarks/models/base/{model}.jsonl"
-    localrule: True
+    localrule: FETCH_HERE
     conda:
         "../envs/tuning.yaml"
     threads: 1
@@ -103,6 +103,7 @@ rule tune:
         options=adapters.options,
         # With `input` Snakemake does not compare it: these do not change what is learned.
         machine=lambda wildcards, input: adapters.machine_options(wildcards, RESULTS),
+        time_budget=lambda wildcards, input, resources: given("--time-budget", [resources.runtime] if IN_JOB else []),
     shell:
         r"""
         python {input.script:q} \
@@ -118,6 +119,6 @@ rule tune:
             {params.machine:q} \
             --gpus={resources.gpu} \
             --cpu-threads={threads} \
-            ${{SLURM_JOB_ID:+--time-budget={resources.runtime}}} \
+            {params.time_budget:q} \
             --output={output.adapter:q} 2>&1 | tee {log:q}
         """

@@ -81,7 +81,7 @@ def main() -> None:
     targets = [planning.target(name, str(config["results"])) for name in arguments.targets]
     place = planning.place(profile, len(gpus.visible()), os.cpu_count() or 1, arguments.gpus)
     jobs = dry_run.parse_jobs(ask_snakemake(arguments, targets, place))
-    rules = dry_run.read_rules([HOME / "Snakefile", *sorted((HOME / "rules").glob("*.smk"))])
+    rules = dry_run.read_rules(sorted((HOME / "rules").glob("*.smk")), not config["fetch_in_jobs"])
     folders = {Path(job.wildcards["results"], "benchmarks") for job in jobs}
     measurements = [measured for folder in folders for measured in planning.read_measurements(folder, rules)]
     estimator = make_estimator(config, arguments.gpu, place)

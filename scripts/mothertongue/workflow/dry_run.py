@@ -38,14 +38,15 @@ class PlannedJob:
     gpu_model: str = ""
 
 
-def read_rules(files: Iterable[Path]) -> dict[str, Rule]:
-    """Return the rules in the workflow's files, by name."""
+def read_rules(files: Iterable[Path], fetch_here: bool = True) -> dict[str, Rule]:
+    """Return the rules in the workflow's files, by name; `fetch_here` as in the rules."""
+    local = "True|FETCH_HERE" if fetch_here else "True"
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     rules = {}
     for name, body in re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:[ \t]+.*\n|\n)*)", text, re.MULTILINE):
         benchmark = re.search(r"^    benchmark:\s+\"(.+)\"", body, re.MULTILINE)
         rules[name] = Rule(
-            local=re.search(r"^    localrule:\s+True", body, re.MULTILINE) is not None,
+            local=re.search(rf"^    localrule:\s+(?:{local})$", body, re.MULTILINE) is not None,
             benchmark=_pattern(benchmark[1]) if benchmark else None,
         )
     return rules

@@ -137,6 +137,10 @@ class Results:
         schema={"pattern": r"^(?!-|\.\.?$)[^{}<>\n]*[^{}<>/\n]$(?!\n)"},
         expected="a folder such as results, without a slash at its end, {}, <>, or a hyphen at its beginning",
     )  # fmt: skip
+    fetch_in_jobs: bool = setting(
+        False, "on a cluster, data and models are fetched and converted in jobs, too, whose nodes need the network: "
+        "else where Snakemake runs",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ def submits_jobs(workflow: Any) -> bool:
     return not workflow.local_exec
 
 
+def submits_to_slurm(workflow: Any) -> bool:
+    """Return whether jobs go to Slurm."""
+    return submits_jobs(workflow) and getattr(workflow.executor_plugin, "name", "") == "slurm"
+
+
 def is_main_process(workflow: Any) -> bool:
     """Return whether this is the Snakemake that a user started, and not one that runs a single job."""
     return workflow.is_main_process
