@@ -21,6 +21,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
 from mothertongue.workflow import dry_run, estimates, planning
 from mothertongue.workflow.places import Places, home_of
+from mothertongue.workflow.translations import Translations
 
 HOME = Path(__file__).resolve().parent.parent
 PLACES = Places(home_of(HOME, Path.cwd()))
@@ -86,6 +88,10 @@ def main() -> None:
     measurements = [measured for folder in folders for measured in planning.read_measurements(folder, rules)]
     estimator = make_estimator(config, arguments.gpu, place)
     plan = planning.make(jobs, rules, measurements, place, estimator.seconds)
+    if planning.uses_conda(profile):
+        sizes = {row["environment"]: int(row["mb"]) for row in read_table(PLACES.table("environments.tsv"))}
+        translation = Translations(config, PLACES).environment
+        plan = replace(plan, environments=planning.environments(jobs, rules, translation, sizes))
     print(planning.table(plan, targets))
     if arguments.json:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))

@@ -16,10 +16,14 @@ _EXCEPTION = re.compile(r"\w+(?:Error|Exception)\b")
 
 @dataclass(frozen=True)
 class Rule:
-    """The facts on a rule that a dry run omits: whether it is a local rule, and the paths of its benchmarks."""
+    """The facts on a rule that a dry run omits: whether it is a local rule, its benchmarks' paths, its environment.
+
+    `environment` is the name of its file of envs/; empty where the engines of translation decide.
+    """
 
     local: bool
     benchmark: re.Pattern[str] | None
+    environment: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,12 @@ def read_rules(files: Iterable[Path], fetch_here: bool = True) -> dict[str, Rule
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     rules = {}
     for name, body in re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:[ \t]+.*\n|\n)*)", text, re.MULTILINE):
+        environment = re.search(r"^    conda:\s+\"\.\./envs/(\w+)\.yaml\"", body, re.MULTILINE)
         benchmark = re.search(r"^    benchmark:\s+\"(.+)\"", body, re.MULTILINE)
         rules[name] = Rule(
             local=re.search(rf"^    localrule:\s+(?:{local})$", body, re.MULTILINE) is not None,
             benchmark=_pattern(benchmark[1]) if benchmark else None,
+            environment=environment[1] if environment else "",
         )
     return rules
 

@@ -13,7 +13,7 @@ It does not include waiting in the queue and retries.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,8 @@ class Plan:
     place: Capacity
     rules: Sequence[RulePlan]
     stages: Sequence[float]
+    # The disk space of conda's environments in MB by their names; empty where jobs have none of their own.
+    environments: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def jobs(self) -> int:
@@ -187,6 +189,21 @@ def place(profile: Mapping[str, Any], machine_gpus: int, machine_cores: int, gpu
         jobs if isinstance(jobs, int) else None,
         int(profile.get("local-cores", machine_cores)),
     )
+
+
+def uses_conda(profile: Mapping[str, Any]) -> bool:
+    """Return whether jobs have an environment of their own."""
+    methods = profile.get("software-deployment-method") or profile.get("sdm") or []
+    return "conda" in ([methods] if isinstance(methods, str) else methods)
+
+
+def environments(
+    jobs: Iterable[PlannedJob], rules: Mapping[str, Rule], translation: str, sizes: Mapping[str, int]
+) -> dict[str, int]:
+    """Return the environments that jobs run in, with their disk space in MB; `translation` is that of its engines."""
+    known = [rules[name] for name in sorted({job.rule for job in jobs}) if name in rules]
+    names = dict.fromkeys(rule.environment or translation for rule in known)
+    return {name: sizes[name] for name in names if name in sizes}
 
 
 def read_measurements(folder: Path, rules: Mapping[str, Rule]) -> list[Measurement]:
@@ -287,6 +304,7 @@ def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
         "wall_seconds": round(plan.seconds, 1),
         "stage_seconds": [round(seconds, 1) for seconds in plan.stages],
         "disk_mb": plan.disk_mb,
+        "environments_mb": dict(plan.environments),
         "complete": not plan.undecided,
         "rules": [
             {
@@ -348,6 +366,11 @@ def _closing(plan: Plan) -> list[str]:
         if plan.place.cluster
         else f"Done in {bound} {_duration(plan.seconds)} on {plan.place.cores} cores{at_once}.",
     ]
+    if plan.environments:
+        size = _gigabytes(sum(plan.environments.values()))
+        lines.append(
+            f"Conda's {len(plan.environments)} environments take {size} more; runs with one --conda-prefix share them."
+        )
     jobs = {basis: sum(len(rule.jobs) for rule in plan.rules if rule.basis == basis) for basis in _BASES}
     if not jobs["measured"]:
         lines.append("Nothing is measured yet.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mothertongue.common.errors import UserError
+from mothertongue.common.tsv import read_table
 from mothertongue.workflow import dry_run, planning
 from mothertongue.workflow.dry_run import PlannedJob
 from mothertongue.workflow.planning import Capacity, Measurement
@@ -257,6 +258,19 @@ def test_targets_are_in_the_configured_results_folder(tmp_path):
         planning.configured([], ["tuning={gpus: "])
     assert planning.target("nl", "elsewhere") == "elsewhere/nl/adapter"
     assert planning.target("results/nl/dataset", "elsewhere") == "results/nl/dataset"
+
+
+def test_environments_of_conda_are_counted_where_jobs_have_their_own():
+    assert planning.uses_conda({"software-deployment-method": "conda"}) and planning.uses_conda({"sdm": ["conda"]})
+    assert not planning.uses_conda({"software-deployment-method": "env-modules"}) and not planning.uses_conda({})
+    sizes = {row["environment"]: int(row["mb"]) for row in read_table(Path("config/environments.tsv"))}
+    assert set(sizes) == {path.stem for path in Path("envs").glob("*.yaml")} and min(sizes.values()) > 250
+    assert {rule.environment for rule in RULES.values()} - {""} <= set(sizes)
+    found = planning.environments(dry_run.parse_jobs(DRY_RUN), RULES, "generation", sizes)
+    assert found == {name: sizes[name] for name in ("data", "generation")}
+    plan = replace(planning.make(dry_run.parse_jobs(DRY_RUN), RULES, [], CLUSTER), environments=found)
+    assert "Conda's 2 environments take 6.3 GB more" in planning.table(plan, ["t"])
+    assert planning.as_json(plan, ["t"], "slurm")["environments_mb"] == found
 
 
 TABLE = """\
