@@ -17,7 +17,7 @@ from paths import ROOT
 CONSTRAINTS = ROOT / "constraints.txt"
 MARK = "      # What these need, as tested; written by `make pins`.\n"
 _PIN = re.compile(r"^\s*(?:- )?([A-Za-z][\w.-]*)==([\w.]+)", re.MULTILINE)
-_OF_TORCH = re.compile(r"nvidia-|cuda-|triton")
+OF_TORCH = re.compile(r"nvidia-|cuda-|triton")
 
 
 def pins(text: str) -> dict[str, str]:
@@ -43,7 +43,7 @@ def main() -> None:
     for path in [Path(name) for name in sys.argv[1:]] or sorted((ROOT / "envs").glob("*.yaml")):
         text = path.read_text(encoding="utf-8").split(MARK)[0]
         found = needed(pins(text))
-        found = {name: found[name] for name in found if name in constraints or not _OF_TORCH.match(name)}
+        found = {name: found[name] for name in found if name in constraints or not OF_TORCH.match(name)}
         if unknown := [f"{name}=={version}" for name, version in found.items() if name not in constraints]:
             sys.exit(f"{path.name}: add the versions that are tested to constraints.txt: {', '.join(unknown)}")
         path.write_text(text + MARK + "".join(f"      - {name}=={version}\n" for name, version in found.items()))
