@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import slurm
+import yaml
 from waiting import LIMIT, until
 
 DATASET = "results/pt/dataset/train.parquet"
@@ -63,6 +64,19 @@ def test_shards_use_all_gpus_and_other_jobs_stay_on_the_login_node(site, first):
 def test_a_second_run_submits_nothing(site, first):
     run = site.start(ADAPTER).succeed()
     assert run.jobs == {} and not submitted(run.output)
+
+
+def test_jobs_go_to_the_partition_that_fits_them(site, first):
+    again(site, "results/pt/translated/*/0.parquet")
+    partitions = site.root / "profiles/slurm/partitions.yaml"
+    assert list(yaml.safe_load(partitions.read_text())["partitions"]) == ["gpu", "cpu"]
+    partitions.write_text(partitions.read_text().replace("  cpu:", "  urgent:"))
+    targets = ("results/pt/translated/en/0.parquet", "results/pt/translated/pt/0.parquet")
+    run = site.start("--slurm-partition-config", str(partitions), "--", *targets).succeed()
+    # The native shard needs no GPU.
+    chosen = re.findall(r"Auto-selected partition '(\w+)' for job translate", run.output)
+    assert sorted(chosen) == ["gpu", "urgent"], run.output[-3000:]
+    assert translated(site) == first[2]
 
 
 def test_a_cancelled_job_is_retried_with_more_memory(site, first):

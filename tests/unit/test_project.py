@@ -10,7 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pins import OF_TORCH, MARK, pins
+from pins import MARK, OF_TORCH, pins
 
 LIBRARY = Path("scripts/mothertongue")
 SAMPLE = Path("config/demo/messages.jsonl")
