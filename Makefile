@@ -1,6 +1,7 @@
 # make setup   a virtual environment in .venv with everything pinned, by the first of Python 3.11, 3.12 and 3.13 that is
 #              here; PYTHON=/path/to/python: by that one; TORCH=cpu: PyTorch without CUDA, from its own index
 # make setup-cluster  the same without what jobs run: for a login node, where they have environments of their own
+# make image   mothertongue.sif, an image for --sdm apptainer with everything pinned; apptainer has to be here
 # make demo    setup, then the whole chain on the bundled sample, offline, its report, and a summary
 # make test    setup, then every test; make test-quick runs those of under a minute
 # make bench   setup, then translation's speed beside transformers' and the bare engines', and tuning's beside plain TRL's;
@@ -19,7 +20,7 @@ BIN := .venv/bin
 DEMO := results/demo/pt
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup setup-cluster demo test test-quick bench bench-gpu format manual pins
+.PHONY: setup setup-cluster image demo test test-quick bench bench-gpu format manual pins
 
 setup: .venv/installed
 
@@ -38,6 +39,11 @@ setup-cluster: .venv/installed-cluster
 	$(make-venv)
 	$(BIN)/pip install --disable-pip-version-check -r requirements-cluster.txt -c constraints.txt
 	touch $@
+
+image: mothertongue.sif
+
+mothertongue.sif: envs/apptainer.def requirements.txt requirements-models.txt requirements-cuda.txt constraints.txt
+	apptainer build --force $@ $<
 
 define make-venv
 @$(or $(PYTHON),false) -c $(IS_SUPPORTED) || { echo "$(NO_PYTHON)" >&2; exit 1; }

@@ -57,6 +57,12 @@ include: "rules/common.smk"
 include: "rules/slurm.smk"
 
 
+# With --sdm apptainer.
+if config["container"]:
+
+    container: config["container"]
+
+
 HELP = """Name what to build, for instance:
     snakemake --profile profiles/demo results/demo/pt/adapter   the demo's adapter
     snakemake --profile profiles/local results/nl/adapter       a Dutch adapter, on this machine

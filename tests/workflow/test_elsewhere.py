@@ -249,3 +249,29 @@ def test_results_can_be_kept_in_a_storage(tmp_path, clone):
     assert project.build(THREADS).jobs["threads"] == 1
     assert (tmp_path / "bucket" / THREADS).stat().st_size > 0 and not (project.root / THREADS).exists()
     assert project.build(THREADS).jobs == {}
+
+
+APPTAINER = """#!/bin/bash
+# Runs the command of `apptainer exec OPTIONS IMAGE sh -c COMMAND` without a container, and notes it.
+[[ $1 == --version ]] && { echo apptainer version 1.3.4; exit; }
+while [[ $1 != *.sif ]]; do shift; done
+echo "$1" >> "$APPTAINER_CALLS"
+exec "${@:2}"
+"""
+
+
+def test_rules_run_in_the_configured_image(tmp_path, clone):
+    calls = tmp_path / "calls"
+    apptainer = tmp_path / "bin/apptainer"
+    apptainer.parent.mkdir()
+    apptainer.write_text(APPTAINER)
+    apptainer.chmod(0o755)
+    project = Elsewhere(
+        tmp_path / "run", ("--snakefile", str(clone / "Snakefile"), "--sdm=apptainer"),
+        {"PATH": f"{apptainer.parent}:{os.environ['PATH']}", "APPTAINER_CALLS": str(calls), "HF_TOKEN": "hf_secret"},
+    )  # fmt: skip
+    write_portuguese(project)
+    (tmp_path / "image.sif").touch()
+    project.configure_all(NATIVE | {"container": f"{tmp_path}/image.sif"})
+    jobs = project.build(THREADS).jobs
+    assert jobs["threads"] == 1 and calls.read_text().split() == [f"{tmp_path}/image.sif"] * sum(jobs.values())

@@ -60,6 +60,7 @@ class Places:
         return {
             **config,
             "results": os.path.normpath(config["results"]),
+            "container": config["container"] and self._file(config["container"], ".sif"),
             "source": self._dataset(config["source"]),
             "sources": {name: self._dataset(keys) for name, keys in config["sources"].items()},
             "threads": {**threads, "prompt_format": self._file(threads["prompt_format"], ".jinja")},

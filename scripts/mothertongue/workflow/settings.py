@@ -141,6 +141,11 @@ class Results:
         False, "on a cluster, data and models are fetched and converted in jobs, too, whose nodes need the network: "
         "else where Snakemake runs",
     )  # fmt: skip
+    container: str | None = setting(
+        None, "with `--sdm apptainer`, the image that rules run in: a file that `make image` wrote, or a URL such as "
+        "`docker://...` ([below](../docs/deployment.md#in-a-container))", schema={"pattern": r"^\S+$(?!\n)"},
+        expected="a path or URL without spaces",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
