@@ -87,6 +87,6 @@ include: "rules/gguf.smk"
 
 
 # Without a prefix, a module's targets may be those of the workflow that uses it.
-if PREFIX or not snakemake_internals.is_module(workflow):
+if PREFIX or not IS_MODULE:
 
     include: "rules/unknown_targets.smk"

@@ -47,7 +47,8 @@ os.environ |= {
 # Programs cannot prompt for input: stdin is empty. The hub's token is in the environment only of the rules that pass it
 # on: HF_TOKEN=$hub_token.
 PREPARE = "set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; "
-if snakemake_internals.is_module(workflow):
+IS_MODULE = snakemake_internals.is_module(workflow)
+if IS_MODULE:
     # The other workflow's rules have this before their commands, too: they keep the token, and their own prefix.
     shell.prefix(f"{snakemake_internals.shell_prefix(shell)}{PREPARE}")
 else:

@@ -21,6 +21,9 @@ def fingerprint():
 @functools.cache
 def after_earlier_jobs():
     """Wait for the jobs of an earlier run before Snakemake decides which jobs to run."""
+    # A module's onstart does not run.
+    if IS_MODULE and snakemake_internals.is_main_process(workflow) and snakemake_internals.runs_jobs(workflow):
+        checked(runs.join, Path(RESULTS), Path.cwd())
     # A locked folder has a running Snakemake, or must be unlocked first: Snakemake reports that itself.
     locked = snakemake_internals.is_locked(Path())
     submits = snakemake_internals.is_main_process(workflow) and snakemake_internals.submits_to_slurm(workflow)

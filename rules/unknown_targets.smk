@@ -1,6 +1,6 @@
 """Targets of unknown languages or exports: they match only these rules, which report the error in one line."""
 
-if not snakemake_internals.is_module(workflow) and snakemake_internals.is_main_process(workflow):
+if not IS_MODULE and snakemake_internals.is_main_process(workflow):
     of_language = re.compile(rf"(?:.*/)?(?:{'|'.join(map(re.escape, LANGUAGES))})/(?:{KINDS})(?:[/.].*)?")
     checked(check_folder_of, snakemake_internals.targets(sys.argv, of_language), config["results"], LANGUAGES)
 

@@ -165,6 +165,7 @@ def test_a_module_builds_below_its_prefix_and_leaves_the_other_rules_alone(using
     assert (using.root / "chat" / THREADS).stat().st_size > 0
     assert not {path.name for path in (using.root / "results").iterdir()} - {"nl"}, "something was written past it"
     assert files_of(clone) == before
+    assert (using.root / "chat/results/.runs.lock").is_file(), "runs of other folders would not find this one"
     said = (using.root / "results/nl/report.html").read_text()
     assert said.startswith("{mine} hf_mine no 3 {dataset: messages.jsonl"), "its prefix, token and configuration stay"
     assert using.build("all").jobs == {}
