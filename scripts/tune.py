@@ -18,6 +18,7 @@ from mothertongue.common.atomic_files import atomic_folder, folder_checksums, re
 from mothertongue.common.errors import run
 from mothertongue.common.progress import log
 from mothertongue.common.settings import add_arguments, from_arguments
+from mothertongue.common.version import version
 from mothertongue.formats import training_record
 from mothertongue.model_folders import contents
 from mothertongue.models.record import base_entry
@@ -136,6 +137,7 @@ def main() -> None:
     if distributed.rank() > 0:
         return
     record = training.record(settings, outcome) | {
+        "mothertongue": version(),
         "lang": arguments.target,
         "system_prompt": data.system_prompt(rows, arguments.target),
         "beginning": None if templates.beginning(tokenizer) is None else tokenizer.bos_token,

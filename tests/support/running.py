@@ -21,7 +21,7 @@ from loaded_programs import PROGRAMS, LoadedPrograms
 from paths import ROOT
 from preloaded import Preloaded
 
-PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "report")
+PARTS = ("Snakefile", "VERSION", "rules", "scripts", "config", "envs", "profiles", "report")
 ADAPTER = "results/demo/pt/adapter"
 METRICS = "results/demo/pt/evaluation/metrics.json"
 CHAIN = (ADAPTER, METRICS)

@@ -12,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pins import MARK, OF_TORCH, pins
 
+from mothertongue.common import version
+
 LIBRARY = Path("scripts/mothertongue")
 SAMPLE = Path("config/demo/messages.jsonl")
 RULES = "\n".join(path.read_text() for path in sorted(Path("rules").glob("*.smk")))
@@ -27,8 +29,8 @@ def test_only_one_module_refers_to_snakemake():
 def test_environments_and_requirements_pin_the_same_versions():
     constraints = pins(Path("constraints.txt").read_text())
     for path in [*Path().glob("requirements*.txt"), *Path("envs").glob("*.yaml")]:
-        for name, version in pins(path.read_text()).items():
-            assert constraints.get(name) == version, f"{path}: {name}"
+        for name, pin in pins(path.read_text()).items():
+            assert constraints.get(name) == pin, f"{path}: {name}"
     for path in Path("envs").glob("*.yaml"):
         (pip,) = [item["pip"] for item in yaml.safe_load(path.read_text())["dependencies"] if isinstance(item, dict)]
         assert all("==" in item for item in pip), path
@@ -65,6 +67,14 @@ def test_an_environment_pins_all_dependencies_of_its_packages(path):
     pinned = set(pins(others))
     assert mark and found <= pinned, f"{path}: `make pins` adds {sorted(found - pinned)}"
     assert pinned == found or not whole, f"{path}: `make pins` takes away {sorted(pinned - found)}"
+
+
+def test_the_version_is_one_and_in_what_is_made():
+    stated = Path("VERSION").read_text().strip()
+    assert version.version() == stated == str(yaml.safe_load(Path("CITATION.cff").read_text())["version"])
+    templates = ("adapter", "dataset", "merged_model", "preferences", "threads")
+    for path in [*(LIBRARY / f"cards/{name}.md.jinja" for name in templates), Path("report/page.html")]:
+        assert "Mothertongue {{ version }}" in path.read_text(), path
 
 
 def test_the_sample_contains_every_awkward_case():

@@ -13,6 +13,7 @@ import jinja2
 import yaml
 
 from mothertongue.common.plain_text import one_line
+from mothertongue.common.version import version
 
 # Where Markdown, HTML or GitHub's mathematics may begin or end, also in a table (not at an underscore in a word); at
 # the beginning of the text, markers of lists, rules and headings; and addresses, which GitHub turns into links.
@@ -109,6 +110,7 @@ _TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+_TEMPLATES.globals["version"] = version()
 _TEMPLATES.filters |= {
     "header": lambda values: "\n".join(header(values)),
     "paragraph": _paragraph,

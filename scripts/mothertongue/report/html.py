@@ -6,6 +6,7 @@ from typing import Any
 
 from mothertongue.common.languages import direction
 from mothertongue.common.progress import duration
+from mothertongue.common.version import version
 from mothertongue.evaluation.estimate import NOT_MEASURED
 
 
@@ -34,7 +35,9 @@ def render(template: Path, **values: Any) -> str:
         "direction": direction,
     }
     style = (template.parent / "style.css").read_text(encoding="utf-8")
-    return environment.get_template(template.name).render(style=style, not_measured=NOT_MEASURED, **values)
+    return environment.get_template(template.name).render(
+        style=style, not_measured=NOT_MEASURED, version=version(), **values
+    )
 
 
 def count(number: int | None) -> str:
