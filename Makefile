@@ -8,7 +8,8 @@
 #              less with BENCH='--messages 100' for translation, BENCH_TUNING='--threads 16 --turns 1' for tuning
 # make bench-gpu  setup, then tuning and translation with random models of usual sizes on a GPU, in 8 minutes, with no network
 # make format  ruff and snakefmt
-# make manual writes the table of keys of config/README.md as the settings are declared
+# make manual writes the table of keys of docs/reference/configuration.md as the settings are declared
+# make docs    the manual as a site, in results/docs
 # make pins    pins everything that the packages named in envs/ need to what constraints.txt has; it asks the package index
 
 IS_SUPPORTED := 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'
@@ -20,7 +21,7 @@ BIN := .venv/bin
 DEMO := results/demo/pt
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: setup setup-cluster image demo test test-quick bench bench-gpu format manual pins
+.PHONY: setup setup-cluster image demo test test-quick bench bench-gpu format manual docs pins
 
 setup: .venv/installed
 
@@ -78,6 +79,10 @@ format: setup
 
 manual: setup
 	PYTHONPATH=scripts $(BIN)/python tests/support/manual.py
+
+docs: setup
+	$(BIN)/zensical build --strict --clean
+	@echo results/docs/index.html
 
 pins: setup
 	$(BIN)/python tests/support/pins.py

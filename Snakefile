@@ -67,7 +67,7 @@ HELP = """Name what to build, for instance:
     snakemake --profile profiles/demo results/demo/pt/adapter   the demo's adapter
     snakemake --profile profiles/local results/nl/adapter       a Dutch adapter, on this machine
     snakemake -n results/nl/adapter                             what that would do
-README.md and config/README.md tell the rest."""
+README.md and docs/ tell the rest."""
 
 
 rule help:

@@ -45,8 +45,9 @@ class PreferenceSettings:
     pairs: Literal["best_vs_worst", "best_vs_all"] = setting(
         "best_vs_worst", "best_vs_worst: the best and the worst reply to each message of a user; best_vs_all: the best "
         "and each that was ranked below it",
-        manual="which replies are compared ([below](#preferences)): `best_vs_worst`: the best and the worst to each "
-        "message of a user, one pair; `best_vs_all`: the best and each that was ranked below it",
+        manual="which replies are compared ([more](../stages/threads.md#preferences)): `best_vs_worst`: the "
+        "best and the worst to each message of a user, one pair; `best_vs_all`: the best and each that was ranked "
+        "below it",
     )  # fmt: skip
 
 

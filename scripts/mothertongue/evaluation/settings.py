@@ -23,8 +23,8 @@ class EvaluationSettings:
 
     count: int = setting(
         100, "prompts each side answers", key="prompts", at_least=1,
-        manual="held-out prompts that each side answers ([below](#evaluation)), half of them native where there are as "
-        "many",
+        manual="held-out prompts that each side answers ([more](../stages/evaluation.md)), half of them native "
+        "where there are as many",
     )  # fmt: skip
     thread_count: int = setting(
         200, "held-out threads of a kind to read at most", key="threads", at_least=1,

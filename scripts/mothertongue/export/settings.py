@@ -13,7 +13,7 @@ class MergeSettings:
     merge_base: Literal["full", "dequantized"] = setting(
         "full", "of an adapter that is trained in nf4: the base model's own weights, or those 4-bit ones",
         manual="what an adapter that was tuned on `nf4` is merged into: `full`, the base model's weights as they were "
-        "fetched, or `dequantized`, those 4-bit ones ([below](#exporting))",
+        "fetched, or `dequantized`, those 4-bit ones ([more](../stages/exporting.md))",
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ class FormatSettings:
     format: FormatName = setting(
         "auto", "what a row is (auto: by the first rows)",
         manual="what a row of the dataset is: `auto` (by the first rows; the log says which), or one of "
-        "[these](#conversations-in-other-forms)",
+        "[these](../stages/source.md#conversations-in-other-forms)",
     )  # fmt: skip
     language: str | None = setting(
         None, "language of all messages, or detect to identify it (default: by their column, else identified)",

@@ -33,7 +33,7 @@ class EngineSettings:
         "auto", "source tokens a batch", at_least=64, expected="a number of tokens from 64, or auto",
         manual="source tokens translated at once; halved, with a warning, where memory runs out. `auto`: "
         "512 a thread on a CPU (2,048 for models of more than 50 MB) and 65,536 a GPU with CTranslate2, as "
-        "[measured](../docs/performance.md#translation-tokens-a-batch), 8,192 with transformers",
+        "[measured](../performance.md#translation-tokens-a-batch), 8,192 with transformers",
     )  # fmt: skip
     workers: int = setting(1, "processes or threads on a CPU", key=None, at_least=1)
     prompt: str = setting(
@@ -60,7 +60,7 @@ class QualityLimits:
     meaning: Literal["use", "labse"] | None = setting(
         None, "the estimator that judges translations by meaning", expected="use, labse or null",
         manual="judges every sentence's translation by meaning: `use`, Google's Universal Sentence Encoder, of 16 "
-        "languages, or `labse`, of 109 (see [below](#judged-by-meaning)); `null`: not judged",
+        "languages, or `labse`, of 109 ([more](../stages/translation.md#judged-by-meaning)); `null`: not judged",
     )  # fmt: skip
     meaning_model: str | None = setting(
         None, "folder of labse's model, which scripts/fetch_estimator.py wrote", expected="a model reference or null",

@@ -15,7 +15,9 @@ class TuningSettings:
     """The hyperparameters. Lengths are in tokens, shares are of the steps; None disables a setting."""
 
     method: Literal["sft", "dpo", "orpo"] = setting(
-        "sft", "what is learned from", manual="what is learned from ([below](#tuning)): `sft`, `dpo` or `orpo`"
+        "sft",
+        "what is learned from",
+        manual="what is learned from ([more](../stages/tuning.md)): `sft`, `dpo` or `orpo`",
     )
     quantization: Literal["nf4", "int8", "none"] = setting(
         "nf4", "of the base model while tuning", by_hand="none", group=_MODEL,

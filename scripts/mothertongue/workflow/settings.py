@@ -143,7 +143,7 @@ class Results:
     )  # fmt: skip
     container: str | None = setting(
         None, "with `--sdm apptainer`, the image that rules run in: a file that `make image` wrote, or a URL such as "
-        "`docker://...` ([below](../docs/deployment.md#in-a-container))", schema={"pattern": r"^\S+$(?!\n)"},
+        "`docker://...` ([more](../deployment.md#in-a-container))", schema={"pattern": r"^\S+$(?!\n)"},
         expected="a path or URL without spaces",
     )  # fmt: skip
 
@@ -154,8 +154,8 @@ class Dataset:
 
     dataset: str = setting(
         "OpenAssistant/oasst1",
-        "hub id, a local file or folder of [any of these forms](#conversations-in-other-forms), or `{train: PATH, "
-        "validation: PATH}`",
+        "hub id, a local file or folder of [any of these forms](../stages/source.md#conversations-in-other-forms), or "
+        "`{train: PATH, validation: PATH}`",
         schema=_DATASET,
     )  # fmt: skip
     revision: str = setting(
@@ -172,7 +172,7 @@ class Dataset:
     )  # fmt: skip
     columns: dict[str, str | None] = setting(
         {}, "columns with names of their own, of conversations: `{prompt: Vraag, reply: Antwoord}`; `null` for one "
-        "that is not to be read ([below](#conversations-in-other-forms))",
+        "that is not to be read ([more](../stages/source.md#conversations-in-other-forms))",
         schema={
             "type": "object",
             "additionalProperties": {"type": ["string", "null"], "minLength": 1},
@@ -195,7 +195,7 @@ class Languages:
         _LANGUAGES.split(),
         "languages to translate from, without region; messages in others are counted as `excluded`. A language in "
         "another script than the usual one is a language of its own: messages tagged `zh-TW`, `zh-HK` or `zh-Hant` are "
-        "`zh-Hant` (see [below](#what-a-dataset-may-hold))",
+        "`zh-Hant` ([more](../stages/source.md#what-a-dataset-may-hold))",
         shown="the 35 of OASST1", schema={"minItems": 1, "uniqueItems": True, "items": _LANGUAGE_CODE},
         expected="language codes, each once",
     )  # fmt: skip
@@ -208,7 +208,7 @@ class Shards:
     shards: dict[str, int] = setting(
         {"en": 2},
         "slices of a language that are translated side by side, each a job; 1 where not listed (see "
-        "[below](#how-many-shards))",
+        "[more](../stages/translation.md#how-many-shards))",
         schema={
             "type": "object",
             "propertyNames": _LANGUAGE_CODE,
@@ -251,7 +251,7 @@ class Engines:
     )  # fmt: skip
     memory: bool = setting(
         True, "keeps what engines gave in `results/memory/`, so that no segment is translated twice (see "
-        "[below](#translated-once))",
+        "[more](../stages/translation.md#translated-once))",
     )  # fmt: skip
     allow_noncommercial: bool = setting(
         False,
@@ -270,7 +270,7 @@ class Prompts:
     prompt_format: str = setting(
         "auto",
         "the chat template: `auto`, `tokenizer`, one of ours, or a `.jinja` file of yours (see "
-        "[below](#which-chat-template))",
+        "[more](../stages/threads.md#which-chat-template))",
         schema={"pattern": rf"^({'|'.join(_TEMPLATES)}|.+\.jinja)$"},
         expected=f"{', '.join(_TEMPLATES)} or a .jinja file",
     )
@@ -285,7 +285,9 @@ class Contamination:
         "out as `contaminated`: lines of `config/prompts/LANG.txt`, first questions of validation threads",
     )  # fmt: skip
     benchmarks: bool = setting(
-        False, "the same for the questions of the language's benchmarks ([below](#doubles-and-contamination))"
+        False,
+        "the same for the questions of the language's benchmarks "
+        "([more](../stages/threads.md#doubles-and-contamination))",
     )
 
 
@@ -295,7 +297,7 @@ class Mix:
 
     shares: dict[str, float] = setting(
         {}, "shares of the assistant's tokens in the threads of training, by source (`{oasst: 0.7, chats: 0.3}`) or of "
-        "`native` and `translated` ones; empty: all threads, once ([below](#mixing))",
+        "`native` and `translated` ones; empty: all threads, once ([more](../stages/threads.md#mixing))",
         schema={
             "type": "object",
             "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
@@ -340,7 +342,7 @@ class Machine:
     """Keys of `tuning` that change where an adapter is tuned, but not what it learns."""
 
     gpus: int = setting(
-        1, "GPUs that training asks for ([below](#several-gpus)); `0` trains on the CPU", at_least=0,
+        1, "GPUs that training asks for ([more](../stages/tuning.md#several-gpus)); `0` trains on the CPU", at_least=0,
         expected="a number of GPUs",
     )  # fmt: skip
     fsdp: str | None = setting(
@@ -362,13 +364,13 @@ class Harness:
     harness: list[str] = setting(
         [],
         "tasks of the [lm-evaluation-harness](https://github.com/EleutherAI/lm-evaluation-harness), such as "
-        "`belebele_nld_Latn`, or YAML files in its format ([below](#evaluation))",
+        "`belebele_nld_Latn`, or YAML files in its format ([more](../stages/evaluation.md))",
         expected="a list of tasks",
     )
     benchmarks: Literal["auto"] | None = setting(
         None,
         "`auto`: measure the language's benchmarks of `config/benchmark_tasks.tsv`, too, with their English partners "
-        "([below](#benchmarks)); `scripts/benchmarks.py nl` lists them",
+        "([more](../stages/evaluation.md#benchmarks)); `scripts/benchmarks.py nl` lists them",
         expected="auto or null",
     )
     harness_limit: int | None = setting(None, "examples of each task at most; `null`: all", at_least=1)
@@ -379,7 +381,7 @@ class Publication:
     """Keys of `publication`."""
 
     namespace: str | None = setting(
-        None, "whose repositories on the hub ([below](#publishing)): your name, or an organisation's",
+        None, "whose repositories on the hub ([more](../stages/publishing.md)): your name, or an organisation's",
         schema={"pattern": _HUB_NAME}, expected="a user's or an organisation's name on the hub, or null",
     )  # fmt: skip
     private: bool = setting(
@@ -416,7 +418,8 @@ class Exports:
     )
     packed: list[Packed] = setting(
         [],
-        "4-bit weights for servers with GPUs that `export/README.md` has too: `gptq`, `awq` ([below](#exporting))",
+        "4-bit weights for servers with GPUs that `export/README.md` has too: `gptq`, `awq` "
+        "([more](../stages/exporting.md))",
         schema={"uniqueItems": True}, expected="a list of gptq, awq; [] for none",
     )  # fmt: skip
 
@@ -450,14 +453,15 @@ OF_ONE_DATASET: Mapping[str, Any] = {
 _SOURCES = (
     "several datasets by name, in the place of that of `source`: each has the keys of `source`, which gives them "
     "`scope`, `validation`, `languages`, `limits`, `shards` and `unreadable` where it has none "
-    "([below](#several-sources))"
+    "([more](../stages/source.md#several-sources))"
 )
 _DOUBLES = (
     "leave out near-duplicates among the conversations of all sources: `{threshold: 0.8, keep: best}` "
-    "([below](#doubles-and-contamination))"
+    "([more](../stages/threads.md#doubles-and-contamination))"
 )
 _VARIANTS = (
-    "more adapters from the same data, each with its own `tuning` values ([below](#several-adapters-side-by-side))"
+    "more adapters from the same data, each with its own `tuning` values "
+    "([more](../stages/tuning.md#several-adapters-side-by-side))"
 )
 
 
@@ -503,14 +507,18 @@ def defaults() -> dict[str, Any]:
     )
 
 
-def table() -> list[str]:
-    """Return the manual's table of all keys as lines of Markdown."""
-    rows = rows_of("", [Results])
+def tables() -> list[str]:
+    """Return the manual's tables of all keys as lines of Markdown, each below a heading."""
+    lines = _below("The top level", rows_of("", [Results]))
     for name, group in GROUPS.items():
-        rows += rows_of(name, group)
+        lines += _below(name, rows_of(name, group))
         if name == "source":
-            rows.append(f"| `sources` | `{{}}` | {_SOURCES} |")
-            rows.append(f"| `duplicates` | `null` | {_DOUBLES} |")
+            several = [f"| `sources` | `{{}}` | {_SOURCES} |", f"| `duplicates` | `null` | {_DOUBLES} |"]
+            lines += _below("sources and duplicates", several)
         if name == "tuning":
-            rows.append(f"| `variants` | `{{}}` | {_VARIANTS} |")
-    return ["| key | default | meaning |", "|---|---|---|", *rows]
+            lines += _below("variants", [f"| `variants` | `{{}}` | {_VARIANTS} |"])
+    return lines
+
+
+def _below(title: str, rows: list[str]) -> list[str]:
+    return [f"## {title}", "", "| key | default | meaning |", "|---|---|---|", *rows, ""]

@@ -63,7 +63,7 @@ def test_the_default_configuration_is_valid_and_equals_the_declared_defaults():
 
 def test_the_manual_contains_the_table_of_all_keys():
     text = manual.MANUAL.read_text(encoding="utf-8")
-    assert manual.with_table(text) == text, "run `make manual`"
+    assert manual.with_tables(text) == text, "run `make manual`"
 
 
 @pytest.mark.parametrize(

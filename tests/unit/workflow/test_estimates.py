@@ -175,4 +175,4 @@ def test_the_manual_has_the_times_of_the_estimator():
 
 
 def manual_section(title):
-    return Path("config/README.md").read_text(encoding="utf-8").partition(title)[2].partition("\n## ")[0]
+    return Path("docs/stages/translation.md").read_text(encoding="utf-8").partition(title)[2].partition("\n## ")[0]
