@@ -40,7 +40,10 @@ min_version("9.27.1")
 include: "rules/paths.smk"
 
 
-configfile: found("config/config.yaml")
+# A module's configuration is the one that it is given.
+if not IS_MODULE:
+
+    configfile: found("config/config.yaml")
 
 
 # The demo's values override the defaults; the user's own override both.
@@ -49,12 +52,14 @@ if globals().get("DEMO"):
     configfile: found("config/demo.yaml")
 
 
-# The introduction of `snakemake --report`.
-report: "report/workflow.rst"
-
-
 include: "rules/common.smk"
 include: "rules/slurm.smk"
+
+
+# The introduction of `snakemake --report`.
+if not IS_MODULE:
+
+    report: "report/workflow.rst"
 
 
 # With --sdm apptainer.

@@ -25,6 +25,7 @@ from mothertongue.workflow.rule_helpers import (
     KINDS,
     check_folder_of,
     check_folders,
+    check_on_disk,
     checked,
     double_on_retry,
     given,
@@ -47,7 +48,6 @@ os.environ |= {
 # Programs cannot prompt for input: stdin is empty. The hub's token is in the environment only of the rules that pass it
 # on: HF_TOKEN=$hub_token.
 PREPARE = "set -euo pipefail; exec </dev/null; hub_token=${{HF_TOKEN:-${{HUGGING_FACE_HUB_TOKEN-}}}}; "
-IS_MODULE = snakemake_internals.is_module(workflow)
 if IS_MODULE:
     # The other workflow's rules have this before their commands, too: they keep the token, and their own prefix.
     shell.prefix(f"{snakemake_internals.shell_prefix(shell)}{PREPARE}")
@@ -56,12 +56,13 @@ else:
     # Only fetch rules may reach the hub; programs see to it themselves, too.
     os.environ |= {"HF_HUB_OFFLINE": "1"}
 
-checked(usable, Path.cwd())
+checked(usable, Path.cwd(), WORKFLOW_FOLDER)
 SCHEMA, DEFAULTS = configuration_schema(), defaults()
 # A module, and a configuration of one's own, may have only what differs.
 config = configuration.lay_over(DEFAULTS, configuration.coerce(config, SCHEMA))
 checked(configuration.check, config, SCHEMA)
 config = places.resolved(config)
+checked(places.check_results, snakemake_internals.prefix(workflow), config["results"])
 
 LANGUAGES = read_languages(places.table("languages.tsv"))
 checked(routes.check_languages, config, LANGUAGES)
@@ -146,8 +147,8 @@ def after_split(wildcards):
     not notice that split has to run, and would give waiting jobs another shard's file.
     """
     after_earlier_jobs()
-    if not known["split"] and shards_exist():
-        snakemake_internals.await_checkpoint(checkpoints.split, results=wildcards.results)
+    if SPLIT and not known["split"] and shards_exist():
+        snakemake_internals.await_checkpoint(SPLIT, results=wildcards.results)
         known["split"] = True
     return []
 
@@ -203,6 +204,12 @@ def dataset_of_all_messages(wildcards):
     """Return the dataset. End Snakemake where the scope leaves out replies that are not in a thread."""
     checked(sources.check_scope)
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
+
+
+def summarised(wildcards):
+    """Return the evaluations that exist, for the summary. End Snakemake where they are in a storage."""
+    checked(check_on_disk, snakemake_internals.storage(workflow))
+    return built(RESULTS, LANGUAGES)
 
 
 def what_is_published(wildcards):

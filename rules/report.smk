@@ -75,7 +75,7 @@ rule report:
 
 rule summary:
     input:
-        unpack(lambda wildcards: built(RESULTS, LANGUAGES)),
+        unpack(summarised),
         script=own("scripts/summary.py"),
         library=library("summary"),
         page=[own(f"report/{name}") for name in ("summary.html", "page.html", "macros.html", "style.css")],

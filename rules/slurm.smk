@@ -22,8 +22,8 @@ def fingerprint():
 def after_earlier_jobs():
     """Wait for the jobs of an earlier run before Snakemake decides which jobs to run."""
     # A module's onstart does not run.
-    if IS_MODULE and snakemake_internals.is_main_process(workflow) and snakemake_internals.runs_jobs(workflow):
-        checked(runs.join, Path(RESULTS), Path.cwd())
+    if IS_MODULE and snakemake_internals.is_main_process(workflow):
+        snakemake_internals.add_onstart(workflow, begin)
     # A locked folder has a running Snakemake, or must be unlocked first: Snakemake reports that itself.
     locked = snakemake_internals.is_locked(Path())
     submits = snakemake_internals.is_main_process(workflow) and snakemake_internals.submits_to_slurm(workflow)
@@ -41,8 +41,13 @@ def record_what_they_made():
         snakemake_internals.record_outputs_since(workflow, FINGERPRINT.stat().st_mtime)
 
 
-onstart:
+def begin():
+    """Lock the results folder for this working directory, and keep what resuming needs, before jobs run."""
     checked(runs.join, Path(RESULTS), Path.cwd())
     if snakemake_internals.submits_to_slurm(workflow):
         record_what_they_made()
         FINGERPRINT.write_text(fingerprint())
+
+
+onstart:
+    begin()

@@ -5,8 +5,6 @@ rule fetch:
     input:
         script=own("scripts/fetch.py"),
         library=library("fetch", without=CHANGE_NO_RESULT),
-        # The English names of languages: an edit of the table does not fetch again.
-        languages=ancient(found("config/languages.tsv")),
         files=files_of_source,
     output:
         messages="{results}/source/{origin}messages.parquet",
@@ -26,11 +24,13 @@ rule fetch:
         disk_mb=200,
     params:
         dataset=lambda wildcards: sources.of(wildcards).fetch_arguments(),
+        # With `input` Snakemake does not compare it: another table of languages does not fetch again.
+        languages=lambda wildcards, input: found("config/languages.tsv"),
     shell:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
             {params.dataset:q} \
-            --languages={input.languages:q} \
+            --languages={params.languages:q} \
             --record={output.record:q} \
             --output={output.messages:q} 2>&1 | tee {log:q}
         """
@@ -93,3 +93,6 @@ checkpoint split:
             --counts={output.counts:q} \
             --output={params.folder:q} 2>&1 | tee {log:q}
         """
+
+
+SPLIT = snakemake_internals.find_checkpoint(checkpoints, "split", RESULTS)

@@ -4,7 +4,7 @@
     scripts/plan.py nl de fr --gpus 32 --config 'translation={engine: nllb, allow_noncommercial: true}'
     scripts/plan.py results/demo/pt/adapter --profile profiles/demo
     scripts/plan.py nl --all
-    cd ~/my-run && ~/mothertongue/scripts/plan.py nl    the run of another folder
+    cd ~/my-run && python ~/mothertongue/scripts/plan.py nl    the run of another folder
 
 The plan has only remaining jobs: outputs that are up to date are not in it. With --all it has every job, so that after
 a run the estimates stand beside what was measured. Each time is either "measured", from the benchmarks of earlier runs

@@ -139,6 +139,11 @@ module mothertongue:
 use rule * from mothertongue as chat_*
 
 
+# Snakemake defines the rules of the module again for this, without those that are not named.
+use rule threads from mothertongue as chat_threads with:
+    threads: 1
+
+
 rule all:
     default_target: True
     input:
@@ -174,12 +179,18 @@ def test_a_module_builds_below_its_prefix_and_leaves_the_other_rules_alone(using
     using.write_messages(rows)
     again = using.build("all").jobs
     assert again["chat_translate"] == 1 and "page" not in again
+    using.build("--report", "workflow.html", "--", f"chat/{THREADS}")
 
 
 def test_a_module_plans_the_whole_chain(using):
     targets = (f"chat/results/nl/{name}" for name in ("report.html", "export/README.md"))
     run = using.build("--dry-run", *targets, "chat/results/summary.html", "chat/results/nl/preferences/train.jsonl")
     assert "chat_tune" in run.output and "chat/chat" not in run.output
+
+
+def test_a_prefix_before_absolute_results_is_refused(using, tmp_path):
+    run = using.run("--dry-run", "--config", f"chat={{results: {tmp_path}}}", "--", "all")
+    assert run.code != 0 and f"error: results: {tmp_path} cannot stand below the module's prefix chat/" in run.output
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +250,16 @@ def test_a_deployed_workflow_runs_and_follows_its_tag(deployed):
     snakefile = project.root / "workflow/Snakefile"
     snakefile.write_text(snakefile.read_text().replace('"v1"', '"v2"'))
     assert project.build(THREADS).jobs == {"threads": 1}
+    # Nothing swaps the code of a run that works here, and no Snakefile uses two versions.
+    v2 = snakefile.read_text()
+    snakefile.write_text(v2.replace('"v2"', '"v1"'))
+    (project.root / ".snakemake/locks").mkdir(exist_ok=True)
+    (project.root / ".snakemake/locks/0.output.lock").touch()
+    assert "error: another run in this folder uses another version" in project.run("--dry-run", THREADS).output
+    (project.root / ".snakemake/locks/0.output.lock").unlink()
+    snakefile.write_text(v2 + v2.partition("use rule")[0].replace("module mothertongue", "module other").replace("v2", "v1")
+        + "use rule * from other as other_*\n")  # fmt: skip
+    assert "error: two modules are of different versions" in project.run("--dry-run", THREADS).output
 
 
 @pytest.mark.skipif(not shutil.which("rsync"), reason="the storage plugin copies with rsync")
@@ -250,6 +271,8 @@ def test_results_can_be_kept_in_a_storage(tmp_path, clone):
     assert project.build(THREADS).jobs["threads"] == 1
     assert (tmp_path / "bucket" / THREADS).stat().st_size > 0 and not (project.root / THREADS).exists()
     assert project.build(THREADS).jobs == {}
+    summary = project.run("--dry-run", "results/summary.html")
+    assert summary.code != 0 and "error: summary.html lists the evaluations on this machine" in summary.output
 
 
 APPTAINER = """#!/bin/bash

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.common import imports
+from mothertongue.common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Places:
         return Path(self.found(f"config/{name}"))
 
     def folder(self, path: str, pattern: str) -> list[str]:
-        """Return the files that match in a folder: the user's, and the workflow's own of other names."""
-        names = {file.name for place in (path, f"{self.home}{path}") for file in Path(place).glob(pattern)}
-        return [self.found(f"{path}/{name}") for name in sorted(names)]
+        """Return the workflow's files that match in a folder, or the user's of the same names."""
+        names = sorted(file.name for file in Path(f"{self.home}{path}").glob(pattern))
+        return [self.found(f"{path}/{name}") for name in names]
 
     def library(self, script: str, *more: str, without: tuple[str, ...] = ()) -> list[str]:
         """Return the modules whose change makes a script's output stale: its imports, and `more` modules with theirs.
@@ -71,6 +72,12 @@ class Places:
                 "harness": [self._file(task, ".yaml", ".yml") for task in config["evaluation"]["harness"]],
             },
         }
+
+    @staticmethod
+    def check_results(prefix: str, results: str) -> None:
+        """Raise UserError where a module's prefix cannot stand before the results folder."""
+        if prefix and (results.startswith("..") or Path(results).is_absolute()):
+            raise UserError(f"results: {results} cannot stand below the module's prefix {prefix}; give one of the two")
 
     def _dataset(self, keys: Mapping[str, Any]) -> dict[str, Any]:
         dataset = keys["dataset"]

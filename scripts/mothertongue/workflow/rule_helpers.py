@@ -64,6 +64,12 @@ def double_on_retry(amount: int) -> Callable[[Wildcards, int], int]:
     return lambda wildcards, attempt: amount * min(attempt, 2)
 
 
+def check_on_disk(storage: str | None) -> None:
+    """Raise UserError where results are in a storage, for what lists those that exist."""
+    if storage:
+        raise UserError(f"summary.html lists the evaluations on this machine, and results are in a storage ({storage})")
+
+
 def check_folder_of(targets: Iterable[str], results: str, languages: Iterable[str]) -> None:
     """Raise UserError for a target of a language that is not in the results folder itself."""
     for target in map(os.path.normpath, targets):

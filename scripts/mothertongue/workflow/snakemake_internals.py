@@ -7,7 +7,7 @@ tests/workflow/test_snakemake_internals.py then shows what.
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ UNDECIDED = "<TBD>"
 GRAPH = "Building DAG of jobs..."
 # What it prints to stderr before every run with a profile.
 _PREAMBLE = re.compile(r"Using\b.* for setting default command line arguments\.")
+# The checkpoints that were found, by their name and place.
+_CHECKPOINTS: dict[tuple[str, str], Any] = {}
 # The names of a profile's file; the number is the lowest version of Snakemake that it is for.
 PROFILE_FILE = re.compile(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml")
 
@@ -53,9 +55,31 @@ def is_locked(folder: Path) -> bool:
     return any(Path(folder, ".snakemake", "locks").glob("*"))
 
 
+def find_checkpoint(checkpoints: Any, name: str, place: str) -> Any:
+    """Return a checkpoint of the rules that are being defined, which build at a place; None where there is none.
+
+    `use rule ... with` of a module defines its rules again, without those that are not used again: the checkpoint is
+    then that of the first time.
+    """
+    if found := vars(checkpoints).get(name):
+        _CHECKPOINTS[name, place] = found
+    return _CHECKPOINTS.get((name, place))
+
+
 def await_checkpoint(checkpoint: Any, **wildcards: str) -> None:
     """Stop an input function until a checkpoint has run, or need not run; Snakemake calls it again afterwards."""
     checkpoint.get(**wildcards)
+
+
+def add_onstart(workflow: Any, function: Callable[[], None]) -> None:
+    """Call a function before jobs run, and before the workflow's own `onstart`: a module's does not run."""
+    own = workflow._onstart
+
+    def both(log: Any) -> None:
+        function()
+        own(log)
+
+    workflow._onstart = both
 
 
 def record_outputs_since(workflow: Any, began: float) -> None:
@@ -79,6 +103,11 @@ def is_module(workflow: Any) -> bool:
 def prefix(workflow: Any) -> str:
     """Return what a module puts before its outputs, with the slash; else nothing. Call it where rules are defined."""
     return str(workflow.modifier.path_modifier.replace_prefix(""))
+
+
+def storage(workflow: Any) -> str | None:
+    """Return the default storage provider of results; None where they are on disk."""
+    return workflow.storage_settings.default_storage_provider
 
 
 def shell_prefix(shell: Any) -> str:

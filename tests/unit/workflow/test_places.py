@@ -43,13 +43,12 @@ def test_users_files_come_first_and_all_are_local(places, tmp_path):
     assert places.own("config/gpus.tsv") == f"local {tmp_path}/workflow/config/gpus.tsv"
 
 
-def test_a_folder_has_the_users_files_and_the_workflows_of_other_names(places, tmp_path):
+def test_a_folder_has_the_workflows_files_or_the_users_of_their_names(places, tmp_path):
     for name in ("b.jinja", "c.jinja", "notes.txt"):
         Path("config/templates", name).touch()
     assert places.folder("config/templates", "*.jinja") == [
         f"local {tmp_path}/workflow/config/templates/a.jinja",
         "local config/templates/b.jinja",
-        "local config/templates/c.jinja",
     ]
 
 
