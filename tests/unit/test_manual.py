@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mothertongue.workflow import dry_run
+
 PAGES = [
     Path("README.md"),
     Path("CONTRIBUTING.md"),
@@ -31,6 +33,14 @@ def test_the_site_builds_without_a_warning(tmp_path):
         r"<(?:script|link|img)[^>]+(?:src|href)=\"?(https?:[^\" >]+)", (site / "index.html").read_text()
     )
     assert not [url for url in loaded if "canonical" not in url], "the site loads something from elsewhere"
+
+
+def test_the_manual_names_what_every_rule_makes():
+    page = Path("docs/reference/files.md").read_text(encoding="utf-8")
+    rules = [
+        name for name in dry_run.read_rules(sorted(Path("rules").glob("*.smk"))) if not name.startswith("unknown_")
+    ]
+    assert len(rules) > 30 and not [name for name in rules if f"`{name}`" not in page]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
