@@ -62,7 +62,10 @@ SCHEMA, DEFAULTS = configuration_schema(), defaults()
 config = configuration.lay_over(DEFAULTS, configuration.coerce(config, SCHEMA))
 checked(configuration.check, config, SCHEMA)
 config = places.resolved(config)
-checked(places.check_results, snakemake_internals.prefix(workflow), config["results"])
+# What a module puts before all outputs, and the results folder on disk.
+PREFIX = snakemake_internals.prefix(workflow)
+checked(places.check_results, PREFIX, config["results"])
+RESULTS = f"{PREFIX}{config['results']}"
 
 LANGUAGES = read_languages(places.table("languages.tsv"))
 checked(routes.check_languages, config, LANGUAGES)
@@ -98,9 +101,6 @@ FETCH_HERE = not config["fetch_in_jobs"]
 IN_JOB = not snakemake_internals.is_main_process(workflow) or "SLURM_JOB_ID" in os.environ
 # The GPU model in the profile's default-resources: Slurm would allocate one to jobs that request no GPU.
 GPU_MODEL = snakemake_internals.default_resource(workflow, "gpu_model")
-# What a module puts before all outputs, and the results folder on disk.
-PREFIX = snakemake_internals.prefix(workflow)
-RESULTS = f"{PREFIX}{config['results']}"
 # Whether every shard exists, and whether split is known to be up to date; once true.
 known = {"shards": False, "split": False}
 
