@@ -6,6 +6,7 @@ The working directory may be another folder than the workflow's: `snakemake --sn
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,7 @@ class Places:
 
         `without` names packages and modules that are left out, with what only they import.
         """
-        entries = [script, *(f"mothertongue/{module}" for module in more)]
-        scripts = Path(f"{self.home}scripts")
-        modules = {module for entry in entries for module in imports.modules(entry, scripts, without)}
-        return [self.local(module) for module in sorted(modules)]
+        return [*_library(self, (script, *(f"mothertongue/{module}" for module in more)), without)]
 
     def resolved(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return a configuration in which users' paths lead to the workflow's folder where only that has the file.
@@ -90,6 +88,14 @@ class Places:
 
     def _file(self, name: str, *suffixes: str) -> str:
         return str(self.found(name)) if name.endswith(suffixes) else name
+
+
+@cache
+def _library(places: Places, entries: tuple[str, ...], without: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the modules of `Places.library`, which hundreds of jobs ask for."""
+    scripts = Path(f"{places.home}scripts")
+    modules = {module for entry in entries for module in imports.modules(entry, scripts, without)}
+    return tuple(places.local(module) for module in sorted(modules))
 
 
 def home_of(folder: Path, place: Path) -> str:
