@@ -34,6 +34,11 @@ def test_segments_in_another_language_are_kept(text, expected, status, reasons):
     assert (result.status, result.reasons) == (status, reasons)
 
 
+def test_a_target_that_the_identifier_does_not_know_is_never_taken_for_found():
+    (result,) = translated([GERMAN], upper, target="ha")
+    assert (result.text, result.status, result.reasons) == (GERMAN, "flagged", ["kept: de"])
+
+
 READ = "Eu gostaria de saber como vai estar o tempo amanhã em Berlim."
 
 
