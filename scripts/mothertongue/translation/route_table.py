@@ -7,6 +7,7 @@ from typing import Any
 from mothertongue.common.errors import UserError
 from mothertongue.common.licences import is_noncommercial
 from mothertongue.common.text_table import aligned
+from mothertongue.formats.messages import SPLITS
 from mothertongue.translation import engines
 from mothertongue.translation.engines.base import LanguagePairs
 from mothertongue.translation.routes import Route, find_route
@@ -19,8 +20,9 @@ def messages_by_language(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, i
     """
     total: Counter[str] = Counter()
     try:
-        for languages in counts.values():
-            total.update({language: entry["messages"] for language, entry in languages.items()})
+        for of_source in counts["sources"].values() if "sources" in counts else [counts]:
+            for split in SPLITS:
+                total.update({language: entry["messages"] for language, entry in of_source[split].items()})
     except (AttributeError, KeyError, TypeError):
         raise UserError("--counts: not the counts.json that scripts/split.py writes") from None
     return dict(total)
