@@ -1,6 +1,7 @@
 """Fixtures: the project on a real Slurm cluster of two nodes with two GPUs each, on this machine."""
 
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -47,6 +48,14 @@ class Living:
         return run
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """A Snakemake that is a Slurm job, and the file of its output."""
+
+    id: str
+    file: Path
+
+
 @dataclass
 class Site(Project):
     """The project on the login node, with a stand-in for `conda`."""
@@ -65,6 +74,17 @@ class Site(Project):
     def start(self, *arguments: str) -> Living:
         self.living = Living(self.command(*arguments), self.root, self.environment())
         return self.living
+
+    def submit(self, *arguments: str) -> Submitted:
+        """Submit Snakemake itself as a job."""
+        file = self.root / "submitted.out"
+        file.unlink(missing_ok=True)
+        command = shlex.join(self.command(*arguments))
+        options = ["--parsable", "--time=30", "--mem=2000", f"--output={file}", "--wrap", command]
+        done = subprocess.run(
+            ["sbatch", *options], cwd=self.root, env=self.environment(), capture_output=True, text=True, check=True
+        )
+        return Submitted(done.stdout.strip(), file)
 
     def end(self):
         if self.living and self.living.process.poll() is None:

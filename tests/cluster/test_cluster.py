@@ -11,6 +11,7 @@ import sys
 import pytest
 import slurm
 import yaml
+from running import Run
 from waiting import LIMIT, until
 
 DATASET = "results/pt/dataset/train.parquet"
@@ -114,17 +115,22 @@ def test_jobs_of_a_failed_node_run_on_another(site, first, cluster):
 
 
 def test_a_restarted_snakemake_submits_no_job_twice(site, first):
+    """Snakemake is a Slurm job itself, both times: on the login node it does the same."""
     # Without the translation memory the jobs still run when the second Snakemake looks.
     again(site, "results/pt/translated/en/*.parquet", "results/memory/*.parquet", DATASET)
-    killed = site.start(DATASET)
-    killed.running("translate", 4)
-    killed.process.send_signal(signal.SIGKILL)
-    killed.process.wait(30)
+    killed = site.submit(DATASET)
+    until(lambda: len([job for job in slurm.queue() if job.rule == "translate" and job.state == "RUNNING"]) == 4)
+    slurm.slurm("scancel", killed.id)
+    until(lambda: killed.id not in [job.id for job in slurm.queue()])
     unlocked = subprocess.run(site.command("--unlock"), cwd=site.root, env=site.environment(), timeout=LIMIT)
     assert unlocked.returncode == 0
-    run = site.start(DATASET).succeed()
-    assert re.search(r"waiting for [1-4] Slurm jobs of an earlier run; to cancel them instead: scancel \d+", run.output)
-    assert not submitted(run.output) and run.jobs == {"combine": 1}
+    run = site.submit(DATASET)
+    until(lambda: run.id not in [job.id for job in slurm.queue()])
+    done = Run(0, run.file.read_text())
+    assert re.search(
+        r"waiting for [1-4] Slurm jobs of an earlier run; to cancel them instead: scancel \d+", done.output
+    )
+    assert not submitted(done.output) and done.jobs == {"combine": 1}
     assert translated(site) == first[2]
     # Outputs that were made without a running Snakemake also become stale when their settings change.
     stale = site.start(DATASET, "-n", "--config", "quality={score: -0.7}").succeed()
