@@ -1,0 +1,1 @@
+"""Servers that answer chat requests over HTTP: a client, its budget, and what was answered before."""

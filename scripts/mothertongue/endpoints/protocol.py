@@ -1,0 +1,174 @@
+"""OpenAI's interface for chat: addresses, bodies of requests, and what servers answer, errors included."""
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from mothertongue.common.errors import UserError
+from mothertongue.common.plain_text import byte_length, one_line
+from mothertongue.endpoints.answers import Answer
+from mothertongue.endpoints.budget import Spent
+
+# Statuses of a server that has too much to do, of one that fails, and of what is wrong with every request.
+_BUSY, _FAILING = frozenset({429, 503, 529}), frozenset({408, 409, 425})
+_WRONG = {
+    401: "it does not accept the key; set it in the environment variable that endpoint.key_variable names",
+    402: "the account is not paid up",
+    403: "it does not allow this with the key",
+    404: "endpoint.url or endpoint.model is wrong",
+    405: "endpoint.url is wrong",
+}
+# The code of an error 429 that no waiting cures.
+_NO_MONEY = "insufficient_quota"
+# Bytes of an answer besides its text, and of a token at most.
+_FRAME, _TOKEN_BYTES = 65_536, 64
+# Tokens of a message besides its text, at most.
+_ROLE_TOKENS = 16
+_SHOWN = 200
+_COUNTS = ("prompt_tokens", "completion_tokens")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The messages of a conversation, each with `role` and `content`, that a model answers.
+
+    With another `attempt` it is another request than one with the same messages, whose answer is not wanted.
+    """
+
+    messages: tuple[Mapping[str, str], ...]
+    max_tokens: int
+    temperature: float = 0.0
+    attempt: int = 0
+
+    def body(self, model: str) -> dict[str, Any]:
+        """Return what is sent."""
+        return {
+            "model": model,
+            "messages": [dict(message) for message in self.messages],
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+        }
+
+    @property
+    def most(self) -> Spent:
+        """The most that the request can cost: a token has a byte or more."""
+        read = sum(byte_length(message["content"]) + _ROLE_TOKENS for message in self.messages)
+        return Spent(1, read, self.max_tokens)
+
+    @property
+    def longest_answer(self) -> int:
+        """The bytes of the longest answer that is read."""
+        return _FRAME + _TOKEN_BYTES * self.max_tokens
+
+
+class TryAgain(Exception):
+    """The request failed on the way, or the server failed at it.
+
+    `busy`: the server turns requests away, for `pause` seconds where it says so. `cost` is what it may have cost: in
+    doubt the most, None where the server was not reached.
+    """
+
+    def __init__(
+        self, why: str, busy: bool = False, pause: float | None = None, cost: Literal["most", "request"] | None = "most"
+    ) -> None:
+        super().__init__(why)
+        self.busy, self.pause, self.cost = busy, pause, cost
+
+
+class Rejected(Exception):
+    """The server does not answer this request, however often it is sent: it is too long, for example."""
+
+
+def check_url(url: str | None, allow_http: bool) -> str:
+    """Return an address without a slash at its end. Raise UserError where text and key would travel in the open."""
+    if not url:
+        raise UserError("endpoint.url is missing: the address of the server, such as http://localhost:8000/v1")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise UserError(f"endpoint.url: '{one_line(url)[:_SHOWN]}' is not an address such as https://host:8000/v1")
+    if parts.username is not None or parts.password is not None:
+        raise UserError("endpoint.url has a name or password in it; keys come from the environment alone")
+    if parts.scheme == "http" and not allow_http and not is_loopback(host):
+        raise UserError(
+            f"endpoint.url: text and key would be sent to {host} unencrypted; use https, or set endpoint.allow_http"
+        )
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse(status: int, headers: Mapping[str, str], content: bytes) -> tuple[Answer, Spent | None]:
+    """Return the answer in a response, and what it cost where the server tells it.
+
+    Raise TryAgain, Rejected, or UserError where no request can succeed.
+    """
+    if status != 200:
+        _fail(status, headers, content)
+    try:
+        found = json.loads(content)
+        choice = found["choices"][0]
+        message = choice["message"]
+        text, refusal = message.get("content"), message.get("refusal")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise TryAgain("its answer is not what the interface prescribes") from None
+    if not isinstance(text, str | None):
+        raise TryAgain("its answer has no text")
+    reason = choice.get("finish_reason")
+    refused = reason == "content_filter" or bool(refusal)
+    return Answer(text or "", reason != "length", refused), _usage(found.get("usage"))
+
+
+def _fail(status: int, headers: Mapping[str, str], content: bytes) -> None:
+    """Raise the error that a response other than 200 stands for."""
+    said, code = _said(content)
+    why = f"{status} {said}".strip()
+    if status in _WRONG or code == _NO_MONEY:
+        raise UserError(f"{_WRONG.get(status, 'the account has no money left')} ({why})")
+    if 300 <= status < 400:
+        raise UserError(f"it sends elsewhere ({status}); set endpoint.url to that address")
+    if status in _BUSY:
+        raise TryAgain(why, busy=True, pause=_seconds(headers.get("retry-after")), cost="request")
+    if status in _FAILING or status >= 500:
+        raise TryAgain(why, cost="request")
+    raise Rejected(why)
+
+
+def _said(content: bytes) -> tuple[str, str]:
+    """Return the message and the code of an error."""
+    try:
+        found = json.loads(content)
+        error = found.get("error", found)
+        error = error if isinstance(error, dict) else {"message": error}
+        message, code = error.get("message") or error.get("detail") or "", error.get("code")
+    except (ValueError, AttributeError, RecursionError):
+        message, code = content.decode(errors="replace"), ""
+    return one_line(" ".join(str(message).split()))[:_SHOWN], str(code)
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return the seconds of a header Retry-After; None where it has none, or a date."""
+    try:
+        return max(0.0, float(text or ""))
+    except ValueError:
+        return None
+
+
+def _usage(usage: Any) -> Spent | None:
+    """Return the tokens that a server counted; None where it did not."""
+    read, written = (usage.get(name) if isinstance(usage, dict) else None for name in _COUNTS)
+    if not isinstance(read, int) or not isinstance(written, int) or min(read, written) < 0:
+        return None
+    return Spent(1, read, written)

@@ -1,0 +1,75 @@
+"""Settings of an endpoint: keys `endpoint` of several groups, and arguments of the scripts that ask one."""
+
+from dataclasses import dataclass
+
+from mothertongue.common.settings import setting
+
+# The hub's token is taken from programs that do not use the hub.
+_VARIABLE = "^(?!HF_TOKEN$|HUGGING_FACE_HUB_TOKEN$)[A-Za-z_][A-Za-z0-9_]*$"
+
+
+@dataclass(frozen=True)
+class EndpointSettings:
+    """A server with OpenAI's interface for chat (`POST {url}/chat/completions`), and what it may cost.
+
+    The key is never a setting: `endpoint_key_variable` names the environment variable that has it. Prices are per
+    million tokens, in the currency of `endpoint_max_cost`.
+    """
+
+    endpoint_url: str | None = setting(
+        None, "address of the server, up to /v1", key="endpoint.url", group="the endpoint",
+        manual="address of a server with OpenAI's interface, such as `http://localhost:8000/v1`",
+    )  # fmt: skip
+    endpoint_key_variable: str = setting(
+        "ENDPOINT_API_KEY", "the environment variable that has the key; not set: none is sent",
+        key="endpoint.key_variable", group="the endpoint", schema={"pattern": _VARIABLE},
+        expected="the name of an environment variable, not of the hub's token",
+    )  # fmt: skip
+    endpoint_allow_http: bool = setting(
+        False, "send text and key unencrypted to another machine", key="endpoint.allow_http", group="the endpoint",
+        manual="allows `http://` to another machine: text and key are sent unencrypted",
+    )  # fmt: skip
+    endpoint_concurrency: int = setting(
+        16, "requests at once", key="endpoint.concurrency", group="the endpoint", at_least=1,
+        manual="requests at once, of each job",
+    )  # fmt: skip
+    endpoint_timeout: float = setting(
+        300.0, "seconds to wait for an answer before the request is sent again", key="endpoint.timeout",
+        group="the endpoint", above=0,
+    )  # fmt: skip
+    endpoint_window: int = setting(
+        8192, "tokens that the model can read and write at once", key="endpoint.window", group="the endpoint",
+        at_least=512,
+    )  # fmt: skip
+    endpoint_max_requests: int | None = setting(
+        None, "requests that may be sent", key="endpoint.max_requests", group="the endpoint", at_least=1,
+        manual="requests that all jobs together may send, earlier runs included; `null`: no limit",
+    )  # fmt: skip
+    endpoint_max_tokens: int | None = setting(
+        None, "tokens that may be read and written", key="endpoint.max_tokens", group="the endpoint", at_least=1,
+        manual="tokens that the model may read and write for all jobs together, earlier runs included; `null`: no "
+        "limit",
+    )  # fmt: skip
+    endpoint_max_cost: float | None = setting(
+        None, "money that may be spent, by the prices", key="endpoint.max_cost", group="the endpoint", above=0,
+        manual="money that all jobs together may spend by the prices below, earlier runs included; `null`: no limit",
+    )  # fmt: skip
+    endpoint_price_input: float = setting(
+        0.0, "price of a million tokens that the model reads", key="endpoint.price_input", group="the endpoint",
+        at_least=0,
+    )  # fmt: skip
+    endpoint_price_output: float = setting(
+        0.0, "price of a million tokens that the model writes", key="endpoint.price_output", group="the endpoint",
+        at_least=0,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EndpointModel:
+    """The model of an endpoint, as recorded beside what it writes."""
+
+    name: str | None = setting(None, "what the server calls the model", key="endpoint.model", schema={"minLength": 1})
+    licence: str | None = setting(
+        None, "the licence of what the model writes, for the cards", key="endpoint.licence",
+        manual="the licence, or terms of use, of what the model writes, for the cards; `null`: not stated",
+    )  # fmt: skip
