@@ -11,6 +11,7 @@ from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.common.settings import as_arguments
 from mothertongue.dataset import correction_folder
 from mothertongue.dataset.settings import ReviewSettings
+from mothertongue.endpoints.settings import EndpointModel
 from mothertongue.export.settings import CalibrationSettings
 from mothertongue.translation import engines, routes
 from mothertongue.workflow import configuration, slurm, snakemake_internals
@@ -74,6 +75,9 @@ for source in sources:
     checked(source.fetch_arguments)
 
 translations = checked(Translations, config, places)
+# Keys of endpoints, too, are only in the environment of the rules that pass them on: NAME=$key_NAME.
+for name in translations.key_variables:
+    shell.prefix(f"{snakemake_internals.shell_prefix(shell)}key_{name}=${{{{{name}-}}}}; unset {name}; ")
 adapters = checked(Adapters, config, places)
 checked(check_folders, [*translations.owners, *adapters.owners])
 evaluations = checked(Evaluations, config, places)

@@ -81,6 +81,35 @@ rule fetch_estimator:
         """
 
 
+rule describe_endpoint:
+    input:
+        script=own("scripts/describe_endpoint.py"),
+        library=library("describe_endpoint", without=CHANGE_NO_RESULT),
+    output:
+        model=directory("{results}/models/endpoints/translation"),
+    log:
+        "{results}/logs/models/endpoints/translation.log",
+    benchmark:
+        "{results}/benchmarks/models/endpoints/translation.jsonl"
+    localrule: True
+    conda:
+        f"../envs/{translations.environment}.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+        gpu=0,
+        disk_mb=1,
+    params:
+        model=literal(as_arguments(EndpointModel, config["translation"])),
+    shell:
+        r"""
+        python {input.script:q} \
+            {params.model:q} \
+            --output={output.model:q} 2>&1 | tee {log:q}
+        """
+
+
 rule pivot:
     input:
         script=own("scripts/pivot.py"),
@@ -111,9 +140,11 @@ rule pivot:
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
         memory=lambda wildcards, input: translations.memory(wildcards, RESULTS, "{source}-en-pivot-{shard}"),
+        endpoint=lambda wildcards, input: translations.endpoint(wildcards, RESULTS, "{source}-en-pivot-{shard}"),
+        secrets=lambda wildcards, input: translations.secrets(wildcards),
     shell:
         r"""
-        python {input.script:q} \
+        {params.secrets} python {input.script:q} \
             --shard={input.shard:q} \
             --source={wildcards.source:q} \
             --route={params.route:q} \
@@ -121,6 +152,7 @@ rule pivot:
             {params.options:q} \
             {params.glossary:q} \
             {params.memory:q} \
+            {params.endpoint:q} \
             --workers={threads} \
             --gpus={resources.gpu} \
             --output={output:q} 2>&1 | tee {log:q}
@@ -158,9 +190,11 @@ rule translate:
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
         memory=lambda wildcards, input: translations.memory(wildcards, RESULTS, "{source}-{lang}-{shard}"),
+        endpoint=lambda wildcards, input: translations.endpoint(wildcards, RESULTS, "{source}-{lang}-{shard}"),
+        secrets=lambda wildcards, input: translations.secrets(wildcards),
     shell:
         r"""
-        python {input.script:q} \
+        {params.secrets} python {input.script:q} \
             --shard={input.shard:q} \
             --source={wildcards.source:q} \
             --target={wildcards.lang:q} \
@@ -169,6 +203,7 @@ rule translate:
             {params.options:q} \
             {params.glossary:q} \
             {params.memory:q} \
+            {params.endpoint:q} \
             --workers={threads} \
             --gpus={resources.gpu} \
             --output={output:q} 2>&1 | tee {log:q}

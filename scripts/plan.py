@@ -92,6 +92,9 @@ def main() -> None:
         sizes = {row["environment"]: int(row["mb"]) for row in read_table(PLACES.table("environments.tsv"))}
         translation = Translations(config, PLACES).environment
         plan = replace(plan, environments=planning.environments(jobs, rules, translation, sizes))
+    endpoint = estimator.endpoint(jobs)
+    keys = config["translation"]["endpoint"]
+    plan = replace(plan, endpoint=endpoint, price=endpoint.cost(keys["price_input"], keys["price_output"]))
     print(planning.table(plan, targets))
     if arguments.json:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))

@@ -12,7 +12,7 @@ class FlaggedSettings:
 
     on_flagged: Literal["keep", "drop"] = setting(
         "keep", "whether translations that a quality check objects to stay in the dataset",
-        manual="`drop` leaves flagged messages out of the dataset; they stay in the accounting",
+        manual="`drop` leaves flagged messages out of the dataset; `accounting.json` still counts them",
     )  # fmt: skip
 
 
@@ -23,7 +23,7 @@ class ReviewSettings:
     sample: int = setting(
         200, "translations drawn at random: their verdicts give the share of wrong translations", at_least=0,
     )  # fmt: skip
-    flagged: int = setting(200, "flagged and failed messages at most, besides those of the sample", at_least=0)
+    flagged: int = setting(200, "maximum number of flagged and failed messages, in addition to the sample", at_least=0)
     seed: int = setting(42, "which messages are drawn", at_least=0)
 
 
@@ -33,8 +33,8 @@ class ThreadSettings:
 
     select: Literal["best", "all"] = setting(
         "best", "best: one thread a tree; all: one for every branch that prompters opened",
-        manual="`best`: one thread a tree, at each step the best-ranked usable reply; `all`: one for every branch that "
-        "prompters opened",
+        manual="`best`: one thread for each tree, at each step the best-ranked usable reply; `all`: one for every "
+        "branch that users opened",
     )  # fmt: skip
 
 
@@ -55,5 +55,5 @@ class PreferenceSettings:
 class MixSettings:
     """How threads are drawn for training."""
 
-    repeat: float = setting(4.0, "how often a thread is repeated at most, where a share needs that", at_least=1)
+    repeat: float = setting(4.0, "maximum number of times that a thread is repeated to reach a share", at_least=1)
     seed: int = setting(42, "which threads are drawn, and their order", at_least=0)

@@ -13,7 +13,7 @@ class MergeSettings:
     merge_base: Literal["full", "dequantized"] = setting(
         "full", "of an adapter that is trained in nf4: the base model's own weights, or those 4-bit ones",
         manual="what an adapter that was tuned on `nf4` is merged into: `full`, the base model's weights as they were "
-        "fetched, or `dequantized`, those 4-bit ones ([more](../stages/exporting.md))",
+        "fetched, or `dequantized`, the 4-bit ones ([more](../stages/exporting.md))",
     )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ class CalibrationSettings:
     )  # fmt: skip
     length: int = setting(
         2048, "tokens of a piece", key="calibration.length", at_least=32, expected="a whole number of tokens from 32",
-        manual="tokens of a piece, no more than the model reads",
+        manual="tokens of a piece, at most the model's window",
     )  # fmt: skip
     steps: int = setting(
         200, "how often the rounding of a layer is improved; 0 rounds to the nearest", key="calibration.steps",

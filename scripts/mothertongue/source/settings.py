@@ -11,7 +11,7 @@ class FetchSettings:
     """Settings of splitting a dataset."""
 
     validation: float = setting(
-        0.05, "share of the trees, chosen by hash, that become the validation split where there is none", at_least=0,
+        0.05, "share of the trees, chosen by hash, that become the validation split if there is none", at_least=0,
         below=1,
     )  # fmt: skip
 
@@ -26,17 +26,17 @@ class FormatSettings:
     format: FormatName = setting(
         "auto", "what a row is (auto: by the first rows)",
         manual="what a row of the dataset is: `auto` (by the first rows; the log says which), or one of "
-        "[these](../stages/source.md#conversations-in-other-forms)",
+        "[these](../stages/source.md#conversations-in-other-formats)",
     )  # fmt: skip
     language: str | None = setting(
         None, "language of all messages, or detect to identify it (default: by their column, else identified)",
         schema={"pattern": r"^[a-z]{2,3}(-[A-Z][a-z]{3})?$|^detect$"},
         expected="a language code such as nl, detect, or null",
-        manual="language of all conversations, where they are not messages of OASST: a code; `detect`: identified, "
-        "conversation by conversation; null: by their column, and identified where there is none",
+        manual="language of all conversations, if they are not messages of OASST: a code; `detect`: identified for "
+        "each conversation; null: from their column, or identified if there is none",
     )  # fmt: skip
     unreadable: Literal["stop", "leave_out"] = setting(
-        "stop", "what becomes of rows that are not of the format: stop at the first, or leave_out, and count them"
+        "stop", "what to do with rows that are not in the format: stop at the first, or leave_out and count them"
     )
 
 
@@ -46,12 +46,12 @@ class LimitSettings:
 
     max_rows: int = setting(
         20_000_000, "most messages of all files together", key="limits.rows", at_least=1,
-        manual="messages that are read at most, of all files together. A dataset that has more is refused in one line",
+        manual="maximum number of messages, of all files together; a larger dataset is an error",
     )  # fmt: skip
     max_megabytes: int = setting(
         40_000, "most megabytes of all files together, decompressed", key="limits.megabytes", at_least=1,
-        manual="megabytes that are read at most, of all files together, decompressed. A dataset that has more is "
-        "refused in one line: a small compressed file could fill the disk",
+        manual="maximum megabytes of all files together, decompressed; a larger dataset is an error, because a small "
+        "compressed file could fill the disk",
     )  # fmt: skip
     max_line_megabytes: int = setting(
         16,

@@ -39,7 +39,8 @@ class Strategy:
     """An engine with a decoding method. `fits` returns whether it accepts a text, `model` is the model's identity.
 
     `fixes` are the checks failed by earlier attempts that it may pass; None for all. `remembered` has what it gave
-    before, None where nothing is remembered.
+    before, None where nothing is remembered. `faults` returns what the engine itself found wrong with its last
+    translation of a text. `reads_forms`: it reads emphasis and capitals as they are.
     """
 
     translate: Translate
@@ -47,6 +48,8 @@ class Strategy:
     model: str
     fixes: frozenset[str] | None = None
     remembered: Remembered | None = None
+    faults: Callable[[str], tuple[str, ...]] = lambda text: ()
+    reads_forms: bool = False
 
     def takes(self, text: str, before: Attempt | None) -> bool:
         """Return whether the strategy may improve a text after an earlier attempt."""
@@ -139,7 +142,7 @@ def _attempts(way: Strategy, texts: list[str], checks: Checks) -> dict[str, Atte
     found = ask(way.translate, unknown) if unknown else iter(())
     if way.remembered:
         found = chain(known.items(), way.remembered.keep(found))
-    attempts = {text: _judged(text, output, way.model, checks) for text, output in found}
+    attempts = {text: _judged(text, output, way, checks) for text, output in found}
     return attempts if checks.estimate is None else _by_meaning(attempts, checks.estimate)
 
 
@@ -156,11 +159,14 @@ def _by_meaning(attempts: dict[str, Attempt], estimate: Estimate) -> dict[str, A
     return attempts
 
 
-def _judged(text: str, output: Output | None, model: str, checks: Checks) -> Attempt:
+def _judged(text: str, output: Output | None, way: Strategy, checks: Checks) -> Attempt:
     if output is None:
-        return Attempt(None, None, model, ("engine error",))
+        return Attempt(None, None, way.model, ("engine error",))
     output = output._replace(text=survival.tidy(text, output.text))
-    return Attempt(output.text, output.score, model, tuple(checks.failures(text, output)))
+    faults = way.faults(text)
+    if faults and not output.text.strip():
+        return Attempt(output.text, output.score, way.model, faults)
+    return Attempt(output.text, output.score, way.model, (*faults, *checks.failures(text, output)))
 
 
 def _without_added_brackets(best: dict[str, Attempt], checks: Checks) -> dict[str, Attempt]:

@@ -15,13 +15,17 @@ from mothertongue.common import gpus, settings
 from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
+from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.formats.messages import MessageFiles, MessageWriter
 from mothertongue.models.record import identity
 from mothertongue.translation import engines, estimators
 from mothertongue.translation.attempts import Strategy
+from mothertongue.translation.chat_engine import ANY, ReadsMessages
 from mothertongue.translation.checks import Checks, Estimate
+from mothertongue.translation.documents import Documents
 from mothertongue.translation.engines.base import Engine, Output
 from mothertongue.translation.estimators.base import Estimator
+from mothertongue.translation.glossary import Glossary
 from mothertongue.translation.glossary import read as read_glossary
 from mothertongue.translation.memory import Memory, Remembered, fingerprint
 from mothertongue.translation.messages import Translator
@@ -29,6 +33,8 @@ from mothertongue.translation.settings import EngineSettings, QualityLimits
 
 # Messages that are translated at a time: their segments are sorted by length, and equal ones translated once.
 _AT_ONCE = 20_000
+# Bytes of the turns before a message, for a token of a chat model's window.
+_EARLIER_BYTES = 0.5
 # Words of a name: capitalised ones, with small ones between them.
 _SMALL = "of|the|and|for|de|da|do|la|del|von|van|der"
 _CAPITALISED = r"[^\W\d_a-z][\w.'’]*"
@@ -65,6 +71,13 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how they run")
     settings.add_arguments(group, EngineSettings)
     gpus.add_argument(group)
+    settings.add_arguments(parser, EndpointSettings)
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        help="a .jsonl file that keeps an endpoint's answers and what they cost; the others of its folder are read "
+        "too, and count for the limits (default: none)",
+    )
     settings.add_arguments(parser.add_argument_group("quality checks"), QualityLimits)
     parser.add_argument(
         "--glossary",
@@ -110,8 +123,9 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
         return Checks(lang, target, limits, _estimate(limits, lang, target, arguments), terms)
 
     checks = checks_from(source)
+    documents = _documents(arguments)
     with ExitStack() as stack:
-        engine = _load(arguments, "")
+        engine = _load(arguments, "", documents, checks.glossary)
         stack.callback(engine.close)
         memory = Memory(arguments.memory) if arguments.memory else None
         if memory:
@@ -121,26 +135,35 @@ def running_translator(arguments: argparse.Namespace, source: str, target: str) 
 
         def translator(engine: Engine, checks: Checks, code: str) -> Translator:
             """Return the translator by the first engine alone from the checks' source, which its model calls `code`."""
-            strategies = [Strategy(engine.translate, _any, model, remembered=remembered("", code))]
+            strategies = [replace(_strategy(engine, model), remembered=remembered("", code))]
             if engine.RETRIES:
                 careful = partial(engine.translate, careful=True)
-                strategies.append(Strategy(careful, _any, model, engine.RETRIES, remembered("", code, careful=True)))
+                fixes = None if engine.RETRIES == ANY else engine.RETRIES
+                again = remembered("", code, careful=True)
+                strategies.append(replace(strategies[0], translate=careful, fixes=fixes, remembered=again))
             if checks.estimate:
                 strategies.append(Strategy(_copied, is_name, model, frozenset({"meaning"})))
             return Translator(strategies, checks, engine.limit, engine.measure, engine.reads)
 
         fallbacks = []
         if arguments.fallback_model:
-            fallbacks.append(
-                replace(_fallback(arguments, stack), remembered=remembered("fallback_", arguments.fallback_source_code))
-            )
+            fallback = _fallback(arguments, stack, documents, checks.glossary)
+            again = remembered("fallback_", arguments.fallback_source_code)
+            fallbacks.append(replace(fallback, remembered=again))
         thirds = {
             lang: lambda third=third, lang=lang, code=code: translator(third, checks_from(lang), code)
             for lang, code in arguments.other_code
             if lang not in (source, target) and (third := engine.reading(code))
         }
         first = translator(engine, checks, arguments.source_code)
-        yield replace(first, fallbacks=fallbacks, both=arguments.keep_better, thirds=thirds)
+        yield replace(
+            first,
+            fallbacks=fallbacks,
+            both=arguments.keep_better,
+            thirds=thirds,
+            lines=_reads_messages(arguments.engine),
+            documents=documents,
+        )
 
 
 def _estimate(limits: QualityLimits, source: str, target: str, arguments: argparse.Namespace) -> Estimate | None:
@@ -181,33 +204,61 @@ def write_translated(task: str, shard: MessageFiles, translated: Callable[[pa.Ta
     log(f"{task}: {done:,} messages ({counts or 'none'}) -> {output}")
 
 
-def _load(arguments: argparse.Namespace, prefix: str) -> Engine:
+def _reads_messages(engine: str | None) -> bool:
+    """Return whether an engine reads whole messages."""
+    return engine is not None and issubclass(engines.find(engine), ReadsMessages)
+
+
+def _documents(arguments: argparse.Namespace) -> Documents | None:
+    """Return what tells the engines of whole messages, where one of them reads these; else None."""
+    reading = any(map(_reads_messages, (arguments.engine, arguments.fallback_engine)))
+    return Documents(round(arguments.endpoint_window * _EARLIER_BYTES)) if reading else None
+
+
+def _load(arguments: argparse.Namespace, prefix: str, documents: Documents | None, glossary: Glossary | None) -> Engine:
     """Load the engine whose arguments begin with `prefix`."""
-    engine = engines.find(getattr(arguments, f"{prefix}engine"))
-    return engine(getattr(arguments, f"{prefix}model"), _settings(arguments, prefix))
+    name = getattr(arguments, f"{prefix}engine")
+    engine = engines.find(name)(getattr(arguments, f"{prefix}model"), _settings(arguments, prefix))
+    if isinstance(engine, ReadsMessages) and documents:
+        engine.read(documents, glossary)
+    return engine
 
 
 def _settings(arguments: argparse.Namespace, prefix: str) -> EngineSettings:
     codes = {name: getattr(arguments, f"{prefix}{name}") for name in ("source_code", "target_code")}
-    return replace(settings.from_arguments(EngineSettings, arguments), **codes)
+    endpoint = settings.from_arguments(EndpointSettings, arguments)
+    given = settings.from_arguments(EngineSettings, arguments)
+    return replace(given, **codes, endpoint=endpoint, answers=arguments.answers)
+
+
+def _strategy(engine: Engine, model: str) -> Strategy:
+    """Return the first strategy with an engine."""
+    if isinstance(engine, ReadsMessages):
+        return Strategy(engine.translate, _any, model, faults=engine.faults, reads_forms=True)
+    return Strategy(engine.translate, _any, model)
 
 
 def _remembered(
     memory: Memory | None, arguments: argparse.Namespace, prefix: str, source_code: str, careful: bool = False
 ) -> Remembered | None:
-    """Return what the engine whose arguments begin with `prefix` gave before; None without a memory."""
-    if memory is None:
-        return None
+    """Return what the engine whose arguments begin with `prefix` gave before.
+
+    None without a memory, and for an endpoint, whose answers have one of their own.
+    """
     engine, model = (getattr(arguments, f"{prefix}{name}") for name in ("engine", "model"))
+    if memory is None or _reads_messages(engine):
+        return None
     return memory.of(
         fingerprint(engine, model, replace(_settings(arguments, prefix), source_code=source_code), careful)
     )
 
 
-def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Strategy:
+def _fallback(
+    arguments: argparse.Namespace, stack: ExitStack, documents: Documents | None, glossary: Glossary | None
+) -> Strategy:
     @cache
     def engine() -> Engine:
-        loaded = _load(arguments, "fallback_")
+        loaded = _load(arguments, "fallback_", documents, glossary)
         stack.callback(loaded.close)
         return loaded
 
@@ -217,7 +268,10 @@ def _fallback(arguments: argparse.Namespace, stack: ExitStack) -> Strategy:
     def fits(text: str) -> bool:
         return engine().reads(text) and engine().measure(text) <= engine().limit
 
-    return Strategy(translate, fits, identity(arguments.fallback_model))
+    model = identity(arguments.fallback_model)
+    if _reads_messages(arguments.fallback_engine):
+        return replace(_strategy(engine(), model), fits=fits)
+    return Strategy(translate, fits, model)
 
 
 def is_name(text: str) -> bool:

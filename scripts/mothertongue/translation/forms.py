@@ -101,6 +101,11 @@ def plain(text: str, lang: str) -> Plain | None:
     return Plain(text, read, phrases, marks, capitals) if read != text else None
 
 
+def emphasised(text: str) -> int:
+    """Return the number of emphasised phrases in a text."""
+    return sum(1 for match in _EMPHASIS.finditer(text) if _has_words(match["phrase"]))
+
+
 def _runs(text: str) -> list[tuple[int, int]]:
     """Return the runs of words in capitals in a text that is not all in capitals."""
     runs: list[list[re.Match[str]]] = [[]]

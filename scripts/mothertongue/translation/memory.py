@@ -45,8 +45,10 @@ _SCHEMA = pa.schema(
 _FINGERPRINTS = b"mothertongue.fingerprints"
 # Seconds from one writing to the next: a job that is killed loses no more.
 _INTERVAL = 60
-# Settings that decide how fast an engine runs, and not what it gives.
+# Settings that decide how fast an engine runs, and not what it gives; and those of endpoints, which have a memory of
+# their own.
 _SPEED = ("batch_tokens", "workers", "device")
+_OF_ENDPOINTS = ("instructions", "endpoint", "answers")
 # Parts of the library that an engine imports, and that cannot change a translation.
 _NO_TRANSLATION = ("hub", "cards", "settings", "progress", "errors", "atomic_files", "fetch")
 
@@ -171,7 +173,7 @@ def fingerprint(engine: str, model: Path, settings: EngineSettings, careful: boo
     parts = {
         "engine": engine,
         "model": [record["reference"], record["revision"], record.get("files")],
-        "settings": {name: value for name, value in asdict(settings).items() if name not in _SPEED},
+        "settings": {name: value for name, value in asdict(settings).items() if name not in _SPEED + _OF_ENDPOINTS},
         "machine": found.machine(settings),
         "code": code,
         "packages": {name: _version(name) for name in found.PACKAGES},

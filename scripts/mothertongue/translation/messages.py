@@ -1,11 +1,12 @@
 """Translate messages segment by segment, with a status for each message."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mothertongue.translation import entities, foreign, forms, segments, survival
 from mothertongue.translation.attempts import Attempt, Strategy, attempt
 from mothertongue.translation.checks import Checks
+from mothertongue.translation.documents import Document, Documents, Turn
 from mothertongue.translation.protected_spans import Span
 from mothertongue.translation.segments import Measure, Part
 
@@ -28,6 +29,9 @@ class Translator:
     `fallbacks` are those of other engines, for what the first does badly; with `both` they translate everything, and
     the better translation of each segment is kept. `thirds` make the translators of segments in third languages.
     `ahead` has, once it is known, the margin by which the fallbacks' scores of meaning are judged.
+
+    `lines`: the first engine is a chat model, which reads whole lines as they are, with emphasis and capitals.
+    `documents` tells such engines of the messages around the segments; None where there is none.
     """
 
     strategies: Sequence[Strategy]
@@ -39,6 +43,8 @@ class Translator:
     both: bool = False
     thirds: Mapping[str, Callable[[], "Translator"]] = field(default_factory=dict)
     ahead: list[float] = field(default_factory=list)
+    lines: bool = False
+    documents: Documents | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,10 @@ class Translation:
     meaning: float | None = None
 
 
-def translate_messages(texts: Sequence[str], translator: Translator) -> list[Translation]:
-    """Translate messages; return one result per message, in order.
+def translate_messages(
+    texts: Sequence[str], translator: Translator, earlier: Sequence[tuple[Turn, ...]] = ()
+) -> list[Translation]:
+    """Translate messages; return one result per message, in order. `earlier` has the turns before each.
 
     Translate each distinct segment once. Where the model loses protected spans, translate the segment again in pieces
     around the spans.
@@ -66,8 +74,10 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
     checks = translator.checks
     decoded = [entities.decode(text, checks.source) for text in texts]
     given = translator.limit, translator.measure, _unreadable(decoded, translator)
-    split = (segments.split(text, checks.source, *given) for text in decoded)
+    split = (segments.split(text, checks.source, *given, translator.lines) for text in decoded)
     messages = [foreign.separate(parts, checks.source, checks.target, translator.thirds) for parts in split]
+    if translator.documents:
+        translator.documents.read(_documents(messages, earlier or [()] * len(messages)))
     asked = {part for message in messages for part in message.parts if part.translate}
     translated = _translate_by({part for part in asked if not part.lang}, translator)
     for lang in sorted({part.lang for part in asked if part.lang}):
@@ -78,6 +88,12 @@ def translate_messages(texts: Sequence[str], translator: Translator) -> list[Tra
 def nothing_to_translate(text: str, lang: str) -> bool:
     """Return whether a message is only code, links, numbers, emoji or white space."""
     return not any(part.translate for part in segments.split(text, lang))
+
+
+def _documents(messages: Iterable[foreign.Message], earlier: Iterable[tuple[Turn, ...]]) -> Iterator[Document]:
+    """Yield the messages as a chat model reads them."""
+    for message, turns in zip(messages, earlier, strict=True):
+        yield Document(tuple(part.masked for part in message.parts if part.translate), turns)
 
 
 def _unreadable(texts: Iterable[str], translator: Translator) -> frozenset[str]:
@@ -92,7 +108,7 @@ def _translate_by(parts: Iterable[Part], translator: Translator) -> dict[Part, P
     checks = translator.checks
     translated = _translate_parts(parts, translator.strategies, checks)
     if translator.both:
-        others = _translate_parts(translated, translator.fallbacks, checks)
+        others = _by_others(translated, translator)
         translated = _better(translated, others, translator.ahead)
     elif translator.fallbacks and (poor := [part for part, pieces in translated.items() if _reasons(pieces)]):
         translated |= _by_fallback({part: translated[part] for part in poor}, translator)
@@ -102,7 +118,7 @@ def _translate_by(parts: Iterable[Part], translator: Translator) -> dict[Part, P
 def _by_fallback(poor: Mapping[Part, Pieces], translator: Translator) -> dict[Part, Pieces]:
     """Return the translations of the fallback engines that pass all checks, or where there was none before."""
     chosen = {}
-    for part, pieces in _translate_parts(poor, translator.fallbacks, translator.checks).items():
+    for part, pieces in _by_others(poor, translator).items():
         before = poor[part]
         lacking = any(found and found.text is None for _, found in before)
         done = all(found.text is not None for _, found in pieces if found)
@@ -110,6 +126,16 @@ def _by_fallback(poor: Mapping[Part, Pieces], translator: Translator) -> dict[Pa
             fixed = () if lacking else tuple(sorted(_reasons(before)))
             chosen[part] = [(piece, replace(found, fixed=fixed) if found else None) for piece, found in pieces]
     return chosen
+
+
+def _by_others(parts: Iterable[Part], translator: Translator) -> dict[Part, Pieces]:
+    """Return the translations of parts by the fallback engines, which read a sentence at a time."""
+    if not translator.lines:
+        return _translate_parts(parts, translator.fallbacks, translator.checks)
+    split = {part: segments.split(part.text, translator.checks.source) for part in parts}
+    sentences = {one for ones in split.values() for one in ones if one.translate}
+    found = _translate_parts(sentences, translator.fallbacks, translator.checks)
+    return {part: [pair for one in ones for pair in found.get(one, [(one, None)])] for part, ones in split.items()}
 
 
 def _better(first: Mapping[Part, Pieces], second: Mapping[Part, Pieces], known: list[float]) -> dict[Part, Pieces]:
@@ -214,7 +240,8 @@ def _around_spans(parts: Iterable[Part], strategies: Sequence[Strategy], checks:
 def _translate_once(parts: Iterable[Part], strategies: Sequence[Strategy], checks: Checks) -> dict[Part, Attempt]:
     """Return the attempt at each part; translate equal texts once, and texts of a difficult form as plain ones."""
     texts = {part: part.masked for part in parts}
-    plain = {text: form for text in set(texts.values()) if (form := forms.plain(text, checks.source))}
+    difficult = set() if strategies[0].reads_forms else set(texts.values())
+    plain = {text: form for text in difficult if (form := forms.plain(text, checks.source))}
     asked = set(texts.values()) - plain.keys()
     asked |= {text for form in plain.values() for text in form.asked}
     found = attempt(asked, strategies, checks)

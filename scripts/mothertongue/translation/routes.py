@@ -11,6 +11,9 @@ from mothertongue.common.tsv import Tables
 from mothertongue.translation import engines
 from mothertongue.translation.engines.base import LanguagePair, LanguagePairs
 
+# The engine whose model is that of `translation.endpoint`, and which fetches none.
+ENDPOINT = "endpoint"
+
 
 @dataclass(frozen=True)
 class Route:
@@ -45,7 +48,8 @@ def find_route(source: str, target: str, pairs: LanguagePairs, one_step: str = "
 def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the engines of the configuration's `translation`: the first, and the second where there is one.
 
-    Each has the keys engine, model and models. Raise UserError where both `engines` and `fallback` name a second one.
+    Each has the keys engine, model and models; the model of the endpoint engine is the endpoint's. Raise UserError
+    where both `engines` and `fallback` name a second one.
     """
     own = {name: translation[name] for name in ("model", "models")}
     first, second = translation["engine"], translation["fallback"]
@@ -54,11 +58,12 @@ def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
             raise UserError("translation.engines and translation.fallback both name a second engine; give one of them")
         first, second = translation["engines"]
     defaults = [own, {"model": None, "models": {}}]
-    return [
+    found = [
         given | ({"engine": named} if isinstance(named, str) else named)
         for given, named in zip(defaults, (first, second), strict=True)
         if named
     ]
+    return [one | {"model": translation["endpoint"]["model"]} if one["engine"] == ENDPOINT else one for one in found]
 
 
 def translation_pairs(settings: Mapping[str, Any], tables: Tables) -> LanguagePairs:

@@ -162,8 +162,12 @@ def split(
     limit: int = 480,
     measure: Measure = byte_length,
     unreadable: frozenset[str] = frozenset(),
+    lines: bool = False,
 ) -> list[Part]:
     """Split a message in language `lang` into parts; no translated part measures more than `limit`.
+
+    With `lines` the sentences of a line stay together, for models that read more than a sentence.
+
 
     `byte_length` approximates a count of tokens in any script. `measure` may be any length of at most `byte_length`: a
     count of tokens that cover a byte or more each, without those that a model adds at the ends (leave room for them
@@ -171,7 +175,7 @@ def split(
     is not translated. Words with `unreadable` characters, which the model's vocabulary lacks, are kept.
     """
     view = _View.of(text, lang, unreadable)
-    sentences = _sentences(view, lang)
+    sentences = _sentences(view, lang, lines)
     return _parts(text, (found for start, end in sentences for found in _fitting(view, start, end, limit, measure)))
 
 
@@ -274,8 +278,11 @@ class _View:
         return *_core(self.hidden, start, end), inside
 
 
-def _sentences(view: _View, lang: str) -> Iterator[Span]:
-    """Yield the sentences of all lines, without list, heading and table markers and spans over several lines."""
+def _sentences(view: _View, lang: str, whole: bool) -> Iterator[Span]:
+    """Yield the sentences of all lines, without list, heading and table markers and spans over several lines.
+
+    With `whole` all sentences of a line, or of a cell, are one.
+    """
     several = [span for span in view.spans if _LINE_END.search(view.seen, *span)]
     piped = "|" in view.hidden
     position = 0
@@ -288,7 +295,10 @@ def _sentences(view: _View, lang: str) -> Iterator[Span]:
                 for first, last in _stretches(view.hidden, position, body, gaps):
                     if names and names.fullmatch(view.hidden, first, last):
                         continue
-                    yield from _divide(view.hidden, first, last, lang)
+                    if whole:
+                        yield first, last
+                    else:
+                        yield from _divide(view.hidden, first, last, lang)
             position += len(line)
         position = end
 

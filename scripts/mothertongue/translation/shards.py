@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mothertongue.formats.messages import SOURCE, TRANSLATED
 from mothertongue.translation import script_conversion
+from mothertongue.translation.documents import Turn, earlier_turns
 from mothertongue.translation.messages import KEPT, Translation, Translator, nothing_to_translate, translate_messages
 
 
@@ -41,13 +43,25 @@ def give_up(shard: pa.Table, lang: str) -> pa.Table:
 
 def translate(shard: pa.Table, lang: str, translator: Translator, route: str) -> pa.Table:
     """Return a shard translated in one step."""
-    return _table(shard, lang, translate_messages(shard["text"].to_pylist(), translator), route)
+    return _table(
+        shard, lang, translate_messages(shard["text"].to_pylist(), translator, _earlier(shard, translator)), route
+    )
+
+
+def _earlier(shard: pa.Table, translator: Translator) -> list[tuple[Turn, ...]]:
+    """Return the turns before each message of the shard; empty where no engine reads them."""
+    if translator.documents is None:
+        return []
+    columns = [shard[name].to_pylist() for name in ("message_id", "parent_id", "role", "text")]
+    messages = {name: (parent, role, text) for name, parent, role, text in zip(*columns, strict=True)}
+    limit, lang = translator.documents.earlier_bytes, translator.checks.source
+    return [earlier_turns(name, messages, lang, limit) for name in columns[0]]
 
 
 def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Table:
     """Translate the shard's English translation into the target language; messages that failed there stay failed."""
-    usable = [text for text in pivot["text"].to_pylist() if text is not None]
-    second = iter(translate_messages(usable, translator))
+    usable = pivot.filter(pc.is_valid(pivot["text"]))
+    second = iter(translate_messages(usable["text"].to_pylist(), translator, _earlier(usable, translator)))
     names = ("text", "status", "reasons", "score", "meaning", "model")
     results = []
     for text, status, reasons, score, meaning, model in zip(*(pivot[name].to_pylist() for name in names), strict=True):

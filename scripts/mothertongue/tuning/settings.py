@@ -17,7 +17,7 @@ class TuningSettings:
     method: Literal["sft", "dpo", "orpo"] = setting(
         "sft",
         "what is learned from",
-        manual="what is learned from ([more](../stages/tuning.md)): `sft`, `dpo` or `orpo`",
+        manual="the training method ([more](../stages/tuning.md)): `sft`, `dpo` or `orpo`",
     )
     quantization: Literal["nf4", "int8", "none"] = setting(
         "nf4", "of the base model while tuning", by_hand="none", group=_MODEL,
@@ -25,8 +25,8 @@ class TuningSettings:
     )  # fmt: skip
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = setting(
         "auto", "what is computed in", group=_MODEL,
-        manual="what is computed in: `bfloat16` where the processor has it, else `float16` on a GPU and `float32` on a "
-        "CPU; or one of these by name",
+        manual="number format of the computation: `bfloat16` if the processor has it, otherwise `float16` on a GPU and "
+        "`float32` on a CPU; or one of these by name",
     )  # fmt: skip
     lora_rank: int = setting(64, "rank of the adapter's matrices: its size", key="lora.rank", group=_MODEL, at_least=1)
     lora_alpha: int = setting(16, "scale of the adapter: alpha / rank", key="lora.alpha", group=_MODEL, at_least=1)
@@ -42,7 +42,7 @@ class TuningSettings:
             "type": ["string", "array"], "minItems": 1, "pattern": "^all-linear$",
             "items": {"type": "string", "pattern": "^(?:all-linear$|(?![Aa][Ll][Ll][-_ ]?[Ll][Ii][Nn][Ee][Aa][Rr]$).)"},
         },
-        manual="the layers that adapt, or a list of their names: `[q_proj, v_proj]`; embeddings and `lm_head` do not",
+        manual="the layers to adapt: `all-linear`, or a list such as `[q_proj, v_proj]`; not embeddings and `lm_head`",
     )  # fmt: skip
     rslora: bool = setting(
         False, "scale by alpha / sqrt(rank): for high ranks", key="lora.rslora", group=_MODEL,
@@ -50,11 +50,11 @@ class TuningSettings:
     )  # fmt: skip
     dora: bool = setting(
         False, "learn the weights' magnitudes apart: better, and slower", key="lora.dora", group=_MODEL,
-        manual="learn the weights' magnitudes apart (DoRA): better at low ranks, slower, and vLLM does not serve it",
+        manual="learn the weights' magnitudes separately (DoRA): better at low ranks, slower; vLLM does not serve it",
     )  # fmt: skip
     lora_plus: float | None = setting(
         None, "so many times the learning rate for the B matrices; 16, say", key="lora.plus", group=_MODEL, at_least=1,
-        manual="LoRA+: so many times the learning rate for the B matrices; 16 is usual",
+        manual="LoRA+: factor of the learning rate for the B matrices; 16 is usual",
     )  # fmt: skip
     neftune: float | None = setting(
         None, "sft: noise on the embeddings, NEFTune's alpha; 5, say", group=_MODEL, above=0,
@@ -63,59 +63,59 @@ class TuningSettings:
     epochs: float = setting(2, "passes over the data", group=_COURSE, above=0)
     max_steps: int | None = setting(
         None, "stop after so many steps, whatever --epochs says", group=_COURSE, at_least=1,
-        manual="ends after so many steps, sooner or later than `epochs` says",
+        manual="ends after this number of steps, whatever `epochs` says",
     )  # fmt: skip
     learning_rate: float = setting(
-        2e-4, "after warm-up", group=_COURSE, above=0, shown="`2.0e-4`", manual="the rate after warm-up",
+        2e-4, "after warm-up", group=_COURSE, above=0, shown="`2.0e-4`", manual="learning rate after warm-up",
         expected="a number above 0, written 2.0e-4 (YAML reads 2e-4 as text)",
     )  # fmt: skip
     schedule: Schedule = setting(
         "constant_with_warmup", "of the learning rate", group=_COURSE,
-        manual="after `warmup` the rate is constant, or falls (`cosine`, `linear`)",
+        manual="after `warmup` the learning rate is constant, or falls (`cosine`, `linear`)",
     )  # fmt: skip
-    warmup: float = setting(0.03, "share of the steps that warm up", group=_COURSE, at_least=0, below=1)
+    warmup: float = setting(0.03, "share of the steps with a rising learning rate", group=_COURSE, at_least=0, below=1)
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"] = setting(
         "adamw", "paged ones move their state off a full GPU", group=_COURSE,
-        manual="`adamw_8bit` keeps a quarter of its state; the `paged_` ones move it off a full GPU",
+        manual="`adamw_8bit` needs a quarter of the state's memory; the `paged_` ones move the state off a full GPU",
     )  # fmt: skip
     weight_decay: float = setting(
-        0.001, "of the optimizer", group=_COURSE, at_least=0, manual="of the optimizer; the value is QLoRA's"
+        0.001, "of the optimizer", group=_COURSE, at_least=0, manual="of the optimizer; the default is QLoRA's"
     )
     max_grad_norm: float = setting(
         0.3, "larger gradients are scaled down to it", group=_COURSE, above=0,
-        manual="larger gradients are scaled down to it; the value is QLoRA's",
+        manual="larger gradients are scaled down to it; the default is QLoRA's",
     )  # fmt: skip
     beta: float = setting(
         0.1, "dpo: how near to stay; orpo: weight of the odds ratio", key=None, group=_COURSE, above=0
     )
     batch_size: int = setting(
         4, "sequences read at once by a process", group=_COURSE, at_least=1,
-        manual="sequences read at once by a GPU; times `accumulation` the sequences of a step, of all GPUs together. "
-        "Where the memory of the only GPU runs out, fewer are read at once, and a step keeps its sequences",
+        manual="sequences that a GPU reads at once; times `accumulation` it is the sequences of a step, of all GPUs "
+        "together. If the memory of a single GPU runs out, fewer are read at once, and a step keeps its sequences",
     )  # fmt: skip
     accumulation: int = setting(1, "batches a step", group=_COURSE, at_least=1)
     target_tokens: int | None = setting(
         None, "assistant's tokens a step: sets --accumulation", group=_COURSE, at_least=1,
         expected="a number of tokens or null",
-        manual="the assistant's tokens that a step learns from, in the place of `accumulation`",
+        manual="the assistant's tokens that a step learns from, instead of `accumulation`",
     )  # fmt: skip
     max_length: int = setting(
         1024, "tokens of a sequence", group=_COURSE, at_least=16, expected="a number of tokens from 16"
     )
     packing: bool = setting(
         True, "one thread a sequence", group=_COURSE,
-        manual="fill each sequence with several threads, which do not see one another",
+        manual="fill each sequence with several threads, without attention between them",
     )  # fmt: skip
     gradient_checkpointing: bool = setting(True, "less memory for a quarter more time", by_hand=False, group=_COURSE)
     validation_interval: float | None = setting(
         0.2, "share of the steps from one validation loss to the next", key="validation.interval", by_hand=None,
         group=_COURSE, above=0, below=1, expected="a share between 0 and 1 or null",
-        manual="share of the steps from one look at the validation loss to the next; `null`: never",
+        manual="share of the steps between measurements of the validation loss; `null`: never",
     )  # fmt: skip
     patience: int | None = setting(
         None, "end after so many validation losses without a new best; keep it", key="validation.patience",
         group=_COURSE, at_least=1,
-        manual="end after so many looks without a new best, and keep the best adapter",
+        manual="end after this number of measurements without a new best, and keep the best adapter",
     )  # fmt: skip
     seed: int = setting(42, "of weights, order and dropout", group=_COURSE, at_least=0)
 
@@ -127,12 +127,12 @@ class DataSettings:
     too_long: Literal["split", "cut", "leave_out"] = setting(
         "split", "threads longer than --max-length: divided between exchanges, cut at their end, or left out; pairs: "
         "cut (also with split) or left out", group=_COURSE,
-        manual="what becomes of a longer thread. `split`: it is divided between exchanges; each part begins with the "
+        manual="what to do with a longer thread. `split`: it is divided between exchanges; each part begins with the "
         "system prompt, and holds as many exchanges as fit (an exchange that does not fit alone is cut at its end). "
         "`cut`: only its first tokens are kept. `leave_out`: it is left out. Replies of a pair cannot be split: they "
-        "lose their end, or the pair is left out. `training.json` counts what was split, cut (of pairs by side: "
-        "`cut_chosen`, `cut_rejected`) or left out, the tokens lost, and the threads that were left out since text of "
-        "theirs would have become control tokens of the model (`refused_threads`)",
+        "are cut at their end, or the pair is left out. `training.json` counts what was split, cut (of pairs by reply: "
+        "`cut_chosen`, `cut_rejected`) or left out, the tokens lost, and the threads that were left out because their "
+        "text would have become control tokens of the model (`refused_threads`)",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ time depends on other things have none.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mothertongue.translation.routes import engine_settings
+from mothertongue.endpoints.budget import Spent
+from mothertongue.translation.routes import ENDPOINT, engine_settings
 from mothertongue.workflow.dry_run import PlannedJob
 from mothertongue.workflow.sources import Source, Sources
 
@@ -44,6 +45,9 @@ _GENERATED, _BY_TRANSFORMERS = 0.25, ("seamless-m4t", "llm")
 # Tuning: the share of a GPU's peak that was reached with 6 operations a parameter and token, and operations a second of
 # a core.
 _SHARE_OF_PEAK, _OPERATIONS_OF_A_CORE = 0.12, 90e9
+# Tokens of a request to an endpoint besides the message: what the model is told, and the turns before it. Characters of
+# a token of English.
+_PROMPT, _CHARACTERS_OF_ENGLISH = 500, 4.0
 # Characters of a token: of a language that a base model does not know well. Share of a source's text in its threads.
 _CHARACTERS_A_TOKEN, _SHARE_IN_THREADS = 2.8, 0.29
 # Seconds in which a job starts: packages are imported, a model is loaded.
@@ -88,11 +92,34 @@ class Estimator:
             return _START + _A_MILLION[job.rule] * self._text / 1e6
         return _START + job.disk_mb / _DOWNLOADED if job.rule.startswith("fetch") else None
 
+    def endpoint(self, jobs: Iterable[PlannedJob]) -> Spent:
+        """Return what jobs ask of an endpoint that translates everything: a request a message, none for a second time.
+
+        Characters a token are those of English and of a language that a model does not know well.
+        """
+        engines = engine_settings(self.config["translation"])
+        asked = engines if self.config["translation"]["engines"] else engines[:1]
+        spent = Spent()
+        if not any(one["engine"] == ENDPOINT for one in asked):
+            return spent
+        for job in jobs:
+            if job.rule in ("pivot", "translate") and any("/models/endpoints/" in path for path in job.inputs):
+                source = self._sources.by_name[job.wildcards["origin"].removesuffix("/")]
+                language = job.wildcards["source"]
+                share = (_SHARE_IN_THREADS if source.keys["scope"] == "threads" else 1) / source.shards[language]
+                text = share * self.characters[source.name].get(language, 0)
+                requests = text / _CHARACTERS_A_MESSAGE
+                read = text / _CHARACTERS_OF_ENGLISH + requests * _PROMPT
+                spent += Spent(round(requests), round(read), round(text / _CHARACTERS_A_TOKEN))
+        return spent
+
     def _translation(self, job: PlannedJob) -> float | None:
         source, language = self._sources.by_name[job.wildcards["origin"].removesuffix("/")], job.wildcards["source"]
         shards = source.shards[language]
         device = self._device(job)
         if language not in self.characters[source.name] or device is None:
+            return None
+        if any("/models/endpoints/" in path for path in job.inputs):
             return None
         if not any("/models/translation/" in path for path in job.inputs):
             return _START

@@ -13,7 +13,7 @@ It does not include waiting in the queue and retries.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from mothertongue.common import benchmarks
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import duration
 from mothertongue.common.text_table import aligned
+from mothertongue.endpoints.budget import Spent
 from mothertongue.workflow import configuration
 from mothertongue.workflow.dry_run import PlannedJob, Rule
 from mothertongue.workflow.settings import defaults
@@ -102,6 +103,9 @@ class Plan:
     stages: Sequence[float]
     # The disk space of conda's environments in MB by their names; empty where jobs have none of their own.
     environments: Mapping[str, int] = field(default_factory=dict)
+    # What an endpoint is asked for, and its price; none where there is no endpoint.
+    endpoint: Spent = field(default_factory=Spent)
+    price: float = 0.0
 
     @property
     def jobs(self) -> int:
@@ -305,6 +309,7 @@ def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
         "stage_seconds": [round(seconds, 1) for seconds in plan.stages],
         "disk_mb": plan.disk_mb,
         "environments_mb": dict(plan.environments),
+        "endpoint": asdict(plan.endpoint) | {"price": round(plan.price, 2)},
         "complete": not plan.undecided,
         "rules": [
             {
@@ -370,6 +375,13 @@ def _closing(plan: Plan) -> list[str]:
         size = _gigabytes(sum(plan.environments.values()))
         lines.append(
             f"Conda's {len(plan.environments)} environments take {size} more; runs with one --conda-prefix share them."
+        )
+    if plan.endpoint.requests:
+        asked = plan.endpoint
+        price = f", for {plan.price:,.2f}" if plan.price else ""
+        lines.append(
+            f"The endpoint gets about {asked.requests:,} requests, reads {asked.input / 1e6:,.1f} million tokens and "
+            f"writes {asked.output / 1e6:,.1f} million{price}; second attempts and answers that are kept not counted."
         )
     jobs = {basis: sum(len(rule.jobs) for rule in plan.rules if rule.basis == basis) for basis in _BASES}
     if not jobs["measured"]:

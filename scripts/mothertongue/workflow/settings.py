@@ -12,6 +12,7 @@ from mothertongue.dataset.settings import (
     ReviewSettings,
     ThreadSettings,
 )
+from mothertongue.endpoints.settings import EndpointModel, EndpointSettings
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
 from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
@@ -138,11 +139,11 @@ class Results:
         expected="a folder such as results, without a slash at its end, {}, <>, or a hyphen at its beginning",
     )  # fmt: skip
     fetch_in_jobs: bool = setting(
-        False, "on a cluster, data and models are fetched and converted in jobs, too, whose nodes need the network: "
-        "else where Snakemake runs",
+        False, "on a cluster: fetch and convert data and models in jobs, whose nodes then need the network; by default "
+        "this is done where Snakemake runs",
     )  # fmt: skip
     container: str | None = setting(
-        None, "with `--sdm apptainer`, the image that rules run in: a file that `make image` wrote, or a URL such as "
+        None, "with `--sdm apptainer`, the image in which rules run: a file that `make image` wrote, or a URL such as "
         "`docker://...` ([more](../deployment.md#in-a-container))", schema={"pattern": r"^\S+$(?!\n)"},
         expected="a path or URL without spaces",
     )  # fmt: skip
@@ -154,8 +155,8 @@ class Dataset:
 
     dataset: str = setting(
         "OpenAssistant/oasst1",
-        "hub id, a local file or folder of [any of these forms](../stages/source.md#conversations-in-other-forms), or "
-        "`{train: PATH, validation: PATH}`",
+        "hub id, a local file or folder in [one of these formats](../stages/source.md#conversations-in-other-formats), "
+        "or `{train: PATH, validation: PATH}`",
         schema=_DATASET,
     )  # fmt: skip
     revision: str = setting(
@@ -163,16 +164,16 @@ class Dataset:
         schema={"minLength": 1}, expected="a commit, tag or branch, in quotes where it is all digits",
     )  # fmt: skip
     configuration: str | None = setting(
-        None, "which of its configurations, where a dataset on the hub has several", schema={"minLength": 1},
+        None, "configuration of a dataset on the hub, if it has several", schema={"minLength": 1},
         expected="the name of a configuration, or null",
     )  # fmt: skip
     split: str | None = setting(
-        None, "splits of a dataset on the hub: null (train, and validation where there is one), the "
+        None, "splits of a dataset on the hub: null (train, and validation if there is one), the "
         "name of one, or `{train: NAME, validation: NAME}`", schema=_SPLIT,
     )  # fmt: skip
     columns: dict[str, str | None] = setting(
-        {}, "columns with names of their own, of conversations: `{prompt: Vraag, reply: Antwoord}`; `null` for one "
-        "that is not to be read ([more](../stages/source.md#conversations-in-other-forms))",
+        {}, "other names of columns, for conversations: `{prompt: Vraag, reply: Antwoord}`; `null` ignores a column "
+        "([more](../stages/source.md#conversations-in-other-formats))",
         schema={
             "type": "object",
             "additionalProperties": {"type": ["string", "null"], "minLength": 1},
@@ -183,7 +184,9 @@ class Dataset:
         "apache-2.0", "the dataset's licence, for the cards: set it with `source.dataset`; empty: not stated"
     )
     scope: Literal["all", "threads"] = setting(
-        "all", "`all`: every message is translated; `threads`: only those that threads can be made of (below)"
+        "all",
+        "`all`: every message is translated; `threads`: only those that threads can be made of "
+        "([more](../stages/translation.md#only-what-the-threads-need))",
     )
 
 
@@ -194,8 +197,8 @@ class Languages:
     languages: list[str] = setting(
         _LANGUAGES.split(),
         "languages to translate from, without region; messages in others are counted as `excluded`. A language in "
-        "another script than the usual one is a language of its own: messages tagged `zh-TW`, `zh-HK` or `zh-Hant` are "
-        "`zh-Hant` ([more](../stages/source.md#what-a-dataset-may-hold))",
+        "another script than its usual one counts as another language: messages tagged `zh-TW`, `zh-HK` or `zh-Hant` "
+        "are `zh-Hant` ([more](../stages/source.md#what-a-dataset-may-hold))",
         shown="the 35 of OASST1", schema={"minItems": 1, "uniqueItems": True, "items": _LANGUAGE_CODE},
         expected="language codes, each once",
     )  # fmt: skip
@@ -207,8 +210,8 @@ class Shards:
 
     shards: dict[str, int] = setting(
         {"en": 2},
-        "slices of a language that are translated side by side, each a job; 1 where not listed (see "
-        "[more](../stages/translation.md#how-many-shards))",
+        "slices of a language that are translated at the same time, each in a job; 1 if not listed "
+        "([more](../stages/translation.md#how-many-shards))",
         schema={
             "type": "object",
             "propertyNames": _LANGUAGE_CODE,
@@ -223,7 +226,9 @@ class Shards:
 class Engines:
     """Keys of `translation` that choose engines and models."""
 
-    engine: str = setting("opus-mt", "which models translate: see below", schema=_ENGINE)
+    engine: str = setting(
+        "opus-mt", "which models translate ([more](../stages/translation.md#which-translation-engine))", schema=_ENGINE
+    )
     model: str | None = setting(
         None,
         "model reference for engines with one model for all languages, such as `facebook/nllb-200-3.3B`; `null`: the "
@@ -232,30 +237,30 @@ class Engines:
     )
     models: dict[str, Any] = setting(
         {},
-        "by pair of languages, before the engine's own: a model reference (`{en-nl: owner/name}`), "
-        '`{model: owner/name, target_token: ">>por<<"}` where the model must be told the language, or `null` for no '
-        "model",
+        "models by pair of languages, used instead of the engine's own: a model reference (`{en-nl: owner/name}`), "
+        '`{model: owner/name, target_token: ">>por<<"}` if the model needs a target token, or `null` for no model '
+        "([more](../stages/translation.md#which-translation-engine))",
         schema=_MODELS,
     )
     fallback: str | None = setting(
-        None, "a second engine for what the first does badly: its name, or `{engine: nllb, model: ...}`",
+        None, "a second engine for sentences that fail a check: its name, or `{engine: nllb, model: ...}`",
         schema=_FALLBACK,
     )  # fmt: skip
     engines: list[Any] = setting(
         [], "two engines that both translate every sentence, each a name or `{engine: nllb, model: ...}`: the better "
-        "by the checks and `quality.meaning` is kept; in the place of `engine` and `fallback`",
+        "translation by the checks and `quality.meaning` is kept; replaces `engine` and `fallback`",
         schema={"oneOf": [
             {"type": "array", "maxItems": 0},
             {"type": "array", "minItems": 2, "maxItems": 2, "items": {"oneOf": _FALLBACK["oneOf"][1:]}},
         ]}, expected="two engines, or []",
     )  # fmt: skip
     memory: bool = setting(
-        True, "keeps what engines gave in `results/memory/`, so that no segment is translated twice (see "
-        "[more](../stages/translation.md#translated-once))",
+        True, "keeps what engines returned in `results/memory/`, so that no segment is translated twice "
+        "([more](../stages/translation.md#translation-memory))",
     )  # fmt: skip
     allow_noncommercial: bool = setting(
         False,
-        "`true` accepts models whose licence forbids commercial use; what is made with them inherits that",
+        "`true` allows models whose licence forbids commercial use; this then applies to everything made with them",
     )
 
 
@@ -264,13 +269,13 @@ class Prompts:
     """Keys of `threads` that determine how a thread becomes a prompt."""
 
     system_prompt: str | None = setting(
-        None, "`null`: the language's own of `languages.tsv`; `''`: none; else your text",
+        None, "`null`: the language's own from `languages.tsv`; `''`: none; otherwise your text",
         expected="a text, '' for none, or null for the language's own",
     )  # fmt: skip
     prompt_format: str = setting(
         "auto",
-        "the chat template: `auto`, `tokenizer`, one of ours, or a `.jinja` file of yours (see "
-        "[more](../stages/threads.md#which-chat-template))",
+        "the chat template: `auto`, `tokenizer`, one of `config/templates/` by name, or a `.jinja` file of yours "
+        "([more](../stages/threads.md#which-chat-template))",
         schema={"pattern": rf"^({'|'.join(_TEMPLATES)}|.+\.jinja)$"},
         expected=f"{', '.join(_TEMPLATES)} or a .jinja file",
     )
@@ -281,13 +286,13 @@ class Contamination:
     """Keys of `contamination`."""
 
     prompts: bool = setting(
-        True, "whether training conversations that hold a prompt of the evaluation, a run of 13 of its words, are left "
-        "out as `contaminated`: lines of `config/prompts/LANG.txt`, first questions of validation threads",
+        True, "leave out training conversations that contain a prompt of the evaluation (a run of 13 of its words), as "
+        "`contaminated`: lines of `config/prompts/LANG.txt`, first questions of validation threads",
     )  # fmt: skip
     benchmarks: bool = setting(
         False,
         "the same for the questions of the language's benchmarks "
-        "([more](../stages/threads.md#doubles-and-contamination))",
+        "([more](../stages/threads.md#duplicates-and-contamination))",
     )
 
 
@@ -296,7 +301,7 @@ class Mix:
     """Keys of `mix` that choose what is trained on."""
 
     shares: dict[str, float] = setting(
-        {}, "shares of the assistant's tokens in the threads of training, by source (`{oasst: 0.7, chats: 0.3}`) or of "
+        {}, "shares of the assistant's tokens in the training threads, by source (`{oasst: 0.7, chats: 0.3}`) or of "
         "`native` and `translated` ones; empty: all threads, once ([more](../stages/threads.md#mixing))",
         schema={
             "type": "object",
@@ -305,7 +310,7 @@ class Mix:
         },
     )  # fmt: skip
     replay: dict[str, Any] | None = setting(
-        None, "conversations in their original language that keep what the model could: `{languages: [en], "
+        None, "adds conversations in their original language, so that the model keeps it: `{languages: [en], "
         "share: 0.1}`, a share of all tokens", schema=_REPLAY,
     )  # fmt: skip
 
@@ -322,7 +327,7 @@ class Methods:
     """Keys of `tuning` that override others in dpo and orpo."""
 
     dpo_beta: float = setting(
-        0.1, "in `dpo`: how near to the SFT adapter to stay; a larger one stays nearer", key="dpo.beta", above=0
+        0.1, "in `dpo`: how near to the SFT adapter to stay; a larger value stays nearer", key="dpo.beta", above=0
     )
     dpo_learning_rate: float = setting(
         5e-6, "in `dpo`, the learning rate", key="dpo.learning_rate", above=0, shown="`5.0e-6`",
@@ -334,7 +339,9 @@ class Methods:
         8e-5, "in `orpo`, the learning rate; the default is that of TRL's example with LoRA", key="orpo.learning_rate",
         above=0, shown="`8.0e-5`", expected="a number above 0, written 2.0e-4 (YAML reads 2e-4 as text)",
     )  # fmt: skip
-    orpo_beta: float = setting(0.1, "in `orpo`: the weight of the preference beside the text", key="orpo.beta", above=0)
+    orpo_beta: float = setting(
+        0.1, "in `orpo`: the weight of the preference relative to the text", key="orpo.beta", above=0
+    )
 
 
 @dataclass(frozen=True)
@@ -342,15 +349,15 @@ class Machine:
     """Keys of `tuning` that change where an adapter is tuned, but not what it learns."""
 
     gpus: int = setting(
-        1, "GPUs that training asks for ([more](../stages/tuning.md#several-gpus)); `0` trains on the CPU", at_least=0,
+        1, "GPUs that training requests ([more](../stages/tuning.md#several-gpus)); `0` trains on the CPU", at_least=0,
         expected="a number of GPUs",
     )  # fmt: skip
     fsdp: str | None = setting(
-        None, "`config/accelerate/fsdp.yaml`, or your own: shares out a model that does not fit one GPU",
+        None, "`config/accelerate/fsdp.yaml`, or your own: divides a model that does not fit on one GPU",
         expected="an accelerate configuration file or null",
     )  # fmt: skip
     checkpoint_minutes: float = setting(
-        10, "from one checkpoint to the next; one is also written when training is told to stop", above=0
+        10, "minutes between checkpoints; one is also saved when training is stopped", above=0
     )
     report_to: Literal["none", "tensorboard"] = setting(
         "none", "`tensorboard` writes its logs to `results/logs/{lang}/adapter.tensorboard`"
@@ -364,12 +371,12 @@ class Harness:
     harness: list[str] = setting(
         [],
         "tasks of the [lm-evaluation-harness](https://github.com/EleutherAI/lm-evaluation-harness), such as "
-        "`belebele_nld_Latn`, or YAML files in its format ([more](../stages/evaluation.md))",
+        "`belebele_nld_Latn`, or YAML files in its format ([more](../stages/evaluation.md#benchmarks))",
         expected="a list of tasks",
     )
     benchmarks: Literal["auto"] | None = setting(
         None,
-        "`auto`: measure the language's benchmarks of `config/benchmark_tasks.tsv`, too, with their English partners "
+        "`auto`: also measure the language's benchmarks of `config/benchmark_tasks.tsv`, with their English partners "
         "([more](../stages/evaluation.md#benchmarks)); `scripts/benchmarks.py nl` lists them",
         expected="auto or null",
     )
@@ -381,22 +388,21 @@ class Publication:
     """Keys of `publication`."""
 
     namespace: str | None = setting(
-        None, "whose repositories on the hub ([more](../stages/publishing.md)): your name, or an organisation's",
+        None, "owner of the repositories on the hub ([more](../stages/publishing.md)): your name, or an organisation's",
         schema={"pattern": _HUB_NAME}, expected="a user's or an organisation's name on the hub, or null",
     )  # fmt: skip
     private: bool = setting(
-        True, "of a new repository; one that is there stays as visible as it is, and a public one is refused"
+        True, "whether new repositories are private; existing ones keep their visibility, and public ones are refused"
     )
     name: str | None = setting(
         None,
-        "what the repositories are called after in the place of the source dataset; an adapter's has it behind its "
-        "base model",
+        "name for the repositories instead of the source dataset's; in an adapter's it follows the base model's",
         schema={"pattern": _HUB_NAME, "maxLength": 64},
         expected="a name of letters, digits, dots and hyphens, or null",
     )
     existing: bool = setting(
         False,
-        "whether to publish also in a repository that is there and was not made by this workflow, or from other data",
+        "publish also in an existing repository that this workflow did not make, or made from other data",
     )
 
 
@@ -406,19 +412,19 @@ class Exports:
 
     gguf: list[Quantization] = setting(
         ["q4_k_m", "q8_0"],
-        "GGUF files that `export/README.md` has, the first for Ollama: `f16`, `q8_0`, `q6_k`, `q5_k_m`, `q5_k_s`, "
+        "GGUF files that `export/README.md` includes, the first for Ollama: `f16`, `q8_0`, `q6_k`, `q5_k_m`, `q5_k_s`, "
         "`q4_k_m`, `q4_k_s`, `q4_0`, `q3_k_m`, `q2_k`",
         schema={"minItems": 1, "uniqueItems": True},
         expected="a list of f16, q8_0, q6_k, q5_k_m, q5_k_s, q4_k_m, q4_k_s, q4_0, q3_k_m, q2_k",
     )
     adapter_gguf: bool = setting(
         True,
-        "whether `export/README.md` has `adapter.gguf` too, and `base/` with the base model that it is laid over (as "
-        "large as the merged one); `false` where the experts of a mixture adapt: llama.cpp has no such adapters",
+        "whether `export/README.md` includes `adapter.gguf`, and `base/` with the base model that it is applied to (as "
+        "large as the merged one); `false` if the adapter adapts a mixture's experts: llama.cpp has no such adapters",
     )
     packed: list[Packed] = setting(
         [],
-        "4-bit weights for servers with GPUs that `export/README.md` has too: `gptq`, `awq` "
+        "4-bit weights for servers with GPUs that `export/README.md` includes: `gptq`, `awq` "
         "([more](../stages/exporting.md))",
         schema={"uniqueItems": True}, expected="a list of gptq, awq; [] for none",
     )  # fmt: skip
@@ -427,7 +433,7 @@ class Exports:
 # The groups of the configuration by their keys, in the manual's order.
 GROUPS: Mapping[str, tuple[type, ...]] = {
     "source": (Dataset, FormatSettings, FetchSettings, Languages, LimitSettings, Shards),
-    "translation": (Engines, EngineSettings),
+    "translation": (Engines, EngineSettings, EndpointModel, EndpointSettings),
     "quality": (QualityLimits, FlaggedSettings),
     "review": (ReviewSettings,),
     "threads": (ThreadSettings, Prompts),
@@ -451,16 +457,16 @@ OF_ONE_DATASET: Mapping[str, Any] = {
     "language": None,
 }
 _SOURCES = (
-    "several datasets by name, in the place of that of `source`: each has the keys of `source`, which gives them "
-    "`scope`, `validation`, `languages`, `limits`, `shards` and `unreadable` where it has none "
+    "several datasets by name, instead of that of `source`: each has the keys of `source`, and takes `scope`, "
+    "`validation`, `languages`, `limits`, `shards` and `unreadable` from there if it has none "
     "([more](../stages/source.md#several-sources))"
 )
 _DOUBLES = (
     "leave out near-duplicates among the conversations of all sources: `{threshold: 0.8, keep: best}` "
-    "([more](../stages/threads.md#doubles-and-contamination))"
+    "([more](../stages/threads.md#duplicates-and-contamination))"
 )
 _VARIANTS = (
-    "more adapters from the same data, each with its own `tuning` values "
+    "targets for more adapters from the same data, each with its own `tuning` values "
     "([more](../stages/tuning.md#several-adapters-side-by-side))"
 )
 

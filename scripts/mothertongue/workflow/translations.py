@@ -7,6 +7,9 @@ from mothertongue.common import licences
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH
 from mothertongue.common.settings import as_arguments
+from mothertongue.endpoints.budget import check_prices
+from mothertongue.endpoints.protocol import check_url
+from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.models import references
 from mothertongue.translation import engines, estimators, routes
 from mothertongue.translation.engines.base import LanguagePairs
@@ -14,6 +17,11 @@ from mothertongue.translation.estimators.base import Estimator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 from mothertongue.workflow.places import Places
 from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, given, model_folder
+
+# The environments that translate, the smallest first: each runs the engines of those before it, too.
+_ENVIRONMENTS = ("translation", "endpoint", "generation")
+# The folder with the record of the endpoint's model.
+_ENDPOINT_MODEL = "{results}/models/endpoints/translation"
 
 
 class Translations:
@@ -30,6 +38,7 @@ class Translations:
                 (engine, pair.model)
                 for engine, pairs in zip(self.engines, self.pairs, strict=True)
                 for pair in pairs.values()
+                if engine != routes.ENDPOINT
             )
         )
         self.both = bool(self.translation["engines"])
@@ -37,14 +46,23 @@ class Translations:
         self.models = {references.parse(model).slug: (engine, model) for engine, model in self.owners}
         self.one_step = engines.find(self.engines[0]).ROUTE
         self.memory_mb = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in self.engines)
-        # The larger environment can also run the engine of the smaller one.
-        self.environment = min(engines.find(engine).ENVIRONMENT for engine in self.engines)
+        needed = [engines.find(engine).ENVIRONMENT for engine in self.engines]
         if estimator := self._estimator():
             self.memory_mb += estimator.MEMORY_MB
-            self.environment = min(self.environment, estimator.ENVIRONMENT or self.environment)
+            needed += [estimator.ENVIRONMENT] if estimator.ENVIRONMENT else []
+        self.environment = max(needed, key=_ENVIRONMENTS.index)
         self.estimator_models = {references.parse(model).slug: model for model in self._estimator_model()}
 
     def _check(self) -> None:
+        for engine, pairs in zip(self.engines, self.pairs, strict=True):
+            own = self.translation["endpoint"]["model"]
+            if engine == routes.ENDPOINT and not own:
+                raise UserError("translation.endpoint.model is missing: what the server calls the model")
+            if engine == routes.ENDPOINT and any(pair.model != own for pair in pairs.values()):
+                raise UserError("translation.models: the endpoint engine has one model, translation.endpoint.model")
+        if routes.ENDPOINT in self.engines:
+            check_url(self.translation["endpoint"]["url"], self.translation["endpoint"]["allow_http"])
+            check_prices(self.translation["endpoint"])
         if self.translation["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in self.engines):
             raise UserError(
                 f"translation.device is cuda, and the {self.engines[0]} engine runs on CPUs only; set it to auto"
@@ -120,7 +138,11 @@ class Translations:
         if engines.find(self.engines[0]).ROUTE == "multilingual":
             options += given("--other-code", self._others(wildcards))
         options += ["--keep-better"] if self.both and len(self.engines_of(wildcards)) > 1 else []
-        values = self.translation if "llm" in self.engines else self.translation | {"prompt": None}
+        unused = {} if "llm" in self.engines else {"prompt": None}
+        unused |= {} if routes.ENDPOINT in self.engines else {"instructions": None}
+        values = self.translation | unused
+        if routes.ENDPOINT in self.engines:
+            options += given("--endpoint-window", [self.translation["endpoint"]["window"]])
         quality = self.quality | {"meaning_model": None}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, quality)
 
@@ -139,6 +161,31 @@ class Translations:
         wanted = self.translation["memory"] and self.engines_of(wildcards)
         name = f"{wildcards.origin.replace('/', '-')}{name}".format(**wildcards)
         return given("--memory", [f"{results}/memory/{name}.parquet"]) if wanted else []
+
+    def endpoint(self, wildcards: Wildcards, results: str, name: str) -> list[str]:
+        """Return the options of the endpoint, and the file of a job that keeps its answers; empty without one.
+
+        The rules call it with `input`, so that Snakemake does not compare it: where the server is, and what it may
+        cost, changes no result.
+        """
+        if routes.ENDPOINT not in self.engines_of(wildcards):
+            return []
+        name = f"{wildcards.origin.replace('/', '-')}{name}".format(**wildcards)
+        compared = {"endpoint": self.translation["endpoint"] | {"window": None}}
+        options = as_arguments(EndpointSettings, compared)
+        return [*options, f"--answers={results}/memory/endpoint/translation/{name}.jsonl"]
+
+    def secrets(self, wildcards: Wildcards) -> str:
+        """Return what stands before a job's command to hand over the endpoint's key; see rules/common.smk."""
+        if routes.ENDPOINT not in self.engines_of(wildcards):
+            return ""
+        name = self.translation["endpoint"]["key_variable"]
+        return f'{name}="$key_{name}"'
+
+    @property
+    def key_variables(self) -> list[str]:
+        """The environment variables with keys of endpoints."""
+        return [self.translation["endpoint"]["key_variable"]] if routes.ENDPOINT in self.engines else []
 
     def gpus(self, wildcards: Wildcards, grouped: bool) -> int:
         """Return 1 where a model that can use a GPU translates, unless the configuration requires the CPU; else 0.
@@ -161,8 +208,12 @@ class Translations:
             pivot = kind == "pivot"
             steps = [(source, ENGLISH), (ENGLISH, wildcards.lang)] if pivot else [(source, wildcards.lang)]
             for step in (step for step in steps if step in self.pairs[0]):
-                models += [pairs[step].model for pairs in self.pairs if step in pairs]
-        return [model_folder(model, "translation").format(**wildcards) for model in dict.fromkeys(models)]
+                models += [
+                    self._folder_of(engine, pairs[step].model)
+                    for engine, pairs in zip(self.engines, self.pairs, strict=True)
+                    if step in pairs
+                ]
+        return [model.format(**wildcards) for model in dict.fromkeys(models)]
 
     def _estimator(self) -> type[Estimator] | None:
         return estimators.find(self.quality["meaning"]) if self.quality["meaning"] else None
@@ -185,4 +236,9 @@ class Translations:
 
     def _folder(self, number: int, wildcards: Wildcards) -> list[str]:
         pair = self.pairs[number].get(self.languages_between(wildcards))
-        return [model_folder(pair.model, "translation").format(**wildcards)] if pair else []
+        return [self._folder_of(self.engines[number], pair.model).format(**wildcards)] if pair else []
+
+    @staticmethod
+    def _folder_of(engine: str, model: str) -> str:
+        """Return the folder of an engine's model, with the wildcard of the results folder."""
+        return _ENDPOINT_MODEL if engine == routes.ENDPOINT else model_folder(model, "translation")

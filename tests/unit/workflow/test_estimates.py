@@ -34,6 +34,23 @@ def translate(source="en", **facts):
     return job("translate", [MODEL], origin="", source=source, lang="nl", shard="0", **facts)
 
 
+def test_what_an_endpoint_is_asked_for_grows_with_the_text():
+    endpoint = {"engine": "endpoint", "endpoint": {"model": "some-model"}}
+    estimator = with_values(CLUSTER, translation=endpoint)
+    shards = [
+        job("translate", ["results/models/endpoints/translation"], origin="", source="en", lang="nl", shard="0")
+    ] * 2
+    asked = estimator.endpoint(shards)
+    # OASST1's English: 41,300 messages of 5.1 million tokens.
+    assert asked.requests == pytest.approx(41_300, rel=0.1) and asked.input == pytest.approx(5.1e6 + 20e6, rel=0.2)
+    assert estimator.endpoint(shards[:1]).output == pytest.approx(asked.output / 2, rel=0.01)
+    assert estimator.seconds(shards[0]) is None
+    assert CLUSTER.endpoint([translate()]).requests == 0
+    assert with_values(CLUSTER, translation={"fallback": "endpoint"} | endpoint | {"engine": "opus-mt"}).endpoint(
+        shards
+    ) == (CLUSTER.endpoint([]))
+
+
 TUNE = job("tune", lang="nl", variant="", stage="")
 
 
@@ -159,7 +176,7 @@ def test_parameters_are_read_from_names(model, parameters):
 
 
 def test_every_engine_has_a_number_of_parameters():
-    assert {*estimates._PARAMETERS, "firefox"} == set(engines.NAMES)
+    assert {*estimates._PARAMETERS, "firefox", "endpoint"} == set(engines.NAMES)
 
 
 def test_the_manual_has_the_times_of_the_estimator():

@@ -126,6 +126,7 @@ def test_jobs_that_wait_for_the_checkpoint_are_mentioned():
 
 def test_local_rules_and_benchmarks_are_read_from_the_rules():
     assert {name for name, rule in RULES.items() if rule.local} == {
+        "describe_endpoint",
         "fetch", "split", "fetch_translation_model", "fetch_estimator", "fetch_chat_template", "fetch_base_model", "fetch_benchmarks", "combine", "threads", "mix",
         "review", "preferences", "report", "summary", "publish", "write_modelfile", "other_trainers", "llama_factory", "axolotl_dpo", "export_card", "check_shapes",
         "check_conversion",

@@ -1,0 +1,151 @@
+"""Chat models behind an HTTP interface: they read whole messages, with the turns before them."""
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+
+from mothertongue.common.errors import UserError
+from mothertongue.common.plain_text import byte_length
+from mothertongue.common.progress import Progress, log
+from mothertongue.common.tsv import Tables, read_table
+from mothertongue.endpoints.answers import Answer, Answers
+from mothertongue.endpoints.client import Client
+from mothertongue.endpoints.protocol import Request
+from mothertongue.models.record import read_record
+from mothertongue.translation.chat_engine import ANY, ReadsMessages
+from mothertongue.translation.chat_prompts import Languages, conversation, parse
+from mothertongue.translation.documents import Documents, Group
+from mothertongue.translation.engines.base import Engine, LanguagePairs, Output, every_pair
+from mothertongue.translation.forms import emphasised
+from mothertongue.translation.glossary import Glossary
+from mothertongue.translation.settings import EngineSettings
+
+# The segments of a request have at most so many bytes for a token of the window: read, they are half as many tokens,
+# and translated at most as many as they have bytes.
+_BYTES = 0.5
+# Tokens of an answer besides the bytes of its source, for a line and for all.
+_LINE_TOKENS, _ANSWER_TOKENS = 16, 64
+# Lines of a request at most; and of one for what failed a check, where a model may have lost count.
+_LINES, _CAREFUL_LINES = 100, 4
+# The fault of an answer that ends at its longest length; the lines before the last are whole.
+CUT_OFF = "cut off"
+# The temperature of the attempt at what failed a check: the likeliest answer is the one that failed.
+_CAREFUL = 0.3
+
+
+class Endpoint(ReadsMessages, Engine):
+    """A chat model on a server. A request has all segments of a message, as numbered lines."""
+
+    ROUTE = "multilingual"
+    MODEL = "endpoint"
+    MODEL_MB = 0
+    ON_GPU = False
+    # Nothing is fetched: the rule describe_endpoint writes the record of the model.
+    FETCH = ""
+    ENVIRONMENT = "endpoint"
+    PACKAGES = ()
+    RETRIES = ANY
+
+    @classmethod
+    def pairs(cls, tables: Tables, model: str | None) -> LanguagePairs:
+        """Return every pair of the languages of languages.tsv, by their English names."""
+        names = {row["code"]: row["name"] for row in read_table(tables("languages.tsv"))}
+        return every_pair(names, model or cls.MODEL, "")
+
+    @classmethod
+    def machine(cls, settings: EngineSettings) -> str:
+        """Return nothing: it computes elsewhere."""
+        return ""
+
+    def __init__(self, model: Path, settings: EngineSettings) -> None:
+        """Take the model's name from its record. Raise UserError where the settings of the endpoint lack something."""
+        if settings.endpoint is None:
+            raise UserError("the endpoint engine needs the settings of an endpoint: --endpoint-url")
+        self.settings = settings
+        self.client = Client(settings.endpoint, read_record(model)["reference"], Answers(settings.answers))
+        self.limit = round(settings.endpoint.endpoint_window * _BYTES)
+        self._documents = Documents(0)
+        self._glossary: Glossary | None = None
+        self._faults: dict[str, tuple[str, ...]] = {}
+        self._began = self.client.answers.spent
+
+    def read(self, documents: Documents, glossary: Glossary | None) -> None:
+        """Take the messages around the segments that follow, and the terms that the model is told."""
+        self._documents, self._glossary = documents, glossary
+
+    def measure(self, text: str) -> int:
+        """Return the length of a segment in bytes."""
+        return byte_length(text)
+
+    def reading(self, source_code: str) -> Engine | None:
+        """Return the same client for another source language."""
+        other = copy(self)
+        other.settings = replace(self.settings, source_code=source_code)
+        other._faults = {}
+        return other
+
+    def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
+        """Yield the translations of segments, message by message; what is wrong with one is in `faults`."""
+        languages = Languages(self.settings.source_code, self.settings.target_code, self.settings.instructions)
+        lines = _CAREFUL_LINES if careful else _LINES
+        groups = list(self._documents.groups(segments, self.limit, lines))
+        requests = [
+            Request(
+                conversation(group, languages, self._terms(group), careful),
+                sum(byte_length(text) + _LINE_TOKENS for text in group.texts) + _ANSWER_TOKENS,
+                _CAREFUL if careful else 0.0,
+            )
+            for group in groups
+        ]
+        progress = Progress("translate again" if careful else "translate", len(requests), "requests")
+        for index, answer in self.client.stream(requests):
+            group = groups[index]
+            texts, fault = _read(answer, len(group.texts))
+            for number, source, text in zip(group.numbers, group.texts, texts, strict=True):
+                self._faults[source] = tuple(_faults(source, text, fault))
+                yield number, Output(text)
+            progress.advance(1)
+        progress.finish()
+
+    def faults(self, segment: str) -> tuple[str, ...]:
+        """Return what was wrong with the last answer about a segment."""
+        return self._faults.get(segment, ())
+
+    def _terms(self, group: Group) -> list[tuple[str, str]]:
+        """Return the glossary's terms in a group with their translations."""
+        found = [one for text in group.texts for one in (self._glossary.find(text, "") if self._glossary else ())]
+        return sorted({(one.term.source, one.term.target) for one in found})
+
+    def close(self) -> None:
+        """Write what was spent to the log, and the answers to the disk."""
+        spent = self.client.answers.spent - self._began
+        if spent.requests:
+            log(f"translate: {self.client.bill(spent)}")
+        self.client.answers.close()
+
+
+def _read(answer: Answer | str, count: int) -> tuple[list[str], str]:
+    """Return the translations in an answer, empty where there is none, and what is wrong with the answer."""
+    if isinstance(answer, str):
+        return [""] * count, answer
+    if answer.refused:
+        return [""] * count, "refused"
+    texts, fault = parse(answer.text, count)
+    if answer.complete:
+        return texts, fault
+    # The last line that is there may end anywhere.
+    there = [number for number, text in enumerate(texts) if text]
+    whole = there[:-1] if fault in ("", "format") and there == list(range(len(there))) else []
+    return [text if number in whole else "" for number, text in enumerate(texts)], CUT_OFF
+
+
+def _faults(source: str, text: str, fault: str) -> Iterator[str]:
+    """Yield what is wrong with the translation of a segment; `fault` is what is wrong with the whole answer."""
+    if fault and not (fault == CUT_OFF and text):
+        yield fault
+    if text and emphasised(source) > emphasised(text):
+        yield "emphasis"
+
+
+ENGINE = Endpoint

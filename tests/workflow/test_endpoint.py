@@ -1,0 +1,137 @@
+"""Tests of translation by a chat model on a server, with the real Snakemake: its key, its costs, what makes it stale."""
+
+import json
+import re
+import sys
+
+import pytest
+import yaml
+from endpoint import Endpoint, Reply
+from running import Project, copy_project, sample
+
+KEY = "sk-very-secret-0123456789"
+DATASET = "results/pt/dataset/README.md"
+THREADS = "results/pt/threads/train.jsonl"
+# Notes of each program of the rules whether it has the key.
+WITNESS = """
+import json, os, sys
+script = next((name for name in sys.argv[:1] if "/scripts/" in name or name.startswith("scripts/")), "")
+if script and os.environ.get("WITNESSED"):
+    with open(os.environ["WITNESSED"], "a") as file:
+        print(json.dumps([script.rpartition("/")[2], "ENDPOINT_API_KEY" in os.environ]), file=file)
+"""
+
+
+class Site(Project):
+    """A project with the default configuration and a server of its own."""
+
+    def command(self, *arguments: str) -> list[str]:
+        options = ["--profile", "profiles/local", "--configfile=mine.yaml", "--printshellcmds"]
+        return [sys.executable, "-m", "snakemake", *options, *arguments]
+
+
+def poorly(body, number):
+    """Return the words of each line in Portuguese that says something else; numbers and codes are as they were."""
+    asked = body["messages"][-1]["content"].rpartition("Translate:\n")[2]
+    found = [re.fullmatch(r"\[\d+\] (.*)", line)[1] for line in asked.splitlines()]
+    kept = [" ".join(re.findall(r"XQ\d+|\d[\d.,:]*|[\"“”()\[\]]", line)) for line in found]
+    return Reply("\n".join(f"[{at}] Não sei o que dizer agora {text}" for at, text in enumerate(kept, 1)))
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Endpoint(poorly) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, server):
+    root = tmp_path_factory.mktemp("endpoint")
+    copy_project(root)
+    site = Site(root)
+    rows = [row for row in sample() if row["lang"] in ("en", "pt-BR")]
+    trees = list(dict.fromkeys(row["message_tree_id"] for row in rows))[::8]
+    site.write_messages([row for row in rows if row["message_tree_id"] in trees])
+    config = {
+        "source": {"dataset": "messages.jsonl", "languages": ["en", "pt"], "shards": {"en": 2}},
+        "translation": {
+            "engine": "endpoint",
+            "endpoint": {"url": server.url, "model": "Some/Model 7B", "licence": "some terms", "max_requests": 5},
+        },
+        "threads": {"prompt_format": "chatml"},
+    }
+    (root / "mine.yaml").write_text(yaml.safe_dump(config))
+    (root / "witness").mkdir()
+    (root / "witness/sitecustomize.py").write_text(WITNESS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENDPOINT_API_KEY", KEY)
+        patch.setenv("PYTHONPATH", str(root / "witness"))
+        patch.setenv("WITNESSED", str(root / "witnessed.jsonl"))
+        yield site
+
+
+def endpoint(site, **values):
+    site.configure(translation={"endpoint": site.configured("translation")["endpoint"] | values})
+
+
+@pytest.fixture(scope="module")
+def stopped(site, server):
+    """Return a run that the budget of all jobs together stopped, and the requests until then."""
+    return site.run(THREADS), len(server.bodies)
+
+
+def test_a_budget_stops_the_jobs_in_one_line_and_they_go_on_from_there(site, server, stopped):
+    run, asked = stopped
+    assert run.code != 0 and asked == 5
+    assert re.search(
+        r"translate.py: error: endpoint \S+, model Some/Model 7B: endpoint.max_requests is 5: 5 ", run.output
+    )
+    endpoint(site, max_requests=None)
+    run = site.build(THREADS)
+    messages = [row for row in site.read_messages() if row["lang"] == "en"]
+    assert set(run.jobs) <= {"fetch", "split", "translate", "combine", "threads"} and run.jobs["translate"] <= 3
+    firsts = {json.dumps(body["messages"]) for body in server.bodies}
+    assert len(firsts) >= len(messages) * 0.9 and len(server.bodies) <= 3 * len(messages)
+    card = (site.root / DATASET).read_text(encoding="utf-8")
+    assert "Some/Model 7B@endpoint" in card and "some terms" in card
+
+
+def test_where_the_server_is_and_what_it_may_cost_makes_nothing_stale(site, server, stopped):
+    endpoint(site, url="http://localhost:9/v1", concurrency=3, timeout=7, max_tokens=9, key_variable="OTHER_KEY")
+    assert site.build("-n", THREADS).output.count("Nothing to be done") == 1
+    endpoint(site, url=server.url, concurrency=16, timeout=300, max_tokens=None, key_variable="ENDPOINT_API_KEY")
+    site.configure(translation={"instructions": "Use the informal you."})
+    stale = site.build("-n", THREADS).output
+    assert re.search(r"^translate +2$", stale, re.MULTILINE) and not re.search(
+        r"^describe_endpoint", stale, re.MULTILINE
+    )
+    site.configure(translation={"instructions": ""})
+    assert "Nothing to be done" in site.build("-n", THREADS).output
+
+
+def test_the_key_is_with_the_jobs_that_ask_the_server_alone_and_in_no_file(site, server, stopped):
+    assert {headers.get("authorization") for headers in server.headers} == {f"Bearer {KEY}"}
+    seen = [json.loads(line) for line in (site.root / "witnessed.jsonl").read_text().splitlines()]
+    having = {program for program, has in seen if has}
+    assert having == {"translate.py"} and {program for program, _ in seen} >= {"fetch.py", "split.py", "combine.py"}
+    files = [path for path in site.root.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in files if KEY.encode() in path.read_bytes()]
+    assert KEY not in stopped[0].output and 'ENDPOINT_API_KEY="$key_ENDPOINT_API_KEY"' in stopped[0].output
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model": None}, "error: translation.endpoint.model is missing"),
+        ({"url": None}, "error: endpoint.url is missing"),
+        ({"url": "http://gpu1:8000/v1"}, "error: endpoint.url: text and key would be sent to gpu1 unencrypted"),
+        ({"max_cost": 3.0}, "error: endpoint.max_cost needs the prices"),
+        ({"key_variable": "HF_TOKEN"}, "expected: the name of an environment variable, not of the hub's token"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_before_anything_runs(site, stopped, values, said):
+    before = (site.root / "mine.yaml").read_text()
+    endpoint(site, **values)
+    run = site.run("-n", THREADS)
+    (site.root / "mine.yaml").write_text(before)
+    assert run.code != 0 and said in run.output, run
