@@ -60,7 +60,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-
 
 test: setup
 	$(BIN)/python -m pytest $(PARALLEL) --durations=15 -m "not slow"
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m slow
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=15 -m slow
 
 test-quick: setup
 	$(BIN)/python -m pytest $(PARALLEL) -m quick
