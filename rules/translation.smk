@@ -140,7 +140,9 @@ rule pivot:
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
         memory=lambda wildcards, input: translations.memory(wildcards, RESULTS, "{source}-en-pivot-{shard}"),
-        endpoint=lambda wildcards, input: translations.endpoint(wildcards, RESULTS, "{source}-en-pivot-{shard}"),
+        endpoint=lambda wildcards, input: translations.endpoint(
+            wildcards, RESULTS, "{source}-en-pivot-{shard}", "pivot/{origin}{source}/{shard}"
+        ),
         secrets=lambda wildcards, input: translations.secrets(wildcards),
     shell:
         r"""
@@ -190,7 +192,9 @@ rule translate:
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
         memory=lambda wildcards, input: translations.memory(wildcards, RESULTS, "{source}-{lang}-{shard}"),
-        endpoint=lambda wildcards, input: translations.endpoint(wildcards, RESULTS, "{source}-{lang}-{shard}"),
+        endpoint=lambda wildcards, input: translations.endpoint(
+            wildcards, RESULTS, "{source}-{lang}-{shard}", "{lang}/translated/{origin}{source}/{shard}"
+        ),
         secrets=lambda wildcards, input: translations.secrets(wildcards),
     shell:
         r"""

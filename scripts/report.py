@@ -104,6 +104,7 @@ def main() -> None:
             prompts=run_data.read_prompts(arguments.evaluation / "samples.jsonl", arguments.prompts),
             plots=run_data.read_plots(arguments.evaluation),
             steps=steps,
+            asked=run_costs.asked(arguments.results, arguments.target),
         ),
         {code: language.name for code, language in languages.items()},
         arguments.template,

@@ -92,6 +92,9 @@ def test_a_budget_stops_the_jobs_in_one_line_and_they_go_on_from_there(site, ser
     assert set(run.jobs) <= {"fetch", "split", "translate", "combine", "threads"} and run.jobs["translate"] <= 3
     firsts = {json.dumps(body["messages"]) for body in server.bodies}
     assert len(firsts) >= len(messages) * 0.9 and len(server.bodies) <= 3 * len(messages)
+    record = json.loads((site.root / "results/benchmarks/pt/translated/en/0.endpoint.json").read_text())
+    other = json.loads((site.root / "results/benchmarks/pt/translated/en/1.endpoint.json").read_text())
+    assert record["requests"] + other["requests"] == len(server.bodies) and record["input_tokens"] % 10 == 0
     card = (site.root / DATASET).read_text(encoding="utf-8")
     assert "Some/Model 7B@endpoint" in card and "some terms" in card
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+# The end of a file beside a benchmark, with what a job asked of an endpoint.
+RECORD_OF_ENDPOINT = ".endpoint.json"
+
 
 def read_rows(path: Path) -> list[Mapping[str, Any]]:
     """Return the rows of a benchmark; none where the file is missing, or incomplete after a killed job."""

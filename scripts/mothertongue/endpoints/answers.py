@@ -45,7 +45,8 @@ class Answers:
     def __init__(self, file: Path | None) -> None:
         """Read the folder. Raise UserError where the file cannot be written."""
         self.file = file
-        self.spent = Spent()
+        # Of all files, and of this job's own.
+        self.spent = self.own = Spent()
         self._places: dict[str, tuple[Path, int]] = {}
         self._read: dict[Path, int] = {}
         self._own: IO[bytes] | None = None
@@ -69,6 +70,7 @@ class Answers:
     def add(self, key: str | None, answer: Answer | None, spent: Spent) -> None:
         """Write what a request has cost, with the answer where there is a usable one."""
         self.spent += spent
+        self.own += spent
         if self.file is None:
             return
         row = {"key": key, "requests": spent.requests, "input": spent.input, "output": spent.output}
@@ -111,7 +113,9 @@ class Answers:
                     if row is None:
                         damaged += 1
                     else:
-                        self.spent += Spent(row["requests"], row["input"], row["output"])
+                        spent = Spent(row["requests"], row["input"], row["output"])
+                        self.spent += spent
+                        self.own += spent if path == self.file else Spent()
                         if row.get("key") and "text" in row:
                             self._places[row["key"]] = path, position
                     position += len(line)

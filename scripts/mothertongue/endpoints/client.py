@@ -20,7 +20,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
 from mothertongue.endpoints.answers import Answer, Answers, key_of
 from mothertongue.endpoints.budget import Budget, Spent
-from mothertongue.endpoints.protocol import Rejected, Request, TryAgain, check_url, parse
+from mothertongue.endpoints.protocol import Rejected, Request, TryAgain, check_url, longest_answer, parse, parse_body
 from mothertongue.endpoints.settings import EndpointSettings
 
 # How often a request is sent that fails.
@@ -41,6 +41,7 @@ class Client:
         """Raise UserError where the settings lack something; `first_pause` is before a second attempt, in seconds."""
         self.settings, self.model, self.answers = settings, model, answers
         self.url = check_url(settings.endpoint_url, settings.endpoint_allow_http)
+        self._body = parse_body(settings.endpoint_body)
         self._key = os.environ.get(settings.endpoint_key_variable, "").strip()
         self._budget = Budget(settings)
         self._reserved = Spent()
@@ -83,7 +84,7 @@ class Client:
 
     def key(self, request: Request) -> str:
         """Return the key of a request among the answers."""
-        return key_of(request.body(self.model) | {"attempt": request.attempt})
+        return key_of(request.body(self.model, self._body) | {"attempt": request.attempt})
 
     def bill(self, spent: Spent) -> str:
         """Return an amount as text, with its price where there are prices."""
@@ -91,6 +92,12 @@ class Client:
         price = f", price {cost:,.2f}" if cost else ""
         tokens = f"{spent.input:,} tokens read and {spent.output:,} written"
         return f"{spent.requests:,} requests to {self.url}, {tokens}{price}"
+
+    def record(self) -> dict[str, float]:
+        """Return what this job has cost, earlier tries included, for a file of JSON."""
+        own = self.answers.own
+        price = round(self._budget.cost(own), 6)
+        return {"requests": own.requests, "input_tokens": own.input, "output_tokens": own.output, "price": price}
 
     async def _ask_all(self, requests: list[tuple[int, Request]], arrived: Any) -> None:
         waiting = iter(requests)
@@ -162,16 +169,17 @@ class Client:
 
     async def _attempt(self, client: httpx2.AsyncClient, request: Request) -> Answer:
         """Send a request once; account for what it cost."""
-        await self._reserve(request.most)
-        spent, answer = request.most, None
+        most = request.most(self._body)
+        await self._reserve(most)
+        spent, answer = most, None
         try:
-            answer, counted = parse(*await self._send(client, request))
+            answer, counted = parse(*await self._send(client, request, longest_answer(most.output)))
             spent = counted or self._counted(request, answer)
             self._answered, self._answered_at = self._answered + 1, time.monotonic()
             self._busy_pause = self._first_pause
             return answer
         except TryAgain as error:
-            spent = {"most": request.most, "request": Spent(1), None: Spent()}[error.cost]
+            spent = {"most": most, "request": Spent(1), None: Spent()}[error.cost]
             raise
         except Rejected:
             spent = Spent(1)
@@ -182,7 +190,7 @@ class Client:
         finally:
             if spent != Spent():
                 self.answers.add(self.key(request), answer, spent)
-            self._reserved -= request.most
+            self._reserved -= most
             async with self._returned:
                 self._returned.notify_all()
 
@@ -201,16 +209,16 @@ class Client:
                 await self._returned.wait()
             self._reserved += most
 
-    async def _send(self, client: httpx2.AsyncClient, request: Request) -> tuple[int, Any, bytes]:
-        """Send a request; return the response's status, headers and content."""
+    async def _send(self, client: httpx2.AsyncClient, request: Request, longest: int) -> tuple[int, Any, bytes]:
+        """Send a request; return the response's status, headers and content, of at most `longest` bytes."""
         content = bytearray()
         try:
             address = f"{self.url}/chat/completions"
-            async with client.stream("POST", address, json=request.body(self.model)) as response:
+            async with client.stream("POST", address, json=request.body(self.model, self._body)) as response:
                 async for chunk in response.aiter_bytes():
                     content += chunk
-                    if len(content) > request.longest_answer:
-                        raise TryAgain(f"its answer has more than {request.longest_answer:,} bytes")
+                    if len(content) > longest:
+                        raise TryAgain(f"its answer has more than {longest:,} bytes")
         except (httpx2.ConnectTimeout, httpx2.ConnectError) as error:
             raise TryAgain(f"no connection ({error})", cost=None) from None
         except httpx2.TimeoutException:
@@ -224,7 +232,7 @@ class Client:
         if "uncounted" not in self._logged:
             log(f"warning: {self.url}: it does not count tokens; they are estimated from the text")
             self._logged.add("uncounted")
-        read = request.most.input // _BYTES_A_TOKEN
+        read = request.most(self._body).input // _BYTES_A_TOKEN
         return Spent(1, read, len(answer.text.encode(errors="replace")) // _BYTES_A_TOKEN)
 
     def _error(self, what: object) -> UserError:

@@ -28,6 +28,10 @@ _FRAME, _TOKEN_BYTES = 65_536, 64
 # Tokens of a message besides its text, at most.
 _ROLE_TOKENS = 16
 _SHOWN = 200
+# Names of the most tokens of an answer.
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+# What a body laid over a request's cannot have.
+_OWN = ("messages", "model", "n", "stream")
 _COUNTS = ("prompt_tokens", "completion_tokens")
 
 
@@ -43,25 +47,22 @@ class Request:
     temperature: float = 0.0
     attempt: int = 0
 
-    def body(self, model: str) -> dict[str, Any]:
-        """Return what is sent."""
-        return {
+    def body(self, model: str, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is sent; `more` is laid over it."""
+        body: dict[str, Any] = {
             "model": model,
             "messages": [dict(message) for message in self.messages],
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
         }
+        body.update(more)
+        return {name: value for name, value in body.items() if value is not None}
 
-    @property
-    def most(self) -> Spent:
-        """The most that the request can cost: a token has a byte or more."""
+    def most(self, more: Mapping[str, Any]) -> Spent:
+        """Return the most that the request can cost: a token has a byte or more."""
         read = sum(byte_length(message["content"]) + _ROLE_TOKENS for message in self.messages)
-        return Spent(1, read, self.max_tokens)
-
-    @property
-    def longest_answer(self) -> int:
-        """The bytes of the longest answer that is read."""
-        return _FRAME + _TOKEN_BYTES * self.max_tokens
+        lengths = [self.max_tokens, *(more.get(name) for name in _LENGTHS)]
+        return Spent(1, read, max(length for length in lengths if isinstance(length, int)))
 
 
 class TryAgain(Exception):
@@ -80,6 +81,24 @@ class TryAgain(Exception):
 
 class Rejected(Exception):
     """The server does not answer this request, however often it is sent: it is too long, for example."""
+
+
+def longest_answer(tokens: int) -> int:
+    """Return the bytes of the longest answer that is read, of one with so many tokens."""
+    return _FRAME + _TOKEN_BYTES * tokens
+
+
+def parse_body(text: str | None) -> dict[str, Any]:
+    """Return the content of endpoint.body. Raise UserError where it is no JSON object, or has a key that is ours."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"endpoint.body: not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError('endpoint.body: not a JSON object, such as {"reasoning_effort": "low"}')
+    if own := [name for name in _OWN if name in found]:
+        raise UserError(f"endpoint.body: '{own[0]}' cannot be set")
+    return found
 
 
 def check_url(url: str | None, allow_http: bool) -> str:

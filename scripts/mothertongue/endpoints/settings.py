@@ -41,6 +41,12 @@ class EndpointSettings:
         8192, "tokens that the model can read and write at once", key="endpoint.window", group="the endpoint",
         at_least=512,
     )  # fmt: skip
+    endpoint_body: str | None = setting(
+        None, "JSON object that is laid over each request's body; null in it removes a key", key="endpoint.body",
+        group="the endpoint",
+        manual="a JSON object that is laid over each request's body, in quotes, for what a server or model needs: "
+        "`'{\"reasoning_effort\": \"low\"}'`; `null` in it removes a key: `'{\"temperature\": null}'`",
+    )  # fmt: skip
     endpoint_max_requests: int | None = setting(
         None, "requests that may be sent", key="endpoint.max_requests", group="the endpoint", at_least=1,
         manual="requests that all jobs together may send, earlier runs included; `null`: no limit",

@@ -6,10 +6,11 @@ that mothertongue.common.gpus logs.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from mothertongue.common.benchmarks import number, read_rows
+from mothertongue.common.atomic_files import read_object
+from mothertongue.common.benchmarks import RECORD_OF_ENDPOINT, number, read_rows
 
 _GPUS = re.compile(r"^runs on .*, GPUs (.+)$", re.MULTILINE)
 
@@ -106,6 +107,30 @@ def read(
         ("harness", "measure by the harness’s tasks", [f"{lang}/{folder}harness"]),
     ]
     return [Step(rule, label, tuple(_jobs(results, paths))) for rule, label, paths in steps]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What jobs asked of an endpoint: requests, tokens that its model read and wrote, and their price."""
+
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    price: float
+
+
+def asked(results: Path | None, lang: str) -> Asked | None:
+    """Return what the translation into a language asked of an endpoint, by its records beside the benchmarks.
+
+    None where there is no record.
+    """
+    if results is None:
+        return None
+    folders = [results / "benchmarks" / lang / "translated", results / "benchmarks" / "pivot"]
+    records = [read_object(path) for folder in folders for path in sorted(folder.rglob(f"*{RECORD_OF_ENDPOINT}"))]
+    names = [field.name for field in fields(Asked)]
+    sums = {name: sum(number(record, name) or 0 for record in records) for name in names}
+    return Asked(**sums) if records else None  # type: ignore[arg-type]
 
 
 def total(steps: Iterable[Step]) -> Step:

@@ -14,7 +14,7 @@ from mothertongue.formats.messages import SPLITS, TRANSLATED, MessageFiles
 from mothertongue.models.record import identity_of
 from mothertongue.report import examples
 from mothertongue.report.examples import Example
-from mothertongue.report.run_costs import Step
+from mothertongue.report.run_costs import Asked, Step
 
 PLOTS = ("language", "bits_per_byte", "training")
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".npz")
@@ -97,6 +97,7 @@ class Run:
     prompts: Sequence[Answered]
     plots: Mapping[str, str]
     steps: Sequence[Step]
+    asked: Asked | None = None
 
 
 def variant_of(folder: str) -> str:

@@ -78,6 +78,11 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="a .jsonl file that keeps an endpoint's answers and what they cost; the others of its folder are read "
         "too, and count for the limits (default: none)",
     )
+    parser.add_argument(
+        "--usage",
+        type=Path,
+        help="JSON file for the requests, tokens and price of an endpoint, earlier tries included (default: none)",
+    )
     settings.add_arguments(parser.add_argument_group("quality checks"), QualityLimits)
     parser.add_argument(
         "--glossary",
@@ -228,7 +233,7 @@ def _settings(arguments: argparse.Namespace, prefix: str) -> EngineSettings:
     codes = {name: getattr(arguments, f"{prefix}{name}") for name in ("source_code", "target_code")}
     endpoint = settings.from_arguments(EndpointSettings, arguments)
     given = settings.from_arguments(EngineSettings, arguments)
-    return replace(given, **codes, endpoint=endpoint, answers=arguments.answers)
+    return replace(given, **codes, endpoint=endpoint, answers=arguments.answers, usage=arguments.usage)
 
 
 def _strategy(engine: Engine, model: str) -> Strategy:

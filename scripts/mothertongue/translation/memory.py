@@ -48,7 +48,7 @@ _INTERVAL = 60
 # Settings that decide how fast an engine runs, and not what it gives; and those of endpoints, which have a memory of
 # their own.
 _SPEED = ("batch_tokens", "workers", "device")
-_OF_ENDPOINTS = ("instructions", "endpoint", "answers")
+_OF_ENDPOINTS = ("instructions", "endpoint", "answers", "usage")
 # Parts of the library that an engine imports, and that cannot change a translation.
 _NO_TRANSLATION = ("hub", "cards", "settings", "progress", "errors", "atomic_files", "fetch")
 

@@ -16,7 +16,8 @@ _COMPUTE_TYPES = [
 class EngineSettings:
     """Settings of an engine. The codes are the language pair's; `workers` are processes or threads on a CPU.
 
-    `endpoint` are those of the server of the endpoint engine, and `answers` the file that keeps its answers.
+    `endpoint` are those of the server of the endpoint engine, `answers` the file that keeps its answers, and `usage`
+    the one that tells what they cost.
     """
 
     source_code: str = ""
@@ -54,6 +55,7 @@ class EngineSettings:
     )  # fmt: skip
     endpoint: EndpointSettings | None = None
     answers: Path | None = None
+    usage: Path | None = None
 
 
 @dataclass(frozen=True)

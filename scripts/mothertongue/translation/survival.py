@@ -40,6 +40,8 @@ _TOKEN = re.compile(r"[^\s\"“”„«»()\[\]]*[^\s\"“”„«»()\[\].,;:!?
 # Standalone numbers, not part of a name, time or range; other languages write "the 1990s" and "the 3rd" in words.
 _NUMBER = re.compile(r"(?<![\w.,:-])[0-9]+(?:[.,][0-9]+)*(?![\w:-])")
 # Names with digits ("H2O", "COVID-19"), and versions: neither a time nor an ordinal number, nor a placeholder.
+# Round numbers that translations have in digits; 10, 100 and larger ones may be words.
+_ROUND = frozenset(str(number) for number in (*range(20, 100, 10), *range(200, 1000, 100)))
 _CODE_NAME = re.compile(
     rf"(?<![\w.-])(?!{PLACEHOLDER})(?:[A-Za-z]+-?[0-9][\w.-]*(?<![.-])|v?[0-9]+(?:\.[0-9]+){{2,}})(?![\w-])"
 )
@@ -123,13 +125,21 @@ def _signs(source: str, translation: str) -> Loss | None:
 
 
 def _numbers(source: str, translation: str) -> Loss | None:
-    """Return the numbers of two digits or more, without outer zeros ("2 million"), that a translation lacks."""
-    found = [
-        (match.span(), number) for match in _NUMBER.finditer(source) if len(number := _digits(match[0]).strip("0")) >= 2
-    ]
+    """Return the numbers of two digits or more that a translation lacks.
+
+    Large ones count without outer zeros ("2 million", "mil").
+    """
+    found = [(match.span(), number) for match in _NUMBER.finditer(source) if (number := _told_as(match[0]))]
     told = _digits(translation) if found else ""
     lost = tuple(span for span, number in found if number not in told)
     return Loss("numbers", lost) if lost else None
+
+
+def _told_as(number: str) -> str:
+    """Return the digits of a number that a translation must have; empty where other languages write it in words."""
+    digits = _digits(number)
+    short = digits.strip("0")
+    return short if len(short) >= 2 else digits if number in _ROUND else ""
 
 
 def _code_names(source: str, translation: str) -> Loss | None:

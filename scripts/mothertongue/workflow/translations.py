@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mothertongue.common import licences
+from mothertongue.common.benchmarks import RECORD_OF_ENDPOINT
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH
 from mothertongue.common.settings import as_arguments
 from mothertongue.endpoints.budget import check_prices
-from mothertongue.endpoints.protocol import check_url
+from mothertongue.endpoints.protocol import check_url, parse_body
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.models import references
 from mothertongue.translation import engines, estimators, routes
@@ -20,6 +21,8 @@ from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, give
 
 # The environments that translate, the smallest first: each runs the engines of those before it, too.
 _ENVIRONMENTS = ("translation", "endpoint", "generation")
+# The keys of an endpoint that decide what is translated.
+_DECIDING = ("window", "body")
 # The folder with the record of the endpoint's model.
 _ENDPOINT_MODEL = "{results}/models/endpoints/translation"
 
@@ -63,6 +66,7 @@ class Translations:
         if routes.ENDPOINT in self.engines:
             check_url(self.translation["endpoint"]["url"], self.translation["endpoint"]["allow_http"])
             check_prices(self.translation["endpoint"])
+            parse_body(self.translation["endpoint"]["body"])
         if self.translation["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in self.engines):
             raise UserError(
                 f"translation.device is cuda, and the {self.engines[0]} engine runs on CPUs only; set it to auto"
@@ -142,7 +146,8 @@ class Translations:
         unused |= {} if routes.ENDPOINT in self.engines else {"instructions": None}
         values = self.translation | unused
         if routes.ENDPOINT in self.engines:
-            options += given("--endpoint-window", [self.translation["endpoint"]["window"]])
+            endpoint = self.translation["endpoint"]
+            options += as_arguments(EndpointSettings, {"endpoint": {name: endpoint[name] for name in _DECIDING}})
         quality = self.quality | {"meaning_model": None}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, quality)
 
@@ -162,8 +167,10 @@ class Translations:
         name = f"{wildcards.origin.replace('/', '-')}{name}".format(**wildcards)
         return given("--memory", [f"{results}/memory/{name}.parquet"]) if wanted else []
 
-    def endpoint(self, wildcards: Wildcards, results: str, name: str) -> list[str]:
-        """Return the options of the endpoint, and the file of a job that keeps its answers; empty without one.
+    def endpoint(self, wildcards: Wildcards, results: str, name: str, output: str) -> list[str]:
+        """Return the options of the endpoint and a job's files for its answers and costs; empty without an endpoint.
+
+        `results` is the results folder on disk, `output` the job's output below it, without suffix.
 
         The rules call it with `input`, so that Snakemake does not compare it: where the server is, and what it may
         cost, changes no result.
@@ -171,9 +178,10 @@ class Translations:
         if routes.ENDPOINT not in self.engines_of(wildcards):
             return []
         name = f"{wildcards.origin.replace('/', '-')}{name}".format(**wildcards)
-        compared = {"endpoint": self.translation["endpoint"] | {"window": None}}
-        options = as_arguments(EndpointSettings, compared)
-        return [*options, f"--answers={results}/memory/endpoint/translation/{name}.jsonl"]
+        endpoint = self.translation["endpoint"] | dict.fromkeys(_DECIDING)
+        options = as_arguments(EndpointSettings, {"endpoint": endpoint})
+        usage = f"{results}/benchmarks/{output}{RECORD_OF_ENDPOINT}".format(**wildcards)
+        return [*options, f"--answers={results}/memory/endpoint/translation/{name}.jsonl", f"--usage={usage}"]
 
     def secrets(self, wildcards: Wildcards) -> str:
         """Return what stands before a job's command to hand over the endpoint's key; see rules/common.smk."""

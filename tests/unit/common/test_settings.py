@@ -108,7 +108,7 @@ def test_every_configuration_key_of_a_script_reaches_it():
 
 def test_every_setting_reaches_the_script_as_an_argument():
     """Rules that run for hours do not depend on modules named settings: nothing there may act without an argument."""
-    codes = {"source_code", "target_code", "endpoint", "answers"}
+    codes = {"source_code", "target_code", "endpoint", "answers", "usage"}
     for declared in (one for group in settings.GROUPS.values() for one in group):
         # A null value is not passed as an argument: the script's own default must then be null as well.
         assert all(one.by_hand is None for one in settings_of(declared) if one.optional and one.key)

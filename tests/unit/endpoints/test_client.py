@@ -147,6 +147,15 @@ def test_what_is_wrong_with_every_request_ends_the_program_in_one_line(serve, re
     assert len(server.bodies) <= 12
 
 
+def test_a_body_of_ones_own_is_laid_over_the_requests(serve):
+    server = serve(echo)
+    answers(client(server, body='{"temperature": null, "max_completion_tokens": 9, "x": {"y": 1}}'), requests("a"))
+    assert set(server.bodies[0]) == {"model", "messages", "max_tokens", "max_completion_tokens", "x"}
+    for wrong in ("[1]", "{", '{"stream": true}', "[" * 100_000):
+        with pytest.raises(UserError, match=r"endpoint\.body"):
+            client(server, body=wrong)
+
+
 def test_a_server_that_is_not_there_ends_the_program_in_one_line(serve):
     server = serve(echo)
     server.__exit__()
@@ -211,7 +220,7 @@ def test_what_may_have_cost_something_counts(serve, tmp_path):
     server = serve(lambda body, number: FAULTS["a cut body"] if number == 0 else echo(body, number))
     one = client(server, tmp_path / "a.jsonl")
     answers(one, requests("a"))
-    most = requests("a")[0].most
+    most = requests("a")[0].most({})
     assert (one.answers.spent.requests, one.answers.spent.tokens) == (2, most.tokens + 15)
     assert Answers(tmp_path / "b.jsonl").spent == one.answers.spent
 

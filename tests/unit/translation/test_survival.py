@@ -17,6 +17,7 @@ def kinds(source, translation, lang="en", latin=True):
         ("It is €5 or £6.", "É €5 ou £6.", []), ("The value 2^n grows.", "O valor 2-n cresce.", ["signs"]), ("Ask @ann.", "Pergunte a ann.", ["signs"]),
         ("Is a < b?", "É a - b?", ["signs"]), ("About 20% of them", "Cerca de 20％ deles", []), ("-5 degrees", "5 graus", ["signs"]),
         ("I use C++ daily.", "Uso C diariamente.", ["signs"]), ("A and B, or R&D", "A e B, ou P&D", []), ("He has 25 cats.", "Ele tem gatos.", ["numbers"]),
+        ("Wait 20 minutes.", "Espere 30 minutos.", ["numbers"]), ("Some 300 cats", "Uns 200 gatos", ["numbers"]), ("2,000,000 cats", "2 milhões de gatos", []),
         ("In 10 years", "Em dez anos", []), ("It is 3.5 m.", "São 3,5 m.", []), ("It is ３５ m, or 35.", "São ٣٥ m.", []), ("Water is H2O.", "Água é HO.", ["names"]),
         ("Use 3.11.2 now.", "Use 3.11 agora.", ["numbers", "names"]), ("the 2nd one", "o segundo", []), ("Hear Dvořák.", "Ouça Dvoák.", ["names"]),
         ("Hear Dvořák.", "Ouça Dvorak.", ["names"]), ("I saw Zürich.", "Vi Zurique.", []), ("a résumé", "um resumo", []), ("a naïve man", "um homem nave", ["names"]),

@@ -5,6 +5,7 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
+from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import byte_length
 from mothertongue.common.progress import Progress, log
@@ -122,6 +123,8 @@ class Endpoint(ReadsMessages, Engine):
         spent = self.client.answers.spent - self._began
         if spent.requests:
             log(f"translate: {self.client.bill(spent)}")
+        if self.settings.usage:
+            write_json(self.settings.usage, self.client.record())
         self.client.answers.close()
 
 
