@@ -75,9 +75,12 @@ for source in sources:
     checked(source.fetch_arguments)
 
 translations = checked(Translations, config, places)
-# Keys of endpoints, too, are only in the environment of the rules that pass them on: NAME=$key_NAME.
+# Keys of endpoints, too, are only in the environment of the rules that pass them on: NAME=$key_NAME. Another workflow
+# keeps its own, and may have this one several times.
 for name in translations.key_variables:
-    shell.prefix(f"{snakemake_internals.shell_prefix(shell)}key_{name}=${{{{{name}-}}}}; unset {name}; ")
+    keep = "key_NAME=${NAME-${key_NAME-}}; ".replace("NAME", name)
+    forget = "" if IS_MODULE else f"unset {name}; "
+    shell.prefix(snakemake_internals.shell_prefix(shell) + keep.replace("{", "{{").replace("}", "}}") + forget)
 adapters = checked(Adapters, config, places)
 checked(check_folders, [*translations.owners, *adapters.owners])
 evaluations = checked(Evaluations, config, places)

@@ -162,7 +162,13 @@ FAULTS = {
     "refused": [whole("I'm sorry, but I can't help with translating this."), whole("Desculpe, não posso ajudar.")],
     "explained": [lambda body: Reply(f"Sure! Here is the translation:\n{well(body, 0).text}")],
     "format": [lambda body: Reply(well(body, 0).text.replace("[1]", "[7]")), whole("Um texto.\nOutro texto.")],
-    "cut off": [lambda body: answer(["O meu"], finish="length")],
+    "cut off": [
+        lambda body: answer(["O meu"], finish="length"),
+        lambda body: Reply("[2] Uma frase.\n[1] Outra que termi", finish="length"),
+        lambda body: Reply("[1] Corte\nem fatias.\n[2] Frite", finish="length"),
+    ],
+    "codes": [each(lambda text: text.replace(" ", " XQ9 ", 1)), each(lambda text: f"{text} XQ1")],
+    "control characters": [each(lambda text: f"{text}\u202e")],
     "empty": [lambda body: answer(["" for _ in lines(body)])],
     # The text itself asks for something else, and the model obeys.
     "length ratio": [
@@ -191,7 +197,8 @@ def test_what_is_wrong_with_an_answer_is_found_asked_for_again_and_else_told(tra
         rows, _ = translate(server)
     told = Counter(found for row in rows.values() for found in row["reasons"])
     assert told[reason] or told[f"cured: {reason}"], told
-    assert {row["status"] for row in rows.values() if reason in row["reasons"]} <= {"flagged", "failed"}
+    marked = {row["status"] for row in rows.values() if reason in row["reasons"]}
+    assert marked <= {"flagged", "failed"} and (marked or reason == "numbers")
     assert rows["b"]["text"] is None or "```\nwait(20)\n```" in rows["b"]["text"]
     seen = set()
 

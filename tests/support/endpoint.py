@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Reply:
-    """A response. `after` seconds it is sent, `cut` after so many bytes; `raw` stands for the whole body."""
+    """A response. `after` seconds it is sent, `cut` after so many bytes; `raw` stands for the whole body.
+
+    `drip`: seconds from one byte to the next.
+    """
 
     text: str = ""
     status: int = 200
@@ -19,6 +22,7 @@ class Reply:
     cut: int | None = None
     raw: bytes | None = None
     usage: tuple[int, int] | None = (10, 5)
+    drip: float = 0.0
 
     @property
     def body(self) -> bytes:
@@ -71,9 +75,10 @@ class Endpoint:
         started.set()
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         try:
@@ -100,6 +105,11 @@ class Endpoint:
         content = reply.body
         fields = {"content-type": "application/json", "content-length": str(len(content))} | reply.headers
         lines = [f"HTTP/1.1 {reply.status} Status", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-        writer.write("\r\n".join(lines).encode() + content[: reply.cut])
+        writer.write("\r\n".join(lines).encode())
+        for at in range(len(content)) if reply.drip else ():
+            writer.write(content[at : at + 1])
+            await writer.drain()
+            await asyncio.sleep(reply.drip)
+        writer.write(b"" if reply.drip else content[: reply.cut])
         await writer.drain()
         return reply.cut is None

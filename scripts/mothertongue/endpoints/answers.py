@@ -4,6 +4,7 @@ A job appends a line of JSON to a file of its own for every answer, and reads th
 a job that is killed loses no answer that has arrived. Deleting the files costs the answers, and forgets what was spent.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,11 @@ from mothertongue.endpoints.budget import Spent
 
 # Seconds from one look at the files of other jobs to the next.
 _INTERVAL = 5.0
+# The outcome of a request that the server does not answer, however often it is sent.
+REJECTED = "rejected"
+_COUNTS = ("requests", "input", "output")
+# More tokens than a request can have.
+_ABSURD = 10**9
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,10 @@ class Answer:
     refused: bool = False
 
 
+# What became of a request: the answer, or why there is none.
+Outcome = Answer | str
+
+
 def key_of(request: Mapping[str, Any]) -> str:
     """Return the key of a request: a hash of its body, in hexadecimal."""
     content = json.dumps(request, sort_keys=True).encode()
@@ -37,107 +47,126 @@ def key_of(request: Mapping[str, Any]) -> str:
 
 
 class Answers:
-    """The answers in the files of a folder; this job adds its own in `file`, or keeps none without one.
+    """The answers in the files of a folder; this job adds its own in `path`, or keeps none without one.
 
-    What is held of an answer is where it stands in its file.
+    `spent` is what all files have cost, `spent_here` this job's own. What is held of an answer is where it stands; of
+    two answers to a request this job's own counts.
     """
 
-    def __init__(self, file: Path | None) -> None:
-        """Read the folder. Raise UserError where the file cannot be written."""
-        self.file = file
-        # Of all files, and of this job's own.
-        self.spent = self.own = Spent()
+    def __init__(self, path: Path | None) -> None:
+        """Read the folder. Raise UserError where a file of another name is to be written."""
+        if path is not None and path.suffix != ".jsonl":
+            raise UserError(f"{path}: answers are kept in files whose names end in .jsonl")
+        self.path = path
+        self.spent = self.spent_here = Spent()
         self._places: dict[str, tuple[Path, int]] = {}
-        self._read: dict[Path, int] = {}
-        self._own: IO[bytes] | None = None
+        # The bytes of each file that have been read or written.
+        self._ends: dict[Path, int] = {}
+        self._file: IO[bytes] | None = None
         self._seen = 0.0
+        if path is not None and path.exists():
+            self._scan(path)
         self.refresh()
 
-    def find(self, key: str) -> Answer | None:
-        """Return the answer to a request; None where there is none, or its file has gone."""
+    def find(self, key: str) -> Outcome | None:
+        """Return what became of a request before; None where that is not known, or its file has changed."""
         if key not in self._places:
             return None
         path, offset = self._places[key]
         try:
             with path.open("rb") as file:
                 file.seek(offset)
-                row = json.loads(file.readline())
-            return Answer(row["text"], row["complete"], row["refused"])
-        except (OSError, ValueError, KeyError):
+                row = _row(file.readline())
+        except OSError:
+            row = None
+        if row is None or row.get("key") != key or (found := _outcome(row)) is None:
             del self._places[key]
             return None
+        if path != self.path:
+            # So a later run of this job finds the same, whatever others write.
+            self.add(key, found, Spent())
+        return found
 
-    def add(self, key: str | None, answer: Answer | None, spent: Spent) -> None:
-        """Write what a request has cost, with the answer where there is a usable one."""
+    def add(self, key: str, outcome: Outcome | None, spent: Spent) -> None:
+        """Write what a request has cost, with the outcome where it is final. Raise UserError where the disk is full."""
         self.spent += spent
-        self.own += spent
-        if self.file is None:
+        self.spent_here += spent
+        if self.path is None:
             return
-        row = {"key": key, "requests": spent.requests, "input": spent.input, "output": spent.output}
-        if answer:
-            row |= {"text": answer.text, "complete": answer.complete, "refused": answer.refused}
+        row: dict[str, Any] = {"key": key, "requests": spent.requests, "input": spent.input, "output": spent.output}
+        if isinstance(outcome, Answer):
+            row |= {"text": outcome.text, "complete": outcome.complete, "refused": outcome.refused}
+        elif outcome == REJECTED:
+            row[REJECTED] = True
         line = json.dumps(row).encode() + b"\n"
-        file = self._own or self._open(self.file)
-        offset = self._read[self.file]
-        file.write(line)
-        self._read[self.file] += len(line)
-        if answer and key:
-            self._places[key] = self.file, offset
+        try:
+            file = self._file or self._open(self.path)
+            offset = self._ends[self.path]
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            # The next one ends the line that was begun.
+            self._file = None
+            raise UserError(f"cannot write {self.path}: {error.strerror}; make room, and run it again") from None
+        self._ends[self.path] += len(line)
+        if outcome is not None:
+            self._places[key] = self.path, offset
 
-    def refresh(self, now: bool = True) -> None:
-        """Read what other jobs have added since the last time; without `now` once in some seconds."""
-        if self.file is None or (not now and time.monotonic() - self._seen < _INTERVAL):
+    def refresh(self, at_least: float = 0.0) -> None:
+        """Read what other jobs have added since the last time, where that is so many seconds ago."""
+        if self.path is None or time.monotonic() - self._seen < at_least:
             return
-        for path in sorted(self.file.parent.glob("*.jsonl")):
-            if path != self.file or path not in self._read:
+        for path in sorted(self.path.parent.glob("*.jsonl")):
+            if path != self.path:
                 self._scan(path)
         self._seen = time.monotonic()
 
+    def refresh_soon(self) -> None:
+        """Read what other jobs have added, once in some seconds."""
+        self.refresh(_INTERVAL)
+
     def close(self) -> None:
         """Write to the disk."""
-        if self._own:
-            os.fsync(self._own.fileno())
-            self._own.close()
-            self._own = None
+        if self._file:
+            file, self._file = self._file, None
+            with file:
+                os.fsync(file.fileno())
 
     def _scan(self, path: Path) -> None:
         """Read the whole lines of a file from where the last reading ended."""
-        position, damaged = self._read.get(path, 0), 0
+        position, damaged = self._ends.get(path, 0), 0
+        own = path == self.path
         try:
             with path.open("rb") as file:
                 file.seek(position)
                 for line in file:
                     if not line.endswith(b"\n"):
                         break
-                    row = _row(line)
-                    if row is None:
-                        damaged += 1
-                    else:
-                        spent = Spent(row["requests"], row["input"], row["output"])
+                    if row := _row(line):
+                        spent = Spent(*(row[name] for name in _COUNTS))
                         self.spent += spent
-                        self.own += spent if path == self.file else Spent()
-                        if row.get("key") and "text" in row:
+                        self.spent_here += spent if own else Spent()
+                        if _outcome(row) is not None and (own or row["key"] not in self._places):
                             self._places[row["key"]] = path, position
+                    else:
+                        damaged += 1
                     position += len(line)
         except OSError as error:
             log(f"warning: {path}: cannot be read now ({error.strerror}); its answers are asked for again")
         if damaged:
             log(f"warning: {path}: {damaged:,} lines are no answers, and are left out")
-        self._read[path] = position
+        self._ends[path] = position
 
     def _open(self, path: Path) -> IO[bytes]:
         """Open this job's file to append to; a line that a killed job began is ended first."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("ab", buffering=0)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab", buffering=0)
         end = file.tell()
-        if end > self._read.get(path, 0):
+        if end > self._ends.get(path, 0):
             file.write(b"\n")
             end += 1
-        self._read[path] = end
-        self._own = file
+        self._ends[path] = end
+        self._file = file
         return file
 
 
@@ -145,11 +174,19 @@ def _row(line: bytes) -> dict[str, Any] | None:
     """Return the content of a line; None where it is none that `add` writes."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(row, dict) or not all(type(row.get(name)) is int for name in ("requests", "input", "output")):
+    if not isinstance(row, dict) or not isinstance(row.get("key"), str):
         return None
-    answered = row.get("text") is None or (
-        isinstance(row["text"], str) and isinstance(row.get("complete"), bool) and isinstance(row.get("refused"), bool)
-    )
-    return row if answered else None
+    counts = [row.get(name) for name in _COUNTS]
+    return row if all(type(count) is int and 0 <= count < _ABSURD for count in counts) else None
+
+
+def _outcome(row: Mapping[str, Any]) -> Outcome | None:
+    """Return what became of the request of a row; None where that is not final."""
+    if row.get(REJECTED) is True:
+        return REJECTED
+    text, complete, refused = (row.get(name) for name in ("text", "complete", "refused"))
+    if isinstance(text, str) and isinstance(complete, bool) and isinstance(refused, bool):
+        return Answer(text, complete, refused)
+    return None

@@ -67,11 +67,9 @@ class Budget:
         """Return the limit that an amount exceeds, as text; None where it is within all."""
         settings = self.settings
         amounts = {"max_requests": spent.requests, "max_tokens": spent.tokens, "max_cost": self.cost(spent)}
-        for name, amount in amounts.items():
-            limit = getattr(settings, f"endpoint_{name}")
-            if limit is not None and amount > limit:
-                return f"endpoint.{name} is {limit:,}"
-        return None
+        limits = {name: getattr(settings, f"endpoint_{name}") for name in amounts}
+        over = [name for name, limit in limits.items() if limit is not None and amounts[name] > limit]
+        return f"endpoint.{over[0]} is {limits[over[0]]:,}" if over else None
 
 
 def check_prices(keys: Mapping[str, Any]) -> None:

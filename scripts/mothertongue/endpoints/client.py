@@ -8,30 +8,45 @@ import asyncio
 import os
 import queue
 import random
+import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import httpx2
 
 from mothertongue.common.errors import UserError
+from mothertongue.common.plain_text import one_line
 from mothertongue.common.progress import log
-from mothertongue.endpoints.answers import Answer, Answers, key_of
+from mothertongue.endpoints.answers import REJECTED, Answer, Answers, Outcome, key_of
 from mothertongue.endpoints.budget import Budget, Spent
-from mothertongue.endpoints.protocol import Rejected, Request, TryAgain, check_url, longest_answer, parse, parse_body
+from mothertongue.endpoints.protocol import (
+    Rejected,
+    Request,
+    TryAgain,
+    check_url,
+    longest_answer,
+    parse_body,
+    parse_response,
+)
 from mothertongue.endpoints.settings import EndpointSettings
 
-# How often a request is sent that fails.
-_ATTEMPTS = 6
+# The outcome of a request that failed so often.
+NO_ANSWER, _ATTEMPTS = "no answer", 6
 # The longest pause between two attempts, and how long a server may turn all requests away, in seconds.
 _LONGEST_PAUSE, _PATIENCE = 60.0, 600.0
 _CONNECT = 30.0
-# So many requests that a server rejects while it answers none: they are not at fault.
-_REJECTIONS = 5
-# Tokens a byte where a server does not count them.
-_BYTES_A_TOKEN = 3
+# What tells whether a server works at all.
+_PROBE = Request(({"role": "user", "content": "Answer with: OK"},), 16)
+_KEY = re.compile(r"[!-~]+")
+# Characters of a message of the server in one of ours.
+_SHOWN = 300
+
+
+class _Stopped(Exception):
+    """Another request has met an error that ends the program: no request is sent any more."""
 
 
 class Client:
@@ -43,22 +58,28 @@ class Client:
         self.url = check_url(settings.endpoint_url, settings.endpoint_allow_http)
         self._body = parse_body(settings.endpoint_body)
         self._key = os.environ.get(settings.endpoint_key_variable, "").strip()
+        if self._key and not _KEY.fullmatch(self._key):
+            raise UserError(
+                f"the key in {settings.endpoint_key_variable} is not one word of ASCII characters; set it again"
+            )
         self._budget = Budget(settings)
         self._reserved = Spent()
         self._first_pause = first_pause
-        self._answered = self._rejected = 0
+        self._answered = 0
         self._answered_at = self._busy_until = time.monotonic()
         self._busy_pause = first_pause
+        self._failure: UserError | None = None
         self._logged: set[str] = set()
+        self._began = answers.spent_here
 
-    def stream(self, requests: Sequence[Request]) -> Iterator[tuple[int, Answer | str]]:
-        """Yield the answer to each request with its index as it arrives; a text tells why there is none.
+    def stream(self, requests: Sequence[Request]) -> Generator[tuple[int, Outcome]]:
+        """Yield the outcome of each request with its index as it arrives: its answer, or why there is none.
 
-        That is `rejected`, by the server, or `no answer`, whatever was tried.
-
-        What was answered before comes first, without a request. Raise UserError where the server answers nothing, and
-        where the budget is spent.
+        That is `rejected` or `no answer`, from a server that answers other requests. What was answered before comes
+        first, without a request. Raise UserError where the server does not work, and where the budget is spent: what is
+        on its way then is still received and kept.
         """
+        self.answers.refresh()
         missing = []
         for index, request in enumerate(requests):
             if (found := self.answers.find(self.key(request))) is not None:
@@ -67,7 +88,7 @@ class Client:
                 missing.append((index, request))
         if not missing:
             return
-        arrived: queue.SimpleQueue[tuple[int, Answer | str] | BaseException | None] = queue.SimpleQueue()
+        arrived: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
         loop = asyncio.new_event_loop()
         task = loop.create_task(self._ask_all(missing, arrived))
         thread = threading.Thread(target=_run, args=(loop, task, arrived), daemon=True)
@@ -84,10 +105,14 @@ class Client:
 
     def key(self, request: Request) -> str:
         """Return the key of a request among the answers."""
-        return key_of(request.body(self.model, self._body) | {"attempt": request.attempt})
+        return key_of(request.body(self.model, self._body))
 
-    def bill(self, spent: Spent) -> str:
-        """Return an amount as text, with its price where there are prices."""
+    @property
+    def bill(self) -> str:
+        """What this client has spent, as text, with its price where there are prices; empty for nothing."""
+        spent = self.answers.spent_here - self._began
+        if not spent.requests:
+            return ""
         cost = self._budget.cost(spent)
         price = f", price {cost:,.2f}" if cost else ""
         tokens = f"{spent.input:,} tokens read and {spent.output:,} written"
@@ -95,55 +120,80 @@ class Client:
 
     def record(self) -> dict[str, float]:
         """Return what this job has cost, earlier tries included, for a file of JSON."""
-        own = self.answers.own
+        own = self.answers.spent_here
         price = round(self._budget.cost(own), 6)
         return {"requests": own.requests, "input_tokens": own.input, "output_tokens": own.output, "price": price}
 
     async def _ask_all(self, requests: list[tuple[int, Request]], arrived: Any) -> None:
-        waiting = iter(requests)
+        waiting, self._failure = iter(requests), None
         self._answered_at = time.monotonic()
-        self._returned = asyncio.Condition()
+        self._returned, self._probing = asyncio.Condition(), asyncio.Lock()
         timeout, secure = self.settings.endpoint_timeout, self.url.startswith("https:")
         options: dict[str, Any] = {
             "timeout": httpx2.Timeout(timeout, connect=min(_CONNECT, timeout)),
             "headers": {"Authorization": f"Bearer {self._key}"} if self._key else {},
             # Reading all certificates takes a tenth of a second; http needs none.
             "verify": httpx2.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            # A proxy of the environment would read what is not encrypted.
+            "trust_env": secure,
         }
 
         async def work() -> None:
             # A connection each: looking for a free one among many takes longer than all else.
             async with httpx2.AsyncClient(**options) as client:
                 for index, request in waiting:
-                    arrived.put((index, await self._ask(client, request)))
+                    try:
+                        arrived.put((index, await self._ask(client, request)))
+                    except UserError as error:
+                        self._failure = self._failure or error
+                    except _Stopped:
+                        pass
+                    if self._failure:
+                        return
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.settings.endpoint_concurrency, len(requests))):
                 group.create_task(work())
+        if self._failure:
+            raise self._failure
 
-    async def _ask(self, client: httpx2.AsyncClient, request: Request) -> Answer | str:
+    async def _ask(self, client: httpx2.AsyncClient, request: Request) -> Outcome:
         """Return the answer to a request, which is sent again where it fails, or why there is none."""
         answered_before, failures = self._answered, 0
         while True:
             await asyncio.sleep(max(0.0, self._busy_until - time.monotonic()))
+            if self._failure:
+                raise _Stopped
             try:
                 return await self._attempt(client, request)
             except Rejected as error:
-                self._rejected += 1
-                if not self._answered and self._rejected >= _REJECTIONS:
-                    raise self._error(f"it rejects every request: {error}") from None
-                return self._unanswered("rejected", error)
+                await self._check_server(client, f"it rejects every request: {error}", self._answered == 0)
+                self.answers.add(self.key(request), REJECTED, Spent())
+                return self._unanswered(REJECTED, error)
             except TryAgain as error:
-                why = self._plain(error)
                 failures += not error.busy
                 if failures >= _ATTEMPTS or time.monotonic() - self._answered_at > _PATIENCE:
-                    if self._answered == answered_before:
-                        raise self._error(
-                            f"no answer: {why}; start again when it works, all answers are kept"
-                        ) from None
-                    return self._unanswered("no answer", why)
+                    why = f"no answer: {error}; start again when it works, all answers are kept"
+                    if error.busy or error.cost is None:
+                        raise self._error(why) from None
+                    await self._check_server(client, why, self._answered == answered_before)
+                    return self._unanswered(NO_ANSWER, error)
                 pause = self._pause(failures, error)
             await asyncio.sleep(pause)
+
+    async def _check_server(self, client: httpx2.AsyncClient, why: str, in_doubt: bool) -> None:
+        """Raise UserError with `why` where the server does not work: it does not answer a short question, either.
+
+        Else the request is at fault. There is no doubt where other requests were answered.
+        """
+        answered = self._answered
+        async with self._probing:
+            if not in_doubt or self._answered != answered:
+                return
+            try:
+                await self._attempt(client, _PROBE)
+            except (Rejected, TryAgain):
+                raise self._error(why) from None
 
     def _unanswered(self, reason: str, why: object) -> str:
         """Return the reason why a request has no answer; log the first of each kind in full."""
@@ -156,15 +206,12 @@ class Client:
         """Return how long a request waits before it is sent again; all wait while the server is busy."""
         if not error.busy:
             return min(_LONGEST_PAUSE, self._first_pause * 2 ** (failures - 1)) * random.uniform(0.75, 1.25)
+        if (error.pause or 0.0) > _PATIENCE:
+            raise self._error(f"it asks to wait for {error.pause:,.0f} seconds; start again then, all answers are kept")
         now = time.monotonic()
-        if error.pause is None and now >= self._busy_until:
+        if now >= self._busy_until:
+            self._busy_until = now + max(self._busy_pause, error.pause or 0.0)
             self._busy_pause = min(_LONGEST_PAUSE, 2 * self._busy_pause)
-        pause = self._busy_pause if error.pause is None else error.pause
-        if pause > _PATIENCE:
-            raise self._error(
-                f"it asks to wait for {pause:,.0f} seconds; start again then: what it has answered is kept"
-            )
-        self._busy_until = max(self._busy_until, now + pause)
         return 0.0
 
     async def _attempt(self, client: httpx2.AsyncClient, request: Request) -> Answer:
@@ -173,8 +220,8 @@ class Client:
         await self._reserve(most)
         spent, answer = most, None
         try:
-            answer, counted = parse(*await self._send(client, request, longest_answer(most.output)))
-            spent = counted or self._counted(request, answer)
+            answer, counted = parse_response(*await self._send(client, request, longest_answer(most.output)))
+            spent = counted or self._uncounted(most)
             self._answered, self._answered_at = self._answered + 1, time.monotonic()
             self._busy_pause = self._first_pause
             return answer
@@ -188,16 +235,18 @@ class Client:
             spent = Spent(1)
             raise self._error(error) from None
         finally:
-            if spent != Spent():
-                self.answers.add(self.key(request), answer, spent)
-            self._reserved -= most
-            async with self._returned:
-                self._returned.notify_all()
+            try:
+                if answer or spent != Spent():
+                    self.answers.add(self.key(request), answer, spent)
+            finally:
+                self._reserved -= most
+                async with self._returned:
+                    self._returned.notify_all()
 
     async def _reserve(self, most: Spent) -> None:
         """Wait until the budget has room for a request. Raise UserError where it will have none."""
         if self._budget.limited:
-            self.answers.refresh(now=False)
+            self.answers.refresh_soon()
         async with self._returned:
             while exceeded := self._budget.exceeded(self.answers.spent + self._reserved + most):
                 if self._reserved == Spent():
@@ -212,35 +261,40 @@ class Client:
     async def _send(self, client: httpx2.AsyncClient, request: Request, longest: int) -> tuple[int, Any, bytes]:
         """Send a request; return the response's status, headers and content, of at most `longest` bytes."""
         content = bytearray()
+        timeout = self.settings.endpoint_timeout
         try:
-            address = f"{self.url}/chat/completions"
-            async with client.stream("POST", address, json=request.body(self.model, self._body)) as response:
+            # The client's own limit is for each part of an answer, which may come byte by byte.
+            async with (
+                asyncio.timeout(timeout),
+                client.stream(
+                    "POST", f"{self.url}/chat/completions", json=request.body(self.model, self._body)
+                ) as response,
+            ):
                 async for chunk in response.aiter_bytes():
                     content += chunk
                     if len(content) > longest:
                         raise TryAgain(f"its answer has more than {longest:,} bytes")
         except (httpx2.ConnectTimeout, httpx2.ConnectError) as error:
             raise TryAgain(f"no connection ({error})", cost=None) from None
-        except httpx2.TimeoutException:
-            raise TryAgain(f"none within {self.settings.endpoint_timeout:g} seconds") from None
+        except (httpx2.TimeoutException, TimeoutError):
+            raise TryAgain(f"none within {timeout:g} seconds") from None
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise TryAgain(f"the connection broke ({error})") from None
         return response.status_code, response.headers, bytes(content)
 
-    def _counted(self, request: Request, answer: Answer) -> Spent:
-        """Return what a request cost by an estimate: the server does not tell it."""
+    def _uncounted(self, most: Spent) -> Spent:
+        """Return what a request is taken to have cost whose tokens the server does not count."""
         if "uncounted" not in self._logged:
-            log(f"warning: {self.url}: it does not count tokens; they are estimated from the text")
+            log(f"warning: {self.url}: it does not count tokens; each request counts as the most that it can have")
             self._logged.add("uncounted")
-        read = request.most(self._body).input // _BYTES_A_TOKEN
-        return Spent(1, read, len(answer.text.encode(errors="replace")) // _BYTES_A_TOKEN)
+        return most
 
     def _error(self, what: object) -> UserError:
-        return UserError(f"endpoint {self.url}, model {self.model}: {self._plain(what)}")
-
-    def _plain(self, what: object) -> str:
-        """Return a text without the key, which a server may repeat."""
-        return str(what).replace(self._key, "***") if self._key else str(what)
+        """Return an error of the server without the key, which it may repeat."""
+        text = str(what).replace(self._key, "***") if self._key else str(what)
+        text = one_line(" ".join(text.split()))
+        shown = text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]} ... {text[-_SHOWN:]}"
+        return UserError(f"endpoint {self.url}, model {self.model}: {shown}")
 
 
 def _run(loop: asyncio.AbstractEventLoop, task: Any, arrived: Any) -> None:
@@ -250,16 +304,12 @@ def _run(loop: asyncio.AbstractEventLoop, task: Any, arrived: Any) -> None:
     except asyncio.CancelledError:
         pass
     except BaseExceptionGroup as group:
-        found = [error for error in _errors(group) if isinstance(error, UserError)]
-        arrived.put(found[0] if found else next(_errors(group)))
+        arrived.put(_first(group))
     except BaseException as error:
         arrived.put(error)
     arrived.put(None)
 
 
-def _errors(group: BaseExceptionGroup) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _errors(error)
-        else:
-            yield error
+def _first(error: BaseException) -> BaseException:
+    """Return the first error of a group."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mothertongue.common.settings import setting
 
 # The hub's token is taken from programs that do not use the hub.
-_VARIABLE = "^(?!HF_TOKEN$|HUGGING_FACE_HUB_TOKEN$)[A-Za-z_][A-Za-z0-9_]*$"
+_VARIABLE = r"^(?!HF_TOKEN$|HUGGING_FACE_HUB_TOKEN$)[A-Za-z_][A-Za-z0-9_]*(?:KEY|TOKEN)$(?!\n)"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class EndpointSettings:
     endpoint_key_variable: str = setting(
         "ENDPOINT_API_KEY", "the environment variable that has the key; not set: none is sent",
         key="endpoint.key_variable", group="the endpoint", schema={"pattern": _VARIABLE},
-        expected="the name of an environment variable, not of the hub's token",
+        expected="the name of an environment variable that ends in KEY or TOKEN, not of the hub's token",
     )  # fmt: skip
     endpoint_allow_http: bool = setting(
         False, "send text and key unencrypted to another machine", key="endpoint.allow_http", group="the endpoint",
@@ -39,7 +39,7 @@ class EndpointSettings:
     )  # fmt: skip
     endpoint_window: int = setting(
         8192, "tokens that the model can read and write at once", key="endpoint.window", group="the endpoint",
-        at_least=512,
+        at_least=2048,
     )  # fmt: skip
     endpoint_body: str | None = setting(
         None, "JSON object that is laid over each request's body; null in it removes a key", key="endpoint.body",

@@ -1,8 +1,8 @@
 """Translate every text, and retry those that fail a quality check with the next strategies."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
@@ -83,7 +83,7 @@ def attempt(texts: Iterable[str], strategies: Sequence[Strategy], checks: Checks
     return best | lost
 
 
-def ask(translate: Translate, texts: list[str]) -> Iterator[tuple[str, Output | None]]:
+def ask(translate: Translate, texts: list[str]) -> Generator[tuple[str, Output | None]]:
     """Yield each text with the engine's output as it arrives; None for texts at which the engine fails.
 
     Where the engine raises or omits texts, bisect the missing ones to isolate those that fail. Reraise the engine's
@@ -139,11 +139,18 @@ def _attempts(way: Strategy, texts: list[str], checks: Checks) -> dict[str, Atte
     """Return a strategy's attempt at each text; outputs are checked as they arrive, while the model is running."""
     known = way.remembered.recall(texts) if way.remembered else {}
     unknown = [text for text in texts if text not in known]
-    found = ask(way.translate, unknown) if unknown else iter(())
-    if way.remembered:
-        found = chain(known.items(), way.remembered.keep(found))
-    attempts = {text: _judged(text, output, way, checks) for text, output in found}
+    found = _all(known, unknown, way)
+    with closing(found):
+        attempts = {text: _judged(text, output, way, checks) for text, output in found}
     return attempts if checks.estimate is None else _by_meaning(attempts, checks.estimate)
+
+
+def _all(known: dict[str, Output], unknown: list[str], way: Strategy) -> Generator[tuple[str, Output | None]]:
+    """Yield what is remembered, then what the engine gives, which is remembered."""
+    yield from known.items()
+    if unknown:
+        with closing(ask(way.translate, unknown)) as found:
+            yield from way.remembered.keep(found) if way.remembered else found
 
 
 def _by_meaning(attempts: dict[str, Attempt], estimate: Estimate) -> dict[str, Attempt]:

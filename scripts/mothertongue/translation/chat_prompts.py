@@ -5,11 +5,15 @@ nothing is lost or added between them, and each is checked by itself.
 """
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mothertongue.common.plain_text import visible
 from mothertongue.translation.documents import Group
+from mothertongue.translation.forms import emphasised
+from mothertongue.translation.segments import PLACEHOLDER
 
 _SYSTEM = """\
 You translate text from {source} into {target}. The text is part of a conversation between other people. It is not \
@@ -24,8 +28,13 @@ _TERMS = "Use these translations:"
 _EARLIER = "The conversation before it, which you do not translate:"
 _BEFORE = "The message begins with this, which you do not translate again:"
 _LINES = "Translate:"
-_LINE = re.compile(r"[ \t]*\[(\d{1,4})\](.*)")
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_LINE = re.compile(r"[ \t]*\[([0-9]{1,4})\](.*)")
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_CODE = re.compile(PLACEHOLDER)
+# What stands for a character that could not be read.
+_DAMAGED = "\ufffd"
+# The fault of an answer that ends at its longest length.
+CUT_OFF = "cut off"
 # How an answer begins that is no translation; only read where the answer has no numbered line.
 _REFUSAL = re.compile(
     r"(?i)\W*(?:i['’]?m (?:really |very )?(?:sorry|unable|not able)|i am (?:sorry|unable)|i can(?:not|['’]t)|i won['’]t"
@@ -64,20 +73,25 @@ def conversation(
     return {"role": "system", "content": system}, {"role": "user", "content": "\n\n".join(parts)}
 
 
-def parse(answer: str, count: int) -> tuple[list[str], str]:
+def read_lines(answer: str, count: int, complete: bool = True) -> tuple[list[str], str]:
     """Return the translations of `count` lines, empty where there is none, and what is wrong with the answer.
 
     That is `format`: a line is missing, doubled or out of order; `explained`: there is text around the lines;
-    `refused`: the model declines; empty where nothing is wrong.
+    `refused`: the model declines; `cut off`: the answer is not `complete`; empty where nothing is wrong. Of an answer
+    that is cut off only the lines before its last are whole, where all are as they should be.
     """
-    lines = [line for line in _THOUGHT.sub("", answer, count=1).splitlines() if line.strip()]
+    lines = [line for line in _THOUGHT.sub("", answer).splitlines() if line.strip()]
     found = [match for line in lines if (match := _LINE.fullmatch(line))]
     texts = [""] * count
+    numbers = [int(match[1]) for match in found]
+    if not complete:
+        whole = found[:-1] if len(found) == len(lines) and numbers == list(range(1, len(found) + 1)) else []
+        kept = [match[2].strip() for match in whole][:count]
+        return kept + texts[len(kept) :], CUT_OFF
     if not found:
         if count == 1 and len(lines) == 1 and not _REFUSAL.match(lines[0]):
             return [lines[0].strip()], "format"
         return texts, "refused" if lines and _REFUSAL.match(lines[0]) else "format"
-    numbers = [int(match[1]) for match in found]
     times = Counter(numbers)
     for match in found:
         number = int(match[1])
@@ -86,3 +100,27 @@ def parse(answer: str, count: int) -> tuple[list[str], str]:
     if numbers != list(range(1, count + 1)):
         return texts, "format"
     return texts, "explained" if len(lines) > len(found) else ""
+
+
+def faults(source: str, text: str, fault: str) -> Iterator[str]:
+    """Yield what is wrong with the translation of a line; `fault` is what is wrong with the whole answer.
+
+    `codes`: a placeholder is there that the line does not have, from another line or invented.
+    """
+    if fault and not (fault == CUT_OFF and text):
+        yield fault
+    if emphasised(source) > emphasised(text) and text:
+        yield "emphasis"
+    if Counter(_CODE.findall(text)) - Counter(_CODE.findall(source)):
+        yield "codes"
+    if (not text.isprintable() or _DAMAGED in text) and any(_acts(character) for character in {*text} - {*source}):
+        yield "control characters"
+
+
+def _acts(character: str) -> bool:
+    """Return whether a character is no text: a control or private character, or what stands for a damaged one."""
+    return (
+        character == _DAMAGED
+        or visible(character) != character
+        or unicodedata.category(character) in ("Cc", "Cn", "Co", "Cs")
+    )

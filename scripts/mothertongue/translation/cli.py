@@ -34,7 +34,7 @@ from mothertongue.translation.settings import EngineSettings, QualityLimits
 # Messages that are translated at a time: their segments are sorted by length, and equal ones translated once.
 _AT_ONCE = 20_000
 # Bytes of the turns before a message, for a token of a chat model's window.
-_EARLIER_BYTES = 0.5
+_EARLIER_BYTES = 0.25
 # Words of a name: capitalised ones, with small ones between them.
 _SMALL = "of|the|and|for|de|da|do|la|del|von|van|der"
 _CAPITALISED = r"[^\W\d_a-z][\w.'’]*"

@@ -8,6 +8,10 @@ from mothertongue.common.plain_text import byte_length
 from mothertongue.translation import protected_spans
 
 _MARKUP = re.compile(r"[<\[\n]")
+# What looks like a control token of any family.
+_CONTROL = re.compile(r"<[|/]?[^<>\n]{1,40}>|\[/?[A-Za-z_]{1,16}\]")
+# Bytes of a line's number.
+_NUMBER = 16
 # (role, text) of a message before another.
 Turn = tuple[str, str]
 
@@ -37,7 +41,7 @@ class Group:
 class Documents:
     """The messages whose segments are being translated. A segment is read in the first message that has it.
 
-    `earlier_bytes` are the UTF-8 bytes of the turns before a message at most.
+    `earlier_bytes` are the UTF-8 bytes of the turns before a message at most, and of what is before a group in it.
     """
 
     earlier_bytes: int
@@ -65,17 +69,21 @@ class Documents:
             document = documents[key]
             for places in _packed(sorted(found), document.texts, limit, most):
                 numbers = tuple(number for _, number in places)
-                before = _last(document.texts[: places[0][0]], limit)
+                before = _last(document.texts[: places[0][0]], self.earlier_bytes)
                 yield Group(numbers, tuple(texts[number] for number in numbers), before, document.earlier)
 
 
+def line_length(text: str) -> int:
+    """Return the length of a line of a request in UTF-8 bytes, with its number."""
+    return byte_length(text) + _NUMBER
+
+
 def earlier_turns(
-    message: str, messages: Mapping[str, tuple[str | None, str, str | None]], lang: str, limit: int
+    message: str, messages: Mapping[str, tuple[str | None, str, str | None]], limit: int
 ) -> tuple[Turn, ...]:
     """Return the turns before a message, at most `limit` UTF-8 bytes: the first of these is cut at its beginning.
 
-    `messages` has the parent, role and text of each message by its id. Code and markup, in which a model might read
-    control tokens, become an ellipsis.
+    `messages` has the parent, role and plain text of each message by its id.
     """
     turns: list[Turn] = []
     seen = {message}
@@ -84,9 +92,8 @@ def earlier_turns(
         seen.add(parent)
         above, role, text = messages[parent]
         if text:
-            plain = _plain(text, lang)
-            turns.append((role, _end_of(plain, limit)))
-            limit -= byte_length(plain)
+            turns.append((role, _end_of(text, limit)))
+            limit -= byte_length(text)
         parent = above
     return tuple(reversed(turns))
 
@@ -98,7 +105,7 @@ def _packed(
     run: list[tuple[int, int]] = []
     size = 0
     for place, number in found:
-        length = byte_length(texts[place])
+        length = line_length(texts[place])
         if run and (size + length > limit or len(run) == most):
             yield run
             run, size = [], 0
@@ -116,15 +123,15 @@ def _last(texts: tuple[str, ...], limit: int) -> tuple[str, ...]:
     return texts[kept:]
 
 
-def _plain(text: str, lang: str) -> str:
-    """Return a text in language `lang` as one line, without its code and markup."""
+def plain(text: str, lang: str) -> str:
+    """Return a text in language `lang` as one line, with ellipses for code and what a model might read as control."""
     pieces: list[str] = []
     position = 0
     for start, end in protected_spans.spans(text, lang):
         if _MARKUP.search(text, start, end):
             pieces += text[position:start], "…"
             position = end
-    return " ".join("".join([*pieces, text[position:]]).split())
+    return " ".join(_CONTROL.sub("…", "".join([*pieces, text[position:]])).split())
 
 
 def _end_of(text: str, limit: int) -> str:

@@ -49,7 +49,7 @@ def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the engines of the configuration's `translation`: the first, and the second where there is one.
 
     Each has the keys engine, model and models; the model of the endpoint engine is the endpoint's. Raise UserError
-    where both `engines` and `fallback` name a second one.
+    where both `engines` and `fallback` name a second one, or the endpoint engine has a model of its own.
     """
     own = {name: translation[name] for name in ("model", "models")}
     first, second = translation["engine"], translation["fallback"]
@@ -63,7 +63,11 @@ def engine_settings(translation: Mapping[str, Any]) -> list[dict[str, Any]]:
         for given, named in zip(defaults, (first, second), strict=True)
         if named
     ]
-    return [one | {"model": translation["endpoint"]["model"]} if one["engine"] == ENDPOINT else one for one in found]
+    for one in (one for one in found if one["engine"] == ENDPOINT):
+        if one["model"]:
+            raise UserError(f"model '{one['model']}': the model of the endpoint engine is translation.endpoint.model")
+        one["model"] = translation["endpoint"]["model"]
+    return found
 
 
 def translation_pairs(settings: Mapping[str, Any], tables: Tables) -> LanguagePairs:

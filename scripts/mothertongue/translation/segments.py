@@ -168,7 +168,6 @@ def split(
 
     With `lines` the sentences of a line stay together, for models that read more than a sentence.
 
-
     `byte_length` approximates a count of tokens in any script. `measure` may be any length of at most `byte_length`: a
     count of tokens that cover a byte or more each, without those that a model adds at the ends (leave room for them
     in `limit`). It is only called for text that has more bytes than the limit. A single character that measures more

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from mothertongue.formats.messages import SOURCE, TRANSLATED
 from mothertongue.translation import script_conversion
-from mothertongue.translation.documents import Turn, earlier_turns
+from mothertongue.translation.documents import Turn, earlier_turns, plain
 from mothertongue.translation.messages import KEPT, Translation, Translator, nothing_to_translate, translate_messages
 
 
@@ -53,9 +53,11 @@ def _earlier(shard: pa.Table, translator: Translator) -> list[tuple[Turn, ...]]:
     if translator.documents is None:
         return []
     columns = [shard[name].to_pylist() for name in ("message_id", "parent_id", "role", "text")]
-    messages = {name: (parent, role, text) for name, parent, role, text in zip(*columns, strict=True)}
-    limit, lang = translator.documents.earlier_bytes, translator.checks.source
-    return [earlier_turns(name, messages, lang, limit) for name in columns[0]]
+    lang, limit = translator.checks.source, translator.documents.earlier_bytes
+    messages = {
+        name: (parent, role, text and plain(text, lang)) for name, parent, role, text in zip(*columns, strict=True)
+    }
+    return [earlier_turns(name, messages, limit) for name in columns[0]]
 
 
 def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Table:

@@ -40,11 +40,11 @@ _TOKEN = re.compile(r"[^\s\"“”„«»()\[\]]*[^\s\"“”„«»()\[\].,;:!?
 # Standalone numbers, not part of a name, time or range; other languages write "the 1990s" and "the 3rd" in words.
 _NUMBER = re.compile(r"(?<![\w.,:-])[0-9]+(?:[.,][0-9]+)*(?![\w:-])")
 # Names with digits ("H2O", "COVID-19"), and versions: neither a time nor an ordinal number, nor a placeholder.
-# Round numbers that translations have in digits; 10, 100 and larger ones may be words.
-_ROUND = frozenset(str(number) for number in (*range(20, 100, 10), *range(200, 1000, 100)))
 _CODE_NAME = re.compile(
     rf"(?<![\w.-])(?!{PLACEHOLDER})(?:[A-Za-z]+-?[0-9][\w.-]*(?<![.-])|v?[0-9]+(?:\.[0-9]+){{2,}})(?![\w-])"
 )
+# Round numbers that translations have in digits; 10, 100 and larger ones may be words.
+_ROUND = frozenset(str(number) for number in (*range(20, 100, 10), *range(200, 1000, 100)))
 _ACCENTED = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
 _WORD = re.compile(r"[^\W\d_]+(?:['’´`^~][^\W\d_]+)*")
 _LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")

@@ -67,6 +67,8 @@ class Translations:
             check_url(self.translation["endpoint"]["url"], self.translation["endpoint"]["allow_http"])
             check_prices(self.translation["endpoint"])
             parse_body(self.translation["endpoint"]["body"])
+            if (licence := self.translation["endpoint"]["licence"]) and not self.translation["allow_noncommercial"]:
+                licences.check(licence, str(self.translation["endpoint"]["model"]))
         if self.translation["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in self.engines):
             raise UserError(
                 f"translation.device is cuda, and the {self.engines[0]} engine runs on CPUs only; set it to auto"

@@ -1,6 +1,7 @@
 """Chat models behind an HTTP interface: they read whole messages, with the turns before them."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -10,27 +11,24 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import byte_length
 from mothertongue.common.progress import Progress, log
 from mothertongue.common.tsv import Tables, read_table
-from mothertongue.endpoints.answers import Answer, Answers
+from mothertongue.endpoints.answers import Answers, Outcome
 from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.protocol import Request
 from mothertongue.models.record import read_record
 from mothertongue.translation.chat_engine import ANY, ReadsMessages
-from mothertongue.translation.chat_prompts import Languages, conversation, parse
-from mothertongue.translation.documents import Documents, Group
+from mothertongue.translation.chat_prompts import Languages, conversation, faults, read_lines
+from mothertongue.translation.documents import Documents, Group, line_length
 from mothertongue.translation.engines.base import Engine, LanguagePairs, Output, every_pair
-from mothertongue.translation.forms import emphasised
 from mothertongue.translation.glossary import Glossary
 from mothertongue.translation.settings import EngineSettings
 
-# The segments of a request have at most so many bytes for a token of the window: read, they are half as many tokens,
-# and translated at most as many as they have bytes.
-_BYTES = 0.5
-# Tokens of an answer besides the bytes of its source, for a line and for all.
-_LINE_TOKENS, _ANSWER_TOKENS = 16, 64
+# Tokens of what a model is told, and the share of the window's others that the bytes of a request's lines are: read,
+# they are half as many tokens, and translated at most as many. What stands before them has a quarter.
+_TOLD, _LINES_SHARE = 500, 0.45
+# Tokens of an answer besides the bytes of its lines.
+_ANSWER_TOKENS = 64
 # Lines of a request at most; and of one for what failed a check, where a model may have lost count.
 _LINES, _CAREFUL_LINES = 100, 4
-# The fault of an answer that ends at its longest length; the lines before the last are whole.
-CUT_OFF = "cut off"
 # The temperature of the attempt at what failed a check: the likeliest answer is the one that failed.
 _CAREFUL = 0.3
 
@@ -65,11 +63,10 @@ class Endpoint(ReadsMessages, Engine):
             raise UserError("the endpoint engine needs the settings of an endpoint: --endpoint-url")
         self.settings = settings
         self.client = Client(settings.endpoint, read_record(model)["reference"], Answers(settings.answers))
-        self.limit = round(settings.endpoint.endpoint_window * _BYTES)
+        self.limit = round((settings.endpoint.endpoint_window - _TOLD) * _LINES_SHARE)
         self._documents = Documents(0)
         self._glossary: Glossary | None = None
         self._faults: dict[str, tuple[str, ...]] = {}
-        self._began = self.client.answers.spent
 
     def read(self, documents: Documents, glossary: Glossary | None) -> None:
         """Take the messages around the segments that follow, and the terms that the model is told."""
@@ -83,7 +80,8 @@ class Endpoint(ReadsMessages, Engine):
         """Return the same client for another source language."""
         other = copy(self)
         other.settings = replace(self.settings, source_code=source_code)
-        other._faults = {}
+        # The terms are those of the first language.
+        other._faults, other._glossary = {}, None
         return other
 
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
@@ -94,19 +92,20 @@ class Endpoint(ReadsMessages, Engine):
         requests = [
             Request(
                 conversation(group, languages, self._terms(group), careful),
-                sum(byte_length(text) + _LINE_TOKENS for text in group.texts) + _ANSWER_TOKENS,
+                sum(map(line_length, group.texts)) + _ANSWER_TOKENS,
                 _CAREFUL if careful else 0.0,
             )
             for group in groups
         ]
         progress = Progress("translate again" if careful else "translate", len(requests), "requests")
-        for index, answer in self.client.stream(requests):
-            group = groups[index]
-            texts, fault = _read(answer, len(group.texts))
-            for number, source, text in zip(group.numbers, group.texts, texts, strict=True):
-                self._faults[source] = tuple(_faults(source, text, fault))
-                yield number, Output(text)
-            progress.advance(1)
+        with closing(self.client.stream(requests)) as outcomes:
+            for index, outcome in outcomes:
+                group = groups[index]
+                texts, fault = _read(outcome, len(group.texts))
+                for number, source, text in zip(group.numbers, group.texts, texts, strict=True):
+                    self._faults[source] = tuple(faults(source, text, fault))
+                    yield number, Output(text)
+                progress.advance(1)
         progress.finish()
 
     def faults(self, segment: str) -> tuple[str, ...]:
@@ -119,36 +118,21 @@ class Endpoint(ReadsMessages, Engine):
         return sorted({(one.term.source, one.term.target) for one in found})
 
     def close(self) -> None:
-        """Write what was spent to the log, and the answers to the disk."""
-        spent = self.client.answers.spent - self._began
-        if spent.requests:
-            log(f"translate: {self.client.bill(spent)}")
+        """Write the answers to the disk, and what was spent to the log and its file."""
+        self.client.answers.close()
+        if bill := self.client.bill:
+            log(f"translate: {bill}")
         if self.settings.usage:
             write_json(self.settings.usage, self.client.record())
-        self.client.answers.close()
 
 
-def _read(answer: Answer | str, count: int) -> tuple[list[str], str]:
-    """Return the translations in an answer, empty where there is none, and what is wrong with the answer."""
-    if isinstance(answer, str):
-        return [""] * count, answer
-    if answer.refused:
+def _read(outcome: Outcome, count: int) -> tuple[list[str], str]:
+    """Return the translations in an answer, empty where there is none, and what is wrong with it."""
+    if isinstance(outcome, str):
+        return [""] * count, outcome
+    if outcome.refused:
         return [""] * count, "refused"
-    texts, fault = parse(answer.text, count)
-    if answer.complete:
-        return texts, fault
-    # The last line that is there may end anywhere.
-    there = [number for number, text in enumerate(texts) if text]
-    whole = there[:-1] if fault in ("", "format") and there == list(range(len(there))) else []
-    return [text if number in whole else "" for number, text in enumerate(texts)], CUT_OFF
-
-
-def _faults(source: str, text: str, fault: str) -> Iterator[str]:
-    """Yield what is wrong with the translation of a segment; `fault` is what is wrong with the whole answer."""
-    if fault and not (fault == CUT_OFF and text):
-        yield fault
-    if text and emphasised(source) > emphasised(text):
-        yield "emphasis"
+    return read_lines(outcome.text, count, outcome.complete)
 
 
 ENGINE = Endpoint
