@@ -100,9 +100,11 @@ def test_a_budget_stops_the_jobs_in_one_line_and_they_go_on_from_there(site, ser
 
 
 def test_where_the_server_is_and_what_it_may_cost_makes_nothing_stale(site, server, stopped):
-    endpoint(site, url="http://localhost:9/v1", concurrency=3, timeout=7, max_tokens=9, key_variable="OTHER_KEY")
+    endpoint(site, url="http://localhost:9/v1", concurrency=3, timeout=7, max_tokens=9, key_variable="OTHER_KEY",
+        max_cost=1.0, price_input=1.0, allow_http=True, max_requests=99)  # fmt: skip
     assert site.build("-n", THREADS).output.count("Nothing to be done") == 1
-    endpoint(site, url=server.url, concurrency=16, timeout=300, max_tokens=None, key_variable="ENDPOINT_API_KEY")
+    endpoint(site, url=server.url, concurrency=16, timeout=300, max_tokens=None, key_variable="ENDPOINT_API_KEY",
+        max_cost=None, price_input=0.0, allow_http=False, max_requests=None)  # fmt: skip
     site.configure(translation={"instructions": "Use the informal you."})
     stale = site.build("-n", THREADS).output
     assert re.search(r"^translate +2$", stale, re.MULTILINE) and not re.search(
@@ -129,7 +131,10 @@ def test_the_key_is_with_the_jobs_that_ask_the_server_alone_and_in_no_file(site,
         ({"url": None}, "error: endpoint.url is missing"),
         ({"url": "http://gpu1:8000/v1"}, "error: endpoint.url: text and key would be sent to gpu1 unencrypted"),
         ({"max_cost": 3.0}, "error: endpoint.max_cost needs the prices"),
-        ({"key_variable": "HF_TOKEN"}, "expected: the name of an environment variable, not of the hub's token"),
+        (
+            {"key_variable": "HF_TOKEN"},
+            "expected: the name of an environment variable that ends in KEY or TOKEN, not of the hub's token",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_one_line_before_anything_runs(site, stopped, values, said):

@@ -119,8 +119,5 @@ def faults(source: str, text: str, fault: str) -> Iterator[str]:
 
 def _acts(character: str) -> bool:
     """Return whether a character is no text: a control or private character, or what stands for a damaged one."""
-    return (
-        character == _DAMAGED
-        or visible(character) != character
-        or unicodedata.category(character) in ("Cc", "Cn", "Co", "Cs")
-    )
+    is_text = unicodedata.category(character) not in ("Cc", "Cn", "Co", "Cs")
+    return character == _DAMAGED or not is_text or visible(character) != character
