@@ -23,6 +23,7 @@ from mothertongue.common.arguments import positive
 from mothertongue.common.atomic_files import atomic_file, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
+from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.models.references import FORMS
 from mothertongue.translation import engine_comparison, engine_scores, engines
 from mothertongue.translation.engine_comparison import Setup
@@ -62,6 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="file to write everything to: figures, signatures, versions, machine")
     settings.add_arguments(parser.add_argument_group("how they run"), EngineSettings)
+    settings.add_arguments(parser, EndpointSettings)
     parser.set_defaults(workers=hardware.cores())
     return parser.parse_args()
 
@@ -73,7 +75,11 @@ def main() -> None:
     codes = (arguments.source_lang, arguments.target_lang)
     text = read_parallel(arguments.source, arguments.reference, codes, known, arguments.limit)
     options = {one.option: getattr(arguments, one.name) for one in settings.settings_of(EngineSettings)}
-    setup = Setup(CONFIG.joinpath, arguments.models, arguments.allow_noncommercial, options)
+    keys = {
+        str(one.key).rpartition(".")[2]: getattr(arguments, one.name) for one in settings.settings_of(EndpointSettings)
+    }
+    endpoint = settings.as_arguments(EndpointSettings, {"endpoint": keys})
+    setup = Setup(CONFIG.joinpath, arguments.models, arguments.allow_noncommercial, options, endpoint)
     signatures = engine_scores.signatures(text.target)
     measured = [engine_comparison.compare(candidate, text, setup) for candidate in candidates]
     rows = engine_comparison.scored(measured, text)

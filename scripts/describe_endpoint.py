@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 
 from mothertongue.common import settings
-from mothertongue.common.atomic_files import atomic_folder, write_json
-from mothertongue.common.errors import UserError, run
+from mothertongue.common.errors import run
 from mothertongue.common.progress import log
+from mothertongue.endpoints.description import describe
 from mothertongue.endpoints.settings import EndpointModel
-from mothertongue.model_folders.contents import RECORD
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -21,11 +20,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     model = settings.from_arguments(EndpointModel, arguments)
-    if not model.name:
-        raise UserError("endpoint.model is missing: what the server calls the model")
-    record = {"reference": model.name, "kind": "endpoint", "revision": "endpoint", "licence": model.licence}
-    with atomic_folder(arguments.output) as folder:
-        write_json(folder / RECORD, record)
+    describe(model, arguments.output)
     log(f"describe_endpoint: {model.name} -> {arguments.output}")
 
 

@@ -297,6 +297,21 @@ def test_the_engines_mix(translate, model, tmp_path):
     )
 
 
+def test_a_model_on_a_server_is_compared_with_other_engines(tmp_path):
+    (tmp_path / "dev.en").write_text("\n".join(list(PORTUGUESE)[:1] + list(PORTUGUESE)[4:]) + "\n", encoding="utf-8")
+    (tmp_path / "dev.pt").write_text("\n".join([DONE["a"], DONE["c"]]) + "\n", encoding="utf-8")
+    with Endpoint(well) as server:
+        command = ["--source", tmp_path / "dev.en", "--reference", tmp_path / "dev.pt", "--models", tmp_path / "models"]
+        done = subprocess.run(
+            [sys.executable, "scripts/compare_engines.py", *command, "--endpoint-url", server.url, "--json", tmp_path / "out.json",
+             "endpoint=some-model", "endpoint"], capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    row, lacking = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["engines"]
+    assert row["chrf"] == 100 and row["model"] == "some-model" and row["statuses"] == {"translated": 2}
+    assert lacking["problem"] == "what the server calls the model is missing: endpoint=MODEL"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -22,6 +22,8 @@ from mothertongue.common.plain_text import guard_streams
 from mothertongue.common.progress import log
 from mothertongue.common.text_table import aligned
 from mothertongue.common.tsv import Tables
+from mothertongue.endpoints.description import describe
+from mothertongue.endpoints.settings import EndpointModel
 from mothertongue.model_folders.contents import RECORD
 from mothertongue.models import fetching, references
 from mothertongue.models.record import read_record
@@ -32,7 +34,7 @@ from mothertongue.translation.engines.base import LanguagePair
 from mothertongue.translation.engines.fetch import fetch_model
 from mothertongue.translation.messages import Translation, translate_messages
 from mothertongue.translation.parallel_text import Parallel
-from mothertongue.translation.routes import translation_pairs
+from mothertongue.translation.routes import ENDPOINT, translation_pairs
 
 _TOKEN = ",target_token="
 _MEGABYTE = 1_000_000
@@ -49,12 +51,16 @@ class ComparedEngine:
 
 @dataclass(frozen=True)
 class Setup:
-    """The shared setup of all engines: folders of tables and models, and options of scripts/translate.py by name."""
+    """The shared setup of all engines: folders of tables and models, and options of scripts/translate.py by name.
+
+    `endpoint` are the arguments of scripts/translate.py about an endpoint.
+    """
 
     tables: Tables
     models: Path
     allow_noncommercial: bool
     options: Mapping[str, Any]
+    endpoint: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -117,8 +123,11 @@ def compare(candidate: ComparedEngine, text: Parallel, setup: Setup) -> Row:
     try:
         pair = _find_pair(candidate, text, setup.tables)
         row = replace(row, model=pair.model)
-        licence = _check_licence(pair, setup)
-        folder = _fetch(candidate.engine, pair.model, setup.models)
+        if candidate.engine == ENDPOINT:
+            licence, folder = None, _describe(candidate, setup.models)
+        else:
+            licence = _check_licence(pair, setup)
+            folder = _fetch(candidate.engine, pair.model, setup.models)
         log(f"compare: {candidate.engine} with {pair.model}")
         measured = in_own_process(_measure, _options(candidate, pair, folder, setup), text, time.monotonic())
     except UserError as error:
@@ -217,6 +226,15 @@ def _fetch(engine: str, model: str, models: Path) -> Path:
     return folder
 
 
+def _describe(candidate: ComparedEngine, models: Path) -> Path:
+    """Return the folder with the record of an endpoint's model. Raise UserError where the candidate names none."""
+    if not candidate.model:
+        raise UserError("what the server calls the model is missing: endpoint=MODEL")
+    folder = models.parent / "endpoints" / "compared"
+    describe(EndpointModel(candidate.model), folder)
+    return folder
+
+
 def _newest(reference: references.Reference) -> float:
     """Return the newest modification time of a local model; 0 for others, which their references identify."""
     if reference.kind != "folder":
@@ -236,7 +254,7 @@ def _options(candidate: ComparedEngine, pair: LanguagePair, folder: Path, setup:
     values |= {"--source-code": pair.source_code, "--target-code": pair.target_code}
     parser = argparse.ArgumentParser()
     add_engine_arguments(parser)
-    return parser.parse_args([f"{option}={value}" for option, value in values.items()])
+    return parser.parse_args([*(f"{option}={value}" for option, value in values.items()), *setup.endpoint])
 
 
 def _figures(row: Row, measured: Measurement, text: Parallel) -> Row:

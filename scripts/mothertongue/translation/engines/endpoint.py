@@ -41,7 +41,7 @@ class Endpoint(ReadsMessages, Engine):
     MODEL_MB = 0
     ON_GPU = False
     # Nothing is fetched: the rule describe_endpoint writes the record of the model.
-    FETCH = ""
+    FETCH = "endpoint"
     ENVIRONMENT = "endpoint"
     PACKAGES = ()
     RETRIES = ANY
