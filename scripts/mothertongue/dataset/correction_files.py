@@ -17,7 +17,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import one_line
 from mothertongue.dataset.correction_folder import check_suffix
 from mothertongue.dataset.corrections import Correction
-from mothertongue.dataset.review_sheets import CANNOT_SHOW, COLUMNS, FORMULA, TO_FILL_IN, TOO_LONG_BEGINS
+from mothertongue.dataset.review_sheets import CANNOT_SHOW, COLUMNS, ESCAPED, FORMULA, TO_FILL_IN, TOO_LONG_BEGINS
 from mothertongue.dataset.verdicts import VERDICTS
 
 _NEEDED = ("key", "message_id", "corrected", "verdict")
@@ -134,7 +134,9 @@ def _workbook_rows(path: Path) -> Iterator[tuple[str, Fields]]:
 
 
 def _from_workbook(value: Any) -> Any:
-    return value.replace("_x000D_", "") if isinstance(value, str) else value
+    if not isinstance(value, str) or "_x" not in value:
+        return value
+    return ESCAPED.sub(lambda found: chr(int(found[1], 16)), value).replace("\r", "")
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, Fields]]:

@@ -36,6 +36,10 @@ CELL = 32_767
 # Characters that XML cannot hold, and what is shown for them.
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 CANNOT_SHOW = "\ufffd"
+# A workbook holds a character that XML cannot as _xHHHH_ (ECMA-376, ST_Xstring); of a text that looks so the first
+# underscore is held in this way.
+ESCAPED = re.compile("_x([0-9A-Fa-f]{4})_")
+_LOOKS_ESCAPED = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
 # The height of a line, and of the highest row, in points.
 _LINE, _HIGHEST = 14.0, 409.0
 TOO_LONG = "[too long for a cell of a workbook: correct it in the CSV file or in Label Studio]"
@@ -148,6 +152,7 @@ def write_labels(items: Sequence[Item], lang: str, path: Path) -> None:
 def _cell(text: str) -> str | None:
     """Return a text as a cell's value: U+FFFD for characters that no workbook holds, and cut where it is too long."""
     text = _NO_XML.sub(CANNOT_SHOW, text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _LOOKS_ESCAPED.sub("_x005F_", text)
     units = text.encode("utf-16-le", "replace")
     if len(units) > 2 * CELL:
         text = f"{units[: 2 * (CELL - len(TOO_LONG) - 1)].decode('utf-16-le', 'ignore')} {TOO_LONG}"
