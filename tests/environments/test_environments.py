@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import standin_conda
 import yaml
+from endpoint import Endpoint, Reply
 from hub import Hub
 from running import Project, copy_project, sample
 from tiny_translation import PROMPT, save_chat_model, save_marian
@@ -96,6 +97,7 @@ def test_every_rule_runs_in_its_own_environment(project, hub):
     assert set(project.environments) == {path.stem for path in Path("envs").glob("*.yaml")} - {
         "harness",
         "translation",
+        "endpoint",
         "gguf",
         "llama_cpp",
         "auto_round",
@@ -206,8 +208,22 @@ def test_the_engines_without_torch_run_in_the_small_environment(project):
     assert "ctranslate2" in packages and not packages & {"torch", "transformers", "pandas", "snakemake"}
 
 
+def test_a_model_on_a_server_translates_from_an_environment_without_torch(project):
+    def numbered(body, number):
+        lines = body["messages"][-1]["content"].rpartition("Translate:\n")[2].splitlines()
+        return Reply("\n".join(f"[{at}] Não sei." for at in range(1, len(lines) + 1)))
+
+    with Endpoint(numbered) as server:
+        endpoint = {"engine": "endpoint", "endpoint": {"url": server.url, "model": "some-model"}}
+        project.configure(translation=endpoint | {"models": {}, "fallback": None})
+        run = project.build("results/pt/dataset/train.parquet")
+        assert set(run.jobs) == {"describe_endpoint", "translate", "combine"} and server.bodies
+    packages = {path.name.partition("-")[0] for path in project.environments["endpoint"].glob("lib/*/site-packages/*")}
+    assert "httpx2" in packages and not packages & {"torch", "transformers", "pandas", "snakemake"}
+
+
 @pytest.mark.parametrize(
-    "name", ["conversion", "data", "evaluation", "generation", "publication", "translation", "tuning"]
+    "name", ["conversion", "data", "endpoint", "evaluation", "generation", "publication", "translation", "tuning"]
 )
 def test_an_environment_contains_the_pinned_packages_and_no_snakemake(project, name):
     folder = project.environments[name]
