@@ -217,7 +217,7 @@ def test_a_model_on_a_server_translates_from_an_environment_without_torch(projec
         endpoint = {"engine": "endpoint", "endpoint": {"url": server.url, "model": "some-model"}}
         project.configure(translation=endpoint | {"models": {}, "fallback": None})
         run = project.build("results/pt/dataset/train.parquet")
-        assert set(run.jobs) == {"describe_endpoint", "translate", "combine"} and server.bodies
+        assert set(run.jobs) >= {"describe_endpoint", "translate", "combine"} and server.bodies
     packages = {path.name.partition("-")[0] for path in project.environments["endpoint"].glob("lib/*/site-packages/*")}
     assert "httpx2" in packages and not packages & {"torch", "transformers", "pandas", "snakemake"}
 
