@@ -57,18 +57,8 @@ class Translations:
         self.estimator_models = {references.parse(model).slug: model for model in self._estimator_model()}
 
     def _check(self) -> None:
-        for engine, pairs in zip(self.engines, self.pairs, strict=True):
-            own = self.translation["endpoint"]["model"]
-            if engine == routes.ENDPOINT and not own:
-                raise UserError("translation.endpoint.model is missing: what the server calls the model")
-            if engine == routes.ENDPOINT and any(pair.model != own for pair in pairs.values()):
-                raise UserError("translation.models: the endpoint engine has one model, translation.endpoint.model")
         if routes.ENDPOINT in self.engines:
-            check_url(self.translation["endpoint"]["url"], self.translation["endpoint"]["allow_http"])
-            check_prices(self.translation["endpoint"])
-            parse_body(self.translation["endpoint"]["body"])
-            if (licence := self.translation["endpoint"]["licence"]) and not self.translation["allow_noncommercial"]:
-                licences.check(licence, str(self.translation["endpoint"]["model"]))
+            self._check_endpoint()
         if self.translation["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in self.engines):
             raise UserError(
                 f"translation.device is cuda, and the {self.engines[0]} engine runs on CPUs only; set it to auto"
@@ -83,6 +73,19 @@ class Translations:
         if not self.translation["allow_noncommercial"]:
             for pair in (pair for pairs in self.pairs for pair in pairs.values()):
                 licences.check(pair.licence, pair.model)
+
+    def _check_endpoint(self) -> None:
+        keys = self.translation["endpoint"]
+        if not keys["model"]:
+            raise UserError("translation.endpoint.model is missing: what the server calls the model")
+        pairs = self.pairs[self.engines.index(routes.ENDPOINT)]
+        if any(pair.model != keys["model"] for pair in pairs.values()):
+            raise UserError("translation.models: the endpoint engine has one model, translation.endpoint.model")
+        check_url(keys["url"], keys["allow_http"])
+        check_prices(keys)
+        parse_body(keys["body"])
+        if keys["licence"] and not self.translation["allow_noncommercial"]:
+            licences.check(keys["licence"], keys["model"])
 
     def route(self, wildcards: Wildcards) -> routes.Route:
         """Return the route of a source language's messages to the target language."""
