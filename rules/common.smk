@@ -11,7 +11,6 @@ from mothertongue.common.languages import ENGLISH, find, read_languages
 from mothertongue.common.settings import as_arguments
 from mothertongue.dataset import correction_folder
 from mothertongue.dataset.settings import ReviewSettings
-from mothertongue.endpoints.settings import EndpointModel
 from mothertongue.export.settings import CalibrationSettings
 from mothertongue.translation import engines, routes
 from mothertongue.workflow import configuration, slurm, snakemake_internals
@@ -75,9 +74,11 @@ for source in sources:
     checked(source.fetch_arguments)
 
 translations = checked(Translations, config, places)
-# Keys of endpoints, too, are only in the environment of the rules that pass them on: NAME=$key_NAME. Another workflow
-# keeps its own, and may have this one several times.
-for name in translations.key_variables:
+# The endpoints by the groups of the configuration.
+endpoints = {endpoint.group: endpoint for endpoint in translations.endpoints}
+# Their keys, too, are only in the environment of the rules that pass them on: NAME=$key_NAME. Another workflow keeps its
+# own, and may have this one several times.
+for name in sorted({endpoint.key_variable for endpoint in endpoints.values()}):
     keep = "key_NAME=${NAME-${key_NAME-}}; ".replace("NAME", name)
     forget = "" if IS_MODULE else f"unset {name}; "
     shell.prefix(snakemake_internals.shell_prefix(shell) + keep.replace("{", "{{").replace("}", "}}") + forget)
@@ -97,6 +98,8 @@ wildcard_constraints:
     shard=r"\d+",
     split="|".join(SPLITS),
     model="[^/]+",
+    # The group of the configuration whose endpoint it is; empty where none has one.
+    group="|".join(endpoints) or "(?:)",
     # The adapter's folder: empty, or a variant's; and within it the folder of the SFT adapter that DPO continues from.
     variant="(variants/[^/]+/)?",
     stage="(sft/)?",

@@ -86,14 +86,14 @@ rule describe_endpoint:
         script=own("scripts/describe_endpoint.py"),
         library=library("describe_endpoint", without=CHANGE_NO_RESULT),
     output:
-        model=directory("{results}/models/endpoints/translation"),
+        model=directory("{results}/models/endpoints/{group}"),
     log:
-        "{results}/logs/models/endpoints/translation.log",
+        "{results}/logs/models/endpoints/{group}.log",
     benchmark:
-        "{results}/benchmarks/models/endpoints/translation.jsonl"
+        "{results}/benchmarks/models/endpoints/{group}.jsonl"
     localrule: True
     conda:
-        f"../envs/{translations.environment}.yaml"
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -101,7 +101,7 @@ rule describe_endpoint:
         gpu=0,
         disk_mb=1,
     params:
-        model=literal(as_arguments(EndpointModel, config["translation"])),
+        model=lambda wildcards: endpoints[wildcards.group].model_options,
     shell:
         r"""
         python {input.script:q} \

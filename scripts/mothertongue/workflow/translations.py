@@ -4,18 +4,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mothertongue.common import licences
-from mothertongue.common.benchmarks import RECORD_OF_ENDPOINT
 from mothertongue.common.errors import UserError
 from mothertongue.common.languages import ENGLISH
 from mothertongue.common.settings import as_arguments
-from mothertongue.endpoints.budget import check_prices
-from mothertongue.endpoints.protocol import check_url, parse_body
-from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.models import references
 from mothertongue.translation import engines, estimators, routes
 from mothertongue.translation.engines.base import LanguagePairs
 from mothertongue.translation.estimators.base import Estimator
 from mothertongue.translation.settings import EngineSettings, QualityLimits
+from mothertongue.workflow.endpoints import Endpoint
 from mothertongue.workflow.places import Places
 from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, given, model_folder
 
@@ -23,8 +20,6 @@ from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, give
 _ENVIRONMENTS = ("translation", "endpoint", "generation")
 # The keys of an endpoint that decide what is translated.
 _DECIDING = ("window", "body")
-# The folder with the record of the endpoint's model.
-_ENDPOINT_MODEL = "{results}/models/endpoints/translation"
 
 
 class Translations:
@@ -45,6 +40,8 @@ class Translations:
             )
         )
         self.both = bool(self.translation["engines"])
+        named = routes.ENDPOINT in self.engines
+        self.endpoints = [Endpoint("translation", self.translation["endpoint"], _DECIDING)] if named else []
         self._check()
         self.models = {references.parse(model).slug: (engine, model) for engine, model in self.owners}
         self.one_step = engines.find(self.engines[0]).ROUTE
@@ -57,8 +54,11 @@ class Translations:
         self.estimator_models = {references.parse(model).slug: model for model in self._estimator_model()}
 
     def _check(self) -> None:
-        if routes.ENDPOINT in self.engines:
-            self._check_endpoint()
+        for endpoint in self.endpoints:
+            endpoint.check(self.translation["allow_noncommercial"])
+            pairs = self.pairs[self.engines.index(routes.ENDPOINT)]
+            if any(pair.model != endpoint.keys["model"] for pair in pairs.values()):
+                raise UserError("translation.models: the endpoint engine has one model, translation.endpoint.model")
         if self.translation["device"] == "cuda" and not any(engines.find(engine).ON_GPU for engine in self.engines):
             raise UserError(
                 f"translation.device is cuda, and the {self.engines[0]} engine runs on CPUs only; set it to auto"
@@ -73,19 +73,6 @@ class Translations:
         if not self.translation["allow_noncommercial"]:
             for pair in (pair for pairs in self.pairs for pair in pairs.values()):
                 licences.check(pair.licence, pair.model)
-
-    def _check_endpoint(self) -> None:
-        keys = self.translation["endpoint"]
-        if not keys["model"]:
-            raise UserError("translation.endpoint.model is missing: what the server calls the model")
-        pairs = self.pairs[self.engines.index(routes.ENDPOINT)]
-        if any(pair.model != keys["model"] for pair in pairs.values()):
-            raise UserError("translation.models: the endpoint engine has one model, translation.endpoint.model")
-        check_url(keys["url"], keys["allow_http"])
-        check_prices(keys)
-        parse_body(keys["body"])
-        if keys["licence"] and not self.translation["allow_noncommercial"]:
-            licences.check(keys["licence"], keys["model"])
 
     def route(self, wildcards: Wildcards) -> routes.Route:
         """Return the route of a source language's messages to the target language."""
@@ -150,9 +137,8 @@ class Translations:
         unused = {} if "llm" in self.engines else {"prompt": None}
         unused |= {} if routes.ENDPOINT in self.engines else {"instructions": None}
         values = self.translation | unused
-        if routes.ENDPOINT in self.engines:
-            endpoint = self.translation["endpoint"]
-            options += as_arguments(EndpointSettings, {"endpoint": {name: endpoint[name] for name in _DECIDING}})
+        for endpoint in self.endpoints:
+            options += endpoint.deciding_options
         quality = self.quality | {"meaning_model": None}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, quality)
 
@@ -173,32 +159,21 @@ class Translations:
         return given("--memory", [f"{results}/memory/{name}.parquet"]) if wanted else []
 
     def endpoint(self, wildcards: Wildcards, results: str, name: str, output: str) -> list[str]:
-        """Return the options of the endpoint and a job's files for its answers and costs; empty without an endpoint.
-
-        `results` is the results folder on disk, `output` the job's output below it, without suffix.
-
-        The rules call it with `input`, so that Snakemake does not compare it: where the server is, and what it may
-        cost, changes no result.
-        """
-        if routes.ENDPOINT not in self.engines_of(wildcards):
-            return []
-        name = f"{wildcards.origin.replace('/', '-')}{name}".format(**wildcards)
-        endpoint = self.translation["endpoint"] | dict.fromkeys(_DECIDING)
-        options = as_arguments(EndpointSettings, {"endpoint": endpoint})
-        usage = f"{results}/benchmarks/{output}{RECORD_OF_ENDPOINT}".format(**wildcards)
-        return [*options, f"--answers={results}/memory/endpoint/translation/{name}.jsonl", f"--usage={usage}"]
+        """Return the options of a job's endpoint that change no result; see `Endpoint.job_options`. Empty for none."""
+        name = f"{wildcards.origin.replace('/', '-')}{name}"
+        return [
+            option
+            for endpoint in self._endpoints_of(wildcards)
+            for option in endpoint.job_options(results, name.format(**wildcards), output.format(**wildcards))
+        ]
 
     def secrets(self, wildcards: Wildcards) -> str:
         """Return what stands before a job's command to hand over the endpoint's key; see rules/common.smk."""
-        if routes.ENDPOINT not in self.engines_of(wildcards):
-            return ""
-        name = self.translation["endpoint"]["key_variable"]
-        return f'{name}="$key_{name}"'
+        return " ".join(endpoint.secrets for endpoint in self._endpoints_of(wildcards))
 
-    @property
-    def key_variables(self) -> list[str]:
-        """The environment variables with keys of endpoints."""
-        return [self.translation["endpoint"]["key_variable"]] if routes.ENDPOINT in self.engines else []
+    def _endpoints_of(self, wildcards: Wildcards) -> list[Endpoint]:
+        """Return the endpoint that translates a shard; empty where none does."""
+        return self.endpoints if routes.ENDPOINT in self.engines_of(wildcards) else []
 
     def gpus(self, wildcards: Wildcards, grouped: bool) -> int:
         """Return 1 where a model that can use a GPU translates, unless the configuration requires the CPU; else 0.
@@ -251,7 +226,6 @@ class Translations:
         pair = self.pairs[number].get(self.languages_between(wildcards))
         return [self._folder_of(self.engines[number], pair.model).format(**wildcards)] if pair else []
 
-    @staticmethod
-    def _folder_of(engine: str, model: str) -> str:
+    def _folder_of(self, engine: str, model: str) -> str:
         """Return the folder of an engine's model, with the wildcard of the results folder."""
-        return _ENDPOINT_MODEL if engine == routes.ENDPOINT else model_folder(model, "translation")
+        return self.endpoints[0].model if engine == routes.ENDPOINT else model_folder(model, "translation")

@@ -1,0 +1,72 @@
+"""The endpoints of a configuration: each is the key `endpoint` of a group, such as `translation`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mothertongue.common import licences
+from mothertongue.common.benchmarks import RECORD_OF_ENDPOINT
+from mothertongue.common.errors import UserError
+from mothertongue.common.settings import as_arguments
+from mothertongue.endpoints.budget import check_prices
+from mothertongue.endpoints.protocol import check_url, parse_body
+from mothertongue.endpoints.settings import EndpointModel, EndpointSettings
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The endpoint of a group. `deciding` are its keys that decide what is answered; the others change no result."""
+
+    group: str
+    keys: Mapping[str, Any]
+    deciding: tuple[str, ...] = ("body",)
+
+    def check(self, allow_noncommercial: bool) -> None:
+        """Raise UserError where a key is missing or wrong."""
+        if not self.keys["model"]:
+            raise UserError(f"{self.group}.endpoint.model is missing: what the server calls the model")
+        check_url(self.keys["url"], self.keys["allow_http"])
+        check_prices(self.keys)
+        parse_body(self.keys["body"])
+        if self.keys["licence"] and not allow_noncommercial:
+            licences.check(self.keys["licence"], self.keys["model"])
+
+    @property
+    def model(self) -> str:
+        """The folder with the record of the model, with the wildcard of the results folder."""
+        return f"{{results}}/models/endpoints/{self.group}"
+
+    @property
+    def model_options(self) -> list[str]:
+        """The model as arguments of scripts/describe_endpoint.py."""
+        return as_arguments(EndpointModel, {"endpoint": self.keys})
+
+    @property
+    def deciding_options(self) -> list[str]:
+        """The keys that decide what is answered, as arguments: Snakemake compares them."""
+        return self._arguments({name: self.keys[name] for name in self.deciding})
+
+    def job_options(self, results: str, name: str, output: str) -> list[str]:
+        """Return the other keys as arguments, and a job's files for its answers and costs.
+
+        `results` is the results folder on disk, `name` the job's among the answers, `output` its output below the
+        results folder, without suffix. A rule calls it by a function that takes `input`, so that Snakemake does not
+        compare it: where the server is, and what it may cost, changes no result.
+        """
+        others = self._arguments({**self.keys, **dict.fromkeys(self.deciding)})
+        answers = f"{results}/memory/endpoint/{self.group}/{name}.jsonl"
+        return [*others, f"--answers={answers}", f"--usage={results}/benchmarks/{output}{RECORD_OF_ENDPOINT}"]
+
+    @property
+    def secrets(self) -> str:
+        """What stands before a job's command to hand over the key; see rules/common.smk."""
+        return f'{self.key_variable}="$key_{self.key_variable}"'
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable that has the key."""
+        return self.keys["key_variable"]
+
+    @staticmethod
+    def _arguments(keys: Mapping[str, Any]) -> list[str]:
+        return as_arguments(EndpointSettings, {"endpoint": keys})
