@@ -20,6 +20,7 @@ The input is a dataset of conversation trees, the output a LoRA adapter; every s
     results/{lang}/adapter/                              tune
     results/{lang}/variants/{name}/adapter/              tune         the same with the settings of `variants`
     results/{lang}/evaluation/                           evaluate     the adapter's quality, beside the base model's
+    results/{lang}/evaluation/judge.json                 judge        who wins by a judge, and whether it can judge
     results/{lang}/report.html                           report       all of it on one page
     results/summary.html                                 summary      every language that is built, in one table
     results/{lang}/published/{kind}.json                 publish      dataset, threads, preferences, adapter on the hub

@@ -17,6 +17,7 @@ from mothertongue.workflow import configuration, slurm, snakemake_internals
 from mothertongue.workflow.adapters import Adapters
 from mothertongue.workflow.evaluations import Evaluations, built
 from mothertongue.workflow.exports import PACKED, PATHS, QUANTIZATIONS, Exports
+from mothertongue.workflow.judging import Judging
 from mothertongue.workflow.repositories import Repositories
 from mothertongue.workflow.rule_helpers import (
     SPLITS,
@@ -74,8 +75,9 @@ for source in sources:
     checked(source.fetch_arguments)
 
 translations = checked(Translations, config, places)
+judging = checked(Judging, config, RESULTS)
 # The endpoints by the groups of the configuration.
-endpoints = {endpoint.group: endpoint for endpoint in translations.endpoints}
+endpoints = {endpoint.group: endpoint for endpoint in [*translations.endpoints, *judging.endpoints]}
 # Their keys, too, are only in the environment of the rules that pass them on: NAME=$key_NAME. Another workflow keeps its
 # own, and may have this one several times.
 for name in sorted({endpoint.key_variable for endpoint in endpoints.values()}):
@@ -191,6 +193,11 @@ def corrections_of(wildcards):
     return users(checked(correction_folder.files, Path(found(f"config/corrections/{wildcards.lang}"))))
 
 
+def votes_of(wildcards):
+    """Return the votes of people on an adapter; empty where there are none."""
+    return users(judging.votes(wildcards))
+
+
 def glossary_of(wildcards):
     """Return the glossary of a language, which a job of pivot has of English; empty where there is none."""
     path = found(f"config/glossary/{getattr(wildcards, 'lang', ENGLISH)}.tsv")
@@ -226,11 +233,12 @@ def what_is_published(wildcards):
     """Return the files that are published; for an adapter also its evaluation."""
     repositories.check(wildcards, snakemake_internals.runs_jobs(workflow))
     harness = rules.harness.output if evaluations.tasks_of(wildcards.lang) else []
+    judged = rules.judge.output if judging.endpoints else []
     produced = {
         "dataset": rules.combine.output,
         "threads": rules.threads.output,
         "preferences": rules.preferences.output,
-        "adapter": [*rules.tune.output, *rules.evaluate.output, *harness],
+        "adapter": [*rules.tune.output, *rules.evaluate.output, *harness, *judged],
     }
     splits = SPLITS if wildcards.kind in ("threads", "preferences") else ("",)
     # Snakemake puts a module's prefix before what functions return.

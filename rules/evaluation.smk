@@ -151,3 +151,55 @@ rule harness:
             --gpus={resources.gpu} \
             --output={output:q} 2>&1 | tee {log:q}
         """
+
+
+# Not by default: it asks the endpoint that is configured.
+rule judge:
+    input:
+        script=own("scripts/judge.py"),
+        library=library("judge"),
+        after=after_split,
+        model=judging.model,
+        samples=rules.evaluate.output.samples,
+        others=judging.others,
+        dataset=[f"{{results}}/{{lang}}/dataset/{split}.parquet" for split in SPLITS],
+        votes=votes_of,
+        adapter=judging.adapter,
+    output:
+        "{results}/{lang}/{variant}{stage}evaluation/judge.json",
+    log:
+        "{results}/logs/{lang}/{variant}{stage}judge.log",
+    benchmark:
+        "{results}/benchmarks/{lang}/{variant}{stage}judge.jsonl"
+    conda:
+        "../envs/endpoint.yaml"
+    threads: 1
+    resources:
+        mem_mb=double_on_retry(8000),
+        runtime=double_on_retry(240),
+        gpu=0,
+        disk_mb=5,
+    params:
+        name=language_name,
+        others=judging.against,
+        dataset=lambda wildcards, input: given("--dataset", input.dataset),
+        votes=lambda wildcards, input: given("--votes", input.votes),
+        adapter=lambda wildcards, input: given("--adapter", input.adapter),
+        options=judging.options,
+        endpoint=lambda wildcards, input: judging.endpoint(wildcards),
+        secrets=lambda wildcards, input: judging.secrets(wildcards),
+    shell:
+        r"""
+        {params.secrets} python {input.script:q} \
+            --samples={input.samples:q} \
+            {params.others:q} \
+            {params.dataset:q} \
+            --target={wildcards.lang:q} \
+            --name={params.name:q} \
+            --model={input.model:q} \
+            {params.votes:q} \
+            {params.adapter:q} \
+            {params.options:q} \
+            {params.endpoint:q} \
+            --output={output:q} 2>&1 | tee {log:q}
+        """

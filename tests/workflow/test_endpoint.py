@@ -128,9 +128,12 @@ def test_the_key_is_with_the_jobs_that_ask_the_server_alone_and_in_no_file(site,
     ("values", "said"),
     [
         ({"model": None}, "error: translation.endpoint.model is missing"),
-        ({"url": None}, "error: endpoint.url is missing"),
-        ({"url": "http://gpu1:8000/v1"}, "error: endpoint.url: text and key would be sent to gpu1 unencrypted"),
-        ({"max_cost": 3.0}, "error: endpoint.max_cost needs the prices"),
+        ({"url": None}, "error: translation.endpoint.url is missing"),
+        (
+            {"url": "http://gpu1:8000/v1"},
+            "error: translation.endpoint.url: text and key would be sent to gpu1 unencrypted",
+        ),
+        ({"max_cost": 3.0}, "error: translation.endpoint.max_cost needs the prices"),
         (
             {"key_variable": "HF_TOKEN"},
             "expected: the name of an environment variable that ends in KEY or TOKEN, not of the hub's token",

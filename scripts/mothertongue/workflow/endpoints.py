@@ -25,9 +25,13 @@ class Endpoint:
         """Raise UserError where a key is missing or wrong."""
         if not self.keys["model"]:
             raise UserError(f"{self.group}.endpoint.model is missing: what the server calls the model")
-        check_url(self.keys["url"], self.keys["allow_http"])
-        check_prices(self.keys)
-        parse_body(self.keys["body"])
+        try:
+            check_url(self.keys["url"], self.keys["allow_http"])
+            check_prices(self.keys)
+            parse_body(self.keys["body"])
+        except UserError as error:
+            # It begins with the key within the group.
+            raise UserError(f"{self.group}.{error}") from None
         if self.keys["licence"] and not allow_noncommercial:
             licences.check(self.keys["licence"], self.keys["model"])
 

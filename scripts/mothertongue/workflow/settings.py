@@ -13,6 +13,7 @@ from mothertongue.dataset.settings import (
     ThreadSettings,
 )
 from mothertongue.endpoints.settings import EndpointModel, EndpointSettings
+from mothertongue.evaluation.judge_settings import JudgeSettings
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
 from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
@@ -384,6 +385,16 @@ class Harness:
 
 
 @dataclass(frozen=True)
+class Against:
+    """The key of `judge` for other adapters."""
+
+    against: list[str] = setting(
+        [], "variants whose adapters' answers are compared with the adapter's, too", expected="names of variants",
+        schema={"uniqueItems": True},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Publication:
     """Keys of `publication`."""
 
@@ -442,6 +453,7 @@ GROUPS: Mapping[str, tuple[type, ...]] = {
     "mix": (Mix, MixSettings),
     "tuning": (BaseModel, TuningSettings, DataSettings, Methods, Machine),
     "evaluation": (EvaluationSettings, QuantizationSettings, Harness),
+    "judge": (JudgeSettings, Against, EndpointModel, EndpointSettings),
     "publication": (Publication,),
     "export": (MergeSettings, Exports, CalibrationSettings),
 }
