@@ -20,6 +20,7 @@ rule report:
         sft_adapter=adapters.before,
         evaluation=rules.evaluate.output,
         harness=evaluations.harness_results,
+        judged=judging.judged,
     output:
         report(
             "{results}/{lang}/{variant}{stage}report.html",

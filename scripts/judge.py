@@ -95,6 +95,7 @@ def main() -> None:
             write_json(arguments.usage, client.record())
     result = {
         "lang": arguments.target,
+        "samples": sha256(arguments.samples),
         "judge": {
             "model": record["reference"],
             "licence": record["licence"],

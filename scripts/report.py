@@ -13,6 +13,7 @@ from mothertongue.common.atomic_files import atomic_file, read_json
 from mothertongue.common.errors import run
 from mothertongue.common.languages import find, read_languages
 from mothertongue.common.progress import log
+from mothertongue.evaluation import judged
 from mothertongue.report import adapter_page, run_costs, run_data, used_messages
 
 HOME = Path(__file__).parent.parent
@@ -105,6 +106,8 @@ def main() -> None:
             plots=run_data.read_plots(arguments.evaluation),
             steps=steps,
             asked=run_costs.asked(arguments.results, arguments.target),
+            judged=judged.of_evaluation(arguments.evaluation),
+            judging=run_costs.judging(arguments.results, arguments.target, arguments.folder),
         ),
         {code: language.name for code, language in languages.items()},
         arguments.template,

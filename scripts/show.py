@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mothertongue.common.atomic_files import read_json, read_jsonl
 from mothertongue.common.errors import UserError, run
+from mothertongue.evaluation import judged
 from mothertongue.formats.messages import TRANSLATED, parts
 from mothertongue.report import terminal
 
@@ -32,12 +33,14 @@ def main() -> None:
     accounting, quality, metrics, training = (read_json(path) for path in wanted)
     tables = parts(folder / "dataset" / "validation.parquet", TRANSLATED)
     samples = read_jsonl(folder / "evaluation" / "samples.jsonl", prompt=str, side=str)
+    found = judged.of_evaluation(folder / "evaluation")
     sections = [
         terminal.messages(accounting),
         terminal.quality(quality),
         terminal.before_and_after(row for table in tables for row in table.to_pylist()),
         terminal.training(training),
         terminal.evaluation(metrics),
+        *([terminal.who_wins(found)] if found else []),
         terminal.answers(samples),
         terminal.next_steps(folder, samples),
     ]

@@ -1,7 +1,9 @@
 """Tests of the report and the table of all languages in a real browser."""
 
+import json
+
 import pytest
-from report_runs import TEXTS, message, report, write_run
+from report_runs import TEXTS, judge, message, report, write_run
 from running import program
 
 WIDTHS = (1280, 390)
@@ -32,6 +34,9 @@ def reports(tmp_path_factory):
         extra = [message(f"h{i}", "en", "translated", "direct", HOSTILE, source_text=HOSTILE) for i in range(60)]
         evil = {"extra": extra, "prompts": [("native", HOSTILE)]} if lang == "pt" else {}
         write_run(folder / lang, lang, **evil)
+        why = f"it cannot judge this: {HOSTILE}" if lang == "pt" else None
+        found = json.dumps(judge(lang, folder / lang, model=HOSTILE, withheld=why))
+        (folder / lang / lang / "evaluation/judge.json").write_text(found, encoding="utf-8")
         report(folder / lang, lang, folder / lang / lang / "report.html")
     return folder
 
@@ -79,7 +84,7 @@ def test_markup_in_messages_is_shown_as_text(reports, open_page):
     shown = page.locator(".pair .text", has_text="<script>").first
     assert shown.inner_text() == HOSTILE
     assert page.locator("summary bdi", has_text="<script>").first.inner_text() == HOSTILE
-    assert page.locator("section").count() == 8
+    assert page.locator("section").count() == 9
 
 
 @pytest.mark.parametrize("width", WIDTHS)

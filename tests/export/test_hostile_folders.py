@@ -31,6 +31,7 @@ NO_FOLDER = {
     "combine": "models' records",
     "export_card": "an adapter's record",
     "gguf_perplexity": "a GGUF file",
+    "judge": "a model's record, and the checksum of an adapter",
     "quantize": "a GGUF file",
     "report": "models' and adapters' records",
     "show": "no model at all: the folder of a run",

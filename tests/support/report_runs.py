@@ -9,6 +9,7 @@ from oasst import row
 from running import program
 from steps import combined
 
+from mothertongue.common.atomic_files import sha256
 from mothertongue.dataset import combine, quality_report
 from mothertongue.evaluation import systems
 from mothertongue.formats.messages import SPLITS, TRANSLATED, write
@@ -117,6 +118,32 @@ def samples(lang, native=True, extra=()):
          "in_language": side.model == "adapter", "ended": True, "repetition": 0.1, "chrf": 31.2}
         for side in systems.of_models(MODELS) for kind, prompt in asked
     ]  # fmt: skip
+
+
+def compared(wins, losses, ties, inconsistent=0):
+    """Return the figures of a judge about as many pairs as there are outcomes."""
+    n = wins + losses + ties + inconsistent
+    score = measured((wins + (ties + inconsistent) / 2) / n, 0.1, n)
+    counts = {"wins": wins, "losses": losses, "ties": ties, "inconsistent": inconsistent}
+    return {"pairs": n, **counts, "identical": 0, "no_verdict": 1, "too_long": 0, "faults": {"no verdict": 2},
+            "score": score, "first_position": measured(0.55, 0.05, 2 * n), "consistency": measured(0.8, 0.1, n)}  # fmt: skip
+
+
+def judge(lang, results, model="some-judge", withheld=None, votes=None):
+    """Return what a judge found about the evaluation of a run; with `withheld`, that it found nothing."""
+    groups = {kind: {"found": 90, "figures": compared(60, 20, 10)} for kind in ("translated", "english")}
+    figures = compared(14, 4, 4, 2)
+    whole = figures | {"by_kind": {"all": {"score": figures["score"]}, "native": compared(5, 5, 2)}}
+    pair = {"first": "adapter", "second": "base", "variant": "", "figures": whole}
+    return {
+        "lang": lang,
+        "samples": sha256(results / lang / "evaluation/samples.jsonl"),
+        "judge": {"model": model},
+        "agreement": {"deciding": "translated", "groups": groups},
+        "withheld": withheld,
+        "pairs": None if withheld else [pair, pair | {"second": "adapter", "variant": "careful"}],
+        "votes": votes,
+    }
 
 
 TRAINING = {

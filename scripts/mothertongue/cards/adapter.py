@@ -1,7 +1,7 @@
 """The card of an adapter, from its training.json and, where there is one, its evaluation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mothertongue.cards import answer, evaluation, render, stated_licences
@@ -16,13 +16,14 @@ class Published:
     """The hub repository of an adapter, and its evaluation.
 
     `datasets` are hub ids: first the dataset that the adapter was tuned on, whose licences are `licences`, then the
-    sources of that dataset.
+    sources of that dataset. `judged` is what a judge found, empty where there was none.
     """
 
     repository: str
     datasets: list[str]
     licences: list[str]
     metrics: Mapping[str, Any]
+    judged: Mapping[str, Any] = field(default_factory=dict)
 
 
 def adapter_card(
@@ -47,7 +48,7 @@ def adapter_card(
         mix=record.get("mix") or (record.get("before") or {}).get("mix"),
         published=published,
         stated=_licences(model, record["base_model"]["licence"], published) if published else None,
-        evaluation=evaluation.values(published.metrics) if published else None,
+        evaluation=evaluation.values(published.metrics, published.judged) if published else None,
         **answer.values(record),
         **{key: record[key] for key in ("settings", "training", "data", "device")},
     )

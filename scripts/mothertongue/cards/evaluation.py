@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mothertongue.evaluation import compared
+from mothertongue.evaluation import compared, judged
 from mothertongue.evaluation.estimate import NOT_MEASURED, Estimate, find
 from mothertongue.evaluation.systems import BY_NAME
 
@@ -20,8 +20,11 @@ _KINDS = ("native", "translated", "english")
 Metrics = Mapping[str, Any]
 
 
-def values(metrics: Metrics) -> dict[str, Any]:
-    """Return the values that evaluation.md.jinja renders; missing metrics read "not measured"."""
+def values(metrics: Metrics, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that evaluation.md.jinja renders; missing metrics read "not measured".
+
+    `found` is the content of judge.json, empty where there was no judge.
+    """
     answers, bits, prompts, settings = (
         _section(metrics, key) for key in ("answers", "bits_per_byte", "prompts", "settings")
     )
@@ -38,6 +41,7 @@ def values(metrics: Metrics) -> dict[str, Any]:
         "bits_per_byte": {
             _label(model): [_format(find(bits, model, kind), 3) for kind in _KINDS] for model in bits or ["adapter"]
         },
+        "judged": judged.lines(found) if found else [],
         "differences": {one.label: _difference(one) for one in compared.read(metrics)},
     }
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from mothertongue.common.atomic_files import read_object, sha256
 from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.evaluation.systems import BY_NAME, System
 
+FILE, SAMPLES = "judge.json", "samples.jsonl"
 KINDS = {"native": "native", "translated": "translated", "english": "English"}
 
 
@@ -50,6 +53,14 @@ class Comparison:
     def first_position(self) -> Estimate | None:
         """The share of verdicts for the answer that was shown first."""
         return find(self.entry, "first_position")
+
+
+def of_evaluation(folder: Path) -> dict[str, Any] | None:
+    """Return judge.json of an evaluation's folder; None where there is none, or it is about other answers."""
+    if not (folder / FILE).is_file() or not (folder / SAMPLES).is_file():
+        return None
+    judged = read_object(folder / FILE)
+    return judged if judged.get("samples") == sha256(folder / SAMPLES) else None
 
 
 def read(judged: Mapping[str, Any] | None) -> list[Comparison]:

@@ -13,11 +13,12 @@ from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, read_object
 from mothertongue.common.errors import UserError
+from mothertongue.evaluation import judged
 from mothertongue.model_folders.reading import read_training
 from mothertongue.models.record import base_name
 from mothertongue.publication.upload import Files, files_of
 
-# The files that the rules combine, threads and preferences (the same names), tune, evaluate and harness write.
+# The files that the rules combine, threads and preferences (the same names), tune, evaluate, harness and judge write.
 # Tokenizer files depend on its class.
 DATASET = (
     *("train.parquet", "validation.parquet", "README.md", "accounting.json", "quality.json"),
@@ -88,12 +89,16 @@ def adapter_files(material: Publishable, scratch: Path) -> Files:
     base, header = record["base_model"], front_matter.read(_read(material.dataset_card), material.dataset_card)
     evaluation = files_of(material.evaluation, EVALUATION) if material.evaluation else {}
     metrics = read_json(evaluation["metrics.json"]) if "metrics.json" in evaluation else {}
+    found = None
+    if material.evaluation and (found := judged.of_evaluation(material.evaluation)):
+        evaluation |= files_of(material.evaluation, (judged.FILE,))
     licences = header.get("license_name") or header.get("license") or []
     published = Published(
         material.repository,
         [material.dataset, *header.get("source_datasets", [])],
         licences if isinstance(licences, list) else [licences],
         metrics,
+        found or {},
     )
     if not base["hub_id"]:
         config["base_model_name_or_path"] = base_name(base)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mothertongue.common.languages import UNSPACED
 from mothertongue.dataset import verdicts
-from mothertongue.evaluation import benchmarks, compared, systems
+from mothertongue.evaluation import benchmarks, compared, judged, systems
 from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.formats import training_record
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
@@ -69,6 +69,11 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         find=lambda *path: find(run.metrics, *path),
         differences=compared.read(run.metrics),
         tasks=tasks_of(run.harness, names),
+        comparisons=judged.read(run.judged),
+        agreements=judged.agreements(run.judged),
+        verdict=judged.verdict,
+        kind_labels=judged.KINDS,
+        find_judged=lambda *path: find(run.judged, *path),
         confidence=f"{100 * ((run.metrics or {}).get('settings', {}).get('confidence', 0.95)):.0f}%",
         plot_titles=PLOT_TITLES,
         steps=[step for step in run.steps if step.jobs],

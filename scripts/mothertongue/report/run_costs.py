@@ -105,6 +105,7 @@ def read(
         ("evaluate", "evaluate", [f"{lang}/{folder}evaluation"]),
         ("fetch_benchmarks", "fetch the data of benchmarks", [f"source/benchmarks/{lang}"]),
         ("harness", "measure by the harness’s tasks", [f"{lang}/{folder}harness"]),
+        ("judge", "ask the judge", [f"{lang}/{folder}judge"]),
     ]
     return [Step(rule, label, tuple(_jobs(results, paths))) for rule, label, paths in steps]
 
@@ -127,10 +128,22 @@ def asked(results: Path | None, lang: str) -> Asked | None:
     if results is None:
         return None
     folders = [results / "benchmarks" / lang / "translated", results / "benchmarks" / "pivot"]
-    records = [read_object(path) for folder in folders for path in sorted(folder.rglob(f"*{RECORD_OF_ENDPOINT}"))]
-    names = [field.name for field in fields(Asked)]
-    sums = {name: sum(number(record, name) or 0 for record in records) for name in names}
-    return Asked(**sums) if records else None  # type: ignore[arg-type]
+    return _summed(path for folder in folders for path in sorted(folder.rglob(f"*{RECORD_OF_ENDPOINT}")))
+
+
+def judging(results: Path | None, lang: str, folder: str) -> Asked | None:
+    """Return what a judge was asked about an adapter, whose folder within the language's is `folder`; as `asked`."""
+    if results is None:
+        return None
+    path = results / "benchmarks" / lang / f"{folder}judge{RECORD_OF_ENDPOINT}"
+    return _summed([path] if path.is_file() else [])
+
+
+def _summed(paths: Iterable[Path]) -> Asked | None:
+    records = [read_object(path) for path in paths]
+    sums = {field.name: sum(number(record, field.name) or 0 for record in records) for field in fields(Asked)}
+    requests, read, written = (int(sums[name]) for name in ("requests", "input_tokens", "output_tokens"))
+    return Asked(requests, read, written, sums["price"]) if records else None
 
 
 def total(steps: Iterable[Step]) -> Step:

@@ -75,7 +75,7 @@ class Run:
     `variant` names the adapter among those of its language, empty for the main one. `routed` counts messages by route
     and status, `threads` and `preferences` are accountings by split of what the adapter was tuned on, `used` counts
     messages by their use, `settings` are the configured values that differ from the defaults, `plots` SVG pictures by
-    name.
+    name. `asked` is what an endpoint was asked that translated, `judging` what a judge was, and `judged` what it found.
     """
 
     lang: str
@@ -98,6 +98,8 @@ class Run:
     plots: Mapping[str, str]
     steps: Sequence[Step]
     asked: Asked | None = None
+    judged: Json | None = None
+    judging: Asked | None = None
 
 
 def variant_of(folder: str) -> str:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mothertongue.evaluation import summary
+from mothertongue.evaluation import judged, summary
 from mothertongue.formats.training_record import data_of
 
 _WIDTH = 100
@@ -63,6 +63,11 @@ def training(record: Mapping[str, Any]) -> str:
 def evaluation(found: Mapping[str, Any]) -> str:
     """Return the metrics of the evaluation."""
     return "\n".join(["Evaluation, with 95% intervals", *(f"  {line}" for line in summary.lines(found))])
+
+
+def who_wins(found: Mapping[str, Any]) -> str:
+    """Return what a judge found."""
+    return "\n".join(["Who wins, by a judge", *(f"  {line}" for line in judged.lines(found))])
 
 
 def answers(samples: Sequence[Mapping[str, Any]], sides: Sequence[str] = ("base", "adapter")) -> str:

@@ -76,6 +76,23 @@ def adapter(metrics, base=None):
     return card
 
 
+def test_an_adapters_card_says_who_wins_or_why_that_is_withheld():
+    score = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 100}
+    pair = {"first": "adapter", "second": "base", "variant": "", "figures": {"by_kind": {"all": {"score": score}}}}
+    found = {"judge": {"model": "a-judge"}, "withheld": None, "pairs": [pair],
+             "agreement": {"groups": {"native": {"figures": {"score": score}}}}}  # fmt: skip
+
+    def card(found):
+        return adapter_card(
+            "nl", "Dutch", RECORD, "chat_template.jinja", Published("me/t", ["me/d"], ["mit"], METRICS, found)
+        )
+
+    assert "- adapter vs base model: wins 70% (60–80, n 100), ties count half; the first wins" in card(found)
+    withheld = card(found | {"withheld": "it cannot judge Dutch", "pairs": None})
+    assert "- a-judge: no win rates, because it cannot judge Dutch" in withheld and "wins 70%" not in withheld
+    assert "judge" not in card({})
+
+
 def test_a_dataset_card_lists_the_licences_of_all_sources():
     used = {"a/en-nl@1": 3, "a/es-en@2+a/en-nl@1": 2}
     card = dataset(models=used, found={"a/en-nl@1": "cc-by-4.0", "a/es-en@2": None, "not/used@1": "mit"})
@@ -250,7 +267,8 @@ def all_cards(text):
     threads = threads_card(text, text, text, front_matter.read(data, "README.md"), {"train": counts})
     metrics = copy.deepcopy(METRICS) | {"prompts": {text: {"count": 1}}}
     metrics["answers"][text] = metrics["answers"]["base"]
-    published = Published(f"me/{text}", [text], [f"{text} nc"], metrics)
+    found = {"judge": {"model": text}, "withheld": f"it cannot judge {text}", "pairs": None}
+    published = Published(f"me/{text}", [text], [f"{text} nc"], metrics, found)
     adapter = adapter_card("nl", text, record, text, published)
     return [data, threads, adapter, merged_model.card(record, text, "full"), on_hub(data, text)]
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_runs import SVG, TRAINING, metrics, report, write_run
+from report_runs import SVG, TRAINING, judge, measured, metrics, report, write_run
 from running import program
 
 from mothertongue.common.atomic_files import write_jsonl
@@ -198,6 +198,49 @@ def test_the_evaluation_shows_every_system_with_its_interval(page):
     assert sorted(pictures) == sorted(SVG.format(plot) for plot in ("language", "bits_per_byte", "training"))
 
 
+def judged_page(results, **found):
+    write_run(results, "pt")
+    votes = {"blind": 9, "wins": 5, "losses": 2, "ties": 1, "both_bad": 1, "open": 3, "other_weights": 4,
+             "score": measured(0.667, 0.2, 9), "first_position": measured(0.43, 0.2, 7)}  # fmt: skip
+    found = {"votes": votes} | found
+    (results / "pt/evaluation/judge.json").write_text(json.dumps(judge("pt", results, **found)), encoding="utf-8")
+    usage = {"requests": 412, "input_tokens": 90_000, "output_tokens": 8_000, "price": 1.5}
+    (results / "benchmarks/pt/judge.endpoint.json").write_text(json.dumps(usage))
+    return report(results, "pt", results / "pt/report.html")
+
+
+def test_the_report_shows_who_wins_with_the_judges_agreement_and_peoples_votes(tmp_path):
+    found = texts(judged_page(tmp_path))
+    said = found["judge"]
+    assert "adapter vs base model 14 6 4 1 71% 61–81 the first wins" in said
+    assert "50% 40–60 no winner shown 55% 50–60" in said and "vs adapter of careful 14 6 4" in said
+    assert "translated decides 90 72% 62–82" in said and "English 90 72%" in said
+    assert "adapter vs base model 5 2 2 67% 47–87 no winner shown 43% 23–63" in said
+    assert "9 blind votes" in said and "3 with the sides’ names shown, 4 on other weights" in said
+    assert "The judge got 412 requests: it read 90,000 tokens" in found["costs"] and "for 1.50 by" in found["costs"]
+    lines = terminal.who_wins(json.loads((tmp_path / "pt/evaluation/judge.json").read_text(encoding="utf-8")))
+    assert "adapter vs base model: wins 71% (61–81, n 24), ties count half; the first wins" in lines
+
+
+def test_a_withheld_win_rate_is_shown_nowhere(tmp_path):
+    why = "it cannot judge Portuguese: <b>\x1b[31m"
+    page = judged_page(tmp_path, withheld=why, votes=None, model="<script>alert(1)</script>")
+    said = texts(page)["judge"]
+    assert (
+        "No win rates by the judge <script>alert(1)</script>: it cannot judge Portuguese: <b>" in said
+        and said.count("wins") == 1
+    )
+    assert "<script>alert" not in page and "<b>" not in page
+    assert "agrees with people" in said and "People’s votes" not in said
+
+
+def test_what_a_judge_found_about_other_answers_is_not_shown(tmp_path):
+    judged_page(tmp_path)
+    samples = tmp_path / "pt/evaluation/samples.jsonl"
+    samples.write_text("\n".join(samples.read_text(encoding="utf-8").splitlines()[1:]) + "\n", encoding="utf-8")
+    assert "judge" not in texts(report(tmp_path, "pt", tmp_path / "pt/report.html"))
+
+
 def test_native_prompts_come_first_with_answers_of_every_system(page):
     said = texts(page)["answers"]
     assert said.index("(native)") < said.index("(translated)")
@@ -342,7 +385,7 @@ def test_every_step_reads_the_benchmarks_of_its_rule(tmp_path, origin):
     }
     later = {"report", "summary", "publish", "merge"}
     assert later <= found.keys() - {step.rule for step in steps}
-    assert len(steps) == 15
+    assert len(steps) == 16
 
 
 def test_text_without_spaces_is_counted_in_letters(tmp_path):
