@@ -95,6 +95,8 @@ def main() -> None:
     endpoint = estimator.endpoint(jobs)
     keys = config["translation"]["endpoint"]
     plan = replace(plan, endpoint=endpoint, price=endpoint.cost(keys["price_input"], keys["price_output"]))
+    judge, keys = estimator.judge(jobs), config["judge"]["endpoint"]
+    plan = replace(plan, judge=judge, judge_price=judge.cost(keys["price_input"], keys["price_output"]))
     print(planning.table(plan, targets))
     if arguments.json:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))

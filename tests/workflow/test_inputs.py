@@ -32,7 +32,8 @@ EXPORTS = {
 WITH_ENGINE = {"fetch_translation_model", "pivot", "translate"}
 # Rules whose results take hours, and what cannot change those: cards, plots, pages, what asks the hub.
 HOURS = {"translate", "pivot", "tune", "merge", "calibrate"}
-FETCHES = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model", "fetch_benchmarks"}
+FETCHES = {"fetch", "fetch_translation_model", "fetch_chat_template", "fetch_base_model", "fetch_benchmarks",
+    "describe_endpoint"}  # fmt: skip
 CHANGE_NO_RESULT = ("cards", "hub", "settings", "inspection")
 CHANGES_NOTHING = re.compile(
     r"mothertongue/(cards|report|publication|workflow)/|/hub\.py|/fetch|plots?\.py|/(summary|sankey|terminal|settings)\.py"
@@ -86,6 +87,7 @@ def dry_run_inputs(engine):
         [sys.executable, "-m", "snakemake", "--profile", "profiles/demo", "-n", "--forceall", "--nolock",
          "--config", f"translation={{engine: {engine}, {ENGINES[engine]}}}", "threads={prompt_format: auto}",
          "evaluation={harness: [a]}", "publication={namespace: me}",
+         "judge={endpoint: {model: a, url: 'http://localhost:9/v1'}}",
          "--", "results/demo/pt/report.html", "results/demo/pt/preferences/train.jsonl", "results/demo/summary.html",
          "results/demo/pt/published/adapter.json",
          "results/demo/pt/export/README.md"],
@@ -105,7 +107,9 @@ def dry_run_inputs(engine):
 def test_the_inputs_of_a_rule_are_its_script_and_the_modules_that_it_imports(engine):
     inputs = dry_run_inputs(engine)
     data = {"split", "translate", "combine", "threads", "preferences"}
-    assert data | FETCHES | {"tune", "evaluate", "harness", "report", "summary", "publish"} | EXPORTS <= set(inputs)
+    assert data | FETCHES | {"tune", "evaluate", "harness", "judge", "report", "summary", "publish"} | EXPORTS <= set(
+        inputs
+    )
     for rule, files in inputs.items():
         script = Path(f"scripts/{rule}.py")
         assert str(script) in files

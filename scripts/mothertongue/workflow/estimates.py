@@ -48,6 +48,8 @@ _SHARE_OF_PEAK, _OPERATIONS_OF_A_CORE = 0.12, 90e9
 # Tokens of a request to an endpoint besides the message: what the model is told, and the turns before it. Characters of
 # a token of English.
 _PROMPT, _CHARACTERS_OF_ENGLISH = 500, 4.0
+# Tokens of a judge's verdict with its reason.
+_VERDICT = 80
 # Characters of a token: of a language that a base model does not know well. Share of a source's text in its threads.
 _CHARACTERS_A_TOKEN, _SHARE_IN_THREADS = 2.8, 0.29
 # Seconds in which a job starts: packages are imported, a model is loaded.
@@ -112,6 +114,16 @@ class Estimator:
                 read = text / _CHARACTERS_OF_ENGLISH + requests * _PROMPT
                 spent += Spent(round(requests), round(read), round(text / _CHARACTERS_A_TOKEN))
         return spent
+
+    def judge(self, jobs: Iterable[PlannedJob]) -> Spent:
+        """Return the most that jobs ask of a judge: every pair in both orders, none for a second time."""
+        judge, longest = self.config["judge"], self.config["evaluation"]["max_new_tokens"]
+        human, systems = 2 * judge["human_pairs"], judge["prompts"] * (len(judge["pairs"]) + len(judge["against"]))
+        # A question of people has a message before it, and two replies; in the language and in English.
+        read = human * (_PROMPT + round(3 * _CHARACTERS_A_MESSAGE / _CHARACTERS_A_TOKEN))
+        read += systems * (_PROMPT + round(_CHARACTERS_A_MESSAGE / _CHARACTERS_A_TOKEN) + 2 * longest)
+        asked = Spent(2 * (human + systems), 2 * read, 2 * (human + systems) * _VERDICT)
+        return sum((asked for job in jobs if job.rule == "judge"), Spent())
 
     def _translation(self, job: PlannedJob) -> float | None:
         source, language = self._sources.by_name[job.wildcards["origin"].removesuffix("/")], job.wildcards["source"]

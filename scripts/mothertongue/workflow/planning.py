@@ -106,6 +106,9 @@ class Plan:
     # What an endpoint is asked for, and its price; none where there is no endpoint.
     endpoint: Spent = field(default_factory=Spent)
     price: float = 0.0
+    # The same of a judge, at most.
+    judge: Spent = field(default_factory=Spent)
+    judge_price: float = 0.0
 
     @property
     def jobs(self) -> int:
@@ -310,6 +313,7 @@ def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
         "disk_mb": plan.disk_mb,
         "environments_mb": dict(plan.environments),
         "endpoint": asdict(plan.endpoint) | {"price": round(plan.price, 2)},
+        "judge": asdict(plan.judge) | {"price": round(plan.judge_price, 2)},
         "complete": not plan.undecided,
         "rules": [
             {
@@ -376,13 +380,16 @@ def _closing(plan: Plan) -> list[str]:
         lines.append(
             f"Conda's {len(plan.environments)} environments take {size} more; runs with one --conda-prefix share them."
         )
-    if plan.endpoint.requests:
-        asked = plan.endpoint
-        price = f", for {plan.price:,.2f}" if plan.price else ""
-        lines.append(
-            f"The endpoint gets about {asked.requests:,} requests, reads {asked.input / 1e6:,.1f} million tokens and "
-            f"writes {asked.output / 1e6:,.1f} million{price}; second attempts and answers that are kept not counted."
-        )
+    for who, asked, price in (
+        ("The endpoint gets about", plan.endpoint, plan.price),
+        ("The judge gets at most", plan.judge, plan.judge_price),
+    ):
+        if asked.requests:
+            paid = f", for {price:,.2f}" if price else ""
+            lines.append(
+                f"{who} {asked.requests:,} requests, reads {asked.input / 1e6:,.1f} million tokens and writes "
+                f"{asked.output / 1e6:,.1f} million{paid}; second attempts and answers that are kept not counted."
+            )
     jobs = {basis: sum(len(rule.jobs) for rule in plan.rules if rule.basis == basis) for basis in _BASES}
     if not jobs["measured"]:
         lines.append("Nothing is measured yet.")

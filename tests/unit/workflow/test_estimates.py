@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mothertongue.common.tsv import read_table
+from mothertongue.endpoints.budget import Spent
 from mothertongue.translation import engines
 from mothertongue.workflow import configuration, estimates
 from mothertongue.workflow.dry_run import PlannedJob
@@ -32,6 +33,13 @@ def job(rule, inputs=(), gpus=1, threads=4, gpu_model="", **wildcards):
 
 def translate(source="en", **facts):
     return job("translate", [MODEL], origin="", source=source, lang="nl", shard="0", **facts)
+
+
+def test_a_judge_is_asked_for_each_pair_in_both_orders():
+    estimator = with_values(CLUSTER, judge={"pairs": ["adapter vs base"], "prompts": 50, "human_pairs": 100})
+    asked = estimator.judge([job("judge", [], lang="nl"), job("evaluate", [], lang="nl")])
+    assert asked.requests == 2 * (50 + 2 * 100) and asked.input > 500 * asked.requests > asked.output > 0
+    assert estimator.judge([]) == Spent()
 
 
 def test_what_an_endpoint_is_asked_for_grows_with_the_text():
