@@ -63,9 +63,10 @@ def objection(group: str | None, found: Mapping[str, int], figures: Mapping[str,
     agreement = find(figures, "score")
     if agreement is None or agreement.n is None or agreement.n < ENOUGH:
         read = (agreement.n if agreement else 0) or 0
+        faults = max(figures["faults"], key=lambda fault: figures["faults"][fault], default="too long")
         return (
             f"whether it can judge {name} is not known: it gave a verdict on {read:,} of {figures['pairs']:,} "
-            f"{group} pairs of replies that people ranked, and {ENOUGH} are needed"
+            f"{group} pairs of replies that people ranked, and {ENOUGH} are needed (most of the others: {faults})"
         )
     if agreement.low is None or agreement.low <= _CHANCE:
         return (

@@ -228,7 +228,10 @@ JUDGES = {
     "first in 80%": (judges.mostly_first, "cannot judge Portuguese"),
     "always first": (judges.always_first, "50% (50–50"),
     "always tie": (judges.always_tie, "50% (50–50"),
-    "prose": (judges.prose, "it gave a verdict on 0 of 60"),
+    "prose": (
+        judges.prose,
+        "it gave a verdict on 0 of 60 translated pairs of replies that people ranked, and 30 are needed (most of the others: no verdict)",
+    ),
     "the worse one": (lambda body, at: judges.verdict("BA"["VERDICT: B" in judges.perfect(body, at).text]), "0% (0–0"),
 }
 

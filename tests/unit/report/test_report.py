@@ -214,7 +214,7 @@ def test_the_report_shows_who_wins_with_the_judges_agreement_and_peoples_votes(t
     said = found["judge"]
     assert "adapter vs base model 14 6 4 1 71% 61–81 the first wins" in said
     assert "50% 40–60 no winner shown 55% 50–60" in said and "vs adapter of careful 14 6 4" in said
-    assert "translated decides 90 72% 62–82" in said and "English 90 72%" in said
+    assert "translated decides 90 of 90 72% 62–82" in said and "English 90 of 90 72%" in said
     assert "adapter vs base model 5 2 2 67% 47–87 no winner shown 43% 23–63" in said
     assert "9 blind votes" in said and "3 with the sides’ names shown, 4 on other weights" in said
     assert "The judge got 412 requests: it read 90,000 tokens" in found["costs"] and "for 1.50 by" in found["costs"]
