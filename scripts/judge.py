@@ -108,7 +108,7 @@ def main() -> None:
             "body": endpoint.endpoint_body,
             "window": endpoint.endpoint_window,
         },
-        "agreement": {"deciding": group, "found": found, "groups": groups},
+        "agreement": {"deciding": group, "can_judge": withheld is None, "found": found, "groups": groups},
         "withheld": withheld,
         "pairs": who_wins,
         "votes": people.figures(votes, weights_of(arguments.adapter), bootstrap) if votes else None,

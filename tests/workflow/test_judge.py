@@ -90,6 +90,16 @@ def test_votes_are_shown_beside_it_and_no_verdict_is_paid_for_twice(judged, serv
     assert "People’s votes" in page and "3 blind votes" in page
 
 
+def test_another_variants_adapter_is_compared_on_its_answers(judged):
+    project, _ = judged
+    before = (project.root / "mine.yaml").read_text()
+    project.configure(judge={"against": ["careful"]}, variants={"careful": {"max_steps": 2}})
+    output = project.build("-n", "--printshellcmds", JUDGED).output
+    (project.root / "mine.yaml").write_text(before)
+    assert "--against=careful=results/demo/pt/variants/careful/evaluation/samples.jsonl" in output
+    assert re.search(r"^tune +1$", output, re.MULTILINE) and re.search(r"^evaluate +1$", output, re.MULTILINE)
+
+
 def test_without_a_judge_its_target_is_refused_in_one_line(judged):
     project, _ = judged
     before = (project.root / "mine.yaml").read_text()

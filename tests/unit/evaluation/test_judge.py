@@ -338,7 +338,8 @@ def test_a_judge_that_can_judge_tells_who_wins_and_asks_nothing_twice(serve, eva
     server = serve(judges.perfect)
     said = program("judge", *options(evaluation, server, evaluation / "judge.json"))
     found = json.loads((evaluation / "judge.json").read_text(encoding="utf-8"))
-    assert found["withheld"] is None and found["agreement"]["deciding"] == "translated"
+    assert found["withheld"] is None and found["agreement"]["can_judge"]
+    assert found["agreement"]["deciding"] == "translated"
     assert found["agreement"]["groups"]["translated"]["figures"]["score"]["value"] == 1.0
     assert [(one["first"], one["second"]) for one in found["pairs"]] == [("adapter", "base")]
     summed = found["pairs"][0]["figures"]
@@ -359,7 +360,9 @@ def test_a_judge_at_chance_is_asked_nothing_about_the_systems(serve, evaluation)
     server = serve(judges.mostly_first)
     said = program("judge", *options(evaluation, server, evaluation / "judge.json"))
     found = json.loads((evaluation / "judge.json").read_text(encoding="utf-8"))
-    assert found["pairs"] is None and "not better than chance" in found["withheld"]
+    assert (
+        found["pairs"] is None and not found["agreement"]["can_judge"] and "not better than chance" in found["withheld"]
+    )
     assert len(server.bodies) == 2 * 80 and "no win rates, because it cannot judge Portuguese" in said
     assert judged.read(found) == [] and judged.agreements(found)["English"]
 
