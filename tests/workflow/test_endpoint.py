@@ -9,7 +9,7 @@ import yaml
 from endpoint import Endpoint, Reply
 from paths import ROOT
 from running import Project, copy_project, sample
-from serving import lives
+from standin_vllm import lives
 
 from mothertongue.formats.messages import TRANSLATED, read
 
@@ -151,7 +151,7 @@ def test_a_wrong_configuration_is_one_line_before_anything_runs(site, stopped, v
 
 def test_each_job_serves_the_fetched_model_itself(site, stopped, tiny_base, monkeypatch):
     program = site.root / "vllm"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/support/serving.py"} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/support/standin_vllm.py"} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("SERVING_PROCESSES", str(site.root / "processes"))
     served = {"serve": "vllm", "serve_program": str(program), "model": str(tiny_base), "url": None}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from paths import ROOT
-from serving import lives
+from standin_vllm import lives
 
 from mothertongue.common.errors import UserError
 from mothertongue.endpoints.answers import Answer, Answers
@@ -35,7 +35,7 @@ def processes(tmp_path, monkeypatch):
 def settings(tmp_path, processes):
     """Return a function that returns settings with a program that stands for vLLM."""
     program = tmp_path / "vllm"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/support/serving.py"} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/support/standin_vllm.py"} "$@"\n')
     program.chmod(0o755)
     return lambda **values: EndpointSettings(
         endpoint_serve="vllm",

@@ -1,4 +1,4 @@
-"""Program in the place of vLLM: `serving.py serve MODEL --port ...` with OpenAI's interface, and a process of its own.
+"""Program in the place of vLLM: `standin_vllm.py serve MODEL --port ...` with OpenAI's interface, and a process of its own.
 
 It writes the ids of both to the file SERVING_PROCESSES. `--ends=start`: it fails at its start; `--ends=NUMBER`: it ends
 at so many answers.
