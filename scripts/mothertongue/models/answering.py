@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, TextStreamer
+from transformers import GenerationConfig, StoppingCriteria, TextStreamer
 
 from mothertongue.common.errors import UserError
 from mothertongue.models.causal_lm import check_known, window
@@ -173,21 +173,92 @@ def _generate(
     return answers
 
 
-@torch.inference_mode()
 def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding) -> str:
     """Answer one tokenized prompt, printing words to stdout as they are generated; return the text (see `generate`)."""
+    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    tokens = _answer(model, tokenizer, prompt, stop, decoding, streamer=streamer)
+    return tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+
+def stream_to(
+    on_text: Callable[[str], bool], model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding
+) -> tuple[int, bool]:
+    """Answer one tokenized prompt; return the number of tokens, and whether the model ended it with an end token.
+
+    `on_text` is called after each token with the next piece of text, often an empty one, and returns whether to go on.
+    The pieces together are the text that `generate` returns.
+    """
+    text, ends = _Text(tokenizer), {stop, tokenizer.eos_token_id}
+
+    class Heard(StoppingCriteria):
+        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+            token = int(input_ids[0, -1])
+            goes_on = token in ends or on_text(text.add(token))
+            return torch.full((1,), not goes_on, dtype=torch.bool, device=input_ids.device)
+
+    tokens = _answer(model, tokenizer, prompt, stop, decoding, stopping_criteria=[Heard()])
+    on_text(text.rest())
+    return len(tokens), tokens[-1] in ends
+
+
+@torch.inference_mode()
+def _answer(
+    model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding, **listening: Any
+) -> list[int]:
+    """Return the tokens that answer one prompt."""
     check_known(model, prompt)
     ids = torch.tensor([prompt], device=model.device)
-    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     with _plain(model):
         output = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            streamer=streamer,
             max_new_tokens=_limit(model, prompt, decoding),
             **_choice(tokenizer, {stop, tokenizer.eos_token_id}, decoding),
+            **listening,
         )
-    return tokenizer.decode(output[0, len(prompt) :], skip_special_tokens=True).strip()
+    return output[0, len(prompt) :].tolist()
+
+
+class _Text:
+    """The text of tokens that come one by one, without white space around it."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        # The tokens whose text is still to come, after some that are known: a token's text depends on those before it.
+        self._known: list[int] = []
+        self._new: list[int] = []
+        self._begun, self._space = False, ""
+
+    def add(self, token: int) -> str:
+        """Return the text that is complete with one more token."""
+        self._new.append(token)
+        piece = self._decoded()
+        # The bytes of a character may be several tokens.
+        if not piece or piece.endswith("\ufffd"):
+            return ""
+        self._known, self._new = self._new, []
+        return self._stripped(piece)
+
+    def rest(self) -> str:
+        """Return what is left: characters that were never completed."""
+        return self._stripped(self._decoded()) if self._new else ""
+
+    def _decoded(self) -> str:
+        """Return the text of the new tokens."""
+        before, both = (
+            self._tokenizer.decode(tokens, skip_special_tokens=True)
+            for tokens in (self._known, self._known + self._new)
+        )
+        return both[len(before) :]
+
+    def _stripped(self, piece: str) -> str:
+        """Return the text up to its last character that is no white space; what follows waits for more."""
+        text = self._space + piece
+        if not self._begun:
+            text = text.lstrip()
+        found = text.rstrip()
+        self._begun, self._space = self._begun or bool(found), text[len(found) :]
+        return found
 
 
 def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:
