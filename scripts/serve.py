@@ -101,7 +101,7 @@ def main() -> None:
         speaker.system_prompt,
         arguments.votes or arguments.adapter.absolute().parent / "votes.jsonl",
     )
-    app = server.application(OneByOne(loaded, arguments.waiting, arguments.seed), served)
+    backend = OneByOne(loaded, arguments.waiting, arguments.seed)
     names = own_names(arguments.host) if arguments.allow_remote else ()
     host, port = bound.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -109,7 +109,8 @@ def main() -> None:
         log("serve: warning: without --api-key-variable, everyone who reaches this address can chat and vote")
     bound.listen()  # whoever reads the next line may ask at once
     print(f"{address}/ is the page, {address}/v1 OpenAI's interface; Ctrl-C ends the server", flush=True)
-    server.serve(Guard(app, key, arguments.allow_remote, names), bound)
+    app = Guard(server.application(backend, served), key, arguments.allow_remote, names)
+    server.server(app, backend).run(sockets=[bound])
 
 
 def read_key(variable: str | None) -> str:

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import subprocess
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +13,10 @@ from paths import ROOT
 from running import loaded_programs
 from tiny import save_tiny_model
 
+from mothertongue.chat import server
+from mothertongue.chat.backends import OneByOne
+from mothertongue.chat.completions import Ended
+from mothertongue.chat.guard import Guard
 from mothertongue.common.atomic_files import write_json
 
 
@@ -53,6 +58,52 @@ def serving(adapter: Path, *options: str | Path, **environment: str):
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+class Scripted:
+    """A talker for `backends.OneByOne` that says what a function of the request returns, in pieces of three letters.
+
+    While `goes_on` is not set, it waits after the first piece. `asked` are the requests that it has begun to answer,
+    `left` the number of those whose client went away.
+    """
+
+    def __init__(self, say):
+        self.say, self.asked, self.left = say, [], 0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def answer(self, asked, seed, heard):
+        self.asked.append(asked)
+        text = self.say(asked)
+        for at in range(0, len(text), 3):
+            going = heard(text[at : at + 3])
+            while going and not self.goes_on.wait(0.01):
+                going = heard("")
+            if not going:
+                self.left += 1
+                break
+        return Ended("stop", 1, len(text))
+
+
+@contextmanager
+def scripted(say, votes: Path, waiting: int = 8, **guard):
+    """Run the server in a thread with a Scripted; yield its address and the Scripted."""
+    talker = Scripted(say)
+    backend = talker.backend = OneByOne(talker, waiting, 42)
+    served = server.Served("results/nl/adapter", "0f1e", guard.pop("language", "nl"), "Wees kort.", votes)
+    app = Guard(server.application(backend, served), **guard)
+    bound = server.listen("127.0.0.1", 0)
+    running = server.server(app, backend)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
+    bound.listen()
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}", talker
+    finally:
+        talker.goes_on.set()
+        running.should_exit = True
+        thread.join(30)
+        bound.close()
 
 
 def request(address, path, body=None, method=None, **headers):

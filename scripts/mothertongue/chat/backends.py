@@ -3,7 +3,7 @@
 import asyncio
 import random
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -18,6 +18,9 @@ class Backend(Protocol):
 
         Raise Refusal before the first piece where the request cannot be answered: too long, too many before it.
         """
+
+    def close(self) -> None:
+        """End all answers with a Refusal, and give no more."""
 
 
 class Talker(Protocol):
@@ -38,18 +41,23 @@ class OneByOne:
     """A backend of loaded models, which answer in a thread of their own, one request after the other.
 
     At most `waiting` requests wait. `seed` draws the seeds of requests without one: the same requests in the same order
-    have the same answers.
+    have the same answers. `unfinished` is the number of requests that are answered or wait.
     """
 
     def __init__(self, talker: Talker, waiting: int, seed: int) -> None:
         self._talker, self._most = talker, waiting + 1
         self._thread = ThreadPoolExecutor(1, "answers")
         self._seeds = random.Random(seed)
-        self._unfinished = 0
+        self.unfinished = 0
+        # What ends the answers that somebody waits for.
+        self._ends: set[Callable[[], None]] = set()
+        self._closed = False
 
     async def answer(self, asked: Asked) -> AsyncGenerator[str | Ended, None]:
         """Yield the pieces of an answer's text, and how it ended; see Backend."""
-        if self._unfinished >= self._most:
+        if self._closed:
+            raise _closed()
+        if self.unfinished >= self._most:
             raise Refusal("too many requests wait for an answer; try again later", 429, "server_busy")
         seed = asked.seed if asked.seed is not None else self._seeds.getrandbits(63)
         loop, left = asyncio.get_running_loop(), threading.Event()
@@ -70,7 +78,12 @@ class OneByOne:
             except Exception as error:
                 hand(error)
 
-        self._unfinished += 1
+        def end() -> None:
+            hand(_closed())
+            left.set()
+
+        self.unfinished += 1
+        self._ends.add(end)
         job = self._thread.submit(talk)
         job.add_done_callback(lambda _: self._leave(loop))
         try:
@@ -82,14 +95,25 @@ class OneByOne:
                 if isinstance(item, Ended):
                     return
         finally:
+            self._ends.discard(end)
             left.set()
             job.cancel()
+
+    def close(self) -> None:
+        """End all answers; see Backend."""
+        self._closed = True
+        for end in self._ends:
+            end()
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count a request as finished, in the thread of the server."""
 
         def count() -> None:
-            self._unfinished -= 1
+            self.unfinished -= 1
 
         if not loop.is_closed():
             loop.call_soon_threadsafe(count)
+
+
+def _closed() -> Refusal:
+    return Refusal("the server ends", 503)

@@ -113,8 +113,21 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def serve(app: Any, bound: socket.socket) -> None:
-    """Answer requests until the process is told to end."""
+class _Server(uvicorn.Server):
+    """A server that ends its answers when it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, backend: Backend) -> None:
+        super().__init__(config)
+        self._backend = backend
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the answers, then everything."""
+        self._backend.close()
+        await super().shutdown(sockets)
+
+
+def server(app: Any, backend: Backend) -> uvicorn.Server:
+    """Return the server of an application; `run(sockets=[...])` answers requests until the process is told to end."""
     # The names and addresses that proxies tell in headers are not believed.
     config = uvicorn.Config(
         app,
@@ -129,7 +142,7 @@ def serve(app: Any, bound: socket.socket) -> None:
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_PATIENCE,
     )
-    uvicorn.Server(config).run(sockets=[bound])
+    return _Server(config, backend)
 
 
 class _Answer(Response):
