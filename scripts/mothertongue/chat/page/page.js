@@ -204,7 +204,7 @@ async function vote(choice) {
   const chosen = { left, right }[choice];
   const given = {
     ...asked(turn.sent),
-    answers: Object.fromEntries(turn.answers.map(one => [one.side, one.text.textContent])),
+    answers: Object.fromEntries(SIDES.map(side => [side, turn.answers.find(one => one.side === side).text.textContent])),
     left: left.side,
     blind: turn.isBlind,
     vote: chosen ? chosen.side : choice,
@@ -245,6 +245,7 @@ function update() {
   const begun = at("conversation").childElementCount > 0;
   both.disabled = begun;
   blind.disabled = begun || !both.checked;
+  at("fixed").hidden = !begun;
   send.hidden = Boolean(running);
   stop.hidden = !running;
   at("new").disabled = Boolean(running) || !begun;
