@@ -146,9 +146,16 @@ def test_a_blind_comparison_by_keyboard_alone(serve, open_address, tmp_path, wid
         assert turn.locator("h2").all_inner_texts() == ["A", "B"]
         sides = [text.split()[-1] for text in turn.locator(".answer .text").all_inner_texts()]
         assert [asked.model for asked in talker.asked[-2:]] == sides
-        assert page.evaluate(FOCUSED) == ["A is better 1", True]
+        assert page.evaluate("document.activeElement.className") == "votes" and page.evaluate(FOCUSED)[1]
+        # Enter, pressed once more by habit, is no vote.
+        page.keyboard.press("Enter")
         fits(page, width)
         key = next(keys)
+        assert (
+            len(read_votes(tmp_path / "votes.jsonl")) == number - 1
+            if number > 1
+            else not (tmp_path / "votes.jsonl").exists()
+        )
         page.keyboard.press(key)
         turn.locator(".note", has_text="Your vote").wait_for()
         names = {"adapter": "Adapter", "base": "Base model"}

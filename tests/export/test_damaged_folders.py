@@ -164,7 +164,18 @@ MODEL = {
 }  # fmt: skip
 # Only programs that load the weights, or compare them with the model, notice these.
 LOADED = {"matrices on their side": ("w", turned, ""), "a weight that is not there": ("w", lacking, "")}
-LOADS = ("calibrate", "calibrated_perplexity", "chat", "evaluate", "merge", "perplexity", "pivot", "serve", "translate", "tune")
+LOADS = (
+    "calibrate",
+    "calibrated_perplexity",
+    "chat",
+    "evaluate",
+    "merge",
+    "perplexity",
+    "pivot",
+    "serve",
+    "translate",
+    "tune",
+)
 ADAPTERS = {
     "a list": ("a", text(ADAPTER, "[]"), ADAPTER),
     "a huge rank": ("a", values(ADAPTER, r=10**9), ADAPTER),

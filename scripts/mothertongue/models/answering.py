@@ -12,6 +12,7 @@ from transformers import GenerationConfig, StoppingCriteria, TextStreamer
 from mothertongue.common.errors import UserError
 from mothertongue.models.causal_lm import check_known, window
 from mothertongue.models.growing_cache import can_edit, give_room
+from mothertongue.models.text_of_tokens import TextOfTokens
 
 # The prompts of a batch. In bfloat16 an answer can depend on it: sums round otherwise in batches of another shape.
 BATCH_SIZE = 32
@@ -188,7 +189,7 @@ def stream_to(
     `on_text` is called after each token with the next piece of text, often an empty one, and returns whether to go on.
     The pieces together are the text that `generate` returns.
     """
-    text, ends = _Text(tokenizer), {stop, tokenizer.eos_token_id}
+    text, ends = TextOfTokens(tokenizer), {stop, tokenizer.eos_token_id}
 
     class Heard(StoppingCriteria):
         def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
@@ -217,48 +218,6 @@ def _answer(
             **listening,
         )
     return output[0, len(prompt) :].tolist()
-
-
-class _Text:
-    """The text of tokens that come one by one, without white space around it."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        # The tokens whose text is still to come, after some that are known: a token's text depends on those before it.
-        self._known: list[int] = []
-        self._new: list[int] = []
-        self._begun, self._space = False, ""
-
-    def add(self, token: int) -> str:
-        """Return the text that is complete with one more token."""
-        self._new.append(token)
-        piece = self._decoded()
-        # The bytes of a character may be several tokens.
-        if not piece or piece.endswith("\ufffd"):
-            return ""
-        self._known, self._new = self._new, []
-        return self._stripped(piece)
-
-    def rest(self) -> str:
-        """Return what is left: characters that were never completed."""
-        return self._stripped(self._decoded()) if self._new else ""
-
-    def _decoded(self) -> str:
-        """Return the text of the new tokens."""
-        before, both = (
-            self._tokenizer.decode(tokens, skip_special_tokens=True)
-            for tokens in (self._known, self._known + self._new)
-        )
-        return both[len(before) :]
-
-    def _stripped(self, piece: str) -> str:
-        """Return the text up to its last character that is no white space; what follows waits for more."""
-        text = self._space + piece
-        if not self._begun:
-            text = text.lstrip()
-        found = text.rstrip()
-        self._begun, self._space = self._begun or bool(found), text[len(found) :]
-        return found
 
 
 def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:

@@ -178,7 +178,9 @@ function askVote(turn) {
   change(() => {
     turn.bar = create("div", "votes", "", turn.section);
     turn.bar.setAttribute("role", "group");
-    turn.bar.setAttribute("aria-label", "Which answer is better?");
+    turn.bar.tabIndex = -1;
+    create("p", "", "Which answer is better?", turn.bar).id = "asked-vote";
+    turn.bar.setAttribute("aria-labelledby", "asked-vote");
     [`${left} is better`, `${right} is better`, "A tie", "Both bad"].forEach((text, i) => {
       const button = create("button", "", `${text} `, turn.bar);
       button.type = "button";
@@ -187,8 +189,8 @@ function askVote(turn) {
       button.addEventListener("click", () => vote(VOTES[i]));
     });
   });
-  // Somebody who is writing already goes on.
-  if (!message.value) turn.bar.firstChild.focus();
+  // Somebody who is writing already goes on. Not the first button: Enter, pressed by habit, would be a vote.
+  if (!message.value) turn.bar.focus();
 }
 
 function closeVote() {
@@ -217,7 +219,7 @@ async function vote(choice) {
     failure = error.message;
   }
   turn.isSending = false;
-  turn.bar.querySelector("p")?.remove();
+  turn.bar.querySelector(".failed")?.remove();
   if (failure) {
     create("p", "failed", `The vote is not kept: ${failure}`, turn.bar);
     say(`The vote is not kept: ${failure}`);
