@@ -172,12 +172,13 @@ rule judge:
     benchmark:
         "{results}/benchmarks/{lang}/{variant}{stage}judge.jsonl"
     conda:
-        "../envs/endpoint.yaml"
-    threads: 1
+        f"../envs/{judging.environment}.yaml"
+    threads: lambda wildcards: 4 if "judge" in endpoints and endpoints["judge"].keys["serve"] else 1
     resources:
-        mem_mb=double_on_retry(8000),
+        mem_mb=double_on_retry(judging.memory_mb),
         runtime=double_on_retry(240),
-        gpu=0,
+        gpu=judging.gpus,
+        gpu_model=gpu_model(judging.gpus),
         disk_mb=5,
     params:
         name=language_name,
@@ -201,5 +202,7 @@ rule judge:
             {params.adapter:q} \
             {params.options:q} \
             {params.endpoint:q} \
+            --workers={threads} \
+            --gpus={resources.gpu} \
             --output={output:q} 2>&1 | tee {log:q}
         """

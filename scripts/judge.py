@@ -12,12 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from mothertongue.common import settings
+from mothertongue.common import gpus, settings
 from mothertongue.common.atomic_files import read_jsonl, sha256, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
-from mothertongue.endpoints.answers import Answers
-from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.evaluation import agreement, judge_prompt, judged, people
 from mothertongue.evaluation.bootstrap import Bootstrap
@@ -28,6 +26,7 @@ from mothertongue.evaluation.judged_systems import Pair, pairs
 from mothertongue.formats.messages import TRANSLATED, read
 from mothertongue.formats.votes import read_votes
 from mothertongue.model_folders.reading import ADAPTER_WEIGHTS
+from mothertongue.models.endpoint import connect
 from mothertongue.models.record import read_record
 
 
@@ -44,7 +43,10 @@ def parse_arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--target", required=True, help="code of the target language")
     parser.add_argument("--name", required=True, help="English name of the target language, which the judge is told")
-    parser.add_argument("--model", type=Path, required=True, help="folder that scripts/describe_endpoint.py wrote")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="folder that scripts/describe_endpoint.py wrote; with "
+        "--endpoint-serve, scripts/fetch_served_model.py",
+    )  # fmt: skip
     parser.add_argument("--votes", type=Path, help="votes of people that scripts/serve.py wrote, to show beside")
     parser.add_argument("--adapter", type=Path, help="adapter folder, to know the votes that are about it")
     settings.add_arguments(parser, JudgeSettings, EndpointSettings)
@@ -53,6 +55,8 @@ def parse_arguments() -> argparse.Namespace:
         "its folder are read (default: none are kept)",
     )  # fmt: skip
     parser.add_argument("--usage", type=Path, help="JSON file for requests, tokens and price, earlier tries included")
+    parser.add_argument("--workers", type=int, default=1, help="threads of a server on the CPU (default: %(default)s)")
+    gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
     if arguments.votes and not arguments.adapter:
@@ -68,8 +72,9 @@ def main() -> None:
     samples, others = read_samples(arguments.samples), read_others(arguments.against)
     dataset = pa.concat_tables(read(path, TRANSLATED) for path in arguments.dataset)
     votes = read_votes(arguments.votes) if arguments.votes else []
+    gpus.claim(arguments.gpus)
     record, bootstrap = read_record(arguments.model), Bootstrap(seed=given.seed)
-    client = Client(endpoint, record["reference"], Answers(arguments.answers))
+    client = connect(endpoint, arguments.model, arguments.answers, arguments.workers)
     judge = Judge(client, given.max_tokens, endpoint.endpoint_window)
     compared = pairs(samples, given.pairs, others, given.prompts, given.seed)
 
@@ -88,7 +93,7 @@ def main() -> None:
         withheld = agreement.objection(group, found, groups[group]["figures"] if group else {}, arguments.name)
         who_wins = None if withheld else [decide(judge, pair, arguments.name, bootstrap) for pair in compared]
     finally:
-        client.answers.close()
+        client.close()
         if client.bill:
             log(f"judge: {client.bill}")
         if arguments.usage:
@@ -97,7 +102,7 @@ def main() -> None:
         "lang": arguments.target,
         "samples": sha256(arguments.samples),
         "judge": {
-            "model": record["reference"],
+            "model": client.model,
             "licence": record["licence"],
             "prompt_version": judge_prompt.VERSION,
             "prompt": {

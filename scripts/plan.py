@@ -30,6 +30,7 @@ from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
 from mothertongue.workflow import dry_run, estimates, planning
+from mothertongue.workflow.judging import Judging
 from mothertongue.workflow.places import Places, home_of
 from mothertongue.workflow.translations import Translations
 
@@ -91,12 +92,13 @@ def main() -> None:
     if planning.uses_conda(profile):
         sizes = {row["environment"]: int(row["mb"]) for row in read_table(PLACES.table("environments.tsv"))}
         translation = Translations(config, PLACES).environment
-        plan = replace(plan, environments=planning.environments(jobs, rules, translation, sizes))
+        judge = Judging(config, str(config["results"])).environment
+        plan = replace(plan, environments=planning.environments(jobs, rules, translation, sizes, judge))
     endpoint = estimator.endpoint(jobs)
     keys = config["translation"]["endpoint"]
     plan = replace(plan, endpoint=endpoint, price=endpoint.cost(keys["price_input"], keys["price_output"]))
-    judge, keys = estimator.judge(jobs), config["judge"]["endpoint"]
-    plan = replace(plan, judge=judge, judge_price=judge.cost(keys["price_input"], keys["price_output"]))
+    verdicts, keys = estimator.judge(jobs), config["judge"]["endpoint"]
+    plan = replace(plan, judge=verdicts, judge_price=verdicts.cost(keys["price_input"], keys["price_output"]))
     print(planning.table(plan, targets))
     if arguments.json:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))

@@ -4,9 +4,10 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from pathlib import Path
 
-from mothertongue.common.atomic_files import sha256
+from mothertongue.common.atomic_files import flock, sha256
 from mothertongue.common.errors import UserError
 from mothertongue.formats.votes import Vote
 from mothertongue.model_folders.reading import ADAPTER_WEIGHTS
@@ -15,6 +16,8 @@ from mothertongue.model_folders.reading import ADAPTER_WEIGHTS
 _DIGEST = 16
 # Bytes that are read at once in search of the last whole line.
 _BLOCK = 65_536
+# Seconds until another process has written its line.
+_MOMENT = 0.01
 
 
 def digest(adapter: Path) -> str:
@@ -47,21 +50,14 @@ def append(path: Path, vote: Vote) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}") from None
 
 
-def check_writable(path: Path) -> None:
-    """Create the file where there is none. Raise UserError where it cannot be written."""
-    try:
-        os.close(_open(path))
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; name another file with --votes") from None
-
-
 def _open(path: Path) -> int:
     """Open a file to read and append, locked against other processes while it is open. Raise OSError where it fails."""
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is not a plain file")
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        while not flock(handle, fcntl.LOCK_EX):
+            time.sleep(_MOMENT)
     except OSError:
         os.close(handle)
         raise

@@ -30,9 +30,23 @@ class Judging:
             known = ", ".join(config["variants"]) or "none"
             raise UserError(f"judge.against: there is no variant '{unknown[0]}'; the configuration has: {known}")
 
+    @property
+    def environment(self) -> str:
+        """The environment of a job that asks the judge."""
+        return self.endpoints[0].environment if self.endpoints else "endpoint"
+
+    @property
+    def memory_mb(self) -> int:
+        """The memory of a job in MB, with that of a server of its own."""
+        return 8000 + sum(endpoint.memory_mb for endpoint in self.endpoints)
+
+    def gpus(self, wildcards: Wildcards) -> int:
+        """Return the GPUs of a job: those of a server of its own."""
+        return sum(endpoint.gpus for endpoint in self.endpoints)
+
     @in_one_line
     def model(self, wildcards: Wildcards) -> str:
-        """Return the folder with the record of the judge's model. End Snakemake where there is no judge."""
+        """Return the folder of the judge's model, or of its record. End Snakemake where there is no judge."""
         if not self.endpoints:
             raise UserError("judge.endpoint.model is missing: what a server calls the model that is to judge")
         return self.endpoints[0].model.format(**wildcards)

@@ -205,11 +205,14 @@ def uses_conda(profile: Mapping[str, Any]) -> bool:
 
 
 def environments(
-    jobs: Iterable[PlannedJob], rules: Mapping[str, Rule], translation: str, sizes: Mapping[str, int]
+    jobs: Iterable[PlannedJob], rules: Mapping[str, Rule], translation: str, sizes: Mapping[str, int], judge: str = ""
 ) -> dict[str, int]:
-    """Return the environments that jobs run in, with their disk space in MB; `translation` is that of its engines."""
-    known = [rules[name] for name in sorted({job.rule for job in jobs}) if name in rules]
-    names = dict.fromkeys(rule.environment or translation for rule in known)
+    """Return the environments that jobs run in, with their disk space in MB.
+
+    `translation` and `judge` are those of the translation's engines and of the judge, which depend on their settings.
+    """
+    known = [(name, rules[name].environment) for name in sorted({job.rule for job in jobs}) if name in rules]
+    names = dict.fromkeys(own or (judge if name == "judge" else translation) for name, own in known)
     return {name: sizes[name] for name in names if name in sizes}
 
 

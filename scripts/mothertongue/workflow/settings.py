@@ -12,7 +12,7 @@ from mothertongue.dataset.settings import (
     ReviewSettings,
     ThreadSettings,
 )
-from mothertongue.endpoints.settings import EndpointModel, EndpointSettings
+from mothertongue.endpoints.settings import EndpointModel, EndpointSettings, ServedModel
 from mothertongue.evaluation.judge_settings import JudgeSettings
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
@@ -444,7 +444,7 @@ class Exports:
 # The groups of the configuration by their keys, in the manual's order.
 GROUPS: Mapping[str, tuple[type, ...]] = {
     "source": (Dataset, FormatSettings, FetchSettings, Languages, LimitSettings, Shards),
-    "translation": (Engines, EngineSettings, EndpointModel, EndpointSettings),
+    "translation": (Engines, EngineSettings, EndpointModel, ServedModel, EndpointSettings),
     "quality": (QualityLimits, FlaggedSettings),
     "review": (ReviewSettings,),
     "threads": (ThreadSettings, Prompts),
@@ -453,7 +453,7 @@ GROUPS: Mapping[str, tuple[type, ...]] = {
     "mix": (Mix, MixSettings),
     "tuning": (BaseModel, TuningSettings, DataSettings, Methods, Machine),
     "evaluation": (EvaluationSettings, QuantizationSettings, Harness),
-    "judge": (JudgeSettings, Against, EndpointModel, EndpointSettings),
+    "judge": (JudgeSettings, Against, EndpointModel, ServedModel, EndpointSettings),
     "publication": (Publication,),
     "export": (MergeSettings, Exports, CalibrationSettings),
 }
