@@ -35,6 +35,7 @@ from mothertongue.workflow.rule_helpers import (
 )
 from mothertongue.workflow.settings import defaults, schema as configuration_schema
 from mothertongue.workflow.sources import Sources
+from mothertongue.workflow.teachers import Teacher
 from mothertongue.workflow.translations import Translations
 
 os.environ |= {
@@ -75,7 +76,8 @@ for source in sources:
 
 translations = checked(Translations, config, places)
 # The endpoints by the groups of the configuration.
-endpoints = {endpoint.group: endpoint for endpoint in translations.endpoints}
+teacher = checked(Teacher, config, sources, translations)
+endpoints = {endpoint.group: endpoint for endpoint in [*translations.endpoints, *teacher.endpoints]}
 # Their keys, too, are only in the environment of the rules that pass them on: NAME=$key_NAME. Another workflow keeps its
 # own, and may have this one several times.
 for name in sorted({endpoint.key_variable for endpoint in endpoints.values()}):

@@ -5,10 +5,11 @@ rule combine:
     input:
         script=own("scripts/combine.py"),
         library=library("combine"),
-        shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=sources.shard_names),
+        shards=expand("{{results}}/{{lang}}/{folder}/{shard}.parquet", folder=teacher.folder, shard=sources.shard_names),
         after=after_split,
         counts="{results}/source/counts.json",
         models=translators,
+        teacher=teacher.models,
         corrections=corrections_of,
         glossary=glossary_of,
     output:
@@ -48,6 +49,7 @@ rule combine:
         name=language_name,
         source=literal([*given("--source", sources.dataset_names), *given("--licence", sources.licences)]),
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
+        teacher=lambda wildcards, input: given("--teacher", input.teacher),
         # Without `input`, so that Snakemake compares it: the sample decides whose verdicts count.
         review=lambda wildcards: (
             [f"--review-{name}={config['review'][name]}" for name in ("sample", "seed")]
@@ -62,6 +64,7 @@ rule combine:
             --shards {input.shards:q} \
             --counts={input.counts:q} \
             --models {input.models:q} \
+            {params.teacher:q} \
             --target={wildcards.lang:q} \
             --name={params.name:q} \
             {params.source:q} \

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common import licences
@@ -21,12 +22,15 @@ from mothertongue.dataset import combine, correction_files, corrections, quality
 from mothertongue.dataset.settings import FlaggedSettings
 from mothertongue.formats.messages import SPLITS, TRANSLATED, MessageFiles, MessageWriter
 from mothertongue.models.record import identity, read_record
+from mothertongue.teaching import naming
 from mothertongue.translation import glossary
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards that scripts/translate.py wrote")
+    parser.add_argument(
+        "--shards", type=Path, nargs="+", required=True, help="shards that scripts/translate.py or answer.py wrote"
+    )
     parser.add_argument("--counts", type=Path, required=True, help="JSON file of counts that scripts/split.py wrote")
     parser.add_argument("--target", required=True, help="code of the target language")
     parser.add_argument("--name", required=True, help="English name of the target language, for the card and plots")
@@ -39,6 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", type=Path, nargs="*", default=[], help="fetched models that translated, for their licences"
     )
+    parser.add_argument("--teacher", type=Path, help="record of the model that answered, for its licence")
     parser.add_argument(
         "--corrections", type=Path, nargs="*", default=[], help="review sheets of this language that people filled in"
     )
@@ -53,6 +58,17 @@ def parse_arguments() -> argparse.Namespace:
 def _terms(path: Path, target: str) -> Callable[[str], glossary.Glossary]:
     """Return a function that returns the terms of a source language."""
     return functools.cache(lambda source: glossary.read(path, source, target))
+
+
+def _licences(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """Return the licences of the models that translated or answered, by the name that the messages have."""
+    translators = {identity(folder): read_record(folder)["licence"] for folder in arguments.models}
+    teachers = {naming.identity(record["reference"]): record["licence"] for record in _teachers(arguments)}
+    return translators | teachers | licences.TOOLS
+
+
+def _teachers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    return [read_record(arguments.teacher)] if arguments.teacher else []
 
 
 def main() -> None:
@@ -81,7 +97,7 @@ def main() -> None:
             accounting,
             dict(counted.models.most_common()),
             quality,
-            {identity(folder): read_record(folder)["licence"] for folder in arguments.models} | licences.TOOLS,
+            _licences(arguments),
         )
     write_json(arguments.output / "accounting.json", accounting)
     write_json(arguments.output / "quality.json", quality)
