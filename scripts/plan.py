@@ -92,9 +92,15 @@ def main() -> None:
         sizes = {row["environment"]: int(row["mb"]) for row in read_table(PLACES.table("environments.tsv"))}
         translation = Translations(config, PLACES).environment
         plan = replace(plan, environments=planning.environments(jobs, rules, translation, sizes))
-    endpoint = estimator.endpoint(jobs)
-    keys = config["translation"]["endpoint"]
-    plan = replace(plan, endpoint=endpoint, price=endpoint.cost(keys["price_input"], keys["price_output"]))
+    prices = {group: config[group]["endpoint"] for group in ("translation", "teacher")}
+    asked = {group: spent for group, spent in estimator.endpoints(jobs).items() if spent.requests}
+    plan = replace(
+        plan,
+        endpoints={
+            group: (spent, spent.cost(prices[group]["price_input"], prices[group]["price_output"]))
+            for group, spent in asked.items()
+        },
+    )
     print(planning.table(plan, targets))
     if arguments.json:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))

@@ -1,6 +1,6 @@
 """The card of an adapter, from its training.json and, where there is one, its evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,14 @@ class Published:
     """The hub repository of an adapter, and its evaluation.
 
     `datasets` are hub ids: first the dataset that the adapter was tuned on, whose licences are `licences`, then the
-    sources of that dataset.
+    sources of that dataset. `teachers` are the models that wrote what the assistant says in it.
     """
 
     repository: str
     datasets: list[str]
     licences: list[str]
     metrics: Mapping[str, Any]
+    teachers: Sequence[str] = ()
 
 
 def adapter_card(
@@ -46,6 +47,7 @@ def adapter_card(
         validation=_validation(record["training"]),
         mix=record.get("mix") or (record.get("before") or {}).get("mix"),
         published=published,
+        teachers=published.teachers if published else [],
         stated=_licences(model, record["base_model"]["licence"], published) if published else None,
         evaluation=evaluation.values(published.metrics) if published else None,
         **answer.values(record),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.cards.adapter import Published, adapter_card
-from mothertongue.cards.dataset import on_hub
+from mothertongue.cards.dataset import on_hub, teachers_of
 from mothertongue.cards.preferences import preferences_card
 from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter
@@ -94,6 +94,7 @@ def adapter_files(material: Publishable, scratch: Path) -> Files:
         [material.dataset, *header.get("source_datasets", [])],
         licences if isinstance(licences, list) else [licences],
         metrics,
+        teachers_of(header),
     )
     if not base["hub_id"]:
         config["base_model_name_or_path"] = base_name(base)

@@ -96,6 +96,7 @@ def read(
         ("fetch_estimator", "fetch the estimator of meaning", ["models/meaning/*"]),
         ("pivot", "translate into English, shared by all languages", through_english),
         ("translate", "translate", [f"{lang}/translated/*/*", f"{lang}/translated/*/*/*"]),
+        ("answer", "let the teacher answer", [f"{lang}/answered/*/*", f"{lang}/answered/*/*/*"]),
         ("combine", "combine the dataset", [f"{lang}/dataset"]),
         ("threads", "extract threads", [f"{lang}/threads/*"]),
         ("preferences", "extract preferences", [f"{lang}/preferences/*"]),
@@ -111,26 +112,36 @@ def read(
 
 @dataclass(frozen=True)
 class Asked:
-    """What jobs asked of an endpoint: requests, tokens that its model read and wrote, and their price."""
+    """What jobs asked of an endpoint: requests, tokens that its model read and wrote, and their price.
 
+    `did` is what the endpoint did: it translated, or answered.
+    """
+
+    did: str
     requests: int
     input_tokens: int
     output_tokens: int
     price: float
 
 
-def asked(results: Path | None, lang: str) -> Asked | None:
-    """Return what the translation into a language asked of an endpoint, by its records beside the benchmarks.
-
-    None where there is no record.
-    """
+def asked(results: Path | None, lang: str) -> list[Asked]:
+    """Return what was asked of endpoints for a language, by their records beside the benchmarks: each that has any."""
     if results is None:
-        return None
-    folders = [results / "benchmarks" / lang / "translated", results / "benchmarks" / "pivot"]
+        return []
+    benchmarks = results / "benchmarks"
+    by_task = {
+        "translated": [benchmarks / lang / "translated", benchmarks / "pivot"],
+        "answered": [benchmarks / lang / "answered"],
+    }
+    return [found for did, folders in by_task.items() if (found := _asked(did, folders))]
+
+
+def _asked(did: str, folders: Iterable[Path]) -> Asked | None:
+    """Return the sum of the records in folders; None where there is none."""
     records = [read_object(path) for folder in folders for path in sorted(folder.rglob(f"*{RECORD_OF_ENDPOINT}"))]
-    names = [field.name for field in fields(Asked)]
+    names = [field.name for field in fields(Asked) if field.name != "did"]
     sums = {name: sum(number(record, name) or 0 for record in records) for name in names}
-    return Asked(**sums) if records else None  # type: ignore[arg-type]
+    return Asked(did, **sums) if records else None  # type: ignore[arg-type]
 
 
 def total(steps: Iterable[Step]) -> Step:

@@ -103,9 +103,8 @@ class Plan:
     stages: Sequence[float]
     # The disk space of conda's environments in MB by their names; empty where jobs have none of their own.
     environments: Mapping[str, int] = field(default_factory=dict)
-    # What an endpoint is asked for, and its price; none where there is no endpoint.
-    endpoint: Spent = field(default_factory=Spent)
-    price: float = 0.0
+    # What the endpoints are asked for, and the price, by their groups of the configuration.
+    endpoints: Mapping[str, tuple[Spent, float]] = field(default_factory=dict)
 
     @property
     def jobs(self) -> int:
@@ -309,7 +308,9 @@ def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
         "stage_seconds": [round(seconds, 1) for seconds in plan.stages],
         "disk_mb": plan.disk_mb,
         "environments_mb": dict(plan.environments),
-        "endpoint": asdict(plan.endpoint) | {"price": round(plan.price, 2)},
+        "endpoints": {
+            group: asdict(asked) | {"price": round(cost, 2)} for group, (asked, cost) in plan.endpoints.items()
+        },
         "complete": not plan.undecided,
         "rules": [
             {
@@ -376,12 +377,12 @@ def _closing(plan: Plan) -> list[str]:
         lines.append(
             f"Conda's {len(plan.environments)} environments take {size} more; runs with one --conda-prefix share them."
         )
-    if plan.endpoint.requests:
-        asked = plan.endpoint
-        price = f", for {plan.price:,.2f}" if plan.price else ""
+    for group, (asked, cost) in plan.endpoints.items():
+        price = f", for {cost:,.2f}" if cost else ""
         lines.append(
-            f"The endpoint gets about {asked.requests:,} requests, reads {asked.input / 1e6:,.1f} million tokens and "
-            f"writes {asked.output / 1e6:,.1f} million{price}; second attempts and answers that are kept not counted."
+            f"The endpoint of {group} gets about {asked.requests:,} requests, reads {asked.input / 1e6:,.1f} million "
+            f"tokens and writes {asked.output / 1e6:,.1f} million{price}; second attempts and answers that are kept "
+            "not counted."
         )
     jobs = {basis: sum(len(rule.jobs) for rule in plan.rules if rule.basis == basis) for basis in _BASES}
     if not jobs["measured"]:
