@@ -342,7 +342,7 @@ def test_every_step_reads_the_benchmarks_of_its_rule(tmp_path, origin):
     }
     later = {"report", "summary", "publish", "merge"}
     assert later <= found.keys() - {step.rule for step in steps}
-    assert len(steps) == 15
+    assert len(steps) == 16
 
 
 def test_text_without_spaces_is_counted_in_letters(tmp_path):
