@@ -86,22 +86,27 @@ def answer(shard: pa.Table, teacher: Teacher) -> pa.Table:
     waiting = [_Asked(row) for row in trees.first()]
     progress = Progress("answer", len(trees.waiting), "replies")
     while waiting:
-        requests, asked = [], []
         again: list[_Asked] = []
+        # Equal conversations have one answer: a second run finds one, too.
+        groups: dict[str, list[tuple[_Asked, bool]]] = defaultdict(list)
+        requests: dict[str, Request] = {}
         for one in waiting:
             if made := _request(one, trees, teacher):
-                requests.append(made)
-                asked.append(one)
+                request, whole = made
+                key = teacher.client.key(request)
+                requests[key] = request
+                groups[key].append((one, whole))
             else:
                 again += _settled(trees, one.row, Answered(None, "failed", (TOO_LONG,)), progress)
-        with closing(teacher.client.stream([request for request, _ in requests])) as outcomes:
+        keys = list(requests)
+        with closing(teacher.client.stream(list(requests.values()))) as outcomes:
             for index, outcome in outcomes:
-                one, whole = asked[index], requests[index][1]
-                found = _judge(one, outcome, trees, teacher.checks)
-                if isinstance(found, _Asked):
-                    again.append(found)
-                else:
-                    again += _settled(trees, one.row, _noted(found, whole), progress)
+                for one, whole in groups[keys[index]]:
+                    found = _judge(one, outcome, trees, teacher.checks)
+                    if isinstance(found, _Asked):
+                        again.append(found)
+                    else:
+                        again += _settled(trees, one.row, _noted(found, whole), progress)
         # By their rows, so that a second run has the requests in the same order.
         waiting = sorted(again, key=lambda one: one.row)
     trees.give_up()

@@ -195,7 +195,7 @@ def test_the_oldest_exchanges_are_left_out_where_the_window_has_no_room_and_the_
     assert [turn["content"][:2] for turn in last if turn["role"] == "user"] == ["2 ", "4 ", "A "]
     assert [turn["role"] for turn in last] == ["system", *["user", "assistant"] * 2, "user"]
     assert found["a7"]["reasons"] == ["earlier turns left out"] and found["a7"]["status"] == "answered"
-    assert found["a5"]["reasons"] == []
+    assert found["a3"]["reasons"] == []
     found, server = answered([message("a0", text="palavra " * 1000), message("a1", "a0")], shortly, window=4096)
     assert (found["a1"]["status"], found["a1"]["reasons"]) == ("failed", ["too long"]) and not server.bodies
 
@@ -205,7 +205,10 @@ def test_a_second_run_asks_for_nothing_and_gives_the_same(tmp_path):
         return Reply(ENGLISH if number == 0 else f"Esta é a resposta número {number} do professor.")
 
     rows = [one for tree in "abc" for one in thread(tree, 4)]
-    first, _ = answered(rows, random, tmp_path / "one.jsonl")
+    # The same question in another tree has the same answer, and is asked once.
+    rows += [message("d0", tree="d", text="Pergunta a0?"), message("d1", "d0", "d")]
+    first, server = answered(rows, random, tmp_path / "one.jsonl")
+    assert first["d1"]["text"] == first["a1"]["text"] and len(server.bodies) == 6 + 1
     # The server's address is another, and its answers would be.
     again, server = answered(rows, random, tmp_path / "one.jsonl")
     assert first == again and not server.bodies
