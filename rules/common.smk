@@ -213,8 +213,8 @@ def translation_gpus(wildcards):
 
 
 def dataset_of_all_messages(wildcards):
-    """Return the dataset. End Snakemake where the scope leaves out replies that are not in a thread."""
-    checked(sources.check_scope)
+    """Return the dataset. End Snakemake where there are no replies to compare, as the scope leaves them out."""
+    checked(teacher.check_preferences)
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
 
 

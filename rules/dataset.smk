@@ -163,6 +163,12 @@ rule preferences:
         # Before `after`, which may wait for split: refuse a scope without preferences before anything runs.
         dataset=dataset_of_all_messages,
         after=after_split,
+        # What a teacher's answers are compared with.
+        translated=(
+            expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=sources.shard_names)
+            if teacher.prefers
+            else []
+        ),
         held_out=evaluations.held_out,
         prompts=prompts_kept_out,
         benchmarks=evaluations.benchmarks_kept_out,
@@ -191,6 +197,7 @@ rule preferences:
         python {input.script:q} \
             --dataset={input.dataset:q} \
             --pairs={params.pairs:q} \
+            --translated {input.translated:q} \
             --system-prompt={params.system_prompt:q} \
             {params.kept_out:q} \
             --output={output.preferences:q} \

@@ -22,7 +22,7 @@ from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.formats import messages
 from mothertongue.models.record import read_record
-from mothertongue.teaching.answering import Teacher, answer
+from mothertongue.teaching.answering import Teacher, answer, await_all
 from mothertongue.teaching.checks import Checks
 from mothertongue.teaching.prompts import Prompts
 from mothertongue.teaching.settings import TeacherSettings
@@ -35,6 +35,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--target", required=True, help="code of the target language, such as nl")
     parser.add_argument("--name", required=True, help="English name of the target language, as the model is told it")
     parser.add_argument("--model", type=Path, help="folder that scripts/describe_endpoint.py wrote")
+    parser.add_argument(
+        "--replace-translations",
+        action="store_true",
+        help="answer in the place of all of the assistant's messages, translated ones too",
+    )
     settings.add_arguments(parser, TeacherSettings)
     settings.add_arguments(parser, EndpointSettings)
     parser.add_argument(
@@ -56,6 +61,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     shard = messages.read(arguments.shard, messages.TRANSLATED)
+    if arguments.replace_translations:
+        shard = await_all(shard)
     answered = _answered(shard, arguments) if _waits(shard) else shard
     with atomic_file(arguments.output) as partial:
         messages.write(answered, partial)

@@ -16,6 +16,7 @@ from running import processes
 
 DATASET = "results/pt/dataset/README.md"
 THREADS = "results/pt/threads/train.jsonl"
+PREFERENCES = "results/pt/preferences/train.jsonl"
 TEACHER = "Big/Teacher 70B"
 
 
@@ -149,6 +150,37 @@ def test_the_key_is_with_the_jobs_that_ask_the_server_alone_and_in_no_file(site,
     assert {program for program, has in seen if has} == {"translate.py", "answer.py"}
     files = [path for path in site.root.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in files if KEY.encode() in path.read_bytes()] and KEY not in built[0].output
+
+
+def test_preferences_compare_the_answer_with_the_translation_of_the_reply(site, server, built):
+    run = site.run("-n", PREFERENCES)
+    assert run.code != 0 and "error: answers: teacher has one reply to each question, and preferences" in run.output
+    answers, asked = (
+        {row["message_id"]: row["text"] for row in rows_of(site, "answered")},
+        len(asked_of(server, TEACHER)),
+    )
+    teach(site, preferences=True)
+    site.build(PREFERENCES, DATASET)
+    # The questions are the same, so the answers are the kept ones.
+    assert len(asked_of(server, TEACHER)) == asked
+    assert {row["message_id"]: row["text"] for row in rows_of(site, "answered")} == answers
+    translated = {row["message_id"]: row for row in rows_of(site, "translated")}
+    pairs = [json.loads(line) for line in (site.root / PREFERENCES).read_text(encoding="utf-8").splitlines()]
+    # The translations of longer replies repeat themselves: what a check flagged is not compared.
+    usable = [name for name, row in translated.items() if row["role"] == "assistant" and row["status"] == "translated"]
+    assert pairs and {pair["message_ids"][-1] for pair in pairs} <= set(usable)
+    for pair in pairs:
+        *_, chosen, rejected = pair["message_ids"]
+        assert chosen == rejected and pair["chosen"][0]["content"] == answers[chosen]
+        assert (
+            pair["rejected"][0]["content"] == translated[chosen]["text"]
+            and translated[chosen]["status"] == "translated"
+        )
+    accounting = json.loads((site.root / PREFERENCES).with_suffix(".accounting.json").read_text())
+    assert accounting["replies"]["chosen"] == accounting["replies"]["rejected"] == accounting["pairs"] == len(pairs)
+    card = (site.root / DATASET).read_text(encoding="utf-8")
+    assert "written by a model, not by people" in card
+    teach(site, preferences=False)
 
 
 @pytest.mark.parametrize(

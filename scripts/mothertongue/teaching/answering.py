@@ -1,9 +1,10 @@
 """Let a teacher answer what users wrote: every reply that waits for it, each after those above it in its tree."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,7 +12,7 @@ from mothertongue.common.progress import Progress
 from mothertongue.endpoints.answers import Outcome
 from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.protocol import Request
-from mothertongue.formats.messages import AWAITING
+from mothertongue.formats.messages import AWAITING, TEACHER
 from mothertongue.teaching.checks import REFUSED, Checked, Checks
 from mothertongue.teaching.naming import identity
 from mothertongue.teaching.prompts import ATTEMPTS, Prompts, Turn
@@ -25,7 +26,6 @@ _FINAL = frozenset({REFUSED, "rejected", "no answer"})
 CURED = "cured: "
 # What people said, or a program, of the reply that an answer replaces.
 _OF_THE_REPLY = ("user_id", "review_count", "detoxify", "emojis", "labels")
-_CHANGED = (*_OF_THE_REPLY, "text", "model", "status", "reasons", "synthetic", "model_name")
 # The roles that a message may follow, None for none, and their names for chat models.
 _AFTER = {"system": (None,), "prompter": (None, "system", "assistant"), "assistant": ("prompter",)}
 _TURNS = {"prompter": "user", "assistant": "assistant"}
@@ -73,6 +73,13 @@ class _Asked:
     attempt: int = 0
     faults: tuple[str, ...] = ()
     best: Checked | None = None
+
+
+def await_all(shard: pa.Table) -> pa.Table:
+    """Return a translated shard in which all of the assistant's messages wait for the teacher."""
+    waiting = {"text": None, "route": TEACHER, "status": AWAITING, "reasons": [], "score": None, "meaning": None}
+    replies = [row for row, role in enumerate(shard["role"].to_pylist()) if role == "assistant"]
+    return _changed(shard, dict.fromkeys(replies, waiting))
 
 
 def answer(shard: pa.Table, teacher: Teacher) -> pa.Table:
@@ -235,19 +242,22 @@ class _Trees:
 
 def _table(shard: pa.Table, trees: _Trees, model: str, name: str) -> pa.Table:
     """Return the shard with the answers in the place of what waited for them."""
-    columns = {column: shard[column].to_pylist() for column in _CHANGED}
-    for row, found in trees.answers.items():
-        changed = dict.fromkeys(_OF_THE_REPLY) | {
-            "text": found.text,
-            "model": model,
-            "status": found.status,
-            "reasons": list(found.reasons),
-            "synthetic": True,
-            "model_name": name,
-        }
-        for column, value in changed.items():
-            columns[column][row] = value
-    for column, values in columns.items():
-        at = shard.schema.get_field_index(column)
-        shard = shard.set_column(at, shard.schema.field(at), pa.array(values, shard.schema.field(at).type))
+    written = dict.fromkeys(_OF_THE_REPLY) | {"model": model, "synthetic": True, "model_name": name}
+    return _changed(
+        shard,
+        {
+            row: written | {"text": found.text, "status": found.status, "reasons": list(found.reasons)}
+            for row, found in trees.answers.items()
+        },
+    )
+
+
+def _changed(shard: pa.Table, rows: Mapping[int, Mapping[str, Any]]) -> pa.Table:
+    """Return a table with other values in some rows, which all have the same columns."""
+    for column in next(iter(rows.values()), ()):
+        values = shard[column].to_pylist()
+        for row, changed in rows.items():
+            values[row] = changed[column]
+        at, field = shard.schema.get_field_index(column), shard.schema.field(column)
+        shard = shard.set_column(at, field, pa.array(values, field.type))
     return shard

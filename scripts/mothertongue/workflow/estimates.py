@@ -124,7 +124,7 @@ class Estimator:
     @property
     def _taught(self) -> bool:
         """Whether a teacher answers, and users' messages alone are translated."""
-        return bool(self.config["answers"] == "teacher")
+        return self.config["answers"] == "teacher" and not self.config["teacher"]["preferences"]
 
     def _characters(self, job: PlannedJob) -> float:
         """Return the characters of the messages of a shard; 0 where they are not known."""

@@ -271,6 +271,16 @@ class Engines:
 
 
 @dataclass(frozen=True)
+class TaughtPreferences:
+    """The key of `teacher` for preferences."""
+
+    preferences: bool = setting(
+        False, "`true`: replies are translated, too, and [preferences](../teacher.md#preferences) compare the "
+        "teacher's answer with the translation of the reply that it replaces",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Prompts:
     """Keys of `threads` that determine how a thread becomes a prompt."""
 
@@ -440,7 +450,7 @@ class Exports:
 GROUPS: Mapping[str, tuple[type, ...]] = {
     "source": (Dataset, FormatSettings, FetchSettings, Languages, LimitSettings, Shards),
     "translation": (Engines, EngineSettings, EndpointModel, EndpointSettings),
-    "teacher": (TeacherSettings, EndpointModel, EndpointSettings),
+    "teacher": (TeacherSettings, TaughtPreferences, EndpointModel, EndpointSettings),
     "quality": (QualityLimits, FlaggedSettings),
     "review": (ReviewSettings,),
     "threads": (ThreadSettings, Prompts),

@@ -27,6 +27,9 @@ class Teacher:
 
     def __init__(self, config: Mapping[str, Any], sources: Sources, translations: Translations) -> None:
         self.answers = config["answers"] == TEACHER
+        # Whether its answers are compared with the translated replies.
+        self.prefers = self.answers and config["teacher"]["preferences"]
+        self._sources = sources
         self._keys, self._quality, self._translations = config["teacher"], config["quality"], translations
         endpoint = Endpoint(TEACHER, self._keys["endpoint"], _DECIDING)
         self.endpoints = [endpoint] if self.answers else []
@@ -50,6 +53,16 @@ class Teacher:
         """The folder with the record of the model, with the wildcard of the results folder; empty without a teacher."""
         return [endpoint.model for endpoint in self.endpoints]
 
+    def check_preferences(self) -> None:
+        """Raise UserError where there are no replies that preferences could compare."""
+        if self.answers and not self.prefers:
+            raise UserError(
+                "answers: teacher has one reply to each question, and preferences compare two; set teacher.preferences "
+                "to true, and its answers are compared with the translated replies"
+            )
+        if not self.answers:
+            self._sources.check_scope()
+
     def model(self, wildcards: Wildcards) -> list[str]:
         """Return the model's folder for a shard; empty where nothing waits for it."""
         return [endpoint.model.format(**wildcards) for endpoint in self._endpoints_of(wildcards)]
@@ -64,6 +77,7 @@ class Teacher:
                 *as_arguments(TeacherSettings, self._keys),
                 *as_arguments(QualityLimits, limits),
                 *endpoint.deciding_options,
+                *(["--replace-translations"] if self.prefers else []),
             )
         ]
 

@@ -40,7 +40,7 @@ class Translations:
             )
         )
         self.both = bool(self.translation["engines"])
-        self.only_users = config["answers"] == "teacher"
+        self.only_users = config["answers"] == "teacher" and not config["teacher"]["preferences"]
         named = routes.ENDPOINT in self.engines
         self.endpoints = [Endpoint("translation", self.translation["endpoint"], _DECIDING)] if named else []
         self._check()
