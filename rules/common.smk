@@ -78,6 +78,8 @@ translations = checked(Translations, config, places)
 # The endpoints by the groups of the configuration.
 teacher = checked(Teacher, config, sources, translations)
 endpoints = {endpoint.group: endpoint for endpoint in [*translations.endpoints, *teacher.endpoints]}
+# Those whose model each job serves by itself, by the folder of the model.
+served = {endpoint.slug: endpoint for endpoint in endpoints.values() if endpoint.keys["serve"]}
 # Their keys, too, are only in the environment of the rules that pass them on: NAME=$key_NAME. Another workflow keeps its
 # own, and may have this one several times.
 for name in sorted({endpoint.key_variable for endpoint in endpoints.values()}):

@@ -49,7 +49,6 @@ rule combine:
         name=language_name,
         source=literal([*given("--source", sources.dataset_names), *given("--licence", sources.licences)]),
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
-        teacher=lambda wildcards, input: given("--teacher", input.teacher),
         # Without `input`, so that Snakemake compares it: the sample decides whose verdicts count.
         review=lambda wildcards: (
             [f"--review-{name}={config['review'][name]}" for name in ("sample", "seed")]
@@ -64,7 +63,7 @@ rule combine:
             --shards {input.shards:q} \
             --counts={input.counts:q} \
             --models {input.models:q} \
-            {params.teacher:q} \
+            --teacher {input.teacher:q} \
             --target={wildcards.lang:q} \
             --name={params.name:q} \
             {params.source:q} \

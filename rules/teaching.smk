@@ -15,12 +15,13 @@ rule answer:
     benchmark:
         "{results}/benchmarks/{lang}/answered/{origin}{source}/{shard}.jsonl"
     conda:
-        "../envs/endpoint.yaml"
-    threads: 1
+        f"../envs/{teacher.environment}.yaml"
+    threads: teacher.threads
     resources:
-        mem_mb=double_on_retry(3000),
+        mem_mb=double_on_retry(teacher.memory_mb),
         runtime=double_on_retry(240),
-        gpu=0,
+        gpu=teacher.gpus,
+        gpu_model=gpu_model(teacher.gpus),
         disk_mb=50,
     params:
         name=language_name,
@@ -37,5 +38,6 @@ rule answer:
             {params.model:q} \
             {params.options:q} \
             {params.endpoint:q} \
+            --workers={threads} \
             --output={output:q} 2>&1 | tee {log:q}
         """

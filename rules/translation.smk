@@ -110,6 +110,45 @@ rule describe_endpoint:
         """
 
 
+rule fetch_served_model:
+    input:
+        script=own("scripts/fetch_served_model.py"),
+        library=library("fetch_served_model", without=CHANGE_NO_RESULT),
+        files=lambda wildcards: local_model_files(served[wildcards.model].keys["model"]),
+    output:
+        model=directory("{results}/models/served/{model}"),
+    log:
+        "{results}/logs/models/served/{model}.log",
+    benchmark:
+        "{results}/benchmarks/models/served/{model}.jsonl"
+    localrule: FETCH_HERE
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0,
+        disk_mb=20000,
+    params:
+        model=lambda wildcards: served[wildcards.model].model_options,
+        files=lambda wildcards: served[wildcards.model].served_options,
+        lock=f"{RESULTS}/models/lock.json",
+        # With `input` Snakemake does not compare it: the permission does not change a fetched model.
+        licence=lambda wildcards, input: (
+            ["--allow-noncommercial"] if config["translation"]["allow_noncommercial"] else []
+        ),
+    shell:
+        r"""
+        HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
+            {params.model:q} \
+            {params.files:q} \
+            {params.licence:q} \
+            --lock={params.lock:q} \
+            --output={output.model:q} 2>&1 | tee {log:q}
+        """
+
+
 rule pivot:
     input:
         script=own("scripts/pivot.py"),

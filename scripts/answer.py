@@ -17,11 +17,10 @@ from mothertongue.common import settings
 from mothertongue.common.atomic_files import atomic_file, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
-from mothertongue.endpoints.answers import Answers
-from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.formats import messages
-from mothertongue.models.record import read_record
+from mothertongue.models.endpoint import connect
+from mothertongue.models.record import identity
 from mothertongue.teaching.answering import Teacher, answer, await_all
 from mothertongue.teaching.checks import Checks
 from mothertongue.teaching.prompts import Prompts
@@ -34,7 +33,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shard", type=Path, required=True, help="shard that scripts/translate.py wrote")
     parser.add_argument("--target", required=True, help="code of the target language, such as nl")
     parser.add_argument("--name", required=True, help="English name of the target language, as the model is told it")
-    parser.add_argument("--model", type=Path, help="folder that scripts/describe_endpoint.py wrote")
+    parser.add_argument(
+        "--model", type=Path, help="folder that scripts/describe_endpoint.py, or fetch_served_model.py, wrote"
+    )
     parser.add_argument(
         "--replace-translations",
         action="store_true",
@@ -53,6 +54,7 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         help="JSON file for the requests, tokens and price, earlier tries included (default: none)",
     )
+    parser.add_argument("--workers", type=int, default=1, help="threads of a server on the CPU (default: 1)")
     settings.add_arguments(parser.add_argument_group("checks of the answers"), QualityLimits)
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     return parser.parse_args()
@@ -82,13 +84,13 @@ def _answered(shard: pa.Table, arguments: argparse.Namespace) -> pa.Table:
         raise UserError("the shard has replies that wait for a teacher: name it with --model")
     endpoint = settings.from_arguments(EndpointSettings, arguments)
     own = settings.from_arguments(TeacherSettings, arguments)
-    name, answers = read_record(arguments.model)["reference"], Answers(arguments.answers)
-    client = Client(endpoint, name, answers)
+    client = connect(endpoint, arguments.model, arguments.answers, arguments.workers)
     checks = Checks(arguments.target, settings.from_arguments(QualityLimits, arguments))
     try:
-        return answer(shard, Teacher(name, client, Prompts(arguments.name, endpoint.endpoint_window, own), checks))
+        prompts = Prompts(arguments.name, endpoint.endpoint_window, own)
+        return answer(shard, Teacher(identity(arguments.model), client, prompts, checks))
     finally:
-        answers.close()
+        client.close()
         if bill := client.bill:
             log(f"answer: {bill}")
         if arguments.usage:

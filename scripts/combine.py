@@ -10,7 +10,6 @@ import functools
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common import licences
@@ -43,7 +42,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", type=Path, nargs="*", default=[], help="fetched models that translated, for their licences"
     )
-    parser.add_argument("--teacher", type=Path, help="record of the model that answered, for its licence")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folder or record of the model that answered, for its licence",
+    )
     parser.add_argument(
         "--corrections", type=Path, nargs="*", default=[], help="review sheets of this language that people filled in"
     )
@@ -63,12 +68,8 @@ def _terms(path: Path, target: str) -> Callable[[str], glossary.Glossary]:
 def _licences(arguments: argparse.Namespace) -> dict[str, str | None]:
     """Return the licences of the models that translated or answered, by the name that the messages have."""
     translators = {identity(folder): read_record(folder)["licence"] for folder in arguments.models}
-    teachers = {naming.identity(record["reference"]): record["licence"] for record in _teachers(arguments)}
+    teachers = {naming.identity(identity(folder)): read_record(folder)["licence"] for folder in arguments.teacher}
     return translators | teachers | licences.TOOLS
-
-
-def _teachers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    return [read_record(arguments.teacher)] if arguments.teacher else []
 
 
 def main() -> None:

@@ -78,6 +78,8 @@ def main() -> None:
     keys = {
         str(one.key).rpartition(".")[2]: getattr(arguments, one.name) for one in settings.settings_of(EndpointSettings)
     }
+    if arguments.endpoint_serve:
+        raise UserError("compare_engines.py asks a server that runs already: start it, and give its --endpoint-url")
     endpoint = settings.as_arguments(EndpointSettings, {"endpoint": keys})
     setup = Setup(CONFIG.joinpath, arguments.models, arguments.allow_noncommercial, options, endpoint)
     signatures = engine_scores.signatures(text.target)

@@ -31,6 +31,8 @@ from mothertongue.common.errors import UserError, run
 from mothertongue.common.tsv import read_table
 from mothertongue.workflow import dry_run, estimates, planning
 from mothertongue.workflow.places import Places, home_of
+from mothertongue.workflow.sources import Sources
+from mothertongue.workflow.teachers import Teacher
 from mothertongue.workflow.translations import Translations
 
 HOME = Path(__file__).resolve().parent.parent
@@ -90,8 +92,10 @@ def main() -> None:
     plan = planning.make(jobs, rules, measurements, place, estimator.seconds)
     if planning.uses_conda(profile):
         sizes = {row["environment"]: int(row["mb"]) for row in read_table(PLACES.table("environments.tsv"))}
-        translation = Translations(config, PLACES).environment
-        plan = replace(plan, environments=planning.environments(jobs, rules, translation, sizes))
+        translations = Translations(config, PLACES)
+        computed = dict.fromkeys(("pivot", "translate"), translations.environment)
+        computed["answer"] = Teacher(config, Sources(config), translations).environment
+        plan = replace(plan, environments=planning.environments(jobs, rules, computed, sizes))
     prices = {group: config[group]["endpoint"] for group in ("translation", "teacher")}
     asked = {group: spent for group, spent in estimator.endpoints(jobs).items() if spent.requests}
     plan = replace(

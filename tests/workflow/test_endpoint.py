@@ -2,10 +2,15 @@
 
 import json
 import re
+import sys
 
 import pytest
 from endpoint import Endpoint
 from endpoint_site import KEY, make_site, poorly
+from paths import ROOT
+from standin_vllm import lives
+
+from mothertongue.formats.messages import TRANSLATED, read
 
 DATASET = "results/pt/dataset/README.md"
 THREADS = "results/pt/threads/train.jsonl"
@@ -104,3 +109,25 @@ def test_a_wrong_configuration_is_one_line_before_anything_runs(site, stopped, v
     run = site.run("-n", THREADS)
     (site.root / "mine.yaml").write_text(before)
     assert run.code != 0 and said in run.output, run
+
+
+def test_each_job_serves_the_fetched_model_itself(site, stopped, tiny_base, monkeypatch):
+    program = site.root / "vllm"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/support/standin_vllm.py"} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("SERVING_PROCESSES", str(site.root / "processes"))
+    served = {"serve": "vllm", "serve_program": str(program), "model": str(tiny_base), "url": None}
+    endpoint(site, **served)
+    planned = site.build("-n", "results/pt/translated/en/0.parquet").output
+    assert re.search(r"^fetch_served_model +1$", planned, re.MULTILINE) and "gpu=1" in planned
+    endpoint(site, serve_gpus=0, max_requests=None, **served)
+    run = site.build("results/pt/translated/en/0.parquet", "results/pt/translated/en/1.parquet")
+    assert run.jobs == {"fetch_served_model": 1, "translate": 2}
+    # Each job had a server, and none is left.
+    processes = [int(one) for one in (site.root / "processes").read_text().split()]
+    assert len(processes) == 4 and not [one for one in processes if lives(one)]
+    rows = read(site.root / "results/pt/translated/en/0.parquet", TRANSLATED).to_pylist()
+    assert {row["status"] for row in rows} <= {"flagged", "failed", "copied"}
+    endpoint(site, url="http://localhost:8000/v1")
+    run = site.run("-n", THREADS)
+    assert run.code != 0 and "error: translation.endpoint: url and serve both name a server; remove one" in run.output

@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -31,6 +32,7 @@ from mothertongue.endpoints.protocol import (
     parse_body,
     parse_response,
 )
+from mothertongue.endpoints.server import Server, at_once
 from mothertongue.endpoints.settings import EndpointSettings
 
 # The outcome of a request that failed so often.
@@ -52,12 +54,28 @@ class _Stopped(Exception):
 class Client:
     """A client of one server and model."""
 
-    def __init__(self, settings: EndpointSettings, model: str, answers: Answers, first_pause: float = 1.0) -> None:
-        """Raise UserError where the settings lack something; `first_pause` is before a second attempt, in seconds."""
-        self.settings, self.model, self.answers = settings, model, answers
-        self.url = check_url(settings.endpoint_url, settings.endpoint_allow_http)
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        model: str,
+        answers: Answers,
+        server: Server | None = None,
+        first_pause: float = 1.0,
+    ) -> None:
+        """Raise UserError where the settings lack something.
+
+        `server` is one of its own, which it starts for the first request that has no answer yet; `first_pause` is
+        before a second attempt, in seconds.
+        """
+        self.model, self.answers, self.server = model, answers, server
         self._body = parse_body(settings.endpoint_body)
-        self._key = os.environ.get(settings.endpoint_key_variable, "").strip()
+        if server:
+            self.url, self._key = "", server.key
+            settings = replace(settings, endpoint_concurrency=at_once(settings))
+        else:
+            self.url = check_url(settings.endpoint_url, settings.endpoint_allow_http)
+            self._key = os.environ.get(settings.endpoint_key_variable, "").strip()
+        self.settings = settings
         if self._key and not _KEY.fullmatch(self._key):
             raise UserError(
                 f"the key in {settings.endpoint_key_variable} is not one word of ASCII characters; set it again"
@@ -88,6 +106,8 @@ class Client:
                 missing.append((index, request))
         if not missing:
             return
+        if self.server:
+            self.url = self.server.start()
         arrived: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
         loop = asyncio.new_event_loop()
         task = loop.create_task(self._ask_all(missing, arrived))
@@ -102,6 +122,12 @@ class Client:
             loop.call_soon_threadsafe(task.cancel)
             thread.join()
             loop.close()
+
+    def close(self) -> None:
+        """Write the answers to the disk, and end a server of its own."""
+        self.answers.close()
+        if self.server:
+            self.server.stop()
 
     def key(self, request: Request) -> str:
         """Return the key of a request among the answers."""
@@ -171,6 +197,8 @@ class Client:
                 self.answers.add(self.key(request), REJECTED, Spent())
                 return self._unanswered(REJECTED, error)
             except TryAgain as error:
+                if self.server:
+                    self.server.check()
                 failures += not error.busy
                 if failures >= _ATTEMPTS or time.monotonic() - self._answered_at > _PATIENCE:
                     why = f"no answer: {error}; start again when it works, all answers are kept"

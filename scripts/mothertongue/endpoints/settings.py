@@ -1,6 +1,7 @@
 """Settings of an endpoint: keys `endpoint` of several groups, and arguments of the scripts that ask one."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from mothertongue.common.settings import setting
 
@@ -19,6 +20,25 @@ class EndpointSettings:
     endpoint_url: str | None = setting(
         None, "address of the server, up to /v1", key="endpoint.url", group="the endpoint",
         manual="address of a server with OpenAI's interface, such as `http://localhost:8000/v1`",
+    )  # fmt: skip
+    endpoint_serve: Literal["vllm", "llama_cpp"] | None = setting(
+        None, "start a server for this job: vllm or llama_cpp, with the fetched model", key="endpoint.serve",
+        group="the endpoint", expected="vllm, llama_cpp or null",
+        manual="in the place of `url`: each job starts a server of its own with the model, which is fetched first: "
+        "`vllm` on its GPU, or `llama_cpp` ([more](../endpoints.md#a-server-in-each-job))",
+    )  # fmt: skip
+    endpoint_serve_program: str | None = setting(
+        None, "the server's program", key="endpoint.serve_program", group="the endpoint", schema={"minLength": 1},
+        manual="the server's program: `/opt/vllm/bin/vllm`, or llama.cpp's `llama-server`; `null`: `vllm`, and the "
+        "server of the package xllamacpp",
+    )  # fmt: skip
+    endpoint_serve_options: list[str] = setting(
+        [], "more options of the server's program", key="endpoint.serve_options", group="the endpoint",
+        manual="more options of the server's program, such as `[--dtype=bfloat16]`", expected="a list of options",
+    )  # fmt: skip
+    endpoint_serve_gpus: int = setting(
+        1, "GPUs that vLLM divides the model over", key="endpoint.serve_gpus", group="the endpoint", at_least=0,
+        manual="GPUs of each job with `serve: vllm`, over which the model is divided; `0`: on the CPU",
     )  # fmt: skip
     endpoint_key_variable: str = setting(
         "ENDPOINT_API_KEY", "the environment variable that has the key; not set: none is sent",
@@ -74,8 +94,22 @@ class EndpointSettings:
 class EndpointModel:
     """The model of an endpoint, as recorded beside what it writes."""
 
-    name: str | None = setting(None, "what the server calls the model", key="endpoint.model", schema={"minLength": 1})
+    name: str | None = setting(
+        None, "what the server calls the model", key="endpoint.model", schema={"minLength": 1},
+        manual="what the server calls the model; with `serve` a model reference",
+    )  # fmt: skip
     licence: str | None = setting(
         None, "the licence of what the model writes, for the cards", key="endpoint.licence",
         manual="the licence, or terms of use, of what the model writes, for the cards; `null`: not stated",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """The files of a model that jobs serve."""
+
+    file: str | None = setting(
+        None, "pattern of the GGUF file's name, where there are several", key="endpoint.serve_file",
+        schema={"minLength": 1},
+        manual="with `serve: llama_cpp`, which GGUF file of the model, where there are several: `'*Q4_K_M*.gguf'`",
     )  # fmt: skip

@@ -143,7 +143,7 @@ def read_models(folders: Iterable[Path], base: Path, quality: Json, teacher: Pat
         translators.append((messages, replace(model, messages=messages)))
     translators.sort(key=lambda translator: (-translator[0], translator[1].name))
     teachers = [_read_model("teacher", folder) for folder in (teacher,) if folder]
-    answered = [replace(one, identity=naming.identity(one.name)) for one in teachers]
+    answered = [replace(one, identity=naming.identity(one.identity)) for one in teachers]
     answered = [replace(one, messages=used.get(one.identity, 0)) for one in answered]
     return [*(model for _, model in translators), *answered, _read_model("base model", base)]
 

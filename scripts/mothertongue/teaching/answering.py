@@ -14,7 +14,7 @@ from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.protocol import Request
 from mothertongue.formats.messages import AWAITING, TEACHER
 from mothertongue.teaching.checks import REFUSED, Checked, Checks
-from mothertongue.teaching.naming import identity
+from mothertongue.teaching.naming import identity, name_of
 from mothertongue.teaching.prompts import ATTEMPTS, Prompts, Turn
 
 # Why a reply is missing that was not asked for: a message before it has failed, or the window has no room for it.
@@ -43,9 +43,9 @@ class Answered:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model that answers: its name, and what it is asked, and how its answers are checked."""
+    """A model that answers: its identity, and what it is asked, and how its answers are checked."""
 
-    name: str
+    model: str
     client: Client
     prompts: Prompts
     checks: Checks
@@ -118,7 +118,7 @@ def answer(shard: pa.Table, teacher: Teacher) -> pa.Table:
         waiting = sorted(again, key=lambda one: one.row)
     trees.give_up()
     progress.finish()
-    return _table(shard, trees, identity(teacher.name), teacher.name)
+    return _table(shard, trees, identity(teacher.model), name_of(teacher.model))
 
 
 def _request(one: _Asked, trees: "_Trees", teacher: Teacher) -> tuple[Request, bool] | None:

@@ -10,7 +10,8 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.settings import as_arguments
 from mothertongue.endpoints.budget import check_prices
 from mothertongue.endpoints.protocol import check_url, parse_body
-from mothertongue.endpoints.settings import EndpointModel, EndpointSettings
+from mothertongue.endpoints.settings import EndpointModel, EndpointSettings, ServedModel
+from mothertongue.models import references
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,12 @@ class Endpoint:
         """Raise UserError where a key is missing or wrong."""
         if not self.keys["model"]:
             raise UserError(f"{self.group}.endpoint.model is missing: what the server calls the model")
-        check_url(self.keys["url"], self.keys["allow_http"])
+        if not self.keys["serve"]:
+            check_url(self.keys["url"], self.keys["allow_http"])
+        elif self.keys["url"]:
+            raise UserError(f"{self.group}.endpoint: url and serve both name a server; remove one")
+        else:
+            references.parse(self.keys["model"])
         check_prices(self.keys)
         parse_body(self.keys["body"])
         if self.keys["licence"] and not allow_noncommercial:
@@ -33,13 +39,39 @@ class Endpoint:
 
     @property
     def model(self) -> str:
-        """The folder with the record of the model, with the wildcard of the results folder."""
-        return f"{{results}}/models/endpoints/{self.group}"
+        """The folder of the model, or with the record of a server's, with the wildcard of the results folder."""
+        return f"{{results}}/models/{f'served/{self.slug}' if self.keys['serve'] else f'endpoints/{self.group}'}"
+
+    @property
+    def slug(self) -> str:
+        """The name of the folder of a model that is served: another for each choice of its files."""
+        chosen = "".join(f"@{value}" for value in (self.keys["serve"], self.keys["serve_file"]) if value)
+        return references.Reference(f"{references.parse(self.keys['model']).slug}{chosen}", "").slug
 
     @property
     def model_options(self) -> list[str]:
         """The model as arguments of scripts/describe_endpoint.py."""
         return as_arguments(EndpointModel, {"endpoint": self.keys})
+
+    @property
+    def served_options(self) -> list[str]:
+        """The files of a model that is served, as arguments of scripts/fetch_served_model.py."""
+        return [f"--serve={self.keys['serve']}", *as_arguments(ServedModel, {"endpoint": self.keys})]
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs of a job that starts a server of its own."""
+        return self.keys["serve_gpus"] if self.keys["serve"] == "vllm" else 0
+
+    @property
+    def memory_mb(self) -> int:
+        """The memory of a job's own server in MB: llama.cpp's has the model in it, vLLM's reads it through."""
+        return {None: 0, "llama_cpp": 12_000, "vllm": 24_000}[self.keys["serve"]]
+
+    @property
+    def environment(self) -> str:
+        """The environment of a job that asks it."""
+        return "vllm" if self.keys["serve"] == "vllm" and not self.keys["serve_program"] else "endpoint"
 
     @property
     def deciding_options(self) -> list[str]:

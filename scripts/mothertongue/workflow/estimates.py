@@ -45,6 +45,8 @@ _GENERATED, _BY_TRANSFORMERS = 0.25, ("seamless-m4t", "llm")
 # Tuning: the share of a GPU's peak that was reached with 6 operations a parameter and token, and operations a second of
 # a core.
 _SHARE_OF_PEAK, _OPERATIONS_OF_A_CORE = 0.12, 90e9
+# The folder of an endpoint's model among the inputs of a job.
+_OF_ENDPOINTS = re.compile(r"/models/(?:endpoints|served)/")
 # Tokens of a request to an endpoint besides the message: what the model is told, and the turns before it. Characters of
 # a token of English.
 _PROMPT, _CHARACTERS_OF_ENGLISH = 500, 4.0
@@ -106,7 +108,7 @@ class Estimator:
         translates = any(one["engine"] == ENDPOINT for one in asked)
         spent = {"translation": Spent(), "teacher": Spent()}
         for job in jobs:
-            if not any("/models/endpoints/" in path for path in job.inputs):
+            if not any(map(_OF_ENDPOINTS.search, job.inputs)):
                 continue
             if job.rule in ("pivot", "translate") and translates:
                 text = self._characters(job) * (_BY_USERS if self._taught else 1)
@@ -137,7 +139,7 @@ class Estimator:
         device = self._device(job)
         if language not in self.characters[source.name] or device is None:
             return None
-        if any("/models/endpoints/" in path for path in job.inputs):
+        if any(map(_OF_ENDPOINTS.search, job.inputs)):
             return None
         if not any("/models/translation/" in path for path in job.inputs):
             return _START

@@ -201,11 +201,11 @@ def uses_conda(profile: Mapping[str, Any]) -> bool:
 
 
 def environments(
-    jobs: Iterable[PlannedJob], rules: Mapping[str, Rule], translation: str, sizes: Mapping[str, int]
+    jobs: Iterable[PlannedJob], rules: Mapping[str, Rule], computed: Mapping[str, str], sizes: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the environments that jobs run in, with their disk space in MB; `translation` is that of its engines."""
-    known = [rules[name] for name in sorted({job.rule for job in jobs}) if name in rules]
-    names = dict.fromkeys(rule.environment or translation for rule in known)
+    """Return the environments that jobs run in, with their disk space in MB; `computed` has those of some rules."""
+    known = [name for name in sorted({job.rule for job in jobs}) if name in rules]
+    names = dict.fromkeys(computed.get(name) or rules[name].environment for name in known)
     return {name: sizes[name] for name in names if name in sizes}
 
 

@@ -12,7 +12,7 @@ from mothertongue.dataset.settings import (
     ReviewSettings,
     ThreadSettings,
 )
-from mothertongue.endpoints.settings import EndpointModel, EndpointSettings
+from mothertongue.endpoints.settings import EndpointModel, EndpointSettings, ServedModel
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
 from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
@@ -449,8 +449,8 @@ class Exports:
 # The groups of the configuration by their keys, in the manual's order.
 GROUPS: Mapping[str, tuple[type, ...]] = {
     "source": (Dataset, FormatSettings, FetchSettings, Languages, LimitSettings, Shards),
-    "translation": (Engines, EngineSettings, EndpointModel, EndpointSettings),
-    "teacher": (TeacherSettings, TaughtPreferences, EndpointModel, EndpointSettings),
+    "translation": (Engines, EngineSettings, EndpointModel, ServedModel, EndpointSettings),
+    "teacher": (TeacherSettings, TaughtPreferences, EndpointModel, ServedModel, EndpointSettings),
     "quality": (QualityLimits, FlaggedSettings),
     "review": (ReviewSettings,),
     "threads": (ThreadSettings, Prompts),

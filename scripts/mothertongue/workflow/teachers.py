@@ -53,6 +53,24 @@ class Teacher:
         """The folder with the record of the model, with the wildcard of the results folder; empty without a teacher."""
         return [endpoint.model for endpoint in self.endpoints]
 
+    @property
+    def memory_mb(self) -> int:
+        """The memory of a job in MB."""
+        return 3000 + sum(endpoint.memory_mb for endpoint in self.endpoints)
+
+    @property
+    def environment(self) -> str:
+        """The environment of a job."""
+        return next((endpoint.environment for endpoint in self.endpoints), "endpoint")
+
+    def gpus(self, wildcards: Wildcards) -> int:
+        """Return the GPUs of a shard's job, which may start a server of its own."""
+        return sum(endpoint.gpus for endpoint in self._endpoints_of(wildcards))
+
+    def threads(self, wildcards: Wildcards) -> int:
+        """Return the threads of a shard's job: more than one for a server of its own."""
+        return 4 if any(endpoint.keys["serve"] for endpoint in self._endpoints_of(wildcards)) else 1
+
     def check_preferences(self) -> None:
         """Raise UserError where there are no replies that preferences could compare."""
         if self.answers and not self.prefers:

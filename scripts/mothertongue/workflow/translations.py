@@ -17,7 +17,7 @@ from mothertongue.workflow.places import Places
 from mothertongue.workflow.rule_helpers import CHANGE_NO_RESULT, Wildcards, given, model_folder
 
 # The environments that translate, the smallest first: each runs the engines of those before it, too.
-_ENVIRONMENTS = ("translation", "endpoint", "generation")
+_ENVIRONMENTS = ("translation", "endpoint", "generation", "vllm")
 # The keys of an endpoint that decide what is translated.
 _DECIDING = ("window", "body")
 
@@ -47,7 +47,9 @@ class Translations:
         self.models = {references.parse(model).slug: (engine, model) for engine, model in self.owners}
         self.one_step = engines.find(self.engines[0]).ROUTE
         self.memory_mb = 3000 + 2 * sum(engines.find(engine).MODEL_MB for engine in self.engines)
+        self.memory_mb += sum(endpoint.memory_mb for endpoint in self.endpoints)
         needed = [engines.find(engine).ENVIRONMENT for engine in self.engines]
+        needed += [endpoint.environment for endpoint in self.endpoints]
         if estimator := self._estimator():
             self.memory_mb += estimator.MEMORY_MB
             needed += [estimator.ENVIRONMENT] if estimator.ENVIRONMENT else []
@@ -180,11 +182,14 @@ class Translations:
     def gpus(self, wildcards: Wildcards, grouped: bool) -> int:
         """Return 1 where a model that can use a GPU translates, unless the configuration requires the CPU; else 0.
 
+        A server that the job starts may need several.
+
         A group cannot contain jobs with and without GPU: where shards are `grouped`, all request the same.
         """
         names = self.engines if grouped else self.engines_of(wildcards)
-        on_gpu = any(engines.find(engine).ON_GPU for engine in names)
-        return int(on_gpu and self.translation["device"] != "cpu")
+        on_gpu = any(engines.find(engine).ON_GPU for engine in names) and self.translation["device"] != "cpu"
+        served = [endpoint.gpus for endpoint in self.endpoints] if routes.ENDPOINT in names else []
+        return max([int(on_gpu), *served])
 
     def model_mb(self, wildcards: Wildcards) -> int:
         """Return the disk space of a translation model in MB: the usual size of its engine's models."""

@@ -25,6 +25,7 @@ ASKING = {
     "fetch_base_model",
     "fetch_chat_template",
     "fetch_estimator",
+    "fetch_served_model",
     "fetch_translation_model",
     "fetch_benchmarks",
     "publish",

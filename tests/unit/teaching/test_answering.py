@@ -53,7 +53,9 @@ def answered(rows, reply, file=None, teacher=None, **endpoint):
         client = Client(settings, "Big/Teacher", answers, first_pause=0.01)
         prompts = Prompts("Portuguese", settings.endpoint_window, TeacherSettings(**(teacher or {})))
         try:
-            found = answer(shard(*rows), Teacher("Big/Teacher", client, prompts, Checks("pt", QualityLimits())))
+            found = answer(
+                shard(*rows), Teacher("Big/Teacher@endpoint", client, prompts, Checks("pt", QualityLimits()))
+            )
         finally:
             answers.close()
     assert found.schema == TRANSLATED and found["message_id"].to_pylist() == [one["message_id"] for one in rows]

@@ -126,7 +126,7 @@ def test_jobs_that_wait_for_the_checkpoint_are_mentioned():
 
 def test_local_rules_and_benchmarks_are_read_from_the_rules():
     assert {name for name, rule in RULES.items() if rule.local} == {
-        "describe_endpoint",
+        "describe_endpoint", "fetch_served_model",
         "fetch", "split", "fetch_translation_model", "fetch_estimator", "fetch_chat_template", "fetch_base_model", "fetch_benchmarks", "combine", "threads", "mix",
         "review", "preferences", "report", "summary", "publish", "write_modelfile", "other_trainers", "llama_factory", "axolotl_dpo", "export_card", "check_shapes",
         "check_conversion",
@@ -267,10 +267,12 @@ def test_environments_of_conda_are_counted_where_jobs_have_their_own():
     sizes = {row["environment"]: int(row["mb"]) for row in read_table(Path("config/environments.tsv"))}
     assert set(sizes) == {path.stem for path in Path("envs").glob("*.yaml")} and min(sizes.values()) > 250
     assert {rule.environment for rule in RULES.values()} - {""} <= set(sizes)
-    found = planning.environments(dry_run.parse_jobs(DRY_RUN), RULES, "generation", sizes)
+    found = planning.environments(
+        dry_run.parse_jobs(DRY_RUN), RULES, {"translate": "generation", "pivot": "generation"}, sizes
+    )
     assert found == {name: sizes[name] for name in ("data", "generation")}
     plan = replace(planning.make(dry_run.parse_jobs(DRY_RUN), RULES, [], CLUSTER), environments=found)
-    assert "Conda's 2 environments take 6.3 GB more" in planning.table(plan, ["t"])
+    assert "Conda's 2 environments take 6.4 GB more" in planning.table(plan, ["t"])
     assert planning.as_json(plan, ["t"], "slurm")["environments_mb"] == found
 
 

@@ -11,10 +11,9 @@ from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import byte_length
 from mothertongue.common.progress import Progress, log
 from mothertongue.common.tsv import Tables, read_table
-from mothertongue.endpoints.answers import Answers, Outcome
-from mothertongue.endpoints.client import Client
+from mothertongue.endpoints.answers import Outcome
 from mothertongue.endpoints.protocol import Request
-from mothertongue.models.record import read_record
+from mothertongue.models.endpoint import connect
 from mothertongue.translation.chat_engine import ANY, ReadsMessages
 from mothertongue.translation.chat_prompts import Languages, conversation, faults, read_lines
 from mothertongue.translation.documents import Documents, Group, line_length
@@ -62,7 +61,7 @@ class Endpoint(ReadsMessages, Engine):
         if settings.endpoint is None:
             raise UserError("the endpoint engine needs the settings of an endpoint: --endpoint-url")
         self.settings = settings
-        self.client = Client(settings.endpoint, read_record(model)["reference"], Answers(settings.answers))
+        self.client = connect(settings.endpoint, model, settings.answers, settings.workers)
         self.limit = round((settings.endpoint.endpoint_window - _TOLD) * _LINES_SHARE)
         self._documents = Documents(0)
         self._glossary: Glossary | None = None
@@ -119,7 +118,7 @@ class Endpoint(ReadsMessages, Engine):
 
     def close(self) -> None:
         """Write the answers to the disk, and what was spent to the log and its file."""
-        self.client.answers.close()
+        self.client.close()
         if bill := self.client.bill:
             log(f"translate: {bill}")
         if self.settings.usage:

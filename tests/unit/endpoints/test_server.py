@@ -1,0 +1,140 @@
+"""Tests of the servers that jobs start themselves: what is run, what becomes of it, and what it says when it fails."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+from standin_vllm import lives
+
+from mothertongue.common.errors import UserError
+from mothertongue.endpoints.answers import Answer, Answers
+from mothertongue.endpoints.client import Client
+from mothertongue.endpoints.protocol import Request
+from mothertongue.endpoints.server import Served, Server, command
+from mothertongue.endpoints.settings import EndpointSettings
+
+
+@pytest.fixture
+def processes(tmp_path, monkeypatch):
+    """Return a function that returns the processes of the servers that were started so far."""
+    file = tmp_path / "processes"
+    monkeypatch.setenv("SERVING_PROCESSES", str(file))
+    yield lambda: [int(one) for one in file.read_text().split()] if file.exists() else []
+    for process in [int(one) for one in file.read_text().split()] if file.exists() else []:
+        if lives(process):
+            os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture
+def settings(tmp_path, processes):
+    """Return a function that returns settings with a program that stands for vLLM."""
+    program = tmp_path / "vllm"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/support/standin_vllm.py"} "$@"\n')
+    program.chmod(0o755)
+    return lambda **values: EndpointSettings(
+        endpoint_serve="vllm",
+        endpoint_serve_program=str(program),
+        **{f"endpoint_{name}": value for name, value in values.items()},
+    )
+
+
+def client(settings, tmp_path):
+    server = Server(settings, Served(tmp_path / "model", "some/model@1", 2), tmp_path / "server.log")
+    return Client(settings, "some/model@1", Answers(tmp_path / "answers.jsonl"), server, first_pause=0.01)
+
+
+def asked(*texts):
+    return [Request(({"role": "user", "content": text},), 16) for text in texts]
+
+
+def ended(found):
+    ends = time.monotonic() + 20
+    while any(map(lives, found)) and time.monotonic() < ends:
+        time.sleep(0.05)
+    return not any(map(lives, found))
+
+
+def test_a_server_starts_for_the_first_question_and_ends_with_all_its_processes(settings, processes, tmp_path):
+    one = client(settings(), tmp_path)
+    assert not processes()
+    assert dict(one.stream(asked("a", "b"))) == {0: Answer("A"), 1: Answer("B")}
+    assert dict(one.stream(asked("c"))) == {0: Answer("C")}
+    found = processes()
+    assert len(found) == 2 and all(map(lives, found))
+    arguments = b"".join(Path(f"/proc/{process}/cmdline").read_bytes() for process in found)
+    one.close()
+    assert ended(found)
+    key = one.server.key.encode()
+    assert key not in arguments and not [p for p in tmp_path.rglob("*") if p.is_file() and key in p.read_bytes()]
+    # All of it is answered: no server is needed.
+    again = client(settings(), tmp_path)
+    assert dict(again.stream(asked("b"))) == {0: Answer("B")} and processes() == found
+    again.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_however_the_job_ends_its_server_does_not_stay(number, settings, processes, tmp_path):
+    given = settings()
+    job = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT / "scripts")!r})
+from pathlib import Path
+from mothertongue.endpoints.server import *
+Server(EndpointSettings(endpoint_serve="vllm", endpoint_serve_program={given.endpoint_serve_program!r}),
+       Served(Path("model"), "m", 1)).start()
+print("runs", flush=True)
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", job], stdout=subprocess.PIPE, cwd=tmp_path) as running:
+        assert running.stdout.readline() == b"runs\n"
+        found = processes()
+        running.send_signal(number)
+    assert len(found) == 2 and ended(found)
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [
+        ("start", r"vllm's server of some/model@1 ended \(1\): ValueError: the window is larger than the model's; all"),
+        ("3", r"vllm's server of some/model@1 ended \(1\): torch.OutOfMemoryError: CUDA out of memory; all that"),
+    ],
+)
+def test_a_server_that_ends_says_why_and_what_it_answered_is_kept(ends, why, settings, processes, tmp_path):
+    one = client(settings(serve_options=[f"--ends={ends}"], concurrency=1), tmp_path)
+    found = {}
+    with pytest.raises(UserError, match=why) as error:
+        for index, outcome in one.stream(asked("a", "b", "c", "d")):
+            found[index] = outcome
+    assert "\n" not in str(error.value) and str(tmp_path / "server.log") in str(error.value)
+    assert len(found) == (0 if ends == "start" else 2)
+    one.close()
+    assert ended(processes())
+
+
+def test_the_programs_get_the_settings(tmp_path, settings):
+    served = Served(tmp_path, "m", 3)
+    given = settings(window=4096, concurrency=9, serve_gpus=2, serve_options=["--dtype=bfloat16"])
+    words = " ".join(command(given, served, 80))
+    assert re.fullmatch(
+        rf"\S*/vllm serve {tmp_path} --served-model-name m --max-model-len 4096 --max-num-seqs 9 --generation-config vllm "
+        r"--tensor-parallel-size 2 --host 127\.0\.0\.1 --port 80 --dtype=bfloat16", words,
+    )  # fmt: skip
+    (tmp_path / "m-00001-of-00002.gguf").touch()
+    (tmp_path / "m-00002-of-00002.gguf").touch()
+    own = EndpointSettings(endpoint_serve="llama_cpp")
+    assert " ".join(command(own, served, 80)).endswith(
+        f"--model {tmp_path}/m-00001-of-00002.gguf --alias m --ctx-size 32768 --parallel 4 --threads 3 --host 127.0.0.1 --port 80"
+    )
+    for wrong, why in [
+        ({"serve_program": "no-such-program"}, "no program no-such-program here; install it, or set the path"),
+        ({"serve": "llama_cpp", "serve_options": ["--x"]}, "serve_options need llama.cpp's program"),
+    ]:
+        values = {"endpoint_serve": "vllm"} | {f"endpoint_{name}": value for name, value in wrong.items()}
+        with pytest.raises(UserError, match=why):
+            command(EndpointSettings(**values), served, 80)
