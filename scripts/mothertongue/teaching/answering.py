@@ -77,7 +77,14 @@ class _Asked:
 
 def await_all(shard: pa.Table) -> pa.Table:
     """Return a translated shard in which all of the assistant's messages wait for the teacher."""
-    waiting = {"text": None, "route": TEACHER, "status": AWAITING, "reasons": [], "score": None, "meaning": None}
+    waiting: dict[str, Any] = {
+        "text": None,
+        "route": TEACHER,
+        "status": AWAITING,
+        "reasons": [],
+        "score": None,
+        "meaning": None,
+    }
     replies = [row for row, role in enumerate(shard["role"].to_pylist()) if role == "assistant"]
     return _changed(shard, dict.fromkeys(replies, waiting))
 
