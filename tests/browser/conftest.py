@@ -42,3 +42,27 @@ def open_page(chromium):
     for context, asked, said in contexts:
         assert not said and not [url for url in asked if not url.startswith(("data:", "file:"))]
         context.close()
+
+
+@pytest.fixture
+def open_address(chromium):
+    """Yield a function that opens a server's page; fail if it loads anything from elsewhere or logs to the console."""
+    contexts = []
+
+    def open_(address, width=1280, expected=(), **more):
+        asked, said = [], []
+        context = chromium.new_context(viewport={"width": width, "height": 844}, **more)
+        contexts.append((context, address, expected, asked, said))
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_
+    for context, address, expected, asked, said in contexts:
+        # Chromium itself logs responses with an error.
+        assert [line for line in said if not any(part in line for part in expected)] == []
+        assert [url for url in asked if not url.startswith((f"{address}/", "data:"))] == []
+        context.close()

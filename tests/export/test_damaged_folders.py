@@ -54,6 +54,7 @@ PROGRAMS = {
     "perplexity": ({"adapter": "tra", "base": "cw", "merged": "cw"}, "--adapter {adapter} --base-model {base} --merged {merged} --threads {threads} --tokens {out}.tokens"),
     "pivot": ({"base": "cwt"}, "--shard {shard} --source pt --engine llm --model {base} --source-code Portuguese --target-code English"),
     "quantize": ({"gguf": "g"}, "--model {gguf}/f16.gguf --quantization q8_0"),
+    "serve": ({"adapter": "tra", "base": "cw"}, "--adapter {adapter} --base-model {base} --port 0 --check"),
     "threads": ({"base": "s"}, "--dataset {dataset} --template {base} --accounting {out}.json"),
     "translate": ({"base": "cwt"}, "--shard {shard} --source en --target pt --engine llm --model {base} --source-code English --target-code Portuguese"),
     "tune": ({"base": "cwt"}, "--data {threads} --base-model {base} --template {base} --target pt --name Portuguese --max-steps 1 --lora-rank 2"),
@@ -165,7 +166,18 @@ MODEL = {
 }  # fmt: skip
 # Only programs that load the weights, or compare them with the model, notice these.
 LOADED = {"matrices on their side": ("w", turned, ""), "a weight that is not there": ("w", lacking, "")}
-LOADS = ("calibrate", "calibrated_perplexity", "chat", "evaluate", "merge", "perplexity", "pivot", "translate", "tune")
+LOADS = (
+    "calibrate",
+    "calibrated_perplexity",
+    "chat",
+    "evaluate",
+    "merge",
+    "perplexity",
+    "pivot",
+    "serve",
+    "translate",
+    "tune",
+)
 ADAPTERS = {
     "a list": ("a", text(ADAPTER, "[]"), ADAPTER),
     "a huge rank": ("a", values(ADAPTER, r=10**9), ADAPTER),
@@ -228,7 +240,7 @@ def ended(program, place, output, **folders):
     script = f"{name}.py"
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", [script, *words, "--output", str(output)])
+            patch.setattr(sys, "argv", [script, *words, *([] if "--check" in words else ["--output", str(output)])])
             errors.run(import_module(name).main)
     except SystemExit as stopped:
         assert isinstance(stopped.code, str), f"exit {stopped.code}"

@@ -67,6 +67,7 @@ PROGRAMS = {
     "perplexity": ("adapter base merged", "--adapter {adapter} --base-model {base} --merged {merged} --threads {threads} --tokens {out}.tokens"),
     "pivot": ("base", "--shard {shard} --source pt --engine llm --model {base} --source-code Portuguese --target-code English"),
     "publish": ("adapter", "adapter --folder {adapter} --repo a/b --target pt --name Portuguese --dataset-card {card} --dataset-repo a/c --dry-run"),
+    "serve": ("adapter base", "--adapter {adapter} --base-model {base} --port 0 --check"),
     "threads": ("base", "--dataset {dataset} --template {base} --accounting {out}.json"),
     "translate": ("base", "--shard {shard} --source en --target pt --engine llm --model {base} --source-code English --target-code Portuguese"),
     "tune": ("base", "--data {threads} --base-model {base} --template {base} --target pt --name Portuguese --max-steps 1 --lora-rank 2"),
@@ -212,7 +213,7 @@ def run(place, preloaded):
         }
         names |= {"packed": place / "packed", "out": out, "settings": json.dumps(SETTINGS)} | folders
         arguments = [word.format_map(names) for word in PROGRAMS[program][1].split()]
-        if "{out}" not in arguments and "--json" not in arguments and "--dry-run" not in arguments:
+        if not {"{out}", "--json", "--dry-run", "--check"} & set(arguments):
             arguments += ["--output", str(names.get("to", out))]
         code, said = preloaded.run(
             ROOT / "scripts" / f"{program.split()[0]}.py",

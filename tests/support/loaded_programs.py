@@ -19,7 +19,7 @@ from preloaded import ended, freeze
 
 # The programs that load torch, and neither use the hub nor measure their own imports.
 PROGRAMS = ("tune", "evaluate", "merge", "perplexity", "calibrate", "calibrated_perplexity", "pivot", "translate",
-    "chat")  # fmt: skip
+    "chat", "serve")  # fmt: skip
 MODULES = ("torch", "transformers", "peft", "datasets", "ctranslate2", "pandas", "matplotlib.pyplot")
 SOCKET = "LOADED_PROGRAMS"
 _PYTHON = """#!{python} -SI

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, TextStreamer
+from transformers import GenerationConfig, StoppingCriteria, TextStreamer
 
 from mothertongue.common.errors import UserError
 from mothertongue.models.causal_lm import check_known, window
 from mothertongue.models.growing_cache import can_edit, give_room
+from mothertongue.models.text_of_tokens import TextOfTokens
 
 # The prompts of a batch. In bfloat16 an answer can depend on it: sums round otherwise in batches of another shape.
 BATCH_SIZE = 32
@@ -173,21 +174,50 @@ def _generate(
     return answers
 
 
-@torch.inference_mode()
 def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding) -> str:
     """Answer one tokenized prompt, printing words to stdout as they are generated; return the text (see `generate`)."""
+    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    tokens = _answer(model, tokenizer, prompt, stop, decoding, streamer=streamer)
+    return tokenizer.decode(tokens, skip_special_tokens=True).strip()
+
+
+def stream_to(
+    on_text: Callable[[str], bool], model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding
+) -> tuple[int, bool]:
+    """Answer one tokenized prompt; return the number of tokens, and whether the model ended it with an end token.
+
+    `on_text` is called after each token with the next piece of text, often an empty one, and returns whether to go on.
+    The pieces together are the text that `generate` returns.
+    """
+    text, ends = TextOfTokens(tokenizer), {stop, tokenizer.eos_token_id}
+
+    class Heard(StoppingCriteria):
+        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+            token = int(input_ids[0, -1])
+            goes_on = token in ends or on_text(text.add(token))
+            return torch.full((1,), not goes_on, dtype=torch.bool, device=input_ids.device)
+
+    tokens = _answer(model, tokenizer, prompt, stop, decoding, stopping_criteria=[Heard()])
+    on_text(text.rest())
+    return len(tokens), tokens[-1] in ends
+
+
+@torch.inference_mode()
+def _answer(
+    model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding, **listening: Any
+) -> list[int]:
+    """Return the tokens that answer one prompt."""
     check_known(model, prompt)
     ids = torch.tensor([prompt], device=model.device)
-    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     with _plain(model):
         output = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            streamer=streamer,
             max_new_tokens=_limit(model, prompt, decoding),
             **_choice(tokenizer, {stop, tokenizer.eos_token_id}, decoding),
+            **listening,
         )
-    return tokenizer.decode(output[0, len(prompt) :], skip_special_tokens=True).strip()
+    return output[0, len(prompt) :].tolist()
 
 
 def _limit(model: Any, prompt: list[int], decoding: Decoding) -> int:

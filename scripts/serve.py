@@ -1,0 +1,125 @@
+"""Serve an adapter: OpenAI's interface for chat, and a page to chat in, beside the base model if wished.
+
+    scripts/serve.py --adapter results/nl/adapter
+
+The page is at the address that is printed, and programs with OpenAI's interface take that address and /v1 as their base
+URL. There are two models, `adapter` and `base`. On the page, both can answer side by side, without their names until
+you vote; votes are appended to a file.
+
+The server is reached from this machine alone. On a machine with other users set a key: --api-key-variable names the
+environment variable that has it.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from mothertongue.common import arguments as types
+from mothertongue.common.errors import UserError, run
+from mothertongue.common.progress import log
+from mothertongue.endpoints.protocol import is_loopback
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapter", type=Path, required=True, help="adapter folder that scripts/tune.py wrote")
+    parser.add_argument("--base-model", type=Path, help="folder of its base model (default: where tune found it)")
+    parser.add_argument(
+        "--quantization",
+        choices=("nf4", "int8", "none"),
+        default="none",
+        help="load the base model in 4 bits (nf4) or 8 (int8): a quarter or half of the memory (default: none)",
+    )
+    parser.add_argument("--port", type=types.natural, default=8321, help="0 takes one that is free (default: 8321)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="allow a --host by which other machines reach the server"
+    )
+    parser.add_argument(
+        "--api-key-variable", metavar="NAME", help="environment variable with a key that requests must have"
+    )
+    parser.add_argument("--votes", type=Path, help="file to append votes to (default: votes.jsonl beside the adapter)")
+    parser.add_argument("--system-prompt", help="of conversations without one (default: the training's; '' for none)")
+    parser.add_argument(
+        "--max-new-tokens",
+        type=types.positive,
+        default=1024,
+        help="longest answer in tokens where a request does not say (default: 1024)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        help="where a request does not say: 0 takes the likeliest word, always (default)",
+    )
+    parser.add_argument("--top-p", type=float, default=1.0, help="where a request does not say (default: 1, all)")
+    parser.add_argument("--seed", type=int, default=42, help="of requests without one (default: 42)")
+    parser.add_argument(
+        "--waiting", type=types.natural, default=8, help="requests that wait while one is answered (default: 8)"
+    )
+    parser.add_argument("--check", action="store_true", help="answer one question with each model, and end")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if not (arguments.allow_remote or is_loopback(arguments.host)):
+        raise UserError(
+            f"--host {arguments.host}: others on the network could chat, vote, and read along; add --allow-remote if"
+            " that is meant, or reach this machine through ssh -L"
+        )
+    key = read_key(arguments.api_key_variable)
+
+    from mothertongue.chat import server, votes
+    from mothertongue.chat.guard import Guard, own_names
+
+    bound = server.listen(arguments.host, arguments.port)
+
+    from mothertongue.chat.backends import OneByOne
+    from mothertongue.chat.conversation import Speaker
+    from mothertongue.chat.loaded import Loaded
+    from mothertongue.model_folders.reading import read_training
+    from mothertongue.models.answering import Decoding
+
+    speaker = Speaker.load(
+        arguments.adapter,
+        arguments.base_model,
+        False,
+        arguments.quantization,
+        arguments.system_prompt,
+        Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p),
+        arguments.seed,
+    )
+    loaded = Loaded(speaker)
+    if arguments.check:
+        loaded.check()
+        return
+    served = server.Served(
+        str(arguments.adapter),
+        votes.digest(arguments.adapter),
+        read_training(arguments.adapter, "lang")["lang"],
+        speaker.system_prompt,
+        arguments.votes or arguments.adapter.absolute().parent / "votes.jsonl",
+    )
+    backend = OneByOne(loaded, arguments.waiting, arguments.seed)
+    names = own_names(arguments.host) if arguments.allow_remote else ()
+    host, port = bound.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if not (key or is_loopback(host)):
+        log("serve: warning: without --api-key-variable, everyone who reaches this address can chat and vote")
+    bound.listen()  # whoever reads the next line may ask at once
+    print(f"{address}/ is the page, {address}/v1 OpenAI's interface; Ctrl-C ends the server", flush=True)
+    app = Guard(server.application(backend, served), key, arguments.allow_remote, names)
+    server.server(app, backend).run(sockets=[bound])
+
+
+def read_key(variable: str | None) -> str:
+    """Return the key in an environment variable; empty where none is asked for."""
+    key = os.environ.pop(variable, "") if variable else ""
+    if variable and not key.strip():
+        raise UserError(f"--api-key-variable: the environment variable {variable} is not set, or empty")
+    return key.strip()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,88 @@
+"""Tests of appending votes: a killed process or a full disk leaves whole lines, and processes do not mix theirs."""
+
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from mothertongue.chat import votes
+from mothertongue.common.errors import UserError
+from mothertongue.formats.votes import Vote, read_votes
+
+ASKED = [{"role": "user", "content": "Hoi! \u05e9\u05dc\u05d5\u05dd"}]
+VOTE = Vote("2026-01-31T12:00:00Z", ASKED, {"adapter": "Dag!", "base": "Hello!"}, "base", True, "tie", "0f1e")
+# Appends votes of a size until it is killed, and prints the number of each that is on the disk.
+APPEND = """
+import sys
+from pathlib import Path
+sys.path[:0] = ["scripts", "tests/unit/chat"]
+from mothertongue.chat import votes
+from mothertongue.formats.votes import Vote
+for number in range(int(sys.argv[2])):
+    answers = {"adapter": sys.argv[3] * int(sys.argv[4]), "base": str(number)}
+    votes.append(Path(sys.argv[1]), Vote("2026-01-31T12:00:00Z", [{"role": "user", "content": "a"}], answers, "base", True, "tie", ""))
+    print(number, flush=True)
+"""
+
+
+def start(path, count, mark, size):
+    return subprocess.Popen([sys.executable, "-c", APPEND, path, str(count), mark, str(size)], stdout=subprocess.PIPE)
+
+
+def test_a_line_that_was_left_unfinished_is_replaced(tmp_path):
+    path = tmp_path / "votes.jsonl"
+    votes.append(path, VOTE)
+    for rest in (b"{", VOTE.line().encode()[:-1], b"x" * 200_000):
+        before = read_votes(path)
+        with path.open("ab") as file:
+            file.write(rest)
+        votes.append(path, replace(VOTE, vote="base"))
+        assert read_votes(path) == [*before, replace(VOTE, vote="base")]
+    path.write_bytes(b"x" * 200_000)
+    votes.append(path, VOTE)
+    assert read_votes(path) == [VOTE]
+
+
+def test_a_full_disk_leaves_the_votes_before(tmp_path):
+    path = tmp_path / "votes.jsonl"
+    votes.append(path, VOTE)
+    size = path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (0, 20):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
+        try:
+            with pytest.raises(UserError, match=r"cannot write .*votes.jsonl: (File too large|No space left)"):
+                votes.append(path, VOTE)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert read_votes(path) == [VOTE] and path.stat().st_size == size
+    with pytest.raises(UserError, match=r"nowhere.*No such file"):
+        votes.append(tmp_path / "nowhere" / "votes.jsonl", VOTE)
+    with pytest.raises(UserError, match=f"cannot write {tmp_path}: Is a directory"):
+        votes.append(tmp_path, VOTE)
+
+
+@pytest.mark.costly
+def test_votes_of_killed_and_of_several_processes_are_whole(tmp_path):
+    path = tmp_path / "votes.jsonl"
+    known = 0
+    for delay in (0.0, 0.01, 0.03):
+        process = start(path, 100_000, "a", 300_000)
+        process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        told = 1 + process.stdout.read().count(b"\n")
+        found = len(read_votes(path))
+        # One more may be written that the process could not tell of.
+        assert known + told <= found <= known + told + 1
+        known = found
+    several = [start(path, 40, mark, 20_000) for mark in "bcd"]
+    assert [process.wait() for process in several] == [0, 0, 0]
+    last = read_votes(path)[known:]
+    for mark in "bcd":
+        mine = [vote for vote in last if vote.answers["adapter"] == mark * 20_000]
+        assert [vote.answers["base"] for vote in mine] == [str(number) for number in range(40)]
+    assert len(last) == 120
