@@ -12,7 +12,7 @@ from mothertongue.translation import code_blocks, segments
 from mothertongue.translation.checks import loops
 from mothertongue.translation.settings import QualityLimits
 
-REFUSED = "refused"
+REFUSED, REPEATED = "refused", "question repeated"
 # A sentence of fewer letters has no language check. Of the 602 replies of the OASST1 sample those that it finds are in
 # another language.
 _JUDGED_LETTERS = 20
@@ -22,6 +22,10 @@ _OF_A_WHOLE = 2.0
 _CONTROL = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>|</?think>"
 )
+_WORD = re.compile(r"\w+")
+# An answer is mostly from the question where more than this share of its runs of three words, of which it has so many,
+# are in that. Of 600 replies of the sample 5 are.
+_FROM_QUESTION, _RUNS = 0.5, 5
 _INLINE_CODE = re.compile(r"(`+)[^`\n]+\1")
 
 
@@ -57,13 +61,15 @@ class Checks:
         doubts = [f"language: {lang}" for lang in foreign]
         if most:
             faults, doubts = faults + doubts, []
+        # People's replies to requests for a rewriting do so, too.
+        doubts += [REPEATED] if not faults and _mostly_from(text, question) else []
         # A model may rightly decline, and an answer about grief begins like a refusal.
         doubts += [REFUSED] if declines(text) else []
         return Checked(text, tuple(faults), tuple(doubts))
 
     def _faults(self, text: str, question: str) -> Iterator[str]:
         if " ".join(text.split()) == " ".join(question.split()):
-            yield "question repeated"
+            yield REPEATED
         prose = [one for one in self._sentences(text) if one]
         if self._loops(prose):
             yield "repetition"
@@ -106,6 +112,17 @@ class Checks:
         for part in segments.split(text, self.lang):
             if part.translate:
                 yield " ".join(" ".join(part.around).split())
+
+
+def _mostly_from(text: str, question: str) -> bool:
+    """Return whether most of an answer's runs of three words are in the question."""
+    runs, asked = _runs(text), set(_runs(question))
+    return len(runs) >= _RUNS and sum(run in asked for run in runs) > _FROM_QUESTION * len(runs)
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    words = _WORD.findall(text.lower())
+    return list(zip(words, words[1:], words[2:], strict=False))
 
 
 def _without_code(text: str) -> str:

@@ -76,6 +76,13 @@ def test_a_refusal_and_a_sentence_in_another_language_are_doubts():
     assert (found.faults, found.doubts) == ((), ("language: en",))
 
 
+def test_an_answer_that_mostly_repeats_the_question_is_a_doubt():
+    asked = "Isso foi ótimo! Eu fiz muito, aliás. Quanto tempo ele dura e posso congelá-lo?"
+    found = check("Isso foi ótimo! Eu fiz muito, aliás. Quanto tempo ele posso congelá-lo.", asked)
+    assert (found.faults, found.doubts) == ((), ("question repeated",))
+    assert check("Ele dura três dias, e posso dizer que congelá-lo é fácil.", asked).doubts == ()
+
+
 def test_what_people_answered_in_a_third_language_the_teacher_may_too():
     spanish = "Puedes cortar las patatas en rodajas finas y freírlas en una sartén con un poco de aceite."
     asked = "Responde em espanhol: como posso assar batatas?"
