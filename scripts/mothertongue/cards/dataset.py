@@ -75,6 +75,7 @@ def dataset_card(
         meaning=figures["meaning"]["quantiles"],
         accounting={split: accounting[split] for split in _SPLITS},
         total=total,
+        statuses=[status for status, count in total["status"].items() if count or status != "answered"],
         reading=accounting.get("reading"),
         sources=_shares(sources, accounting),
     )
