@@ -151,11 +151,11 @@ def _summed(did: str, paths: Iterable[Path]) -> Asked:
     """Return the sum of records."""
     records = [read_object(path) for path in paths]
 
-    def total(name: str) -> float:
+    def summed(name: str) -> float:
         return sum(number(record, name) or 0 for record in records)
 
-    requests, read, written = (round(total(name)) for name in ("requests", "input_tokens", "output_tokens"))
-    return Asked(did, requests, read, written, total("price"))
+    requests, read, written = (round(summed(name)) for name in ("requests", "input_tokens", "output_tokens"))
+    return Asked(did, requests, read, written, summed("price"))
 
 
 def total(steps: Iterable[Step]) -> Step:
