@@ -10,6 +10,7 @@ The input is a dataset of conversation trees, the output a LoRA adapter; every s
     results/models/meaning/{model}/                      fetch_estimator  of labse, which judges translations
     results/pivot/{source}/{shard}.parquet               pivot        into English, where no direct model exists
     results/{lang}/translated/{source}/{shard}.parquet   translate
+    results/{lang}/answered/{source}/{shard}.parquet     answer       replies of a teacher, where configured
     results/{lang}/dataset/                              combine      train, validation, card, messages' accounting
     results/{lang}/review/                               review       sheets in which people correct translations
     results/{lang}/threads/{split}.jsonl                 threads      the best-ranked threads as chat prompts
@@ -83,6 +84,7 @@ rule help:
 
 include: "rules/source.smk"
 include: "rules/translation.smk"
+include: "rules/teaching.smk"
 include: "rules/dataset.smk"
 include: "rules/tuning.smk"
 include: "rules/evaluation.smk"

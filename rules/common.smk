@@ -36,6 +36,7 @@ from mothertongue.workflow.rule_helpers import (
 )
 from mothertongue.workflow.settings import defaults, schema as configuration_schema
 from mothertongue.workflow.sources import Sources
+from mothertongue.workflow.teachers import Teacher
 from mothertongue.workflow.translations import Translations
 
 os.environ |= {
@@ -76,8 +77,9 @@ for source in sources:
 
 translations = checked(Translations, config, places)
 judging = checked(Judging, config, RESULTS)
+teacher = checked(Teacher, config, sources, translations)
 # The endpoints by the groups of the configuration.
-endpoints = {endpoint.group: endpoint for endpoint in [*translations.endpoints, *judging.endpoints]}
+endpoints = {one.group: one for one in [*translations.endpoints, *teacher.endpoints, *judging.endpoints]}
 # Those whose model each job serves by itself, by the folder of the model.
 served = {endpoint.slug: endpoint for endpoint in endpoints.values() if endpoint.keys["serve"]}
 # Their keys, too, are only in the environment of the rules that pass them on: NAME=$key_NAME. Another workflow keeps its
@@ -220,8 +222,8 @@ def translation_gpus(wildcards):
 
 
 def dataset_of_all_messages(wildcards):
-    """Return the dataset. End Snakemake where the scope leaves out replies that are not in a thread."""
-    checked(sources.check_scope)
+    """Return the dataset. End Snakemake where there are no replies to compare, as the scope leaves them out."""
+    checked(teacher.check_preferences)
     return "{results}/{lang}/dataset/{split}.parquet".format(**wildcards)
 
 

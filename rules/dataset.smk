@@ -5,10 +5,11 @@ rule combine:
     input:
         script=own("scripts/combine.py"),
         library=library("combine"),
-        shards=expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=sources.shard_names),
+        shards=expand("{{results}}/{{lang}}/{folder}/{shard}.parquet", folder=teacher.folder, shard=sources.shard_names),
         after=after_split,
         counts="{results}/source/counts.json",
         models=translators,
+        teacher=teacher.models,
         corrections=corrections_of,
         glossary=glossary_of,
     output:
@@ -62,6 +63,7 @@ rule combine:
             --shards {input.shards:q} \
             --counts={input.counts:q} \
             --models {input.models:q} \
+            --teacher {input.teacher:q} \
             --target={wildcards.lang:q} \
             --name={params.name:q} \
             {params.source:q} \
@@ -160,6 +162,12 @@ rule preferences:
         # Before `after`, which may wait for split: refuse a scope without preferences before anything runs.
         dataset=dataset_of_all_messages,
         after=after_split,
+        # What a teacher's answers are compared with.
+        translated=(
+            expand("{{results}}/{{lang}}/translated/{shard}.parquet", shard=sources.shard_names)
+            if teacher.prefers
+            else []
+        ),
         held_out=evaluations.held_out,
         prompts=prompts_kept_out,
         benchmarks=evaluations.benchmarks_kept_out,
@@ -188,6 +196,7 @@ rule preferences:
         python {input.script:q} \
             --dataset={input.dataset:q} \
             --pairs={params.pairs:q} \
+            --translated {input.translated:q} \
             --system-prompt={params.system_prompt:q} \
             {params.kept_out:q} \
             --output={output.preferences:q} \

@@ -10,6 +10,7 @@ rule report:
         after=after_split,
         source=FETCHED,
         models=translators,
+        teacher=teacher.models,
         base_model=adapters.base_model,
         dataset=rules.combine.output,
         threads=adapters.threads,
@@ -43,6 +44,7 @@ rule report:
         disk_mb=5,
     params:
         source=literal([*given("--source-name", sources.dataset_names), *given("--source-licence", sources.licences)]),
+        teacher=lambda wildcards, input: given("--teacher", input.teacher),
         mix=lambda wildcards, input: given("--mix", input.mix),
         sft_adapter=lambda wildcards, input: given("--sft-adapter", input.sft_adapter),
         settings=lambda wildcards: adapters.changed_settings(DEFAULTS),
@@ -58,6 +60,7 @@ rule report:
             --source {input.source:q} \
             {params.source:q} \
             --models {input.models:q} \
+            {params.teacher:q} \
             --base-model={input.base_model:q} \
             --dataset={params.dataset:q} \
             --threads {input.threads:q} \

@@ -21,12 +21,15 @@ from mothertongue.dataset import combine, correction_files, corrections, quality
 from mothertongue.dataset.settings import FlaggedSettings
 from mothertongue.formats.messages import SPLITS, TRANSLATED, MessageFiles, MessageWriter
 from mothertongue.models.record import identity, read_record
+from mothertongue.teaching import naming
 from mothertongue.translation import glossary
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards that scripts/translate.py wrote")
+    parser.add_argument(
+        "--shards", type=Path, nargs="+", required=True, help="shards that scripts/translate.py or answer.py wrote"
+    )
     parser.add_argument("--counts", type=Path, required=True, help="JSON file of counts that scripts/split.py wrote")
     parser.add_argument("--target", required=True, help="code of the target language")
     parser.add_argument("--name", required=True, help="English name of the target language, for the card and plots")
@@ -38,6 +41,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--models", type=Path, nargs="*", default=[], help="fetched models that translated, for their licences"
+    )
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folder or record of the model that answered, for its licence",
     )
     parser.add_argument(
         "--corrections", type=Path, nargs="*", default=[], help="review sheets of this language that people filled in"
@@ -53,6 +63,13 @@ def parse_arguments() -> argparse.Namespace:
 def _terms(path: Path, target: str) -> Callable[[str], glossary.Glossary]:
     """Return a function that returns the terms of a source language."""
     return functools.cache(lambda source: glossary.read(path, source, target))
+
+
+def _licences(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """Return the licences of the models that translated or answered, by the name that the messages have."""
+    translators = {identity(folder): read_record(folder)["licence"] for folder in arguments.models}
+    teachers = {naming.identity(identity(folder)): read_record(folder)["licence"] for folder in arguments.teacher}
+    return translators | teachers | licences.TOOLS
 
 
 def main() -> None:
@@ -81,7 +98,7 @@ def main() -> None:
             accounting,
             dict(counted.models.most_common()),
             quality,
-            {identity(folder): read_record(folder)["licence"] for folder in arguments.models} | licences.TOOLS,
+            _licences(arguments),
         )
     write_json(arguments.output / "accounting.json", accounting)
     write_json(arguments.output / "quality.json", quality)

@@ -26,7 +26,8 @@ def main() -> None:
     arguments = parse_arguments()
     shard = MessageFiles([arguments.shard], MESSAGES)
     with running_translator(arguments, arguments.source, ENGLISH) as translator:
-        translated = partial(shards.translate, lang=ENGLISH, translator=translator, route=arguments.route)
+        options = {"route": arguments.route, "only_users": arguments.only_users}
+        translated = partial(shards.translate, lang=ENGLISH, translator=translator, **options)
         write_translated("pivot", shard, translated, arguments.output)
 
 

@@ -32,6 +32,8 @@ from mothertongue.common.tsv import read_table
 from mothertongue.workflow import dry_run, estimates, planning
 from mothertongue.workflow.judging import Judging
 from mothertongue.workflow.places import Places, home_of
+from mothertongue.workflow.sources import Sources
+from mothertongue.workflow.teachers import Teacher
 from mothertongue.workflow.translations import Translations
 
 HOME = Path(__file__).resolve().parent.parent
@@ -91,14 +93,20 @@ def main() -> None:
     plan = planning.make(jobs, rules, measurements, place, estimator.seconds)
     if planning.uses_conda(profile):
         sizes = {row["environment"]: int(row["mb"]) for row in read_table(PLACES.table("environments.tsv"))}
-        translation = Translations(config, PLACES).environment
-        judge = Judging(config, str(config["results"])).environment
-        plan = replace(plan, environments=planning.environments(jobs, rules, translation, sizes, judge))
-    endpoint = estimator.endpoint(jobs)
-    keys = config["translation"]["endpoint"]
-    plan = replace(plan, endpoint=endpoint, price=endpoint.cost(keys["price_input"], keys["price_output"]))
-    verdicts, keys = estimator.judge(jobs), config["judge"]["endpoint"]
-    plan = replace(plan, judge=verdicts, judge_price=verdicts.cost(keys["price_input"], keys["price_output"]))
+        translations = Translations(config, PLACES)
+        computed = dict.fromkeys(("pivot", "translate"), translations.environment)
+        computed["answer"] = Teacher(config, Sources(config), translations).environment
+        computed["judge"] = Judging(config, str(config["results"])).environment
+        plan = replace(plan, environments=planning.environments(jobs, rules, computed, sizes))
+    prices = {group: config[group]["endpoint"] for group in ("translation", "teacher", "judge")}
+    asked = {group: spent for group, spent in estimator.endpoints(jobs).items() if spent.requests}
+    plan = replace(
+        plan,
+        endpoints={
+            group: (spent, spent.cost(prices[group]["price_input"], prices[group]["price_output"]))
+            for group, spent in asked.items()
+        },
+    )
     print(planning.table(plan, targets))
     if arguments.json:
         write_json(arguments.json, planning.as_json(plan, targets, arguments.profile))

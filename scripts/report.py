@@ -38,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="folders of the translation models")
     parser.add_argument("--base-model", type=Path, required=True, help="folder of the base model")
     parser.add_argument("--dataset", type=Path, required=True, help="folder that scripts/combine.py wrote")
+    parser.add_argument("--teacher", type=Path, help="record of the model that answered, where one did")
     for data in ("threads", "preferences"):
         parser.add_argument(
             f"--{data}", type=Path, nargs="*", default=[], metavar="FILE",
@@ -90,7 +91,7 @@ def main() -> None:
                 run_data.read_source(*one)
                 for one in zip(arguments.source, arguments.source_name, arguments.source_licence, strict=True)
             ],
-            models=run_data.read_models(arguments.models, arguments.base_model, quality),
+            models=run_data.read_models(arguments.models, arguments.base_model, quality, arguments.teacher),
             settings=arguments.settings,
             accounting=accounting,
             quality=quality,

@@ -58,7 +58,7 @@ def step(arguments: argparse.Namespace, translator: Translator | None) -> Callab
         return partial(shards.give_up, lang=target)
     if route == "pivot":
         return partial(shards.translate_pivot, lang=target, translator=translator)
-    return partial(shards.translate, lang=target, translator=translator, route=route)
+    return partial(shards.translate, lang=target, translator=translator, route=route, only_users=arguments.only_users)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ SETTINGS = yaml.safe_load(Path("config/config.yaml").read_text())["tuning"]
 SCRIPTS = sorted(Path("scripts").glob("*.py"))
 # Scripts with an option for a model or an adapter that do not load its folder, and what they use instead.
 NO_FOLDER = {
+    "answer": "a model's record; one that it serves is checked as for translate",
     "combine": "models' records",
     "export_card": "an adapter's record",
     "gguf_perplexity": "a GGUF file",

@@ -5,33 +5,16 @@ import re
 import sys
 
 import pytest
-import yaml
-from endpoint import Endpoint, Reply
+from endpoint import Endpoint
+from endpoint_site import make_site, poorly
 from paths import ROOT
-from running import Project, copy_project, sample
 from standin_vllm import lives
-from witness import KEY, WITNESS
+from witness import KEY
 
 from mothertongue.formats.messages import TRANSLATED, read
 
 DATASET = "results/pt/dataset/README.md"
 THREADS = "results/pt/threads/train.jsonl"
-
-
-class Site(Project):
-    """A project with the default configuration and a server of its own."""
-
-    def command(self, *arguments: str) -> list[str]:
-        options = ["--profile", "profiles/local", "--configfile=mine.yaml", "--printshellcmds"]
-        return [sys.executable, "-m", "snakemake", *options, *arguments]
-
-
-def poorly(body, number):
-    """Return the words of each line in Portuguese that says something else; numbers and codes are as they were."""
-    asked = body["messages"][-1]["content"].rpartition("Translate:\n")[2]
-    found = [re.fullmatch(r"\[\d+\] (.*)", line)[1] for line in asked.splitlines()]
-    kept = [" ".join(re.findall(r"XQ\d+|\d[\d.,:]*|[\"“”()\[\]]", line)) for line in found]
-    return Reply("\n".join(f"[{at}] Não sei o que dizer agora {text}" for at, text in enumerate(kept, 1)))
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +25,6 @@ def server():
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, server):
-    root = tmp_path_factory.mktemp("endpoint")
-    copy_project(root)
-    site = Site(root)
-    rows = [row for row in sample() if row["lang"] in ("en", "pt-BR")]
-    trees = list(dict.fromkeys(row["message_tree_id"] for row in rows))[::8]
-    site.write_messages([row for row in rows if row["message_tree_id"] in trees])
     config = {
         "source": {"dataset": "messages.jsonl", "languages": ["en", "pt"], "shards": {"en": 2}},
         "translation": {
@@ -56,14 +33,8 @@ def site(tmp_path_factory, server):
         },
         "threads": {"prompt_format": "chatml"},
     }
-    (root / "mine.yaml").write_text(yaml.safe_dump(config))
-    (root / "witness").mkdir()
-    (root / "witness/sitecustomize.py").write_text(WITNESS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENDPOINT_API_KEY", KEY)
-        patch.setenv("PYTHONPATH", str(root / "witness"))
-        patch.setenv("WITNESSED", str(root / "witnessed.jsonl"))
-        yield site
+        yield make_site(tmp_path_factory.mktemp("endpoint"), config, patch)
 
 
 def endpoint(site, **values):

@@ -1,6 +1,6 @@
 """The card of an adapter, from its training.json and, where there is one, its evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,8 @@ class Published:
     """The hub repository of an adapter, and its evaluation.
 
     `datasets` are hub ids: first the dataset that the adapter was tuned on, whose licences are `licences`, then the
-    sources of that dataset. `judged` is what a judge found, empty where there was none.
+    sources of that dataset. `judged` is what a judge found, empty where there was none; `teachers` are the models that
+    wrote what the assistant says in the dataset.
     """
 
     repository: str
@@ -24,6 +25,7 @@ class Published:
     licences: list[str]
     metrics: Mapping[str, Any]
     judged: Mapping[str, Any] = field(default_factory=dict)
+    teachers: Sequence[str] = ()
 
 
 def adapter_card(
@@ -47,6 +49,7 @@ def adapter_card(
         validation=_validation(record["training"]),
         mix=record.get("mix") or (record.get("before") or {}).get("mix"),
         published=published,
+        teachers=published.teachers if published else [],
         stated=_licences(model, record["base_model"]["licence"], published) if published else None,
         evaluation=evaluation.values(published.metrics, published.judged) if published else None,
         **answer.values(record),

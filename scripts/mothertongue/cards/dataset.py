@@ -9,6 +9,8 @@ from mothertongue.dataset import verdicts
 from mothertongue.source.dataset_reference import is_hub_id
 
 _SPLITS = ("train", "validation")
+# The key of the header with the models that wrote what the assistant says.
+ANSWERED_BY = "answered_by"
 
 
 def dataset_card(
@@ -23,11 +25,14 @@ def dataset_card(
     """Return the card for the folder that scripts/combine.py writes.
 
     `sources` are the names of the source datasets with their licences, in the order of the account where there are
-    several. `models` counts the messages that each model (or `a+b`) translated; `model_licences` maps the models to
-    their licences; `quality` is the report of mothertongue.dataset.quality_report.
+    several. `models` counts the messages that each model (or `a+b`) translated; the account has those that a
+    teacher wrote. `model_licences` maps the models to their licences; `quality` is the report of
+    mothertongue.dataset.quality_report.
     """
     total, figures = accounting["total"], quality["total"]
+    teachers = accounting.get("answered_by", {})
     used = {model: model_licences.get(model) for models_of_one in models for model in models_of_one.split("+")}
+    used |= {teacher: model_licences.get(teacher) for teacher in teachers}
     source = " + ".join(dataset for dataset, _ in sources)
     title = f"{source} in {name}"
     header = {
@@ -35,7 +40,7 @@ def dataset_card(
         **licences.header([*(licence for _, licence in sources), *used.values()]),
         "pretty_name": title,
         "task_categories": ["text-generation"],
-        "tags": ["conversational", "machine-translated", "mothertongue"],
+        "tags": ["conversational", "machine-translated", *(["synthetic"] if teachers else []), "mothertongue"],
         "size_categories": [render.size_category(total["out"])],
         "source_datasets": [dataset for dataset, _ in sources if is_hub_id(dataset)],
         "configs": [
@@ -44,6 +49,8 @@ def dataset_card(
                 "data_files": [{"split": split, "path": f"{split}.parquet"} for split in _SPLITS],
             }
         ],
+        # The cards of threads and adapters take it from here.
+        ANSWERED_BY: list(teachers),
     }
     return render.card(
         "dataset",
@@ -53,6 +60,7 @@ def dataset_card(
         source=source,
         repository=None,
         models=models,
+        teachers=teachers,
         stated=stated_licences.values(_stated(sources, accounting) | used, used),
         objections=_messages(figures["reasons"]),
         cured=_messages(figures["cured"]),
@@ -67,9 +75,16 @@ def dataset_card(
         meaning=figures["meaning"]["quantiles"],
         accounting={split: accounting[split] for split in _SPLITS},
         total=total,
+        statuses=[status for status, count in total["status"].items() if count or status != "answered"],
         reading=accounting.get("reading"),
         sources=_shares(sources, accounting),
     )
+
+
+def teachers_of(header: Mapping[str, Any]) -> list[str]:
+    """Return the models that wrote what the assistant says, from the header of a dataset's card."""
+    found = header.get(ANSWERED_BY)
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _stated(sources: Sequence[tuple[str, str]], accounting: Mapping[str, Any]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mothertongue.cards import render
+from mothertongue.cards.dataset import ANSWERED_BY, teachers_of
 
 
 def threads_card(
@@ -25,6 +26,7 @@ def threads_card(
         dataset=dataset,
         threads=threads,
         accounting=accounting,
+        teachers=teachers_of(dataset_header),
     )
 
 
@@ -32,6 +34,7 @@ def header_of(
     title: str, dataset: str, dataset_header: Mapping[str, Any], rows: Mapping[str, int], tags: list[str]
 ) -> dict[str, Any]:
     """Return a card's header; `rows` has the number of rows of each split."""
+    answered_by = teachers_of(dataset_header)
     return {
         "language": dataset_header.get("language"),
         "language_bcp47": dataset_header.get("language_bcp47"),
@@ -39,9 +42,10 @@ def header_of(
         "license_name": dataset_header.get("license_name"),
         "pretty_name": title,
         "task_categories": ["text-generation"],
-        "tags": [*tags, "machine-translated", "mothertongue"],
+        "tags": [*tags, "machine-translated", *(["synthetic"] if answered_by else []), "mothertongue"],
         "size_categories": [render.size_category(sum(rows.values()))],
         "source_datasets": [dataset],
+        ANSWERED_BY: answered_by,
         "configs": [
             {
                 "config_name": "default",

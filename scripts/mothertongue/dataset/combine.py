@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
-from mothertongue.formats.messages import ROUTES, SOURCE, SPLITS, STATUSES, MessageWriter
+from mothertongue.formats.messages import ROUTES, SOURCE, SPLITS, STATUSES, TEACHER, MessageWriter
 
 Accounting = dict[str, Any]
 Counts = dict[str, Any]
@@ -20,11 +20,13 @@ _OUT = "out"
 class Counted:
     """The messages that came out of translation: by source, split and source language, and by model.
 
-    `groups` counts statuses, routes, and the messages of the dataset (`out`); `by_split` has the counts of `models`.
+    `groups` counts statuses, routes, and the messages of the dataset (`out`); `by_split` has the counts of `models`,
+    and `teachers` counts the messages of the dataset that each teacher wrote.
     """
 
     groups: dict[tuple[str, str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     by_split: dict[str, Counter[str]] = field(default_factory=lambda: {split: Counter() for split in SPLITS})
+    teachers: Counter[str] = field(default_factory=Counter)
 
     @property
     def models(self) -> Counter[str]:
@@ -43,7 +45,9 @@ class Counted:
             if status == "flagged" and on_flagged == "drop":
                 continue
             counts[_OUT] += 1
-            if model and status in ("translated", "flagged", "corrected"):
+            if model and route == TEACHER and status in ("answered", "flagged"):
+                self.teachers[model] += 1
+            elif model and status in ("translated", "flagged", "corrected"):
                 self.by_split[split][model] += 1
         return table.filter(pc.not_equal(table["status"], "flagged")) if on_flagged == "drop" else table
 
@@ -63,11 +67,14 @@ def account(sources: Counts, counted: Counted) -> Accounting:
     """Account for every message, by split and source language, and in total.
 
     `sources` is the result of `Source.counts`, or of several sources by name in `sources`; the account then has theirs
-    there, too. Raise UserError unless messages in = sum of the statuses + excluded.
+    there, too. Where a teacher answered, `answered_by` counts the messages of each. Raise UserError unless messages
+    in = sum of the statuses + excluded.
     """
     if "sources" not in sources:
-        return _account(sources, counted, "")
-    return _merged({name: _account(counts, counted, name) for name, counts in sources["sources"].items()})
+        found = _account(sources, counted, "")
+    else:
+        found = _merged({name: _account(counts, counted, name) for name, counts in sources["sources"].items()})
+    return found | ({"answered_by": dict(counted.teachers.most_common())} if counted.teachers else {})
 
 
 def _account(counts: Counts, counted: Counted, source: str) -> Accounting:

@@ -13,6 +13,7 @@ from mothertongue.common.errors import UserError
 from mothertongue.dataset.reasons import APPROVED, CORRECTED, WRONG, may_object
 from mothertongue.dataset.review import Row, by_model, first_at_random, key_of
 from mothertongue.dataset.verdicts import shares
+from mothertongue.formats.messages import TEACHER
 
 # Why a correction is refused.
 _CHANGED = "the translation or its source has changed since"
@@ -20,6 +21,8 @@ _GONE = "the dataset has no such message"
 _OTHER = "its key is of another message; were single columns sorted?"
 _EDITED = "the translation beside it was edited; write into `corrected` instead"
 _NOTHING = "there is no translation to judge; write the corrected text"
+# What no check objects to, of what a model wrote.
+_UNFLAGGED = ("translated", "answered")
 # The columns that a correction changes.
 _CORRECTED = ("text", "status", "reasons", "score", "meaning")
 
@@ -63,7 +66,7 @@ class Applied:
         ids = pa.array(list(self.in_force), pa.string())
         if not pc.any(pc.is_in(table["message_id"], ids)).as_py():
             return table
-        rows = table.select(["message_id", *_CORRECTED]).to_pylist()
+        rows = table.select(["message_id", "route", *_CORRECTED]).to_pylist()
         for row in rows:
             if row["message_id"] in self.in_force:
                 row |= _change(row, self.in_force[row["message_id"]])
@@ -148,7 +151,7 @@ def _change(row: Mapping[str, Any], one: Correction) -> dict[str, Any]:
         return {"status": "flagged", "reasons": [*row["reasons"], WRONG]}
     if row["status"] == "flagged":
         reasons = [f"{APPROVED}{reason}" if may_object(reason) else reason for reason in row["reasons"]]
-        return {"status": "translated", "reasons": reasons}
+        return {"status": "answered" if row["route"] == TEACHER else "translated", "reasons": reasons}
     return {}
 
 
@@ -163,7 +166,7 @@ def account(shards: Iterable[pa.Table], applied: Applied, sample: int, seed: int
     are judged more often than others. So the sample ends with the last message in it that no check had flagged and a
     person judged.
     """
-    columns = ["message_id", "text", "status", "reasons", "source_lang", "model"]
+    columns = ["message_id", "text", "route", "status", "reasons", "source_lang", "model"]
     given, statuses, drawn = applied.in_force, Counter[str | None](), list[Row]()
     for shard in shards:
         rows = shard.select(columns).to_pylist()
@@ -171,7 +174,7 @@ def account(shards: Iterable[pa.Table], applied: Applied, sample: int, seed: int
             _change(row, given[row["message_id"]]).get("status") for row in rows if row["message_id"] in given
         )
         drawn = first_at_random([*drawn, *filter(by_model, rows)], sample, seed)
-    plain = [at for at, row in enumerate(drawn) if row["message_id"] in given and row["status"] == "translated"]
+    plain = [at for at, row in enumerate(drawn) if row["message_id"] in given and row["status"] in _UNFLAGGED]
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in drawn[: plain[-1] + 1 if plain else 0]:
         if one := given.get(row["message_id"]):
@@ -183,7 +186,7 @@ def account(shards: Iterable[pa.Table], applied: Applied, sample: int, seed: int
             found[kind][name] = shares(verdicts)
     return {
         "corrected": statuses["corrected"],
-        "approved": statuses["translated"],
+        "approved": sum(statuses[status] for status in _UNFLAGGED),
         "judged_wrong": statuses["flagged"],
         "refused": [{"message_id": one.message_id, "reason": why} for one, why in applied.refused],
         "sample": found,

@@ -1,12 +1,18 @@
 """Preference pairs: two replies to a user's message by rank, and an account of all other messages."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import pyarrow as pa
 
 from mothertongue.dataset.trees import Budget, Message, by_tree, characters, depths, obstacles, path_to, renamed
 
+# What the id of a reply's translation has beside the teacher's answer, which has the reply's own; a message's has none.
+_TRANSLATION = "\0translation"
+# The role and status of translations that are compared, and the statuses of answers.
+_COMPARED, _TAUGHT = ("assistant", "translated"), ("answered", "corrected")
 # Outcomes of questions and of replies that are in a pair.
 _IN_PAIR, _CHOSEN, _REJECTED = "in a pair", "chosen", "rejected"
 
@@ -107,6 +113,31 @@ def _of_tree(members: list[Message], how: str, budget: Budget) -> Preferences:
     return found
 
 
+def translated_replies(shards: Iterable[pa.Table]) -> dict[str, str]:
+    """Return the translations of the assistant's messages to which no check objects, by id; all are held in memory."""
+    found: dict[str, str] = {}
+    for shard in shards:
+        columns = (shard[name].to_pylist() for name in ("message_id", "role", "status", "text"))
+        found |= {id_: text for id_, role, status, text in zip(*columns, strict=True) if (role, status) == _COMPARED}
+    return found
+
+
+def beside(trees: Iterable[list[Message]], translations: Mapping[str, str]) -> Iterator[list[Message]]:
+    """Yield trees with the translation of a reply beside each answer of a teacher, ranked below it.
+
+    An answer that a check flagged has none.
+    """
+    for members in trees:
+        taught = {one.id for one in members if one.status in _TAUGHT and one.id in translations}
+        ranked = [replace(one, rank=0) if one.id in taught else one for one in members]
+        lower = [
+            replace(one, id=one.id + _TRANSLATION, rank=1, text=translations[one.id])
+            for one in members
+            if one.id in taught
+        ]
+        yield [*ranked, *lower]
+
+
 def as_rows(pairs: Iterable[PreferencePair], system_prompt: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of the preferences file.
 
@@ -120,7 +151,9 @@ def as_rows(pairs: Iterable[PreferencePair], system_prompt: str) -> Iterator[dic
             "chosen": [pair.chosen.turn],
             "rejected": [pair.rejected.turn],
             "message_tree_id": pair.chosen.tree,
-            "message_ids": [message.id for message in (*pair.prompt, pair.chosen, pair.rejected)],
+            "message_ids": [
+                message.id.removesuffix(_TRANSLATION) for message in (*pair.prompt, pair.chosen, pair.rejected)
+            ],
         }
 
 

@@ -17,6 +17,7 @@ _DARK, _LIGHT, _FAINT = "#333333", "#CCCCCC", "#E8E8E8"
 _STATUSES = {
     "native": _SKY,
     "translated": _BLUE,
+    "answered": _PURPLE,
     "corrected": _GREEN,
     "copied": _LIGHT,
     "flagged": _ORANGE,
@@ -51,8 +52,11 @@ def statuses(report: Report, name: str) -> Any:
     """Plot the messages by status."""
     rows = _rows(report)
     figure, (axes,) = _figure(rows, _WIDTH, f"What became of the messages on their way to {name}")
-    parts = {status: [_share(row["status"][status], row["messages"]) for _, row in rows] for status in _STATUSES}
-    _stack(axes, parts, _STATUSES)
+    colours = {
+        name: colour for name, colour in _STATUSES.items() if name != "answered" or report["total"]["status"][name]
+    }
+    parts = {status: [_share(row["status"][status], row["messages"]) for _, row in rows] for status in colours}
+    _stack(axes, parts, colours)
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of the messages")
     columns = {"messages": [f"{row['messages']:,}" for _, row in rows]}

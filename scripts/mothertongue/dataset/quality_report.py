@@ -17,7 +17,7 @@ from mothertongue.common.language_id import MINIMUM_SCORE, in_other_script, othe
 from mothertongue.common.languages import UNSPACED
 from mothertongue.dataset.reasons import kind_of
 from mothertongue.dataset.review import by_model
-from mothertongue.formats.messages import ROUTES, STATUSES
+from mothertongue.formats.messages import ROUTES, STATUSES, TEACHER
 from mothertongue.translation import segments
 from mothertongue.translation.glossary import Glossary
 
@@ -88,8 +88,9 @@ def report(
     - `meaning`: the same of the estimator's score (`quality.meaning`), with the `worst` messages: id, score, source and
       translation, cut.
 
-    The last four cover messages that a model translated, flagged ones included. A histogram's first bin counts the
-    values below the first of `edges`, each further bin those from an edge to the next; the last bin has no upper bound.
+    The last four cover messages that a model translated, flagged ones included, `language` also what a teacher wrote.
+    A histogram's first bin counts the values below the first of `edges`, each further bin those from an edge to the
+    next; the last bin has no upper bound.
     """
     total = _Tally()
     terms: dict[str, Counter[str]] = defaultdict(Counter)
@@ -100,7 +101,7 @@ def report(
             total.add(row, language)
             by_source[row["source_lang"]].add(row, language)
             by_source[row["source_lang"]].values.add(row)
-            if glossary and by_model(row) and row["route"] != "pivot":
+            if glossary and by_model(row) and row["route"] not in ("pivot", TEACHER):
                 source = row["source_lang"]
                 for one in glossary(source).find(_prose(row["source_text"], source), row["text"]):
                     terms[f"{source}: {one.term.source}"].update(["uses", *(["hits"] if one.hit else [])])
@@ -160,7 +161,7 @@ class _Values:
 
     def add(self, row: Row) -> None:
         """Add a message, where a model translated it."""
-        if not by_model(row):
+        if not by_model(row) or row["route"] == TEACHER:
             return
         source, text = row["source_text"], row["text"]
         self.characters.append(len(text) / len(source))

@@ -7,6 +7,8 @@ CORRECTED, WRONG, APPROVED = "corrected", "judged wrong", "approved: "
 # What came off is no objection, nor what was read in a third language.
 _REMOVED = ("emphasis removed", "capitals removed")
 _READ = "translated from: "
+# What a teacher did not read is no objection to what it wrote.
+_SHORTENED = "earlier turns left out"
 
 
 def kind_of(reason: str, status: str) -> tuple[str, str]:
@@ -21,5 +23,5 @@ def kind_of(reason: str, status: str) -> tuple[str, str]:
 
 def may_object(reason: str) -> bool:
     """Return whether a reason is one for which a message is flagged; a third language is one where it is most of it."""
-    noted = CURED in reason or _READ in reason
+    noted = CURED in reason or _READ in reason or reason == _SHORTENED
     return not noted and not reason.startswith((CORRECTED, APPROVED)) and not reason.endswith(_REMOVED)

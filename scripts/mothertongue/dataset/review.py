@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mothertongue.formats.messages import hash_of
+from mothertongue.formats.messages import TEACHER, hash_of
 
 RANDOM, FLAGGED, CHANGED = "random sample", "flagged", "changed since it was corrected"
 # Characters of the message before, which is shown as context.
 CONTEXT = 1_000
-_COLUMNS = ["message_id", "parent_id", "source_lang", "source_text", "text", "model", "status", "reasons"]
+_COLUMNS = ["message_id", "parent_id", "source_lang", "source_text", "text", "route", "model", "status", "reasons"]
 
 Row = Mapping[str, Any]
 
@@ -24,8 +24,8 @@ class Item:
     """A message to review.
 
     `key` identifies language, message, source and translation: a correction applies to this translation only. `why` is
-    the reason for which the message was chosen, `context` the message that it replies to, in the source language,
-    `earlier` the correction of a translation that has changed since.
+    the reason for which the message was chosen, `context` the message that it replies to, in the source language or,
+    for a teacher's answer, as the teacher read it; `earlier` is the correction of a translation that has changed since.
     """
 
     key: str
@@ -83,8 +83,8 @@ def choose(
 
 
 def by_model(row: Row) -> bool:
-    """Return whether a message has a translation of a model's."""
-    return row["model"] is not None and row["status"] in ("translated", "flagged")
+    """Return whether a message has a translation, or an answer, of a model's."""
+    return row["model"] is not None and row["status"] in ("translated", "answered", "flagged")
 
 
 def first_at_random(rows: Iterable[Row], number: int, seed: int) -> list[Row]:
@@ -92,18 +92,19 @@ def first_at_random(rows: Iterable[Row], number: int, seed: int) -> list[Row]:
     return heapq.nsmallest(number, rows, key=lambda row: hash_of(row["message_id"], f"review {seed}"))
 
 
-def _texts(shards: Iterable[pa.Table], ids: Iterable[str | None]) -> dict[str, str]:
-    """Return the source texts of messages by id."""
+def _texts(shards: Iterable[pa.Table], ids: Iterable[str | None]) -> dict[str, Row]:
+    """Return the texts of messages by id: as they were, and in the target language."""
     wanted = pa.array(list(ids), pa.string())
-    texts: dict[str, str] = {}
+    texts: dict[str, Row] = {}
     for shard in shards:
-        found = shard.filter(pc.is_in(shard["message_id"], wanted))
-        texts.update(zip(found["message_id"].to_pylist(), found["source_text"].to_pylist(), strict=True))
+        found = shard.filter(pc.is_in(shard["message_id"], wanted)).select(["message_id", "source_text", "text"])
+        texts.update({row["message_id"]: row for row in found.to_pylist()})
     return texts
 
 
-def _item(row: Row, why: str, lang: str, texts: Mapping[str, str], earlier: str) -> Item:
-    context = texts.get(row["parent_id"] or "", "")
+def _item(row: Row, why: str, lang: str, texts: Mapping[str, Row], earlier: str) -> Item:
+    before = texts.get(row["parent_id"] or "", {"source_text": "", "text": ""})
+    context = before["text" if row["route"] == TEACHER else "source_text"] or ""
     return Item(
         key=key_of(lang, row["message_id"], row["source_text"], row["text"]),
         message_id=row["message_id"],

@@ -24,8 +24,10 @@ from mothertongue.formats.parquet import Limits, batches, rows_and_bytes, schema
 
 ROLES = ("prompter", "assistant", "system")
 SPLITS = ("train", "validation")
-ROUTES = ("native", "direct", "pivot", "multilingual", "none")
-STATUSES = ("native", "translated", "corrected", "copied", "flagged", "failed")
+# A teacher's answers have the route TEACHER; until it has answered, the messages that wait for it are AWAITING.
+TEACHER, AWAITING = "teacher", "awaiting"
+ROUTES = ("native", "direct", "pivot", "multilingual", TEACHER, "none")
+STATUSES = ("native", "translated", "answered", "corrected", "copied", "flagged", "failed")
 
 _TOXICITY = ("toxicity", "severe_toxicity", "obscene", "identity_attack", "insult", "threat", "sexual_explicit")
 _STRINGS, _INTEGERS, _FLOATS = pa.list_(pa.string()), pa.list_(pa.int32()), pa.list_(pa.float64())
@@ -100,7 +102,7 @@ def parts(path: Path, schema: pa.Schema, limits: Limits | None = None) -> Iterat
     """
     limits = limits or Limits(sys.maxsize, sys.maxsize, "")
     schema = _with_source(schema, path)
-    vocabularies = {"role": ROLES, "split": SPLITS, "route": ROUTES, "status": STATUSES}
+    vocabularies = {"role": ROLES, "split": SPLITS, "route": ROUTES, "status": (*STATUSES, AWAITING)}
     before = 0
     for part in parquet_parts(path, schema, limits):
         for name, allowed in vocabularies.items():

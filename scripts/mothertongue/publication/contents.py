@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.cards.adapter import Published, adapter_card
-from mothertongue.cards.dataset import on_hub
+from mothertongue.cards.dataset import on_hub, teachers_of
 from mothertongue.cards.preferences import preferences_card
 from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter
@@ -99,6 +99,7 @@ def adapter_files(material: Publishable, scratch: Path) -> Files:
         licences if isinstance(licences, list) else [licences],
         metrics,
         found or {},
+        teachers_of(header),
     )
     if not base["hub_id"]:
         config["base_model_name_or_path"] = base_name(base)

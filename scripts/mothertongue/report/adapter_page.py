@@ -11,7 +11,7 @@ from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.formats import training_record
 from mothertongue.formats.messages import ROUTES, SPLITS, STATUSES
 from mothertongue.report import html, run_costs, sankey
-from mothertongue.report.run_data import Json, Model, Run, Source
+from mothertongue.report.run_data import TRANSLATOR, Json, Model, Run, Source
 from mothertongue.tuning.settings import effective
 
 KINDS = ("native", "translated", "all")
@@ -55,8 +55,8 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         pair_outcomes={key: outcomes(run.preferences, key) for key in ("questions", "replies")},
         sides=[side for side in systems.SYSTEMS if side.name in (run.metrics or {}).get("answers", {})],
         answered_by=[side for side in systems.SYSTEMS if any(side.name in asked.answers for asked in run.prompts)],
-        translators=[model for model in run.models if model.messages is not None],
-        bases=[model for model in run.models if model.messages is None],
+        translators=[model for model in run.models if model.role == TRANSLATOR],
+        others=[model for model in run.models if model.role != TRANSLATOR],
         few_models=FEW_MODELS,
         few_languages=FEW_LANGUAGES,
         models=models_of(run.metrics),

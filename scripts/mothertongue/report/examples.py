@@ -1,13 +1,16 @@
-"""Example translations beside their sources: translated, flagged and failed ones, drawn by the hash of their id."""
+"""Example translations beside their sources: translated, flagged and failed ones, drawn by the hash of their id.
+
+A teacher's answer stands beside the reply that it replaces.
+"""
 
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.formats.messages import hash_of
+from mothertongue.formats.messages import TEACHER, hash_of
 
-KINDS = ("translated", "flagged", "failed")
+KINDS = ("translated", "answered", "flagged", "failed")
 # Lengths of a translated example's source in characters; flagged and failed ones may have any length.
 SHORTEST, LONGEST = 60, 500
 CUT = 700
@@ -17,13 +20,17 @@ _MANY = 1_000
 
 @dataclass(frozen=True)
 class Example:
-    """A message with its translation (None where it failed) and the objections of the checks."""
+    """A message with its translation (None where it failed) and the objections of the checks.
+
+    `answered`: a teacher was to write it.
+    """
 
     kind: str
     message_id: str
     source_text: str
     text: str | None
     reasons: tuple[str, ...]
+    answered: bool = False
 
 
 def draw(rows: Iterable[Mapping[str, Any]], each: int = 2) -> dict[str, list[Example]]:
@@ -31,7 +38,7 @@ def draw(rows: Iterable[Mapping[str, Any]], each: int = 2) -> dict[str, list[Exa
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         kind = row["status"]
-        if kind in KINDS and (kind != "translated" or _readable(row)):
+        if kind in KINDS and (kind not in ("translated", "answered") or _readable(row)):
             found = groups.setdefault((row["source_lang"], kind), [])
             found.append(row)
             if len(found) > _MANY:
@@ -45,6 +52,7 @@ def draw(rows: Iterable[Mapping[str, Any]], each: int = 2) -> dict[str, list[Exa
                 cut(row["source_text"]),
                 row["text"] and cut(row["text"]),
                 tuple(row["reasons"]),
+                row["route"] == TEACHER,
             )
             for row in _first(found, each)
         )

@@ -6,7 +6,7 @@ that mothertongue.common.gpus logs.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from mothertongue.common.atomic_files import read_object
@@ -96,6 +96,7 @@ def read(
         ("fetch_estimator", "fetch the estimator of meaning", ["models/meaning/*"]),
         ("pivot", "translate into English, shared by all languages", through_english),
         ("translate", "translate", [f"{lang}/translated/*/*", f"{lang}/translated/*/*/*"]),
+        ("answer", "let the teacher answer", [f"{lang}/answered/*/*", f"{lang}/answered/*/*/*"]),
         ("combine", "combine the dataset", [f"{lang}/dataset"]),
         ("threads", "extract threads", [f"{lang}/threads/*"]),
         ("preferences", "extract preferences", [f"{lang}/preferences/*"]),
@@ -112,38 +113,49 @@ def read(
 
 @dataclass(frozen=True)
 class Asked:
-    """What jobs asked of an endpoint: requests, tokens that its model read and wrote, and their price."""
+    """What jobs asked of an endpoint: requests, tokens that its model read and wrote, and their price.
 
+    `did` is what the endpoint did: it translated, answered, or judged.
+    """
+
+    did: str
     requests: int
     input_tokens: int
     output_tokens: int
     price: float
 
 
-def asked(results: Path | None, lang: str) -> Asked | None:
-    """Return what the translation into a language asked of an endpoint, by its records beside the benchmarks.
-
-    None where there is no record.
-    """
+def asked(results: Path | None, lang: str) -> list[Asked]:
+    """Return what was asked of endpoints for a language, by their records beside the benchmarks: each that has any."""
     if results is None:
-        return None
-    folders = [results / "benchmarks" / lang / "translated", results / "benchmarks" / "pivot"]
-    return _summed(path for folder in folders for path in sorted(folder.rglob(f"*{RECORD_OF_ENDPOINT}")))
+        return []
+    benchmarks = results / "benchmarks"
+    by_task = {
+        "translated": [benchmarks / lang / "translated", benchmarks / "pivot"],
+        "answered": [benchmarks / lang / "answered"],
+    }
+    found = {
+        did: [path for folder in folders for path in sorted(folder.rglob(f"*{RECORD_OF_ENDPOINT}"))]
+        for did, folders in by_task.items()
+    }
+    return [_summed(did, paths) for did, paths in found.items() if paths]
 
 
 def judging(results: Path | None, lang: str, folder: str) -> Asked | None:
-    """Return what a judge was asked about an adapter, whose folder within the language's is `folder`; as `asked`."""
-    if results is None:
-        return None
-    path = results / "benchmarks" / lang / f"{folder}judge{RECORD_OF_ENDPOINT}"
-    return _summed([path] if path.is_file() else [])
+    """Return what a judge was asked about an adapter, whose folder is `folder` within the language's; None for none."""
+    path = results and results / "benchmarks" / lang / f"{folder}judge{RECORD_OF_ENDPOINT}"
+    return _summed("judged", [path]) if path and path.is_file() else None
 
 
-def _summed(paths: Iterable[Path]) -> Asked | None:
+def _summed(did: str, paths: Iterable[Path]) -> Asked:
+    """Return the sum of records."""
     records = [read_object(path) for path in paths]
-    sums = {field.name: sum(number(record, field.name) or 0 for record in records) for field in fields(Asked)}
-    requests, read, written = (int(sums[name]) for name in ("requests", "input_tokens", "output_tokens"))
-    return Asked(requests, read, written, sums["price"]) if records else None
+
+    def summed(name: str) -> float:
+        return sum(number(record, name) or 0 for record in records)
+
+    requests, read, written = (round(summed(name)) for name in ("requests", "input_tokens", "output_tokens"))
+    return Asked(did, requests, read, written, summed("price"))
 
 
 def total(steps: Iterable[Step]) -> Step:

@@ -15,7 +15,9 @@ from mothertongue.models.record import identity_of
 from mothertongue.report import examples
 from mothertongue.report.examples import Example
 from mothertongue.report.run_costs import Asked, Step
+from mothertongue.teaching import naming
 
+TRANSLATOR = "translation model"
 PLOTS = ("language", "bits_per_byte", "training")
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".npz")
 
@@ -97,7 +99,7 @@ class Run:
     prompts: Sequence[Answered]
     plots: Mapping[str, str]
     steps: Sequence[Step]
-    asked: Asked | None = None
+    asked: Sequence[Asked] = ()
     judged: Json | None = None
     judging: Asked | None = None
 
@@ -129,20 +131,23 @@ def read_source(record: Path, name: str, licence: str) -> Source:
     return Source(name, licence, read_json(record).get("resolved", {}))
 
 
-def read_models(folders: Iterable[Path], base: Path, quality: Json) -> list[Model]:
-    """Return the translation models with their message counts, most used first, then the base model.
+def read_models(folders: Iterable[Path], base: Path, quality: Json, teacher: Path | None = None) -> list[Model]:
+    """Return the translation models with their message counts, most used first, then the teacher and the base model.
 
     A message translated through English counts for both of its models.
     """
     used = quality["total"]["model"]
     translators: list[tuple[int, Model]] = []
     for folder in folders:
-        model = _read_model("translation model", folder)
+        model = _read_model(TRANSLATOR, folder)
         # A message that two models have a part in names both, a@1+b@2; a local model's name may have a + of its own.
         messages = sum(count for names, count in used.items() if f"+{model.identity}+" in f"+{names}+")
         translators.append((messages, replace(model, messages=messages)))
     translators.sort(key=lambda translator: (-translator[0], translator[1].name))
-    return [*(model for _, model in translators), _read_model("base model", base)]
+    teachers = [_read_model("teacher", folder) for folder in (teacher,) if folder]
+    answered = [replace(one, identity=naming.identity(one.identity)) for one in teachers]
+    answered = [replace(one, messages=used.get(one.identity, 0)) for one in answered]
+    return [*(model for _, model in translators), *answered, _read_model("base model", base)]
 
 
 def pivots(quality: Json) -> list[str]:

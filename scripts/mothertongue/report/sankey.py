@@ -16,6 +16,7 @@ ROUTE_LABELS = {
     "direct": "direct",
     "pivot": "through English",
     "multilingual": "multilingual model",
+    "teacher": "teacher",
     "none": "no route",
 }
 HEADINGS = ("source", "route", "status", "dataset", "used")

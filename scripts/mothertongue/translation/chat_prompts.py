@@ -5,12 +5,11 @@ nothing is lost or added between them, and each is checked by itself.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mothertongue.common.plain_text import visible
+from mothertongue.endpoints.answer_text import declines, has_control_characters, without_thought
 from mothertongue.translation.documents import Group
 from mothertongue.translation.forms import emphasised
 from mothertongue.translation.segments import PLACEHOLDER
@@ -29,18 +28,9 @@ _EARLIER = "The conversation before it, which you do not translate:"
 _BEFORE = "The message begins with this, which you do not translate again:"
 _LINES = "Translate:"
 _LINE = re.compile(r"[ \t]*\[([0-9]{1,4})\](.*)")
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _CODE = re.compile(PLACEHOLDER)
-# What stands for a character that could not be read.
-_DAMAGED = "\ufffd"
 # The fault of an answer that ends at its longest length.
 CUT_OFF = "cut off"
-# How an answer begins that is no translation; only read where the answer has no numbered line.
-_REFUSAL = re.compile(
-    r"(?i)\W*(?:i['’]?m (?:really |very )?(?:sorry|unable|not able)|i am (?:sorry|unable)|i can(?:not|['’]t)|i won['’]t"
-    r"|sorry|as an ai|unfortunately|desculp|lamento|sinto muito|infelizmente|lo siento|no puedo|d[ée]sol[ée]"
-    r"|je (?:suis d[ée]sol|ne peux)|(?:es )?tut mir leid|leider|ich kann|het spijt|helaas|mi dispiace|purtroppo)"
-)
 _ROLES = {"prompter": "User", "assistant": "Assistant"}
 
 
@@ -80,7 +70,7 @@ def read_lines(answer: str, count: int, complete: bool = True) -> tuple[list[str
     `refused`: the model declines; `cut off`: the answer is not `complete`; empty where nothing is wrong. Of an answer
     that is cut off only the lines before its last are whole, where all are as they should be.
     """
-    lines = [line for line in _THOUGHT.sub("", answer).splitlines() if line.strip()]
+    lines = [line for line in without_thought(answer).splitlines() if line.strip()]
     found = [match for line in lines if (match := _LINE.fullmatch(line))]
     texts = [""] * count
     numbers = [int(match[1]) for match in found]
@@ -89,9 +79,11 @@ def read_lines(answer: str, count: int, complete: bool = True) -> tuple[list[str
         kept = [match[2].strip() for match in whole][:count]
         return kept + texts[len(kept) :], CUT_OFF
     if not found:
-        if count == 1 and len(lines) == 1 and not _REFUSAL.match(lines[0]):
+        # Only read as a refusal where the answer has no numbered line.
+        declined = bool(lines) and declines(lines[0])
+        if count == 1 and len(lines) == 1 and not declined:
             return [lines[0].strip()], "format"
-        return texts, "refused" if lines and _REFUSAL.match(lines[0]) else "format"
+        return texts, "refused" if declined else "format"
     times = Counter(numbers)
     for match in found:
         number = int(match[1])
@@ -113,11 +105,5 @@ def faults(source: str, text: str, fault: str) -> Iterator[str]:
         yield "emphasis"
     if Counter(_CODE.findall(text)) - Counter(_CODE.findall(source)):
         yield "codes"
-    if (not text.isprintable() or _DAMAGED in text) and any(_acts(character) for character in {*text} - {*source}):
+    if has_control_characters(text, source):
         yield "control characters"
-
-
-def _acts(character: str) -> bool:
-    """Return whether a character is no text: a control or private character, or what stands for a damaged one."""
-    is_text = unicodedata.category(character) not in ("Cc", "Cn", "Co", "Cs")
-    return character == _DAMAGED or not is_text or visible(character) != character

@@ -53,7 +53,7 @@ class Checks:
         if self._is_out_of_proportion(text, output.text):
             yield "length ratio"
         yield from (loss.kind for loss in self.losses(text, output.text))
-        if not output.complete or (_loops(output.text, limits) and not _loops(text, limits)):
+        if not output.complete or (loops(output.text, limits) and not loops(text, limits)):
             yield "repetition"
         elif translated >= _LANGUAGE_BYTES and (found := self._other_language(text, output.text)):
             yield f"language: {found}"
@@ -112,7 +112,7 @@ def _is_copy(source: str, translation: str) -> bool:
     return len(words) >= 4 and len(ordinary) > 1 and words == _WORD.findall(translation)
 
 
-def _loops(text: str, limits: QualityLimits) -> bool:
+def loops(text: str, limits: QualityLimits) -> bool:
     """Return whether a text is repetitive: repeated words or letters, or a high compression ratio."""
     if _repeats(text, limits.repeats) > limits.repeats or _STUTTER.search(text.lower()):
         return True

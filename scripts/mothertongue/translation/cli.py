@@ -64,6 +64,11 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="a third language and what the first model calls it: sentences in it are translated, not kept; repeatable",
     )
     parser.add_argument(
+        "--only-users",
+        action="store_true",
+        help="leave the assistant's messages to a teacher, with status awaiting: see scripts/answer.py",
+    )
+    parser.add_argument(
         "--keep-better",
         action="store_true",
         help="both engines translate everything; the better translation of a sentence is kept",

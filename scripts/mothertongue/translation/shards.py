@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mothertongue.formats.messages import SOURCE, TRANSLATED
+from mothertongue.formats.messages import AWAITING, SOURCE, TEACHER, TRANSLATED
 from mothertongue.translation import script_conversion
 from mothertongue.translation.documents import Turn, earlier_turns, plain
 from mothertongue.translation.messages import KEPT, Translation, Translator, nothing_to_translate, translate_messages
@@ -41,11 +42,13 @@ def give_up(shard: pa.Table, lang: str) -> pa.Table:
     return _table(shard, lang, results, "none")
 
 
-def translate(shard: pa.Table, lang: str, translator: Translator, route: str) -> pa.Table:
-    """Return a shard translated in one step."""
-    return _table(
-        shard, lang, translate_messages(shard["text"].to_pylist(), translator, _earlier(shard, translator)), route
-    )
+def translate(shard: pa.Table, lang: str, translator: Translator, route: str, only_users: bool = False) -> pa.Table:
+    """Return a shard translated in one step; with `only_users` the assistant's messages are left to a teacher."""
+    wanted = [not only_users or role != "assistant" for role in shard["role"].to_pylist()]
+    texts, earlier = shard["text"].to_pylist(), _earlier(shard, translator)
+    translated = iter(translate_messages(list(compress(texts, wanted)), translator, list(compress(earlier, wanted))))
+    results = [next(translated) if one else Translation(None, AWAITING) for one in wanted]
+    return _table(shard, lang, results, route)
 
 
 def _earlier(shard: pa.Table, translator: Translator) -> list[tuple[Turn, ...]]:
@@ -61,7 +64,10 @@ def _earlier(shard: pa.Table, translator: Translator) -> list[tuple[Turn, ...]]:
 
 
 def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Table:
-    """Translate the shard's English translation into the target language; messages that failed there stay failed."""
+    """Translate the shard's English translation into the target language.
+
+    Messages that failed there stay failed, and those that wait for a teacher wait.
+    """
     usable = pivot.filter(pc.is_valid(pivot["text"]))
     second = iter(translate_messages(usable["text"].to_pylist(), translator, _earlier(usable, translator)))
     names = ("text", "status", "reasons", "score", "meaning", "model")
@@ -105,7 +111,7 @@ def _table(shard: pa.Table, lang: str, results: Sequence[Translation], route: st
         "text": pa.array([result.text for result in results], pa.string()),
         "lang": pa.array([lang] * rows, pa.string()),
         "source_text": shard["text"],
-        "route": pa.array([route] * rows, pa.string()),
+        "route": pa.array([TEACHER if result.status == AWAITING else route for result in results], pa.string()),
         "model": pa.array(["+".join(result.models) or None for result in results], pa.string()),
         "status": pa.array([result.status for result in results], pa.string()),
         "reasons": pa.array([result.reasons for result in results], pa.list_(pa.string())),

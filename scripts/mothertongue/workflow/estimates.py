@@ -54,6 +54,9 @@ _PROMPT, _CHARACTERS_OF_ENGLISH = 500, 4.0
 _VERDICT = 80
 # Characters of a token: of a language that a base model does not know well. Share of a source's text in its threads.
 _CHARACTERS_A_TOKEN, _SHARE_IN_THREADS = 2.8, 0.29
+# Of the OASST1 sample's threads: characters a reply, with the message that it answers; the shares of all characters
+# that users wrote, and that stand before replies; characters of a user's message. Tokens that a teacher is told.
+_CHARACTERS_A_REPLY, _BY_USERS, _BEFORE_REPLIES, _CHARACTERS_OF_USERS, _TAUGHT = 1290, 0.17, 0.46, 215, 200
 # Seconds in which a job starts: packages are imported, a model is loaded.
 _START = 15.0
 # Seconds a million characters of rules that only read and write messages.
@@ -96,40 +99,56 @@ class Estimator:
             return _START + _A_MILLION[job.rule] * self._text / 1e6
         return _START + job.disk_mb / _DOWNLOADED if job.rule.startswith("fetch") else None
 
-    def endpoint(self, jobs: Iterable[PlannedJob]) -> Spent:
-        """Return what jobs ask of an endpoint that translates everything: a request a message, none for a second time.
+    def endpoints(self, jobs: Iterable[PlannedJob]) -> dict[str, Spent]:
+        """Return what jobs ask of the endpoints, by their groups: a request a message or reply, none a second time.
 
-        Characters a token are those of English and of a language that a model does not know well.
+        That of translation is asked where it translates everything. Characters a token are those of English and of a
+        language that a model does not know well.
         """
         engines = engine_settings(self.config["translation"])
         asked = engines if self.config["translation"]["engines"] else engines[:1]
-        spent = Spent()
-        if not any(one["engine"] == ENDPOINT for one in asked):
-            return spent
+        translates = any(one["engine"] == ENDPOINT for one in asked)
+        spent = {"translation": Spent(), "teacher": Spent(), "judge": Spent()}
         for job in jobs:
-            if job.rule in ("pivot", "translate") and any(map(_OF_ENDPOINTS.search, job.inputs)):
-                source = self._sources.by_name[job.wildcards["origin"].removesuffix("/")]
-                language = job.wildcards["source"]
-                share = (_SHARE_IN_THREADS if source.keys["scope"] == "threads" else 1) / source.shards[language]
-                text = share * self.characters[source.name].get(language, 0)
-                requests = text / _CHARACTERS_A_MESSAGE
+            if not any(map(_OF_ENDPOINTS.search, job.inputs)):
+                continue
+            if job.rule in ("pivot", "translate") and translates:
+                text = self._characters(job) * (_BY_USERS if self._taught else 1)
+                requests = text / (_CHARACTERS_OF_USERS if self._taught else _CHARACTERS_A_MESSAGE)
                 read = text / _CHARACTERS_OF_ENGLISH + requests * _PROMPT
-                spent += Spent(round(requests), round(read), round(text / _CHARACTERS_A_TOKEN))
+                spent["translation"] += Spent(round(requests), round(read), round(text / _CHARACTERS_A_TOKEN))
+            if job.rule == "answer":
+                text = self._characters(job)
+                replies = text / _CHARACTERS_A_REPLY
+                read = text * _BEFORE_REPLIES / _CHARACTERS_A_TOKEN + replies * _TAUGHT
+                written = text * (1 - _BY_USERS) / _CHARACTERS_A_TOKEN
+                spent["teacher"] += Spent(round(replies), round(read), round(written))
+            if job.rule == "judge":
+                spent["judge"] += self._verdicts()
         return spent
 
-    def judge(self, jobs: Iterable[PlannedJob]) -> Spent:
-        """Return the most that jobs ask of a judge: every pair in both orders, none for a second time."""
+    @property
+    def _taught(self) -> bool:
+        """Whether a teacher answers, and users' messages alone are translated."""
+        return self.config["answers"] == "teacher" and not self.config["teacher"]["preferences"]
+
+    def _characters(self, job: PlannedJob) -> float:
+        """Return the characters of the messages of a shard; 0 where they are not known."""
+        source, language = self._sources.by_name[job.wildcards["origin"].removesuffix("/")], job.wildcards["source"]
+        share = _SHARE_IN_THREADS if source.keys["scope"] == "threads" else 1
+        return share * self.characters[source.name].get(language, 0) / source.shards[language]
+
+    def _verdicts(self) -> Spent:
+        """Return the most that a job asks of a judge: every pair in both orders, none for a second time."""
         judge, longest = self.config["judge"], self.config["evaluation"]["max_new_tokens"]
         human, systems = 2 * judge["human_pairs"], judge["prompts"] * (len(judge["pairs"]) + len(judge["against"]))
         # A question of people has a message before it, and two replies; in the language and in English.
         read = human * (_PROMPT + round(3 * _CHARACTERS_A_MESSAGE / _CHARACTERS_A_TOKEN))
         read += systems * (_PROMPT + round(_CHARACTERS_A_MESSAGE / _CHARACTERS_A_TOKEN) + 2 * longest)
-        asked = Spent(2 * (human + systems), 2 * read, 2 * (human + systems) * _VERDICT)
-        return sum((asked for job in jobs if job.rule == "judge"), Spent())
+        return Spent(2 * (human + systems), 2 * read, 2 * (human + systems) * _VERDICT)
 
     def _translation(self, job: PlannedJob) -> float | None:
         source, language = self._sources.by_name[job.wildcards["origin"].removesuffix("/")], job.wildcards["source"]
-        shards = source.shards[language]
         device = self._device(job)
         if language not in self.characters[source.name] or device is None:
             return None
@@ -137,14 +156,13 @@ class Estimator:
             return None
         if not any("/models/translation/" in path for path in job.inputs):
             return _START
-        share = _SHARE_IN_THREADS if source.keys["scope"] == "threads" else 1
         engines = engine_settings(self.config["translation"])
         # A fallback is asked for little; of two engines that both translate, each is asked for everything.
         asked = engines if self.config["translation"]["engines"] else engines[:1]
         seconds = sum(
             1 / self.translation_speed(one["engine"], device, job.threads, one["model"] or "") for one in asked
         )
-        return _START + share * self.characters[source.name][language] / shards * seconds
+        return _START + self._characters(job) * (_BY_USERS if self._taught else 1) * seconds
 
     def translation_speed(self, engine: str, device: str, threads: int, model: str = "") -> float:
         """Return characters of source a second, on "cpu" or a kind of GPU, by an engine's usual model or another."""

@@ -103,12 +103,8 @@ class Plan:
     stages: Sequence[float]
     # The disk space of conda's environments in MB by their names; empty where jobs have none of their own.
     environments: Mapping[str, int] = field(default_factory=dict)
-    # What an endpoint is asked for, and its price; none where there is no endpoint.
-    endpoint: Spent = field(default_factory=Spent)
-    price: float = 0.0
-    # The same of a judge, at most.
-    judge: Spent = field(default_factory=Spent)
-    judge_price: float = 0.0
+    # What the endpoints are asked for, and the price, by their groups of the configuration; of a judge at most.
+    endpoints: Mapping[str, tuple[Spent, float]] = field(default_factory=dict)
 
     @property
     def jobs(self) -> int:
@@ -205,14 +201,11 @@ def uses_conda(profile: Mapping[str, Any]) -> bool:
 
 
 def environments(
-    jobs: Iterable[PlannedJob], rules: Mapping[str, Rule], translation: str, sizes: Mapping[str, int], judge: str = ""
+    jobs: Iterable[PlannedJob], rules: Mapping[str, Rule], computed: Mapping[str, str], sizes: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the environments that jobs run in, with their disk space in MB.
-
-    `translation` and `judge` are those of the translation's engines and of the judge, which depend on their settings.
-    """
-    known = [(name, rules[name].environment) for name in sorted({job.rule for job in jobs}) if name in rules]
-    names = dict.fromkeys(own or (judge if name == "judge" else translation) for name, own in known)
+    """Return the environments that jobs run in, with their disk space in MB; `computed` has those of some rules."""
+    known = [name for name in sorted({job.rule for job in jobs}) if name in rules]
+    names = dict.fromkeys(computed.get(name) or rules[name].environment for name in known)
     return {name: sizes[name] for name in names if name in sizes}
 
 
@@ -315,8 +308,9 @@ def as_json(plan: Plan, targets: Sequence[str], profile: str) -> dict[str, Any]:
         "stage_seconds": [round(seconds, 1) for seconds in plan.stages],
         "disk_mb": plan.disk_mb,
         "environments_mb": dict(plan.environments),
-        "endpoint": asdict(plan.endpoint) | {"price": round(plan.price, 2)},
-        "judge": asdict(plan.judge) | {"price": round(plan.judge_price, 2)},
+        "endpoints": {
+            group: asdict(asked) | {"price": round(cost, 2)} for group, (asked, cost) in plan.endpoints.items()
+        },
         "complete": not plan.undecided,
         "rules": [
             {
@@ -383,16 +377,13 @@ def _closing(plan: Plan) -> list[str]:
         lines.append(
             f"Conda's {len(plan.environments)} environments take {size} more; runs with one --conda-prefix share them."
         )
-    for who, asked, price in (
-        ("The endpoint gets about", plan.endpoint, plan.price),
-        ("The judge gets at most", plan.judge, plan.judge_price),
-    ):
-        if asked.requests:
-            paid = f", for {price:,.2f}" if price else ""
-            lines.append(
-                f"{who} {asked.requests:,} requests, reads {asked.input / 1e6:,.1f} million tokens and writes "
-                f"{asked.output / 1e6:,.1f} million{paid}; second attempts and answers that are kept not counted."
-            )
+    for group, (asked, cost) in plan.endpoints.items():
+        price = f", for {cost:,.2f}" if cost else ""
+        lines.append(
+            f"The endpoint of {group} gets about {asked.requests:,} requests, reads {asked.input / 1e6:,.1f} million "
+            f"tokens and writes {asked.output / 1e6:,.1f} million{price}; second attempts and answers that are kept "
+            "not counted."
+        )
     jobs = {basis: sum(len(rule.jobs) for rule in plan.rules if rule.basis == basis) for basis in _BASES}
     if not jobs["measured"]:
         lines.append("Nothing is measured yet.")

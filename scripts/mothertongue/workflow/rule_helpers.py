@@ -17,7 +17,9 @@ T = TypeVar("T")
 Wildcards = Any
 SPLITS = ("train", "validation")
 # What there is of a language: the beginnings of the paths in its folder; a regular expression.
-KINDS = "dataset|threads|preferences|adapter|translated|evaluation|report|review|published|export|variants|mix|sft"
+KINDS = (
+    "dataset|threads|preferences|adapter|translated|answered|evaluation|report|review|published|export|variants|mix|sft"
+)
 # Packages and modules whose change cannot alter what takes hours or comes from the hub: cards are written beside the
 # result, the values of settings are arguments, and files from the hub are compared with its checksums.
 CHANGE_NO_RESULT = ("cards", "hub", "settings", "inspection")

@@ -17,6 +17,7 @@ from mothertongue.evaluation.judge_settings import JudgeSettings
 from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
 from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
+from mothertongue.teaching.settings import TeacherSettings
 from mothertongue.translation.settings import EngineSettings, QualityLimits
 from mothertongue.tuning.settings import DataSettings, Schedule, TuningSettings
 
@@ -143,6 +144,11 @@ class Results:
         False, "on a cluster: fetch and convert data and models in jobs, whose nodes then need the network; by default "
         "this is done where Snakemake runs",
     )  # fmt: skip
+    answers: Literal["translated", "teacher"] = setting(
+        "translated",
+        "who writes what the assistant says: `translated`, the people of the dataset; `teacher`, a chat model that "
+        "answers the translated questions ([more](../teacher.md))",
+    )
     container: str | None = setting(
         None, "with `--sdm apptainer`, the image in which rules run: a file that `make image` wrote, or a URL such as "
         "`docker://...` ([more](../deployment.md#in-a-container))", schema={"pattern": r"^\S+$(?!\n)"},
@@ -263,6 +269,16 @@ class Engines:
         False,
         "`true` allows models whose licence forbids commercial use; this then applies to everything made with them",
     )
+
+
+@dataclass(frozen=True)
+class TaughtPreferences:
+    """The key of `teacher` for preferences."""
+
+    preferences: bool = setting(
+        False, "`true`: replies are translated, too, and [preferences](../teacher.md#preferences) compare the "
+        "teacher's answer with the translation of the reply that it replaces",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -445,6 +461,7 @@ class Exports:
 GROUPS: Mapping[str, tuple[type, ...]] = {
     "source": (Dataset, FormatSettings, FetchSettings, Languages, LimitSettings, Shards),
     "translation": (Engines, EngineSettings, EndpointModel, ServedModel, EndpointSettings),
+    "teacher": (TeacherSettings, TaughtPreferences, EndpointModel, ServedModel, EndpointSettings),
     "quality": (QualityLimits, FlaggedSettings),
     "review": (ReviewSettings,),
     "threads": (ThreadSettings, Prompts),

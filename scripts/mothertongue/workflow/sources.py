@@ -132,6 +132,15 @@ class Sources:
         """The names of the datasets, in their order."""
         return [source.dataset_name for source in self]
 
+    def check_taught(self) -> None:
+        """Raise UserError where a teacher would be asked for replies that no thread uses."""
+        for source in self:
+            if (scope := source.keys["scope"]) != "threads":
+                raise UserError(
+                    f"answers: teacher asks for the replies that threads use alone, and {source.key}.scope is {scope}; "
+                    f"set {source.key}.scope to threads"
+                )
+
     def check_scope(self) -> None:
         """Raise UserError where preferences need replies that the scope of a source leaves out."""
         for source in self:

@@ -40,6 +40,7 @@ class Translations:
             )
         )
         self.both = bool(self.translation["engines"])
+        self.only_users = config["answers"] == "teacher" and not config["teacher"]["preferences"]
         named = routes.ENDPOINT in self.engines
         self.endpoints = [Endpoint("translation", self.translation["endpoint"], _DECIDING)] if named else []
         self._check()
@@ -135,6 +136,7 @@ class Translations:
             return []
         if engines.find(self.engines[0]).ROUTE == "multilingual":
             options += given("--other-code", self._others(wildcards))
+        options += ["--only-users"] if self.only_users else []
         options += ["--keep-better"] if self.both and len(self.engines_of(wildcards)) > 1 else []
         unused = {} if "llm" in self.engines else {"prompt": None}
         unused |= {} if routes.ENDPOINT in self.engines else {"instructions": None}

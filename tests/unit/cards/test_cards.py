@@ -14,6 +14,7 @@ from published import METRICS, RECORD
 from mothertongue.cards import merged_model, render
 from mothertongue.cards.adapter import Published, adapter_card
 from mothertongue.cards.dataset import dataset_card, on_hub
+from mothertongue.cards.preferences import preferences_card
 from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter, licences
 from mothertongue.common.plain_text import one_line
@@ -53,12 +54,12 @@ QUALITY = {"reasons": {}, "cured": {}, "notes": {}, "length_ratio": {"characters
 QUALITY |= {"language": None, "score": {"quantiles": None}, "meaning": {"quantiles": None}}
 
 
-def dataset(source="OpenAssistant/oasst1", licence="apache-2.0", models=None, found=None):
+def dataset(source="OpenAssistant/oasst1", licence="apache-2.0", models=None, found=None, **account):
     card = dataset_card(
         "nl",
         "Dutch",
         [(source, licence)],
-        ACCOUNTING,
+        ACCOUNTING | account,
         models or {},
         {"total": QUALITY, "corrections": None, "glossary": {}},
         found or {},
@@ -67,10 +68,10 @@ def dataset(source="OpenAssistant/oasst1", licence="apache-2.0", models=None, fo
     return card
 
 
-def adapter(metrics, base=None):
+def adapter(metrics, base=None, **published):
     record = copy.deepcopy(RECORD)
     record["base_model"] |= base or {}
-    published = Published("me/tiny-nl", ["me/oasst1_nl", "OpenAssistant/oasst1"], ["apache-2.0"], metrics)
+    published = Published("me/tiny-nl", ["me/oasst1_nl", "OpenAssistant/oasst1"], ["apache-2.0"], metrics, **published)
     card = adapter_card("nl", "Dutch", record, "chat_template.jinja", published)
     assert not card_errors(card, "model"), card
     return card
@@ -142,6 +143,28 @@ def test_the_threads_card_takes_its_licence_from_the_dataset_card():
     # A split without threads has no files to load.
     assert card_header(card)["configs"][0]["data_files"] == [{"split": "train", "path": "train.jsonl"}]
     assert "3 in train, 0 in validation" in card and "| train | trees | no usable reply | 1 |" in card
+
+
+def test_every_card_says_that_a_model_wrote_what_the_assistant_says():
+    card = dataset(found={"Big/T@teacher": "cc-by-nc-4.0"}, answered_by={"Big/T@teacher": 4})
+    header = card_header(card)
+    assert "written by a model, not by people**: of its messages, 4 by Big/T@teacher" in " ".join(card.split())
+    assert header["license"] == ["apache-2.0", "cc-by-nc-4.0"] and "synthetic" in header["tags"]
+    assert "**Not for commercial use**: the licence of Big/T@teacher forbids it." in card
+    counts = {"threads": 3, "trees": {}, "messages": {}, "pairs": 3, "questions": {}, "replies": {}}
+    for make in (threads_card, preferences_card):
+        made = make("Dutch", "me/t", "me/d", header, {"train": counts, "validation": counts})
+        assert not card_errors(made, "dataset") and "written by a model, not by people**: Big/T@teacher" in " ".join(
+            made.split()
+        )
+    assert "as people ranked them" not in made
+    assert "not by people**: Big/T@teacher." in " ".join(adapter(METRICS, teachers=["Big/T@teacher"]).split())
+    plain = [
+        dataset(),
+        threads_card("Dutch", "me/t", "me/d", card_header(dataset()), {"train": counts}),
+        adapter(METRICS),
+    ]
+    assert not [one for one in plain if "not by people" in one or "answered_by" in one or "synthetic" in one]
 
 
 def test_prompts_of_a_file_are_not_called_the_validation_split():

@@ -95,6 +95,22 @@ def test_a_pivot_keeps_the_source_and_names_both_models(messages):
     assert rows["f"]["status"] == "copied"
 
 
+def test_replies_are_left_to_a_teacher_in_one_step_and_through_english(messages, counts):
+    (shard,) = split(messages, {"en": 1})[0]["en"]
+    direct = shards.translate(shard, "pt", UPPER, "direct", only_users=True)
+    english = shards.translate(shard, "en", UPPER, "direct", only_users=True)
+    for table in (direct, shards.translate_pivot(english, "pt", UPPER)):
+        rows = {row["message_id"]: row for row in table.to_pylist()}
+        left = rows["b"]
+        assert (left["status"], left["route"], left["text"], left["model"]) == ("awaiting", "teacher", None, None)
+        assert left["source_text"] == "Good morning to you." and left["reasons"] == []
+        assert rows["a"]["text"] == "GOOD MORNING." and [*rows] == shard["message_id"].to_pylist()
+    # No dataset is made of what waits.
+    _, counted = combined([direct])
+    with pytest.raises(UserError, match="messages went in"):
+        combine.account(counts, counted)
+
+
 def test_the_account_adds_up(translated, counts):
     splits, counted = combined(translated)
     accounting = combine.account(counts, counted)

@@ -175,6 +175,23 @@ def test_verdicts_and_corrections_change_status_and_reasons(tmp_path):
     assert (account["corrected"], account["approved"], account["judged_wrong"]) == (2, 1, 1)
 
 
+def test_a_teachers_answers_are_reviewed_beside_the_question_that_it_read(tmp_path):
+    taught = {"route": "teacher", "model": "T@teacher", "parent": "q"}
+    messages = [message("q", text="Quem?", source_text="Who?"), message("fine", "flagged", reasons=["refused"], **taught),
+        message("good", "answered", **taught), message("none", "failed", reasons=["empty"], **taught)]  # fmt: skip
+    items = {item.message_id: item for item in review.choose([shard(*messages)], "pt", 9, 9, 1)}
+    assert set(items) == {"q", "fine", "good", "none"} and {items[name].context for name in ("fine", "good")} == {
+        "Quem?"
+    }
+    answers = {"fine": {"verdict": "good"}, "good": {"verdict": "good"}, "none": {"corrected": "Eu."}}
+    applied, tables = reviewed(tmp_path, messages, answers)
+    found = {row["message_id"]: (row["status"], row["text"]) for row in corrected(applied, tables).to_pylist()}
+    assert found == {"q": ("translated", "Quem?"), "fine": ("answered", "Olá."), "good": ("answered", "Olá."),
+        "none": ("corrected", "Eu.")}  # fmt: skip
+    account = corrections.account(tables, applied, 9, 1)
+    assert account["approved"] == 1 and account["sample"]["by_model"]["T@teacher"]["n"] == 2
+
+
 def test_quality_tells_objections_from_notes(tmp_path):
     messages = [message("a", status="flagged", reasons=["brackets"]), message("b", status="flagged", reasons=["names", "emphasis removed"]),
         message("c", status="copied", reasons=["kept: pt"]), message("d", reasons=["cured: names"])]  # fmt: skip

@@ -14,6 +14,7 @@ from small_trees import message, trees
 
 from mothertongue.common.atomic_files import read_jsonl
 from mothertongue.common.errors import UserError
+from mothertongue.dataset import preferences
 from mothertongue.dataset.preferences import find_pairs
 from mothertongue.formats.messages import TRANSLATED, write
 from mothertongue.formats.preferences import read_preferences
@@ -38,6 +39,17 @@ def test_questions_outside_the_best_thread_are_included_in_order_of_date():
     tree = [*RANKED, message("rax", created="2023-03-01"), message("raxp", rank=1), message("raxq", rank=0)]
     tree += [message("rcx", created="2023-02-01"), message("rcxp", rank=0), message("rcxq", rank=3)]
     assert compared(*tree, how="best_vs_worst") == [("r", "rb", "ra"), ("rcx", "rcxp", "rcxq"), ("rax", "raxq", "raxp")]
+
+
+def test_a_teachers_answer_is_preferred_to_the_translation_of_its_reply():
+    tree = [message("r"), message("ra", rank=3, status="answered", text="answer"), message("rax")]
+    tree += [message("raxp", status="flagged"), message("s"), message("sa", status="answered", text="same")]
+    translations = {"ra": "translation", "raxp": "another", "sa": "same"}
+    (members,) = preferences.beside([tree], translations)
+    (pair,) = find_pairs(members).pairs
+    assert (pair.chosen.text, pair.rejected.text) == ("answer", "translation")
+    (row,) = preferences.as_rows([pair], "")
+    assert row["message_ids"] == ["r", "ra", "ra"]
 
 
 @pytest.mark.parametrize("flaw", [{"deleted": True}, {"review_result": False}, {"status": "failed"}, {"text": " "}])

@@ -385,7 +385,16 @@ def test_every_step_reads_the_benchmarks_of_its_rule(tmp_path, origin):
     }
     later = {"report", "summary", "publish", "merge"}
     assert later <= found.keys() - {step.rule for step in steps}
-    assert len(steps) == 16
+    assert len(steps) == 17
+
+
+def test_what_endpoints_were_asked_is_told_apart(tmp_path):
+    for path, requests in (("pt/translated/en/0", 3), ("pt/answered/en/0", 5), ("pt/answered/en/1", 6)):
+        file = tmp_path / f"benchmarks/{path}.endpoint.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"requests": requests, "input_tokens": 1, "output_tokens": 2, "price": 0.5}))
+    found = [(one.did, one.requests, one.price) for one in run_costs.asked(tmp_path, "pt")]
+    assert found == [("translated", 3, 0.5), ("answered", 11, 1.0)] and run_costs.asked(tmp_path, "nl") == []
 
 
 def test_text_without_spaces_is_counted_in_letters(tmp_path):

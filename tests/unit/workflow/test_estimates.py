@@ -35,11 +35,14 @@ def translate(source="en", **facts):
     return job("translate", [MODEL], origin="", source=source, lang="nl", shard="0", **facts)
 
 
+JUDGE = ["results/models/endpoints/judge"]
+
+
 def test_a_judge_is_asked_for_each_pair_in_both_orders():
     estimator = with_values(CLUSTER, judge={"pairs": ["adapter vs base"], "prompts": 50, "human_pairs": 100})
-    asked = estimator.judge([job("judge", [], lang="nl"), job("evaluate", [], lang="nl")])
+    asked = estimator.endpoints([job("judge", JUDGE, lang="nl"), job("evaluate", [], lang="nl")])["judge"]
     assert asked.requests == 2 * (50 + 2 * 100) and asked.input > 500 * asked.requests > asked.output > 0
-    assert estimator.judge([]) == Spent()
+    assert estimator.endpoints([])["judge"] == Spent()
 
 
 def test_what_an_endpoint_is_asked_for_grows_with_the_text():
@@ -48,15 +51,25 @@ def test_what_an_endpoint_is_asked_for_grows_with_the_text():
     shards = [
         job("translate", ["results/models/endpoints/translation"], origin="", source="en", lang="nl", shard="0")
     ] * 2
-    asked = estimator.endpoint(shards)
+    asked = estimator.endpoints(shards)["translation"]
     # OASST1's English: 41,300 messages of 5.1 million tokens.
     assert asked.requests == pytest.approx(41_300, rel=0.1) and asked.input == pytest.approx(5.1e6 + 20e6, rel=0.2)
-    assert estimator.endpoint(shards[:1]).output == pytest.approx(asked.output / 2, rel=0.01)
+    assert estimator.endpoints(shards[:1])["translation"].output == pytest.approx(asked.output / 2, rel=0.01)
     assert estimator.seconds(shards[0]) is None
-    assert CLUSTER.endpoint([translate()]).requests == 0
-    assert with_values(CLUSTER, translation={"fallback": "endpoint"} | endpoint | {"engine": "opus-mt"}).endpoint(
-        shards
-    ) == (CLUSTER.endpoint([]))
+    assert CLUSTER.endpoints([translate()])["translation"].requests == 0
+    fallback = with_values(CLUSTER, translation={"fallback": "endpoint"} | endpoint | {"engine": "opus-mt"})
+    assert fallback.endpoints(shards) == CLUSTER.endpoints([])
+
+
+def test_a_teacher_is_asked_for_the_replies_of_threads_and_users_alone_are_translated():
+    taught = with_values(CLUSTER, answers="teacher", source={"scope": "threads"})
+    answers = [job("answer", ["results/models/endpoints/teacher"], origin="", source="en", lang="nl", shard="0")] * 2
+    asked = taught.endpoints(answers)["teacher"]
+    # OASST1's English threads: 5.9 million characters, a reply in 1,290.
+    assert asked.requests == pytest.approx(4_600, rel=0.1) and asked.output == pytest.approx(1.8e6, rel=0.1)
+    assert asked.input > asked.requests * 200
+    before = with_values(CLUSTER, source={"scope": "threads"}).seconds(translate()) - estimates._START
+    assert taught.seconds(translate()) - estimates._START == pytest.approx(0.17 * before)
 
 
 TUNE = job("tune", lang="nl", variant="", stage="")

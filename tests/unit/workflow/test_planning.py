@@ -267,7 +267,9 @@ def test_environments_of_conda_are_counted_where_jobs_have_their_own():
     sizes = {row["environment"]: int(row["mb"]) for row in read_table(Path("config/environments.tsv"))}
     assert set(sizes) == {path.stem for path in Path("envs").glob("*.yaml")} and min(sizes.values()) > 250
     assert {rule.environment for rule in RULES.values()} - {""} <= set(sizes)
-    found = planning.environments(dry_run.parse_jobs(DRY_RUN), RULES, "generation", sizes)
+    found = planning.environments(
+        dry_run.parse_jobs(DRY_RUN), RULES, {"translate": "generation", "pivot": "generation"}, sizes
+    )
     assert found == {name: sizes[name] for name in ("data", "generation")}
     plan = replace(planning.make(dry_run.parse_jobs(DRY_RUN), RULES, [], CLUSTER), environments=found)
     assert "Conda's 2 environments take 6.4 GB more" in planning.table(plan, ["t"])

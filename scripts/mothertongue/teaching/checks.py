@@ -1,0 +1,135 @@
+"""The checks of a teacher's answer: what is wrong with it, and whether it may be used all the same."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mothertongue.common.language_id import in_other_script, other_language
+from mothertongue.endpoints.answer_text import declines, has_control_characters, without_thought
+from mothertongue.endpoints.answers import Outcome
+from mothertongue.translation import code_blocks, segments
+from mothertongue.translation.checks import loops
+from mothertongue.translation.settings import QualityLimits
+
+REFUSED, REPEATED = "refused", "question repeated"
+# A sentence of fewer letters has no language check. Of the 602 replies of the OASST1 sample those that it finds are in
+# another language.
+_JUDGED_LETTERS = 20
+# How much higher the compression of a whole answer may be than that of a sentence: the sample's reach 3.5.
+_OF_A_WHOLE = 2.0
+# What models write between turns, also where a server does not recognise it as the end.
+_CONTROL = re.compile(
+    r"<\|[^|<>\n]{1,40}\|>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>|</?think>"
+)
+_WORD = re.compile(r"\w+")
+# An answer is mostly from the question where more than this share of its runs of three words, of which it has so many,
+# are in that. Of 600 replies of the sample 5 are.
+_FROM_QUESTION, _RUNS = 0.5, 5
+_INLINE_CODE = re.compile(r"(`+)[^`\n]+\1")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An answer without what stands around it; `faults` are why it cannot be used, `doubts` why it is suspicious."""
+
+    text: str
+    faults: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The checks of answers in the language `lang`, by the limits of `repeats`, `compression` and the language."""
+
+    lang: str
+    limits: QualityLimits
+
+    def check(self, outcome: Outcome, question: str, original: str = "", original_lang: str = "") -> Checked:
+        """Return the checked answer to a question; `original` is a person's reply in another language."""
+        if isinstance(outcome, str):
+            return Checked("", (outcome,))
+        text = without_thought(outcome.text).strip()
+        if outcome.refused:
+            return Checked("", (REFUSED,))
+        if not outcome.complete:
+            return Checked("", ("cut off",))
+        if not text:
+            return Checked("", ("empty",))
+        faults = list(self._faults(text, question))
+        foreign, most = self._foreign(text, original, original_lang)
+        doubts = [f"language: {lang}" for lang in foreign]
+        if most:
+            faults, doubts = faults + doubts, []
+        # People's replies to requests for a rewriting do so, too.
+        doubts += [REPEATED] if not faults and _mostly_from(text, question) else []
+        # A model may rightly decline, and an answer about grief begins like a refusal.
+        doubts += [REFUSED] if declines(text) else []
+        return Checked(text, tuple(faults), tuple(doubts))
+
+    def _faults(self, text: str, question: str) -> Iterator[str]:
+        if " ".join(text.split()) == " ".join(question.split()):
+            yield REPEATED
+        prose = [one for one in self._sentences(text) if one]
+        if self._loops(prose):
+            yield "repetition"
+        if has_control_characters("".join(text.split()), question):
+            yield "control characters"
+        if any(found not in question for found in _CONTROL.findall(_without_code(text))):
+            yield "control tokens"
+
+    def _loops(self, prose: list[str]) -> bool:
+        """Return whether an answer repeats itself: within a sentence, or sentence by sentence."""
+        limits = self.limits
+        if any(loops(sentence, limits) for sentence in prose):
+            return True
+        times = Counter(sentence.lower() for sentence in prose if _letters(sentence) >= _JUDGED_LETTERS)
+        if times and max(times.values()) > limits.repeats:
+            return True
+        whole = QualityLimits(repeats=limits.repeats, compression=_OF_A_WHOLE * limits.compression)
+        return loops("\n".join(prose), whole)
+
+    def _foreign(self, text: str, original: str, original_lang: str) -> tuple[list[str], bool]:
+        """Return the other languages of an answer's sentences, and whether most of those long enough are in one."""
+        found: Counter[str] = Counter()
+        judged = 0
+        for sentence in self._sentences(text):
+            if _letters(sentence) >= _JUDGED_LETTERS:
+                judged += len(sentence)
+                if other := self._other(sentence):
+                    found[other] += len(sentence)
+        # What the person answered in a third language was asked for in it.
+        if original and found and (wanted := self._other(original)) in found and wanted != original_lang:
+            del found[wanted]
+        return sorted(found), 2 * found.total() > judged
+
+    def _other(self, text: str) -> str | None:
+        found = other_language(text, self.lang, self.limits.language_confidence)
+        return found or in_other_script(text, self.lang)
+
+    def _sentences(self, text: str) -> Iterator[str]:
+        """Yield the prose of an answer, without code, links and formulas."""
+        for part in segments.split(text, self.lang):
+            if part.translate:
+                yield " ".join(" ".join(part.around).split())
+
+
+def _mostly_from(text: str, question: str) -> bool:
+    """Return whether most of an answer's runs of three words are in the question."""
+    runs, asked = _runs(text), set(_runs(question))
+    return len(runs) >= _RUNS and sum(run in asked for run in runs) > _FROM_QUESTION * len(runs)
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    words = _WORD.findall(text.lower())
+    return list(zip(words, words[1:], words[2:], strict=False))
+
+
+def _without_code(text: str) -> str:
+    bounds = [0, *(bound for span in code_blocks.find(text) for bound in span), len(text)]
+    around = "\n".join(text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True))
+    return _INLINE_CODE.sub(" ", around)
+
+
+def _letters(text: str) -> int:
+    return sum(map(str.isalpha, text))

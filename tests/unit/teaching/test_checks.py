@@ -1,0 +1,92 @@
+"""Tests of the checks of a teacher's answer: what it must be to be learned."""
+
+import pytest
+
+from mothertongue.endpoints.answers import Answer
+from mothertongue.teaching.checks import Checks
+from mothertongue.translation.settings import QualityLimits
+
+CHECKS = Checks("pt", QualityLimits())
+QUESTION = "Como posso assar batatas sem forno?"
+GOOD = "Pode cortar as batatas em fatias finas e fritá-las numa frigideira com um pouco de azeite."
+ENGLISH = "You can cut the potatoes into thin slices and fry them in a pan with a little olive oil."
+
+
+def check(text, question=QUESTION, **options):
+    return CHECKS.check(Answer(text, **options), question)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        "42",
+        "Sim.",
+        "`print(1)`",
+        f"{GOOD}\n\n```python\nfor word in words:\n    print(word)  # what this prints is shown to the user\n```\n\nÉ assim.",
+        # A legend of a control token in code.
+        f"{GOOD} O modelo termina com `<|im_end|>`.",
+        # Lists have alike lines.
+        "Os dias da semana são:\n\n- segunda-feira\n- terça-feira\n- quarta-feira\n- quinta-feira\n- sexta-feira",
+    ],
+)
+def test_a_good_answer_is_taken_as_it_is(text):
+    found = check(f"\n{text}\n")
+    assert (found.text, found.faults, found.doubts) == (text, (), ())
+
+
+def test_a_thought_before_the_answer_is_left_out():
+    assert check(f"<think>The user wants potatoes.\n\nSo ...</think>\n\n{GOOD}").text == GOOD
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "empty"),
+        ("<think>...</think>\n\n", "empty"),
+        (ENGLISH, "language: en"),
+        ("The capital of France is Paris.", "language: en"),
+        ("Você pode. " + ENGLISH, "language: en"),
+        ("Pode fritar as batatas. " * 9, "repetition"),
+        ("Corte as batatas em fatias bem finas e espere.\n" * 9, "repetition"),
+        ("Não sei não sei não sei não sei não sei não sei.", "repetition"),
+        (f"{GOOD}<|im_end|>", "control tokens"),
+        (f"{GOOD}\n<|im_end|>\n<|im_start|>user\nE agora?", "control tokens"),
+        (f"{GOOD} [/INST]", "control tokens"),
+        (f"<think>Hm {GOOD}", "control tokens"),
+        (f"{GOOD}\x1b[2J", "control characters"),
+        (f"{GOOD} \ufffd", "control characters"),
+        (QUESTION, "question repeated"),
+    ],
+)
+def test_an_answer_that_must_not_be_learned_is_a_fault(text, fault):
+    assert check(text).faults == (fault,)
+
+
+def test_an_answer_that_is_cut_off_or_withheld_or_missing_is_a_fault():
+    assert check(GOOD, complete=False).faults == ("cut off",)
+    assert check("", refused=True).faults == ("refused",)
+    assert CHECKS.check("no answer", QUESTION).faults == ("no answer",)
+
+
+def test_a_refusal_and_a_sentence_in_another_language_are_doubts():
+    found = check("Desculpe, mas não posso ajudar com esse pedido porque é perigoso.")
+    assert (found.faults, found.doubts) == ((), ("refused",))
+    found = check(f"{GOOD} {GOOD}\n\n{ENGLISH}")
+    assert (found.faults, found.doubts) == ((), ("language: en",))
+
+
+def test_an_answer_that_mostly_repeats_the_question_is_a_doubt():
+    asked = "Isso foi ótimo! Eu fiz muito, aliás. Quanto tempo ele dura e posso congelá-lo?"
+    found = check("Isso foi ótimo! Eu fiz muito, aliás. Quanto tempo ele posso congelá-lo.", asked)
+    assert (found.faults, found.doubts) == ((), ("question repeated",))
+    assert check("Ele dura três dias, e posso dizer que congelá-lo é fácil.", asked).doubts == ()
+
+
+def test_what_people_answered_in_a_third_language_the_teacher_may_too():
+    spanish = "Puedes cortar las patatas en rodajas finas y freírlas en una sartén con un poco de aceite."
+    asked = "Responde em espanhol: como posso assar batatas?"
+    assert check(spanish, asked).faults == ("language: es",)
+    assert CHECKS.check(Answer(spanish), asked, spanish, "en").faults == ()
+    # The reply of an English dataset is English, and its language is not asked for.
+    assert CHECKS.check(Answer(ENGLISH), QUESTION, ENGLISH, "en").faults == ("language: en",)
