@@ -223,6 +223,18 @@ def test_a_judge_at_chance_rarely_passes():
     assert passed / 300 <= 0.05
 
 
+def test_a_judge_that_nearly_always_says_tie_is_not_believed_by_a_few_pairs():
+    """Four pairs that are right by chance (one in sixteen) have a bootstrap interval above a half."""
+    found = [decided(A, B)] * 4 + [decided(TIE, TIE)] * 40
+    summed = figures(found, list(range(44)), Bootstrap())
+    assert summed["score"]["low"] > 0.5 and judged.verdict(summed) == "too few decided"
+    said = agreement.objection("native", {}, summed, "Portuguese")
+    assert "it preferred the same answer in both orders in 4 of 44 native pairs" in said
+    enough = figures(found + [decided(A, B)] * 6, list(range(50)), Bootstrap())
+    assert agreement.objection("native", {}, enough, "Portuguese") is None
+    assert judged.verdict(enough) == "the first wins"
+
+
 JUDGES = {
     "random": (judges.at_random, "cannot judge Portuguese"),
     "first in 80%": (judges.mostly_first, "cannot judge Portuguese"),
