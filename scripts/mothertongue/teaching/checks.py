@@ -98,10 +98,14 @@ class Checks:
                 judged += len(sentence)
                 if other := self._other(sentence):
                     found[other] += len(sentence)
-        # What the person answered in a third language was asked for in it.
-        if original and found and (wanted := self._other(original)) in found and wanted != original_lang:
+        # What the person answered in a third language was asked for in it. Related languages are easily taken for each
+        # other: it is a third one where the reply can be in neither of the two.
+        if original and found and (wanted := self._other(original)) in found and self._is_not(original, original_lang):
             del found[wanted]
         return sorted(found), 2 * found.total() > judged
+
+    def _is_not(self, text: str, lang: str) -> bool:
+        return other_language(text, lang, self.limits.language_confidence) is not None
 
     def _other(self, text: str) -> str | None:
         found = other_language(text, self.lang, self.limits.language_confidence)

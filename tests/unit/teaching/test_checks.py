@@ -90,3 +90,23 @@ def test_what_people_answered_in_a_third_language_the_teacher_may_too():
     assert CHECKS.check(Answer(spanish), asked, spanish, "en").faults == ()
     # The reply of an English dataset is English, and its language is not asked for.
     assert CHECKS.check(Answer(ENGLISH), QUESTION, ENGLISH, "en").faults == ("language: en",)
+
+
+@pytest.mark.parametrize(
+    ("lang", "original"),
+    [
+        (
+            "nb",
+            "Kunstig intelligens vil i de neste ti årene endre måten vi lever på, blant annet innen helse og utdanning.",
+        ),
+        (
+            "zh-Hant",
+            "人工智慧在未來十年內將會改變我們的生活方式，包括醫療、教育和交通運輸等許多領域。我們需要認真考慮它的影響。",
+        ),
+        ("ca", "Doncs mira, la ciutat és gran i té museus, platges i mercats."),
+    ],
+)
+def test_the_replaced_replys_own_language_is_no_third_one(lang, original):
+    found = CHECKS.check(Answer(original), QUESTION, original, lang)
+    assert len(found.faults) == 1 and found.faults[0].startswith("language: ")
+    assert not CHECKS.check(Answer(original), QUESTION, original, "en").faults
