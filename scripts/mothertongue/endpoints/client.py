@@ -76,6 +76,8 @@ class Client:
             self.url = check_url(settings.endpoint_url, settings.endpoint_allow_http)
             self._key = os.environ.get(settings.endpoint_key_variable, "").strip()
         self.settings = settings
+        # What distinguishes the model from others of its name: the quantizations of a repository.
+        self._kind = {"file": server.file} if server and server.file else {}
         if self._key and not _KEY.fullmatch(self._key):
             raise UserError(
                 f"the key in {settings.endpoint_key_variable} is not one word of ASCII characters; set it again"
@@ -131,7 +133,7 @@ class Client:
 
     def key(self, request: Request) -> str:
         """Return the key of a request among the answers."""
-        return key_of(request.body(self.model, self._body))
+        return key_of(request.body(self.model, self._body) | self._kind)
 
     @property
     def bill(self) -> str:

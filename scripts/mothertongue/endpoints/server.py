@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from mothertongue.common.errors import UserError, without_hub
@@ -95,6 +96,11 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
+    @property
+    def file(self) -> str:
+        """The name of the model's file that is served, where its repository may have others; else empty."""
+        return _gguf(self.served.folder).name if self.settings.endpoint_serve == "llama_cpp" else ""
+
     def start(self) -> str:
         """Start the server where it does not run, and wait until it answers; return its address.
 
@@ -140,6 +146,8 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
+                # What kills this process and those of its group leaves the supervisor to end the server.
+                start_new_session=True,
             )
         while not self._answers():
             self.check()
@@ -162,7 +170,8 @@ class Server:
         try:
             with opener.open(request, timeout=_TIMEOUT) as response:
                 found = json.load(response)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError, HTTPException):
+            # Another program may have the port.
             return False
         models = found.get("data") if isinstance(found, Mapping) else None
         return isinstance(models, list) and any(

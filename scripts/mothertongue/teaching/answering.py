@@ -111,7 +111,7 @@ def answer(shard: pa.Table, teacher: Teacher) -> pa.Table:
                 requests[key] = request
                 groups[key].append((one, whole))
             else:
-                again += _settled(trees, one.row, Answered(None, "failed", (TOO_LONG,)), progress)
+                again += _settled(trees, one.row, _unasked(one), progress)
         keys = list(requests)
         with closing(teacher.client.stream(list(requests.values()))) as outcomes:
             for index, outcome in outcomes:
@@ -148,6 +148,13 @@ def _judge(one: _Asked, outcome: Outcome, trees: "_Trees", checks: Checks) -> An
         return Answered(None, "failed", checked.faults)
     cured = [f"{CURED}{fault}" for fault in one.faults if best is checked and fault not in best.doubts]
     return Answered(best.text, "flagged" if best.doubts else "answered", (*best.doubts, *cured))
+
+
+def _unasked(one: _Asked) -> Answered:
+    """Return what became of a reply whose request the window has no room for: it tells what was wrong before, too."""
+    if one.best is None:
+        return Answered(None, "failed", one.faults or (TOO_LONG,))
+    return Answered(one.best.text, "flagged", one.best.doubts)
 
 
 def _noted(found: Answered, whole: bool) -> Answered:
@@ -250,10 +257,13 @@ class _Trees:
 def _table(shard: pa.Table, trees: _Trees, model: str, name: str) -> pa.Table:
     """Return the shard with the answers in the place of what waited for them."""
     written = dict.fromkeys(_OF_THE_REPLY) | {"model": model, "synthetic": True, "model_name": name}
+    # A person may still write what has failed.
+    unwritten: dict[str, Any] = dict.fromkeys(written)
     return _changed(
         shard,
         {
-            row: written | {"text": found.text, "status": found.status, "reasons": list(found.reasons)}
+            row: (unwritten if found.text is None else written)
+            | {"text": found.text, "status": found.status, "reasons": list(found.reasons)}
             for row, found in trees.answers.items()
         },
     )

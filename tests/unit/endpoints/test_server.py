@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -78,8 +80,10 @@ def test_a_server_starts_for_the_first_question_and_ends_with_all_its_processes(
     again.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_however_the_job_ends_its_server_does_not_stay(number, settings, processes, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "send"), [(signal.SIGTERM, os.kill), (signal.SIGKILL, os.kill), (signal.SIGKILL, os.killpg)]
+)
+def test_however_the_job_ends_its_server_does_not_stay(number, send, settings, processes, tmp_path):
     given = settings()
     job = f"""
 import sys, time
@@ -91,10 +95,11 @@ Server(EndpointSettings(endpoint_serve="vllm", endpoint_serve_program={given.end
 print("runs", flush=True)
 time.sleep(600)
 """
-    with subprocess.Popen([sys.executable, "-c", job], stdout=subprocess.PIPE, cwd=tmp_path) as running:
+    options = {"stdout": subprocess.PIPE, "cwd": tmp_path, "start_new_session": True}
+    with subprocess.Popen([sys.executable, "-c", job], **options) as running:
         assert running.stdout.readline() == b"runs\n"
         found = processes()
-        running.send_signal(number)
+        send(running.pid, number)
     assert len(found) == 2 and ended(found)
 
 
@@ -138,3 +143,31 @@ def test_the_programs_get_the_settings(tmp_path, settings):
         values = {"endpoint_serve": "vllm"} | {f"endpoint_{name}": value for name, value in wrong.items()}
         with pytest.raises(UserError, match=why):
             command(EndpointSettings(**values), served, 80)
+
+
+def test_another_program_on_the_port_is_no_server(settings, tmp_path):
+    server = Server(settings(), Served(tmp_path, "m", 1))
+    for said in (b"SSH-2.0-other\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 99_999, b""):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            server.url = f"http://127.0.0.1:{other.getsockname()[1]}/v1"
+
+            def talk(other=other, said=said):
+                with other.accept()[0] as connection:
+                    connection.recv(4096)
+                    connection.sendall(said)
+
+            talking = threading.Thread(target=talk)
+            talking.start()
+            assert server._answers() is False
+            talking.join()
+
+
+def test_the_quantizations_of_a_repository_share_no_answers(tmp_path):
+    (tmp_path / "m-Q4.gguf").touch()
+    one = EndpointSettings(endpoint_serve="llama_cpp")
+    made = [Client(one, "m", Answers(None), Server(one, Served(tmp_path, "m", 1))) for _ in range(2)]
+    (request,) = asked("a")
+    keys = {client.key(request) for client in made}
+    (tmp_path / "m-Q4.gguf").rename(tmp_path / "m-Q8.gguf")
+    keys.add(Client(one, "m", Answers(None), Server(one, Served(tmp_path, "m", 1))).key(request))
+    assert len(keys) == 2
