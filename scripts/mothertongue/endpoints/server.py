@@ -32,6 +32,8 @@ _OFFLINE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 _PAUSE, _TIMEOUT, _SAID_EVERY = 0.2, 5.0, 60.0
 # How often another port is tried: between the choice of a port and its use, another program may take it.
 _ATTEMPTS = 3
+# What the servers print then: vLLM, and llama.cpp.
+_PORT_TAKEN = re.compile(r"in use|couldn't bind")
 # Conversations that llama.cpp answers at once: more are slower on a CPU, and each takes the memory of a window.
 _MOST_AT_ONCE = 4
 # Bytes of the end of a server's output that may tell why it ended, and where it does.
@@ -113,7 +115,7 @@ class Server:
                     break
                 except UserError:
                     self.stop()
-                    if attempt == _ATTEMPTS or "in use" not in self._printed():
+                    if attempt == _ATTEMPTS or not _PORT_TAKEN.search(self._printed()):
                         raise
         return self.url
 
