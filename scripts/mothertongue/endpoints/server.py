@@ -171,7 +171,7 @@ class Server:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=_TIMEOUT) as response:
-                found = json.load(response)
+                found = json.loads(response.read(_TAIL))
         except (OSError, ValueError, RecursionError, HTTPException):
             # Another program may have the port.
             return False
