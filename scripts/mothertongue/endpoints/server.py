@@ -30,6 +30,8 @@ _KEYS = ("VLLM_API_KEY", "LLAMA_API_KEY")
 _OFFLINE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 # Seconds between two looks whether a server answers, for one answer, and between two lines about it.
 _PAUSE, _TIMEOUT, _SAID_EVERY = 0.2, 5.0, 60.0
+# Seconds that a server may take to start: the largest models load for half an hour.
+_PATIENCE = 7200.0
 # How often another port is tried: between the choice of a port and its use, another program may take it.
 _ATTEMPTS = 3
 # What the servers print then: vLLM, and llama.cpp.
@@ -154,6 +156,11 @@ class Server:
         while not self._answers():
             self.check()
             time.sleep(_PAUSE)
+            if time.monotonic() - began > _PATIENCE:
+                raise UserError(
+                    f"{self.settings.endpoint_serve}'s server of {self.served.name} does not answer after "
+                    f"{duration(_PATIENCE)}; all that it printed is in {self._output}"
+                )
             if time.monotonic() - said > _SAID_EVERY:
                 said = time.monotonic()
                 log(f"{self.settings.endpoint_serve}: starting for {duration(said - began)}; see {self._output}")

@@ -166,6 +166,16 @@ def test_another_port_is_tried_where_one_is_taken(said, settings, processes, tmp
     assert ended(processes())
 
 
+def test_a_server_that_never_answers_is_given_up(settings, tmp_path, monkeypatch):
+    given = settings()
+    Path(given.endpoint_serve_program).write_text("#!/bin/sh\nexec sleep 600\n")
+    monkeypatch.setattr(server, "_PATIENCE", 0.3)
+    own = Server(given, Served(tmp_path, "m", 1), tmp_path / "server.log")
+    with pytest.raises(UserError, match=r"vllm's server of m does not answer after .*server.log"):
+        own.start()
+    assert own._process is None
+
+
 def test_another_program_on_the_port_is_no_server(settings, tmp_path):
     own = Server(settings(), Served(tmp_path, "m", 1))
     for said in (b"SSH-2.0-other\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 99_999, b""):
