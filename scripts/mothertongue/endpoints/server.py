@@ -30,8 +30,12 @@ _KEYS = ("VLLM_API_KEY", "LLAMA_API_KEY")
 _OFFLINE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 # Seconds between two looks whether a server answers, for one answer, and between two lines about it.
 _PAUSE, _TIMEOUT, _SAID_EVERY = 0.2, 5.0, 60.0
+# Seconds that a server may take to start: the largest models load for half an hour.
+_PATIENCE = 7200.0
 # How often another port is tried: between the choice of a port and its use, another program may take it.
 _ATTEMPTS = 3
+# What the servers print then: vLLM, and llama.cpp.
+_PORT_TAKEN = re.compile(r"in use|couldn't bind")
 # Conversations that llama.cpp answers at once: more are slower on a CPU, and each takes the memory of a window.
 _MOST_AT_ONCE = 4
 # Bytes of the end of a server's output that may tell why it ended, and where it does.
@@ -113,7 +117,7 @@ class Server:
                     break
                 except UserError:
                     self.stop()
-                    if attempt == _ATTEMPTS or "in use" not in self._printed():
+                    if attempt == _ATTEMPTS or not _PORT_TAKEN.search(self._printed()):
                         raise
         return self.url
 
@@ -152,6 +156,11 @@ class Server:
         while not self._answers():
             self.check()
             time.sleep(_PAUSE)
+            if time.monotonic() - began > _PATIENCE:
+                raise UserError(
+                    f"{self.settings.endpoint_serve}'s server of {self.served.name} does not answer after "
+                    f"{duration(_PATIENCE)}; all that it printed is in {self._output}"
+                )
             if time.monotonic() - said > _SAID_EVERY:
                 said = time.monotonic()
                 log(f"{self.settings.endpoint_serve}: starting for {duration(said - began)}; see {self._output}")
@@ -169,7 +178,7 @@ class Server:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=_TIMEOUT) as response:
-                found = json.load(response)
+                found = json.loads(response.read(_TAIL))
         except (OSError, ValueError, RecursionError, HTTPException):
             # Another program may have the port.
             return False

@@ -1,6 +1,7 @@
 """The checks of a teacher's answer: what is wrong with it, and whether it may be used all the same."""
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ REFUSED, REPEATED = "refused", "question repeated"
 _JUDGED_LETTERS = 20
 # How much higher the compression of a whole answer may be than that of a sentence: the sample's reach 3.5.
 _OF_A_WHOLE = 2.0
+# The same with code and signs, in which a model may be caught, too: the sample's reach 4.6.
+_OF_ALL = 4.0
 # What models write between turns, also where a server does not recognise it as the end.
 _CONTROL = re.compile(
     r"<[|｜][^|｜<>\n]{1,40}[|｜]>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>|</?think>"
@@ -26,7 +29,8 @@ _WORD = re.compile(r"\w+")
 # An answer is mostly from the question where more than this share of its runs of three words, of which it has so many,
 # are in that. Of 600 replies of the sample 5 are.
 _FROM_QUESTION, _RUNS = 0.5, 5
-_INLINE_CODE = re.compile(r"(`+)[^`\n]+\1")
+# From the beginning of a run of backticks alone, so that a long run takes no square of its length.
+_INLINE_CODE = re.compile(r"(?<!`)(`+)(?!`)[^`\n]+\1")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Checks:
         if " ".join(text.split()) == " ".join(question.split()):
             yield REPEATED
         prose = [one for one in self._sentences(text) if one]
-        if self._loops(prose):
+        if self._loops(prose) or _compression(text) > _OF_ALL * self.limits.compression:
             yield "repetition"
         if has_control_characters("".join(text.split()), question):
             yield "control characters"
@@ -140,6 +144,11 @@ def _without_code(text: str) -> str:
     bounds = [0, *(bound for span in code_blocks.find(text) for bound in span), len(text)]
     around = "\n".join(text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True))
     return _INLINE_CODE.sub(" ", around)
+
+
+def _compression(text: str) -> float:
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw))
 
 
 def _letters(text: str) -> int:

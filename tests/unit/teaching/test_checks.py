@@ -56,6 +56,8 @@ def test_a_thought_before_the_answer_is_left_out():
         (f"{GOOD} [/INST]", "control tokens"),
         (f"{GOOD}<｜end▁of▁sentence｜>", "control tokens"),
         (f"<think>Hm {GOOD}", "control tokens"),
+        (f"{GOOD}\n\n" + "!" * 2000, "repetition"),
+        ("```\n" + "x = 1\n" * 100 + "```", "repetition"),
         (f"{GOOD}\x1b[2J", "control characters"),
         (f"{GOOD} \ufffd", "control characters"),
         (QUESTION, "question repeated"),
