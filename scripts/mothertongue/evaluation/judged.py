@@ -10,6 +10,8 @@ from mothertongue.evaluation.estimate import Estimate, find
 from mothertongue.evaluation.systems import BY_NAME, System
 
 FILE, SAMPLES = "judge.json", "samples.jsonl"
+# The fewest prompts, or conversations, that tell who wins: equal verdicts on a few have an interval of no width.
+_FEWEST = 10
 KINDS = {"native": "native", "translated": "translated", "english": "English"}
 
 
@@ -97,9 +99,11 @@ def lines(judged: Mapping[str, Any]) -> list[str]:
 
 
 def verdict(score: Estimate) -> str:
-    """Return who wins by a win rate: its interval is on one side of a half, or nobody is shown to."""
+    """Return who wins by a win rate: its interval is on one side of a half, or nobody is shown to, or too few tell."""
     if score.low is None or score.high is None:
         return "too few for an interval"
+    if (score.groups or score.n or 0) < _FEWEST:
+        return "too few to tell who wins"
     if score.low > 0.5:
         return "the first wins"
     return "the second wins" if score.high < 0.5 else "no winner shown"

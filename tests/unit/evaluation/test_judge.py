@@ -23,7 +23,8 @@ from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.evaluation import agreement, judge_prompt, judged, people
 from mothertongue.evaluation.bootstrap import Bootstrap
-from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures
+from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures, longer
+from mothertongue.evaluation.estimate import find
 from mothertongue.evaluation.judge_prompt import TIE, A, B, read_verdict
 from mothertongue.evaluation.judged_systems import pairs
 from mothertongue.formats import messages
@@ -266,6 +267,33 @@ def test_ranked_pairs_are_the_best_and_the_worst_reply_of_usable_messages():
     assert agreement.deciding(found) is None
     drawn = agreement.draw(found["english"], 2, 7)
     assert [one.name for one in agreement.draw(found["english"], 2, 7)] == [one.name for one in drawn]
+
+
+def test_what_a_teacher_wrote_has_no_rank_of_people():
+    rows = judges.ranked_rows(3)
+    rows[1] |= {"status": "answered", "route": "teacher"}
+    rows[5] |= {"status": "corrected", "route": "teacher"}
+    found = agreement.ranked_pairs(judges.table(rows), "pt")
+    assert [one.first for one in found["translated"]] == [
+        "Reply to q0 of quality 2.", "Reply to q1 of quality 2.", "Reply to q2 of quality 3.",
+    ]  # fmt: skip
+
+
+def test_few_pairs_tell_no_winner_and_few_trees_no_judge():
+    few = figures([decided(A, B)] * 9, list(range(9)), Bootstrap())
+    enough = figures([decided(A, B)] * 30, [at % 10 for at in range(30)], Bootstrap())
+    said = [judged.verdict(find(summed, "score")) for summed in (few, enough)]
+    assert said == ["too few to tell who wins", "the first wins"]
+    assert agreement.objection("native", {}, enough, "Portuguese") is None
+    # The other conversations' pairs have no verdict.
+    verdicts = [*[decided(A, B)] * 30, *[decided(A, None)] * 20]
+    summed = figures(verdicts, [at % 2 for at in range(30)] + list(range(2, 22)), Bootstrap())
+    assert "of 2 conversations, and 10 are needed" in agreement.objection("native", {}, summed, "Portuguese")
+
+
+def test_a_judge_by_length_has_the_score_that_is_stated():
+    pairs = [comparison("aa", "a"), comparison("a", "aa"), comparison("a", "b"), comparison("aaa", " a ")]
+    assert longer(pairs, Bootstrap())["value"] == 0.625
 
 
 def test_few_trees_do_not_decide_and_native_ones_come_first():
