@@ -107,9 +107,13 @@ def test_tokens_are_counted_and_answers_end_where_they_were_told_to(address, ada
 
 
 def test_the_same_seed_draws_the_same_answer(address):
-    hot = {"temperature": 2.0}
+    hot = {"temperature": 2}
     drawn = [answer(address, body(**hot, **seed))[0] for seed in ({"seed": 1}, {"seed": 1}, {"seed": 2}, {}, {})]
     assert drawn[0] == drawn[1] and len(set(drawn)) == 4
+
+
+def test_a_temperature_near_zero_is_zero(address):
+    assert answer(address, body(temperature=1e-45)) == answer(address, body(temperature=0))
 
 
 def test_models_are_listed(address):
@@ -153,6 +157,7 @@ def test_pages_of_other_sites_can_neither_chat_nor_vote(address):
     for headers in (
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": f"http://localhost:{port}"},
         {"Origin": f"http://127.0.0.1:{port + 1}"},
         {"Sec_Fetch_Site": "cross-site"},
@@ -176,7 +181,7 @@ def test_pages_of_other_sites_can_neither_chat_nor_vote(address):
         {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"},
         {"Host": "[::1]:80"},
         {"Host": "localhost"},
-        {"Content_Type": "application/json; charset=utf-8"},
+        {"Content_Type": "Application/JSON; charset=utf-8"},
     ):
         assert request(address, CHAT, body(max_tokens=1), **headers)[0] == 200
     # Nothing can be read from there either, and a link may lead to the page.
