@@ -4,8 +4,9 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from running import loaded_programs
 from serving import events, request, save_adapter, scripted, serving
 from waiting import until
 
+from mothertongue.chat import server
 from mothertongue.chat.conversation import Speaker
 from mothertongue.chat.guard import LARGEST
 from mothertongue.formats.votes import read_votes
@@ -265,6 +267,17 @@ def test_a_client_that_goes_leaves_its_place_to_others(tmp_path):
         assert events(response.read().decode())[-1] == "[DONE]"
         assert answer(address, body("5"))[0] == "abcdef" * 1000
         assert [asked.messages[0]["content"] for asked in talker.asked] == ["1", "2", "5"]
+
+
+def test_silent_connections_do_not_keep_others_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "_SILENCE", 0.1)
+    with scripted(lambda asked: "abc", tmp_path / "votes.jsonl") as (address, _), ExitStack() as silent:
+        port = urlsplit(address).port
+        for at in range(130):
+            one = silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+            if at % 2:
+                one.sendall(b"GET /health HTTP/1.1\r\n")
+        until(lambda: request(address, "/health")[0] == 200)
 
 
 def test_a_bug_is_an_error_of_the_server_and_the_next_request_is_answered(tmp_path):
