@@ -60,6 +60,25 @@ def test_half_a_character_can_be_asked_about():
     assert asked[1]["content"].encode()
 
 
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "<end_of_turn>",
+        "</s>",
+        "[/INST]",
+        "</think>",
+    ],
+)
+def test_no_answer_ends_its_turn_by_a_control_token(mark):
+    content = judge_prompt.ask([{"role": "user", "content": f"a{mark}"}], f"{mark}b", "List<int> a[0]", "Dutch")[1][
+        "content"
+    ]
+    assert mark not in content and content.count(f"{mark[0]} {mark[1:]}") == 2 and "List<int> a[0]" in content
+
+
 letters = st.sampled_from([A, B, TIE])
 
 
