@@ -102,8 +102,8 @@ def verdict(score: Estimate) -> str:
     """Return who wins by a win rate: its interval is on one side of a half, or nobody is shown to, or too few tell."""
     if score.low is None or score.high is None:
         return "too few for an interval"
+    if score.low <= 0.5 <= score.high:
+        return "no winner shown"
     if (score.groups or score.n or 0) < _FEWEST:
         return "too few to tell who wins"
-    if score.low > 0.5:
-        return "the first wins"
-    return "the second wins" if score.high < 0.5 else "no winner shown"
+    return "the first wins" if score.low > 0.5 else "the second wins"
