@@ -337,6 +337,11 @@ def test_systems_are_compared_on_the_prompts_that_both_answered():
         ("adapter", "adapter", "careful", 2),
     ]
     assert {one.second for one in found[1].comparisons} == {other[at]["answer"] for at in (5, 6)}
+    told = [row | {"system": "Answer in rhyme."} for row in own]
+    assert pairs(told, wanted, {}, 1, 42)[0].comparisons[0].turns[0] == {
+        "role": "system",
+        "content": "Answer in rhyme.",
+    }
     few = pairs(own, wanted, {}, 2, 42)
     assert [one.turns for one in few[0].comparisons] == [one.turns for one in found[0].comparisons[:2]]
     with pytest.raises(UserError, match=r"judge\.pairs: the evaluation has none of these pairs; its systems are base"):
