@@ -55,15 +55,17 @@ demo: setup
 	$(BIN)/snakemake --profile profiles/demo $(DEMO)/adapter $(DEMO)/evaluation/metrics.json $(DEMO)/report.html
 	@$(BIN)/python scripts/show.py $(DEMO)
 
-# Side by side, each file in one process, in the order of tests/conftest.py.
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Side by side, each file in one process, in the order of tests/conftest.py. Of all tests those of the cluster and of the
+# environments mostly wait: so there is one process more than cores.
+PARALLEL := --dist loadfile --no-loadscope-reorder
+CORES = $(shell $(BIN)/python -c 'import os; print(min(4, os.cpu_count()))')
+MORE = $(shell $(BIN)/python -c 'import os; print(min(4, os.cpu_count()) + 1)')
 
 test: setup
-	$(BIN)/python -m pytest $(PARALLEL) --durations=15 -m "not slow"
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=15 -m slow
+	$(BIN)/python -m pytest $(PARALLEL) --numprocesses $(MORE) --durations=30
 
 test-quick: setup
-	$(BIN)/python -m pytest $(PARALLEL) -m quick
+	$(BIN)/python -m pytest $(PARALLEL) --numprocesses $(CORES) -m quick
 
 bench: setup
 	$(BIN)/python tests/benchmarks/translation_speed.py $(BENCH)

@@ -80,8 +80,12 @@ judging = checked(Judging, config, RESULTS)
 teacher = checked(Teacher, config, sources, translations)
 # The endpoints by the groups of the configuration.
 endpoints = {one.group: one for one in [*translations.endpoints, *teacher.endpoints, *judging.endpoints]}
-# Those whose model each job serves by itself, by the folder of the model.
-served = {endpoint.slug: endpoint for endpoint in endpoints.values() if endpoint.keys["serve"]}
+# Those whose model each job serves by itself, by the folder of the model; of one model, which states its licence.
+served = {
+    endpoint.slug: endpoint
+    for endpoint in sorted(endpoints.values(), key=lambda endpoint: bool(endpoint.keys["licence"]))
+    if endpoint.keys["serve"]
+}
 # Their keys, too, are only in the environment of the rules that pass them on: NAME=$key_NAME. Another workflow keeps its
 # own, and may have this one several times.
 for name in sorted({endpoint.key_variable for endpoint in endpoints.values()}):

@@ -39,5 +39,6 @@ rule answer:
             {params.options:q} \
             {params.endpoint:q} \
             --workers={threads} \
+            --gpus={resources.gpu} \
             --output={output:q} 2>&1 | tee {log:q}
         """

@@ -131,8 +131,7 @@ rule fetch_served_model:
         gpu=0,
         disk_mb=20000,
     params:
-        model=lambda wildcards: served[wildcards.model].model_options,
-        files=lambda wildcards: served[wildcards.model].served_options,
+        model=lambda wildcards: served[wildcards.model].served_options,
         lock=f"{RESULTS}/models/lock.json",
         # With `input` Snakemake does not compare it: the permission does not change a fetched model.
         licence=lambda wildcards, input: (
@@ -142,7 +141,6 @@ rule fetch_served_model:
         r"""
         HF_HUB_OFFLINE=0 HF_TOKEN=$hub_token python {input.script:q} \
             {params.model:q} \
-            {params.files:q} \
             {params.licence:q} \
             --lock={params.lock:q} \
             --output={output.model:q} 2>&1 | tee {log:q}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mothertongue.common import settings
+from mothertongue.common import gpus, settings
 from mothertongue.common.atomic_files import atomic_file, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
@@ -55,6 +55,7 @@ def parse_arguments() -> argparse.Namespace:
         help="JSON file for the requests, tokens and price, earlier tries included (default: none)",
     )
     parser.add_argument("--workers", type=int, default=1, help="threads of a server on the CPU (default: 1)")
+    gpus.add_argument(parser)
     settings.add_arguments(parser.add_argument_group("checks of the answers"), QualityLimits)
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     return parser.parse_args()
@@ -84,6 +85,7 @@ def _answered(shard: pa.Table, arguments: argparse.Namespace) -> pa.Table:
         raise UserError("the shard has replies that wait for a teacher: name it with --model")
     endpoint = settings.from_arguments(EndpointSettings, arguments)
     own = settings.from_arguments(TeacherSettings, arguments)
+    gpus.claim(arguments.gpus)
     client = connect(endpoint, arguments.model, arguments.answers, arguments.workers)
     checks = Checks(arguments.target, settings.from_arguments(QualityLimits, arguments))
     try:

@@ -169,7 +169,7 @@ def decide(judge: Judge, pair: Pair, name: str, bootstrap: Bootstrap) -> dict[st
         "first": pair.first,
         "second": pair.second,
         "variant": pair.variant,
-        "figures": whole | {"by_kind": {"all": {"score": whole["score"]}} | by_kind},
+        "figures": whole | {"by_kind": by_kind},
     }
 
 

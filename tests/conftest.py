@@ -22,7 +22,7 @@ settings.load_profile("calm")
 # Markers by the folder of the test file: `quick` tests are of single modules, `slow` tests wait for minutes.
 MARKERS = {"unit": "quick", "cluster": "slow", "environments": "slow"}
 # The folders whose files take longest come first, so that no process has to start a long one at the end.
-LONGEST = ("workflow", "export", "engines")
+LONGEST = ("cluster", "environments", "workflow", "export", "engines")
 
 
 def folder_of(path):

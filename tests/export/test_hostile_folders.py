@@ -56,7 +56,7 @@ PROGRAMS = {
     "fetch_base_model": ("source", "--model {source}"),
     "fetch_chat_template": ("source", "--templates config/templates --model {source}"),
     "fetch_estimator": ("encoder", "--model {encoder}"),
-    "fetch_served_model": ("source", "--name {source} --serve vllm"),
+    "fetch_served_model": ("source", "--model {source} --serve vllm"),
     "fetch_translation_model": ("source", "--engine llm --model {source} --allow-noncommercial"),
     "fetch_translation_model of OPUS-MT": ("marian", "--engine opus-mt --model {marian}"),
     "harness": ("adapter base", "--adapter {adapter} --base-model {base} --tasks none --data {out}.data"),

@@ -133,7 +133,7 @@ def judge(lang, results, model="some-judge", withheld=None, votes=None):
     """Return what a judge found about the evaluation of a run; with `withheld`, that it found nothing."""
     groups = {kind: {"found": 90, "figures": compared(60, 20, 10)} for kind in ("translated", "english")}
     figures = compared(14, 4, 4, 2)
-    whole = figures | {"by_kind": {"all": {"score": figures["score"]}, "native": compared(5, 5, 2)}}
+    whole = figures | {"by_kind": {"native": compared(5, 5, 2)}}
     pair = {"first": "adapter", "second": "base", "variant": "", "figures": whole}
     return {
         "lang": lang,

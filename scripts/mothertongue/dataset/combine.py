@@ -45,10 +45,8 @@ class Counted:
             if status == "flagged" and on_flagged == "drop":
                 continue
             counts[_OUT] += 1
-            if model and route == TEACHER and status in ("answered", "flagged"):
-                self.teachers[model] += 1
-            elif model and status in ("translated", "flagged", "corrected"):
-                self.by_split[split][model] += 1
+            if model and status in ("translated", "answered", "flagged", "corrected"):
+                (self.teachers if route == TEACHER else self.by_split[split])[model] += 1
         return table.filter(pc.not_equal(table["status"], "flagged")) if on_flagged == "drop" else table
 
 

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,62 +65,67 @@ class Answers:
         self._ends: dict[Path, int] = {}
         self._file: IO[bytes] | None = None
         self._seen = 0.0
+        # Answers are looked up while others arrive.
+        self._alone = threading.RLock()
         if path is not None and path.exists():
             self._scan(path)
         self.refresh()
 
     def find(self, key: str) -> Outcome | None:
         """Return what became of a request before; None where that is not known, or its file has changed."""
-        if key not in self._places:
-            return None
-        path, offset = self._places[key]
-        try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                row = _row(file.readline())
-        except OSError:
-            row = None
-        if row is None or row.get("key") != key or (found := _outcome(row)) is None:
-            del self._places[key]
-            return None
-        if path != self.path:
-            # So a later run of this job finds the same, whatever others write.
-            self.add(key, found, Spent())
-        return found
+        with self._alone:
+            if key not in self._places:
+                return None
+            path, offset = self._places[key]
+            try:
+                with path.open("rb") as file:
+                    file.seek(offset)
+                    row = _row(file.readline())
+            except OSError:
+                row = None
+            if row is None or row.get("key") != key or (found := _outcome(row)) is None:
+                del self._places[key]
+                return None
+            if path != self.path:
+                # So a later run of this job finds the same, whatever others write.
+                self.add(key, found, Spent())
+            return found
 
     def add(self, key: str, outcome: Outcome | None, spent: Spent) -> None:
         """Write what a request has cost, with the outcome where it is final. Raise UserError where the disk is full."""
-        self.spent += spent
-        self.spent_here += spent
-        if self.path is None:
-            return
-        row: dict[str, Any] = {"key": key, "requests": spent.requests, "input": spent.input, "output": spent.output}
-        if isinstance(outcome, Answer):
-            row |= {"text": outcome.text, "complete": outcome.complete, "refused": outcome.refused}
-        elif outcome == REJECTED:
-            row[REJECTED] = True
-        line = json.dumps(row).encode() + b"\n"
-        try:
-            file = self._file or self._open(self.path)
-            offset = self._ends[self.path]
-            if file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            # The next one ends the line that was begun.
-            self._file = None
-            raise UserError(f"cannot write {self.path}: {error.strerror}; make room, and run it again") from None
-        self._ends[self.path] += len(line)
-        if outcome is not None:
-            self._places[key] = self.path, offset
+        with self._alone:
+            self.spent += spent
+            self.spent_here += spent
+            if self.path is None:
+                return
+            row: dict[str, Any] = {"key": key, "requests": spent.requests, "input": spent.input, "output": spent.output}
+            if isinstance(outcome, Answer):
+                row |= {"text": outcome.text, "complete": outcome.complete, "refused": outcome.refused}
+            elif outcome == REJECTED:
+                row[REJECTED] = True
+            line = json.dumps(row).encode() + b"\n"
+            try:
+                file = self._file or self._open(self.path)
+                offset = self._ends[self.path]
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                # The next one ends the line that was begun.
+                self._file = None
+                raise UserError(f"cannot write {self.path}: {error.strerror}; make room, and run it again") from None
+            self._ends[self.path] += len(line)
+            if outcome is not None:
+                self._places[key] = self.path, offset
 
     def refresh(self, at_least: float = 0.0) -> None:
         """Read what other jobs have added since the last time, where that is so many seconds ago."""
-        if self.path is None or time.monotonic() - self._seen < at_least:
-            return
-        for path in sorted(self.path.parent.glob("*.jsonl")):
-            if path != self.path:
-                self._scan(path)
-        self._seen = time.monotonic()
+        with self._alone:
+            if self.path is None or time.monotonic() - self._seen < at_least:
+                return
+            for path in sorted(self.path.parent.glob("*.jsonl")):
+                if path != self.path:
+                    self._scan(path)
+            self._seen = time.monotonic()
 
     def refresh_soon(self) -> None:
         """Read what other jobs have added, once in some seconds."""
@@ -127,10 +133,11 @@ class Answers:
 
     def close(self) -> None:
         """Write to the disk."""
-        if self._file:
-            file, self._file = self._file, None
-            with file:
-                os.fsync(file.fileno())
+        with self._alone:
+            if self._file:
+                file, self._file = self._file, None
+                with file:
+                    os.fsync(file.fileno())
 
     def _scan(self, path: Path) -> None:
         """Read the whole lines of a file from where the last reading ended."""

@@ -12,9 +12,10 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 
@@ -35,6 +36,7 @@ from mothertongue.endpoints.protocol import (
 from mothertongue.endpoints.server import Server, at_once
 from mothertongue.endpoints.settings import EndpointSettings
 
+T = TypeVar("T")
 # The outcome of a request that failed so often.
 NO_ANSWER, _ATTEMPTS = "no answer", 6
 # The longest pause between two attempts, and how long a server may turn all requests away, in seconds.
@@ -76,6 +78,8 @@ class Client:
             self.url = check_url(settings.endpoint_url, settings.endpoint_allow_http)
             self._key = os.environ.get(settings.endpoint_key_variable, "").strip()
         self.settings = settings
+        # What distinguishes the model from others of its name: the quantizations of a repository.
+        self._kind = {"file": server.file} if server and server.file else {}
         if self._key and not _KEY.fullmatch(self._key):
             raise UserError(
                 f"the key in {settings.endpoint_key_variable} is not one word of ASCII characters; set it again"
@@ -83,45 +87,54 @@ class Client:
         self._budget = Budget(settings)
         self._reserved = Spent()
         self._first_pause = first_pause
-        self._answered = 0
+        self._answered = self._active = 0
         self._answered_at = self._busy_until = time.monotonic()
         self._busy_pause = first_pause
         self._failure: UserError | None = None
         self._logged: set[str] = set()
         self._began = answers.spent_here
 
-    def stream(self, requests: Sequence[Request]) -> Generator[tuple[int, Outcome]]:
+    def stream(self, requests: Sequence[Request]) -> Generator[tuple[int, Outcome], Sequence[Request] | None]:
         """Yield the outcome of each request with its index as it arrives: its answer, or why there is none.
 
         That is `rejected` or `no answer`, from a server that answers other requests. What was answered before comes
-        first, without a request. Raise UserError where the server does not work, and where the budget is spent: what is
-        on its way then is still received and kept.
+        first, without a request. `send` takes requests that follow from an outcome: their indices go on from the last.
+        Raise UserError where the server does not work, and where the budget is spent: what is on its way then is still
+        received and kept.
         """
         self.answers.refresh()
-        missing = []
-        for index, request in enumerate(requests):
-            if (found := self.answers.find(self.key(request))) is not None:
-                yield index, found
-            else:
-                missing.append((index, request))
-        if not missing:
-            return
+        new, count = deque(enumerate(requests)), len(requests)
+        kept, missing = deque[tuple[int, Outcome]](), deque[tuple[int, Request]]()
+        server: _Asking | None = None
+        try:
+            while True:
+                for index, request in _taken(new):
+                    found = self.answers.find(self.key(request))
+                    if found is None:
+                        missing.append((index, request))
+                    else:
+                        kept.append((index, found))
+                if missing and (server or not kept):
+                    server = server or self._start()
+                    server.ask(_taken(missing))
+                if kept:
+                    one = kept.popleft()
+                elif server and server.asked:
+                    one = server.next()
+                else:
+                    return
+                more = (yield one) or ()
+                new.extend(enumerate(more, count))
+                count += len(more)
+        finally:
+            if server:
+                server.end()
+
+    def _start(self) -> "_Asking":
+        """Start to send requests, to a server of its own where there is one."""
         if self.server:
             self.url = self.server.start()
-        arrived: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
-        loop = asyncio.new_event_loop()
-        task = loop.create_task(self._ask_all(missing, arrived))
-        thread = threading.Thread(target=_run, args=(loop, task, arrived), daemon=True)
-        thread.start()
-        try:
-            while (one := arrived.get()) is not None:
-                if isinstance(one, BaseException):
-                    raise one
-                yield one
-        finally:
-            loop.call_soon_threadsafe(task.cancel)
-            thread.join()
-            loop.close()
+        return _Asking(self._work)
 
     def close(self) -> None:
         """Write the answers to the disk, and end a server of its own."""
@@ -131,7 +144,7 @@ class Client:
 
     def key(self, request: Request) -> str:
         """Return the key of a request among the answers."""
-        return key_of(request.body(self.model, self._body))
+        return key_of(request.body(self.model, self._body) | self._kind)
 
     @property
     def bill(self) -> str:
@@ -150,9 +163,9 @@ class Client:
         price = round(self._budget.cost(own), 6)
         return {"requests": own.requests, "input_tokens": own.input, "output_tokens": own.output, "price": price}
 
-    async def _ask_all(self, requests: list[tuple[int, Request]], arrived: Any) -> None:
-        waiting, self._failure = iter(requests), None
-        self._answered_at = time.monotonic()
+    async def _work(self, waiting: "asyncio.Queue[tuple[int, Request] | None]", arrived: Any) -> None:
+        """Send requests as they come, so many at once, until an error ends the program."""
+        self._failure, self._active = None, 0
         self._returned, self._probing = asyncio.Condition(), asyncio.Lock()
         timeout, secure = self.settings.endpoint_timeout, self.url.startswith("https:")
         options: dict[str, Any] = {
@@ -163,22 +176,33 @@ class Client:
             # A proxy of the environment would read what is not encrypted.
             "trust_env": secure,
         }
+        at_once = self.settings.endpoint_concurrency
 
         async def work() -> None:
+            if (one := await waiting.get()) is None:
+                return
             # A connection each: looking for a free one among many takes longer than all else.
             async with httpx2.AsyncClient(**options) as client:
-                for index, request in waiting:
+                while one is not None and not self._failure:
+                    if not self._active:
+                        self._answered_at = time.monotonic()
+                    self._active += 1
                     try:
-                        arrived.put((index, await self._ask(client, request)))
+                        arrived.put((one[0], await self._ask(client, one[1])))
                     except UserError as error:
                         self._failure = self._failure or error
                     except _Stopped:
                         pass
+                    self._active -= 1
                     if self._failure:
+                        # Those who wait for a request end, too.
+                        for _ in range(at_once):
+                            waiting.put_nowait(None)
                         return
+                    one = await waiting.get()
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.settings.endpoint_concurrency, len(requests))):
+            for _ in range(at_once):
                 group.create_task(work())
         if self._failure:
             raise self._failure
@@ -325,17 +349,53 @@ class Client:
         return UserError(f"endpoint {self.url}, model {self.model}: {shown}")
 
 
-def _run(loop: asyncio.AbstractEventLoop, task: Any, arrived: Any) -> None:
-    """Run a task to its end; put its error, and then None."""
-    try:
-        loop.run_until_complete(task)
-    except asyncio.CancelledError:
-        pass
-    except BaseExceptionGroup as group:
-        arrived.put(_first(group))
-    except BaseException as error:
-        arrived.put(error)
-    arrived.put(None)
+class _Asking:
+    """Requests on their way, in a thread with a loop of its own; `asked` is the number of those without an outcome."""
+
+    def __init__(self, work: Callable[[Any, Any], Coroutine[Any, Any, None]]) -> None:
+        self.asked = 0
+        self._waiting: asyncio.Queue[tuple[int, Request] | None] = asyncio.Queue()
+        self._arrived: queue.SimpleQueue[tuple[int, Outcome] | BaseException] = queue.SimpleQueue()
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(work(self._waiting, self._arrived))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def ask(self, requests: Iterable[tuple[int, Request]]) -> None:
+        """Send requests, each with its index."""
+        for one in requests:
+            self.asked += 1
+            self._loop.call_soon_threadsafe(self._waiting.put_nowait, one)
+
+    def next(self) -> tuple[int, Outcome]:
+        """Wait for the next outcome, and return it with its index. Raise the error that ends the program."""
+        one = self._arrived.get()
+        if isinstance(one, BaseException):
+            raise one
+        self.asked -= 1
+        return one
+
+    def end(self) -> None:
+        """Send nothing more."""
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            pass
+        except BaseExceptionGroup as group:
+            self._arrived.put(_first(group))
+        except BaseException as error:
+            self._arrived.put(error)
+
+
+def _taken(some: "deque[T]") -> Iterator[T]:
+    """Yield the items of a queue from its beginning, and take them from it."""
+    while some:
+        yield some.popleft()
 
 
 def _first(error: BaseException) -> BaseException:

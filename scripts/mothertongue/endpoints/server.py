@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from mothertongue.common.errors import UserError, without_hub
@@ -29,8 +30,12 @@ _KEYS = ("VLLM_API_KEY", "LLAMA_API_KEY")
 _OFFLINE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 # Seconds between two looks whether a server answers, for one answer, and between two lines about it.
 _PAUSE, _TIMEOUT, _SAID_EVERY = 0.2, 5.0, 60.0
+# Seconds that a server may take to start: the largest models load for half an hour.
+_PATIENCE = 7200.0
 # How often another port is tried: between the choice of a port and its use, another program may take it.
 _ATTEMPTS = 3
+# What the servers print then: vLLM, and llama.cpp.
+_PORT_TAKEN = re.compile(r"in use|couldn't bind")
 # Conversations that llama.cpp answers at once: more are slower on a CPU, and each takes the memory of a window.
 _MOST_AT_ONCE = 4
 # Bytes of the end of a server's output that may tell why it ended, and where it does.
@@ -95,6 +100,11 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
+    @property
+    def file(self) -> str:
+        """The name of the model's file that is served, where its repository may have others; else empty."""
+        return _gguf(self.served.folder).name if self.settings.endpoint_serve == "llama_cpp" else ""
+
     def start(self) -> str:
         """Start the server where it does not run, and wait until it answers; return its address.
 
@@ -107,7 +117,7 @@ class Server:
                     break
                 except UserError:
                     self.stop()
-                    if attempt == _ATTEMPTS or "in use" not in self._printed():
+                    if attempt == _ATTEMPTS or not _PORT_TAKEN.search(self._printed()):
                         raise
         return self.url
 
@@ -140,10 +150,17 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment(),
+                # What kills this process and those of its group leaves the supervisor to end the server.
+                start_new_session=True,
             )
         while not self._answers():
             self.check()
             time.sleep(_PAUSE)
+            if time.monotonic() - began > _PATIENCE:
+                raise UserError(
+                    f"{self.settings.endpoint_serve}'s server of {self.served.name} does not answer after "
+                    f"{duration(_PATIENCE)}; all that it printed is in {self._output}"
+                )
             if time.monotonic() - said > _SAID_EVERY:
                 said = time.monotonic()
                 log(f"{self.settings.endpoint_serve}: starting for {duration(said - began)}; see {self._output}")
@@ -161,8 +178,9 @@ class Server:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=_TIMEOUT) as response:
-                found = json.load(response)
-        except (OSError, ValueError):
+                found = json.loads(response.read(_TAIL))
+        except (OSError, ValueError, RecursionError, HTTPException):
+            # Another program may have the port.
             return False
         models = found.get("data") if isinstance(found, Mapping) else None
         return isinstance(models, list) and any(

@@ -18,6 +18,7 @@ from mothertongue.dataset.trees import Message
 from mothertongue.evaluation.comparisons import Comparison
 from mothertongue.evaluation.estimate import find
 from mothertongue.evaluation.held_out import ENGLISH, NATIVE, TRANSLATED
+from mothertongue.evaluation.judged import ENOUGH_DECIDED
 from mothertongue.formats.messages import TEACHER, draw_key
 
 # The fewest comparisons that tell something, and the fewest trees that they are from.
@@ -75,6 +76,12 @@ def objection(group: str | None, found: Mapping[str, int], figures: Mapping[str,
         return (
             f"whether it can judge {name} is not known: its verdicts on {group} pairs of replies that people ranked "
             f"are of {agreement.groups} conversations, and {ENOUGH_TREES} are needed"
+        )
+    decided = figures["wins"] + figures["losses"]
+    if agreement.low is not None and agreement.low > _CHANCE and decided < ENOUGH_DECIDED:
+        return (
+            f"whether it can judge {name} is not known: it preferred the same answer in both orders in {decided:,} of "
+            f"{agreement.n:,} {group} pairs of replies that people ranked, and {ENOUGH_DECIDED} are needed"
         )
     if agreement.low is None or agreement.low <= _CHANCE:
         return (

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.common.atomic_files import read_object, sha256
-from mothertongue.evaluation.estimate import Estimate, find
+from mothertongue.evaluation.estimate import NO_INTERVAL, Estimate, find
 from mothertongue.evaluation.systems import BY_NAME, System
 
 FILE, SAMPLES = "judge.json", "samples.jsonl"
-# The fewest prompts, or conversations, that tell who wins: equal verdicts on a few have an interval of no width.
-_FEWEST = 10
+# The fewest wins and losses with which an interval is believed: where nearly all are ties, a bootstrap's is too narrow.
+ENOUGH_DECIDED = 10
 KINDS = {"native": "native", "translated": "translated", "english": "English"}
 
 
@@ -47,9 +47,10 @@ class Comparison:
         """The pairs without a verdict, which are left out."""
         return sum(self.entry[name] for name in ("no_verdict", "too_long"))
 
-    def score(self, kind: str = "all") -> Estimate | None:
-        """Return the win rate on a kind of prompts; None without one."""
-        return find(self.entry, "by_kind", kind, "score")
+    def figures(self, kind: str = "all") -> Mapping[str, Any]:
+        """Return the figures of a kind of prompts; empty without such prompts."""
+        found: Mapping[str, Any] = self.entry if kind == "all" else self.entry["by_kind"].get(kind, {})
+        return found
 
     @property
     def first_position(self) -> Estimate | None:
@@ -90,20 +91,21 @@ def lines(judged: Mapping[str, Any]) -> list[str]:
     if judged["withheld"]:
         told.append(f"{model}: no win rates, because {judged['withheld']}")
     for one in read(judged):
-        if score := one.score():
-            told.append(f"{one.label}: wins {score.share(sized=True)}, ties count half; {verdict(score)}")
+        if score := find(one.figures(), "score"):
+            told.append(f"{one.label}: wins {score.share(sized=True)}, ties count half; {verdict(one.figures())}")
     if votes := judged.get("votes"):
         score = find(votes, "score")
         told.append(f"people's blind votes, adapter vs base model: {score.share(sized=True) if score else 'none'}")
     return told
 
 
-def verdict(score: Estimate) -> str:
-    """Return who wins by a win rate: its interval is on one side of a half, or nobody is shown to, or too few tell."""
-    if score.low is None or score.high is None:
-        return "too few for an interval"
-    if score.low <= 0.5 <= score.high:
-        return "no winner shown"
-    if (score.groups or score.n or 0) < _FEWEST:
-        return "too few to tell who wins"
-    return "the first wins" if score.low > 0.5 else "the second wins"
+def verdict(figures: Mapping[str, Any]) -> str:
+    """Return who wins by figures of comparisons, or of votes: the interval of the win rate is on one side of a half."""
+    score = find(figures, "score")
+    if score is None or score.low is None or score.high is None:
+        return NO_INTERVAL
+    if figures["wins"] + figures["losses"] < ENOUGH_DECIDED:
+        return "too few decided"
+    if score.low > 0.5:
+        return "the first wins"
+    return "the second wins" if score.high < 0.5 else "no winner shown"

@@ -72,6 +72,7 @@ def render(run: Run, names: Mapping[str, str], template: Path) -> str:
         comparisons=judged.read(run.judged),
         agreements=judged.agreements(run.judged),
         verdict=judged.verdict,
+        estimate=find,
         kind_labels=judged.KINDS,
         find_judged=lambda *path: find(run.judged, *path),
         confidence=f"{100 * ((run.metrics or {}).get('settings', {}).get('confidence', 0.95)):.0f}%",

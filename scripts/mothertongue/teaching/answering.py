@@ -1,6 +1,6 @@
 """Let a teacher answer what users wrote: every reply that waits for it, each after those above it in its tree."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -92,37 +92,56 @@ def await_all(shard: pa.Table) -> pa.Table:
 def answer(shard: pa.Table, teacher: Teacher) -> pa.Table:
     """Return a translated shard in which the replies that wait for the teacher have its answers, or have failed.
 
-    All other messages are as they were. The replies that can be asked for are asked for together, and with them those
-    whose first answer has failed a check, so that the server is busy across trees.
+    All other messages are as they were. A reply is asked for as soon as those above it are there, and again where its
+    answer has failed a check, while others are on their way: the server stays busy across trees.
     """
     rows = [_Row(*values) for values in zip(*(shard[name].to_pylist() for name in _COLUMNS), strict=True)]
     trees = _Trees(rows)
-    waiting = [_Asked(row) for row in trees.first()]
+    ready = deque(_Asked(row) for row in trees.first())
     progress = Progress("answer", len(trees.waiting), "replies")
-    while waiting:
-        again: list[_Asked] = []
-        # Equal conversations have one answer: a second run finds one, too.
-        groups: dict[str, list[tuple[_Asked, bool]]] = defaultdict(list)
-        requests: dict[str, Request] = {}
-        for one in waiting:
-            if made := _request(one, trees, teacher):
-                request, whole = made
-                key = teacher.client.key(request)
-                requests[key] = request
-                groups[key].append((one, whole))
+    # Equal conversations have one answer: a second run finds one, too. By their keys, and the keys by their indices.
+    waiting: dict[str, list[tuple[_Asked, bool]]] = {}
+    known: dict[str, Outcome] = {}
+    keys: list[str] = []
+
+    def take(one: _Asked, whole: bool, outcome: Outcome) -> None:
+        found = _judge(one, outcome, trees, teacher.checks)
+        if isinstance(found, _Asked):
+            ready.append(found)
+        else:
+            ready.extend(_settled(trees, one.row, _noted(found, whole), progress))
+
+    def requests() -> list[Request]:
+        """Return the requests for what is ready, each conversation once."""
+        new = []
+        while ready:
+            one = ready.popleft()
+            if (made := _request(one, trees, teacher)) is None:
+                ready.extend(_settled(trees, one.row, _unasked(one), progress))
+                continue
+            request, whole = made
+            key = teacher.client.key(request)
+            if key in known:
+                take(one, whole, known[key])
+            elif key in waiting:
+                waiting[key].append((one, whole))
             else:
-                again += _settled(trees, one.row, Answered(None, "failed", (TOO_LONG,)), progress)
-        keys = list(requests)
-        with closing(teacher.client.stream(list(requests.values()))) as outcomes:
-            for index, outcome in outcomes:
-                for one, whole in groups[keys[index]]:
-                    found = _judge(one, outcome, trees, teacher.checks)
-                    if isinstance(found, _Asked):
-                        again.append(found)
-                    else:
-                        again += _settled(trees, one.row, _noted(found, whole), progress)
-        # By their rows, so that a second run has the requests in the same order.
-        waiting = sorted(again, key=lambda one: one.row)
+                waiting[key] = [(one, whole)]
+                keys.append(key)
+                new.append(request)
+        return new
+
+    with closing(teacher.client.stream(requests())) as outcomes:
+        arrived = next(outcomes, None)
+        while arrived is not None:
+            index, outcome = arrived
+            known[keys[index]] = outcome
+            for one, whole in waiting.pop(keys[index]):
+                take(one, whole, outcome)
+            try:
+                arrived = outcomes.send(requests())
+            except StopIteration:
+                arrived = None
     trees.give_up()
     progress.finish()
     return _table(shard, trees, identity(teacher.model), name_of(teacher.model))
@@ -148,6 +167,13 @@ def _judge(one: _Asked, outcome: Outcome, trees: "_Trees", checks: Checks) -> An
         return Answered(None, "failed", checked.faults)
     cured = [f"{CURED}{fault}" for fault in one.faults if best is checked and fault not in best.doubts]
     return Answered(best.text, "flagged" if best.doubts else "answered", (*best.doubts, *cured))
+
+
+def _unasked(one: _Asked) -> Answered:
+    """Return what became of a reply whose request the window has no room for: it tells what was wrong before, too."""
+    if one.best is None:
+        return Answered(None, "failed", one.faults or (TOO_LONG,))
+    return Answered(one.best.text, "flagged", one.best.doubts)
 
 
 def _noted(found: Answered, whole: bool) -> Answered:
@@ -250,10 +276,13 @@ class _Trees:
 def _table(shard: pa.Table, trees: _Trees, model: str, name: str) -> pa.Table:
     """Return the shard with the answers in the place of what waited for them."""
     written = dict.fromkeys(_OF_THE_REPLY) | {"model": model, "synthetic": True, "model_name": name}
+    # A person may still write what has failed.
+    unwritten: dict[str, Any] = dict.fromkeys(written)
     return _changed(
         shard,
         {
-            row: written | {"text": found.text, "status": found.status, "reasons": list(found.reasons)}
+            row: (unwritten if found.text is None else written)
+            | {"text": found.text, "status": found.status, "reasons": list(found.reasons)}
             for row, found in trees.answers.items()
         },
     )

@@ -1,11 +1,12 @@
 """The checks of a teacher's answer: what is wrong with it, and whether it may be used all the same."""
 
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mothertongue.common.language_id import in_other_script, other_language
+from mothertongue.common.language_id import identify, in_other_script, other_language, speaks
 from mothertongue.endpoints.answer_text import declines, has_control_characters, without_thought
 from mothertongue.endpoints.answers import Outcome
 from mothertongue.translation import code_blocks, segments
@@ -13,20 +14,23 @@ from mothertongue.translation.checks import loops
 from mothertongue.translation.settings import QualityLimits
 
 REFUSED, REPEATED = "refused", "question repeated"
-# A sentence of fewer letters has no language check. Of the 602 replies of the OASST1 sample those that it finds are in
-# another language.
+# A sentence of fewer letters has no language check, unless all are so short. Of the 602 replies of the OASST1 sample
+# those that it finds are in another language.
 _JUDGED_LETTERS = 20
 # How much higher the compression of a whole answer may be than that of a sentence: the sample's reach 3.5.
 _OF_A_WHOLE = 2.0
+# The same with code and signs, in which a model may be caught, too: the sample's reach 4.6.
+_OF_ALL = 4.0
 # What models write between turns, also where a server does not recognise it as the end.
 _CONTROL = re.compile(
-    r"<\|[^|<>\n]{1,40}\|>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>|</?think>"
+    r"<[|｜][^|｜<>\n]{1,40}[|｜]>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>|</?think>"
 )
 _WORD = re.compile(r"\w+")
 # An answer is mostly from the question where more than this share of its runs of three words, of which it has so many,
 # are in that. Of 600 replies of the sample 5 are.
 _FROM_QUESTION, _RUNS = 0.5, 5
-_INLINE_CODE = re.compile(r"(`+)[^`\n]+\1")
+# From the beginning of a run of backticks alone, so that a long run takes no square of its length.
+_INLINE_CODE = re.compile(r"(?<!`)(`+)(?!`)[^`\n]+\1")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Checks:
         if " ".join(text.split()) == " ".join(question.split()):
             yield REPEATED
         prose = [one for one in self._sentences(text) if one]
-        if self._loops(prose):
+        if self._loops(prose) or _compression(text) > _OF_ALL * self.limits.compression:
             yield "repetition"
         if has_control_characters("".join(text.split()), question):
             yield "control characters"
@@ -93,19 +97,30 @@ class Checks:
         """Return the other languages of an answer's sentences, and whether most of those long enough are in one."""
         found: Counter[str] = Counter()
         judged = 0
-        for sentence in self._sentences(text):
+        sentences = list(self._sentences(text))
+        if not any(_letters(sentence) >= _JUDGED_LETTERS for sentence in sentences):
+            # A list of short lines.
+            sentences = [" ".join(sentences)]
+        for sentence in sentences:
             if _letters(sentence) >= _JUDGED_LETTERS:
                 judged += len(sentence)
                 if other := self._other(sentence):
                     found[other] += len(sentence)
-        # What the person answered in a third language was asked for in it.
-        if original and found and (wanted := self._other(original)) in found and wanted != original_lang:
+        # What the person answered in a third language was asked for in it. Related languages are easily taken for each
+        # other: it is a third one where the reply can be in neither of the two.
+        if original and found and (wanted := self._other(original)) in found and self._is_not(original, original_lang):
             del found[wanted]
         return sorted(found), 2 * found.total() > judged
 
+    def _is_not(self, text: str, lang: str) -> bool:
+        return other_language(text, lang, self.limits.language_confidence) is not None
+
     def _other(self, text: str) -> str | None:
-        found = other_language(text, self.lang, self.limits.language_confidence)
-        return found or in_other_script(text, self.lang)
+        if speaks("", self.lang) is None:
+            # lid.176 has no label for the language, and is not sure of any.
+            found, sure = identify(text)
+            return found if found and sure >= self.limits.language_confidence else None
+        return other_language(text, self.lang, self.limits.language_confidence) or in_other_script(text, self.lang)
 
     def _sentences(self, text: str) -> Iterator[str]:
         """Yield the prose of an answer, without code, links and formulas."""
@@ -129,6 +144,11 @@ def _without_code(text: str) -> str:
     bounds = [0, *(bound for span in code_blocks.find(text) for bound in span), len(text)]
     around = "\n".join(text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True))
     return _INLINE_CODE.sub(" ", around)
+
+
+def _compression(text: str) -> float:
+    raw = text.encode()
+    return len(raw) / len(zlib.compress(raw))
 
 
 def _letters(text: str) -> int:

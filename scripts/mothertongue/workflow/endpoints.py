@@ -59,8 +59,10 @@ class Endpoint:
 
     @property
     def served_options(self) -> list[str]:
-        """The files of a model that is served, as arguments of scripts/fetch_served_model.py."""
-        return [f"--serve={self.keys['serve']}", *as_arguments(ServedModel, {"endpoint": self.keys})]
+        """A model that is served, and its files, as arguments of scripts/fetch_served_model.py."""
+        named = {"model": self.keys["model"], "serve": self.keys["serve"], "licence": self.keys["licence"]}
+        options = [f"--{name}={value}" for name, value in named.items() if value]
+        return [*options, *as_arguments(ServedModel, {"endpoint": self.keys})]
 
     @property
     def gpus(self) -> int:

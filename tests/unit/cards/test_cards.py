@@ -79,7 +79,12 @@ def adapter(metrics, base=None, **published):
 
 def test_an_adapters_card_says_who_wins_or_why_that_is_withheld():
     score = {"value": 0.7, "low": 0.6, "high": 0.8, "n": 100}
-    pair = {"first": "adapter", "second": "base", "variant": "", "figures": {"by_kind": {"all": {"score": score}}}}
+    pair = {
+        "first": "adapter",
+        "second": "base",
+        "variant": "",
+        "figures": {"wins": 60, "losses": 20, "score": score, "by_kind": {}},
+    }
     found = {"judge": {"model": "a-judge"}, "withheld": None, "pairs": [pair],
              "agreement": {"groups": {"native": {"figures": {"score": score}}}}}  # fmt: skip
 

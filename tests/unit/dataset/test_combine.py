@@ -105,6 +105,11 @@ def test_replies_are_left_to_a_teacher_in_one_step_and_through_english(messages,
         assert (left["status"], left["route"], left["text"], left["model"]) == ("awaiting", "teacher", None, None)
         assert left["source_text"] == "Good morning to you." and left["reasons"] == []
         assert rows["a"]["text"] == "GOOD MORNING." and [*rows] == shard["message_id"].to_pylist()
+    # What a person corrects is still of the teacher, and no translation.
+    columns = {"split": ["train"] * 2, "source_lang": ["en"] * 2, "status": ["answered", "corrected"]}
+    taught = combine.Counted()
+    taught.add(pa.table(columns | {"route": ["teacher"] * 2, "model": ["T@teacher"] * 2}), "keep")
+    assert taught.teachers == {"T@teacher": 2} and not taught.models
     # No dataset is made of what waits.
     _, counted = combined([direct])
     with pytest.raises(UserError, match="messages went in"):

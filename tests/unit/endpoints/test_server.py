@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from paths import ROOT
 from standin_vllm import lives
 
 from mothertongue.common.errors import UserError
+from mothertongue.endpoints import server
 from mothertongue.endpoints.answers import Answer, Answers
 from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.protocol import Request
@@ -45,8 +48,8 @@ def settings(tmp_path, processes):
 
 
 def client(settings, tmp_path):
-    server = Server(settings, Served(tmp_path / "model", "some/model@1", 2), tmp_path / "server.log")
-    return Client(settings, "some/model@1", Answers(tmp_path / "answers.jsonl"), server, first_pause=0.01)
+    own = Server(settings, Served(tmp_path / "model", "some/model@1", 2), tmp_path / "server.log")
+    return Client(settings, "some/model@1", Answers(tmp_path / "answers.jsonl"), own, first_pause=0.01)
 
 
 def asked(*texts):
@@ -78,8 +81,10 @@ def test_a_server_starts_for_the_first_question_and_ends_with_all_its_processes(
     again.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_however_the_job_ends_its_server_does_not_stay(number, settings, processes, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "send"), [(signal.SIGTERM, os.kill), (signal.SIGKILL, os.kill), (signal.SIGKILL, os.killpg)]
+)
+def test_however_the_job_ends_its_server_does_not_stay(number, send, settings, processes, tmp_path):
     given = settings()
     job = f"""
 import sys, time
@@ -91,10 +96,11 @@ Server(EndpointSettings(endpoint_serve="vllm", endpoint_serve_program={given.end
 print("runs", flush=True)
 time.sleep(600)
 """
-    with subprocess.Popen([sys.executable, "-c", job], stdout=subprocess.PIPE, cwd=tmp_path) as running:
+    options = {"stdout": subprocess.PIPE, "cwd": tmp_path, "start_new_session": True}
+    with subprocess.Popen([sys.executable, "-c", job], **options) as running:
         assert running.stdout.readline() == b"runs\n"
         found = processes()
-        running.send_signal(number)
+        send(running.pid, number)
     assert len(found) == 2 and ended(found)
 
 
@@ -138,3 +144,61 @@ def test_the_programs_get_the_settings(tmp_path, settings):
         values = {"endpoint_serve": "vllm"} | {f"endpoint_{name}": value for name, value in wrong.items()}
         with pytest.raises(UserError, match=why):
             command(EndpointSettings(**values), served, 80)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "OSError: [Errno 98] error while attempting to bind on address: address already in use",
+        "E srv start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 1",
+    ],
+)
+def test_another_port_is_tried_where_one_is_taken(said, settings, processes, tmp_path, monkeypatch):
+    given = settings()
+    program = Path(given.endpoint_serve_program)
+    taken = f'#!/bin/sh\ncase "$*" in *"--port 1") echo "{said}"; exit 1; esac\n'
+    program.write_text(program.read_text().replace("#!/bin/sh\n", taken))
+    ports = iter([1, server._free_port()])
+    monkeypatch.setattr(server, "_free_port", lambda: next(ports))
+    one = client(given, tmp_path)
+    assert dict(one.stream(asked("a"))) == {0: Answer("A")}
+    one.close()
+    assert ended(processes())
+
+
+def test_a_server_that_never_answers_is_given_up(settings, tmp_path, monkeypatch):
+    given = settings()
+    Path(given.endpoint_serve_program).write_text("#!/bin/sh\nexec sleep 600\n")
+    monkeypatch.setattr(server, "_PATIENCE", 0.3)
+    own = Server(given, Served(tmp_path, "m", 1), tmp_path / "server.log")
+    with pytest.raises(UserError, match=r"vllm's server of m does not answer after .*server.log"):
+        own.start()
+    assert own._process is None
+
+
+def test_another_program_on_the_port_is_no_server(settings, tmp_path):
+    own = Server(settings(), Served(tmp_path, "m", 1))
+    for said in (b"SSH-2.0-other\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 99_999, b""):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            own.url = f"http://127.0.0.1:{other.getsockname()[1]}/v1"
+
+            def talk(other=other, said=said):
+                with other.accept()[0] as connection:
+                    connection.recv(4096)
+                    connection.sendall(said)
+
+            talking = threading.Thread(target=talk)
+            talking.start()
+            assert own._answers() is False
+            talking.join()
+
+
+def test_the_quantizations_of_a_repository_share_no_answers(tmp_path):
+    (tmp_path / "m-Q4.gguf").touch()
+    one = EndpointSettings(endpoint_serve="llama_cpp")
+    made = [Client(one, "m", Answers(None), Server(one, Served(tmp_path, "m", 1))) for _ in range(2)]
+    (request,) = asked("a")
+    keys = {client.key(request) for client in made}
+    (tmp_path / "m-Q4.gguf").rename(tmp_path / "m-Q8.gguf")
+    keys.add(Client(one, "m", Answers(None), Server(one, Served(tmp_path, "m", 1))).key(request))
+    assert len(keys) == 2

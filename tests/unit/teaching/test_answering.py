@@ -225,3 +225,17 @@ def test_a_budget_keeps_what_is_done(tmp_path):
         "translated": 8,
         "answered": 8,
     }
+
+
+def test_an_attempt_without_room_for_what_was_wrong_leaves_the_best_before_it():
+    prompts = Prompts("Portuguese", 4096, TeacherSettings())
+    question = next(text for n in range(6000) if prompts.request(text := "a" * (6000 - n), ()))
+    for kind, expected in (("partly", ("flagged", ["language: en"])), ("english", ("failed", ["language: en"]))):
+        found, server = answered(
+            [message("a0", text=question), message("a1", "a0")],
+            lambda *_, kind=kind: Reply(ANSWERS[kind][0]),
+            window=4096,
+        )
+        assert (found["a1"]["status"], found["a1"]["reasons"]) == expected and len(server.bodies) == 1
+    # No model wrote it, also where a person will.
+    assert found["a1"]["model"] is found["a1"]["model_name"] is None

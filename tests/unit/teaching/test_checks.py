@@ -46,6 +46,7 @@ def test_a_thought_before_the_answer_is_left_out():
         ("<think>...</think>\n\n", "empty"),
         (ENGLISH, "language: en"),
         ("The capital of France is Paris.", "language: en"),
+        ("Sure!\n\n- Red apples\n- Green pears\n- Sweet cherries\n- Yellow bananas", "language: en"),
         ("Você pode. " + ENGLISH, "language: en"),
         ("Pode fritar as batatas. " * 9, "repetition"),
         ("Corte as batatas em fatias bem finas e espere.\n" * 9, "repetition"),
@@ -53,7 +54,10 @@ def test_a_thought_before_the_answer_is_left_out():
         (f"{GOOD}<|im_end|>", "control tokens"),
         (f"{GOOD}\n<|im_end|>\n<|im_start|>user\nE agora?", "control tokens"),
         (f"{GOOD} [/INST]", "control tokens"),
+        (f"{GOOD}<｜end▁of▁sentence｜>", "control tokens"),
         (f"<think>Hm {GOOD}", "control tokens"),
+        (f"{GOOD}\n\n" + "!" * 2000, "repetition"),
+        ("```\n" + "x = 1\n" * 100 + "```", "repetition"),
         (f"{GOOD}\x1b[2J", "control characters"),
         (f"{GOOD} \ufffd", "control characters"),
         (QUESTION, "question repeated"),
@@ -90,3 +94,33 @@ def test_what_people_answered_in_a_third_language_the_teacher_may_too():
     assert CHECKS.check(Answer(spanish), asked, spanish, "en").faults == ()
     # The reply of an English dataset is English, and its language is not asked for.
     assert CHECKS.check(Answer(ENGLISH), QUESTION, ENGLISH, "en").faults == ("language: en",)
+
+
+@pytest.mark.parametrize(
+    ("lang", "original"),
+    [
+        (
+            "nb",
+            "Kunstig intelligens vil i de neste ti årene endre måten vi lever på, blant annet innen helse og utdanning.",
+        ),
+        (
+            "zh-Hant",
+            "人工智慧在未來十年內將會改變我們的生活方式，包括醫療、教育和交通運輸等許多領域。我們需要認真考慮它的影響。",
+        ),
+        ("ca", "Doncs mira, la ciutat és gran i té museus, platges i mercats."),
+    ],
+)
+def test_the_replaced_replys_own_language_is_no_third_one(lang, original):
+    found = CHECKS.check(Answer(original), QUESTION, original, lang)
+    assert len(found.faults) == 1 and found.faults[0].startswith("language: ")
+    assert not CHECKS.check(Answer(original), QUESTION, original, "en").faults
+
+
+def test_an_answer_in_english_is_found_in_a_language_that_lid176_does_not_know():
+    checks = Checks("zu", QualityLimits())
+    for good in (
+        "Ungalungisa kanjani amazambane ngaphandle kwehhavini?",
+        "Ngiyabonga kakhulu ngosizo lwakho namhlanje.",
+    ):
+        assert not checks.check(Answer(good), QUESTION, ENGLISH, "en").faults
+    assert checks.check(Answer(ENGLISH), QUESTION, ENGLISH, "en").faults == ("language: en",)

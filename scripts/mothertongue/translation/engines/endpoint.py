@@ -1,6 +1,6 @@
 """Chat models behind an HTTP interface: they read whole messages, with the turns before them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from copy import copy
 from dataclasses import replace
@@ -19,6 +19,7 @@ from mothertongue.translation.chat_prompts import Languages, conversation, fault
 from mothertongue.translation.documents import Documents, Group, line_length
 from mothertongue.translation.engines.base import Engine, LanguagePairs, Output, every_pair
 from mothertongue.translation.glossary import Glossary
+from mothertongue.translation.orders import gives_orders
 from mothertongue.translation.settings import EngineSettings
 
 # Tokens of what a model is told, and the share of the window's others that the bytes of a request's lines are: read,
@@ -28,6 +29,8 @@ _TOLD, _LINES_SHARE = 500, 0.45
 _ANSWER_TOKENS = 64
 # Lines of a request at most; and of one for what failed a check, where a model may have lost count.
 _LINES, _CAREFUL_LINES = 100, 4
+# The fault of a translation that gives no order, where the line gives one: the model may have followed it.
+ORDERS = "orders"
 # The temperature of the attempt at what failed a check: the likeliest answer is the one that failed.
 _CAREFUL = 0.3
 
@@ -84,7 +87,10 @@ class Endpoint(ReadsMessages, Engine):
         return other
 
     def translate(self, segments: list[str], careful: bool = False) -> Iterator[tuple[int, Output]]:
-        """Yield the translations of segments, message by message; what is wrong with one is in `faults`."""
+        """Yield the translations of segments, message by message; what is wrong with one is in `faults`.
+
+        Those that give orders come last: what a model made of them is translated back.
+        """
         languages = Languages(self.settings.source_code, self.settings.target_code, self.settings.instructions)
         lines = _CAREFUL_LINES if careful else _LINES
         groups = list(self._documents.groups(segments, self.limit, lines))
@@ -96,16 +102,36 @@ class Endpoint(ReadsMessages, Engine):
             )
             for group in groups
         ]
+        doubtful: list[tuple[int, str, str]] = []
         progress = Progress("translate again" if careful else "translate", len(requests), "requests")
         with closing(self.client.stream(requests)) as outcomes:
             for index, outcome in outcomes:
                 group = groups[index]
                 texts, fault = _read(outcome, len(group.texts))
                 for number, source, text in zip(group.numbers, group.texts, texts, strict=True):
-                    self._faults[source] = tuple(faults(source, text, fault))
-                    yield number, Output(text)
+                    self._faults[source] = found = tuple(faults(source, text, fault))
+                    if text and not found and gives_orders(source):
+                        doubtful.append((number, source, text))
+                    else:
+                        yield number, Output(text)
                 progress.advance(1)
         progress.finish()
+        yield from self._translated_back(doubtful)
+
+    def _translated_back(self, doubtful: Sequence[tuple[int, str, str]]) -> Iterator[tuple[int, Output]]:
+        """Yield translations, given with number and source; one that gives no order any more has the fault `orders`."""
+        languages = Languages(self.settings.target_code, self.settings.source_code)
+        requests = [
+            Request(conversation(Group((0,), (text,)), languages), 2 * line_length(text) + _ANSWER_TOKENS)
+            for _, _, text in doubtful
+        ]
+        with closing(self.client.stream(requests)) as outcomes:
+            for index, outcome in outcomes:
+                number, source, text = doubtful[index]
+                (back,), _ = _read(outcome, 1)
+                if not gives_orders(back):
+                    self._faults[source] = (ORDERS,)
+                yield number, Output(text)
 
     def faults(self, segment: str) -> tuple[str, ...]:
         """Return what was wrong with the last answer about a segment."""
