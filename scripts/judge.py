@@ -6,6 +6,7 @@ withheld, and nothing more is asked. Each pair is shown in both orders. Write ju
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mothertongue.common.progress import log
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.evaluation import agreement, judge_prompt, judged, people
 from mothertongue.evaluation.bootstrap import Bootstrap
-from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures
+from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures, longer
 from mothertongue.evaluation.held_out import ENGLISH, KINDS
 from mothertongue.evaluation.judge_settings import PAIRS, JudgeSettings
 from mothertongue.evaluation.judged_systems import Pair, pairs
@@ -147,9 +148,9 @@ def weights_of(adapter: Path) -> str:
     return sha256(adapter / ADAPTER_WEIGHTS)
 
 
-def summed(verdicts: list[Judgement], compared: list[Comparison], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Return the figures of a judge's verdicts."""
-    return figures(verdicts, [one.group for one in compared], bootstrap)
+def summed(verdicts: Sequence[Judgement], compared: Sequence[Comparison], bootstrap: Bootstrap) -> dict[str, Any]:
+    """Return the figures of a judge's verdicts, and what they would be by the answers' length alone."""
+    return figures(verdicts, [one.group for one in compared], bootstrap) | {"longer": longer(compared, bootstrap)}
 
 
 def decide(judge: Judge, pair: Pair, name: str, bootstrap: Bootstrap) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def decide(judge: Judge, pair: Pair, name: str, bootstrap: Bootstrap) -> dict[st
         for kind in KINDS
         if kind in pair.kinds
     }
-    whole = summed(verdicts, list(pair.comparisons), bootstrap)
+    whole = summed(verdicts, pair.comparisons, bootstrap)
     return {
         "first": pair.first,
         "second": pair.second,

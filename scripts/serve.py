@@ -118,6 +118,8 @@ def read_key(variable: str | None) -> str:
     key = os.environ.pop(variable, "") if variable else ""
     if variable and not key.strip():
         raise UserError(f"--api-key-variable: the environment variable {variable} is not set, or empty")
+    if not (key.strip().isascii() and key.strip().isprintable()):
+        raise UserError(f"--api-key-variable: the key in {variable} has other than ASCII characters; set another")
     return key.strip()
 
 

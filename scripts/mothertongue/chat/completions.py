@@ -15,6 +15,7 @@ from mothertongue.formats.votes import SIDES, Turns
 # The most stop strings of a request.
 _MOST_STOPS = 16
 _SEEDS = 2**63
+_HOTTEST = 100
 _SHOWN = 200
 # What changes an answer and is not here, with the values that ask for nothing; null always does.
 _NOT_HERE: Mapping[str, tuple[Any, ...]] = {
@@ -110,13 +111,15 @@ def parse_asked(body: Mapping[str, Any]) -> Asked:
     top_p = _number(body, "top_p", 0, 1)
     if top_p == 0:
         raise Refusal("'top_p' is 0, and no token has that; take a low one, such as 0.01", param="top_p")
+    temperature = _number(body, "temperature", 0, _HOTTEST)
     seed = _number(body, "seed", -_SEEDS, _SEEDS - 1, whole=True)
     return Asked(
         model=_model(body.get("model")),
         messages=_messages(body.get("messages")),
         max_tokens=next((int(length) for length in longest if length is not None), None),
-        temperature=_number(body, "temperature", 0, math.inf),
-        top_p=top_p,
+        # Programs send 2 as well as 2.0, and transformers takes no whole number.
+        temperature=None if temperature is None else float(temperature),
+        top_p=None if top_p is None else float(top_p),
         seed=None if seed is None else int(seed),
         stop=_stop(body.get("stop")),
         stream=_flag(body, "stream"),

@@ -80,12 +80,12 @@ class Guard:
         if len(headers.getlist("host")) != 1 or not self._is_here(host):
             raise Refusal("this server does not go by the name in the header Host", 403)
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             raise Refusal("a page of another site cannot ask this server", 403)
         # A link on another page may lead here, to look; browsers send this header with every request.
         if site not in ("same-origin", "none") and not (method == "GET" and path == "/"):
             raise Refusal("a page of another site cannot ask this server", 403)
-        if method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        if method == "POST" and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refusal("the body has to be JSON, with the header Content-Type: application/json", 415)
         if self.key and path not in OPEN:
             given = headers.get("authorization", "").removeprefix("Bearer ").strip()

@@ -13,6 +13,10 @@ from mothertongue.formats.votes import SIDES
 from mothertongue.models import answering, causal_lm
 from mothertongue.prompts import templates
 
+# Below this temperature the likeliest token is taken: scores divided by less exceed the numbers of the GPU, where an
+# error of sampling ends the whole process.
+_COLDEST = 1e-5
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -74,8 +78,9 @@ class Loaded:
 
     def _decoding(self, asked: Asked) -> answering.Decoding:
         own = self.speaker.decoding
+        temperature = own.temperature if asked.temperature is None else asked.temperature
         return answering.Decoding(
             asked.max_tokens or own.max_new_tokens,
-            own.temperature if asked.temperature is None else asked.temperature,
+            temperature if temperature >= _COLDEST else 0.0,
             own.top_p if asked.top_p is None else asked.top_p,
         )

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mothertongue.chat import votes
 from mothertongue.chat.backends import Backend
@@ -30,6 +31,8 @@ _PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}
 # Connections at once; seconds that answers have to end in after the server was told to end.
 _CONNECTIONS, _PATIENCE = 128, 2
+# Seconds in which a connection has to ask something.
+_SILENCE = 10
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,24 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
+class _Connection(H11Protocol):
+    """A connection that ends where it asks nothing for some time: silent ones would keep all others out."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(transport)
+        self.loop.call_later(_SILENCE, self._look, None)
+
+    def _look(self, before: object) -> None:
+        """End it where nothing was asked since the last look, when `before` was asked."""
+        if self.transport.is_closing():
+            return
+        if self.cycle is before and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()
+        else:
+            self.loop.call_later(_SILENCE, self._look, self.cycle)
+
+
 class _Server(uvicorn.Server):
     """A server that ends its answers when it is told to end."""
 
@@ -135,7 +156,7 @@ def server(app: Any, backend: Backend) -> uvicorn.Server:
         access_log=False,
         lifespan="off",
         loop="asyncio",
-        http="h11",
+        http=_Connection,
         ws="none",
         proxy_headers=False,
         server_header=False,

@@ -19,7 +19,7 @@ from mothertongue.evaluation.comparisons import Comparison
 from mothertongue.evaluation.estimate import find
 from mothertongue.evaluation.held_out import ENGLISH, NATIVE, TRANSLATED
 from mothertongue.evaluation.judged import ENOUGH_DECIDED
-from mothertongue.formats.messages import draw_key
+from mothertongue.formats.messages import TEACHER, draw_key
 
 # The fewest comparisons that tell something, and the fewest trees that they are from.
 ENOUGH, ENOUGH_TREES = 30, 10
@@ -30,11 +30,14 @@ def ranked_pairs(dataset: pa.Table, lang: str) -> dict[str, list[Comparison]]:
     """Return the best and the worst reply to each message of a user, as people ranked them, by group.
 
     The groups are `native` (all messages were written in the language), `translated` (without what a check flagged),
-    and `english` (the same messages before translation); the first answer of each pair is the better one.
+    nor what a teacher wrote, which has the rank of the reply that it replaced), and `english` (the same messages before
+    translation); the first answer of each pair is the better one.
     """
-    messages = trees.from_table(dataset)
+    messages, routes = trees.from_table(dataset), dataset["route"].to_pylist()
     native = [message for message in messages if message.status == NATIVE]
-    others = [_usable(message) for message in messages if message.status != NATIVE]
+    others = [
+        _usable(message, route) for message, route in zip(messages, routes, strict=True) if message.status != NATIVE
+    ]
     english = native if lang == ENGLISH_CODE else trees.originals(dataset, ENGLISH_CODE)
     return {kind: _pairs(some) for kind, some in ((NATIVE, native), (TRANSLATED, others), (ENGLISH, english))}
 
@@ -69,6 +72,11 @@ def objection(group: str | None, found: Mapping[str, int], figures: Mapping[str,
             f"whether it can judge {name} is not known: it gave a verdict on {read:,} of {figures['pairs']:,} "
             f"{group} pairs of replies that people ranked, and {ENOUGH} are needed (most of the others: {faults})"
         )
+    if (agreement.groups or agreement.n) < ENOUGH_TREES:
+        return (
+            f"whether it can judge {name} is not known: its verdicts on {group} pairs of replies that people ranked "
+            f"are of {agreement.groups} conversations, and {ENOUGH_TREES} are needed"
+        )
     decided = figures["wins"] + figures["losses"]
     if agreement.low is not None and agreement.low > _CHANCE and decided < ENOUGH_DECIDED:
         return (
@@ -87,9 +95,9 @@ def _enough(pairs: Sequence[Comparison]) -> bool:
     return len(pairs) >= ENOUGH and len({pair.group for pair in pairs}) >= ENOUGH_TREES
 
 
-def _usable(message: Message) -> Message:
-    """Return a message that is left out, with what is below it, where its translation was flagged."""
-    return replace(message, status="failed") if message.status == "flagged" else message
+def _usable(message: Message, route: str) -> Message:
+    """Return a message that is left out, with what is below it, where people ranked another text or a check objects."""
+    return replace(message, status="failed") if message.status == "flagged" or route == TEACHER else message
 
 
 def _pairs(messages: Sequence[Message]) -> list[Comparison]:

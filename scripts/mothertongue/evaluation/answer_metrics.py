@@ -22,7 +22,7 @@ class Answer:
     """The answer of a system to a prompt.
 
     `in_language` is None where the identifier does not support the language, `chrf` (0 to 100) without a reference;
-    `ended` is whether the model ended its turn itself.
+    `ended` is whether the model ended its turn itself; `system` is the own system message of the prompt's conversation.
     """
 
     side: str
@@ -35,6 +35,7 @@ class Answer:
     ended: bool
     repetition: float
     chrf: float | None
+    system: str = ""
 
 
 def judge(side: str, prompts: Sequence[Prompt], answers: Sequence[tuple[str, bool]], lang: str) -> list[Answer]:
@@ -45,6 +46,7 @@ def judge(side: str, prompts: Sequence[Prompt], answers: Sequence[tuple[str, boo
             kind=prompt.kind,
             origin=prompt.origin,
             prompt=prompt.text,
+            system=prompt.system,
             reference=prompt.reference,
             answer=answer,
             in_language=speaks(answer, lang),

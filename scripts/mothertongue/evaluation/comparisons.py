@@ -151,6 +151,12 @@ def figures(judgements: Sequence[Judgement], groups: Sequence[Hashable], bootstr
     }
 
 
+def longer(comparisons: Sequence[Comparison], bootstrap: Bootstrap) -> dict[str, Any] | None:
+    """Return the share of pairs whose first answer has more characters, equal ones as a half: the score by length."""
+    lengths = [(len(one.first.strip()), len(one.second.strip()), one.group) for one in comparisons]
+    return _ratio([((a > b) + (a == b) / 2, 1, group) for a, b, group in lengths], bootstrap)
+
+
 def _ratio(rows: Sequence[tuple[float, float, Hashable]], bootstrap: Bootstrap) -> dict[str, Any] | None:
     parts, wholes, groups = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
     return ratio(parts, wholes, bootstrap, groups=groups)

@@ -30,10 +30,14 @@ QUESTION = "Which answer is better? Your last line is VERDICT: followed by A, B 
 REMINDER = "Answer with that line alone."
 _PART = "BEGIN {name} {code}\n{text}\nEND {name} {code}"
 _NAMES = {"system": "SYSTEM MESSAGE", "user": "USER MESSAGE", "assistant": "ASSISTANT MESSAGE"}
+# What servers read as control tokens wherever it stands, by which a text would end its turn and begin ours.
+_CONTROL = re.compile(
+    r"<[|\uff5c][^<>\n]{1,60}>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk|mask)>|<unused\d+>|\[/?[A-Z_]{3,20}\]"
+    r"|<</?SYS>>|</?think>"
+)
 # Changes with all that a judge is told.
-VERSION = hashlib.sha256(json.dumps([SYSTEM, QUESTION, REMINDER, _PART, sorted(_NAMES.items())]).encode()).hexdigest()[
-    :12
-]
+_TOLD = [SYSTEM, QUESTION, REMINDER, _PART, sorted(_NAMES.items()), _CONTROL.pattern]
+VERSION = hashlib.sha256(json.dumps(_TOLD).encode()).hexdigest()[:12]
 
 _CODE_LENGTH = 12
 _VERDICT = re.compile(r"[\s*_`]*VERDICT[*_]*:[\s*_`]*(A|B|TIE)[\s*_`.]*", re.IGNORECASE)
@@ -48,8 +52,7 @@ def ask(turns: Sequence[Turn], a: str, b: str, language: str, again: bool = Fals
     `again` is after an answer without a verdict.
     """
     parts = [(_NAMES[turn["role"]], turn["content"]) for turn in turns] + [("ANSWER A", a), ("ANSWER B", b)]
-    # Half a character (a lone surrogate) cannot be sent.
-    shown = [(name, text.encode("utf-8", "replace").decode()) for name, text in parts]
+    shown = [(name, _as_text(text)) for name, text in parts]
     code = code_for([text for _, text in shown])
     blocks = [_PART.format(name=name, code=code, text=text) for name, text in shown]
     blocks.append(f"{QUESTION} {REMINDER}" if again else QUESTION)
@@ -57,6 +60,11 @@ def ask(turns: Sequence[Turn], a: str, b: str, language: str, again: bool = Fals
         {"role": "system", "content": SYSTEM.format(language=language)},
         {"role": "user", "content": "\n\n".join(blocks)},
     )
+
+
+def _as_text(text: str) -> str:
+    """Return a text that servers can take, and take as text: half a character is replaced, control tokens broken up."""
+    return _CONTROL.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text.encode("utf-8", "replace").decode())
 
 
 def code_for(texts: Sequence[str]) -> str:

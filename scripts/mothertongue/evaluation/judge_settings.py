@@ -30,7 +30,7 @@ class JudgeSettings:
     )  # fmt: skip
     prompts: int = setting(100, "held-out prompts whose answers are compared, at most", at_least=1)
     human_pairs: int = setting(
-        200, "pairs of replies ranked by people that the judge compares, at most, of each group", at_least=1,
+        200, "pairs of replies ranked by people that the judge compares, at most, of each group", at_least=30,
         manual="pairs of replies that people ranked, at most, of each group (the language, and English): how often the "
         "judge agrees with people ([more](../judge.md#can-it-judge-the-language))",
     )  # fmt: skip

@@ -6,10 +6,14 @@ from typing import Any
 
 from mothertongue.common.errors import UserError
 from mothertongue.evaluation.comparisons import Comparison
+from mothertongue.evaluation.judge_prompt import Turn
 from mothertongue.evaluation.judge_settings import VERSUS
 from mothertongue.formats.messages import draw_key
 
 _ADAPTER = "adapter"
+
+# The kind of a prompt, the system message of its conversation (empty for none), and its text.
+_Key = tuple[str, str, str]
 
 Sample = Mapping[str, Any]
 
@@ -52,11 +56,12 @@ def pairs(
     return found
 
 
-def _by_system(samples: Sequence[Sample]) -> dict[str, dict[tuple[str, str], str]]:
-    """Return the answers by system, and by kind and text of the prompt."""
-    found: dict[str, dict[tuple[str, str], str]] = {}
+def _by_system(samples: Sequence[Sample]) -> dict[str, dict[_Key, str]]:
+    """Return the answers by system and prompt."""
+    found: dict[str, dict[_Key, str]] = {}
     for sample in samples:
-        found.setdefault(sample["side"], {})[sample["kind"], sample["prompt"]] = sample["answer"]
+        key = sample["kind"], sample.get("system", ""), sample["prompt"]
+        found.setdefault(sample["side"], {})[key] = sample["answer"]
     return found
 
 
@@ -64,13 +69,18 @@ def _pair(
     first: str,
     second: str,
     variant: str,
-    own: Mapping[tuple[str, str], str],
-    other: Mapping[tuple[str, str], str],
-    prompts: Sequence[tuple[str, str]],
+    own: Mapping[_Key, str],
+    other: Mapping[_Key, str],
+    prompts: Sequence[_Key],
 ) -> Pair:
     both = [key for key in prompts if key in own and key in other]
     comparisons = [
-        Comparison(({"role": "user", "content": text},), own[kind, text], other[kind, text], text)
-        for kind, text in both
+        Comparison(_turns(system, text), own[kind, system, text], other[kind, system, text], text)
+        for kind, system, text in both
     ]
-    return Pair(first, second, variant, [kind for kind, _ in both], comparisons)
+    return Pair(first, second, variant, [kind for kind, _, _ in both], comparisons)
+
+
+def _turns(system: str, text: str) -> tuple[Turn, ...]:
+    before = ({"role": "system", "content": system},) if system else ()
+    return (*before, {"role": "user", "content": text})

@@ -100,13 +100,17 @@ def parse_vote(row: Any) -> Vote:
 def read_votes(path: Path) -> list[Vote]:
     """Read the votes of a file, in order; a last line that a killed process left unfinished is left out, and logged.
 
+    A last vote without its line break counts.
+
     Raise UserError where the file cannot be read, or with the number of a line that is no vote.
     """
     try:
         *lines, rest = path.read_bytes().split(b"\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if rest:
+    if is_vote(rest):
+        lines.append(rest)
+    elif rest:
         log(f"warning: {path}: the last line is unfinished, and is left out")
     votes = []
     for number, line in enumerate(lines, start=1):
@@ -115,6 +119,15 @@ def read_votes(path: Path) -> list[Vote]:
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: line {number}: no vote ({error}); correct or remove this line") from None
     return votes
+
+
+def is_vote(line: bytes) -> bool:
+    """Return whether a line is a vote."""
+    try:
+        parse_vote(json.loads(line))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _has_sides(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """Tests of OpenAI's interface: what is asked is understood or refused, and answers end before a stop string."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,8 @@ def test_what_is_asked_is_understood():
     found = parse_asked({"model": "base", "messages": said} | more | neutral | stream)
     turns = [{"role": "system", "content": ""}, {"role": "user", "content": "Hoi!\nAlles goed?"}]
     assert found == Asked("base", turns, 5, 0.5, 1, -1, ("a",), True, True)
+    # transformers takes no whole numbers for them.
+    assert [type(found.top_p), type(parse_asked(BODY | {"temperature": 2}).temperature)] == [float, float]
 
 
 WRONG = [
@@ -38,6 +41,8 @@ WRONG = [
     ({"max_tokens": 0}, "'max_tokens' is not a whole number from 1", "max_tokens", 400),
     ({"max_tokens": True}, "'max_tokens' is not a whole number", "max_tokens", 400),
     ({"temperature": -0.1}, "'temperature' is not a number from 0", "temperature", 400),
+    ({"temperature": 10**400}, "'temperature' is not a number from 0 to 100", "temperature", 400),
+    ({"temperature": math.inf}, "'temperature' is not a number from 0 to 100", "temperature", 400),
     ({"temperature": "hot"}, "'temperature' is not a number", "temperature", 400),
     ({"top_p": 0}, "'top_p' is 0", "top_p", 400),
     ({"top_p": 1.1}, "'top_p' is not a number from 0 to 1", "top_p", 400),

@@ -4,8 +4,9 @@ import http.client
 import json
 import os
 import re
+import socket
 import subprocess
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from running import loaded_programs
 from serving import events, request, save_adapter, scripted, serving
 from waiting import until
 
+from mothertongue.chat import server
 from mothertongue.chat.conversation import Speaker
 from mothertongue.chat.guard import LARGEST
 from mothertongue.formats.votes import read_votes
@@ -107,9 +109,13 @@ def test_tokens_are_counted_and_answers_end_where_they_were_told_to(address, ada
 
 
 def test_the_same_seed_draws_the_same_answer(address):
-    hot = {"temperature": 2.0}
+    hot = {"temperature": 2}
     drawn = [answer(address, body(**hot, **seed))[0] for seed in ({"seed": 1}, {"seed": 1}, {"seed": 2}, {}, {})]
     assert drawn[0] == drawn[1] and len(set(drawn)) == 4
+
+
+def test_a_temperature_near_zero_is_zero(address):
+    assert answer(address, body(temperature=1e-45)) == answer(address, body(temperature=0))
 
 
 def test_models_are_listed(address):
@@ -153,6 +159,7 @@ def test_pages_of_other_sites_can_neither_chat_nor_vote(address):
     for headers in (
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": f"http://localhost:{port}"},
         {"Origin": f"http://127.0.0.1:{port + 1}"},
         {"Sec_Fetch_Site": "cross-site"},
@@ -176,7 +183,7 @@ def test_pages_of_other_sites_can_neither_chat_nor_vote(address):
         {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"},
         {"Host": "[::1]:80"},
         {"Host": "localhost"},
-        {"Content_Type": "application/json; charset=utf-8"},
+        {"Content_Type": "Application/JSON; charset=utf-8"},
     ):
         assert request(address, CHAT, body(max_tokens=1), **headers)[0] == 200
     # Nothing can be read from there either, and a link may lead to the page.
@@ -260,6 +267,17 @@ def test_a_client_that_goes_leaves_its_place_to_others(tmp_path):
         assert events(response.read().decode())[-1] == "[DONE]"
         assert answer(address, body("5"))[0] == "abcdef" * 1000
         assert [asked.messages[0]["content"] for asked in talker.asked] == ["1", "2", "5"]
+
+
+def test_silent_connections_do_not_keep_others_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "_SILENCE", 0.1)
+    with scripted(lambda asked: "abc", tmp_path / "votes.jsonl") as (address, _), ExitStack() as silent:
+        port = urlsplit(address).port
+        for at in range(130):
+            one = silent.enter_context(socket.create_connection(("127.0.0.1", port)))
+            if at % 2:
+                one.sendall(b"GET /health HTTP/1.1\r\n")
+        until(lambda: request(address, "/health")[0] == 200)
 
 
 def test_a_bug_is_an_error_of_the_server_and_the_next_request_is_answered(tmp_path):

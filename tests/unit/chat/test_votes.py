@@ -35,15 +35,27 @@ def start(path, count, mark, size):
 def test_a_line_that_was_left_unfinished_is_replaced(tmp_path):
     path = tmp_path / "votes.jsonl"
     votes.append(path, VOTE)
-    for rest in (b"{", VOTE.line().encode()[:-1], b"x" * 200_000):
+    for rest in (b"{", VOTE.line().encode()[:-1], b'{"time": ' + b"x" * 200_000):
         before = read_votes(path)
         with path.open("ab") as file:
             file.write(rest)
         votes.append(path, replace(VOTE, vote="base"))
         assert read_votes(path) == [*before, replace(VOTE, vote="base")]
-    path.write_bytes(b"x" * 200_000)
+    path.write_bytes(b'{"time": ' + b"x" * 200_000)
     votes.append(path, VOTE)
     assert read_votes(path) == [VOTE]
+
+
+def test_an_edited_file_keeps_its_last_vote_and_a_file_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "votes.jsonl"
+    path.write_text(VOTE.line(), encoding="utf-8")
+    assert read_votes(path) == [VOTE]
+    votes.append(path, replace(VOTE, vote="base"))
+    assert read_votes(path) == [VOTE, replace(VOTE, vote="base")]
+    path.write_text('{"lang": "nl"}', encoding="utf-8")
+    with pytest.raises(UserError, match="its last line is no vote; name another file"):
+        votes.append(path, VOTE)
+    assert path.read_text(encoding="utf-8") == '{"lang": "nl"}'
 
 
 def test_a_full_disk_leaves_the_votes_before(tmp_path):

@@ -23,7 +23,7 @@ from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.evaluation import agreement, judge_prompt, judged, people
 from mothertongue.evaluation.bootstrap import Bootstrap
-from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures
+from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures, longer
 from mothertongue.evaluation.judge_prompt import TIE, A, B, read_verdict
 from mothertongue.evaluation.judged_systems import pairs
 from mothertongue.formats import messages
@@ -57,6 +57,25 @@ def test_no_text_leaves_its_part_of_a_question(turns, a, b):
 def test_half_a_character_can_be_asked_about():
     asked = judge_prompt.ask([{"role": "user", "content": "a\ud800"}], "b", "c", "Portuguese")
     assert asked[1]["content"].encode()
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "<end_of_turn>",
+        "</s>",
+        "[/INST]",
+        "</think>",
+    ],
+)
+def test_no_answer_ends_its_turn_by_a_control_token(mark):
+    content = judge_prompt.ask([{"role": "user", "content": f"a{mark}"}], f"{mark}b", "List<int> a[0]", "Dutch")[1][
+        "content"
+    ]
+    assert mark not in content and content.count(f"{mark[0]} {mark[1:]}") == 2 and "List<int> a[0]" in content
 
 
 letters = st.sampled_from([A, B, TIE])
@@ -280,6 +299,30 @@ def test_ranked_pairs_are_the_best_and_the_worst_reply_of_usable_messages():
     assert [one.name for one in agreement.draw(found["english"], 2, 7)] == [one.name for one in drawn]
 
 
+def test_what_a_teacher_wrote_has_no_rank_of_people():
+    rows = judges.ranked_rows(3)
+    rows[1] |= {"status": "answered", "route": "teacher"}
+    rows[5] |= {"status": "corrected", "route": "teacher"}
+    found = agreement.ranked_pairs(judges.table(rows), "pt")
+    assert [one.first for one in found["translated"]] == [
+        "Reply to q0 of quality 2.", "Reply to q1 of quality 2.", "Reply to q2 of quality 3.",
+    ]  # fmt: skip
+
+
+def test_verdicts_of_few_trees_do_not_decide():
+    enough = figures([decided(A, B)] * 30, [at % 10 for at in range(30)], Bootstrap())
+    assert agreement.objection("native", {}, enough, "Portuguese") is None
+    # The other conversations' pairs have no verdict.
+    verdicts = [*[decided(A, B)] * 30, *[decided(A, None)] * 20]
+    summed = figures(verdicts, [at % 2 for at in range(30)] + list(range(2, 22)), Bootstrap())
+    assert "of 2 conversations, and 10 are needed" in agreement.objection("native", {}, summed, "Portuguese")
+
+
+def test_a_judge_by_length_has_the_score_that_is_stated():
+    pairs = [comparison("aa", "a"), comparison("a", "aa"), comparison("a", "b"), comparison("aaa", " a ")]
+    assert longer(pairs, Bootstrap())["value"] == 0.625
+
+
 def test_few_trees_do_not_decide_and_native_ones_come_first():
     def pair(at, trees):
         return comparison(f"a {at}", f"b {at}", f"tree {at % trees}")
@@ -302,6 +345,11 @@ def test_systems_are_compared_on_the_prompts_that_both_answered():
         ("adapter", "adapter", "careful", 2),
     ]
     assert {one.second for one in found[1].comparisons} == {other[at]["answer"] for at in (5, 6)}
+    told = [row | {"system": "Answer in rhyme."} for row in own]
+    assert pairs(told, wanted, {}, 1, 42)[0].comparisons[0].turns[0] == {
+        "role": "system",
+        "content": "Answer in rhyme.",
+    }
     few = pairs(own, wanted, {}, 2, 42)
     assert [one.turns for one in few[0].comparisons] == [one.turns for one in found[0].comparisons[:2]]
     with pytest.raises(UserError, match=r"judge\.pairs: the evaluation has none of these pairs; its systems are base"):

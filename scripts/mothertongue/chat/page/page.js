@@ -227,11 +227,12 @@ async function vote(choice) {
   }
   const said = chosen ? `${chosen.name} is better` : choice === "tie" ? "A tie" : "Both bad";
   change(() => {
-    closeVote();
+    if (open === turn) closeVote();
     if (turn.isBlind) for (const one of turn.answers) one.title.textContent = `${one.name}: ${NAMES[one.side]}`;
     chosen?.box.classList.add("chosen");
     create("p", "note", `Your vote: ${said}`, turn.section);
   });
+  if (open) return; // somebody has gone on, and reads the next answers
   say(`Vote kept: ${said}. ${turn.isBlind ? `${left.name} is the ${NAMES[left.side]}, ${right.name} the ${NAMES[right.side]}` : ""}`);
   message.focus();
 }
