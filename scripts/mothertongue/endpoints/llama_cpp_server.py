@@ -11,6 +11,7 @@ import threading
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--lora")
     parser.add_argument("--alias", required=True)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
@@ -23,6 +24,8 @@ def main() -> None:
 
     params = xllamacpp.CommonParams()
     params.model.path, params.model_alias = arguments.model, [arguments.alias]
+    if arguments.lora:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(arguments.lora, 1.0)]
     params.hostnames, params.port = [arguments.host], arguments.port
     params.n_ctx, params.n_parallel = arguments.ctx_size, arguments.parallel
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = arguments.threads
