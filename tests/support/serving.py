@@ -18,6 +18,7 @@ from mothertongue.chat.backends import OneByOne
 from mothertongue.chat.completions import Ended
 from mothertongue.chat.guard import Guard
 from mothertongue.common.atomic_files import write_json
+from mothertongue.formats.votes import SIDES
 
 QUESTION = "Como faço um bolo?"
 CHAT = "/v1/chat/completions"
@@ -93,7 +94,8 @@ def scripted(say, votes: Path, waiting: int = 8, **guard):
     """Run the server in a thread with a Scripted; yield its address and the Scripted."""
     talker = Scripted(say)
     backend = talker.backend = OneByOne(talker, waiting, 42)
-    served = server.Served("results/nl/adapter", "0f1e", guard.pop("language", "nl"), "Wees kort.", votes)
+    language, models = guard.pop("language", "nl"), guard.pop("models", SIDES)
+    served = server.Served("results/nl/adapter", "0f1e", language, "Wees kort.", votes, models)
     app = Guard(server.application(backend, served), **guard)
     bound = server.listen("127.0.0.1", 0)
     running = server.server(app, backend)

@@ -122,6 +122,8 @@ def llama_cpp_command(gguf: Path, lora: Path | None, plan: Plan, port: int) -> l
         "ctx-size": plan.window * plan.at_once,
         "parallel": plan.at_once,
         "threads": cores(),
+        # What it has read of a prompt with the adapter, it would also take for the base model, and the reverse.
+        "cache-ram": 0,
         "host": HOST,
         "port": port,
     }

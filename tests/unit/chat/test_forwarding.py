@@ -136,7 +136,10 @@ def test_the_programs_are_told_what_to_serve(tmp_path):
     )  # fmt: skip
     own = Plan(None, [], 4, 8, 4096, tmp_path / "log", 42)
     words = " ".join(llama_cpp_command(Path("base.gguf"), Path("adapter.gguf"), own, 80))
-    assert "--model base.gguf --lora adapter.gguf --alias adapter --ctx-size 16384 --parallel 4 " in words
+    assert (
+        "--model base.gguf --lora adapter.gguf --alias adapter --ctx-size 16384 --parallel 4 " in words
+        and "--cache-ram 0" in words
+    )
     assert "--lora" not in llama_cpp_command(Path("merged.gguf"), None, own, 80)
 
 
