@@ -6,18 +6,29 @@ The page is at the address that is printed, and programs with OpenAI's interface
 URL. There are two models, `adapter` and `base`. On the page, both can answer side by side, without their names until
 you vote; votes are appended to a file.
 
+Answers are computed in this process by transformers, one after the other, or many at once by a server that is started
+for it: by vLLM where its program and a GPU are here (--engine), or by llama.cpp from exported files:
+
+    scripts/serve.py --adapter results/nl/adapter --engine llama_cpp \
+        --gguf results/nl/export/base/q4_k_m.gguf --adapter-gguf results/nl/export/adapter.gguf
+
 The server is reached from this machine alone. On a machine with other users set a key: --api-key-variable names the
 environment variable that has it.
 """
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mothertongue.common import arguments as types
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
 from mothertongue.endpoints.protocol import is_loopback
+
+if TYPE_CHECKING:  # imported late: it takes time
+    from mothertongue.chat.backends import Backend
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -29,6 +40,29 @@ def parse_arguments() -> argparse.Namespace:
         choices=("nf4", "int8", "none"),
         default="none",
         help="load the base model in 4 bits (nf4) or 8 (int8): a quarter or half of the memory (default: none)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "transformers", "vllm", "llama_cpp"),
+        default="auto",
+        help="what computes: auto takes vllm where its program and a GPU are here, else transformers (default: auto)",
+    )
+    parser.add_argument("--program", help="vLLM's program, such as /opt/vllm/bin/vllm, or llama.cpp's llama-server")
+    parser.add_argument(
+        "--server-option", action="append", default=[], metavar="OPTION", help="an option for that program; repeatable"
+    )
+    parser.add_argument("--gguf", type=Path, help="with llama_cpp: exported base model, or merged model")
+    parser.add_argument("--adapter-gguf", type=Path, help="with llama_cpp: exported adapter, over the base model")
+    parser.add_argument(
+        "--window",
+        type=types.positive,
+        default=8192,
+        help="with vllm and llama_cpp: tokens of a conversation, at most the model's own (default: 8192)",
+    )
+    parser.add_argument(
+        "--at-once",
+        type=types.positive,
+        help="with vllm and llama_cpp: requests answered at a time (default: 16, and 4 with llama_cpp)",
     )
     parser.add_argument("--port", type=types.natural, default=8321, help="0 takes one that is free (default: 8321)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
@@ -55,7 +89,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--top-p", type=float, default=1.0, help="where a request does not say (default: 1, all)")
     parser.add_argument("--seed", type=int, default=42, help="of requests without one (default: 42)")
     parser.add_argument(
-        "--waiting", type=types.natural, default=8, help="requests that wait while one is answered (default: 8)"
+        "--waiting", type=types.natural, default=8, help="requests that wait while others are answered (default: 8)"
     )
     parser.add_argument("--check", action="store_true", help="answer one question with each model, and end")
     return parser.parse_args()
@@ -70,38 +104,25 @@ def main() -> None:
         )
     key = read_key(arguments.api_key_variable)
 
+    check_engine(arguments)
+
     from mothertongue.chat import server, votes
     from mothertongue.chat.guard import Guard, own_names
+    from mothertongue.model_folders.reading import read_training
 
     bound = server.listen(arguments.host, arguments.port)
-
-    from mothertongue.chat.backends import OneByOne
-    from mothertongue.chat.conversation import Speaker
-    from mothertongue.chat.loaded import Loaded
-    from mothertongue.model_folders.reading import read_training
-    from mothertongue.models.answering import Decoding
-
-    speaker = Speaker.load(
-        arguments.adapter,
-        arguments.base_model,
-        False,
-        arguments.quantization,
-        arguments.system_prompt,
-        Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p),
-        arguments.seed,
-    )
-    loaded = Loaded(speaker)
+    recorded = read_training(arguments.adapter, "lang", "system_prompt")
+    if arguments.system_prompt is None:
+        arguments.system_prompt = recorded["system_prompt"]
+    kept = arguments.votes or arguments.adapter.absolute().parent / "votes.jsonl"
+    backend, models = start(arguments, kept.with_suffix(".server.log"))
     if arguments.check:
-        loaded.check()
+        backend.check(models)
         return
+    digest = votes.digest(arguments.adapter)
     served = server.Served(
-        str(arguments.adapter),
-        votes.digest(arguments.adapter),
-        read_training(arguments.adapter, "lang")["lang"],
-        speaker.system_prompt,
-        arguments.votes or arguments.adapter.absolute().parent / "votes.jsonl",
+        str(arguments.adapter), digest, recorded["lang"], arguments.system_prompt, kept, tuple(models)
     )
-    backend = OneByOne(loaded, arguments.waiting, arguments.seed)
     names = own_names(arguments.host) if arguments.allow_remote else ()
     host, port = bound.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -111,6 +132,56 @@ def main() -> None:
     print(f"{address}/ is the page, {address}/v1 OpenAI's interface; Ctrl-C ends the server", flush=True)
     app = Guard(server.application(backend, served), key, arguments.allow_remote, names)
     server.server(app, backend).run(sockets=[bound])
+
+
+def check_engine(arguments: argparse.Namespace) -> None:
+    """Raise UserError where options are given that the engine does not follow."""
+    if arguments.engine != "llama_cpp" and (arguments.gguf or arguments.adapter_gguf):
+        raise UserError("--gguf and --adapter-gguf are llama.cpp's: add --engine llama_cpp")
+    if arguments.engine == "transformers" and (arguments.program or arguments.server_option):
+        raise UserError("--program and --server-option are those of another --engine")
+    if arguments.engine in ("vllm", "llama_cpp") and arguments.quantization != "none":
+        raise UserError(f"--quantization is for --engine transformers: {arguments.engine} serves the model as it is")
+
+
+def start(arguments: argparse.Namespace, output: Path) -> "tuple[Backend, Sequence[str]]":
+    """Return what answers, and its models. `output` is the file for what a server prints that is started for it."""
+    from mothertongue.chat import own_server
+    from mothertongue.formats.votes import SIDES
+    from mothertongue.models.answering import Decoding
+
+    decoding = Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p)
+    engine = own_server.choose(arguments.engine, arguments.adapter, arguments.program, arguments.quantization)
+    if engine != "transformers":
+        plan = own_server.Plan(
+            arguments.program,
+            arguments.server_option,
+            arguments.at_once or own_server.AT_ONCE[engine],
+            arguments.waiting,
+            arguments.window,
+            output,
+            arguments.seed,
+        )
+        asking = own_server.asking(arguments.system_prompt, decoding)
+        if engine == "vllm":
+            return own_server.start_vllm(arguments.adapter, arguments.base_model, asking, plan), SIDES
+        files = arguments.gguf, arguments.adapter_gguf
+        return own_server.start_llama_cpp(arguments.adapter, *files, asking, plan), own_server.models_of(files[1])
+
+    from mothertongue.chat.backends import OneByOne
+    from mothertongue.chat.conversation import Speaker
+    from mothertongue.chat.loaded import Loaded
+
+    speaker = Speaker.load(
+        arguments.adapter,
+        arguments.base_model,
+        False,
+        arguments.quantization,
+        arguments.system_prompt,
+        decoding,
+        arguments.seed,
+    )
+    return OneByOne(Loaded(speaker), arguments.waiting, arguments.seed), SIDES
 
 
 def read_key(variable: str | None) -> str:

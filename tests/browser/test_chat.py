@@ -73,6 +73,14 @@ def texts(page, of):
     return page.locator(of).all_inner_texts()
 
 
+def test_without_a_base_model_nothing_is_compared(serve, open_address):
+    page = open_address(serve(models=("adapter",))[0])
+    ready(page)
+    assert not page.locator("#both").is_visible() and not page.locator("#blind").is_visible()
+    ask(page, "Hoi!")
+    assert texts(page, ".answer .text") == ["Antwoord 1 van adapter"]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_conversation_by_keyboard_alone(serve, open_address, width):
     address, talker = serve()

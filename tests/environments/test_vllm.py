@@ -9,9 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import serving
 import torch
 from installing import install
 from paths import ROOT
@@ -153,14 +155,20 @@ if __name__ == "__main__":
 """
 
 
-def test_a_job_starts_vllm_s_server_with_a_model_and_ends_it(vllm, found, exported, tmp_path, monkeypatch):
+@pytest.fixture
+def vllm_program(vllm, tmp_path, monkeypatch):
+    """Return the program, with an environment in which it works on a CPU."""
     program = tmp_path / "vllm"
     program.write_text(PROGRAM.format(python=vllm))
     program.chmod(0o755)
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     monkeypatch.setenv("VLLM_RPC_BASE_PATH", str(tmp_path))
+    return program
+
+
+def test_a_job_starts_vllm_s_server_with_a_model_and_ends_it(vllm_program, found, exported, tmp_path):
     settings = EndpointSettings(
-        endpoint_serve="vllm", endpoint_serve_program=str(program), endpoint_serve_gpus=0, endpoint_window=1024,
+        endpoint_serve="vllm", endpoint_serve_program=str(vllm_program), endpoint_serve_gpus=0, endpoint_window=1024,
         endpoint_concurrency=1, endpoint_serve_options=["--dtype=float32", "--enforce-eager"],
     )  # fmt: skip
     client = connect(settings, exported / "merged", tmp_path / "answers/0.jsonl", threads=2)
@@ -168,7 +176,30 @@ def test_a_job_starts_vllm_s_server_with_a_model_and_ends_it(vllm, found, export
     answers = dict(client.stream(requests))
     client.close()
     assert [answers[at].text.strip() for at in range(3)] == [text.strip() for text in found["merged"]["answers"][:3]]
-    assert not subprocess.run(["pgrep", "-f", program], capture_output=True).stdout
+    assert not subprocess.run(["pgrep", "-f", vllm_program], capture_output=True).stdout
+
+
+def test_serve_answers_by_vllm_as_peft_does(vllm_program, exported, tmp_path):
+    options = (
+        "--engine=vllm",
+        "--program",
+        vllm_program,
+        "--window=1024",
+        "--at-once=2",
+        "--votes",
+        tmp_path / "v.jsonl",
+    )
+    plain = ("--server-option=--dtype=float32", "--server-option=--enforce-eager")
+    with serving.serving(exported / "adapter", *options, *plain) as (address, _):
+        asked = [serving.body(question, max_tokens=TOKENS) for question in questions()]
+        with ThreadPoolExecutor(4) as at_once:
+            answers = list(at_once.map(lambda one: serving.answer(address, one), asked))
+        said = said_by_peft(exported)
+        assert [text for text, _, _ in answers] == said
+        assert all(usage["completion_tokens"] <= TOKENS for _, _, usage in answers)
+        base, reason, _ = serving.answer(address, asked[0] | {"model": "base"})
+        assert base != said[0] and reason in ("stop", "length")
+    assert not subprocess.run(["pgrep", "-f", vllm_program], capture_output=True).stdout
 
 
 @pytest.mark.skipif(not PACKED_HERE, reason="vLLM computes with packed weights on CPUs with AVX-512 only")

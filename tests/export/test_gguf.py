@@ -11,6 +11,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+import serving
 import torch
 from peft import LoraConfig, get_peft_model
 from running import program
@@ -98,7 +99,7 @@ def said_by_llama_cpp(exported, model, adapter=None):
         "params = xllamacpp.CommonParams(); params.model.path = model; params.n_ctx = 1024; params.n_parallel = 1\n"
         "params.cpuparams.n_threads = 2; params.warmup = False; params.use_jinja = True\n"
         "params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)] if adapter else []\n"
-        "if adapter: params.chat_template = open(sys.argv[1]).read()\n"
+        "params.chat_template = open(sys.argv[1]).read()\n"
         "server = xllamacpp.Server(params)\n"
         "def answer(messages):\n"
         "    asked = {'messages': messages, 'temperature': 0, 'max_tokens': tokens, 'cache_prompt': False}\n"
@@ -122,6 +123,30 @@ def test_llama_cpp_gives_the_same_answers_as_peft(exported, said_by_peft):
     assert fields["adapter.lora.alpha"].contents() == pytest.approx(8)
     assert fields["general.name"].contents() == "Adapter"
     assert said_by_llama_cpp(exported, "base.gguf", "adapter.gguf") == said_by_peft
+
+
+def test_serve_switches_the_adapter_for_each_request(exported, said_by_peft, tmp_path):
+    options = ("--engine=llama_cpp", "--window=1024", "--at-once=1", "--votes", tmp_path / "votes.jsonl", "--gguf")
+
+    def answers(address, model, count):
+        asked = [serving.body(question, model, max_tokens=TOKENS) for question in questions()[:count]]
+        return [serving.answer(address, one)[0] for one in asked]
+
+    over = (exported / "base.gguf", "--adapter-gguf", exported / "adapter.gguf")
+    with serving.serving(exported / "adapter", *options, *over) as (address, _):
+        # What was read of a question for one of them is not taken for the other.
+        adapter, base, again = (answers(address, model, 4) for model in ("adapter", "base", "adapter"))
+        assert adapter == again == said_by_peft[:4] != base
+        # Read in other pieces, a question may have another of two almost equally likely words.
+        alone = said_by_llama_cpp(exported, "base.gguf")[:4]
+        assert sum(one == other for one, other in zip(base, alone, strict=True)) >= 3
+        status, _, told = serving.request(address, serving.CHAT, serving.body("muito " * 1000))
+        assert status == 400 and "the model reads 1,024, answer included" in told["error"]["message"]
+    with serving.serving(exported / "adapter", *options, exported / "f16.gguf") as (address, _):
+        assert answers(address, "adapter", 3) == said_by_peft[:3]
+        status, _, told = serving.request(address, serving.CHAT, serving.body(model="base"))
+        assert (status, told["error"]["message"]) == (404, "no model 'base' here: adapter")
+        assert serving.request(address, "/settings")[2]["models"] == ["adapter"]
 
 
 def test_quantised_files_answer_with_little_loss_of_perplexity(exported):

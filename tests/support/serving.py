@@ -18,6 +18,10 @@ from mothertongue.chat.backends import OneByOne
 from mothertongue.chat.completions import Ended
 from mothertongue.chat.guard import Guard
 from mothertongue.common.atomic_files import write_json
+from mothertongue.formats.votes import SIDES
+
+QUESTION = "Como faço um bolo?"
+CHAT = "/v1/chat/completions"
 
 
 def save_adapter(folder: Path) -> Path:
@@ -90,7 +94,8 @@ def scripted(say, votes: Path, waiting: int = 8, **guard):
     """Run the server in a thread with a Scripted; yield its address and the Scripted."""
     talker = Scripted(say)
     backend = talker.backend = OneByOne(talker, waiting, 42)
-    served = server.Served("results/nl/adapter", "0f1e", guard.pop("language", "nl"), "Wees kort.", votes)
+    language, models = guard.pop("language", "nl"), guard.pop("models", SIDES)
+    served = server.Served("results/nl/adapter", "0f1e", language, "Wees kort.", votes, models)
     app = Guard(server.application(backend, served), **guard)
     bound = server.listen("127.0.0.1", 0)
     running = server.server(app, backend)
@@ -130,3 +135,33 @@ def events(text):
     lines = text.split("\n\n")
     assert lines.pop() == "" and all(line.startswith("data: ") for line in lines)
     return [line.removeprefix("data: ") for line in lines]
+
+
+def body(question=QUESTION, model="adapter", **more):
+    """Return the body of a request."""
+    return {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": 12} | more
+
+
+def answer(address, asked):
+    """Return the text of an answer, why it ended, and the tokens."""
+    status, _, found = request(address, CHAT, asked)
+    assert status == 200, found
+    (choice,) = found["choices"]
+    return choice["message"]["content"], choice["finish_reason"], found["usage"]
+
+
+def program(name, *arguments):
+    """Run a program to its end, and return what it printed."""
+    loaded = loaded_programs()
+    command = [loaded.python, f"scripts/{name}.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | loaded.environment)
+
+
+def start(address, asked, **headers):
+    """Send a request for an answer in pieces, and return the connection."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    connection.request(
+        "POST", CHAT, json.dumps(asked | {"stream": True}), {"Content-Type": "application/json"} | headers
+    )
+    return connection

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -18,6 +18,9 @@ class Backend(Protocol):
 
         Raise Refusal before the first piece where the request cannot be answered: too long, too many before it.
         """
+
+    def check(self, models: Sequence[str]) -> None:
+        """Let each model answer a word, while no server runs. Raise UserError where one cannot."""
 
     def close(self) -> None:
         """End all answers with a Refusal, and give no more."""
@@ -56,9 +59,9 @@ class OneByOne:
     async def answer(self, asked: Asked) -> AsyncGenerator[str | Ended, None]:
         """Yield the pieces of an answer's text, and how it ended; see Backend."""
         if self._closed:
-            raise _closed()
+            raise closed()
         if self.unfinished >= self._most:
-            raise Refusal("too many requests wait for an answer; try again later", 429, "server_busy")
+            raise busy()
         seed = asked.seed if asked.seed is not None else self._seeds.getrandbits(63)
         loop, left = asyncio.get_running_loop(), threading.Event()
         heard: asyncio.Queue[str | Ended | Exception] = asyncio.Queue()
@@ -79,7 +82,7 @@ class OneByOne:
                 hand(error)
 
         def end() -> None:
-            hand(_closed())
+            hand(closed())
             left.set()
 
         self.unfinished += 1
@@ -99,6 +102,11 @@ class OneByOne:
             left.set()
             job.cancel()
 
+    def check(self, models: Sequence[str]) -> None:
+        """Let each model answer a word; see Backend."""
+        for model in models:
+            self._talker.answer(a_word(model), 0, lambda piece: True)
+
     def close(self) -> None:
         """End all answers; see Backend."""
         self._closed = True
@@ -115,5 +123,16 @@ class OneByOne:
             loop.call_soon_threadsafe(count)
 
 
-def _closed() -> Refusal:
+def a_word(model: str) -> Asked:
+    """Return a request that is answered in no time."""
+    return Asked(model, [{"role": "user", "content": "a"}], max_tokens=1)
+
+
+def busy() -> Refusal:
+    """Return what a request gets that cannot even wait."""
+    return Refusal("too many requests wait for an answer; try again later", 429, "server_busy")
+
+
+def closed() -> Refusal:
+    """Return what requests get while the server ends."""
     return Refusal("the server ends", 503)

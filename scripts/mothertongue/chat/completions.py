@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,8 +99,11 @@ def parse_json(content: bytes) -> dict[str, Any]:
     return found
 
 
-def parse_asked(body: Mapping[str, Any]) -> Asked:
-    """Return what a request's body asks. Raise Refusal where it asks nothing that can be answered, with the reason."""
+def parse_asked(body: Mapping[str, Any], models: Sequence[str] = SIDES) -> Asked:
+    """Return what a request's body asks of one of the models.
+
+    Raise Refusal where it asks nothing that can be answered, with the reason.
+    """
     for name, neutral in _NOT_HERE.items():
         if body.get(name) is not None and not any(_equal(body[name], value) for value in neutral):
             raise Refusal(f"'{name}' is not supported here; leave it out", param=name)
@@ -114,7 +117,7 @@ def parse_asked(body: Mapping[str, Any]) -> Asked:
     temperature = _number(body, "temperature", 0, _HOTTEST)
     seed = _number(body, "seed", -_SEEDS, _SEEDS - 1, whole=True)
     return Asked(
-        model=_model(body.get("model")),
+        model=_model(body.get("model"), models),
         messages=_messages(body.get("messages")),
         max_tokens=next((int(length) for length in longest if length is not None), None),
         # Programs send 2 as well as 2.0, and transformers takes no whole number.
@@ -192,13 +195,13 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
 
 
-def _model(value: Any) -> str:
-    if value not in SIDES:
+def _model(value: Any, models: Sequence[str]) -> str:
+    if value not in models:
         if not isinstance(value, str):
-            raise Refusal(f"'model' is missing: {' or '.join(SIDES)}", param="model")
+            raise Refusal(f"'model' is missing: {' or '.join(models)}", param="model")
         shown = one_line(value)[:_SHOWN]
-        raise Refusal(f"no model '{shown}' here: {' or '.join(SIDES)}", 404, "model_not_found", "model")
-    return value
+        raise Refusal(f"no model '{shown}' here: {' or '.join(models)}", 404, "model_not_found", "model")
+    return str(value)
 
 
 def _messages(value: Any) -> Turns:

@@ -5,17 +5,11 @@ from functools import cached_property
 
 import torch
 
+from mothertongue.chat.asking import Asking
 from mothertongue.chat.backends import Hearing
 from mothertongue.chat.completions import Asked, Ended, Refusal, Until
 from mothertongue.chat.conversation import Speaker
-from mothertongue.common.errors import UserError
-from mothertongue.formats.votes import SIDES
 from mothertongue.models import answering, causal_lm
-from mothertongue.prompts import templates
-
-# Below this temperature the likeliest token is taken: scores divided by less exceed the numbers of the GPU, where an
-# error of sampling ends the whole process.
-_COLDEST = 1e-5
 
 
 @dataclass(frozen=True)
@@ -28,10 +22,16 @@ class Loaded:
     def _stop(self) -> int:
         return self.speaker.stop
 
+    @cached_property
+    def _asking(self) -> Asking:
+        speaker = self.speaker
+        window, rows = causal_lm.window(speaker.model), causal_lm.known_tokens(speaker.model)
+        return Asking(speaker.tokenizer, speaker.template, speaker.system_prompt, speaker.decoding, window, rows)
+
     def answer(self, asked: Asked, seed: int, heard: Hearing) -> Ended:
         """Answer a request in this thread; see Talker. Raise Refusal where it is too long or cannot be rendered."""
         speaker, until = self.speaker, Until(asked.stop)
-        tokens, decoding = self._tokens(asked), self._decoding(asked)
+        tokens, decoding = self._asking.tokens(asked), self._asking.decoding_of(asked)
 
         def on_text(piece: str) -> bool:
             return heard(until.add(piece)) and not until.found
@@ -49,38 +49,3 @@ class Loaded:
             ) from None
         heard(until.rest())
         return Ended("stop" if ended or until.found else "length", len(tokens), count)
-
-    def check(self) -> None:
-        """Let each model answer a word. Raise UserError where one cannot."""
-        for model in SIDES:
-            self.answer(Asked(model, [{"role": "user", "content": "a"}], max_tokens=1), 0, lambda piece: True)
-
-    def _tokens(self, asked: Asked) -> list[int]:
-        """Return the tokens of a prompt. An empty system prompt in front stands for none, and not for the default."""
-        speaker, messages = self.speaker, asked.messages
-        if messages[0] == {"role": "system", "content": ""}:
-            messages = messages[1:]
-        elif speaker.system_prompt and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": speaker.system_prompt}, *messages]
-        try:
-            tokens = templates.encode_prompt(messages, speaker.template, speaker.tokenizer)
-            causal_lm.check_known(speaker.model, tokens)
-        except UserError as error:
-            raise Refusal(str(error), param="messages") from None
-        window = causal_lm.window(speaker.model)
-        if window is not None and len(tokens) >= window:
-            raise Refusal(
-                f"the conversation has {len(tokens):,} tokens, and the model reads {window:,}, answer included",
-                code="context_length_exceeded",
-                param="messages",
-            )
-        return tokens
-
-    def _decoding(self, asked: Asked) -> answering.Decoding:
-        own = self.speaker.decoding
-        temperature = own.temperature if asked.temperature is None else asked.temperature
-        return answering.Decoding(
-            asked.max_tokens or own.max_new_tokens,
-            temperature if temperature >= _COLDEST else 0.0,
-            own.top_p if asked.top_p is None else asked.top_p,
-        )

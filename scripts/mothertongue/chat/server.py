@@ -37,22 +37,25 @@ _SILENCE = 10
 
 @dataclass(frozen=True)
 class Served:
-    """What is served: the adapter's folder as it was named, its digest and language, and where votes go."""
+    """What is served: the adapter's folder as it was named, its digest and language, where votes go, and the models."""
 
     adapter: str
     digest: str
     language: str
     system_prompt: str
     votes: Path
+    models: tuple[str, ...] = SIDES
 
 
 def application(backend: Backend, served: Served) -> Starlette:
     """Return the application, which is to stand behind a Guard."""
     started = int(time.time())
-    models = {name: {"id": name, "object": "model", "created": started, "owned_by": "mothertongue"} for name in SIDES}
+    models = {
+        name: {"id": name, "object": "model", "created": started, "owned_by": "mothertongue"} for name in served.models
+    }
 
     async def chat(request: Request) -> Response:
-        asked = parse_asked(parse_json(await request.body()))
+        asked = parse_asked(parse_json(await request.body()), served.models)
         made = Completion(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), asked.model, served.digest)
         return _Answer(backend.answer(asked), asked, made)
 
@@ -72,7 +75,7 @@ def application(backend: Backend, served: Served) -> Starlette:
     async def show_model(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in models:
-            raise Refusal(f"no such model here: {' or '.join(SIDES)}", 404, "model_not_found", "model")
+            raise Refusal(f"no such model here: {' or '.join(models)}", 404, "model_not_found", "model")
         return JSONResponse(models[name])
 
     async def settings(request: Request) -> Response:
@@ -82,6 +85,7 @@ def application(backend: Backend, served: Served) -> Starlette:
                 "language": served.language,
                 "system_prompt": served.system_prompt,
                 "votes": str(served.votes),
+                "models": served.models,
             }
         )
 

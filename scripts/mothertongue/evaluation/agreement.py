@@ -22,7 +22,7 @@ from mothertongue.evaluation.judged import ENOUGH_DECIDED
 from mothertongue.formats.messages import TEACHER, draw_key
 
 # The fewest comparisons that tell something, and the fewest trees that they are from.
-ENOUGH, ENOUGH_TREES = 30, 10
+ENOUGH = ENOUGH_TREES = 30
 _CHANCE = 0.5
 
 

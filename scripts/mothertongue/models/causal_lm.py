@@ -218,12 +218,18 @@ def negative_log_likelihood(model: Any, input_ids: list[int], labels: list[int])
 
 def check_known(model: Any, ids: Sequence[int]) -> None:
     """Raise UserError where a text has a token without a row in the embeddings."""
-    highest, rows = max(ids, default=0), model.get_input_embeddings().weight.shape[0]
+    highest, rows = max(ids, default=0), known_tokens(model)
     if highest >= rows:
         raise UserError(
             f"a text has the token number {highest:,}, and the model's embeddings have {rows:,} rows; its tokenizer"
             " belongs to another model"
         )
+
+
+def known_tokens(model: Any) -> int:
+    """Return the number of tokens that a model knows: the rows of its embeddings."""
+    rows: int = model.get_input_embeddings().weight.shape[0]
+    return rows
 
 
 def full_width_gb(model: Any) -> tuple[float, float]:

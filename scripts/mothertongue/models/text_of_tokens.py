@@ -15,7 +15,7 @@ class TextOfTokens:
         # The tokens whose text is still to come, after some that are known: a token's text depends on those before it.
         self._known: list[int] = []
         self._new: list[int] = []
-        self._begun, self._space = False, ""
+        self._stripped = Stripped()
 
     def add(self, token: int) -> str:
         """Return the text that is complete with one more token."""
@@ -25,11 +25,11 @@ class TextOfTokens:
         if not piece or piece.endswith("\ufffd"):
             return ""
         self._known, self._new = self._new, []
-        return self._stripped(piece)
+        return self._stripped.add(piece)
 
     def rest(self) -> str:
         """Return what is left at the end: characters that were never completed."""
-        return self._stripped(self._decoded()) if self._new else ""
+        return self._stripped.add(self._decoded()) if self._new else ""
 
     def _decoded(self) -> str:
         """Return the text of the new tokens."""
@@ -39,7 +39,14 @@ class TextOfTokens:
         )
         return both[len(before) :]
 
-    def _stripped(self, piece: str) -> str:
+
+class Stripped:
+    """A text that comes in pieces, without white space around the whole."""
+
+    def __init__(self) -> None:
+        self._begun, self._space = False, ""
+
+    def add(self, piece: str) -> str:
         """Return the text up to its last character that is no white space; what follows waits for more."""
         text = self._space + piece
         if not self._begun:

@@ -1,8 +1,6 @@
 """Tests of the server over HTTP, with scripts/serve.py and a tiny adapter, and with answers that a test directs."""
 
-import http.client
 import json
-import os
 import re
 import socket
 import subprocess
@@ -13,8 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from made_once import made_once, run_folder
 from paths import ROOT
-from running import loaded_programs
-from serving import events, request, save_adapter, scripted, serving
+from serving import CHAT, QUESTION, answer, body, events, program, request, save_adapter, scripted, serving, start
 from waiting import until
 
 from mothertongue.chat import server
@@ -24,8 +21,6 @@ from mothertongue.formats.votes import read_votes
 from mothertongue.models.answering import Decoding
 
 pytestmark = pytest.mark.costly
-QUESTION = "Como faço um bolo?"
-CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +32,6 @@ def adapter(tmp_path_factory):
 def address(adapter, tmp_path_factory):
     with serving(adapter, "--votes", tmp_path_factory.mktemp("served") / "votes.jsonl") as (address, _):
         yield address
-
-
-def body(question=QUESTION, model="adapter", **more):
-    return {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": 12} | more
-
-
-def answer(address, asked):
-    status, _, found = request(address, CHAT, asked)
-    assert status == 200, found
-    (choice,) = found["choices"]
-    return choice["message"]["content"], choice["finish_reason"], found["usage"]
-
-
-def program(name, *arguments):
-    loaded = loaded_programs()
-    command = [loaded.python, f"scripts/{name}.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | loaded.environment)
 
 
 def test_both_models_answer_as_chat_does(address, adapter):
@@ -228,16 +206,6 @@ def test_a_full_disk_is_told_and_leaves_the_votes_before(adapter, tmp_path):
         status, _, said = request(address, "/votes", given)
         assert status == 500 and re.search("cannot write .*votes.jsonl", said["error"]["message"])
     assert len(read_votes(tmp_path / "kept.jsonl")) == 1
-
-
-def start(address, asked, **headers):
-    """Send a request for an answer in pieces, and return the connection."""
-    parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
-    connection.request(
-        "POST", CHAT, json.dumps(asked | {"stream": True}), {"Content-Type": "application/json"} | headers
-    )
-    return connection
 
 
 def test_a_client_that_goes_leaves_its_place_to_others(tmp_path):

@@ -15,7 +15,7 @@ from paths import ROOT
 from standin_vllm import lives
 
 from mothertongue.common.errors import UserError
-from mothertongue.endpoints import server
+from mothertongue.endpoints import child
 from mothertongue.endpoints.answers import Answer, Answers
 from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.protocol import Request
@@ -158,8 +158,8 @@ def test_another_port_is_tried_where_one_is_taken(said, settings, processes, tmp
     program = Path(given.endpoint_serve_program)
     taken = f'#!/bin/sh\ncase "$*" in *"--port 1") echo "{said}"; exit 1; esac\n'
     program.write_text(program.read_text().replace("#!/bin/sh\n", taken))
-    ports = iter([1, server._free_port()])
-    monkeypatch.setattr(server, "_free_port", lambda: next(ports))
+    ports = iter([1, child._free_port()])
+    monkeypatch.setattr(child, "_free_port", lambda: next(ports))
     one = client(given, tmp_path)
     assert dict(one.stream(asked("a"))) == {0: Answer("A")}
     one.close()
@@ -169,7 +169,7 @@ def test_another_port_is_tried_where_one_is_taken(said, settings, processes, tmp
 def test_a_server_that_never_answers_is_given_up(settings, tmp_path, monkeypatch):
     given = settings()
     Path(given.endpoint_serve_program).write_text("#!/bin/sh\nexec sleep 600\n")
-    monkeypatch.setattr(server, "_PATIENCE", 0.3)
+    monkeypatch.setattr(child, "_PATIENCE", 0.3)
     own = Server(given, Served(tmp_path, "m", 1), tmp_path / "server.log")
     with pytest.raises(UserError, match=r"vllm's server of m does not answer after .*server.log"):
         own.start()

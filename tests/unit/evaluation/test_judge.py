@@ -310,12 +310,12 @@ def test_what_a_teacher_wrote_has_no_rank_of_people():
 
 
 def test_verdicts_of_few_trees_do_not_decide():
-    enough = figures([decided(A, B)] * 30, [at % 10 for at in range(30)], Bootstrap())
+    enough = figures([decided(A, B)] * 60, [at % 30 for at in range(60)], Bootstrap())
     assert agreement.objection("native", {}, enough, "Portuguese") is None
     # The other conversations' pairs have no verdict.
     verdicts = [*[decided(A, B)] * 30, *[decided(A, None)] * 20]
     summed = figures(verdicts, [at % 2 for at in range(30)] + list(range(2, 22)), Bootstrap())
-    assert "of 2 conversations, and 10 are needed" in agreement.objection("native", {}, summed, "Portuguese")
+    assert "of 2 conversations, and 30 are needed" in agreement.objection("native", {}, summed, "Portuguese")
 
 
 def test_a_judge_by_length_has_the_score_that_is_stated():
@@ -327,7 +327,7 @@ def test_few_trees_do_not_decide_and_native_ones_come_first():
     def pair(at, trees):
         return comparison(f"a {at}", f"b {at}", f"tree {at % trees}")
 
-    few, enough = [pair(at, 9) for at in range(90)], [pair(at, 10) for at in range(30)]
+    few, enough = [pair(at, 29) for at in range(90)], [pair(at, 30) for at in range(30)]
     assert agreement.deciding({"native": few, "translated": enough}) == "translated"
     assert agreement.deciding({"native": enough, "translated": few}) == "native"
     assert agreement.deciding({"native": few, "translated": enough[1:]}) is None

@@ -59,6 +59,8 @@ async function load() {
   at("ask-key").hidden = true;
   at("served").textContent = settings.adapter;
   system.value = settings.system_prompt;
+  // A merged model has no base model to compare with.
+  for (const one of [both, blind]) one.parentElement.hidden = !settings.models.includes("base");
   message.focus();
 }
 
