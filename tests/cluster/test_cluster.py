@@ -120,11 +120,18 @@ def test_a_restarted_snakemake_submits_no_job_twice(site, first):
     again(site, "results/pt/translated/en/*.parquet", "results/memory/*.parquet", DATASET)
     killed = site.submit(DATASET)
     until(lambda: len([job for job in slurm.queue() if job.rule == "translate" and job.state == "RUNNING"]) == 4)
+    # They go on only when the second one has seen them, however busy the machine is.
+    running = [job.id for job in slurm.queue() if job.rule == "translate"]
+    for job in running:
+        slurm.slurm("scontrol", "suspend", job)
     slurm.slurm("scancel", killed.id)
     until(lambda: killed.id not in [job.id for job in slurm.queue()])
     unlocked = subprocess.run(site.command("--unlock"), cwd=site.root, env=site.environment(), timeout=LIMIT)
     assert unlocked.returncode == 0
     run = site.submit(DATASET)
+    until(lambda: run.file.exists() and "Slurm jobs of an earlier run" in run.file.read_text())
+    for job in running:
+        slurm.slurm("scontrol", "resume", job)
     until(lambda: run.id not in [job.id for job in slurm.queue()])
     done = Run(0, run.file.read_text())
     assert re.search(

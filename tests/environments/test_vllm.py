@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -162,8 +163,10 @@ def vllm_program(vllm, tmp_path, monkeypatch):
     program.write_text(PROGRAM.format(python=vllm))
     program.chmod(0o755)
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-    monkeypatch.setenv("VLLM_RPC_BASE_PATH", str(tmp_path))
-    return program
+    with tempfile.TemporaryDirectory() as sockets:
+        # Sockets have short paths, and vLLM leaves them behind.
+        monkeypatch.setenv("VLLM_RPC_BASE_PATH", sockets)
+        yield program
 
 
 def test_a_job_starts_vllm_s_server_with_a_model_and_ends_it(vllm_program, found, exported, tmp_path):

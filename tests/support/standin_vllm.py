@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("--enable-lora", action="store_true")
     arguments = parser.parse_args()
     if arguments.ends == "start":
-        print("INFO loading\nValueError: the window is larger than the model's\nRuntimeError: no engine, see above")
+        print(
+            "INFO loading\nWARNING few files, as in OSError: [Errno 24]\nValueError: the window is larger than the model's\nRuntimeError: no engine, see above"
+        )
         sys.exit(1)
     child = subprocess.Popen(["sleep", "600"])
     with Path(os.environ["SERVING_PROCESSES"]).open("a") as file:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mothertongue.cards import answer, evaluation, render, stated_licences
+from mothertongue.cards import answer, evaluation, render, stated_licences, teachers
 from mothertongue.common import licences
 from mothertongue.formats import training_record
 from mothertongue.models.record import base_name
@@ -49,7 +49,7 @@ def adapter_card(
         validation=_validation(record["training"]),
         mix=record.get("mix") or (record.get("before") or {}).get("mix"),
         published=published,
-        teachers=published.teachers if published else [],
+        **teachers.values(published.teachers if published else []),
         stated=_licences(model, record["base_model"]["licence"], published) if published else None,
         evaluation=evaluation.values(published.metrics, published.judged) if published else None,
         **answer.values(record),

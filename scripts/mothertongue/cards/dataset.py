@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mothertongue.cards import render, stated_licences
+from mothertongue.cards.teachers import ANSWERED_BY
 from mothertongue.common import licences
 from mothertongue.dataset import verdicts
 from mothertongue.source.dataset_reference import is_hub_id
 
 _SPLITS = ("train", "validation")
-# The key of the header with the models that wrote what the assistant says.
-ANSWERED_BY = "answered_by"
 
 
 def dataset_card(
@@ -79,12 +78,6 @@ def dataset_card(
         reading=accounting.get("reading"),
         sources=_shares(sources, accounting),
     )
-
-
-def teachers_of(header: Mapping[str, Any]) -> list[str]:
-    """Return the models that wrote what the assistant says, from the header of a dataset's card."""
-    found = header.get(ANSWERED_BY)
-    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _stated(sources: Sequence[tuple[str, str]], accounting: Mapping[str, Any]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mothertongue.cards import render
-from mothertongue.cards.dataset import teachers_of
+from mothertongue.cards.teachers import teachers_of, values
 from mothertongue.cards.threads import header_of
 
 
@@ -26,5 +26,5 @@ def preferences_card(
         dataset=dataset,
         pairs=pairs,
         accounting=accounting,
-        teachers=teachers_of(dataset_header),
+        **values(teachers_of(dataset_header)),
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mothertongue.cards import render
-from mothertongue.cards.dataset import ANSWERED_BY, teachers_of
+from mothertongue.cards.teachers import ANSWERED_BY, teachers_of, values
 
 
 def threads_card(
@@ -26,7 +26,7 @@ def threads_card(
         dataset=dataset,
         threads=threads,
         accounting=accounting,
-        teachers=teachers_of(dataset_header),
+        **values(teachers_of(dataset_header)),
     )
 
 

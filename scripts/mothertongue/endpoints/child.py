@@ -37,6 +37,7 @@ _PORT_TAKEN = re.compile(r"in use|couldn't bind")
 _PATIENCE = 7200.0
 # Bytes of the end of a server's output that may tell why it ended, and where it does.
 _TAIL = 65_536
+_NO_REASON = re.compile(r"\b(?:DEBUG|INFO|WARNING)\b")
 _REASON = re.compile(r"\b\w*(?:Error|Exception): |\berror\b", re.IGNORECASE)
 
 
@@ -157,7 +158,7 @@ class Child:
     def _reason(self) -> str:
         """Return the first line that looks like the reason why the server ended, else its last line."""
         lines = [line.strip() for line in self._printed().splitlines() if line.strip()]
-        reasons = [line for line in lines if _REASON.search(line)]
+        reasons = [line for line in lines if _REASON.search(line) and not _NO_REASON.search(line)]
         return (reasons or lines[-1:] or ["it printed nothing"])[0]
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mothertongue.cards.adapter import Published, adapter_card
-from mothertongue.cards.dataset import on_hub, teachers_of
+from mothertongue.cards.dataset import on_hub
 from mothertongue.cards.preferences import preferences_card
+from mothertongue.cards.teachers import teachers_of
 from mothertongue.cards.threads import threads_card
 from mothertongue.common import front_matter
 from mothertongue.common.atomic_files import read_json, read_object
