@@ -14,12 +14,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from mothertongue.common import gpus, settings
-from mothertongue.common.atomic_files import atomic_file, write_json
+from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
-from mothertongue.endpoints.settings import EndpointSettings
+from mothertongue.endpoints.settings import EndpointSettings, add_arguments
 from mothertongue.formats import messages
-from mothertongue.models.endpoint import connect
+from mothertongue.models.endpoint import connect, finish
 from mothertongue.models.record import identity
 from mothertongue.teaching.answering import Teacher, answer, await_all
 from mothertongue.teaching.checks import Checks
@@ -42,18 +42,7 @@ def parse_arguments() -> argparse.Namespace:
         help="answer in the place of all of the assistant's messages, translated ones too",
     )
     settings.add_arguments(parser, TeacherSettings)
-    settings.add_arguments(parser, EndpointSettings)
-    parser.add_argument(
-        "--answers",
-        type=Path,
-        help="a .jsonl file that keeps the answers and what they cost; the others of its folder are read too, and "
-        "count for the limits (default: none)",
-    )
-    parser.add_argument(
-        "--usage",
-        type=Path,
-        help="JSON file for the requests, tokens and price, earlier tries included (default: none)",
-    )
+    add_arguments(parser)
     parser.add_argument("--workers", type=int, default=1, help="threads of a server on the CPU (default: 1)")
     gpus.add_argument(parser)
     settings.add_arguments(parser.add_argument_group("checks of the answers"), QualityLimits)
@@ -92,11 +81,7 @@ def _answered(shard: pa.Table, arguments: argparse.Namespace) -> pa.Table:
         prompts = Prompts(arguments.name, endpoint.endpoint_window, own)
         return answer(shard, Teacher(identity(arguments.model), client, prompts, checks))
     finally:
-        client.close()
-        if bill := client.bill:
-            log(f"answer: {bill}")
-        if arguments.usage:
-            write_json(arguments.usage, client.record())
+        finish(client, "answer", arguments.usage)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mothertongue.common import gpus, settings
 from mothertongue.common.atomic_files import read_jsonl, sha256, write_json
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
-from mothertongue.endpoints.settings import EndpointSettings
+from mothertongue.endpoints.settings import EndpointSettings, add_arguments
 from mothertongue.evaluation import agreement, judge_prompt, judged, people
 from mothertongue.evaluation.bootstrap import Bootstrap
 from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures, longer
@@ -27,7 +27,7 @@ from mothertongue.evaluation.judged_systems import Pair, pairs
 from mothertongue.formats.messages import TRANSLATED, read
 from mothertongue.formats.votes import read_votes
 from mothertongue.model_folders.reading import ADAPTER_WEIGHTS
-from mothertongue.models.endpoint import connect
+from mothertongue.models.endpoint import connect, finish
 from mothertongue.models.record import read_record
 
 
@@ -50,12 +50,8 @@ def parse_arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--votes", type=Path, help="votes of people that scripts/serve.py wrote, to show beside")
     parser.add_argument("--adapter", type=Path, help="adapter folder, to know the votes that are about it")
-    settings.add_arguments(parser, JudgeSettings, EndpointSettings)
-    parser.add_argument(
-        "--answers", type=Path, help="a .jsonl file that keeps the judge's answers and what they cost; the others of "
-        "its folder are read (default: none are kept)",
-    )  # fmt: skip
-    parser.add_argument("--usage", type=Path, help="JSON file for requests, tokens and price, earlier tries included")
+    settings.add_arguments(parser, JudgeSettings)
+    add_arguments(parser)
     parser.add_argument("--workers", type=int, default=1, help="threads of a server on the CPU (default: %(default)s)")
     gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
@@ -94,11 +90,7 @@ def main() -> None:
         withheld = agreement.objection(group, found, groups[group]["figures"] if group else {}, arguments.name)
         who_wins = None if withheld else [decide(judge, pair, arguments.name, bootstrap) for pair in compared]
     finally:
-        client.close()
-        if client.bill:
-            log(f"judge: {client.bill}")
-        if arguments.usage:
-            write_json(arguments.usage, client.record())
+        finish(client, "judge", arguments.usage)
     result = {
         "lang": arguments.target,
         "samples": sha256(arguments.samples),

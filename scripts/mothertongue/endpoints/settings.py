@@ -1,8 +1,10 @@
 """Settings of an endpoint: keys `endpoint` of several groups, and arguments of the scripts that ask one."""
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+from mothertongue.common import settings
 from mothertongue.common.settings import setting
 
 # The hub's token is taken from programs that do not use the hub.
@@ -113,3 +115,19 @@ class ServedModel:
         schema={"minLength": 1},
         manual="with `serve: llama_cpp`, which GGUF file of the model, where there are several: `'*Q4_K_M*.gguf'`",
     )  # fmt: skip
+
+
+def add_arguments(parser: Any) -> None:
+    """Add the arguments of a program that asks an endpoint: its settings, and the files for answers and costs."""
+    settings.add_arguments(parser, EndpointSettings)
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        help="a .jsonl file that keeps an endpoint's answers and what they cost; the others of its folder are read "
+        "too, and count for the limits (default: none)",
+    )
+    parser.add_argument(
+        "--usage",
+        type=Path,
+        help="JSON file for the requests, tokens and price of an endpoint, earlier tries included (default: none)",
+    )

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from mothertongue.common.atomic_files import write_json
+from mothertongue.common.progress import log
 from mothertongue.endpoints.answers import Answers
 from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.server import Served, Server
@@ -22,3 +24,12 @@ def connect(settings: EndpointSettings, model: Path, answers: Path | None, threa
     contents.check(model)
     served = Served(model, identity(model), threads)
     return Client(settings, served.name, kept, Server(settings, served, answers and answers.with_suffix(".server.log")))
+
+
+def finish(client: Client, task: str, usage: Path | None) -> None:
+    """Write the answers to the disk, end a server of the client's own, and tell what was spent in log and file."""
+    client.close()
+    if bill := client.bill:
+        log(f"{task}: {bill}")
+    if usage:
+        write_json(usage, client.record())

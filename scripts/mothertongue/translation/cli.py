@@ -15,6 +15,7 @@ from mothertongue.common import gpus, settings
 from mothertongue.common.atomic_files import atomic_file
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
+from mothertongue.endpoints import settings as endpoints
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.formats.messages import MessageFiles, MessageWriter
 from mothertongue.models.record import identity
@@ -76,18 +77,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how they run")
     settings.add_arguments(group, EngineSettings)
     gpus.add_argument(group)
-    settings.add_arguments(parser, EndpointSettings)
-    parser.add_argument(
-        "--answers",
-        type=Path,
-        help="a .jsonl file that keeps an endpoint's answers and what they cost; the others of its folder are read "
-        "too, and count for the limits (default: none)",
-    )
-    parser.add_argument(
-        "--usage",
-        type=Path,
-        help="JSON file for the requests, tokens and price of an endpoint, earlier tries included (default: none)",
-    )
+    endpoints.add_arguments(parser)
     settings.add_arguments(parser.add_argument_group("quality checks"), QualityLimits)
     parser.add_argument(
         "--glossary",

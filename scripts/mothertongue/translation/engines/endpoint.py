@@ -6,14 +6,13 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
-from mothertongue.common.atomic_files import write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import byte_length
-from mothertongue.common.progress import Progress, log
+from mothertongue.common.progress import Progress
 from mothertongue.common.tsv import Tables, read_table
 from mothertongue.endpoints.answers import Outcome
 from mothertongue.endpoints.protocol import Request
-from mothertongue.models.endpoint import connect
+from mothertongue.models.endpoint import connect, finish
 from mothertongue.translation.chat_engine import ANY, ReadsMessages
 from mothertongue.translation.chat_prompts import Languages, conversation, faults, read_lines
 from mothertongue.translation.documents import Documents, Group, line_length
@@ -144,11 +143,7 @@ class Endpoint(ReadsMessages, Engine):
 
     def close(self) -> None:
         """Write the answers to the disk, and what was spent to the log and its file."""
-        self.client.close()
-        if bill := self.client.bill:
-            log(f"translate: {bill}")
-        if self.settings.usage:
-            write_json(self.settings.usage, self.client.record())
+        finish(self.client, "translate", self.settings.usage)
 
 
 def _read(outcome: Outcome, count: int) -> tuple[list[str], str]:
