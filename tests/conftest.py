@@ -50,6 +50,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: [*LONGEST, folder_of(item.path)].index(folder_of(item.path)))
 
 
+def pytest_assertrepr_compare(op, left, right):
+    """Name the files whose contents differ: pytest would print all of their bytes."""
+    if op != "==" or not all(isinstance(side, dict) for side in (left, right)):
+        return None
+    contents = [*left.values(), *right.values()]
+    if not contents or not all(isinstance(content, bytes) for content in contents):
+        return None
+    differing = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
+    return [f"{len(differing)} files differ", *(f"  {name}" for name in differing)]
+
+
 @pytest.fixture(autouse=True)
 def in_the_projects_root(monkeypatch):
     monkeypatch.chdir(ROOT)
