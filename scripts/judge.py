@@ -20,7 +20,7 @@ from mothertongue.common.progress import log
 from mothertongue.endpoints.settings import EndpointSettings, add_arguments
 from mothertongue.evaluation import agreement, judge_prompt, judged, people
 from mothertongue.evaluation.bootstrap import Bootstrap
-from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures, longer
+from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, by_length, figures
 from mothertongue.evaluation.held_out import ENGLISH, KINDS
 from mothertongue.evaluation.judge_settings import PAIRS, JudgeSettings
 from mothertongue.evaluation.judged_systems import Pair, pairs
@@ -141,8 +141,9 @@ def weights_of(adapter: Path) -> str:
 
 
 def summed(verdicts: Sequence[Judgement], compared: Sequence[Comparison], bootstrap: Bootstrap) -> dict[str, Any]:
-    """Return the figures of a judge's verdicts, and what they would be by the answers' length alone."""
-    return figures(verdicts, [one.group for one in compared], bootstrap) | {"longer": longer(compared, bootstrap)}
+    """Return the figures of a judge's verdicts, and what the length of the answers has to do with them."""
+    groups = [one.group for one in compared]
+    return figures(verdicts, groups, bootstrap) | by_length(verdicts, compared, bootstrap)
 
 
 def decide(judge: Judge, pair: Pair, name: str, bootstrap: Bootstrap) -> dict[str, Any]:

@@ -126,7 +126,8 @@ def compared(wins, losses, ties, inconsistent=0):
     score = measured((wins + (ties + inconsistent) / 2) / n, 0.1, n)
     counts = {"wins": wins, "losses": losses, "ties": ties, "inconsistent": inconsistent}
     return {"pairs": n, **counts, "identical": 0, "no_verdict": 1, "too_long": 0, "faults": {"no verdict": 2},
-            "score": score, "first_position": measured(0.55, 0.05, 2 * n), "consistency": measured(0.8, 0.1, n)}  # fmt: skip
+            "score": score, "first_position": measured(0.55, 0.05, 2 * n), "consistency": measured(0.8, 0.1, n),
+            "longer": measured(0.6, 0.1, n), "length_balanced": score}  # fmt: skip
 
 
 def judge(lang, results, model="some-judge", withheld=None, votes=None):

@@ -2,7 +2,8 @@
 
 Of each message of a user the reply that people ranked best is compared with the one that they ranked worst; replies of
 neighbouring ranks differ by little, and people themselves disagree about them. A judge that chooses at random, or by
-position, agrees in half of the comparisons.
+position, agrees in half of the comparisons. One that prefers the longer reply agrees in more, since people often do:
+it agrees in half of them where the pairs with the longer and with the shorter better reply count alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from mothertongue.common.languages import ENGLISH as ENGLISH_CODE
 from mothertongue.dataset import trees
 from mothertongue.dataset.preferences import PreferencePair, preferences
 from mothertongue.dataset.trees import Message
-from mothertongue.evaluation.comparisons import Comparison
+from mothertongue.evaluation.comparisons import ENOUGH_OF_A_LENGTH, Comparison
 from mothertongue.evaluation.estimate import find
 from mothertongue.evaluation.held_out import ENGLISH, NATIVE, TRANSLATED
 from mothertongue.evaluation.judged import ENOUGH_DECIDED
@@ -56,7 +57,7 @@ def objection(group: str | None, found: Mapping[str, int], figures: Mapping[str,
     """Return why the judge is not known to judge a language (`name`); None where it is.
 
     `group` is the deciding one, `found` the number of pairs of each, `figures` those of the deciding one (see
-    comparisons.figures).
+    comparisons.figures and by_length).
     """
     if group is None:
         return (
@@ -87,6 +88,19 @@ def objection(group: str | None, found: Mapping[str, int], figures: Mapping[str,
         return (
             f"it cannot judge {name}: on {group} replies it agrees with people's ranks in "
             f"{agreement.share(sized=True)}, which is not better than chance (50%)"
+        )
+    balanced = find(figures, "length_balanced")
+    if balanced is None:
+        return (
+            f"whether it can judge {name} is not known: of the {agreement.n:,} {group} pairs of replies that people "
+            f"ranked, {ENOUGH_OF_A_LENGTH} with a longer better reply and {ENOUGH_OF_A_LENGTH} with a shorter one are "
+            "needed, to tell it from one that prefers the longer"
+        )
+    if balanced.low is None or balanced.low <= _CHANCE:
+        return (
+            f"it cannot judge {name}: on {group} replies it agrees with people's ranks in "
+            f"{agreement.share(sized=True)}, but where longer and shorter better replies count alike in "
+            f"{balanced.share()}, which is not better than a choice by length (50%)"
         )
     return None
 

@@ -25,6 +25,8 @@ WIN, LOSS, BOTH_TIE, INCONSISTENT, IDENTICAL = "wins", "losses", "ties", "incons
 NO_VERDICT, TOO_LONG = "no_verdict", "too_long"
 OUTCOMES = (WIN, LOSS, BOTH_TIE, INCONSISTENT, IDENTICAL, NO_VERDICT, TOO_LONG)
 _SCORES = {WIN: 1.0, LOSS: 0.0, BOTH_TIE: 0.5, INCONSISTENT: 0.5, IDENTICAL: 0.5}
+# The fewest pairs with the longer answer first, and with the shorter one, for a score that is balanced by length.
+ENOUGH_OF_A_LENGTH = 5
 # Bytes of a token, as few as texts in large alphabets have.
 _BYTES_A_TOKEN = 2
 
@@ -151,10 +153,35 @@ def figures(judgements: Sequence[Judgement], groups: Sequence[Hashable], bootstr
     }
 
 
-def longer(comparisons: Sequence[Comparison], bootstrap: Bootstrap) -> dict[str, Any] | None:
-    """Return the share of pairs whose first answer has more characters, equal ones as a half: the score by length."""
-    lengths = [(len(one.first.strip()), len(one.second.strip()), one.group) for one in comparisons]
-    return _ratio([((a > b) + (a == b) / 2, 1, group) for a, b, group in lengths], bootstrap)
+def by_length(
+    judgements: Sequence[Judgement], comparisons: Sequence[Comparison], bootstrap: Bootstrap
+) -> dict[str, Any]:
+    """Return what the length of answers has to do with the score, as estimates with intervals (None where not known).
+
+    `longer`: the share of pairs whose first answer has more characters, equal ones as a half, which would be the score
+    by length alone. `length_balanced`: the score where the pairs whose first answer is the longer one count, together,
+    as much as those whose first answer is the shorter one (equal ones half in each): 0.5 by length alone.
+    """
+    shares = [_longer(one) for one in comparisons]
+    scored = [
+        (score, share, one.group)
+        for judgement, share, one in zip(judgements, shares, comparisons, strict=True)
+        if (score := judgement.score) is not None
+    ]
+    long = sum(share for _, share, _ in scored)
+    short = len(scored) - long
+    weighed = []
+    if min(long, short) >= ENOUGH_OF_A_LENGTH:
+        weighed = [(score, share / long + (1 - share) / short, group) for score, share, group in scored]
+    return {
+        "longer": _ratio([(share, 1, one.group) for share, one in zip(shares, comparisons, strict=True)], bootstrap),
+        "length_balanced": _ratio([(score * weight, weight, group) for score, weight, group in weighed], bootstrap),
+    }
+
+
+def _longer(comparison: Comparison) -> float:
+    first, second = len(comparison.first.strip()), len(comparison.second.strip())
+    return (first > second) + (first == second) / 2
 
 
 def _ratio(rows: Sequence[tuple[float, float, Hashable]], bootstrap: Bootstrap) -> dict[str, Any] | None:

@@ -57,6 +57,16 @@ class Comparison:
         """The share of verdicts for the answer that was shown first."""
         return find(self.entry, "first_position")
 
+    @property
+    def longer(self) -> Estimate | None:
+        """The win rate by the length of answers alone."""
+        return find(self.entry, "longer")
+
+    @property
+    def length_balanced(self) -> Estimate | None:
+        """The win rate where the first answer is as often the longer one as the shorter."""
+        return find(self.entry, "length_balanced")
+
 
 def of_evaluation(folder: Path) -> dict[str, Any] | None:
     """Return judge.json of an evaluation's folder; None where there is none, or it is about other answers."""

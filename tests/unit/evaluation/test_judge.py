@@ -23,7 +23,7 @@ from mothertongue.endpoints.client import Client
 from mothertongue.endpoints.settings import EndpointSettings
 from mothertongue.evaluation import agreement, judge_prompt, judged, people
 from mothertongue.evaluation.bootstrap import Bootstrap
-from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, figures, longer
+from mothertongue.evaluation.comparisons import Comparison, Judge, Judgement, by_length, figures
 from mothertongue.evaluation.judge_prompt import TIE, A, B, read_verdict
 from mothertongue.evaluation.judged_systems import pairs
 from mothertongue.formats import messages
@@ -229,6 +229,15 @@ def test_a_win_rate_has_an_interval_that_contains_the_truth():
     assert 0.9 <= held / 200 <= 0.99
 
 
+def examined(found, groups, bootstrap, longer=lambda at: at % 2):
+    """Return the figures by which a judge is examined; `longer` is whether a pair's first answer is the longer one."""
+    pairs = [
+        Comparison((), "a" * (2 if longer(at) else 1), "b" * (1 if longer(at) else 2), group)
+        for at, group in enumerate(groups)
+    ]
+    return figures(found, groups, bootstrap) | by_length(found, pairs, bootstrap)
+
+
 def test_a_judge_at_chance_rarely_passes():
     """Two sides of 95%: at most one in forty; five pairs of each tree are judged alike, and drawn together."""
     draw, passed = random.Random(1), 0
@@ -237,7 +246,7 @@ def test_a_judge_at_chance_rarely_passes():
         verdicts = [
             decided(*one) for _ in range(30) for one in [draw.choice([(A, B), (B, A), (A, A)])] for _ in range(5)
         ]
-        summed = figures(verdicts, [at // 5 for at in range(150)], Bootstrap(300))
+        summed = examined(verdicts, [at // 5 for at in range(150)], Bootstrap(300))
         passed += agreement.objection("translated", found, summed, "Portuguese") is None
     assert passed / 300 <= 0.05
 
@@ -249,7 +258,7 @@ def test_a_judge_that_nearly_always_says_tie_is_not_believed_by_a_few_pairs():
     assert summed["score"]["low"] > 0.5 and judged.verdict(summed) == "too few decided"
     said = agreement.objection("native", {}, summed, "Portuguese")
     assert "it preferred the same answer in both orders in 4 of 44 native pairs" in said
-    enough = figures(found + [decided(A, B)] * 6, list(range(50)), Bootstrap())
+    enough = examined(found + [decided(A, B)] * 6, list(range(50)), Bootstrap())
     assert agreement.objection("native", {}, enough, "Portuguese") is None
     assert judged.verdict(enough) == "the first wins"
 
@@ -274,7 +283,8 @@ def test_a_judge_that_cannot_judge_is_found_out(serve, name):
     assert {kind: len(some) for kind, some in ranked.items()} == {"native": 0, "translated": 60, "english": 60}
     group = agreement.deciding(ranked)
     verdicts = judge(serve(reply)).compare("test", ranked[group], "Portuguese")
-    summed = figures(verdicts, [one.group for one in ranked[group]], Bootstrap())
+    groups = [one.group for one in ranked[group]]
+    summed = figures(verdicts, groups, Bootstrap()) | by_length(verdicts, ranked[group], Bootstrap())
     said = agreement.objection(group, {kind: len(some) for kind, some in ranked.items()}, summed, "Portuguese")
     assert why in said
     if name in ("first in 80%", "always first"):
@@ -310,7 +320,7 @@ def test_what_a_teacher_wrote_has_no_rank_of_people():
 
 
 def test_verdicts_of_few_trees_do_not_decide():
-    enough = figures([decided(A, B)] * 60, [at % 30 for at in range(60)], Bootstrap())
+    enough = examined([decided(A, B)] * 60, [at % 30 for at in range(60)], Bootstrap())
     assert agreement.objection("native", {}, enough, "Portuguese") is None
     # The other conversations' pairs have no verdict.
     verdicts = [*[decided(A, B)] * 30, *[decided(A, None)] * 20]
@@ -320,7 +330,46 @@ def test_verdicts_of_few_trees_do_not_decide():
 
 def test_a_judge_by_length_has_the_score_that_is_stated():
     pairs = [comparison("aa", "a"), comparison("a", "aa"), comparison("a", "b"), comparison("aaa", " a ")]
-    assert longer(pairs, Bootstrap())["value"] == 0.625
+    assert by_length([decided(A, B)] * 4, pairs, Bootstrap())["longer"]["value"] == 0.625
+
+
+def by_ranks(people, judge, count, seed):
+    """Return the figures of a judge on so many pairs.
+
+    `people` is the share of pairs whose better reply is the longer one, `judge` the chances that a judge agrees with
+    people about a longer and about a shorter better reply.
+    """
+    draw = random.Random(seed)
+    long = [draw.random() < people for _ in range(count)]
+    found = [decided(A, B) if draw.random() < judge[not is_longer] else decided(B, A) for is_longer in long]
+    return examined(found, list(range(count)), Bootstrap(300, seed=seed), lambda at: long[at])
+
+
+@pytest.mark.parametrize("judge", [(1.0, 0.0), (0.9, 0.1)], ids=["always the longer one", "mostly the longer one"])
+def test_a_judge_that_prefers_the_longer_reply_is_found_out(judge):
+    """People prefer the longer reply in 69% of OASST1's pairs: so often such a judge agrees."""
+    found = [by_ranks(0.69, judge, 200, seed) for seed in range(100)]
+    assert sum(summed["score"]["low"] > 0.5 for summed in found) > 60
+    said = [agreement.objection("native", {}, summed, "Portuguese") or "passed" for summed in found]
+    assert said.count("passed") <= 5
+    assert sum("not better than a choice by length" in one for one in said) > 60
+
+
+def test_a_judge_that_reads_passes_though_it_has_a_liking_for_length():
+    found = [by_ranks(0.69, (0.85, 0.6), 200, seed) for seed in range(50)]
+    passed = [agreement.objection("native", {}, summed, "Portuguese") is None for summed in found]
+    assert sum(passed) >= 48
+
+
+def test_without_shorter_better_replies_a_liking_for_length_is_not_known():
+    found = [decided(A, B)] * 60
+    few = examined(found, list(range(60)), Bootstrap(), lambda at: at >= 4)
+    assert few["length_balanced"] is None
+    said = agreement.objection("native", {}, few, "Portuguese")
+    assert "not known" in said and "5 with a shorter one are needed" in said
+    # Replies of equal length say nothing about it.
+    equal = by_length(found, [Comparison((), "a", "b", at) for at in range(60)], Bootstrap())
+    assert equal["length_balanced"]["value"] == 1.0
 
 
 def test_few_trees_do_not_decide_and_native_ones_come_first():
