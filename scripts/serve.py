@@ -146,9 +146,9 @@ def check_engine(arguments: argparse.Namespace) -> None:
 
 def start(arguments: argparse.Namespace, output: Path) -> "tuple[Backend, Sequence[str]]":
     """Return what answers, and its models. `output` is the file for what a server prints that is started for it."""
-    from mothertongue.chat import own_server
     from mothertongue.formats.votes import SIDES
     from mothertongue.models.answering import Decoding
+    from mothertongue.serving import own_server
 
     decoding = Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p)
     engine = own_server.choose(arguments.engine, arguments.adapter, arguments.program, arguments.quantization)

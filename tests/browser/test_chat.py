@@ -7,8 +7,8 @@ from report_runs import TEXTS
 from serving import scripted
 from waiting import until
 
-from mothertongue.chat.completions import Refusal
 from mothertongue.formats.votes import read_votes
+from mothertongue.serving.requests import Refusal
 
 WIDTHS = (1280, 390)
 HOSTILE = (

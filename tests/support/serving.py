@@ -15,10 +15,10 @@ from tiny import save_tiny_model
 
 from mothertongue.chat import server
 from mothertongue.chat.backends import OneByOne
-from mothertongue.chat.completions import Ended
 from mothertongue.chat.guard import Guard
 from mothertongue.common.atomic_files import write_json
 from mothertongue.formats.votes import SIDES
+from mothertongue.serving.requests import Ended
 
 QUESTION = "Como faço um bolo?"
 CHAT = "/v1/chat/completions"

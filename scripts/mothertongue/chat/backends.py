@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from mothertongue.chat.completions import Asked, Ended, Refusal
+from mothertongue.serving.requests import Asked, Ended, a_word, busy, closed
 
 
 class Backend(Protocol):
@@ -121,18 +121,3 @@ class OneByOne:
 
         if not loop.is_closed():
             loop.call_soon_threadsafe(count)
-
-
-def a_word(model: str) -> Asked:
-    """Return a request that is answered in no time."""
-    return Asked(model, [{"role": "user", "content": "a"}], max_tokens=1)
-
-
-def busy() -> Refusal:
-    """Return what a request gets that cannot even wait."""
-    return Refusal("too many requests wait for an answer; try again later", 429, "server_busy")
-
-
-def closed() -> Refusal:
-    """Return what requests get while the server ends."""
-    return Refusal("the server ends", 503)

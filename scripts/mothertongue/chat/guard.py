@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mothertongue.chat.completions import Refusal
+from mothertongue.serving.requests import Refusal
 
 # Bytes of a request's body, at most.
 LARGEST = 2 * 2**20

@@ -5,11 +5,11 @@ from functools import cached_property
 
 import torch
 
-from mothertongue.chat.asking import Asking
 from mothertongue.chat.backends import Hearing
-from mothertongue.chat.completions import Asked, Ended, Refusal, Until
 from mothertongue.chat.conversation import Speaker
 from mothertongue.models import answering, causal_lm
+from mothertongue.serving.asking import Asking
+from mothertongue.serving.requests import Asked, Ended, Refusal, Until
 
 
 @dataclass(frozen=True)

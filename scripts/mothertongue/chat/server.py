@@ -22,10 +22,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mothertongue.chat import votes
 from mothertongue.chat.backends import Backend
-from mothertongue.chat.completions import Asked, Completion, Ended, Refusal, event, parse_asked, parse_json
+from mothertongue.chat.completions import Completion, event, parse_asked, parse_json
 from mothertongue.chat.guard import refused
 from mothertongue.common.errors import UserError
 from mothertongue.formats.votes import SIDES, parse_vote
+from mothertongue.serving.requests import Asked, Ended, Refusal
 
 _PAGE = Path(__file__).parent / "page"
 _PAGE_FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css"}

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mothertongue.chat.completions import Asked, Refusal, Until, parse_asked, parse_json
+from mothertongue.chat.completions import parse_asked, parse_json
+from mothertongue.serving.requests import Asked, Refusal, Until
 
 ASKED = [{"role": "user", "content": "Hoi!"}]
 BODY = {"model": "adapter", "messages": ASKED}

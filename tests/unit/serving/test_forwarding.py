@@ -15,13 +15,13 @@ from serving import CHAT, QUESTION, answer, body, events, program, request, save
 from standin_vllm import ENDS, FAILS, FAILS_LATER, SLOW, TOO_LONG, lives, said
 from waiting import until
 
-from mothertongue.chat import own_server
-from mothertongue.chat.own_server import Plan, choose, llama_cpp_command, objection, vllm_command
 from mothertongue.common.atomic_files import read_json, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.models.answering import Decoding
 from mothertongue.models.tokenizer_files import load_with_template
 from mothertongue.prompts import templates
+from mothertongue.serving import own_server
+from mothertongue.serving.own_server import Plan, choose, llama_cpp_command, objection, vllm_command
 
 pytestmark = pytest.mark.costly
 

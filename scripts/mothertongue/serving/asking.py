@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from mothertongue.chat.completions import Asked, Refusal
 from mothertongue.common.errors import UserError
 from mothertongue.models.answering import Decoding
 from mothertongue.prompts import templates
+from mothertongue.serving.requests import Asked, Refusal
 
 # Below this temperature the likeliest token is taken: scores divided by less exceed the numbers of the GPU, where an
 # error of sampling ends the whole process.

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mothertongue.chat.asking import Asking
-from mothertongue.chat.forwarding import VLLM, Forwarding, LlamaCpp
 from mothertongue.common import gpus
 from mothertongue.common.errors import UserError
 from mothertongue.common.hardware import cores
@@ -24,6 +22,8 @@ from mothertongue.model_folders.safetensors_header import read_header
 from mothertongue.models import causal_lm
 from mothertongue.models.answering import Decoding
 from mothertongue.models.tokenizer_files import load_with_template
+from mothertongue.serving.asking import Asking
+from mothertongue.serving.forwarding import VLLM, Forwarding, LlamaCpp
 
 # Requests that a server answers at once: for each, llama.cpp keeps the memory of a window.
 AT_ONCE = {"vllm": 16, "llama_cpp": 4}

@@ -16,15 +16,14 @@ from typing import Any, Literal, Protocol
 
 import httpx2
 
-from mothertongue.chat.asking import Asking
-from mothertongue.chat.backends import a_word, busy, closed
-from mothertongue.chat.completions import Asked, Ended, Refusal, Until
 from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import one_line
 from mothertongue.common.progress import log
 from mothertongue.endpoints.child import Child
 from mothertongue.models.answering import Decoding
 from mothertongue.models.text_of_tokens import Stripped
+from mothertongue.serving.asking import Asking
+from mothertongue.serving.requests import Asked, Ended, Refusal, Until, a_word, busy, closed
 
 _CONNECT = 10.0
 # How often and how long is looked whether a server that broke a connection has ended, in seconds.
