@@ -30,7 +30,7 @@ class Progress:
         """Count `count` more items as done."""
         self.done += count
         now = time.monotonic()
-        if now - self.said >= self.interval and now - self.said >= (now - self.started) / _LINES:
+        if self.done and now - self.said >= self.interval and now - self.said >= (now - self.started) / _LINES:
             self.said = now
             rate = self.done / (now - self.started)
             left = (self.total - self.done) / rate
