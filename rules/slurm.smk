@@ -32,22 +32,16 @@ def after_earlier_jobs():
         checked(slurm.wait_for_earlier, Path.cwd(), same)
 
 
-def record_what_they_made():
-    """Record the inputs of outputs that were finished while no Snakemake was running.
-
-    Without a record Snakemake could not detect later that they are stale.
-    """
-    if FINGERPRINT.is_file() and FINGERPRINT.read_text() == fingerprint():
-        snakemake_internals.record_outputs_since(workflow, FINGERPRINT.stat().st_mtime)
-
-
 def begin():
     """Lock the results folder for this working directory, and keep what resuming needs, before jobs run."""
     checked(runs.join, Path(RESULTS), Path.cwd())
     if snakemake_internals.submits_to_slurm(workflow):
-        record_what_they_made()
         FINGERPRINT.write_text(fingerprint())
 
 
 onstart:
     begin()
+
+
+if not snakemake_internals.is_main_process(workflow):
+    snakemake_internals.record_in_jobs()

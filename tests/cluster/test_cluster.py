@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import slurm
@@ -120,18 +121,12 @@ def test_a_restarted_snakemake_submits_no_job_twice(site, first):
     again(site, "results/pt/translated/en/*.parquet", "results/memory/*.parquet", DATASET)
     killed = site.submit(DATASET)
     until(lambda: len([job for job in slurm.queue() if job.rule == "translate" and job.state == "RUNNING"]) == 4)
-    # They go on only when the second one has seen them, however busy the machine is.
-    running = [job.id for job in slurm.queue() if job.rule == "translate"]
-    for job in running:
-        slurm.slurm("scontrol", "suspend", job)
-    slurm.slurm("scancel", killed.id)
-    until(lambda: killed.id not in [job.id for job in slurm.queue()])
-    unlocked = subprocess.run(site.command("--unlock"), cwd=site.root, env=site.environment(), timeout=LIMIT)
-    assert unlocked.returncode == 0
-    run = site.submit(DATASET)
-    until(lambda: run.file.exists() and "Slurm jobs of an earlier run" in run.file.read_text())
-    for job in running:
-        slurm.slurm("scontrol", "resume", job)
+    with held([job.id for job in slurm.queue() if job.rule == "translate"]):
+        slurm.slurm("scancel", killed.id)
+        until(lambda: killed.id not in [job.id for job in slurm.queue()])
+        unlock(site)
+        run = site.submit(DATASET)
+        until(lambda: run.file.exists() and "Slurm jobs of an earlier run" in run.file.read_text())
     until(lambda: run.id not in [job.id for job in slurm.queue()])
     done = Run(0, run.file.read_text())
     assert re.search(
@@ -144,15 +139,38 @@ def test_a_restarted_snakemake_submits_no_job_twice(site, first):
     assert re.search(r"translate +4\n", stale.output)
 
 
-def test_jobs_of_other_settings_are_not_waited_for(site, first):
-    again(site, "results/pt/translated/en/0.parquet", "results/memory/*.parquet")
-    killed = site.start("results/pt/translated/en/0.parquet", "--config", "quality={score: -0.7}")
+def test_jobs_of_other_settings_are_neither_waited_for_nor_is_their_output_used(site, first):
+    shard = "results/pt/translated/en/0.parquet"
+    again(site, shard, "results/memory/*.parquet")
+    killed = site.start(shard, "--config", "quality={score: -0.7}")
     (job,) = killed.running("translate")
-    killed.process.send_signal(signal.SIGKILL)
-    killed.process.wait(30)
+    with held([job.id]):
+        killed.process.send_signal(signal.SIGKILL)
+        killed.process.wait(30)
+        unlock(site)
+        run = site.start(shard).wait()
+        assert run.code == 1 and f"cancel them: scancel {job.id}" in run.output and not submitted(run.output)
+    until(lambda: not slurm.queue())
+    assert (site.root / shard).exists()
+    # It ended without a running Snakemake: its output is of the other settings all the same.
+    assert site.start(shard).succeed().jobs == {"translate": 1}
+    assert translated(site) == first[2]
+
+
+@contextmanager
+def held(jobs):
+    """Suspend jobs in the block, so that they still run in it, however busy the machine is."""
+    for job in jobs:
+        slurm.slurm("scontrol", "suspend", job)
+    try:
+        yield
+    finally:
+        for job in jobs:
+            slurm.slurm("scontrol", "resume", job)
+
+
+def unlock(site):
     subprocess.run(site.command("--unlock"), cwd=site.root, env=site.environment(), timeout=LIMIT, check=True)
-    run = site.start("results/pt/translated/en/0.parquet").wait()
-    assert run.code == 1 and f"cancel them: scancel {job.id}" in run.output and not submitted(run.output)
 
 
 def test_ctrl_c_cancels_the_queued_jobs(site, first):

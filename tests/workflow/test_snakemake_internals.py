@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -90,8 +89,10 @@ rule use:
 
 onstart:
     note("start", **states())
-    if config.get("began"):
-        snakemake_internals.record_outputs_since(workflow, float(config["began"]))
+
+
+if config.get("record"):
+    snakemake_internals.record_in_jobs()
 """
 
 
@@ -150,21 +151,17 @@ def test_only_outputs_changed_by_a_checkpoint_make_jobs_run_again(tiny):
     assert tiny.jobs == {"split": 1, "use": 1, "all": 1}, f"{MOVED}.await_checkpoint asks"
 
 
-def test_outputs_finished_without_snakemake_get_a_record(tiny):
+def test_a_job_records_its_outputs_without_the_snakemake_that_submitted_it(tiny):
     tiny.run("all")
-    began = time.time() - 1
-    # The state that a cluster job leaves whose Snakemake was killed.
-    (tiny.root / "used/a.txt").unlink()
+    job, first = ("--mode=remote", "--force", "--allowed-rules", "use", "--"), ("--", "used/a.txt")
+    changed = ("-n", "--config", "word=second", *first)
     tiny.run("--cleanup-metadata", "used/a.txt")
-    (tiny.root / "used/a.txt").write_text("one\n")
-    changed = ["-n", "--config", "word=second", "--", "used/a.txt"]
-    tiny.run(*changed)
-    assert "Nothing to be done" in tiny.output + tiny.errors
-    (tiny.root / "used/b.txt").unlink()
-    tiny.run("all", "--config", f"began={began}")
-    assert tiny.jobs == {"use": 1, "all": 1}
-    tiny.run(*changed)
-    assert "Params have changed" in tiny.output + tiny.errors, f"{MOVED}.record_outputs_since writes"
+    for record, said in (("", "Nothing to be done"), ("1", "Params have changed")):
+        tiny.run("--config", f"record={record}", *job, "used/a.txt")
+        tiny.run(*changed)
+        assert said in tiny.output + tiny.errors, f"{MOVED}.record_in_jobs changes"
+        tiny.run("-n", *first)
+        assert "Nothing to be done" in tiny.output + tiny.errors, f"{MOVED}.record_in_jobs writes"
 
 
 def test_the_output_of_a_dry_run_is_parsed(tiny):

@@ -82,17 +82,25 @@ def add_onstart(workflow: Any, function: Callable[[], None]) -> None:
     workflow._onstart = both
 
 
-def record_outputs_since(workflow: Any, began: float) -> None:
-    """Record all outputs written after a time, in seconds, as made from their current inputs.
+def record_in_jobs() -> None:
+    """Let a process that runs one job record what its outputs are made from, as Snakemake does when it hears of them.
 
-    Outputs of jobs that finished while no Snakemake was running have no record, and no later run could detect that they
-    are stale. Call it in `onstart`: the graph is known, and no job has begun.
+    Outputs of jobs that finish while no Snakemake is running would have no record, and no later run could detect that
+    they are stale, or of other settings.
     """
-    for job in workflow.dag.jobs:
-        if workflow.dag.needrun(job) or workflow.persistence.has_metadata(job):
-            continue
-        if all(Path(path).exists() and Path(path).stat().st_mtime > began for path in job.output):
-            workflow.async_run(workflow.persistence.finished(job))
+    persistence: Any = sys.modules["snakemake.persistence"].PersistenceBase
+    own = persistence.finished
+
+    async def finished(self: Any, job: Any) -> None:
+        settings = self.dag.workflow.remote_execution_settings
+        # Where nobody waits for jobs, they record it themselves.
+        settings.immediate_submit = True
+        try:
+            await own(self, job)
+        finally:
+            settings.immediate_submit = False
+
+    persistence.finished = finished
 
 
 def is_module(workflow: Any) -> bool:
