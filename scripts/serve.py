@@ -26,6 +26,7 @@ from mothertongue.common import arguments as types
 from mothertongue.common.errors import UserError, run
 from mothertongue.common.progress import log
 from mothertongue.endpoints.protocol import is_loopback
+from mothertongue.serving import arguments as engine
 
 if TYPE_CHECKING:  # imported late: it takes time
     from mothertongue.chat.backends import Backend
@@ -41,24 +42,8 @@ def parse_arguments() -> argparse.Namespace:
         default="none",
         help="load the base model in 4 bits (nf4) or 8 (int8): a quarter or half of the memory (default: none)",
     )
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "transformers", "vllm", "llama_cpp"),
-        default="auto",
-        help="what computes: auto takes vllm where its program and a GPU are here, else transformers (default: auto)",
-    )
-    parser.add_argument("--program", help="vLLM's program, such as /opt/vllm/bin/vllm, or llama.cpp's llama-server")
-    parser.add_argument(
-        "--server-option", action="append", default=[], metavar="OPTION", help="an option for that program; repeatable"
-    )
-    parser.add_argument("--gguf", type=Path, help="with llama_cpp: exported base model, or merged model")
-    parser.add_argument("--adapter-gguf", type=Path, help="with llama_cpp: exported adapter, over the base model")
-    parser.add_argument(
-        "--window",
-        type=types.positive,
-        default=8192,
-        help="with vllm and llama_cpp: tokens of a conversation, at most the model's own (default: 8192)",
-    )
+    told = ": auto takes vllm where its program and a GPU are here, else transformers"
+    engine.add_arguments(parser, ("auto", "transformers", "vllm", "llama_cpp"), "auto", told)
     parser.add_argument(
         "--at-once",
         type=types.positive,
@@ -104,7 +89,7 @@ def main() -> None:
         )
     key = read_key(arguments.api_key_variable)
 
-    check_engine(arguments)
+    engine.check(arguments)
 
     from mothertongue.chat import server, votes
     from mothertongue.chat.guard import Guard, own_names
@@ -134,16 +119,6 @@ def main() -> None:
     server.server(app, backend).run(sockets=[bound])
 
 
-def check_engine(arguments: argparse.Namespace) -> None:
-    """Raise UserError where options are given that the engine does not follow."""
-    if arguments.engine != "llama_cpp" and (arguments.gguf or arguments.adapter_gguf):
-        raise UserError("--gguf and --adapter-gguf are llama.cpp's: add --engine llama_cpp")
-    if arguments.engine == "transformers" and (arguments.program or arguments.server_option):
-        raise UserError("--program and --server-option are those of another --engine")
-    if arguments.engine in ("vllm", "llama_cpp") and arguments.quantization != "none":
-        raise UserError(f"--quantization is for --engine transformers: {arguments.engine} serves the model as it is")
-
-
 def start(arguments: argparse.Namespace, output: Path) -> "tuple[Backend, Sequence[str]]":
     """Return what answers, and its models. `output` is the file for what a server prints that is started for it."""
     from mothertongue.formats.votes import SIDES
@@ -151,22 +126,20 @@ def start(arguments: argparse.Namespace, output: Path) -> "tuple[Backend, Sequen
     from mothertongue.serving import own_server
 
     decoding = Decoding(arguments.max_new_tokens, arguments.temperature, arguments.top_p)
-    engine = own_server.choose(arguments.engine, arguments.adapter, arguments.program, arguments.quantization)
-    if engine != "transformers":
+    chosen = own_server.choose(arguments.engine, arguments.adapter, arguments.program, arguments.quantization)
+    if chosen != "transformers":
         plan = own_server.Plan(
             arguments.program,
             arguments.server_option,
-            arguments.at_once or own_server.AT_ONCE[engine],
+            arguments.at_once or own_server.AT_ONCE[chosen],
             arguments.waiting,
             arguments.window,
             output,
             arguments.seed,
         )
-        asking = own_server.asking(arguments.system_prompt, decoding)
-        if engine == "vllm":
-            return own_server.start_vllm(arguments.adapter, arguments.base_model, asking, plan), SIDES
-        files = arguments.gguf, arguments.adapter_gguf
-        return own_server.start_llama_cpp(arguments.adapter, *files, asking, plan), own_server.models_of(files[1])
+        speaks, ggufs = own_server.asking(arguments.system_prompt, decoding), (arguments.gguf, arguments.adapter_gguf)
+        server = own_server.start(chosen, arguments.adapter, arguments.base_model, ggufs, speaks, plan)
+        return server, own_server.models_of(arguments.adapter_gguf) if chosen == "llama_cpp" else SIDES
 
     from mothertongue.chat.backends import OneByOne
     from mothertongue.chat.conversation import Speaker

@@ -27,6 +27,14 @@ def lives(process: int) -> bool:
 SLOW, TOO_LONG, FAILS, FAILS_LATER, ENDS = 1, 400, 500, 501, 13
 
 
+def standin(folder: Path) -> Path:
+    """Write the program; return its path."""
+    found = folder / "vllm"
+    found.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).resolve()} "$@"\n')
+    found.chmod(0o755)
+    return found
+
+
 def said(model):
     """Return what a model says to a prompt of tokens."""
     return f" \n{model}:\u2028Olá! 🌍\r\x85 STOP <b> "
@@ -36,9 +44,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("serve")
     parser.add_argument("model", type=Path)
-    for name in ("host", "served-model-name", "generation-config", "ends", "lora-modules", "log"):
+    for name in ("host", "served-model-name", "generation-config", "ends", "log"):
         parser.add_argument(f"--{name}")
-    for name in ("port", "max-model-len", "max-num-seqs", "tensor-parallel-size", "max-lora-rank"):
+    parser.add_argument("--lora-modules", nargs="+", default=[])
+    for name in ("port", "max-model-len", "max-num-seqs", "tensor-parallel-size", "max-lora-rank", "stream-interval"):
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--enable-lora", action="store_true")
     arguments = parser.parse_args()
@@ -59,7 +68,7 @@ def main() -> None:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            names = [arguments.served_model_name, *(arguments.lora_modules or "").split("=")[:1]]
+            names = [arguments.served_model_name, *(module.split("=")[0] for module in arguments.lora_modules)]
             self.reply({"data": [{"id": name} for name in names]})
 
         def do_POST(self):

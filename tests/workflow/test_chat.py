@@ -69,16 +69,16 @@ def answered(speaker, chats, size):
 
 
 def test_batched_answers_equal_greedy_decoding_one_by_one(speaker):
-    stops = {speaker.stop, speaker.tokenizer.eos_token_id}
+    stops = {speaker.stop, speaker.asking.tokenizer.eos_token_id}
     expected = []
     for question in QUESTIONS:
-        tokens = templates.encode_prompt(ask(question), speaker.template, speaker.tokenizer)
+        tokens = templates.encode_prompt(ask(question), speaker.asking.template, speaker.asking.tokenizer)
         answer = []
         while len(answer) < 12 and not stops & set(answer):
             logits = speaker.model(torch.tensor([tokens + answer])).logits
             answer.append(int(logits[0, -1].argmax()))
         ended = bool(stops & set(answer))
-        text = speaker.tokenizer.decode(answer[:-1] if ended else answer, skip_special_tokens=True).strip()
+        text = speaker.asking.tokenizer.decode(answer[:-1] if ended else answer, skip_special_tokens=True).strip()
         expected.append((text, ended))
     for size in (1, 2, 5):
         assert answered(speaker, [ask(q) for q in QUESTIONS], size) == expected
@@ -91,7 +91,7 @@ def test_an_answer_ends_at_end_of_turn_or_text_and_reports_whether_it_ended(spea
     with torch.no_grad():
         head.weight.zero_()
     head.bias = torch.nn.Parameter(torch.zeros(len(head.weight)))
-    for token, ended in ((speaker.stop, True), (speaker.tokenizer.eos_token_id, True), (40, False)):
+    for token, ended in ((speaker.stop, True), (speaker.asking.tokenizer.eos_token_id, True), (40, False)):
         with torch.no_grad():
             head.bias.zero_()[token] = 1
         answers = answered(speaker, chats, 2)
@@ -153,7 +153,9 @@ def test_a_quantised_base_model_answers(adapter, quantization):
 
 
 def test_a_long_conversation_drops_its_oldest_exchanges_with_a_warning(speaker, capsys):
-    speaker = Speaker(speaker.model, speaker.tokenizer, speaker.template, "Responda.", speaker.decoding)
+    speaker = Speaker.of(
+        speaker.model, speaker.asking.tokenizer, speaker.asking.template, "Responda.", speaker.asking.decoding
+    )
     conversation = Conversation(speaker)
     for number in range(8):
         conversation.answer(f"{number} " + "Quanto é 2 + 2? " * 18)
@@ -168,7 +170,7 @@ def test_a_long_conversation_drops_its_oldest_exchanges_with_a_warning(speaker, 
 
 
 def test_an_answer_ends_at_the_end_of_the_context_window(speaker):
-    long = Speaker(speaker.model, speaker.tokenizer, speaker.template, "", Decoding(5000))
+    long = Speaker.of(speaker.model, speaker.asking.tokenizer, speaker.asking.template, "", Decoding(5000))
     tokens = templates.encode_prompt(ask("a " * 480), long.template, long.tokenizer)
     ((text, _),) = answered(long, [ask("a " * 480)], 4)
     assert len(tokens) + len(long.tokenizer(text)["input_ids"]) <= 1024 + 2

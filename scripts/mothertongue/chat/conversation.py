@@ -1,7 +1,7 @@
 """A model that answers messages, and a conversation with its history."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,16 @@ from mothertongue.common.progress import log
 from mothertongue.model_folders.reading import embedding_rows, read_training
 from mothertongue.models import answering, causal_lm, tokenizer_files
 from mothertongue.prompts import templates
+from mothertongue.prompts.templates import Message
+from mothertongue.serving.asking import Asking
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """A loaded model, its template and decoding; `system_prompt` is added to conversations without one."""
+    """A loaded model, and what it reads; the system prompt is added to conversations without one."""
 
     model: Any
-    tokenizer: Any
-    template: templates.Template
-    system_prompt: str
-    decoding: answering.Decoding
+    asking: Asking
 
     @classmethod
     def load(
@@ -51,66 +50,87 @@ class Speaker:
         if not base_only:
             model = causal_lm.with_adapter(model, adapter)
         torch.manual_seed(seed)
-        return cls(model.eval(), tokenizer, template, system_prompt, decoding)
+        return cls.of(model.eval(), tokenizer, template, system_prompt, decoding)
+
+    @classmethod
+    def of(
+        cls, model: Any, tokenizer: Any, template: templates.Template, system_prompt: str, decoding: answering.Decoding
+    ) -> "Speaker":
+        """Return the speaker of a loaded model."""
+        window, rows = causal_lm.window(model), causal_lm.known_tokens(model)
+        return cls(model, Asking(tokenizer, template, system_prompt, decoding, window, rows))
 
     @property
     def stop(self) -> int:
         """The token that ends an answer."""
-        return templates.end_of_turn(self.template, self.tokenizer)
-
-    def fit(self, messages: list[templates.Message]) -> tuple[list[templates.Message], list[int]]:
-        """Drop the oldest exchanges that exceed the context window; return the messages and the prompt's tokens.
-
-        System prompt and last question are always kept. Raise UserError where these alone are too long.
-        """
-        if self.system_prompt and not templates.system_prompt(messages):
-            messages = [{"role": "system", "content": self.system_prompt}, *messages]
-        window = causal_lm.window(self.model) or float("inf")
-        # Reserve at most half of the window for the answer: a large max_new_tokens would leave no room for history.
-        room = window - min(self.decoding.max_new_tokens, window // 2)
-        questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
-
-        def without(exchanges: int) -> list[templates.Message]:
-            """Return the messages without the oldest exchanges (a question and the messages up to the next one)."""
-            return messages[: questions[0]] + messages[questions[exchanges] :]
-
-        def fits(exchanges: int) -> bool:
-            return len(templates.encode_prompt(without(exchanges), self.template, self.tokenizer)) <= room
-
-        most = len(questions) - 1
-        # Usually all exchanges fit; else search the smallest number to drop.
-        messages = without(0 if fits(0) else bisect_left(range(most), True, lo=min(1, most), key=fits))
-        tokens = templates.encode_prompt(messages, self.template, self.tokenizer)
-        if len(tokens) >= window:
-            raise UserError(
-                f"it has {len(tokens):,} tokens, and the model reads {window:,}, answer included; shorten it"
-            )
-        return messages, tokens
+        return templates.end_of_turn(self.asking.template, self.asking.tokenizer)
 
     def answer_all(
-        self, chats: Mapping[int, list[templates.Message]], batch_size: int, advance: Callable[[int], None]
+        self, chats: Mapping[int, list[Message]], batch_size: int, advance: Callable[[int], None]
     ) -> dict[int, Reply]:
-        """Answer many conversations, by the number of each, such as that of its line.
+        """Answer many conversations, so many at once; see the function of this name."""
 
-        One that cannot be asked, since it is too long or would become control tokens, has an error in the place of a
-        text, and the others are answered. Raise UserError where none can be asked.
-        """
-        tokens: dict[int, list[int]] = {}
-        replies: dict[int, Reply] = {}
-        for number, messages in chats.items():
-            try:
-                fitting, tokens[number] = self.fit(messages)
-                _say_dropped(messages, fitting, f"line {number}: ")
-            except UserError as error:
-                replies[number] = Reply(None, error=str(error))
-        if not tokens:
-            number, first = next(iter(replies.items()))
-            raise UserError(f"no prompt can be asked; line {number}: {first.error}")
-        for number, reply in replies.items():
-            log(f"chat: warning: line {number} is not answered: {reply.error}")
-        asked = list(tokens.values())
-        found = answering.generate(self.model, self.tokenizer, asked, self.stop, self.decoding, batch_size, advance)
-        return replies | {number: Reply(*answer) for number, answer in zip(tokens, found, strict=True)}
+        def answer(chats: Sequence[list[Message]]) -> list[Reply]:
+            asking = self.asking
+            tokens = [templates.encode_prompt(messages, asking.template, asking.tokenizer) for messages in chats]
+            found = answering.generate(
+                self.model, asking.tokenizer, tokens, self.stop, asking.decoding, batch_size, advance
+            )
+            return [Reply(*answer) for answer in found]
+
+        return answer_all(chats, self.asking, answer)
+
+
+def fit(asking: Asking, messages: list[Message]) -> tuple[list[Message], list[int]]:
+    """Drop the oldest exchanges that exceed the context window; return the messages and the prompt's tokens.
+
+    System prompt and last question are always kept. Raise UserError where these alone are too long.
+    """
+    if asking.system_prompt and not templates.system_prompt(messages):
+        messages = [{"role": "system", "content": asking.system_prompt}, *messages]
+    window = asking.window or float("inf")
+    # Reserve at most half of the window for the answer: a large max_new_tokens would leave no room for history.
+    room = window - min(asking.decoding.max_new_tokens, window // 2)
+    questions = [at for at, message in enumerate(messages) if message["role"] == "user"]
+
+    def without(exchanges: int) -> list[Message]:
+        """Return the messages without the oldest exchanges (a question and the messages up to the next one)."""
+        return messages[: questions[0]] + messages[questions[exchanges] :]
+
+    def fits(exchanges: int) -> bool:
+        return len(templates.encode_prompt(without(exchanges), asking.template, asking.tokenizer)) <= room
+
+    most = len(questions) - 1
+    # Usually all exchanges fit; else search the smallest number to drop.
+    messages = without(0 if fits(0) else bisect_left(range(most), True, lo=min(1, most), key=fits))
+    tokens = templates.encode_prompt(messages, asking.template, asking.tokenizer)
+    if len(tokens) >= window:
+        raise UserError(f"it has {len(tokens):,} tokens, and the model reads {window:,}, answer included; shorten it")
+    return messages, tokens
+
+
+def answer_all(
+    chats: Mapping[int, list[Message]], asking: Asking, answer: Callable[[Sequence[list[Message]]], Sequence[Reply]]
+) -> dict[int, Reply]:
+    """Let `answer` answer many conversations, by the number of each, such as that of its line.
+
+    One that cannot be asked, since it is too long or would become control tokens, has an error in the place of a
+    text, and the others are answered. Raise UserError where none can be asked.
+    """
+    fitting: dict[int, list[Message]] = {}
+    replies: dict[int, Reply] = {}
+    for number, messages in chats.items():
+        try:
+            fitting[number], _ = fit(asking, messages)
+            _say_dropped(messages, fitting[number], f"line {number}: ")
+        except UserError as error:
+            replies[number] = Reply(None, error=str(error))
+    if not fitting:
+        number, first = next(iter(replies.items()))
+        raise UserError(f"no prompt can be asked; line {number}: {first.error}")
+    for number, reply in replies.items():
+        log(f"chat: warning: line {number} is not answered: {reply.error}")
+    return replies | dict(zip(fitting, answer(list(fitting.values())), strict=True))
 
 
 @dataclass
@@ -118,7 +138,7 @@ class Conversation:
     """A model, and the messages of a conversation so far."""
 
     speaker: Speaker
-    messages: list[templates.Message] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
 
     def answer(self, question: str) -> str:
         """Answer a message, streaming the text to stdout; add both to the history.
@@ -127,9 +147,9 @@ class Conversation:
         """
         speaker = self.speaker
         asked = [*self.messages, {"role": "user", "content": question}]
-        messages, tokens = speaker.fit(asked)
+        messages, tokens = fit(speaker.asking, asked)
         _say_dropped(asked, messages)
-        text = answering.stream(speaker.model, speaker.tokenizer, tokens, speaker.stop, speaker.decoding)
+        text = answering.stream(speaker.model, speaker.asking.tokenizer, tokens, speaker.stop, speaker.asking.decoding)
         self.messages = [*messages, {"role": "assistant", "content": text}]
         return text
 
@@ -138,7 +158,7 @@ class Conversation:
         self.messages = []
 
 
-def _say_dropped(before: list[templates.Message], after: list[templates.Message], where: str = "") -> None:
+def _say_dropped(before: list[Message], after: list[Message], where: str = "") -> None:
     count = sum(m["role"] != "system" for m in before) - sum(m["role"] != "system" for m in after)
     if count:
         log(f"chat: {where}longer than the model can read: the {count} oldest messages are forgotten")

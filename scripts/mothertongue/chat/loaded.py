@@ -8,7 +8,6 @@ import torch
 from mothertongue.chat.backends import Hearing
 from mothertongue.chat.conversation import Speaker
 from mothertongue.models import answering, causal_lm
-from mothertongue.serving.asking import Asking
 from mothertongue.serving.requests import Asked, Ended, Refusal, Until
 
 
@@ -22,16 +21,10 @@ class Loaded:
     def _stop(self) -> int:
         return self.speaker.stop
 
-    @cached_property
-    def _asking(self) -> Asking:
-        speaker = self.speaker
-        window, rows = causal_lm.window(speaker.model), causal_lm.known_tokens(speaker.model)
-        return Asking(speaker.tokenizer, speaker.template, speaker.system_prompt, speaker.decoding, window, rows)
-
     def answer(self, asked: Asked, seed: int, heard: Hearing) -> Ended:
         """Answer a request in this thread; see Talker. Raise Refusal where it is too long or cannot be rendered."""
-        speaker, until = self.speaker, Until(asked.stop)
-        tokens, decoding = self._asking.tokens(asked), self._asking.decoding_of(asked)
+        speaker, asking, until = self.speaker, self.speaker.asking, Until(asked.stop)
+        tokens, decoding = asking.tokens(asked), asking.decoding_of(asked)
 
         def on_text(piece: str) -> bool:
             return heard(until.add(piece)) and not until.found
@@ -40,7 +33,7 @@ class Loaded:
         try:
             with causal_lm.speaking_as(speaker.model, asked.model):
                 count, ended = answering.stream_to(
-                    on_text, speaker.model, speaker.tokenizer, tokens, self._stop, decoding
+                    on_text, speaker.model, asking.tokenizer, tokens, self._stop, decoding
                 )
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()

@@ -131,11 +131,12 @@ class LlamaCpp:
 class Forwarding:
     """A backend that asks a server of its own; `most` requests are answered or wait at a time.
 
-    `seed` draws the seeds of requests without one. `unfinished` is the number of requests that are answered or wait.
+    `asking` is what the models read of requests. `seed` draws the seeds of requests without one. `unfinished` is the
+    number of requests that are answered or wait.
     """
 
     def __init__(self, child: Child, asking: Asking, dialect: Dialect, most: int, seed: int) -> None:
-        self._child, self._asking, self._dialect, self._most = child, asking, dialect, most
+        self._child, self.asking, self._dialect, self.most = child, asking, dialect, most
         self._seeds = random.Random(seed)
         # A tokenizer serves one thread at a time.
         self._reader = ThreadPoolExecutor(1, "prompts")
@@ -147,7 +148,7 @@ class Forwarding:
         """Yield the pieces of an answer's text, and how it ended; see Backend."""
         if self._closed:
             raise closed()
-        if self.unfinished >= self._most:
+        if self.unfinished >= self.most:
             raise busy()
         seed = asked.seed if asked.seed is not None else self._seeds.getrandbits(63)
         heard: asyncio.Queue[str | Ended | Exception] = asyncio.Queue()
@@ -167,6 +168,14 @@ class Forwarding:
             task.cancel()
             await asyncio.wait({task})
             self.unfinished -= 1
+
+    def check_child(self) -> None:
+        """Raise UserError where the server has ended, with its reason."""
+        self._child.check()
+
+    def stop(self) -> None:
+        """End the server."""
+        self._child.stop()
 
     def close(self) -> None:
         """End all answers; see Backend."""
@@ -188,7 +197,7 @@ class Forwarding:
         """Hand on the pieces of an answer, and how it ended or why there is none."""
         try:
             loop = asyncio.get_running_loop()
-            prompt = await loop.run_in_executor(self._reader, self._asking.tokens, asked)
+            prompt = await loop.run_in_executor(self._reader, self.asking.tokens, asked)
             until, stripped = Until(asked.stop), Stripped()
             async for step in self._steps(asked, prompt, seed):
                 if piece := until.add(stripped.add(_SURROGATE.sub("\ufffd", step.text))):
@@ -205,7 +214,7 @@ class Forwarding:
 
     async def _steps(self, asked: Asked, prompt: list[int], seed: int) -> AsyncIterator[Step]:
         """Yield the pieces of an answer; the last one has a reason."""
-        decoding, window = self._asking.decoding_of(asked), self._asking.window
+        decoding, window = self.asking.decoding_of(asked), self.asking.window
         if window is not None:
             decoding = Decoding(
                 min(decoding.max_new_tokens, window - len(prompt)), decoding.temperature, decoding.top_p

@@ -1,4 +1,4 @@
-"""Start vLLM's or llama.cpp's server with an adapter, for scripts/serve.py."""
+"""Start vLLM's or llama.cpp's server with an adapter."""
 
 import atexit
 import json
@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mothertongue.common import gpus
@@ -27,6 +28,9 @@ from mothertongue.serving.forwarding import VLLM, Forwarding, LlamaCpp
 
 # Requests that a server answers at once: for each, llama.cpp keeps the memory of a window.
 AT_ONCE = {"vllm": 16, "llama_cpp": 4}
+# The same where nobody waits for the first words: vLLM keeps as many in the GPU's memory as have room; and the tokens
+# that it sends together.
+MANY_AT_ONCE, MANY_TOKENS = {"vllm": 256, "llama_cpp": 4}, 32
 # vLLM's limits of ranks.
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 # What vLLM does not apply, or not in all of its versions; scripts/tune.py makes DoRA, and adapts experts, on request.
@@ -47,11 +51,16 @@ _SAMPLE = "Hello, 123 world!"
 _TIMEOUT = 30.0
 
 
+# llama.cpp's files: the base model and the adapter, or the merged model and None.
+Files = tuple[Path | None, Path | None]
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What serve.py was told about a server: its program and options, requests at once and waiting, and the window.
+    """What is known about a server: its program and options, requests at once and waiting, and the window.
 
-    `output` is the file for what the server prints; `seed` is of requests without one.
+    `output` is the file for what the server prints, a temporary one where there is none; `seed` is of requests without
+    one; `together` are the tokens that vLLM sends together.
     """
 
     program: str | None
@@ -59,8 +68,9 @@ class Plan:
     at_once: int
     waiting: int
     window: int
-    output: Path
+    output: Path | None
     seed: int
+    together: int = 1
 
     @property
     def most(self) -> int:
@@ -94,21 +104,25 @@ def objection(config: Mapping[str, Any], names: Sequence[str] | Mapping[str, Any
     return ", ".join(strange)
 
 
-def vllm_command(base: Path, adapter: Path, rank: int, plan: Plan, window: int, port: int) -> list[str]:
-    """Return the command that serves a base model and an adapter by vLLM. Raise UserError without the program."""
+def vllm_command(base: Path, adapters: Mapping[str, Path], rank: int, plan: Plan, window: int, port: int) -> list[str]:
+    """Return the command that serves a base model and adapters, by name, by vLLM. Raise UserError without the program.
+
+    `rank` is the highest of the adapters.
+    """
     named = {
         "served-model-name": "base",
-        "lora-modules": f"adapter={adapter.resolve()}",
         "max-lora-rank": next(limit for limit in _RANKS if rank <= limit),
         "max-model-len": window,
         "max-num-seqs": plan.at_once,
         # Requests say how an answer is chosen, not the model's folder.
         "generation-config": "vllm",
+        "stream-interval": plan.together,
         "host": HOST,
         "port": port,
     }
     program = find_program(plan.program or "vllm", "--program")
-    return [program, "serve", str(base), "--enable-lora", *options_of(named), *plan.options]
+    modules = [f"{name}={adapter.resolve()}" for name, adapter in adapters.items()]
+    return [program, "serve", str(base), "--enable-lora", "--lora-modules", *modules, *options_of(named), *plan.options]
 
 
 def llama_cpp_command(gguf: Path, lora: Path | None, plan: Plan, port: int) -> list[str]:
@@ -131,32 +145,61 @@ def llama_cpp_command(gguf: Path, lora: Path | None, plan: Plan, port: int) -> l
     return [*program, *options_of(named), *plan.options]
 
 
-def start_vllm(
-    adapter: Path, base: Path | None, speaks: Callable[[Path, int | None], Asking], plan: Plan
+def start(
+    engine: str,
+    adapter: Path,
+    base: Path | None,
+    ggufs: Files,
+    speaks: Callable[[Path, int | None], Asking],
+    plan: Plan,
+    more: Mapping[str, Path] = MappingProxyType({}),
 ) -> Forwarding:
-    """Start vLLM's server; return the backend that asks it, for `adapter` and `base`.
+    """Start the server of an engine; see `start_vllm` and `start_llama_cpp`."""
+    if engine == "vllm":
+        return start_vllm(adapter, base, speaks, plan, more)
+    if more:
+        raise UserError(f"llama_cpp answers for one adapter, not for {', '.join(more)}, too: take vllm or transformers")
+    return start_llama_cpp(adapter, *ggufs, speaks, plan)
+
+
+def start_vllm(
+    adapter: Path,
+    base: Path | None,
+    speaks: Callable[[Path, int | None], Asking],
+    plan: Plan,
+    more: Mapping[str, Path] = MappingProxyType({}),
+) -> Forwarding:
+    """Start vLLM's server; return the backend that asks it, for `adapter`, `base`, and `more` adapters by name.
 
     `speaks` returns what a model with so many tokens reads of requests, for the adapter's folder. Raise UserError where
-    vLLM does not serve the adapter, or does not start.
+    vLLM does not serve an adapter, or does not start.
     """
     folder = causal_lm.base_of(adapter, base)
     contents.check(folder)
+    adapters = {"adapter": adapter, **more}
+    rank = max(_rank_in_vllm(one) for one in adapters.values())
+    window = min(plan.window, causal_lm.window_of(folder) or plan.window)
+    asking = replace(speaks(adapter, embedding_rows(folder)), window=window)
+    child = Child(
+        "vllm",
+        "adapter",
+        lambda port: vllm_command(folder, adapters, rank, plan, window, port),
+        plan.output,
+    )
+    models = (*adapters, "base")
+    return _checked(child, lambda: Forwarding(child, asking, VLLM(asking.ends()), plan.most, plan.seed), models)
+
+
+def _rank_in_vllm(adapter: Path) -> int:
+    """Return the rank of an adapter. Raise UserError where vLLM does not serve it."""
     config = check_adapter(adapter)
     if why := objection(config, read_header(adapter / ADAPTER_WEIGHTS)[1]):
         raise UserError(
             f"{adapter}: vLLM does not serve an adapter with {why}; take --engine transformers, or serve the merged"
             " model (export/merged) by vLLM alone"
         )
-    window = min(plan.window, causal_lm.window_of(folder) or plan.window)
-    asking = replace(speaks(adapter, embedding_rows(folder)), window=window)
-    rank = config.get("r", 8)
-    child = Child(
-        "vllm",
-        "adapter",
-        lambda port: vllm_command(folder, adapter, rank, plan, window, port),
-        plan.output,
-    )
-    return _checked(child, lambda: Forwarding(child, asking, VLLM(asking.ends()), plan.most, plan.seed), SIDES)
+    rank: int = config.get("r", 8)
+    return rank
 
 
 def start_llama_cpp(

@@ -21,7 +21,7 @@ def speaker(tokenizer, window, own=None, system_prompt="Seja breve."):
     torch.manual_seed(1)
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=window, **sizes))
-    return Speaker(model.eval(), tokenizer, own or template("chatml", tokenizer), system_prompt, Decoding(20))
+    return Speaker.of(model.eval(), tokenizer, own or template("chatml", tokenizer), system_prompt, Decoding(20))
 
 
 def asked(*sizes):

@@ -4,15 +4,13 @@ import json
 import os
 import re
 import shutil
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from made_once import made_once, run_folder
-from paths import ROOT
 from serving import CHAT, QUESTION, answer, body, events, program, request, save_adapter, serving, start
-from standin_vllm import ENDS, FAILS, FAILS_LATER, SLOW, TOO_LONG, lives, said
+from standin_vllm import ENDS, FAILS, FAILS_LATER, SLOW, TOO_LONG, lives, said, standin
 from waiting import until
 
 from mothertongue.common.atomic_files import read_json, write_json
@@ -29,14 +27,6 @@ pytestmark = pytest.mark.costly
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory):
     return made_once(run_folder(tmp_path_factory) / "served", save_adapter) / "adapter"
-
-
-def standin(folder: Path) -> Path:
-    """Write a program that stands for vLLM."""
-    found = folder / "vllm"
-    found.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "tests/support/standin_vllm.py"} "$@"\n')
-    found.chmod(0o755)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +118,12 @@ def test_a_program_that_ends_is_told_once_in_the_log_and_in_each_answer(served):
 def test_the_programs_are_told_what_to_serve(tmp_path):
     found = standin(tmp_path)
     plan = Plan(str(found), ["--dtype=float32"], 9, 8, 4096, tmp_path / "log", 42)
-    words = " ".join(vllm_command(tmp_path / "base", tmp_path / "adapter", 12, plan, 2048, 80))
+    adapters = {"adapter": tmp_path / "adapter", "sft": tmp_path / "other"}
+    words = " ".join(vllm_command(tmp_path / "base", adapters, 12, plan, 2048, 80))
     assert re.fullmatch(
-        rf"{found} serve {tmp_path}/base --enable-lora --served-model-name base --lora-modules adapter={tmp_path}/adapter "
-        r"--max-lora-rank 16 --max-model-len 2048 --max-num-seqs 9 --generation-config vllm --host 127\.0\.0\.1 --port 80 "
-        r"--dtype=float32", words,
+        rf"{found} serve {tmp_path}/base --enable-lora --lora-modules adapter={tmp_path}/adapter sft={tmp_path}/other "
+        r"--served-model-name base --max-lora-rank 16 --max-model-len 2048 --max-num-seqs 9 --generation-config vllm "
+        r"--stream-interval 1 --host 127\.0\.0\.1 --port 80 --dtype=float32", words,
     )  # fmt: skip
     own = Plan(None, [], 4, 8, 4096, tmp_path / "log", 42)
     words = " ".join(llama_cpp_command(Path("base.gguf"), Path("adapter.gguf"), own, 80))

@@ -1,0 +1,113 @@
+"""Tests of many conversations that a server of one's own answers, by a program in the place of vLLM."""
+
+import json
+
+import pytest
+from made_once import made_once, run_folder
+from serving import QUESTION, program, save_adapter
+from standin_vllm import ENDS, FAILS, lives, said, standin
+from waiting import until
+
+from mothertongue.common.atomic_files import read_jsonl, write_jsonl
+from mothertongue.common.errors import UserError
+from mothertongue.models.answering import Decoding
+from mothertongue.serving import many, own_server
+from mothertongue.serving.many import Answer
+from mothertongue.serving.requests import Asked, Refusal
+
+pytestmark = pytest.mark.costly
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    return made_once(run_folder(tmp_path_factory) / "served", save_adapter) / "adapter"
+
+
+@pytest.fixture
+def server(adapter, tmp_path, monkeypatch):
+    """Yield a server that answers two at a time, with another adapter beside, and the file of its processes."""
+    processes = tmp_path / "processes"
+    monkeypatch.setenv("SERVING_PROCESSES", str(processes))
+    plan = own_server.Plan(str(standin(tmp_path)), [f"--log={tmp_path / 'log'}"], 2, 2, 512, None, 42, 32)
+    speaks = own_server.asking("", Decoding(100))
+    found = own_server.start("vllm", adapter, None, (None, None), speaks, plan, {"sft": adapter})
+    yield found, tmp_path / "log"
+    found.stop()
+    assert not any(lives(int(one)) for one in processes.read_text().split())
+
+
+def asked(model="adapter", question=QUESTION, **more):
+    return Asked(model, [{"role": "user", "content": question}], **more)
+
+
+def test_all_are_answered_in_order_and_what_cannot_be_asked_has_a_reason(server):
+    found, log = server
+    models = ["adapter", "base", "sft"] * 8
+    wanted = [asked(model) for model in models]
+    wanted[5:5] = [asked(question="muito " * 1000), asked(max_tokens=3)]
+    advanced = []
+    answers = many.answer_all(found, wanted, advanced.append)
+    long, short = answers[5:7]
+    assert isinstance(long, Refusal) and "the model reads 512, answer included" in str(long)
+    assert short == Answer(said("adapter")[:3].strip(), False)
+    assert answers[:5] + answers[7:] == [Answer(said(model).strip(), True) for model in models]
+    assert sum(advanced) == len(wanted)
+    bodies = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all(body["temperature"] == 0 for body in bodies)
+
+
+@pytest.mark.parametrize(
+    ("seed", "why"),
+    [(ENDS, "vllm's server of adapter ended (1): torch.OutOfMemoryError"), (FAILS, "vllm's server failed: 500")],
+)
+def test_a_server_that_fails_is_one_error(server, seed, why):
+    found, _ = server
+    wanted = [asked(seed=seed if at == 7 else at + 100) for at in range(40)]
+    with pytest.raises(UserError) as raised:
+        many.answer_all(found, wanted)
+    assert why in str(raised.value)
+
+
+def test_chat_answers_a_batch_by_a_server(adapter, tmp_path, monkeypatch):
+    write_jsonl(
+        tmp_path / "prompts.jsonl", [{"prompt": QUESTION, "id": at} for at in range(9)] + [{"prompt": "muito " * 1000}]
+    )
+    options = (
+        "--engine=vllm",
+        "--program",
+        standin(tmp_path),
+        "--window=512",
+        f"--server-option=--log={tmp_path / 'log'}",
+    )
+    monkeypatch.setenv("SERVING_PROCESSES", str(tmp_path / "processes"))
+    batch = ("--batch", tmp_path / "prompts.jsonl", "--output", tmp_path / "answers.jsonl")
+    for more, model in (((), "adapter"), (("--base-only", "--system-prompt="), "base")):
+        done = program("chat", "--adapter", adapter, *batch, *options, *more, "--max-new-tokens=100")
+        assert done.returncode == 0, done.stderr
+        *rows, long = read_jsonl(tmp_path / "answers.jsonl")
+        assert rows == [{"prompt": QUESTION, "id": at, "answer": said(model).strip(), "ended": True} for at in range(9)]
+        assert long["answer"] is None and "the model reads 512, answer included; shorten it" in long["error"]
+        last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
+        assert last["model"] == model
+    until(lambda: not any(lives(int(one)) for one in (tmp_path / "processes").read_text().split()), 20)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--engine=vllm", "Olá"), "--engine vllm answers a batch: give --batch too, or chat by scripts/serve.py"),
+        (("--gguf=base.gguf", "--batch=p.txt"), "--gguf and --adapter-gguf are llama.cpp's: add --engine llama_cpp"),
+        (("--engine=vllm", "--quantization=nf4", "--batch=p.txt"), "--quantization is for --engine transformers"),
+        (("--engine=llama_cpp", "--batch=p.txt"), "--engine llama_cpp needs --gguf"),
+        (
+            ("--engine=llama_cpp", "--gguf=merged.gguf", "--base-only", "--batch=p.txt"),
+            "--base-only needs --adapter-gguf",
+        ),
+    ],
+)
+def test_what_does_not_belong_together_is_one_line(adapter, tmp_path, options, expected):
+    (tmp_path / "p.txt").write_text("Olá")
+    options = [option.replace("=p.txt", f"={tmp_path / 'p.txt'}") for option in options]
+    done = program("chat", "--adapter", adapter, *options)
+    assert done.returncode != 0 and not done.stdout
+    assert expected in done.stderr.splitlines()[-1], done.stderr
