@@ -94,7 +94,7 @@ for name in sorted({endpoint.key_variable for endpoint in endpoints.values()}):
     shell.prefix(snakemake_internals.shell_prefix(shell) + keep.replace("{", "{{").replace("}", "}}") + forget)
 adapters = checked(Adapters, config, places)
 checked(check_folders, [*translations.owners, *adapters.owners])
-evaluations = checked(Evaluations, config, places)
+evaluations = checked(Evaluations, config, places, adapters)
 exports = Exports(config, adapters)
 repositories = Repositories(config, adapters, sources)
 

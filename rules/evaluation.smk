@@ -15,6 +15,7 @@ rule evaluate:
         train_mix=adapters.mix_seen,
         train_preferences=adapters.preferences_seen,
         prompts=evaluations.prompts,
+        ggufs=evaluations.ggufs,
     output:
         metrics="{results}/{lang}/{variant}{stage}evaluation/metrics.json",
         samples="{results}/{lang}/{variant}{stage}evaluation/samples.jsonl",
@@ -51,6 +52,7 @@ rule evaluate:
         train_mix=lambda wildcards, input: given("--train-mix", input.train_mix),
         train_preferences=lambda wildcards, input: given("--train-preferences", input.train_preferences),
         prompts=lambda wildcards, input: given("--prompts", input.prompts),
+        ggufs=evaluations.gguf_options,
         options=evaluations.options,
         folder=lambda wildcards, output: str(Path(output.metrics).parent),
     shell:
@@ -68,6 +70,7 @@ rule evaluate:
             --target={wildcards.lang:q} \
             --name={params.name:q} \
             --system-prompt={params.system_prompt:q} \
+            {params.ggufs:q} \
             {params.options:q} \
             --gpus={resources.gpu} \
             --output={params.folder:q} 2>&1 | tee {log:q}

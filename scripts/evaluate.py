@@ -14,10 +14,10 @@ from mothertongue.common import gpus
 from mothertongue.common.atomic_files import atomic_file, read_jsonl, read_lines, write_json, write_jsonl
 from mothertongue.common.errors import run
 from mothertongue.common.progress import log
-from mothertongue.common.settings import add_arguments
+from mothertongue.common.settings import add_arguments, from_arguments
 from mothertongue.evaluation import held_out
 from mothertongue.evaluation.bootstrap import Bootstrap
-from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
+from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings, ServerSettings
 from mothertongue.evaluation.systems import of_models
 from mothertongue.formats.messages import TRANSLATED, read
 from mothertongue.formats.threads import read_threads
@@ -42,10 +42,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--target", required=True, help="code of the target language")
     parser.add_argument("--name", required=True, help="English name of the target language, for the plots")
     parser.add_argument("--system-prompt", default="", help="given to the sides that have one; empty for none")
-    add_arguments(parser, QuantizationSettings, EvaluationSettings)
+    add_arguments(parser, QuantizationSettings, EvaluationSettings, ServerSettings)
+    parser.add_argument("--gguf", type=Path, help="with --engine llama_cpp: exported base model")
+    parser.add_argument("--adapter-gguf", type=Path, help="with --engine llama_cpp: exported adapter")
     gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if [arguments.engine == "llama_cpp"] * 2 != [bool(arguments.gguf), bool(arguments.adapter_gguf)]:
+        parser.error("--engine llama_cpp needs --gguf and --adapter-gguf, and no other engine takes them")
+    return arguments
 
 
 def main() -> None:
@@ -56,6 +61,7 @@ def main() -> None:
     preferences = read_jsonl(arguments.train_preferences, prompt=list) if arguments.train_preferences else []
     lines = read_lines(arguments.prompts) if arguments.prompts else []
     training = read_training(arguments.adapter, "training")["training"]
+    server = from_arguments(ServerSettings, arguments)
     gpus.claim(arguments.gpus)
 
     from mothertongue.evaluation import (
@@ -65,28 +71,38 @@ def main() -> None:
         generation,
         loaded_models,
         plots,
+        served,
         summary,
         training_plot,
     )
 
-    models = loaded_models.load(arguments.adapter, arguments.sft_adapter, arguments.base_model, arguments.quantization)
+    compared = loaded_models.Compared.of(arguments.adapter, arguments.sft_adapter, arguments.base_model)
     seed, bootstrap = arguments.seed, Bootstrap(seed=arguments.seed)
     by_kind = held_out.by_kind(threads, dataset) | {held_out.ENGLISH: held_out.english_threads(dataset)}
     examples = held_out.examples(train, arguments.examples, seed)
-    asking = generation.Asking(models.tokenizer, models.template, arguments.system_prompt, examples)
-    asking, sides = generation.with_room(asking, of_models(models.models), models.window)
+    asking = generation.Asking(compared.tokenizer, compared.template, arguments.system_prompt, examples)
+    asking, sides = generation.with_room(asking, of_models(compared.models), compared.window)
     found = held_out.candidates(by_kind, lines, str(arguments.prompts))
     found = generation.known_as_text(found, asking, sides)
-    fitting = generation.that_fit(found, asking, sides, models.window, arguments.max_new_tokens)
+    fitting = generation.that_fit(found, asking, sides, compared.window, arguments.max_new_tokens)
     chosen = held_out.choose(found, fitting, held_out.texts_of([*train, *mixed], preferences), arguments.count, seed)
     log(f"evaluate: {held_out.format_account(chosen.account)}")
 
+    if server.engine == "transformers":
+        models = compared.load(arguments.quantization)
+        answering = generation.by_models(models, arguments.max_new_tokens)
+        replies = generation.ask(answering, asking, sides, chosen.prompts, arguments.target)
+    else:
+        longest = generation.longest(asking, sides, chosen.prompts)
+        files = arguments.gguf, arguments.adapter_gguf
+        with served.by_server(compared, server, files, longest, arguments.max_new_tokens, seed) as answering:
+            replies = generation.ask(answering, asking, sides, chosen.prompts, arguments.target)
+        models = compared.load(arguments.quantization)
     read_out = {kind: held_out.sample(some, arguments.thread_count, seed) for kind, some in by_kind.items()}
     held = bits_per_byte.read(models, read_out)
-    replies = generation.ask(models, asking, sides, chosen.prompts, arguments.max_new_tokens, arguments.target)
     measured = {
         "lang": arguments.target,
-        "models": models.models,
+        "models": compared.models,
         "prompts": chosen.account,
         "answers": answer_metrics.measure(replies, bootstrap),
         "bits_per_byte": {
@@ -100,7 +116,8 @@ def main() -> None:
             "system_prompt": arguments.system_prompt,
             "max_new_tokens": arguments.max_new_tokens,
             "decoding": "greedy",
-            "batch_size": generation.BATCH_SIZE,
+            "engine": server.engine,
+            "batch_size": generation.BATCH_SIZE if server.engine == "transformers" else None,
         }
         | loaded_models.computed_in(models)
         | asdict(bootstrap),

@@ -59,7 +59,7 @@ def main() -> None:
 
     tasks = harness_tasks.find_tasks(arguments.tasks, Fetched(arguments.data))
     _ = tasks.loaded  # so that what is missing is said before the models are loaded
-    models = loaded_models.load(arguments.adapter, None, arguments.base_model, arguments.quantization)
+    models = loaded_models.load(arguments.adapter, arguments.base_model, arguments.quantization)
     bootstrap = Bootstrap(seed=arguments.seed)
     results = lm_eval.measure(models, tasks, arguments.limit, arguments.batch_size, bootstrap)
     for task, known in (item.split("=", 1) for item in arguments.known):

@@ -18,6 +18,10 @@ from running import program
 from tiny import save_tiny_mixture
 
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
+from mothertongue.evaluation import generation, held_out, served
+from mothertongue.evaluation.loaded_models import Compared
+from mothertongue.evaluation.settings import ServerSettings
+from mothertongue.evaluation.systems import of_models
 from mothertongue.models import answering, causal_lm, tokenizer_files
 from mothertongue.prompts import templates
 
@@ -147,6 +151,25 @@ def test_serve_switches_the_adapter_for_each_request(exported, said_by_peft, tmp
         status, _, told = serving.request(address, serving.CHAT, serving.body(model="base"))
         assert (status, told["error"]["message"]) == (404, "no model 'base' here: adapter")
         assert serving.request(address, "/settings")[2]["models"] == ["adapter"]
+
+
+def test_the_evaluation_has_the_same_answers_by_llama_cpp(exported):
+    """Base model and adapter, asked alone and with a system prompt."""
+    compared = Compared.of(exported / "adapter", None, exported / "base")
+    prompts = [held_out.Prompt(held_out.NATIVE, question, "file") for question in questions()[:5]]
+    asking, sides = generation.with_room(
+        generation.Asking(compared.tokenizer, compared.template, "Responda em português.", []),
+        of_models(compared.models), compared.window,
+    )  # fmt: skip
+    longest = generation.longest(asking, sides, prompts)
+    files = exported / "base.gguf", exported / "adapter.gguf"
+    with served.by_server(compared, ServerSettings("llama_cpp", None, []), files, longest, TOKENS, 42) as answer:
+        found = generation.ask(answer, asking, sides, prompts, "pt")
+    here = generation.ask(generation.by_models(compared.load("none"), TOKENS), asking, sides, prompts, "pt")
+    assert [(one.side, one.prompt, one.ended) for one in found] == [(one.side, one.prompt, one.ended) for one in here]
+    assert len({one.answer for one in here}) > 10
+    # Read in other pieces, a question may have another of two almost equally likely words.
+    assert sum(one.answer == other.answer for one, other in zip(found, here, strict=True)) >= 0.9 * len(here)
 
 
 def test_quantised_files_answer_with_little_loss_of_perplexity(exported):

@@ -4,7 +4,7 @@ The baselines are the base model alone, with a system prompt, and with few-shot 
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +15,17 @@ from mothertongue.evaluation.loaded_models import Evaluated
 from mothertongue.evaluation.systems import System
 from mothertongue.models import answering, causal_lm
 from mothertongue.prompts import templates
-from mothertongue.prompts.templates import Template
+from mothertongue.prompts.templates import Message, Template
 
 # The prompts of a batch, on which answers in bfloat16 depend.
 BATCH_SIZE = answering.BATCH_SIZE
 # Maximum share of the context window for few-shot examples.
 _EXAMPLES_SHARE = 0.5
+
+
+# Answers of a model, by its name, to conversations: the text, and whether the model ended it. The last argument takes
+# the number of new answers.
+Answering = Callable[[str, Sequence[list[Message]], Callable[[int], None]], Sequence[tuple[str, bool]]]
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,14 @@ class Asking:
     system_prompt: str
     examples: Sequence[Mapping[str, Any]]
 
-    def tokens(self, side: System, question: str, own: str = "") -> list[int]:
-        """Tokenize a question with a system's prompt, or in its place the `own` one of the question's conversation."""
+    def messages(self, side: System, question: str, own: str = "") -> list[Message]:
+        """Return a question with a system's prompt, or in its place the `own` one of the question's conversation."""
         turns = [turn for example in self.examples for turn in example["messages"]] if side.examples else []
-        system = own or (self.system_prompt if side.system_prompt else "")
-        return templates.encode_prompt(templates.chat(system, question, turns), self.template, self.tokenizer)
+        return templates.chat(own or (self.system_prompt if side.system_prompt else ""), question, turns)
+
+    def tokens(self, side: System, question: str, own: str = "") -> list[int]:
+        """Tokenize a question with a system's prompt; see `messages`."""
+        return templates.encode_prompt(self.messages(side, question, own), self.template, self.tokenizer)
 
 
 def with_room(asking: Asking, sides: Sequence[System], window: int | None) -> tuple[Asking, list[System]]:
@@ -79,24 +87,36 @@ def that_fit(
     return [p for p in found if all(len(asking.tokens(side, p.text, p.system)) + answer <= window for side in sides)]
 
 
+def longest(asking: Asking, sides: Sequence[System], questions: Sequence[Prompt]) -> int:
+    """Return the tokens of the longest prompt of any system."""
+    return max((len(asking.tokens(side, q.text, q.system)) for side in sides for q in questions), default=0)
+
+
 def ask(
-    evaluated: Evaluated,
+    answer: Answering,
     asking: Asking,
     sides: Sequence[System],
     questions: Sequence[Prompt],
-    max_new_tokens: int,
     lang: str,
 ) -> list[Answer]:
-    """Generate every system's answers to the same prompts with greedy decoding, and judge them."""
-    model, tokenizer = evaluated.model, evaluated.tokenizer
-    stop = templates.end_of_turn(asking.template, tokenizer)
-    decoding = answering.Decoding(max_new_tokens)
+    """Let every system answer the same prompts, and judge the answers."""
     progress = Progress("evaluate", len(sides) * len(questions), "answers")
     found: list[Answer] = []
     for side in sides:
-        tokens = [asking.tokens(side, question.text, question.system) for question in questions]
-        with causal_lm.speaking_as(model, side.model):
-            texts = answering.generate(model, tokenizer, tokens, stop, decoding, BATCH_SIZE, progress.advance)
-        found += judge(side.name, questions, texts, lang)
+        asked = [asking.messages(side, question.text, question.system) for question in questions]
+        found += judge(side.name, questions, answer(side.model, asked, progress.advance), lang)
     progress.finish()
     return found
+
+
+def by_models(evaluated: Evaluated, max_new_tokens: int) -> Answering:
+    """Return a function by which the loaded models answer, with greedy decoding."""
+    model, tokenizer = evaluated.model, evaluated.tokenizer
+    stop, decoding = templates.end_of_turn(evaluated.template, tokenizer), answering.Decoding(max_new_tokens)
+
+    def answer(name: str, asked: Sequence[list[Message]], advance: Callable[[int], None]) -> list[tuple[str, bool]]:
+        tokens = [templates.encode_prompt(messages, evaluated.template, tokenizer) for messages in asked]
+        with causal_lm.speaking_as(model, name):
+            return answering.generate(model, tokenizer, tokens, stop, decoding, BATCH_SIZE, advance)
+
+    return answer

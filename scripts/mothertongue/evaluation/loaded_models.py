@@ -26,20 +26,45 @@ class Evaluated:
         return causal_lm.window(self.model)
 
 
-def load(adapter: Path, sft_adapter: Path | None, base_model: Path | None, quantization: str) -> Evaluated:
-    """Load an adapter on its base model, and the SFT adapter that it continues where there is one.
+@dataclass(frozen=True)
+class Compared:
+    """What is compared, not loaded yet: an adapter, its base model, and the SFT adapter that it continues, if any."""
 
-    `quantization` auto uses the base model's quantisation during training.
-    """
-    base = causal_lm.base_of(adapter, base_model)
-    if quantization == "auto":
-        quantization = read_training(adapter, "settings.quantization")["settings"]["quantization"]
-    tokenizer, template = tokenizer_files.load_with_template(adapter, embedding_rows(base))
-    model = causal_lm.with_adapter(causal_lm.load_base(base, quantization), adapter)
-    if sft_adapter:
-        causal_lm.add_adapter(model, sft_adapter, "sft")
-    models = ("base", "sft", "adapter") if sft_adapter else ("base", "adapter")
-    return Evaluated(model.eval(), models, tokenizer, template, quantization)
+    adapter: Path
+    sft_adapter: Path | None
+    base: Path
+    tokenizer: Any
+    template: Template
+
+    @classmethod
+    def of(cls, adapter: Path, sft_adapter: Path | None, base_model: Path | None) -> "Compared":
+        """Read an adapter's tokenizer and template. Raise UserError where its base model is missing."""
+        base = causal_lm.base_of(adapter, base_model)
+        return cls(adapter, sft_adapter, base, *tokenizer_files.load_with_template(adapter, embedding_rows(base)))
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names of the models."""
+        return ("base", "sft", "adapter") if self.sft_adapter else ("base", "adapter")
+
+    @property
+    def window(self) -> int | None:
+        """The context window in tokens; None where it is unknown."""
+        return causal_lm.window_of(self.base)
+
+    def load(self, quantization: str) -> Evaluated:
+        """Load the models; `quantization` auto uses the base model's quantisation during training."""
+        if quantization == "auto":
+            quantization = read_training(self.adapter, "settings.quantization")["settings"]["quantization"]
+        model = causal_lm.with_adapter(causal_lm.load_base(self.base, quantization), self.adapter)
+        if self.sft_adapter:
+            causal_lm.add_adapter(model, self.sft_adapter, "sft")
+        return Evaluated(model.eval(), self.models, self.tokenizer, self.template, quantization)
+
+
+def load(adapter: Path, base_model: Path | None, quantization: str) -> Evaluated:
+    """Load an adapter on its base model; see `Compared`."""
+    return Compared.of(adapter, None, base_model).load(quantization)
 
 
 def computed_in(evaluated: Evaluated) -> dict[str, str]:

@@ -39,3 +39,23 @@ class EvaluationSettings:
         42, "draws prompts, threads, examples and intervals", at_least=0,
         manual="draws prompts, threads, examples, and the resamples of the intervals; answers are greedy",
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What computes the answers of an evaluation."""
+
+    engine: Literal["transformers", "vllm", "llama_cpp"] = setting(
+        "transformers", "what computes the answers: this process, or a server that it starts",
+        manual="what computes the answers: `transformers`; `vllm`, many at once on a GPU; `llama_cpp`, from exported "
+        "files ([more](../stages/evaluation.md#answers-by-a-server))",
+    )  # fmt: skip
+    program: str | None = setting(
+        None, "vLLM's program, or llama.cpp's llama-server", schema={"minLength": 1},
+        manual="the program of `engine`: `/opt/vllm/bin/vllm`, or llama.cpp's `llama-server`; `null`: `vllm`, and the "
+        "server of the package xllamacpp",
+    )  # fmt: skip
+    server_option: list[str] = setting(
+        [], "an option for that program; repeatable", key="server_options", expected="a list of options",
+        manual="more options of that program, such as `[--gpu-memory-utilization=0.8]`",
+    )  # fmt: skip

@@ -62,7 +62,7 @@ def of_models(adapter: Path, base: Path, merged: Path, threads: Sequence[Encoded
     settings = record["settings"]
     at_hand = read_record(merged, "merge_base")["merge_base"]
     found = {
-        "adapter": measure("adapter", loaded_models.load(adapter, None, base, settings["quantization"]).model, threads),
+        "adapter": measure("adapter", loaded_models.load(adapter, base, settings["quantization"]).model, threads),
         f"merged, {at_hand}": measure(f"merged, {at_hand}", causal_lm.load_base(merged, spread=True).eval(), threads),
     }
     for other in set(merge.MERGE_BASES) - {at_hand} if settings["quantization"] == "nf4" else ():

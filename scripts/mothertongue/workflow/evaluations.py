@@ -8,7 +8,8 @@ from typing import Any
 from mothertongue.common.errors import UserError
 from mothertongue.common.settings import as_arguments
 from mothertongue.evaluation import benchmarks
-from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
+from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings, ServerSettings
+from mothertongue.workflow.adapters import Adapters
 from mothertongue.workflow.places import Places
 from mothertongue.workflow.rule_helpers import Wildcards, given, in_one_line, usable
 
@@ -19,8 +20,9 @@ _FOLDERS = ("", "sft", "variants/*", "variants/*/sft")
 class Evaluations:
     """The evaluations of a configuration. Raises UserError where training is to be kept from benchmarks, of none."""
 
-    def __init__(self, config: Mapping[str, Any], places: Places) -> None:
-        self.evaluation, self.contamination, self.places = config["evaluation"], config["contamination"], places
+    def __init__(self, config: Mapping[str, Any], places: Places, adapters: Adapters) -> None:
+        self.evaluation, self.contamination = config["evaluation"], config["contamination"]
+        self.places, self.adapters = places, adapters
         wanted = self.evaluation["benchmarks"] or self.evaluation["harness"]
         self.benchmarks = benchmarks.read(places.table) if wanted else []
         if self.contamination["benchmarks"] and not wanted:
@@ -30,7 +32,26 @@ class Evaluations:
 
     def options(self, wildcards: Wildcards) -> list[str]:
         """Return the evaluation's settings as arguments of scripts/evaluate.py."""
-        return as_arguments(EvaluationSettings, self.evaluation) + as_arguments(QuantizationSettings, self.evaluation)
+        groups = (EvaluationSettings, QuantizationSettings, ServerSettings)
+        return [option for group in groups for option in as_arguments(group, self.evaluation)]
+
+    @in_one_line
+    def ggufs(self, wildcards: Wildcards) -> list[str]:
+        """Return the exported base model and adapter by which llama.cpp answers; empty for other engines."""
+        if self.evaluation["engine"] != "llama_cpp":
+            return []
+        if self.adapters.of_variant(wildcards)["method"] == "dpo":
+            raise UserError(
+                "evaluation.engine: llama_cpp answers for one adapter, and tuning.method dpo compares two; take vllm, "
+                "or transformers"
+            )
+        folder = f"{wildcards.results}/{wildcards.lang}/{wildcards.variant}export"
+        return [f"{folder}/base/{self.evaluation['gguf']}.gguf", f"{folder}/adapter.gguf"]
+
+    def gguf_options(self, wildcards: Wildcards, input: Any) -> list[str]:
+        """Return llama.cpp's files as arguments of scripts/evaluate.py; empty for other engines."""
+        names = ("--gguf", "--adapter-gguf")
+        return [f"{name}={path}" for name, path in zip(names, input.ggufs, strict=False)]
 
     def prompts(self, wildcards: Wildcards) -> list[str]:
         """Return the held-out prompts of the language; without them the validation threads' questions are used."""

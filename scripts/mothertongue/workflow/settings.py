@@ -14,7 +14,7 @@ from mothertongue.dataset.settings import (
 )
 from mothertongue.endpoints.settings import EndpointModel, EndpointSettings, ServedModel
 from mothertongue.evaluation.judge_settings import JudgeSettings
-from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings
+from mothertongue.evaluation.settings import EvaluationSettings, QuantizationSettings, ServerSettings
 from mothertongue.export.settings import CalibrationSettings, MergeSettings
 from mothertongue.source.settings import FetchSettings, FormatSettings, LimitSettings
 from mothertongue.teaching.settings import TeacherSettings
@@ -382,6 +382,15 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class EvaluatedFile:
+    """The key of `evaluation` for files of llama.cpp."""
+
+    gguf: Quantization = setting(
+        "f16", "with `llama_cpp`, the exported form of the base model that answers, as it is and with the adapter",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Harness:
     """Keys of `evaluation` for the lm-evaluation-harness."""
 
@@ -469,7 +478,7 @@ GROUPS: Mapping[str, tuple[type, ...]] = {
     "contamination": (Contamination,),
     "mix": (Mix, MixSettings),
     "tuning": (BaseModel, TuningSettings, DataSettings, Methods, Machine),
-    "evaluation": (EvaluationSettings, QuantizationSettings, Harness),
+    "evaluation": (EvaluationSettings, QuantizationSettings, ServerSettings, EvaluatedFile, Harness),
     "judge": (JudgeSettings, Against, EndpointModel, ServedModel, EndpointSettings),
     "publication": (Publication,),
     "export": (MergeSettings, Exports, CalibrationSettings),
