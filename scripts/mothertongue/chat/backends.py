@@ -22,6 +22,9 @@ class Backend(Protocol):
     def check(self, models: Sequence[str]) -> None:
         """Let each model answer a word, while no server runs. Raise UserError where one cannot."""
 
+    def fault(self) -> Refusal | None:
+        """Return why no request can be answered from now on; None while that is not so."""
+
     def close(self) -> None:
         """End all answers with a Refusal, and give no more."""
 
@@ -106,6 +109,10 @@ class OneByOne:
         """Let each model answer a word; see Backend."""
         for model in models:
             self._talker.answer(a_word(model), 0, lambda piece: True)
+
+    def fault(self) -> Refusal | None:
+        """Return why no request can be answered; see Backend."""
+        return closed() if self._closed else None
 
     def close(self) -> None:
         """End all answers; see Backend."""

@@ -93,6 +93,8 @@ def application(backend: Backend, served: Served) -> Starlette:
         )
 
     async def health(request: Request) -> Response:
+        if fault := backend.fault():
+            raise fault
         return JSONResponse({"status": "ok"})
 
     return Starlette(
