@@ -196,6 +196,11 @@ def prompts_kept_out(wildcards):
     return [ancient(path) for path in evaluations.prompts_kept_out(wildcards)]
 
 
+def teacher_of(wildcards):
+    """Return the record of the model that answered in a language's data; empty where nothing was translated for it."""
+    return teacher.models if translators(wildcards) else []
+
+
 def corrections_of(wildcards):
     """Return the review sheets of a language that people filled in."""
     return users(checked(correction_folder.files, Path(found(f"config/corrections/{wildcards.lang}"))))

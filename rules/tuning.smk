@@ -76,6 +76,7 @@ rule tune:
         after=after_split,
         data=adapters.train_data,
         mix=adapters.mix_account,
+        teacher=teacher_of,
         validation=adapters.validation_data,
         base_model=adapters.base_model,
         template=adapters.template,
@@ -110,6 +111,7 @@ rule tune:
             --data={input.data:q} \
             {params.validation:q} \
             {params.mix:q} \
+            --teacher {input.teacher:q} \
             --base-model={input.base_model:q} \
             {params.adapter:q} \
             --template={input.template:q} \

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from mothertongue.cards import teacher_licences
 from mothertongue.cards.dataset import dataset_card
 from mothertongue.common import licences
 from mothertongue.common.atomic_files import atomic_file, read_json, write_json
@@ -21,7 +22,6 @@ from mothertongue.dataset import combine, correction_files, corrections, quality
 from mothertongue.dataset.settings import FlaggedSettings
 from mothertongue.formats.messages import SPLITS, TRANSLATED, MessageFiles, MessageWriter
 from mothertongue.models.record import identity, read_record
-from mothertongue.teaching import naming
 from mothertongue.translation import glossary
 
 
@@ -68,8 +68,7 @@ def _terms(path: Path, target: str) -> Callable[[str], glossary.Glossary]:
 def _licences(arguments: argparse.Namespace) -> dict[str, str | None]:
     """Return the licences of the models that translated or answered, by the name that the messages have."""
     translators = {identity(folder): read_record(folder)["licence"] for folder in arguments.models}
-    teachers = {naming.identity(identity(folder)): read_record(folder)["licence"] for folder in arguments.teacher}
-    return translators | teachers | licences.TOOLS
+    return translators | teacher_licences.licences_of(arguments.teacher) | licences.TOOLS
 
 
 def main() -> None:

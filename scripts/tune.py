@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from mothertongue.cards import teacher_licences
 from mothertongue.cards.adapter import adapter_card
 from mothertongue.common import gpus
 from mothertongue.common.arguments import positive
@@ -35,6 +36,13 @@ def parse_arguments() -> argparse.Namespace:
         help="threads that scripts/threads.py wrote; for dpo and orpo pairs that scripts/preferences.py wrote",
     )
     parser.add_argument("--mix", type=Path, help="account of --data where scripts/mix.py wrote it, for the record")
+    parser.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folder or record of the model that answered in --data, for the card and the record",
+    )
     parser.add_argument("--validation", type=Path, help="held-out threads or pairs, whose loss is followed")
     parser.add_argument("--base-model", type=Path, required=True, help="folder that scripts/fetch_base_model.py wrote")
     parser.add_argument("--adapter", type=Path, help="for dpo: the adapter to go on from")
@@ -148,6 +156,8 @@ def main() -> None:
     }
     if arguments.mix:
         record["mix"] = read_json(arguments.mix)
+    if arguments.teacher:
+        record["teachers"] = teacher_licences.licences_of(arguments.teacher)
     # Pairs cannot be split.
     cuts = settings.method != "sft" and arguments.too_long == "split"
     record["data"]["too_long"] = "cut" if cuts else arguments.too_long

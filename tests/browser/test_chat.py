@@ -316,6 +316,39 @@ def test_errors_are_told_and_nothing_that_was_written_is_lost(serve, open_addres
     assert "Te lang" not in said and said[-1] == "Kort"
 
 
+@pytest.mark.parametrize("key", ["1", "3"])
+def test_a_vote_whose_answer_was_lost_counts_once(serve, open_address, tmp_path, key):
+    address, _ = serve()
+    page = open_address(address, expected=("ERR_FAILED", "status of 409"))
+    ready(page)
+    page.check("#both")
+    page.locator("#message").focus()
+    ask(page, "Hoi")
+    page.locator(".votes").wait_for()
+
+    def lose(route):
+        route.fetch()
+        route.abort()
+
+    page.route("**/votes", lose, times=1)
+    page.keyboard.press("1")
+    page.locator(".failed", has_text="No answer says whether the vote is kept").wait_for()
+    page.keyboard.press(key)
+    note = page.locator(".note", has_text="Your vote: A is better")
+    note.wait_for()
+    assert ("the first one had arrived, and stays" in note.inner_text()) == (key == "3")
+    assert (
+        page.locator(".answer").first.get_attribute("class") == "answer chosen" and not page.locator(".votes").count()
+    )
+    # The next comparison is another one.
+    ask(page, "En nu?")
+    page.locator(".votes").wait_for()
+    page.keyboard.press("4")
+    page.locator(".note", has_text="Your vote: Both bad").wait_for()
+    first, second = read_votes(tmp_path / "votes.jsonl")
+    assert (first.vote, second.vote) == (first.left, "both bad") and first.id != second.id
+
+
 def test_a_key_is_asked_for(serve, open_address):
     address, _ = serve(key="sk-canary")
     page = open_address(address, expected=("status of 401",))

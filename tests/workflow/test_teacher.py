@@ -18,6 +18,7 @@ from witness import KEY
 DATASET = "results/pt/dataset/README.md"
 THREADS = "results/pt/threads/train.jsonl"
 PREFERENCES = "results/pt/preferences/train.jsonl"
+ADAPTER = "results/pt/adapter"
 TEACHER = "Big/Teacher 70B"
 
 
@@ -35,13 +36,14 @@ def server():
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, server):
+def site(tmp_path_factory, server, tiny_base):
     config = {
         "answers": "teacher",
         "source": {"dataset": "messages.jsonl", "languages": ["en", "pt"], "shards": {"en": 1}, "scope": "threads"},
         "translation": {"engine": "endpoint", "endpoint": {"url": server.url, "model": "Some/Model 7B"}},
         "teacher": {"endpoint": {"url": server.url, "model": TEACHER, "licence": "their terms", "concurrency": 2}},
         "threads": {"prompt_format": "chatml"},
+        "tuning": {"base_model": str(tiny_base), "max_steps": 2, "max_length": 256, "lora": {"rank": 4}},
     }
     with pytest.MonkeyPatch.context() as patch:
         yield make_site(tmp_path_factory.mktemp("teacher"), config, patch)
@@ -123,6 +125,16 @@ def test_a_second_run_with_the_answers_gives_the_same_bytes_and_asks_for_nothing
     assert site.bytes("results/pt/answered/**/*.parquet") == before and len(server.bodies) == asked
     # What depends on it is older now.
     site.build(THREADS, DATASET)
+
+
+def test_the_card_that_tuning_writes_names_the_teacher_and_its_licence(site, built):
+    assert site.build(ADAPTER).jobs == {"threads": 1, "fetch_base_model": 1, "tune": 1}
+    card = (site.root / ADAPTER / "README.md").read_text(encoding="utf-8")
+    assert f"written by a model, not by people**: {TEACHER}@teacher." in " ".join(card.split())
+    assert f"\n- {TEACHER}@teacher: their terms\n" in card
+    record = json.loads((site.root / ADAPTER / "training.json").read_text())
+    assert record["teachers"] == {f"{TEACHER}@teacher": "their terms"}
+    assert site.build(ADAPTER).jobs == {}
 
 
 def stale(site):

@@ -33,6 +33,7 @@ def adapter_card(
 ) -> str:
     """Return the card of an adapter from its training.json; with `published`, the longer card for the hub."""
     model, data = base_name(record["base_model"]), record["data"]
+    taught = record.get("teachers", {})
     return render.card(
         "adapter",
         header=_header(lang, record, published),
@@ -49,8 +50,8 @@ def adapter_card(
         validation=_validation(record["training"]),
         mix=record.get("mix") or (record.get("before") or {}).get("mix"),
         published=published,
-        **teachers.values(published.teachers if published else []),
-        stated=_licences(model, record["base_model"]["licence"], published) if published else None,
+        **teachers.values(dict.fromkeys([*taught, *(published.teachers if published else [])])),
+        stated=_licences(model, record, published) if published or taught else None,
         evaluation=evaluation.values(published.metrics, published.judged) if published else None,
         **answer.values(record),
         **{key: record[key] for key in ("settings", "training", "data", "device")},
@@ -63,7 +64,7 @@ def _header(lang: str, record: Mapping[str, Any], published: Published | None) -
     return {
         **render.languages(lang),
         "base_model": base["hub_id"],
-        **licences.header([base["licence"], *_forbidding(published)], one=True),
+        **licences.header([base["licence"], *_forbidding(record, published)], one=True),
         "datasets": published.datasets if published else [],
         "library_name": "peft",
         "pipeline_tag": "text-generation",
@@ -81,13 +82,15 @@ def _validation(training: Mapping[str, Any]) -> dict[str, float] | None:
     return {"step": step, "loss": losses[step]}
 
 
-def _licences(model: str, licence: str | None, published: Published) -> dict[str, Any]:
-    """Return the licences of the base model and the data that the adapter was made from."""
-    data, of_data = published.datasets[0], ", ".join(published.licences)
-    stated = {f"base model {model}": licence, f"data {data}": of_data}
-    return stated_licences.values(stated, {model: licence, data: of_data})
+def _licences(model: str, record: Mapping[str, Any], published: Published | None) -> dict[str, Any]:
+    """Return the licences of the base model, the data and the teachers that the adapter was made from."""
+    data = {published.datasets[0]: ", ".join(published.licences)} if published else {}
+    licence, taught = record["base_model"]["licence"], record.get("teachers", {})
+    stated = {f"base model {model}": licence} | {f"data {name}": of_data for name, of_data in data.items()} | taught
+    return stated_licences.values(stated, {model: licence} | data | taught)
 
 
-def _forbidding(published: Published | None) -> list[str]:
+def _forbidding(record: Mapping[str, Any], published: Published | None) -> list[str]:
     """Return the licences of the data that forbid commercial use: the adapter inherits them."""
-    return list(filter(licences.is_noncommercial, published.licences)) if published else []
+    of_data = [*(published.licences if published else []), *record.get("teachers", {}).values()]
+    return list(filter(licences.is_noncommercial, of_data))

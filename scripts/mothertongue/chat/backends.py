@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from mothertongue.serving.requests import Asked, Ended, a_word, busy, closed
+from mothertongue.serving.requests import Asked, Ended, Refusal, a_word, busy, closed
 
 
 class Backend(Protocol):
@@ -21,6 +21,9 @@ class Backend(Protocol):
 
     def check(self, models: Sequence[str]) -> None:
         """Let each model answer a word, while no server runs. Raise UserError where one cannot."""
+
+    def fault(self) -> Refusal | None:
+        """Return why no request can be answered from now on; None while that is not so."""
 
     def close(self) -> None:
         """End all answers with a Refusal, and give no more."""
@@ -106,6 +109,10 @@ class OneByOne:
         """Let each model answer a word; see Backend."""
         for model in models:
             self._talker.answer(a_word(model), 0, lambda piece: True)
+
+    def fault(self) -> Refusal | None:
+        """Return why no request can be answered; see Backend."""
+        return closed() if self._closed else None
 
     def close(self) -> None:
         """End all answers; see Backend."""

@@ -20,10 +20,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from mothertongue.chat import votes
 from mothertongue.chat.backends import Backend
 from mothertongue.chat.completions import Completion, event, parse_asked, parse_json
 from mothertongue.chat.guard import refused
+from mothertongue.chat.votes import AnotherVote, VoteFile
 from mothertongue.common.errors import UserError
 from mothertongue.formats.votes import SIDES, parse_vote
 from mothertongue.serving.requests import Asked, Ended, Refusal
@@ -50,7 +50,7 @@ class Served:
 
 def application(backend: Backend, served: Served) -> Starlette:
     """Return the application, which is to stand behind a Guard."""
-    started = int(time.time())
+    started, votes = int(time.time()), VoteFile(served.votes)
     models = {
         name: {"id": name, "object": "model", "created": started, "owned_by": "mothertongue"} for name in served.models
     }
@@ -67,8 +67,11 @@ def application(backend: Backend, served: Served) -> Starlette:
             cast = parse_vote(body | {"time": now, "adapter": served.digest})
         except ValueError as error:
             raise Refusal(f"no vote: {error}") from None
-        await asyncio.to_thread(votes.append, served.votes, cast)
-        return JSONResponse({"vote": cast.vote}, 201)
+        try:
+            is_new = await asyncio.to_thread(votes.append, cast)
+        except AnotherVote as error:
+            return JSONResponse({"vote": error.vote} | Refusal(str(error), 409).body(), 409)
+        return JSONResponse({"vote": cast.vote}, 201 if is_new else 200)
 
     async def list_models(request: Request) -> Response:
         return JSONResponse({"object": "list", "data": list(models.values())})
@@ -91,6 +94,8 @@ def application(backend: Backend, served: Served) -> Starlette:
         )
 
     async def health(request: Request) -> Response:
+        if fault := backend.fault():
+            raise fault
         return JSONResponse({"status": "ok"})
 
     return Starlette(

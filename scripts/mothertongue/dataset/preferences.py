@@ -68,7 +68,7 @@ def find_pairs(messages: Iterable[Message], how: str = "best_vs_worst") -> Prefe
 def preferences(trees: Iterable[list[Message]], how: str = "best_vs_worst") -> Iterator[Preferences]:
     """Yield the preferences of each tree: pairs of replies to every user's message that a conversation can reach.
 
-    As in threads, conversations exclude messages that are deleted, rejected in review, failed in translation or empty,
+    As in threads, conversations exclude messages that are deleted, rejected in review, failed or empty,
     and all messages below them. The other replies to a message are compared by rank: the best is `chosen` (ties go to
     the earlier created_date, then to the smaller message_id); among those with a higher rank number and a different
     text, `rejected` is the worst (`best_vs_worst`) or each in turn (`best_vs_all`). Unranked replies form no pairs.

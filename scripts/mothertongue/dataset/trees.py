@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mothertongue.common.errors import UserError
+from mothertongue.formats.messages import TEACHER
 
 _ROLES = {"system": "system", "prompter": "user", "assistant": "assistant"}
 # The roles that may follow a message; None is before the first.
@@ -27,11 +28,13 @@ _BLANK = re.compile(
 # The outcomes of a tree that has a thread, and of a message in one.
 _THREAD, _IN_THREAD = "thread", "in a thread"
 # The columns that the fields of a message are read from, in their order.
-STATUS = "status"
+STATUS, ROUTE = "status", "route"
 COLUMNS = (
     *("message_id", "parent_id", "message_tree_id", "role", "text", "rank", "created_date"),
-    *("deleted", "review_result", STATUS),
+    *("deleted", "review_result", STATUS, ROUTE),
 )
+# What source messages have in the columns that they lack.
+_OF_THE_SOURCE = {STATUS: "native", ROUTE: ""}
 # The maximum ratio of messages, and of characters, in all conversations to those in the trees. Conversations repeat
 # the beginnings that they share: a file grows as the square of their length or number. OASST1 has a ratio below 2.
 _SHARED = 200
@@ -39,7 +42,7 @@ _SHARED = 200
 
 @dataclass(frozen=True)
 class Message:
-    """The fields of a message that the selection uses."""
+    """The fields of a message that the selection uses; a source message has no route."""
 
     id: str
     parent: str | None
@@ -51,6 +54,7 @@ class Message:
     deleted: bool
     review_result: bool | None
     status: str
+    route: str = ""
 
     @property
     def objection(self) -> str | None:
@@ -60,7 +64,7 @@ class Message:
         if self.review_result is False:
             return "rejected in review"
         if self.status == "failed":
-            return "failed translation"
+            return "failed answer" if self.route == TEACHER else "failed translation"
         if _BLANK.fullmatch(self.text or ""):
             return "empty"
         return None
@@ -146,7 +150,7 @@ def selections(trees: Iterable[list[Message]], how: str = "best") -> Iterator[Se
 
     `best` selects one thread per tree. It starts at the root, a prompter's message or one of the system before it, and
     at each step takes, among the usable children (not deleted, not rejected in review (review_result is false), not
-    failed in translation, with visible text), the one with the lowest rank; unranked children follow ranked ones, ties
+    failed, with visible text), the one with the lowest rank; unranked children follow ranked ones, ties
     go to the earlier created_date, then to the smaller message_id. It stops where there is no such child, and is cut
     back to its last assistant message. A tree whose thread has no assistant message has no thread, and the reason is
     counted.
@@ -188,12 +192,13 @@ def originals(dataset: pa.Table, lang: str) -> list[Message]:
 
 def from_table(table: pa.Table) -> list[Message]:
     """Return the messages of a table, in its order; source messages, which have no status yet, as native ones."""
-    columns = [table[name].to_pylist() for name in COLUMNS if name in table.column_names]
-    if STATUS not in table.column_names:
-        columns.append(["native"] * len(table))
+    columns = [
+        table[name].to_pylist() if name in table.column_names else [_OF_THE_SOURCE[name]] * len(table)
+        for name in COLUMNS
+    ]
     return [
-        Message(id_, parent, tree, role, text, rank, created or "", bool(deleted), review, status)
-        for id_, parent, tree, role, text, rank, created, deleted, review, status in zip(*columns, strict=True)
+        Message(id_, parent, tree, role, text, rank, created or "", bool(deleted), review, status, route)
+        for id_, parent, tree, role, text, rank, created, deleted, review, status, route in zip(*columns, strict=True)
     ]
 
 

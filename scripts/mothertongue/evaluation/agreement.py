@@ -34,11 +34,9 @@ def ranked_pairs(dataset: pa.Table, lang: str) -> dict[str, list[Comparison]]:
     nor what a teacher wrote, which has the rank of the reply that it replaced), and `english` (the same messages before
     translation); the first answer of each pair is the better one.
     """
-    messages, routes = trees.from_table(dataset), dataset["route"].to_pylist()
+    messages = trees.from_table(dataset)
     native = [message for message in messages if message.status == NATIVE]
-    others = [
-        _usable(message, route) for message, route in zip(messages, routes, strict=True) if message.status != NATIVE
-    ]
+    others = [_usable(message) for message in messages if message.status != NATIVE]
     english = native if lang == ENGLISH_CODE else trees.originals(dataset, ENGLISH_CODE)
     return {kind: _pairs(some) for kind, some in ((NATIVE, native), (TRANSLATED, others), (ENGLISH, english))}
 
@@ -109,9 +107,9 @@ def _enough(pairs: Sequence[Comparison]) -> bool:
     return len(pairs) >= ENOUGH and len({pair.group for pair in pairs}) >= ENOUGH_TREES
 
 
-def _usable(message: Message, route: str) -> Message:
+def _usable(message: Message) -> Message:
     """Return a message that is left out, with what is below it, where people ranked another text or a check objects."""
-    return replace(message, status="failed") if message.status == "flagged" or route == TEACHER else message
+    return replace(message, status="failed") if message.status == "flagged" or message.route == TEACHER else message
 
 
 def _pairs(messages: Sequence[Message]) -> list[Comparison]:

@@ -8,7 +8,8 @@ The file has one JSON object per line, the fields of `Vote` by name; scripts/ser
 
 From the second question on, each side has its own earlier answers. `messages` then has only what both sides share, the
 system prompt and the user's turns, and a further key `conversations` has what each side was asked, whole:
-{"adapter": [...], "base": [...]}.
+{"adapter": [...], "base": [...]}. The last key of a vote from the page is `id`, which no other vote of the file has;
+older votes have none.
 """
 
 import json
@@ -29,6 +30,8 @@ VOTES = (*SIDES, TIE, BOTH_BAD)
 
 Turns = list[dict[str, str]]
 
+# Characters of an id, at most.
+_LONGEST_ID = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -39,7 +42,8 @@ class Vote:
     `time` is in UTC (ISO 8601); `messages` is the conversation up to the question, system prompt included; `answers`
     has the text of each side; `left` is the side that was shown on the left, `blind` whether the sides' names were
     hidden until the vote; `vote` is one of VOTES; `adapter` is the beginning of the SHA-256 of the adapter's weights.
-    `conversations` has the conversation of each side where their earlier answers differ, else it is None.
+    `conversations` has the conversation of each side where their earlier answers differ, else it is None. `id` is of
+    the comparison, which has one vote; None where nobody gave it one.
     """
 
     time: str
@@ -50,6 +54,7 @@ class Vote:
     vote: str
     adapter: str
     conversations: Mapping[str, Turns] | None = None
+    id: str | None = None
 
     def asked(self, side: str) -> Turns:
         """Return the conversation that a side answered, its own earlier answers included."""
@@ -57,9 +62,7 @@ class Vote:
 
     def line(self) -> str:
         """Return the vote as a line of the file, without a line break."""
-        row = asdict(self)
-        if self.conversations is None:
-            del row["conversations"]
+        row = {name: value for name, value in asdict(self).items() if value is not None}
         return json.dumps(row, ensure_ascii=False)
 
 
@@ -93,8 +96,10 @@ def parse_vote(row: Any) -> Vote:
             raise ValueError("'conversations' is not a conversation for each of adapter and base")
         if any(_shared(turns) != _shared(row["messages"]) for turns in conversations.values()):
             raise ValueError("'conversations' has other questions than 'messages'")
+    if not _is_id(row.get("id")):
+        raise ValueError(f"'id' is not a text of 1 to {_LONGEST_ID} characters")
     names = ("time", "messages", "answers", "left", "blind", "vote", "adapter")
-    return Vote(**{name: row[name] for name in names}, conversations=conversations)
+    return Vote(**{name: row[name] for name in names}, conversations=conversations, id=row.get("id"))
 
 
 def read_votes(path: Path) -> list[Vote]:
@@ -108,7 +113,7 @@ def read_votes(path: Path) -> list[Vote]:
         *lines, rest = path.read_bytes().split(b"\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if is_vote(rest):
+    if vote_in(rest):
         lines.append(rest)
     elif rest:
         log(f"warning: {path}: the last line is unfinished, and is left out")
@@ -121,13 +126,16 @@ def read_votes(path: Path) -> list[Vote]:
     return votes
 
 
-def is_vote(line: bytes) -> bool:
-    """Return whether a line is a vote."""
+def vote_in(line: bytes) -> Vote | None:
+    """Return the vote in a line; None where it has none."""
     try:
-        parse_vote(json.loads(line))
+        return parse_vote(json.loads(line))
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
+
+
+def _is_id(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and 0 < len(value) <= _LONGEST_ID)
 
 
 def _has_sides(value: Any) -> bool:

@@ -177,6 +177,19 @@ class Forwarding:
         """End the server."""
         self._child.stop()
 
+    def fault(self) -> Refusal | None:
+        """Return why no request can be answered: the server ends, or its own has ended, which the log tells once."""
+        if self._closed:
+            return closed()
+        try:
+            self._child.check()
+        except UserError as error:
+            if not self._told:
+                self._told = True
+                log(f"{self._child.kind}: error: {error}")
+            return Refusal(f"{self._child.kind}'s server has ended; the log of serve.py says why", 503)
+        return None
+
     def close(self) -> None:
         """End all answers; see Backend."""
         self._closed = True
@@ -258,17 +271,10 @@ class Forwarding:
         return self._failed(f"{status} {said}")
 
     async def _broken(self, why: str) -> Refusal:
-        """Return why a connection broke: the server ends, or has ended, which is told in the log once."""
+        """Return why a connection broke: where a server ends, it takes a moment until that is known."""
         for _ in range(_LOOKS):
-            if self._closed:
-                return closed()
-            try:
-                self._child.check()
-            except UserError as error:
-                if not self._told:
-                    self._told = True
-                    log(f"serve: error: {error}; start again")
-                return Refusal(f"{self._child.kind}'s server has ended; the log of serve.py says why", 503)
+            if fault := self.fault():
+                return fault
             await asyncio.sleep(_PAUSE)
         return self._failed(why)
 

@@ -25,6 +25,27 @@ _OF_ALL = 4.0
 _CONTROL = re.compile(
     r"<[|｜][^|｜<>\n]{1,40}[|｜]>|<(?:start|end)_of_turn>|</?s>|<(?:bos|eos|pad|unk)>|\[/?INST\]|<</?SYS>>|</?think>"
 )
+# The labels of turns in chat formats, at the start of a line; the assistant's own are in a group. None of the 602
+# replies of the sample goes on so, and of those with a turn put behind them 88% are found: the others end like titles.
+_TURN = re.compile(
+    r"^ {0,3}(?:(?:#{1,6} ?)?(?:\*\*|__)?(?:User|USER|Human|HUMAN|(Assistant|ASSISTANT))(?:\*\*|__)?"
+    r"|#{2,4} ?(?:Instruction|(Response))) ?[:：]",
+    re.MULTILINE,
+)
+# A line that begins with any label, and with what stands before it.
+_LABELLED = re.compile(r"(\W{0,6})[^\W\d_][\w .'’/-]{0,30}\W{0,3}[:：]")
+# A line that ends an answer: with a sentence, a picture, or as an item of a list. Others that are short are titles.
+_SENTENCE_END = re.compile(r"[.!?…。！？।॥։؟۔။።\U0001f300-\U0001faff\u2600-\u27bf\ufe0f][\s\"'”’»*_)\]]*$")
+_ITEM = re.compile(r"\s*(?:[-*+•]|\d+[.)])\s")
+_STAGE_DIRECTION = re.compile(r"\s*[*_]*[(\[].*[)\]][*_]*\s*$")
+_LONGEST_TITLE = 60
+# What stands for a block of code: an item.
+_CODE = "\n0.\n"
+# Words by which dialogues are asked for, in some languages.
+_DIALOGUE = re.compile(
+    r"(?i)di[aáàâ]l[oóòôå]g|[ck]onversa[tçcz]|gespr[eä]|screenplay|roteiro|gui[oó]n|drehbuch|scenario|scén|interview"
+    r"|entrevist|\bchats?\b|диалог|діалог|διάλογ|对话|對話|対話|会話|대화|حوار|संवाद|บทสนทนา"
+)
 _WORD = re.compile(r"\w+")
 # An answer is mostly from the question where more than this share of its runs of three words, of which it has so many,
 # are in that. Of 600 replies of the sample 5 are.
@@ -60,7 +81,7 @@ class Checks:
             return Checked("", ("cut off",))
         if not text:
             return Checked("", ("empty",))
-        faults = list(self._faults(text, question))
+        faults = list(self._faults(text, question, original))
         foreign, most = self._foreign(text, original, original_lang)
         doubts = [f"language: {lang}" for lang in foreign]
         if most:
@@ -71,7 +92,7 @@ class Checks:
         doubts += [REFUSED] if declines(text) else []
         return Checked(text, tuple(faults), tuple(doubts))
 
-    def _faults(self, text: str, question: str) -> Iterator[str]:
+    def _faults(self, text: str, question: str, original: str) -> Iterator[str]:
         if " ".join(text.split()) == " ".join(question.split()):
             yield REPEATED
         prose = [one for one in self._sentences(text) if one]
@@ -81,6 +102,8 @@ class Checks:
             yield "control characters"
         if any(found not in question for found in _CONTROL.findall(_without_code(text))):
             yield "control tokens"
+        if _goes_on(text) and not (_DIALOGUE.search(question) or _TURN.search(question) or _TURN.search(original)):
+            yield "another turn"
 
     def _loops(self, prose: list[str]) -> bool:
         """Return whether an answer repeats itself: within a sentence, or sentence by sentence."""
@@ -129,6 +152,37 @@ class Checks:
                 yield " ".join(" ".join(part.around).split())
 
 
+def _goes_on(text: str) -> bool:
+    """Return whether a complete answer is followed by a written-out turn, or begins with the assistant's own label.
+
+    A dialogue that was asked for begins at once, or something introduces it: a colon, a title, a stage direction, or
+    the word for it. A label among others is of a list, or of a play.
+    """
+    prose = _without_code(text, _CODE)
+    if (first := _TURN.search(prose)) is None:
+        return False
+    before = [line for line in prose[: first.start()].splitlines() if _WORD.search(line)]
+    if not before:
+        return bool(first[1] or first[2]) and _TURN.search(prose, first.end()) is None
+    after = [line for line in prose[first.end() :].splitlines()[1:] if _WORD.search(line)]
+    return not _introduces(before[-1]) and not any(_is_label_like(first[0], line) for line in (before[-1], *after[:1]))
+
+
+def _is_label_like(label: str, line: str) -> bool:
+    """Return whether a line begins with a label that is written like a turn's, and is none."""
+    found, own = _LABELLED.match(line), _LABELLED.match(label)
+    return bool(found and own and found[1] == own[1]) and _TURN.match(line) is None
+
+
+def _introduces(line: str) -> bool:
+    """Return whether a line introduces what follows, and does not end an answer."""
+    if _ITEM.match(line):
+        return line.rstrip().endswith((":", "："))
+    if _STAGE_DIRECTION.match(line) or _DIALOGUE.search(line) or line.rstrip(" *_").endswith((":", "：")):
+        return True
+    return _SENTENCE_END.search(line) is None and len(line) <= _LONGEST_TITLE
+
+
 def _mostly_from(text: str, question: str) -> bool:
     """Return whether most of an answer's runs of three words are in the question."""
     runs, asked = _runs(text), set(_runs(question))
@@ -140,9 +194,10 @@ def _runs(text: str) -> list[tuple[str, ...]]:
     return list(zip(words, words[1:], words[2:], strict=False))
 
 
-def _without_code(text: str) -> str:
+def _without_code(text: str, instead: str = "\n") -> str:
+    """Return a text without code, with something else in the place of its blocks."""
     bounds = [0, *(bound for span in code_blocks.find(text) for bound in span), len(text)]
-    around = "\n".join(text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True))
+    around = instead.join(text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True))
     return _INLINE_CODE.sub(" ", around)
 
 

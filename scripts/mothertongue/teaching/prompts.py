@@ -18,6 +18,8 @@ _AGAIN = {
     "language": "An earlier answer was in another language. Write in {language} only.",
     "cut off": "An earlier answer was too long. Use at most {half} words.",
     "repetition": "An earlier answer repeated itself. Say each thing once.",
+    "another turn": "An earlier answer went on with what the user might say next. End with your answer, and write no "
+    "labels such as User: or Assistant: before it.",
 }
 _AGAIN_OTHER = "An earlier answer could not be used. Take care to write plain text in {language}, and to answer."
 # Temperatures of the attempts after the first: the first of them is careful, the last may find what none has.

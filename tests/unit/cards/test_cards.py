@@ -172,6 +172,28 @@ def test_every_card_says_that_a_model_wrote_what_the_assistant_says():
     assert not [one for one in plain if "not by people" in one or "answered_by" in one or "synthetic" in one]
 
 
+def test_the_card_that_tuning_writes_names_the_teacher_and_its_licence():
+    def card(record):
+        found = adapter_card("nl", "Dutch", record, "chat_template.jinja")
+        assert not card_errors(found, "model"), found
+        return found
+
+    plain = card(RECORD)
+    assert "not by people" not in plain and "## Licences" not in plain
+    taught = RECORD | {"teachers": {"Big/T@teacher": "cc-by-nc-4.0"}}
+    found = card(taught)
+    assert "written by a model, not by people**: Big/T@teacher." in " ".join(found.split())
+    assert "## Licences\n\n- base model owner/tiny: llama2\n- Big/T@teacher: cc-by-nc-4.0\n" in found
+    assert "**Not for commercial use**: the licence of Big/T@teacher forbids it." in found
+    assert card_header(found)["license_name"] == "llama2-and-cc-by-nc-4.0"
+    assert "- Big/T@teacher: not stated" in card(RECORD | {"teachers": {"Big/T@teacher": None}})
+    # Published, it is named once.
+    published = Published("me/t", ["me/d"], ["mit"], METRICS, teachers=["Big/T@teacher"])
+    found = adapter_card("nl", "Dutch", taught, "chat_template.jinja", published)
+    assert "not by people**: Big/T@teacher." in " ".join(found.split())
+    assert "- data me/d: mit\n- Big/T@teacher: cc-by-nc-4.0\n" in found
+
+
 def test_prompts_of_a_file_are_not_called_the_validation_split():
     origins = {"messages": 5, "config/prompts/pt.txt": 7}
     mixed = METRICS | {"prompts": METRICS["prompts"] | {"native": METRICS["prompts"]["native"] | {"from": origins}}}

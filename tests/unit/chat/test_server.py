@@ -191,6 +191,27 @@ def test_votes_are_kept_with_the_adapter_that_they_are_about(address, adapter):
     assert request(address, CHAT, body())[2]["system_fingerprint"] == digest[:16]
 
 
+def test_a_vote_of_an_answered_comparison_is_the_same_or_is_refused(tmp_path):
+    given = {
+        "id": "0f1e",
+        "messages": body()["messages"],
+        "answers": {"adapter": "a", "base": "b"},
+        "left": "base",
+        "blind": True,
+        "vote": "tie",
+    }
+    # The second server is the first one after a restart.
+    for expected in (201, 200):
+        with scripted(lambda asked: "", tmp_path / "votes.jsonl") as (address, _):
+            for status in (expected, 200):
+                found, _, said = request(address, "/votes", given)
+                assert (found, said) == (status, {"vote": "tie"})
+            found, _, said = request(address, "/votes", given | {"vote": "base"})
+            assert (found, said["vote"]) == (409, "tie")
+            assert said["error"]["message"] == "this comparison has another vote already, 'tie', which stays"
+    assert len(read_votes(tmp_path / "votes.jsonl")) == 1
+
+
 def test_a_full_disk_is_told_and_leaves_the_votes_before(adapter, tmp_path):
     given = {
         "messages": body()["messages"],

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from itertools import pairwise
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from small_trees import message, trees
 
 from mothertongue.common.errors import UserError
 from mothertongue.dataset.preferences import find_pairs
-from mothertongue.dataset.trees import Message, select
+from mothertongue.dataset.trees import COLUMNS, Message, from_table, select
 
 
 def chosen(*messages, how="best"):
@@ -98,6 +99,16 @@ def test_a_tree_without_a_thread_is_counted_with_the_reason(messages, reason):
     assert selection.trees == {reason: 1}
     assert selection.without_thread == {"r": reason}
     assert sum(selection.messages.values()) == len(messages)
+
+
+def test_a_teachers_failed_answer_is_counted_as_one():
+    failed = [message("ra", status="failed", route="teacher"), message("rb", status="failed", route="none")]
+    tree = [message("r"), *failed, message("rc")]
+    columns = {"message_id": "id", "parent_id": "parent", "message_tree_id": "tree", "created_date": "created"}
+    rows = [{name: getattr(one, columns.get(name, name)) for name in COLUMNS} for one in tree]
+    assert from_table(pa.Table.from_pylist(rows)) == tree
+    assert select(tree).messages == {"in a thread": 2, "failed answer": 1, "failed translation": 1}
+    assert find_pairs(tree).replies == {"one usable reply": 1, "failed answer": 1, "failed translation": 1}
 
 
 def test_messages_below_orphans_and_unusable_ones_are_accounted_for():

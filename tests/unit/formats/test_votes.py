@@ -16,12 +16,13 @@ LATER = replace(VOTE, messages=[*ASKED, ASKED[1]], vote="both bad", conversation
 
 def test_votes_are_read_as_they_were_written(tmp_path, capfd):
     path = tmp_path / "votes.jsonl"
-    path.write_text(f"{VOTE.line()}\n{LATER.line()}\n", encoding="utf-8")
-    assert read_votes(path) == [VOTE, LATER]
+    named = replace(VOTE, id="0f1e")
+    path.write_text(f"{VOTE.line()}\n{LATER.line()}\n{named.line()}\n", encoding="utf-8")
+    assert read_votes(path) == [VOTE, LATER, named]
     assert (VOTE.asked("base"), LATER.asked("base")) == (ASKED, SAID["base"])
     with path.open("ab") as file:
         file.write(VOTE.line().encode()[:-9])
-    assert read_votes(path) == [VOTE, LATER]
+    assert read_votes(path) == [VOTE, LATER, named]
     assert "votes.jsonl: the last line is unfinished, and is left out" in capfd.readouterr().err
     path.write_bytes(b"")
     assert read_votes(path) == []
@@ -41,6 +42,9 @@ DAMAGED = {
     "blind": ({"blind": 1}, "'blind'"),
     "vote": ({"vote": ["adapter"]}, "'vote'"),
     "adapter": ({"adapter": None}, "'adapter'"),
+    "id": ({"id": 7}, "'id'"),
+    "an empty id": ({"id": ""}, "'id'"),
+    "a long id": ({"id": "a" * 65}, "'id'"),
     "half a character": ({"answers": {"adapter": "\ud800", "base": ""}}, "surrogate"),
     "conversations": ({"conversations": {"adapter": ASKED, "base": []}}, "'conversations'"),
     "other questions": ({"conversations": SAID}, "other questions"),

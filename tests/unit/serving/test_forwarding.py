@@ -102,6 +102,7 @@ def test_many_are_answered_at_once_and_who_leaves_makes_room(served):
 
 def test_a_program_that_ends_is_told_once_in_the_log_and_in_each_answer(served):
     address, process, _ = served
+    assert request(address, "/health")[2] == {"status": "ok"}
     with closing(start(address, body(seed=SLOW, max_tokens=10_000))) as running:
         response = running.getresponse()
         assert response.read(6) == b"data: "
@@ -109,6 +110,8 @@ def test_a_program_that_ends_is_told_once_in_the_log_and_in_each_answer(served):
             status, _, said = request(address, CHAT, asked)
             assert status == 503 and "vllm's server has ended" in said["error"]["message"]
         assert "vllm's server has ended" in events("data: " + response.read().decode())[-1]
+    status, _, said = request(address, "/health")
+    assert status == 503 and "vllm's server has ended" in said["error"]["message"]
     process.terminate()
     _, errors = process.communicate(timeout=30)
     (told,) = [line for line in errors.splitlines() if "error" in line]

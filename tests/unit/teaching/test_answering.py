@@ -119,6 +119,7 @@ ANSWERS = {
     "withheld": ("", {"finish": "content_filter"}, ("failed", ["refused"])),
     "refusal": (REFUSAL, {}, ("flagged", ["refused"])),
     "tokens": ("Esta resposta está em português.<|eot_id|>", {}, ("failed", ["control tokens"])),
+    "another turn": ("Esta resposta está em português.\n\nUser: E agora?", {}, ("failed", ["another turn"])),
     "rejected": ("too long", {"status": 400}, ("failed", ["rejected"])),
     "partly": (
         f"Esta resposta está quase toda em português, de verdade, toda ela.\n{ENGLISH[:40]}",
@@ -171,6 +172,16 @@ def test_what_another_attempt_is_told_fits_the_fault():
     again = ["An earlier answer was too long. Use at most 170 words."]
     assert told == [([], 0.7), (again, 0.3), (again, 1.0)]
     assert (found["a1"]["status"], found["a1"]["reasons"]) == ("answered", ["cured: cut off"])
+
+
+def test_a_teacher_that_went_on_for_the_user_is_told_so():
+    def talk(body, number):
+        whole = "An earlier answer went on with what the user might say next." in body["messages"][0]["content"]
+        return Reply("Esta é a resposta em português." + ("" if whole else "\n\nUser: Obrigado!"))
+
+    found, server = answered(thread("a", 2), talk)
+    assert (found["a1"]["status"], found["a1"]["reasons"]) == ("answered", ["cured: another turn"])
+    assert len(server.bodies) == 2
 
 
 def test_replies_to_what_failed_or_is_missing_are_not_asked_for():

@@ -58,6 +58,16 @@ def test_a_thought_before_the_answer_is_left_out():
         (f"<think>Hm {GOOD}", "control tokens"),
         (f"{GOOD}\n\n" + "!" * 2000, "repetition"),
         ("```\n" + "x = 1\n" * 100 + "```", "repetition"),
+        (f"{GOOD}\n\nUser: E no forno?\n\nAssistant: No forno, asse-as durante meia hora.", "another turn"),
+        (f"{GOOD}\nUser: E no forno?", "another turn"),
+        (f"{GOOD}\n\nHuman: Obrigado!\n\n{GOOD[:-1]} quente.", "another turn"),
+        (f"{GOOD}\n\n**User:** Obrigado!\n\n**Assistant**: De nada.", "another turn"),
+        (f"{GOOD}\n\n### Instruction:\nEscreva mais.\n\n### Response:\nPois bem.", "another turn"),
+        (f"{GOOD}\n\nAssistant: Também pode cozê-las.", "another turn"),
+        (f"{GOOD} 😊\n\n---\n\nUSER: Obrigado!", "another turn"),
+        (f"- {GOOD}\n- Prove as batatas\n\nUser : Obrigado!", "another turn"),
+        ("Veja:\n\n```\nfritar(batatas)\n```\n\nUser: Obrigado!", "another turn"),
+        (f"Assistant: {GOOD}", "another turn"),
         (f"{GOOD}\x1b[2J", "control characters"),
         (f"{GOOD} \ufffd", "control characters"),
         (QUESTION, "question repeated"),
@@ -65,6 +75,43 @@ def test_a_thought_before_the_answer_is_left_out():
 )
 def test_an_answer_that_must_not_be_learned_is_a_fault(text, fault):
     assert check(text).faults == (fault,)
+
+
+SAID = "User: Olá, como está?\nAssistant: Estou bem, obrigado. Em que posso ajudar?\nUser: Quero assar batatas."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SAID,
+        SAID.replace("\n", "\n\n").replace("User:", "**User:**"),
+        f"Aqui está um exemplo:\n\n{SAID}\n\nComo se vê, o assistente responde com simpatia.",
+        f"Claro! Segue um diálogo entre os dois.\n\n{SAID}",
+        f"**Cena 1: na cozinha**\n\n{SAID}",
+        f"## Uma noite na cozinha\n\n{SAID}",
+        f"(Um robô está na cozinha. Entra uma pessoa com batatas.)\n\n{SAID}",
+        # A play with other people, too.
+        "Um robô está na cozinha. Entra uma pessoa.\n\nHUMAN: Boa noite!\n\nROBOT: Boa noite, que tal batatas?",
+        f"{GOOD}\n\n> User: Olá!\n> Assistant: Olá!",
+        f"{GOOD}\n\n```\nUser: Olá!\nAssistant: Olá!\n```",
+        # No turns.
+        "Preencha o ficheiro de configuração da seguinte forma.\n\nUser: maria\nPassword: a sua palavra-passe",
+        f"{GOOD}\n\n**Admin:** gere todas as contas do sistema.\n\n**User:** usa o sistema todos os dias.",
+        f"{GOOD}\n\n- User: quem usa o sistema todos os dias.\n- Admin: quem o gere.",
+        f"{GOOD}\n\nUser Interface: o que se vê no ecrã quando se usa o programa.",
+        f"{GOOD} User: é a palavra inglesa para quem usa um programa.",
+    ],
+)
+def test_a_dialogue_that_was_asked_for_is_no_fault(text):
+    assert check(text, "Escreva o que lhe peço.").faults == ()
+
+
+def test_whether_a_dialogue_was_asked_for_is_seen_in_the_question_and_in_the_replaced_reply():
+    text = f"{GOOD}\n\n{SAID}"
+    assert check(text).faults == ("another turn",)
+    assert check(text, "Responda, e escreva depois uma conversa: diálogo com um assistente.").faults == ()
+    assert check(text, "Continue:\n\nUser: Olá!").faults == ()
+    assert CHECKS.check(Answer(text), QUESTION, "Fry them.\n\nUser: Hi!\nAssistant: Hello!", "en").faults == ()
 
 
 def test_an_answer_that_is_cut_off_or_withheld_or_missing_is_a_fault():

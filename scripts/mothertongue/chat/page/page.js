@@ -64,6 +64,11 @@ async function load() {
   message.focus();
 }
 
+// Returns a new id; crypto.randomUUID is not there where the page comes without TLS from another machine.
+function drawId() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, "0")).join("");
+}
+
 // Yields the data of each event of a stream.
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -176,6 +181,8 @@ function end(turn) {
 
 function askVote(turn) {
   open = turn;
+  // Two votes of one id are one: the server may have the first, though its answer was lost.
+  turn.id = drawId();
   const [left, right] = turn.answers.map(one => one.name);
   change(() => {
     turn.bar = create("div", "votes", "", turn.section);
@@ -205,29 +212,33 @@ async function vote(choice) {
   if (!turn || turn.isSending) return;
   turn.isSending = true;
   const [left, right] = turn.answers;
-  const chosen = { left, right }[choice];
   const given = {
+    id: turn.id,
     ...asked(turn.sent),
     answers: Object.fromEntries(SIDES.map(side => [side, turn.answers.find(one => one.side === side).text.textContent])),
     left: left.side,
     blind: turn.isBlind,
-    vote: chosen ? chosen.side : choice,
+    vote: { left, right }[choice]?.side ?? choice,
   };
+  let kept = given.vote;
   let failure = "";
   try {
     const response = await fetch("votes", { method: "POST", headers: headers(), body: JSON.stringify(given) });
-    if (!response.ok) failure = await reasonOf(response);
+    if (response.status === 409) kept = (await response.json()).vote;
+    else if (!response.ok) failure = `The vote is not kept: ${await reasonOf(response)}`;
   } catch (error) {
-    failure = error.message;
+    failure = `No answer says whether the vote is kept (${error.message}): vote again`;
   }
   turn.isSending = false;
   turn.bar.querySelector(".failed")?.remove();
   if (failure) {
-    create("p", "failed", `The vote is not kept: ${failure}`, turn.bar);
-    say(`The vote is not kept: ${failure}`);
+    create("p", "failed", failure, turn.bar);
+    say(failure);
     return;
   }
-  const said = chosen ? `${chosen.name} is better` : choice === "tie" ? "A tie" : "Both bad";
+  const chosen = turn.answers.find(one => one.side === kept);
+  const verdict = chosen ? `${chosen.name} is better` : kept === "tie" ? "A tie" : "Both bad";
+  const said = kept === given.vote ? verdict : `${verdict} (the first one had arrived, and stays)`;
   change(() => {
     if (open === turn) closeVote();
     if (turn.isBlind) for (const one of turn.answers) one.title.textContent = `${one.name}: ${NAMES[one.side]}`;
