@@ -205,6 +205,16 @@ def test_serve_answers_by_vllm_as_peft_does(vllm_program, exported, tmp_path):
     assert not subprocess.run(["pgrep", "-f", vllm_program], capture_output=True).stdout
 
 
+def test_chat_answers_a_batch_by_vllm_as_peft_does(vllm_program, exported, tmp_path):
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": question} for question in questions()])
+    batch = ("--batch", tmp_path / "prompts.jsonl", "--output", tmp_path / "answers.jsonl", "--max-new-tokens", TOKENS)
+    options = ("--engine=vllm", "--program", vllm_program, "--window=1024", "--batch-size=4")
+    plain = ("--server-option=--dtype=float32", "--server-option=--enforce-eager")
+    program("chat", "--adapter", exported / "adapter", *batch, *options, *plain)
+    assert [row["answer"] for row in read_jsonl(tmp_path / "answers.jsonl")] == said_by_peft(exported)
+    assert not subprocess.run(["pgrep", "-f", vllm_program], capture_output=True).stdout
+
+
 @pytest.mark.skipif(not PACKED_HERE, reason="vLLM computes with packed weights on CPUs with AVX-512 only")
 @pytest.mark.parametrize("form", FORMS)
 def test_vllm_has_the_measured_perplexity_with_packed_weights(found, exported, form):
