@@ -19,7 +19,7 @@ from tiny import save_tiny_mixture
 
 from mothertongue.common.atomic_files import read_json, write_json, write_jsonl
 from mothertongue.evaluation import generation, held_out, served
-from mothertongue.evaluation.loaded_models import Compared
+from mothertongue.evaluation.loaded_models import Compared, Evaluated
 from mothertongue.evaluation.settings import ServerSettings
 from mothertongue.evaluation.systems import of_models
 from mothertongue.models import answering, causal_lm, tokenizer_files
@@ -165,7 +165,9 @@ def test_the_evaluation_has_the_same_answers_by_llama_cpp(exported):
     files = exported / "base.gguf", exported / "adapter.gguf"
     with served.by_server(compared, ServerSettings("llama_cpp", None, []), files, longest, TOKENS, 42) as answer:
         found = generation.ask(answer, asking, sides, prompts, "pt")
-    here = generation.ask(generation.by_models(compared.load("none"), TOKENS), asking, sides, prompts, "pt")
+    model = causal_lm.with_adapter(causal_lm.load_base(compared.base, dtype="float32"), compared.adapter).eval()
+    loaded = Evaluated(model, compared.models, compared.tokenizer, compared.template, "none")
+    here = generation.ask(generation.by_models(loaded, TOKENS), asking, sides, prompts, "pt")
     assert [(one.side, one.prompt, one.ended) for one in found] == [(one.side, one.prompt, one.ended) for one in here]
     assert len({one.answer for one in here}) > 10
     # Read in other pieces, a question may have another of two almost equally likely words.

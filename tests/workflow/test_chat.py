@@ -171,9 +171,9 @@ def test_a_long_conversation_drops_its_oldest_exchanges_with_a_warning(speaker, 
 
 def test_an_answer_ends_at_the_end_of_the_context_window(speaker):
     long = Speaker.of(speaker.model, speaker.asking.tokenizer, speaker.asking.template, "", Decoding(5000))
-    tokens = templates.encode_prompt(ask("a " * 480), long.template, long.tokenizer)
+    tokens = templates.encode_prompt(ask("a " * 480), long.asking.template, long.asking.tokenizer)
     ((text, _),) = answered(long, [ask("a " * 480)], 4)
-    assert len(tokens) + len(long.tokenizer(text)["input_ids"]) <= 1024 + 2
+    assert len(tokens) + len(long.asking.tokenizer(text)["input_ids"]) <= 1024 + 2
 
 
 def test_lines_on_stdin_form_a_conversation(adapter):
