@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mothertongue.cards import render
+from mothertongue.cards import render, stated_licences, teachers
 from mothertongue.common import licences
 from mothertongue.common.atomic_files import read_json, sha256
 from mothertongue.common.errors import UserError
@@ -80,10 +80,13 @@ def card(
     scripts/perplexity.py, `read` the output of scripts/gguf_perplexity.py for the tokenizer of a GGUF file.
     """
     names = [file.name for file in files]
+    model, base, taught = base_name(record["base_model"]), record["base_model"], record.get("teachers", {})
     return render.card(
         "exports",
         header=_header(record, names),
-        model=base_name(record["base_model"]),
+        model=model,
+        **teachers.values(taught),
+        stated=stated_licences.of_taught(model, base["licence"], taught),
         language=language,
         files=files,
         others=_others(folder, names),
@@ -103,12 +106,12 @@ def card(
 
 
 def _header(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    base = record["base_model"]
+    base, taught = record["base_model"], record.get("teachers", {})
     return {
         **render.languages(record["lang"]),
         "base_model": base["hub_id"],
         "base_model_relation": "finetune" if base["hub_id"] else None,
-        **licences.header([base["licence"]]),
+        **licences.header([base["licence"], *taught.values()], one=bool(taught)),
         "pipeline_tag": "text-generation",
         "tags": [
             "mothertongue",

@@ -15,3 +15,10 @@ def values(stated: Mapping[str, str | None], binding: Mapping[str, str | None]) 
         "licences": stated,
         "noncommercial": [name for name, licence in binding.items() if is_noncommercial(licence)],
     }
+
+
+def of_taught(model: str, licence: str | None, teachers: Mapping[str, str | None]) -> dict[str, Any] | None:
+    """Return the same for a base model and the teachers of what it learned; None without a teacher."""
+    if not teachers:
+        return None
+    return values({f"base model {model}": licence} | dict(teachers), {model: licence} | dict(teachers))

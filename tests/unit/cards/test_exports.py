@@ -11,6 +11,7 @@ from mothertongue.common.atomic_files import sha256, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.export import other_trainers
 from mothertongue.export.other_trainers import TrainerInputs
+from mothertongue.models.record import base_name
 
 RECORD = {
     "lang": "nl", "system_prompt": "Antwoord in het Nederlands.", "settings": {"lora_rank": 24, "dora": False, "method": "sft"},
@@ -130,6 +131,24 @@ def test_a_system_prompt_of_several_lines_is_quoted_completely(folder):
     for text in (card(folder, record), merged_model.card(record, "Dutch", "full")):
         assert "\n\n> Antwoord kort.\n>\n> En in het Nederlands.\n\n" in text
     assert "\n> (none)\n" in card(folder, RECORD | {"system_prompt": ""})
+
+
+def test_cards_name_the_teacher_and_its_licence(folder):
+    record = RECORD | {"base_model": RECORD["base_model"] | {"licence": "mit"}}
+    taught = record | {"teachers": {"Big/T@teacher": "cc-by-nc-4.0"}}
+    for plain, text in (
+        (card(folder, record), card(folder, taught)),
+        (merged_model.card(record, "Dutch", "full"), merged_model.card(taught, "Dutch", "full")),
+    ):
+        assert "not by people" not in plain and "## Licences" not in plain and card_header(plain)["license"] == "mit"
+        assert "written by a model, not by people**: Big/T@teacher." in " ".join(text.split())
+        assert text.endswith(
+            f"## Licences\n\n- base model {base_name(record['base_model'])}: mit\n- Big/T@teacher: cc-by-nc-4.0\n\n"
+            "**Not for commercial use**: the licence of Big/T@teacher forbids it.\n"
+        )
+        assert card_header(text)["license_name"] == "mit-and-cc-by-nc-4.0"
+        # Nothing else changes, so that the card is laid out as before.
+        assert text.split("---\n", 2)[2].startswith(plain.split("---\n", 2)[2][:40])
 
 
 @pytest.mark.parametrize("odd", ["a b", "a|b", "`id`", "$(id)", "a;b", "it's", "<b>", "--x", "{{x}}"])
