@@ -212,9 +212,12 @@ def judged_page(results, **found):
 def test_the_report_shows_who_wins_with_the_judges_agreement_and_peoples_votes(tmp_path):
     found = texts(judged_page(tmp_path))
     said = found["judge"]
-    assert "adapter vs base model 71% 61–81 the first wins 50% 40–60 no winner shown 14 6 4 1 55% 50–60" in said
+    assert (
+        "adapter vs base model 71% 61–81 the first wins 50% 40–60 no winner shown 71% 61–81 60% 50–70 14 6 4 1 55% 50–60"
+        in said
+    )
     assert "vs adapter of careful 71%" in said
-    assert "translated decides 72% 62–82 90 of 90" in said and "English 72% 62–82 90 of 90" in said
+    assert "translated decides 72% 62–82 72% 62–82 90 of 90" in said and "English 72% 62–82 72% 62–82 90 of 90" in said
     assert "adapter vs base model 67% 47–87 too few decided 5 2 2 43% 23–63" in said
     assert "9 blind votes" in said and "3 with the sides’ names shown, 4 on other weights" in said
     assert "The judge got 412 requests: it read 90,000 tokens" in found["costs"] and "for 1.50 by" in found["costs"]
