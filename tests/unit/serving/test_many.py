@@ -1,6 +1,9 @@
 """Tests of many conversations that a server of one's own answers, by a program in the place of vLLM."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 from made_once import made_once, run_folder
@@ -90,6 +93,17 @@ def test_chat_answers_a_batch_by_a_server(adapter, tmp_path, monkeypatch):
         last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
         assert last["model"] == model
     until(lambda: not any(lives(int(one)) for one in (tmp_path / "processes").read_text().split()), 20)
+
+
+def test_what_a_server_printed_that_does_not_start_stays(adapter, tmp_path, monkeypatch):
+    """The error names the file."""
+    (tmp_path / "p.txt").write_text("Olá")
+    monkeypatch.setenv("SERVING_PROCESSES", str(tmp_path / "processes"))
+    failing = ("--engine=vllm", "--program", standin(tmp_path), "--window=512", "--server-option=--ends=start")
+    done = program("chat", "--adapter", adapter, "--batch", tmp_path / "p.txt", *failing)
+    (output,) = re.findall(r"all that it printed is in (\S+)", done.stderr)
+    assert "RuntimeError: no engine, see above" in Path(output).read_text()
+    shutil.rmtree(Path(output).parent)
 
 
 @pytest.mark.parametrize(
