@@ -11,7 +11,7 @@ from tiny import family_tokenizer
 from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from mothertongue.chat.conversation import Conversation, Speaker
+from mothertongue.chat.conversation import Conversation, Speaker, fit
 from mothertongue.common.errors import UserError
 from mothertongue.models.answering import Decoding
 from mothertongue.prompts import templates
@@ -38,14 +38,14 @@ def test_only_as_many_old_exchanges_are_dropped_as_necessary(sizes, window, syst
     before = [{"role": "system", "content": "Seja breve."}] if system else []
     for dropped in range(len(sizes) + 1):
         expected = [*before, *messages[2 * dropped :]]
-        tokens = templates.encode_prompt(expected, one.template, tokenizer)
+        tokens = templates.encode_prompt(expected, one.asking.template, tokenizer)
         if len(tokens) <= window - 20:
             break
     if len(tokens) >= window:
         with pytest.raises(UserError, match="shorten it"):
-            one.fit(messages)
+            fit(one.asking, messages)
     else:
-        assert one.fit(messages) == (expected, tokens)
+        assert fit(one.asking, messages) == (expected, tokens)
 
 
 @pytest.mark.costly
@@ -54,7 +54,7 @@ def test_the_cost_of_dropping_exchanges_grows_linearly(marks):
     tokenizer = family_tokenizer("chatml", "bytes")
     one = speaker(tokenizer, 1024, None if marks else templates.Template(CHATML))
     short, long = asked(*[3] * 300), asked(*[3] * 1_200)
-    assert cost(lambda: one.fit(long)) < 8 * cost(*[lambda: one.fit(short)] * 2)
+    assert cost(lambda: fit(one.asking, long)) < 8 * cost(*[lambda: fit(one.asking, short)] * 2)
 
 
 def test_a_message_with_a_control_token_is_refused_and_leaves_the_conversation_unchanged(capfd):
