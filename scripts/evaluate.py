@@ -117,6 +117,8 @@ def main() -> None:
             "max_new_tokens": arguments.max_new_tokens,
             "decoding": "greedy",
             "engine": server.engine,
+            "gguf": arguments.gguf.name if arguments.gguf else None,
+            "server_options": server.server_option if server.engine != "transformers" else [],
             "batch_size": generation.BATCH_SIZE if server.engine == "transformers" else None,
         }
         | loaded_models.computed_in(models)

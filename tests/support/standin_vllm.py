@@ -127,6 +127,8 @@ def main() -> None:
         def log_message(self, *_):
             pass
 
+    # As many connections may come at once as to vLLM's own.
+    ThreadingHTTPServer.request_queue_size = 2048
     ThreadingHTTPServer((arguments.host, arguments.port), Handler).serve_forever()
 
 

@@ -17,6 +17,7 @@ def test_vllm_answers_and_the_rest_is_as_before(built, tmp_path, monkeypatch):
     assert built.build().jobs == {"evaluate": 1}
     found = json.loads((built.root / METRICS).read_text())
     assert (before["settings"]["engine"], found["settings"]["engine"]) == ("transformers", "vllm")
+    assert (found["settings"]["gguf"], found["settings"]["server_options"]) == (None, options)
     for same in ("bits_per_byte", "prompts", "models"):
         assert found[same] == before[same]
     samples = [json.loads(line) for line in (built.root / METRICS).with_name("samples.jsonl").open(encoding="utf-8")]

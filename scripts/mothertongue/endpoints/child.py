@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
@@ -55,14 +56,15 @@ class Child:
         """Take what the server is called, and one of the models that it answers for by the name.
 
         `command` returns the command that serves on a port; it raises UserError where something is missing. `output` is
-        the file for what the server prints; a temporary one where there is none. `hidden` are environment variables
-        that it does not get.
+        the file for what the server prints; where there is none, one that stays only if the server fails. `hidden` are
+        environment variables that it does not get.
         """
         self.kind, self.name = kind, name
         self._command, self._hidden = command, hidden
         self.key = secrets.token_urlsafe(32)
-        self._folder = None if output else tempfile.TemporaryDirectory()
-        self._output = output or Path(self._folder.name, "server.log")  # type: ignore[union-attr]
+        folder = None if output else tempfile.mkdtemp(prefix="mothertongue-")
+        self._removal = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True) if folder else None
+        self._output = output or Path(str(folder), "server.log")
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -85,10 +87,7 @@ class Child:
     def check(self) -> None:
         """Raise UserError where the server has ended, with its reason."""
         if self._process is not None and (code := self._process.poll()) is not None:
-            raise UserError(
-                f"{self.kind}'s server of {self.name} ended ({code}): {self._reason()}; all "
-                f"that it printed is in {self._output}"
-            )
+            raise self._failed(f"ended ({code}): {self._reason()}")
 
     def stop(self) -> None:
         """End the server and wait until it has ended."""
@@ -118,14 +117,17 @@ class Child:
             self.check()
             time.sleep(_PAUSE)
             if time.monotonic() - began > _PATIENCE:
-                raise UserError(
-                    f"{self.kind}'s server of {self.name} does not answer after {duration(_PATIENCE)}; all that it "
-                    f"printed is in {self._output}"
-                )
+                raise self._failed(f"does not answer after {duration(_PATIENCE)}")
             if time.monotonic() - said > _SAID_EVERY:
                 said = time.monotonic()
                 log(f"{self.kind}: starting for {duration(said - began)}; see {self._output}")
         log(f"{self.kind}: answers after {duration(time.monotonic() - began)}")
+
+    def _failed(self, how: str) -> UserError:
+        """Return the error of a server that fails. The file that it names stays."""
+        if self._removal:
+            self._removal.detach()
+        return UserError(f"{self.kind}'s server of {self.name} {how}; all that it printed is in {self._output}")
 
     def _environment(self) -> dict[str, str]:
         """Return the server's environment: without the hub and what is hidden, with its own key."""

@@ -3,7 +3,8 @@
 Of each message of a user the reply that people ranked best is compared with the one that they ranked worst; replies of
 neighbouring ranks differ by little, and people themselves disagree about them. A judge that chooses at random, or by
 position, agrees in half of the comparisons. One that prefers the longer reply agrees in more, since people often do:
-it agrees in half of them where the pairs with the longer and with the shorter better reply count alike.
+it agrees in half of them where the pairs with the longer and with the shorter better reply count alike, among those
+whose replies differ as much in length.
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,6 +4,7 @@ An answer wins where the judge prefers it in both orders. Where the order decide
 in the figures of the judge's position bias.
 """
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from contextlib import closing
@@ -159,29 +160,58 @@ def by_length(
     """Return what the length of answers has to do with the score, as estimates with intervals (None where not known).
 
     `longer`: the share of pairs whose first answer has more characters, equal ones as a half, which would be the score
-    by length alone. `length_balanced`: the score where the pairs whose first answer is the longer one count, together,
-    as much as those whose first answer is the shorter one (equal ones half in each): 0.5 by length alone.
+    by length alone. `length_balanced`: the score where, among pairs whose answers differ as much in length, those whose
+    first answer is the longer one count, together, as much as those whose first answer is the shorter one (equal ones
+    half in each): 0.5 by length alone, also where only a large difference is noticed.
     """
-    shares = [_longer(one) for one in comparisons]
+    differences = [_difference(one) for one in comparisons]
     scored = [
-        (score, share, one.group)
-        for judgement, share, one in zip(judgements, shares, comparisons, strict=True)
+        (score, difference, one.group)
+        for judgement, difference, one in zip(judgements, differences, comparisons, strict=True)
         if (score := judgement.score) is not None
     ]
-    long = sum(share for _, share, _ in scored)
-    short = len(scored) - long
-    weighed = []
-    if min(long, short) >= ENOUGH_OF_A_LENGTH:
-        weighed = [(score, share / long + (1 - share) / short, group) for score, share, group in scored]
-    return {
-        "longer": _ratio([(share, 1, one.group) for share, one in zip(shares, comparisons, strict=True)], bootstrap),
-        "length_balanced": _ratio([(score * weight, weight, group) for score, weight, group in weighed], bootstrap),
-    }
+    weights = _weights([difference for _, difference, _ in scored])
+    pairs = zip(scored, weights, strict=True) if weights else ()
+    balanced = [(score * weight, weight, group) for (score, _, group), weight in pairs]
+    longer = [(_longer(difference), 1, one.group) for difference, one in zip(differences, comparisons, strict=True)]
+    return {"longer": _ratio(longer, bootstrap), "length_balanced": _ratio(balanced, bootstrap)}
 
 
-def _longer(comparison: Comparison) -> float:
-    first, second = len(comparison.first.strip()), len(comparison.second.strip())
-    return (first > second) + (first == second) / 2
+def _difference(comparison: Comparison) -> float:
+    """Return the logarithm of how many times the first answer is as long as the second."""
+    first, second = (len(answer.strip()) + 1 for answer in (comparison.first, comparison.second))
+    return math.log(first / second)
+
+
+def _longer(difference: float) -> float:
+    return (difference > 0) + (difference == 0) / 2
+
+
+def _weights(differences: Sequence[float]) -> list[float]:
+    """Return the weights of pairs by which their score is balanced by length; empty where one side has too few.
+
+    Where the better answer is the longer one, it often is much longer: both sides are balanced among pairs whose
+    answers differ as much. These sets are as small as ENOUGH_OF_A_LENGTH of both sides allow.
+    """
+    sets: list[list[int]] = [[]]
+    longer = 0.0
+    for at in sorted(range(len(differences)), key=lambda at: -abs(differences[at])):
+        sets[-1].append(at)
+        longer += _longer(differences[at])
+        if min(longer, len(sets[-1]) - longer) >= ENOUGH_OF_A_LENGTH:
+            sets.append([])
+            longer = 0.0
+    *sets, rest = sets
+    if not sets:
+        return []
+    sets[-1] += rest
+    weights = [0.0] * len(differences)
+    for one in sets:
+        longer = sum(_longer(differences[at]) for at in one)
+        for at in one:
+            share = _longer(differences[at])
+            weights[at] = (share * (len(one) - longer) + (1 - share) * longer) / len(one)
+    return weights
 
 
 def _ratio(rows: Sequence[tuple[float, float, Hashable]], bootstrap: Bootstrap) -> dict[str, Any] | None:

@@ -64,7 +64,7 @@ class Comparison:
 
     @property
     def length_balanced(self) -> Estimate | None:
-        """The win rate where the first answer is as often the longer one as the shorter."""
+        """The win rate where the first answer is as often the longer one as the shorter, and by as much."""
         return find(self.entry, "length_balanced")
 
 

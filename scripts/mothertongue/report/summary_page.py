@@ -79,9 +79,15 @@ def render(rows: Sequence[Row], languages: Mapping[str, Language], template: Pat
 
 
 def _precision(settings: Mapping) -> str | None:
-    """Return the precision of an evaluation's models: nf4, or the type of numbers where they are not quantised."""
-    quantization = settings.get("quantization")
-    return settings.get("dtype") if quantization == "none" else quantization
+    """Return the precision of an evaluation's models: nf4, or the type of numbers where they are not quantised.
+
+    Where a server answered, it is that of the bits per byte, and the server's engine and file stand beside.
+    """
+    quantization, engine = settings.get("quantization"), settings.get("engine", "transformers")
+    precision: str | None = settings.get("dtype") if quantization == "none" else quantization
+    if precision is None or engine == "transformers":
+        return precision
+    return f"{precision}, answers by {engine}" + (f" from {settings['gguf']}" if settings.get("gguf") else "")
 
 
 def _recorded(read: Callable[[], str]) -> str | None:

@@ -1,12 +1,16 @@
 """Ask a server of one's own many things at once."""
 
 import asyncio
+import resource
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from mothertongue.serving.forwarding import Forwarding
 from mothertongue.serving.requests import Asked, Ended, Refusal
+
+# Files that a process has open besides its connections.
+_OTHER_FILES = 128
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ def answer_all(
 ) -> list[Answer | Refusal]:
     """Return the answers to requests, in order, each with its text or why the request cannot be answered.
 
-    As many are under way as the server takes. Raise UserError where the server fails or ends.
+    As many are under way as the server takes, and as this process may have connections. Raise UserError where the
+    server fails or ends.
     """
     return asyncio.run(_answer_all(server, asked, advance))
 
@@ -30,7 +35,7 @@ def answer_all(
 async def _answer_all(
     server: Forwarding, asked: Sequence[Asked], advance: Callable[[int], None]
 ) -> list[Answer | Refusal]:
-    under_way = asyncio.Semaphore(server.most)
+    under_way = asyncio.Semaphore(_connections(server.most))
 
     async def answer(one: Asked) -> Answer | Refusal:
         async with under_way:
@@ -52,6 +57,16 @@ async def _answer_all(
         # The first of them; the others follow from it.
         raise failed.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+def _connections(wanted: int) -> int:
+    """Return how many connections this process may have, at most so many; raise its own limit where that is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _OTHER_FILES
+    if 0 <= soft < needed:
+        soft = needed if hard < 0 else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft < 0 else max(1, min(wanted, soft - _OTHER_FILES))
 
 
 async def _answer(server: Forwarding, asked: Asked) -> Answer:

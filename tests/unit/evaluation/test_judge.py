@@ -1,6 +1,7 @@
 """Tests of judges: what they are asked, how verdicts are read, and that a judge that cannot judge is found out."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -353,6 +354,24 @@ def test_a_judge_that_prefers_the_longer_reply_is_found_out(judge):
     said = [agreement.objection("native", {}, summed, "Portuguese") or "passed" for summed in found]
     assert said.count("passed") <= 5
     assert sum("not better than a choice by length" in one for one in said) > 60
+
+
+def test_a_judge_that_prefers_the_much_longer_reply_is_found_out():
+    """Where people prefer the longer reply, it is longer by more; else this judge prefers what is shown first."""
+    passed = high = 0
+    for seed in range(50):
+        draw, pairs, found = random.Random(seed), [], []
+        for at in range(200):
+            is_longer = draw.random() < 0.69
+            long = round(100 * math.exp(draw.expovariate(1 / (1.0 if is_longer else 0.55))))
+            better, worse = ("a" * long, "b" * 100) if is_longer else ("a" * 100, "b" * long)
+            pairs.append(Comparison((), better, worse, at))
+            found.append(decided(A, A) if long < 165 else decided(A, B) if is_longer else decided(B, A))
+        bootstrap = Bootstrap(300, seed=seed)
+        summed = figures(found, list(range(200)), bootstrap) | by_length(found, pairs, bootstrap)
+        high += summed["score"]["low"] > 0.5
+        passed += agreement.objection("native", {}, summed, "Portuguese") is None
+    assert (high, passed <= 1) == (50, True)
 
 
 def test_a_judge_that_reads_passes_though_it_has_a_liking_for_length():

@@ -318,6 +318,23 @@ def test_the_table_lists_all_adapters_with_their_numbers(results, tmp_path):
         program("summary", "--metrics", output, "--results", tmp_path, "--output", tmp_path / "summary.html")
 
 
+def test_what_computed_the_answers_is_said(tmp_path):
+    """`quantization` and `batch_size` are those of transformers, also where a server gave the answers."""
+    for lang, settings in (("pt", {"engine": "llama_cpp", "gguf": "q4_k_m.gguf", "batch_size": None}), ("ar", {})):
+        write_run(tmp_path, lang)
+        path = tmp_path / lang / "evaluation/metrics.json"
+        measured = json.loads(path.read_text())
+        measured["settings"] |= {"engine": "transformers", "gguf": None, "batch_size": 32} | settings
+        path.write_text(json.dumps(measured))
+    said = {lang: texts(report(tmp_path, lang, tmp_path / f"{lang}.html"))["evaluation"] for lang in ("pt", "ar")}
+    assert "at most 100 tokens, by the engine llama_cpp from q4_k_m.gguf)" in said["pt"]
+    assert "at most 100 tokens, in batches of 32, on which answers in bfloat16 depend)" in said["ar"]
+    metrics_files = [tmp_path / lang / "evaluation/metrics.json" for lang in ("pt", "ar")]
+    program("summary", "--metrics", *metrics_files, "--results", tmp_path, "--output", tmp_path / "summary.html")
+    page = (tmp_path / "summary.html").read_text(encoding="utf-8")
+    assert "in bfloat16, answers by llama_cpp from q4_k_m.gguf" in page and "by more than one engine" in page
+
+
 def test_adapters_of_earlier_versions_are_in_the_table(tmp_path):
     write_run(tmp_path, "pt")
     write_run(tmp_path, "ar")

@@ -1,9 +1,16 @@
 """Tests of many conversations that a server of one's own answers, by a program in the place of vLLM."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from made_once import made_once, run_folder
+from paths import ROOT
+from running import loaded_programs
 from serving import QUESTION, program, save_adapter
 from standin_vllm import ENDS, FAILS, lives, said, standin
 from waiting import until
@@ -90,6 +97,34 @@ def test_chat_answers_a_batch_by_a_server(adapter, tmp_path, monkeypatch):
         last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
         assert last["model"] == model
     until(lambda: not any(lives(int(one)) for one in (tmp_path / "processes").read_text().split()), 20)
+
+
+def test_what_a_server_printed_that_does_not_start_stays(adapter, tmp_path, monkeypatch):
+    """The error names the file."""
+    (tmp_path / "p.txt").write_text("Olá")
+    monkeypatch.setenv("SERVING_PROCESSES", str(tmp_path / "processes"))
+    failing = ("--engine=vllm", "--program", standin(tmp_path), "--window=512", "--server-option=--ends=start")
+    done = program("chat", "--adapter", adapter, "--batch", tmp_path / "p.txt", *failing)
+    (output,) = re.findall(r"all that it printed is in (\S+)", done.stderr)
+    assert "RuntimeError: no engine, see above" in Path(output).read_text()
+    shutil.rmtree(Path(output).parent)
+
+
+@pytest.mark.parametrize("limit", ["-Sn", "-n"], ids=["soft", "hard"])
+def test_there_are_no_more_connections_than_a_process_may_have(adapter, limit, tmp_path, monkeypatch):
+    """With 200 at once, and as many that wait, there would be more than the 256 files that may be open here."""
+    monkeypatch.setenv("SERVING_PROCESSES", str(tmp_path / "processes"))
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": QUESTION}] * 300)
+    loaded, batch = loaded_programs(), ("--batch", "prompts.jsonl", "--batch-size=200", "--output=answers.jsonl")
+    options = ("--engine=vllm", "--program=./vllm", "--window=512", "--max-new-tokens=9")
+    standin(tmp_path)
+    command = [loaded.python, ROOT / "scripts/chat.py", "--adapter", adapter, *batch, *options]
+    done = subprocess.run(
+        ["bash", "-c", f'ulimit {limit} 256; exec "$@"', "-", *command],
+        cwd=tmp_path, env=os.environ | loaded.environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {row["answer"] for row in read_jsonl(tmp_path / "answers.jsonl")} == {said("adapter")[:9].strip()}
 
 
 @pytest.mark.parametrize(
