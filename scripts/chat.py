@@ -146,10 +146,14 @@ def answer_by_server(
 
     from mothertongue.chat import by_server
     from mothertongue.model_folders.reading import read_training
+    from mothertongue.serving import own_server
 
-    if arguments.system_prompt is None:
-        arguments.system_prompt = read_training(arguments.adapter, "system_prompt")["system_prompt"]
-    server = engine.start(arguments.engine, arguments, arguments.system_prompt, decoding, arguments.batch_size)
+    prompt = arguments.system_prompt
+    if prompt is None:
+        prompt = read_training(arguments.adapter, "system_prompt")["system_prompt"]
+    asking = own_server.asking(prompt, decoding)(arguments.adapter, None)
+    window = by_server.window_for(asked.values(), asking)
+    server = engine.start(arguments, prompt, decoding, window, arguments.batch_size)
     return by_server.answer_all(server, "base" if arguments.base_only else "adapter", asked, progress.advance)
 
 

@@ -48,7 +48,8 @@ def parse_arguments() -> argparse.Namespace:
     gpus.add_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     arguments = parser.parse_args()
-    if [arguments.engine == "llama_cpp"] * 2 != [bool(arguments.gguf), bool(arguments.adapter_gguf)]:
+    files = [arguments.gguf, arguments.adapter_gguf]
+    if (any(files) and arguments.engine != "llama_cpp") or (not all(files) and arguments.engine == "llama_cpp"):
         parser.error("--engine llama_cpp needs --gguf and --adapter-gguf, and no other engine takes them")
     return arguments
 

@@ -45,6 +45,12 @@ def parse_arguments() -> argparse.Namespace:
     told = ": auto takes vllm where its program and a GPU are here, else transformers"
     engine.add_arguments(parser, ("auto", "transformers", "vllm", "llama_cpp"), "auto", told)
     parser.add_argument(
+        "--window",
+        type=types.positive,
+        default=8192,
+        help="with vllm and llama_cpp: tokens of a conversation, at most the model's own (default: 8192)",
+    )
+    parser.add_argument(
         "--at-once",
         type=types.positive,
         help="with vllm and llama_cpp: requests answered at a time (default: 16, and 4 with llama_cpp)",
@@ -129,13 +135,13 @@ def start(arguments: argparse.Namespace, output: Path) -> "tuple[Backend, Sequen
     chosen = own_server.choose(arguments.engine, arguments.adapter, arguments.program, arguments.quantization)
     if chosen != "transformers":
         plan = own_server.Plan(
-            arguments.program,
-            arguments.server_option,
-            arguments.at_once or own_server.AT_ONCE[chosen],
-            arguments.waiting,
-            arguments.window,
-            output,
-            arguments.seed,
+            program=arguments.program,
+            options=arguments.server_option,
+            at_once=arguments.at_once or own_server.AT_ONCE[chosen],
+            waiting=arguments.waiting,
+            window=arguments.window,
+            output=output,
+            seed=arguments.seed,
         )
         speaks, ggufs = own_server.asking(arguments.system_prompt, decoding), (arguments.gguf, arguments.adapter_gguf)
         server = own_server.start(chosen, arguments.adapter, arguments.base_model, ggufs, speaks, plan)

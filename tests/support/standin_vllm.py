@@ -25,6 +25,8 @@ def lives(process: int) -> bool:
 
 # Seeds of requests to which it answers slowly and without end, with errors, or not at all: it ends.
 SLOW, TOO_LONG, FAILS, FAILS_LATER, ENDS = 1, 400, 500, 501, 13
+# With this one it breaks the connection the first time.
+BREAKS_ONCE = 2
 
 
 def standin(folder: Path) -> Path:
@@ -59,7 +61,7 @@ def main() -> None:
     child = subprocess.Popen(["sleep", "600"])
     with Path(os.environ["SERVING_PROCESSES"]).open("a") as file:
         print(os.getpid(), child.pid, file=file)
-    answered = []
+    answered, broken = [], []
 
     def note(what):
         if arguments.log:
@@ -90,6 +92,10 @@ def main() -> None:
             if (seed := body["seed"]) == ENDS:
                 print("torch.OutOfMemoryError: CUDA out of memory", flush=True)
                 os._exit(1)
+            if seed == BREAKS_ONCE and not broken:
+                broken.append(seed)
+                self.close_connection = True
+                return
             if seed in (TOO_LONG, FAILS):
                 self.reply({"error": {"message": f"longer than the context length <{seed}>"}}, seed)
                 return

@@ -44,6 +44,9 @@ def test_llama_cpp_answers_from_exported_files(built):
     folder = "results/demo/pt/export"
     assert f"--gguf={folder}/base/q8_0.gguf" in planned.output
     assert f"--adapter-gguf={folder}/adapter.gguf" in planned.output
-    built.configure(tuning={"method": "dpo"})
+    built.configure(evaluation={"engine": "transformers", "program": "llama-server"})
+    refused = built.run("-n", METRICS)
+    assert refused.code != 0 and "evaluation.engine is transformers, which has no program" in refused.output
+    built.configure(evaluation={"engine": "llama_cpp", "program": None}, tuning={"method": "dpo"})
     refused = built.run("-n", METRICS)
     assert refused.code != 0 and "error: evaluation.engine: llama_cpp answers for one adapter" in refused.output

@@ -1,11 +1,13 @@
 """Conversations answered by a server of one's own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from mothertongue.chat.conversation import answer_all as answer_fitting
 from mothertongue.chat.prompt_file import Reply
 from mothertongue.prompts.templates import Message
 from mothertongue.serving import many
+from mothertongue.serving.asking import Asking
 from mothertongue.serving.forwarding import Forwarding
 from mothertongue.serving.requests import Asked, Refusal
 
@@ -28,3 +30,12 @@ def answer_all(
         return answer_fitting(chats, server.asking, answer)
     finally:
         server.stop()
+
+
+def window_for(chats: Iterable[list[Message]], asking: Asking) -> int:
+    """Return the tokens of the longest conversation and of its answer; the model's own window may be smaller."""
+    longest = 0
+    for messages in chats:
+        with suppress(Refusal):  # which is told when it is asked
+            longest = max(longest, len(asking.tokens(Asked("", messages))))
+    return longest + asking.decoding.max_new_tokens

@@ -86,8 +86,7 @@ def fit(asking: Asking, messages: list[Message]) -> tuple[list[Message], list[in
 
     System prompt and last question are always kept. Raise UserError where these alone are too long.
     """
-    if asking.system_prompt and not templates.system_prompt(messages):
-        messages = [{"role": "system", "content": asking.system_prompt}, *messages]
+    messages = asking.with_system(messages)
     window = asking.window or float("inf")
     # Reserve at most half of the window for the answer: a large max_new_tokens would leave no room for history.
     room = window - min(asking.decoding.max_new_tokens, window // 2)

@@ -21,16 +21,8 @@ def by_server(
 
     `longest` is the longest prompt in tokens. Raise UserError where the server does not start.
     """
-    most = own_server.MANY_AT_ONCE[settings.engine]
-    plan = own_server.Plan(
-        settings.program,
-        settings.server_option,
-        most,
-        most,
-        longest + max_new_tokens,
-        None,
-        seed,
-        own_server.MANY_TOKENS,
+    plan = own_server.plan_for_many(
+        settings.engine, settings.program, settings.server_option, longest + max_new_tokens, seed
     )
     speaks = own_server.asking("", Decoding(max_new_tokens))
     more = {"sft": compared.sft_adapter} if compared.sft_adapter else {}

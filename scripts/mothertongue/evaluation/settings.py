@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mothertongue.common.errors import UserError
 from mothertongue.common.settings import setting
 
 
@@ -59,3 +60,10 @@ class ServerSettings:
         [], "an option for that program; repeatable", key="server_options", expected="a list of options",
         manual="more options of that program, such as `[--gpu-memory-utilization=0.8]`",
     )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Raise UserError where there is a program, or options, and no engine that has one."""
+        if self.engine == "transformers" and (self.program or self.server_option):
+            raise UserError(
+                "evaluation.engine is transformers, which has no program and no server_options; take another one"
+            )

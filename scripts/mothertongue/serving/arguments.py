@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mothertongue.common import arguments as types
 from mothertongue.common.errors import UserError
 
 if TYPE_CHECKING:  # imported late: it loads torch
@@ -22,12 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser, engines: Sequence[str], defau
     )
     parser.add_argument("--gguf", type=Path, help="with llama_cpp: exported base model, or merged model")
     parser.add_argument("--adapter-gguf", type=Path, help="with llama_cpp: exported adapter, over the base model")
-    parser.add_argument(
-        "--window",
-        type=types.positive,
-        default=8192,
-        help="with vllm and llama_cpp: tokens of a conversation, at most the model's own (default: 8192)",
-    )
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -41,24 +34,16 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def start(
-    engine: str, arguments: argparse.Namespace, system_prompt: str, decoding: "Decoding", at_once: int | None = None
+    arguments: argparse.Namespace, system_prompt: str, decoding: "Decoding", window: int, at_once: int | None
 ) -> "Forwarding":
-    """Start the server of an engine for an adapter, to answer many conversations; return what asks it.
+    """Start the server of the engine for an adapter, to answer many conversations; return what asks it.
 
-    `at_once` of them are answered at a time, and as many wait. Raise UserError where the server does not start.
+    See own_server.plan_for_many. Raise UserError where the server does not start.
     """
     from mothertongue.serving import own_server
 
-    most = at_once or own_server.MANY_AT_ONCE[engine]
-    plan = own_server.Plan(
-        arguments.program,
-        arguments.server_option,
-        most,
-        most,
-        arguments.window,
-        None,
-        arguments.seed,
-        own_server.MANY_TOKENS,
+    plan = own_server.plan_for_many(
+        arguments.engine, arguments.program, arguments.server_option, window, arguments.seed, at_once
     )
     speaks, ggufs = own_server.asking(system_prompt, decoding), (arguments.gguf, arguments.adapter_gguf)
-    return own_server.start(engine, arguments.adapter, arguments.base_model, ggufs, speaks, plan)
+    return own_server.start(arguments.engine, arguments.adapter, arguments.base_model, ggufs, speaks, plan)

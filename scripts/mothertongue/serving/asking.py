@@ -1,5 +1,6 @@
 """What a model reads for a request, and how its answer is chosen: the same, whatever computes the answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,18 +29,21 @@ class Asking:
     window: int | None = None
     rows: int | None = None
 
+    def with_system(self, messages: Sequence[templates.Message]) -> list[templates.Message]:
+        """Return messages with the system prompt. An empty one in front stands for none, and not for the default."""
+        if messages[0] == {"role": "system", "content": ""}:
+            return list(messages[1:])
+        if self.system_prompt and messages[0]["role"] != "system":
+            return [{"role": "system", "content": self.system_prompt}, *messages]
+        return list(messages)
+
     def tokens(self, asked: Asked) -> list[int]:
-        """Return the tokens of a prompt. An empty system prompt in front stands for none, and not for the default.
+        """Return the tokens of a prompt.
 
         Raise Refusal where it is too long or cannot be rendered.
         """
-        messages = asked.messages
-        if messages[0] == {"role": "system", "content": ""}:
-            messages = messages[1:]
-        elif self.system_prompt and messages[0]["role"] != "system":
-            messages = [{"role": "system", "content": self.system_prompt}, *messages]
         try:
-            tokens = templates.encode_prompt(messages, self.template, self.tokenizer)
+            tokens = templates.encode_prompt(self.with_system(asked.messages), self.template, self.tokenizer)
         except UserError as error:
             raise Refusal(str(error), param="messages") from None
         if self.rows is not None and (highest := max(tokens)) >= self.rows:

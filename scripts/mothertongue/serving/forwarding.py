@@ -169,6 +169,11 @@ class Forwarding:
             await asyncio.wait({task})
             self.unfinished -= 1
 
+    @property
+    def kind(self) -> str:
+        """What the server is called."""
+        return self._child.kind
+
     def check_child(self) -> None:
         """Raise UserError where the server has ended, with its reason."""
         self._child.check()

@@ -2,15 +2,21 @@
 
 import asyncio
 import resource
+import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from mothertongue.common.progress import duration, log
 from mothertongue.serving.forwarding import Forwarding
 from mothertongue.serving.requests import Asked, Ended, Refusal
 
 # Files that a process has open besides its connections.
 _OTHER_FILES = 128
+# How often a request is sent that the server does not answer well, and the seconds before it is sent again.
+_ATTEMPTS, _PAUSE = 3, 1.0
+# Seconds without any answer that are told.
+_SILENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -36,27 +42,51 @@ async def _answer_all(
     server: Forwarding, asked: Sequence[Asked], advance: Callable[[int], None]
 ) -> list[Answer | Refusal]:
     under_way = asyncio.Semaphore(_connections(server.most))
+    heard = time.monotonic()
 
     async def answer(one: Asked) -> Answer | Refusal:
+        nonlocal heard
         async with under_way:
-            found: Answer | Refusal
-            try:
-                found = await _answer(server, one)
-            except Refusal as refusal:
-                if refusal.status >= 500:
-                    server.check_child()
-                    raise
-                found = refusal
+            found = await _patiently(server, one)
+        heard = time.monotonic()
         advance(1)
         return found
 
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(_SILENCE)
+            if (silent := time.monotonic() - heard) >= _SILENCE:
+                log(f"{server.kind}: no answer for {duration(silent)}")
+
+    watching = asyncio.create_task(watch())
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(answer(one)) for one in asked]
     except* Exception as failed:
         # The first of them; the others follow from it.
         raise failed.exceptions[0] from None
+    finally:
+        watching.cancel()
     return [task.result() for task in tasks]
+
+
+async def _patiently(server: Forwarding, asked: Asked) -> Answer | Refusal:
+    """Return an answer, or why there is none; ask again where the server runs, and its answer broke off or failed.
+
+    Raise UserError where the server has ended, or fails each time.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return await _answer(server, asked)
+        except Refusal as refusal:
+            if refusal.status < 500:
+                return refusal
+            server.check_child()
+            if attempt == _ATTEMPTS:
+                raise
+            log(f"{server.kind}: asked again: {refusal}")
+            await asyncio.sleep(_PAUSE)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _connections(wanted: int) -> int:

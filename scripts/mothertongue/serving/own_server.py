@@ -30,7 +30,7 @@ from mothertongue.serving.forwarding import VLLM, Forwarding, LlamaCpp
 AT_ONCE = {"vllm": 16, "llama_cpp": 4}
 # The same where nobody waits for the first words: vLLM keeps as many in the GPU's memory as have room; and the tokens
 # that it sends together.
-MANY_AT_ONCE, MANY_TOKENS = {"vllm": 256, "llama_cpp": 4}, 32
+_MANY_AT_ONCE, _MANY_TOKENS = {"vllm": 256, "llama_cpp": 4}, 32
 # vLLM's limits of ranks.
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 # What vLLM does not apply, or not in all of its versions; scripts/tune.py makes DoRA, and adapts experts, on request.
@@ -76,6 +76,17 @@ class Plan:
     def most(self) -> int:
         """The requests that are answered or wait."""
         return self.at_once + self.waiting
+
+
+def plan_for_many(
+    engine: str, program: str | None, options: Sequence[str], window: int, seed: int, at_once: int | None = None
+) -> Plan:
+    """Return the plan of a server that answers many requests, for nobody who waits for the first words.
+
+    `at_once` of them are answered at a time, and as many wait.
+    """
+    most = at_once or _MANY_AT_ONCE[engine]
+    return Plan(program, options, most, most, window, None, seed, _MANY_TOKENS)
 
 
 def choose(engine: str, adapter: Path, program: str | None, quantization: str) -> str:

@@ -18,11 +18,16 @@ _FOLDERS = ("", "sft", "variants/*", "variants/*/sft")
 
 
 class Evaluations:
-    """The evaluations of a configuration. Raises UserError where training is to be kept from benchmarks, of none."""
+    """The evaluations of a configuration.
+
+    Raises UserError where training is to be kept from benchmarks, of none, and where settings do not fit the engine.
+    """
 
     def __init__(self, config: Mapping[str, Any], places: Places, adapters: Adapters) -> None:
         self.evaluation, self.contamination = config["evaluation"], config["contamination"]
         self.places, self.adapters = places, adapters
+        given = self.evaluation
+        ServerSettings(given["engine"], given["program"], given["server_options"])
         wanted = self.evaluation["benchmarks"] or self.evaluation["harness"]
         self.benchmarks = benchmarks.read(places.table) if wanted else []
         if self.contamination["benchmarks"] and not wanted:

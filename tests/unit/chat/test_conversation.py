@@ -48,6 +48,14 @@ def test_only_as_many_old_exchanges_are_dropped_as_necessary(sizes, window, syst
         assert fit(one.asking, messages) == (expected, tokens)
 
 
+def test_an_empty_system_prompt_in_front_stands_for_none():
+    tokenizer = family_tokenizer("chatml", "bytes")
+    one, asks = speaker(tokenizer, 600, system_prompt="Seja breve."), said("E agora?")[:1]
+    plain, _ = fit(speaker(tokenizer, 600, system_prompt="").asking, asks)
+    assert fit(one.asking, [{"role": "system", "content": ""}, *asks])[0] == plain == asks
+    assert fit(one.asking, asks)[0] == [{"role": "system", "content": "Seja breve."}, *asks]
+
+
 @pytest.mark.costly
 @pytest.mark.parametrize("marks", [True, False])
 def test_the_cost_of_dropping_exchanges_grows_linearly(marks):

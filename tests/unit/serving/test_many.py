@@ -12,12 +12,13 @@ from made_once import made_once, run_folder
 from paths import ROOT
 from running import loaded_programs
 from serving import QUESTION, program, save_adapter
-from standin_vllm import ENDS, FAILS, lives, said, standin
+from standin_vllm import BREAKS_ONCE, ENDS, FAILS, SLOW, lives, said, standin
 from waiting import until
 
 from mothertongue.common.atomic_files import read_jsonl, write_jsonl
 from mothertongue.common.errors import UserError
 from mothertongue.models.answering import Decoding
+from mothertongue.models.tokenizer_files import load_with_template
 from mothertongue.serving import many, own_server
 from mothertongue.serving.many import Answer
 from mothertongue.serving.requests import Asked, Refusal
@@ -75,6 +76,21 @@ def test_a_server_that_fails_is_one_error(server, seed, why):
     assert why in str(raised.value)
 
 
+def test_an_answer_that_breaks_off_is_asked_for_again(server, capsys):
+    found, log = server
+    answers = many.answer_all(found, [asked(seed=BREAKS_ONCE if at == 3 else at + 100) for at in range(9)])
+    assert answers == [Answer(said("adapter").strip(), True)] * 9
+    assert [json.loads(line)["seed"] for line in log.read_text().splitlines()].count(BREAKS_ONCE) == 2
+    assert capsys.readouterr().err.count("vllm: asked again: vllm's server failed: ") == 1
+
+
+def test_a_server_that_is_silent_is_told_of(server, monkeypatch, capsys):
+    monkeypatch.setattr(many, "_SILENCE", 0.1)
+    found, _ = server
+    assert many.answer_all(found, [asked(seed=SLOW, max_tokens=30)])[0].text.startswith("abcabc")
+    assert "vllm: no answer for 0." in capsys.readouterr().err
+
+
 def test_chat_answers_a_batch_by_a_server(adapter, tmp_path, monkeypatch):
     write_jsonl(
         tmp_path / "prompts.jsonl", [{"prompt": QUESTION, "id": at} for at in range(9)] + [{"prompt": "muito " * 1000}]
@@ -83,19 +99,21 @@ def test_chat_answers_a_batch_by_a_server(adapter, tmp_path, monkeypatch):
         "--engine=vllm",
         "--program",
         standin(tmp_path),
-        "--window=512",
         f"--server-option=--log={tmp_path / 'log'}",
     )
     monkeypatch.setenv("SERVING_PROCESSES", str(tmp_path / "processes"))
+    tokenizer, _ = load_with_template(adapter)
     batch = ("--batch", tmp_path / "prompts.jsonl", "--output", tmp_path / "answers.jsonl")
     for more, model in (((), "adapter"), (("--base-only", "--system-prompt="), "base")):
         done = program("chat", "--adapter", adapter, *batch, *options, *more, "--max-new-tokens=100")
         assert done.returncode == 0, done.stderr
         *rows, long = read_jsonl(tmp_path / "answers.jsonl")
         assert rows == [{"prompt": QUESTION, "id": at, "answer": said(model).strip(), "ended": True} for at in range(9)]
-        assert long["answer"] is None and "the model reads 512, answer included; shorten it" in long["error"]
+        assert long["answer"] is None and "the model reads 1,024, answer included; shorten it" in long["error"]
         last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
         assert last["model"] == model
+        # With or without the training's system prompt.
+        assert ("Responda." in tokenizer.decode(last["prompt"])) == (model == "adapter")
     until(lambda: not any(lives(int(one)) for one in (tmp_path / "processes").read_text().split()), 20)
 
 
@@ -103,7 +121,7 @@ def test_what_a_server_printed_that_does_not_start_stays(adapter, tmp_path, monk
     """The error names the file."""
     (tmp_path / "p.txt").write_text("Olá")
     monkeypatch.setenv("SERVING_PROCESSES", str(tmp_path / "processes"))
-    failing = ("--engine=vllm", "--program", standin(tmp_path), "--window=512", "--server-option=--ends=start")
+    failing = ("--engine=vllm", "--program", standin(tmp_path), "--server-option=--ends=start")
     done = program("chat", "--adapter", adapter, "--batch", tmp_path / "p.txt", *failing)
     (output,) = re.findall(r"all that it printed is in (\S+)", done.stderr)
     assert "RuntimeError: no engine, see above" in Path(output).read_text()
@@ -116,7 +134,7 @@ def test_there_are_no_more_connections_than_a_process_may_have(adapter, limit, t
     monkeypatch.setenv("SERVING_PROCESSES", str(tmp_path / "processes"))
     write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": QUESTION}] * 300)
     loaded, batch = loaded_programs(), ("--batch", "prompts.jsonl", "--batch-size=200", "--output=answers.jsonl")
-    options = ("--engine=vllm", "--program=./vllm", "--window=512", "--max-new-tokens=9")
+    options = ("--engine=vllm", "--program=./vllm", "--max-new-tokens=9")
     standin(tmp_path)
     command = [loaded.python, ROOT / "scripts/chat.py", "--adapter", adapter, *batch, *options]
     done = subprocess.run(
