@@ -215,13 +215,18 @@ def test_tuning_continues_over_several_jobs_if_each_is_too_short(site, first):
 
     # Jobs compute with the threads of their rule; another number gives other digits (see training.compute_with).
     cpu_threads = recorded(site.root / ADAPTER)["machine"]["cpu_threads"]
-    # Measure the steps of one job within its minute, and choose a number of steps that needs more than one job.
+    # Measure the steps of one job within its time, and choose a number of steps that needs more than one job. A busy
+    # machine may take more than the least time of Slurm, a minute, to load a model.
     site.configure(tuning={"max_steps": 100_000})
-    enough = site.start(ADAPTER, "--set-resources", "tune:runtime=1", "--preemptible-retries=0").wait()
-    assert enough.code != 0
-    site.configure(tuning={"max_steps": round(2.3 * int(re.search(r"stopped after step (\d+) of", enough.output)[1]))})
+    for minutes in range(1, 6):
+        short = ("--set-resources", f"tune:runtime={minutes}")
+        enough = site.start(ADAPTER, *short, "--preemptible-retries=0").wait()
+        assert enough.code != 0
+        if reached := re.search(r"stopped after step (\d+) of", enough.output):
+            break
+    site.configure(tuning={"max_steps": round(2.3 * int(reached[1]))})
     options = next(line for line in run_options(site) if line.startswith("--"))
-    run = site.start(ADAPTER, "--set-resources", "tune:runtime=1")
+    run = site.start(ADAPTER, *short)
     # Run the same training by hand, in parallel with the jobs.
     subprocess.run(
         [sys.executable, "scripts/tune.py", "--data", threads, "--validation",
