@@ -9,7 +9,8 @@ CHROMIUM = next(
 )
 
 
-@pytest.fixture(scope="session")
+# Of one module: while Playwright runs, no other test of this process can start an event loop.
+@pytest.fixture(scope="module")
 def chromium():
     if not CHROMIUM:
         pytest.skip("no Chromium is installed; on Debian: apt-get install chromium")

@@ -208,14 +208,7 @@ def test_serve_answers_by_vllm_as_peft_does(vllm_program, exported, tmp_path):
 def test_chat_answers_a_batch_by_vllm_as_peft_does(vllm_program, exported, tmp_path):
     write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": question} for question in questions()])
     batch = ("--batch", tmp_path / "prompts.jsonl", "--output", tmp_path / "answers.jsonl")
-    options = (
-        "--engine=vllm",
-        "--program",
-        vllm_program,
-        "--window=1024",
-        "--batch-size=4",
-        f"--max-new-tokens={TOKENS}",
-    )
+    options = ("--engine=vllm", "--program", vllm_program, "--batch-size=4", f"--max-new-tokens={TOKENS}")
     plain = ("--server-option=--dtype=float32", "--server-option=--enforce-eager")
     program("chat", "--adapter", exported / "adapter", *batch, *options, *plain)
     assert [row["answer"] for row in read_jsonl(tmp_path / "answers.jsonl")] == said_by_peft(exported)
