@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
+from mothertongue.chat.conversation import Fitting
 from mothertongue.chat.conversation import answer_all as answer_fitting
 from mothertongue.chat.prompt_file import Reply
 from mothertongue.prompts.templates import Message
 from mothertongue.serving import many
-from mothertongue.serving.asking import Asking
+from mothertongue.serving.asking import Asking, as_they_are
 from mothertongue.serving.forwarding import Forwarding
 from mothertongue.serving.requests import Asked, Refusal
 
@@ -20,8 +21,9 @@ def answer_all(
     Raise UserError where it fails.
     """
 
-    def answer(fitting: Sequence[list[Message]]) -> list[Reply]:
-        found = many.answer_all(server, [Asked(model, messages) for messages in fitting], advance)
+    def answer(fitting: Sequence[Fitting]) -> list[Reply]:
+        asked = [Asked(model, as_they_are(messages)) for messages, _ in fitting]
+        found = many.answer_all(server, asked, advance)
         return [
             Reply(None, error=str(one)) if isinstance(one, Refusal) else Reply(one.text, one.ended) for one in found
         ]

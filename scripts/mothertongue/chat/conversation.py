@@ -70,18 +70,21 @@ class Speaker:
     ) -> dict[int, Reply]:
         """Answer many conversations, so many at once; see the function of this name."""
 
-        def answer(chats: Sequence[list[Message]]) -> list[Reply]:
-            asking = self.asking
-            tokens = [templates.encode_prompt(messages, asking.template, asking.tokenizer) for messages in chats]
+        def answer(fitting: Sequence[Fitting]) -> list[Reply]:
+            asking, prompts = self.asking, [tokens for _, tokens in fitting]
             found = answering.generate(
-                self.model, asking.tokenizer, tokens, self.stop, asking.decoding, batch_size, advance
+                self.model, asking.tokenizer, prompts, self.stop, asking.decoding, batch_size, advance
             )
             return [Reply(*answer) for answer in found]
 
         return answer_all(chats, self.asking, answer)
 
 
-def fit(asking: Asking, messages: list[Message]) -> tuple[list[Message], list[int]]:
+# A conversation that fits the model's window, with the system prompt, and its tokens.
+Fitting = tuple[list[Message], list[int]]
+
+
+def fit(asking: Asking, messages: list[Message]) -> Fitting:
     """Drop the oldest exchanges that exceed the context window; return the messages and the prompt's tokens.
 
     System prompt and last question are always kept. Raise UserError where these alone are too long.
@@ -109,19 +112,19 @@ def fit(asking: Asking, messages: list[Message]) -> tuple[list[Message], list[in
 
 
 def answer_all(
-    chats: Mapping[int, list[Message]], asking: Asking, answer: Callable[[Sequence[list[Message]]], Sequence[Reply]]
+    chats: Mapping[int, list[Message]], asking: Asking, answer: Callable[[Sequence[Fitting]], Sequence[Reply]]
 ) -> dict[int, Reply]:
     """Let `answer` answer many conversations, by the number of each, such as that of its line.
 
     One that cannot be asked, since it is too long or would become control tokens, has an error in the place of a
     text, and the others are answered. Raise UserError where none can be asked.
     """
-    fitting: dict[int, list[Message]] = {}
+    fitting: dict[int, Fitting] = {}
     replies: dict[int, Reply] = {}
     for number, messages in chats.items():
         try:
-            fitting[number], _ = fit(asking, messages)
-            _say_dropped(messages, fitting[number], f"line {number}: ")
+            fitting[number] = fit(asking, messages)
+            _say_dropped(messages, fitting[number][0], f"line {number}: ")
         except UserError as error:
             replies[number] = Reply(None, error=str(error))
     if not fitting:

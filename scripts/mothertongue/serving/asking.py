@@ -9,6 +9,8 @@ from mothertongue.models.answering import Decoding
 from mothertongue.prompts import templates
 from mothertongue.serving.requests import Asked, Refusal
 
+# In front of messages, it stands for no system prompt, and not for the default one.
+_NO_SYSTEM = {"role": "system", "content": ""}
 # Below this temperature the likeliest token is taken: scores divided by less exceed the numbers of the GPU, where an
 # error of sampling ends the whole process.
 _COLDEST = 1e-5
@@ -30,8 +32,8 @@ class Asking:
     rows: int | None = None
 
     def with_system(self, messages: Sequence[templates.Message]) -> list[templates.Message]:
-        """Return messages with the system prompt. An empty one in front stands for none, and not for the default."""
-        if messages[0] == {"role": "system", "content": ""}:
+        """Return messages with the system prompt; an empty one in front stands for none."""
+        if messages[0] == _NO_SYSTEM:
             return list(messages[1:])
         if self.system_prompt and messages[0]["role"] != "system":
             return [{"role": "system", "content": self.system_prompt}, *messages]
@@ -73,3 +75,8 @@ class Asking:
     def ends(self) -> list[int]:
         """Return the tokens that end an answer: the template's, and the tokenizer's end of text."""
         return sorted({templates.end_of_turn(self.template, self.tokenizer), self.tokenizer.eos_token_id})
+
+
+def as_they_are(messages: list[templates.Message]) -> list[templates.Message]:
+    """Return messages that `Asking.with_system` gives back unchanged: the system prompt is in them, or not wanted."""
+    return messages if messages[0]["role"] == "system" else [_NO_SYSTEM, *messages]

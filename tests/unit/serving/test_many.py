@@ -92,15 +92,10 @@ def test_a_server_that_is_silent_is_told_of(server, monkeypatch, capsys):
 
 
 def test_chat_answers_a_batch_by_a_server(adapter, tmp_path, monkeypatch):
-    write_jsonl(
-        tmp_path / "prompts.jsonl", [{"prompt": QUESTION, "id": at} for at in range(9)] + [{"prompt": "muito " * 1000}]
-    )
-    options = (
-        "--engine=vllm",
-        "--program",
-        standin(tmp_path),
-        f"--server-option=--log={tmp_path / 'log'}",
-    )
+    plain = {"messages": [{"role": "system", "content": ""}, {"role": "user", "content": QUESTION}]}
+    asks = [{"prompt": QUESTION, "id": at} for at in range(9)] + [plain]
+    write_jsonl(tmp_path / "prompts.jsonl", [*asks, {"prompt": "muito " * 1000}])
+    options = ("--engine=vllm", "--program", standin(tmp_path), f"--server-option=--log={tmp_path / 'log'}")
     monkeypatch.setenv("SERVING_PROCESSES", str(tmp_path / "processes"))
     tokenizer, _ = load_with_template(adapter)
     batch = ("--batch", tmp_path / "prompts.jsonl", "--output", tmp_path / "answers.jsonl")
@@ -108,12 +103,13 @@ def test_chat_answers_a_batch_by_a_server(adapter, tmp_path, monkeypatch):
         done = program("chat", "--adapter", adapter, *batch, *options, *more, "--max-new-tokens=100")
         assert done.returncode == 0, done.stderr
         *rows, long = read_jsonl(tmp_path / "answers.jsonl")
-        assert rows == [{"prompt": QUESTION, "id": at, "answer": said(model).strip(), "ended": True} for at in range(9)]
+        assert rows == [row | {"answer": said(model).strip(), "ended": True} for row in asks]
         assert long["answer"] is None and "the model reads 1,024, answer included; shorten it" in long["error"]
-        last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
-        assert last["model"] == model
-        # With or without the training's system prompt.
-        assert ("Responda." in tokenizer.decode(last["prompt"])) == (model == "adapter")
+        bodies = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()[-len(asks) :]]
+        assert {body["model"] for body in bodies} == {model}
+        # With or without the training's system prompt; the last of them wants none.
+        told = ["Responda." in tokenizer.decode(body["prompt"]) for body in bodies]
+        assert sum(told) == (len(asks) - 1 if model == "adapter" else 0)
     until(lambda: not any(lives(int(one)) for one in (tmp_path / "processes").read_text().split()), 20)
 
 
