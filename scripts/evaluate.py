@@ -95,8 +95,8 @@ def main() -> None:
         replies = generation.ask(answering, asking, sides, chosen.prompts, arguments.target)
     else:
         longest = generation.longest(asking, sides, chosen.prompts)
-        files = arguments.gguf, arguments.adapter_gguf
-        with served.by_server(compared, server, files, longest, arguments.max_new_tokens, seed) as answering:
+        files, printed = (arguments.gguf, arguments.adapter_gguf), arguments.output / "server.log"
+        with served.by_server(compared, server, files, longest, arguments.max_new_tokens, seed, printed) as answering:
             replies = generation.ask(answering, asking, sides, chosen.prompts, arguments.target)
         models = compared.load(arguments.quantization)
     read_out = {kind: held_out.sample(some, arguments.thread_count, seed) for kind, some in by_kind.items()}

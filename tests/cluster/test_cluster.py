@@ -224,7 +224,8 @@ def test_tuning_continues_over_several_jobs_if_each_is_too_short(site, first):
         assert enough.code != 0
         if reached := re.search(r"stopped after step (\d+) of", enough.output):
             break
-    site.configure(tuning={"max_steps": round(2.3 * int(reached[1]))})
+    # The last job ends long before its limit, where Slurm may end it before Snakemake knows that it is done.
+    site.configure(tuning={"max_steps": round(1.5 * int(reached[1]))})
     options = next(line for line in run_options(site) if line.startswith("--"))
     run = site.start(ADAPTER, *short)
     # Run the same training by hand, in parallel with the jobs.

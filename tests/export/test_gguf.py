@@ -153,7 +153,7 @@ def test_serve_switches_the_adapter_for_each_request(exported, said_by_peft, tmp
         assert serving.request(address, "/settings")[2]["models"] == ["adapter"]
 
 
-def test_the_evaluation_has_the_same_answers_by_llama_cpp(exported):
+def test_the_evaluation_has_the_same_answers_by_llama_cpp(exported, tmp_path):
     """Base model and adapter, asked alone and with a system prompt."""
     compared = Compared.of(exported / "adapter", None, exported / "base")
     prompts = [held_out.Prompt(held_out.NATIVE, question, "file") for question in questions()[:5]]
@@ -163,7 +163,8 @@ def test_the_evaluation_has_the_same_answers_by_llama_cpp(exported):
     )  # fmt: skip
     longest = generation.longest(asking, sides, prompts)
     files = exported / "base.gguf", exported / "adapter.gguf"
-    with served.by_server(compared, ServerSettings("llama_cpp", None, []), files, longest, TOKENS, 42) as answer:
+    settings, log = ServerSettings("llama_cpp", None, []), tmp_path / "log"
+    with served.by_server(compared, settings, files, longest, TOKENS, 42, log) as answer:
         found = generation.ask(answer, asking, sides, prompts, "pt")
     model = causal_lm.with_adapter(causal_lm.load_base(compared.base, dtype="float32"), compared.adapter).eval()
     loaded = Evaluated(model, compared.models, compared.tokenizer, compared.template, "none")

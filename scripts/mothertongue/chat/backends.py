@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from mothertongue.serving.requests import Asked, Ended, Refusal, a_word, busy, closed
+from mothertongue.serving.requests import Asked, Ended, Heard, Refusal, a_word, busy, closed, next_of
 
 
 class Backend(Protocol):
@@ -67,9 +67,9 @@ class OneByOne:
             raise busy()
         seed = asked.seed if asked.seed is not None else self._seeds.getrandbits(63)
         loop, left = asyncio.get_running_loop(), threading.Event()
-        heard: asyncio.Queue[str | Ended | Exception] = asyncio.Queue()
+        heard: asyncio.Queue[Heard] = asyncio.Queue()
 
-        def hand(item: str | Ended | Exception) -> None:
+        def hand(item: Heard) -> None:
             if not left.is_set():
                 loop.call_soon_threadsafe(heard.put_nowait, item)
 
@@ -93,13 +93,9 @@ class OneByOne:
         job = self._thread.submit(talk)
         job.add_done_callback(lambda _: self._leave(loop))
         try:
-            while True:
-                item = await heard.get()
-                if isinstance(item, Exception):
-                    raise item
+            while not isinstance(item := await next_of(heard), Ended):
                 yield item
-                if isinstance(item, Ended):
-                    return
+            yield item
         finally:
             self._ends.discard(end)
             left.set()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from mothertongue.common.errors import UserError
 from mothertongue.evaluation.generation import Answering
@@ -15,14 +16,22 @@ from mothertongue.serving.requests import Asked, Refusal
 
 @contextmanager
 def by_server(
-    compared: Compared, settings: ServerSettings, ggufs: own_server.Files, longest: int, max_new_tokens: int, seed: int
+    compared: Compared,
+    settings: ServerSettings,
+    ggufs: own_server.Files,
+    longest: int,
+    max_new_tokens: int,
+    seed: int,
+    output: Path,
 ) -> Iterator[Answering]:
     """Start a server of the compared models; yield a function by which they answer, with greedy decoding.
 
-    `longest` is the longest prompt in tokens. Raise UserError where the server does not start.
+    `longest` is the longest prompt in tokens, `output` the file for what the server prints. Raise UserError where it
+    does not start.
     """
+    window = longest + max_new_tokens
     plan = own_server.plan_for_many(
-        settings.engine, settings.program, settings.server_option, longest + max_new_tokens, seed
+        settings.engine, settings.program, settings.server_option, window, seed, output=output
     )
     speaks = own_server.asking("", Decoding(max_new_tokens))
     more = {"sft": compared.sft_adapter} if compared.sft_adapter else {}

@@ -23,7 +23,7 @@ from mothertongue.endpoints.child import Child
 from mothertongue.models.answering import Decoding
 from mothertongue.models.text_of_tokens import Stripped
 from mothertongue.serving.asking import Asking
-from mothertongue.serving.requests import Asked, Ended, Refusal, Until, a_word, busy, closed
+from mothertongue.serving.requests import Asked, Ended, Heard, Refusal, Until, a_word, busy, closed, next_of
 
 _CONNECT = 10.0
 # How often and how long is looked whether a server that broke a connection has ended, in seconds.
@@ -140,7 +140,7 @@ class Forwarding:
         self._seeds = random.Random(seed)
         # A tokenizer serves one thread at a time.
         self._reader = ThreadPoolExecutor(1, "prompts")
-        self._open: set[asyncio.Queue[str | Ended | Exception]] = set()
+        self._open: set[asyncio.Queue[Heard]] = set()
         self._closed = self._told = False
         self.unfinished = 0
 
@@ -151,18 +151,14 @@ class Forwarding:
         if self.unfinished >= self.most:
             raise busy()
         seed = asked.seed if asked.seed is not None else self._seeds.getrandbits(63)
-        heard: asyncio.Queue[str | Ended | Exception] = asyncio.Queue()
+        heard: asyncio.Queue[Heard] = asyncio.Queue()
         self.unfinished += 1
         self._open.add(heard)
         task = asyncio.ensure_future(self._ask(asked, seed, heard.put_nowait))
         try:
-            while True:
-                item = await heard.get()
-                if isinstance(item, Exception):
-                    raise item
+            while not isinstance(item := await next_of(heard), Ended):
                 yield item
-                if isinstance(item, Ended):
-                    return
+            yield item
         finally:
             self._open.discard(heard)
             task.cancel()
@@ -211,7 +207,7 @@ class Forwarding:
         for model in models:
             asyncio.run(ask(model))
 
-    async def _ask(self, asked: Asked, seed: int, hand: Callable[[str | Ended | Exception], None]) -> None:
+    async def _ask(self, asked: Asked, seed: int, hand: Callable[[Heard], None]) -> None:
         """Hand on the pieces of an answer, and how it ended or why there is none."""
         try:
             loop = asyncio.get_running_loop()

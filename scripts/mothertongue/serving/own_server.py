@@ -79,14 +79,20 @@ class Plan:
 
 
 def plan_for_many(
-    engine: str, program: str | None, options: Sequence[str], window: int, seed: int, at_once: int | None = None
+    engine: str,
+    program: str | None,
+    options: Sequence[str],
+    window: int,
+    seed: int,
+    at_once: int | None = None,
+    output: Path | None = None,
 ) -> Plan:
     """Return the plan of a server that answers many requests, for nobody who waits for the first words.
 
     `at_once` of them are answered at a time, and as many wait.
     """
     most = at_once or _MANY_AT_ONCE[engine]
-    return Plan(program, options, most, most, window, None, seed, _MANY_TOKENS)
+    return Plan(program, options, most, most, window, output, seed, _MANY_TOKENS)
 
 
 def choose(engine: str, adapter: Path, program: str | None, quantization: str) -> str:

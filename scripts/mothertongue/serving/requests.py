@@ -1,5 +1,6 @@
 """What a served model is asked, and how its answer ends."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -57,6 +58,18 @@ class Ended:
             "completion_tokens": self.completion_tokens,
             "total_tokens": total,
         }
+
+
+# What comes of an answer: pieces of its text, and how it ended or why there is none.
+Heard = str | Ended | Exception
+
+
+async def next_of(heard: asyncio.Queue[Heard]) -> str | Ended:
+    """Return what comes next of an answer. Raise why there is none."""
+    item = await heard.get()
+    if isinstance(item, Exception):
+        raise item
+    return item
 
 
 class Until:
