@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, TextStreamer
+from transformers import GenerationConfig, StoppingCriteria
 
 from mothertongue.common.errors import UserError
 from mothertongue.models.causal_lm import check_known, window
@@ -175,10 +175,17 @@ def _generate(
 
 
 def stream(model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding) -> str:
-    """Answer one tokenized prompt, printing words to stdout as they are generated; return the text (see `generate`)."""
-    streamer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    tokens = _answer(model, tokenizer, prompt, stop, decoding, streamer=streamer)
-    return tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    """Answer one tokenized prompt, printing the text to stdout as it is generated; return it (see `generate`)."""
+    pieces: list[str] = []
+
+    def on_text(piece: str) -> bool:
+        pieces.append(piece)
+        print(piece, end="", flush=True)
+        return True
+
+    stream_to(on_text, model, tokenizer, prompt, stop, decoding)
+    print()
+    return "".join(pieces)
 
 
 def stream_to(

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from tiny import family_tokenizer
+from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, set_seed
 
 from mothertongue.models import answering
@@ -84,3 +86,29 @@ def test_a_batch_does_not_copy_the_head(monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "linear", linear)
     answering.generate(model, Numbers(), prompts(0), 7, answering.Decoding(4))
     assert products and all(products)
+
+
+class Parrot(LlamaForCausalLM):
+    """A model that says the tokens of `says` after a prompt of one token."""
+
+    says = ()
+
+    def forward(self, *inputs, **more):
+        found = super().forward(*inputs, **more)
+        found.logits[:, -1, self.says[found.past_key_values.get_seq_length() - 1]] = 1e4
+        return found
+
+
+@pytest.mark.parametrize("family", ["llama2", "chatml"])
+def test_what_is_printed_is_the_answer(family, capsys):
+    """Indented lines stay so, and an end token is not said, also where it is not marked as special."""
+    tokenizer = family_tokenizer(family, "pieces" if family == "llama2" else "bytes")
+    tokenizer.add_tokens([AddedToken("<end>", special=False)])
+    tokenizer.pad_token = tokenizer.eos_token
+    text, end = "def f(x):\n    if x:\n        return 1\n\n- a\n  - b", tokenizer.convert_tokens_to_ids("<end>")
+    model = Parrot(LlamaConfig(**SIZES | {"vocab_size": len(tokenizer)})).eval()
+    model.says = [*tokenizer(text, add_special_tokens=False)["input_ids"], end]
+    asked = (model, tokenizer, [5], end, answering.Decoding(100))
+    assert answering.stream(*asked) == text
+    assert capsys.readouterr().out == f"{text}\n"
+    assert answering.generate(model, tokenizer, [[5]], *asked[3:]) == [(text, True)]
