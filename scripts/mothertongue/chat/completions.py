@@ -17,12 +17,23 @@ _MOST_STOPS = 16
 _SEEDS = 2**63
 _HOTTEST = 100
 _SHOWN = 200
-# What changes an answer and is not here, with the values that ask for nothing; null always does.
+# What is followed, and what changes no answer here.
+_FOLLOWED = frozenset({
+    "model", "messages", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "stream",
+    "stream_options",
+})  # fmt: skip
+_IDLE = frozenset({
+    "user", "metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_retention", "safety_identifier",
+    "prediction", "parallel_tool_calls", "cache_prompt", "keep_alive",
+})  # fmt: skip
+# What may change an answer and is not here, with the values that ask for nothing; null always does. All other options
+# are refused with any value: servers have many of their own.
 _NOT_HERE: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "repetition_penalty": (1,),
+    "repeat_penalty": (1,),
     "top_k": (0, -1),
     "min_p": (0,),
     "logit_bias": ({},),
@@ -30,7 +41,11 @@ _NOT_HERE: Mapping[str, tuple[Any, ...]] = {
     "top_logprobs": (0,),
     "response_format": ({"type": "text"},),
     "tools": ([],),
+    "tool_choice": ("none", "auto"),
     "functions": ([],),
+    "function_call": ("none", "auto"),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
     "modalities": (["text"],),
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -54,9 +69,10 @@ def parse_asked(body: Mapping[str, Any], models: Sequence[str] = SIDES) -> Asked
 
     Raise Refusal where it asks nothing that can be answered, with the reason.
     """
-    for name, neutral in _NOT_HERE.items():
-        if body.get(name) is not None and not any(_equal(body[name], value) for value in neutral):
-            raise Refusal(f"'{name}' is not supported here; leave it out", param=name)
+    for name in body.keys() - _FOLLOWED - _IDLE:
+        if body[name] is not None and not any(_equal(body[name], value) for value in _NOT_HERE.get(name, ())):
+            shown = one_line(name)[:_SHOWN]
+            raise Refusal(f"'{shown}' is not supported here; leave it out", param=shown)
     options = body.get("stream_options")
     if not (options is None or isinstance(options, dict)):
         raise Refusal("'stream_options' is not an object", param="stream_options")

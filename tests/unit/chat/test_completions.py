@@ -19,7 +19,17 @@ def test_what_is_asked_is_understood():
     parts = [{"type": "text", "text": "Hoi!"}, {"type": "text", "text": "Alles goed?"}]
     said = [{"role": "developer", "content": ""}, {"role": "user", "content": parts, "name": "Jan"}]
     more = {"max_tokens": 9, "max_completion_tokens": 5, "temperature": 0.5, "top_p": 1, "seed": -1, "stop": "a"}
-    neutral = {"n": 1, "logprobs": None, "tools": [], "presence_penalty": 0.0, "user": "x", "top_k": -1}
+    neutral = {
+        "n": 1,
+        "logprobs": None,
+        "tools": [],
+        "presence_penalty": 0.0,
+        "user": "x",
+        "top_k": -1,
+        "tool_choice": "auto",
+        "metadata": {"a": "b"},
+        "min_tokens": None,
+    }
     stream = {"stream": True, "stream_options": {"include_usage": True}}
     found = parse_asked({"model": "base", "messages": said} | more | neutral | stream)
     turns = [{"role": "system", "content": ""}, {"role": "user", "content": "Hoi!\nAlles goed?"}]
@@ -55,6 +65,8 @@ WRONG = [
     ({"stream_options": []}, "'stream_options' is not an object", "stream_options", 400),
     ({"n": 2}, "'n' is not supported here", "n", 400),
     ({"n": True}, "'n' is not supported here", "n", 400),
+    ({"guided_json": {}}, "'guided_json' is not supported here; leave it out", "guided_json", 400),
+    ({"a\nb" * 99: 0}, "'a b" + "a b" * 9, ("a b" * 99)[:200], 400),
     ({"tools": [{}]}, "'tools' is not supported here", "tools", 400),
     ({"response_format": {"type": "json_object"}}, "'response_format' is not supported", "response_format", 400),
 ]
