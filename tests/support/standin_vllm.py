@@ -25,8 +25,8 @@ def lives(process: int) -> bool:
 
 # Seeds of requests to which it answers slowly and without end, with errors, or not at all: it ends.
 SLOW, TOO_LONG, FAILS, FAILS_LATER, ENDS = 1, 400, 500, 501, 13
-# With this one it breaks the connection the first time.
-BREAKS_ONCE = 2
+# With these it breaks the connection the first time, or garbles a piece.
+BREAKS_ONCE, GARBLES_ONCE = 2, 3
 
 
 def standin(folder: Path) -> Path:
@@ -104,6 +104,10 @@ def main() -> None:
             text = said(body["model"]) if seed != SLOW else "abc" * 10_000
             try:
                 for number, letter in enumerate(text[: body["max_tokens"]], 1):
+                    if seed == GARBLES_ONCE and number == 5 and not broken:
+                        broken.append(seed)
+                        self.wfile.write(b'data: {"choices": [{"text": "\xff\n\n')
+                        continue
                     time.sleep(0.02 if seed == SLOW else 0)
                     reason = "length" if number == body["max_tokens"] else None
                     self.send_event([{"text": letter, "finish_reason": reason}], number)

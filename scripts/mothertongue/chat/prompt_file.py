@@ -29,9 +29,9 @@ class Prompt:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The conversation to go on with; empty for an empty line."""
+        """The conversation to go on with, roles and contents alone; empty for an empty line."""
         if "messages" in self.row:
-            return self.row["messages"]
+            return [{name: turn[name] for name in ("role", "content")} for turn in self.row["messages"]]
         return [{"role": "user", "content": self.row["prompt"]}] if self.row["prompt"] else []
 
     def with_answer(self, reply: Reply) -> dict[str, Any]:

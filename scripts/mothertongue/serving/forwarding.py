@@ -298,6 +298,7 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]
             try:
                 found = json.loads(data)
             except ValueError:
-                found = None
+                # Without it the answer would lack a piece.
+                raise httpx2.RemoteProtocolError("a part of an answer is no JSON") from None
             if isinstance(found, dict):
                 yield {"error": found} if name == b"error" else found

@@ -17,7 +17,8 @@ def test_a_text_file_has_one_prompt_per_line_empty_ones_included(tmp_path):
 
 def test_json_lines_are_prompts_or_conversations_and_keep_their_other_keys(tmp_path):
     (tmp_path / "p.jsonl").write_text(
-        '{"prompt": "a\\u2028b", "id": 1}\n\n{"messages": [{"role": "user", "content": "c"}]}', encoding="utf-8"
+        '{"prompt": "a\\u2028b", "id": 1}\n\n{"messages": [{"role": "user", "content": "c", "id": 2}]}',
+        encoding="utf-8",
     )
     prompts = prompt_file.read(tmp_path / "p.jsonl")
     assert [(prompt.line, prompt.messages) for prompt in prompts] == [

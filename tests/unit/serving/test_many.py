@@ -12,7 +12,7 @@ from made_once import made_once, run_folder
 from paths import ROOT
 from running import loaded_programs
 from serving import QUESTION, program, save_adapter
-from standin_vllm import BREAKS_ONCE, ENDS, FAILS, SLOW, lives, said, standin
+from standin_vllm import BREAKS_ONCE, ENDS, FAILS, GARBLES_ONCE, SLOW, lives, said, standin
 from waiting import until
 
 from mothertongue.common.atomic_files import read_jsonl, write_jsonl
@@ -76,11 +76,12 @@ def test_a_server_that_fails_is_one_error(server, seed, why):
     assert why in str(raised.value)
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again(server, capsys):
+@pytest.mark.parametrize("once", [BREAKS_ONCE, GARBLES_ONCE])
+def test_an_answer_that_breaks_off_or_lacks_a_piece_is_asked_for_again(server, once, capsys):
     found, log = server
-    answers = many.answer_all(found, [asked(seed=BREAKS_ONCE if at == 3 else at + 100) for at in range(9)])
+    answers = many.answer_all(found, [asked(seed=once if at == 3 else at + 100) for at in range(9)])
     assert answers == [Answer(said("adapter").strip(), True)] * 9
-    assert [json.loads(line)["seed"] for line in log.read_text().splitlines()].count(BREAKS_ONCE) == 2
+    assert [json.loads(line)["seed"] for line in log.read_text().splitlines()].count(once) == 2
     assert capsys.readouterr().err.count("vllm: asked again: vllm's server failed: ") == 1
 
 
