@@ -21,8 +21,6 @@ from mothertongue.endpoints.budget import Spent
 
 # Seconds from one look at the files of other jobs to the next.
 _INTERVAL = 5.0
-# The outcome of a request that the server does not answer, however often it is sent.
-REJECTED = "rejected"
 _COUNTS = ("requests", "input", "output")
 # More tokens than a request can have.
 _ABSURD = 10**9
@@ -71,8 +69,8 @@ class Answers:
             self._scan(path)
         self.refresh()
 
-    def find(self, key: str) -> Outcome | None:
-        """Return what became of a request before; None where that is not known, or its file has changed."""
+    def find(self, key: str) -> Answer | None:
+        """Return the answer to a request; None where there is none, or its file has changed."""
         with self._alone:
             if key not in self._places:
                 return None
@@ -83,7 +81,7 @@ class Answers:
                     row = _row(file.readline())
             except OSError:
                 row = None
-            if row is None or row.get("key") != key or (found := _outcome(row)) is None:
+            if row is None or row.get("key") != key or (found := _answer(row)) is None:
                 del self._places[key]
                 return None
             if path != self.path:
@@ -91,18 +89,16 @@ class Answers:
                 self.add(key, found, Spent())
             return found
 
-    def add(self, key: str, outcome: Outcome | None, spent: Spent) -> None:
-        """Write what a request has cost, with the outcome where it is final. Raise UserError where the disk is full."""
+    def add(self, key: str, answer: Answer | None, spent: Spent) -> None:
+        """Write what a request has cost, with its answer where it has one. Raise UserError where the disk is full."""
         with self._alone:
             self.spent += spent
             self.spent_here += spent
             if self.path is None:
                 return
             row: dict[str, Any] = {"key": key, "requests": spent.requests, "input": spent.input, "output": spent.output}
-            if isinstance(outcome, Answer):
-                row |= {"text": outcome.text, "complete": outcome.complete, "refused": outcome.refused}
-            elif outcome == REJECTED:
-                row[REJECTED] = True
+            if answer:
+                row |= {"text": answer.text, "complete": answer.complete, "refused": answer.refused}
             line = json.dumps(row).encode() + b"\n"
             try:
                 file = self._file or self._open(self.path)
@@ -114,7 +110,7 @@ class Answers:
                 self._file = None
                 raise UserError(f"cannot write {self.path}: {error.strerror}; make room, and run it again") from None
             self._ends[self.path] += len(line)
-            if outcome is not None:
+            if answer:
                 self._places[key] = self.path, offset
 
     def refresh(self, at_least: float = 0.0) -> None:
@@ -153,7 +149,7 @@ class Answers:
                         spent = Spent(*(row[name] for name in _COUNTS))
                         self.spent += spent
                         self.spent_here += spent if own else Spent()
-                        if _outcome(row) is not None and (own or row["key"] not in self._places):
+                        if _answer(row) is not None and (own or row["key"] not in self._places):
                             self._places[row["key"]] = path, position
                     else:
                         damaged += 1
@@ -189,10 +185,8 @@ def _row(line: bytes) -> dict[str, Any] | None:
     return row if all(type(count) is int and 0 <= count < _ABSURD for count in counts) else None
 
 
-def _outcome(row: Mapping[str, Any]) -> Outcome | None:
-    """Return what became of the request of a row; None where that is not final."""
-    if row.get(REJECTED) is True:
-        return REJECTED
+def _answer(row: Mapping[str, Any]) -> Answer | None:
+    """Return the answer in a row; None where it has none."""
     text, complete, refused = (row.get(name) for name in ("text", "complete", "refused"))
     if isinstance(text, str) and isinstance(complete, bool) and isinstance(refused, bool):
         return Answer(text, complete, refused)

@@ -22,7 +22,7 @@ import httpx2
 from mothertongue.common.errors import UserError
 from mothertongue.common.plain_text import one_line
 from mothertongue.common.progress import log
-from mothertongue.endpoints.answers import REJECTED, Answer, Answers, Outcome, key_of
+from mothertongue.endpoints.answers import Answer, Answers, Outcome, key_of
 from mothertongue.endpoints.budget import Budget, Spent
 from mothertongue.endpoints.protocol import (
     Rejected,
@@ -37,8 +37,8 @@ from mothertongue.endpoints.server import Server, at_once
 from mothertongue.endpoints.settings import EndpointSettings
 
 T = TypeVar("T")
-# The outcome of a request that failed so often.
-NO_ANSWER, _ATTEMPTS = "no answer", 6
+# The outcomes of a request that the server does not answer, and of one that failed so often.
+REJECTED, NO_ANSWER, _ATTEMPTS = "rejected", "no answer", 6
 # The longest pause between two attempts, and how long a server may turn all requests away, in seconds.
 _LONGEST_PAUSE, _PATIENCE = 60.0, 600.0
 _CONNECT = 30.0
@@ -217,8 +217,7 @@ class Client:
             try:
                 return await self._attempt(client, request)
             except Rejected as error:
-                await self._check_server(client, f"it rejects every request: {error}", self._answered == 0)
-                self.answers.add(self.key(request), REJECTED, Spent())
+                await self._check_server(client, f"it rejects every request: {error}")
                 return self._unanswered(REJECTED, error)
             except TryAgain as error:
                 if self.server:
@@ -228,19 +227,20 @@ class Client:
                     why = f"no answer: {error}; start again when it works, all answers are kept"
                     if error.busy or error.cost is None:
                         raise self._error(why) from None
-                    await self._check_server(client, why, self._answered == answered_before)
+                    if self._answered == answered_before:
+                        await self._check_server(client, why)
                     return self._unanswered(NO_ANSWER, error)
                 pause = self._pause(failures, error)
             await asyncio.sleep(pause)
 
-    async def _check_server(self, client: httpx2.AsyncClient, why: str, in_doubt: bool) -> None:
+    async def _check_server(self, client: httpx2.AsyncClient, why: str) -> None:
         """Raise UserError with `why` where the server does not work: it does not answer a short question, either.
 
-        Else the request is at fault. There is no doubt where other requests were answered.
+        Else the request is at fault. The question is not asked where another request is answered meanwhile.
         """
         answered = self._answered
         async with self._probing:
-            if not in_doubt or self._answered != answered:
+            if self._answered != answered:
                 return
             try:
                 await self._attempt(client, _PROBE)

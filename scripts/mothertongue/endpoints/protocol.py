@@ -21,8 +21,11 @@ _WRONG = {
     404: "endpoint.url or endpoint.model is wrong",
     405: "endpoint.url is wrong",
 }
-# The reason of an answer that a filter withheld, and the code of such an error.
+# The reason of an answer that a filter withheld, and the code of such an error; some servers say more behind it.
 _FILTERED = "content_filter"
+# The reasons of answers that end by themselves, and of those that are cut, as servers name them.
+_WHOLE = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"})
+_CUT = frozenset({"length", "model_length", "max_tokens", "time_limit"})
 _ADDRESS = re.compile(r"[^\s\\?#\x00-\x20\x7f]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # More tokens than a request can have.
@@ -82,7 +85,7 @@ class TryAgain(Exception):
 
 
 class Rejected(Exception):
-    """The server does not answer this request, however often it is sent: it is too long, for example."""
+    """The server does not answer this request now, however often it is sent: it is too long, for example."""
 
 
 def longest_answer(tokens: int) -> int:
@@ -159,8 +162,12 @@ def parse_response(status: int, headers: Mapping[str, str], content: bytes) -> t
         raise TryAgain("its answer is not what the interface prescribes") from None
     if not isinstance(text, str | None):
         raise TryAgain("its answer has no text")
-    refused = reason == _FILTERED or bool(refusal)
-    return Answer(_SURROGATE.sub("\ufffd", text or ""), reason != "length", refused), _usage(usage)
+    reason = str(reason or "stop").lower()
+    refused = reason.startswith(_FILTERED) or bool(refusal)
+    if not refused and reason not in _WHOLE | _CUT:
+        # Such as DeepSeek's insufficient_system_resource: what there is of the answer may end anywhere.
+        raise TryAgain(f"its answer ended by '{reason}'")
+    return Answer(_SURROGATE.sub("\ufffd", text or ""), reason not in _CUT, refused), _usage(usage)
 
 
 def _failed(status: int, headers: Mapping[str, str], content: bytes) -> tuple[Answer, Spent]:

@@ -261,10 +261,36 @@ def test_a_request_at_fault_is_told_from_a_server_that_does_not_work(serve, tmp_
     for _ in range(2):
         found = answers(client(server, tmp_path / "a.jsonl"), asked)
         assert found == [*["rejected"] * 9, "no answer", Answer("yes"), Answer("yes")]
-    # What was rejected is not sent again, and what had no answer is.
-    assert sum(text.startswith("long") for text in server.asked) == 9 and server.asked.count("poison") == 12
+    # What had no answer is asked for again.
+    assert sum(text.startswith("long") for text in server.asked) == 18 and server.asked.count("poison") == 12
+    assert server.asked.count("a") == 1
     assert answers(client(server), requests("poison")) == ["no answer"]
     assert answers(client(server, concurrency=1), requests("long", "a")) == ["rejected", Answer("yes")]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_server_that_turns_all_away_from_the_middle_on_ends_the_program(serve, status, tmp_path):
+    """A key that is disabled, or a gateway's budget that is spent: no request is at fault."""
+    server = serve(lambda body, number: Reply("not any more", status) if number >= 9 else Reply("yes"))
+    asked = requests(*map(str, range(20)))
+    with pytest.raises(UserError, match=f"it rejects every request: {status} not any more"):
+        answers(client(server, tmp_path / "a.jsonl"), asked)
+    again = serve(lambda body, number: Reply("yes"))
+    assert answers(client(again, tmp_path / "a.jsonl"), asked) == [Answer("yes")] * 20 and len(again.asked) == 11
+
+
+@pytest.mark.parametrize(
+    ("reason", "found"),
+    [
+        ("COMPLETE", Answer("to a")),
+        ("model_length", Answer("to a", complete=False)),
+        ("content_filter: hate", Answer("to a", refused=True)),
+        ("insufficient_system_resource", "no answer"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_not_whole(serve, reason, found):
+    server = serve(lambda body, number: Reply("to a", finish=reason) if server.asked[-1] == "a" else echo(body, number))
+    assert answers(client(server, concurrency=1), requests("a", "1")) == [found, Answer("to 1")]
 
 
 def test_an_error_for_all_keeps_the_answers_that_are_on_their_way(serve, tmp_path):
