@@ -159,21 +159,20 @@ def by_length(
 ) -> dict[str, Any]:
     """Return what the length of answers has to do with the score, as estimates with intervals (None where not known).
 
-    `longer`: the share of pairs whose first answer has more characters, equal ones as a half, which would be the score
+    `longer`: the share of the judged pairs whose first answer has more characters, equal ones as a half, which would be the score
     by length alone. `length_balanced`: the score where, among pairs whose answers differ as much in length, those whose
     first answer is the longer one count, together, as much as those whose first answer is the shorter one (equal ones
     half in each): 0.5 by length alone, also where only a large difference is noticed.
     """
-    differences = [_difference(one) for one in comparisons]
     scored = [
-        (score, difference, one.group)
-        for judgement, difference, one in zip(judgements, differences, comparisons, strict=True)
+        (score, _difference(one), one.group)
+        for judgement, one in zip(judgements, comparisons, strict=True)
         if (score := judgement.score) is not None
     ]
     weights = _weights([difference for _, difference, _ in scored])
     pairs = zip(scored, weights, strict=True) if weights else ()
     balanced = [(score * weight, weight, group) for (score, _, group), weight in pairs]
-    longer = [(_longer(difference), 1, one.group) for difference, one in zip(differences, comparisons, strict=True)]
+    longer = [(_longer(difference), 1.0, group) for _, difference, group in scored]
     return {"longer": _ratio(longer, bootstrap), "length_balanced": _ratio(balanced, bootstrap)}
 
 
