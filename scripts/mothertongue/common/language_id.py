@@ -19,6 +19,11 @@ MINIMUM_SCORE = 0.3
 _GUESSES = 5
 _POSSIBLE = 0.05
 
+# How much less probable than the first guess a language may be that is as likely. Of 3,753 sentences of 35 languages
+# 32 more are not taken for their own (of Nynorsk, Malay, Asturian and Galician, mostly) than where it may have 0.05;
+# of 13,719 in a related language 45 are taken for it, and not 285.
+_LIKELY = 0.5
+
 # The codes of lid.176 that differ from ours.
 _NAMES = {"nb": "no", "zh-Hant": "zh"}
 
@@ -73,11 +78,23 @@ def other_language(text: str, lang: str, confidence: float) -> str | None:
     """
     if lang in _UNKNOWN:
         return None
-    found = {guess["lang"]: guess["score"] for guess in _detector().detect(_line(text), k=_GUESSES)}
+    found = _guesses(text)
     best = max(found, key=lambda guess: found[guess], default=None)
     if best is None or found[best] < confidence or found.get(_NAMES.get(lang, lang), 0.0) >= _POSSIBLE:
         return None
     return best
+
+
+def is_likely(text: str, lang: str) -> bool:
+    """Return whether no language of a text is more than twice as probable as `lang`."""
+    found = _guesses(text)
+    probability = found.get(_NAMES.get(lang, lang), 0.0)
+    return probability > 0 and probability >= _LIKELY * max(found.values())
+
+
+def _guesses(text: str) -> dict[str, float]:
+    """Return the probabilities of a text's most probable languages, by lid.176's codes."""
+    return {guess["lang"]: guess["score"] for guess in _detector().detect(_line(text), k=_GUESSES)}
 
 
 def _line(text: str) -> str:

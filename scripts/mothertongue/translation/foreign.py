@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
-from mothertongue.common.language_id import other_language, our_code, speaks
+from mothertongue.common.language_id import in_other_script, is_likely, other_language, our_code
 from mothertongue.common.plain_text import byte_length
 from mothertongue.translation.segments import Part
 
@@ -89,14 +89,14 @@ def _marked(part: Part, lang: str | None, readable: Container[str]) -> Part:
 
 
 def _other(text: str, source: str, target: str, confidence: float) -> str | None:
-    """Return the language of a segment where it is surely not the source; the target where it may be that.
+    """Return the language of a segment where it is surely not the source; the target where it is most likely that.
 
-    A target that lid.176 does not support is never found.
+    Related languages are never ruled out for each other: Spanish may be Portuguese. A target that lid.176 does not
+    support is never found, nor one in another script.
     """
     found = other_language(text, source, confidence)
     if not found or any({found, source} <= group for group in _ALIKE):
         return None
-    known = speaks("", target) is not None
-    if found != target and known and other_language(text, target, confidence) is None:
-        return target
+    if is_likely(text, target):
+        return in_other_script(text, target) or target
     return our_code(found)
