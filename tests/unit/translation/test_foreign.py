@@ -56,6 +56,36 @@ def test_a_related_language_or_script_is_not_taken_for_the_target(text, target, 
     assert (result.text, result.status, result.reasons) == (text, status, [f"kept: {found}"])
 
 
+LONG = (
+    "A minha avó disse-me ontem que o gato dela está em cima da mesa da cozinha e não quer descer de lá por nada deste mundo,"
+    " nem mesmo quando lhe dão o peixe de que ele mais gosta."
+)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("quoted", [LONG, f"{LONG} {PORTUGUESE}", GERMAN], ids=["long", "two", "short"])
+@pytest.mark.parametrize("own", ["Translate it for me into German.", "How would people in Vienna say it, and when?"])
+def test_what_stands_beside_a_quotation_in_its_line_is_translated(lines, quoted, own):
+    """Also where the quotation is most of the message, and where a chat model reads the line as a whole."""
+    reading = replace(translator(upper), lines=lines, limit=4000)
+    for text, expected in (
+        (f"{quoted} {own}", f"{quoted} {own.upper()}"),
+        (f"{own} {quoted}", f"{own.upper()} {quoted}"),
+    ):
+        (result,) = translate_messages([text], reading)
+        assert result.text == expected
+        assert f"kept: {'de' if quoted is GERMAN else 'pt'}" in result.reasons
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_long_sentence_is_kept_only_where_all_of_it_is_in_another_language(lines):
+    reading = replace(translator(upper), lines=lines, limit=4000)
+    own = "which is what they say at home, and I do not know what my grandmother wanted to tell me about her cat"
+    whole, mixed = translate_messages([LONG, f"{LONG[:-1]}, {own}, {own}"], reading)
+    assert (whole.text, whole.reasons) == (LONG, ["kept: pt"])
+    assert mixed.text == f"{LONG[:-1]}, {own}, {own}".upper()
+
+
 READ = "Eu gostaria de saber como vai estar o tempo amanhã em Berlim."
 
 

@@ -266,6 +266,46 @@ def test_numbers_brackets_and_short_texts_are_checked(text, translation, expecte
     assert list(Checks("en", "pt", QualityLimits()).failures(text, Output(translation))) == expected
 
 
+LINES = {
+    "pt": [GOOD, "A minha avó disse-me ontem que o gato dela não quer descer da mesa da cozinha.",
+           "O livro que encontrei na cave fala de uma viagem pelo deserto com quatro camelos.",
+           "Se amanhã fizer sol, vamos de bicicleta até à praia e ficamos lá até à noite.",
+           "Ninguém sabia por que razão o comboio tinha parado tanto tempo antes da ponte."],
+    "en": [SOURCE, "My grandmother told me yesterday that her cat does not want to come down from the table.",
+           "The book that I found in the cellar is about a journey through the desert with four camels.",
+           "If the sun shines tomorrow, we will cycle to the beach and stay there until night.",
+           "Nobody knew the reason for which the train had stopped for so long before the bridge."],
+    "de": ["Die Katze sitzt auf der Matte, und der Hund liegt daneben und schläft den ganzen Tag.",
+           "Meine Großmutter hat mir gestern gesagt, dass ihre Katze nicht herunterkommen will.",
+           "Das Buch aus dem Keller handelt von einer Reise durch die Wüste mit vier Kamelen.",
+           "Wenn morgen die Sonne scheint, fahren wir mit dem Rad zum Strand und bleiben bis zur Nacht.",
+           "Niemand wusste, warum der Zug so lange vor der Brücke gehalten hatte."],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "sentences"), [*((at, True) for at in range(1, 5)), (2, False), (3, False)])
+def test_a_line_is_judged_in_all_its_stretches(at, sentences):
+    """A chat model translates whole lines, and may stop anywhere; lid.176 reads 160 characters at a time.
+
+    Without ends of sentences less than such a stretch may be missed.
+    """
+
+    def line(*texts):
+        return " ".join(texts) if sentences else " ".join(text[:-1] for text in texts)
+
+    checks, (pt, en, de) = Checks("en", "pt", QualityLimits()), LINES.values()
+    assert list(checks.failures(line(*en), Output(line(*pt)))) == []
+    assert list(checks.failures(line(*en), Output(line(*pt[:at], *en[at:])))) == ["language: en"]
+    # A quotation in a third language stays, but what is around it is not in that.
+    quoting, quoted = line(*en[:at], *de[:2], *en[at:]), line(*pt[:at], *de[:2], *pt[at:])
+    assert list(checks.failures(quoting, Output(quoted))) == []
+    assert list(checks.failures(quoting, Output(line(*de)))) == ["language: de"]
+    # A copy that begins with a quotation is a copy, and that of a quotation alone is none.
+    beginning = line(*de[:2], *en)
+    assert list(checks.failures(beginning, Output(beginning))) == ["untranslated", "language: en"]
+    assert list(checks.failures(line(*de), Output(line(*de)))) == []
+
+
 def test_the_configured_limits_are_used():
     output = Output(GOOD[:40] + "!", -0.9)
     assert list(Checks("en", "pt", QualityLimits(length_ratio=2.0, score=-0.5)).failures(SOURCE, output)) == [
