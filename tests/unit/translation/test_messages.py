@@ -39,6 +39,10 @@ def portuguese(texts):
     return [PORTUGUESE.get(text, f"O texto {text}") for text in texts]
 
 
+def upper(texts):
+    return [text.upper() for text in texts]
+
+
 def one_too_few(texts):
     return portuguese(texts)[:-1]
 
@@ -201,6 +205,15 @@ def test_a_pivot_translation_keeps_the_reasons_of_both_steps():
     assert [row["model"] for row in rows] == ["a@1+b@2", None, "a@1+b@2", "a@1"]
     assert rows[2]["reasons"][0] == "pivot: repetition" and rows[3]["reasons"] == ["pivot: empty"]
     assert rows[0]["score"] == pytest.approx(-0.5)
+
+
+def test_what_the_first_step_of_a_pivot_damaged_stays_flagged_where_the_second_has_nothing_to_translate():
+    texts = ["Encontramo-nos amanhã às 12:30 na praça.", "Die Katze sitzt auf der Matte und schläft den ganzen Tag."]
+    to_english = way(lambda batch: ["12:30" for _ in batch], "a@1")
+    pivot = shards.translate(shard(texts, "pt"), "en", translator(to_english, source="pt", target="en"), "direct")
+    assert pivot["status"].to_pylist() == ["flagged", "flagged"]
+    rows = shards.translate_pivot(pivot, "de", translator(upper, target="de")).to_pylist()
+    assert [(row["text"], row["status"]) for row in rows] == [("12:30", "flagged"), (texts[1], "copied")]
 
 
 GOOD = "Os gatos dormem quase todo o dia e caçam de noite, quando os ratos saem das suas tocas."
