@@ -22,7 +22,8 @@ class Attempt:
     """The translation of a text; `text` is None where the engine failed.
 
     `reasons` names the checks that it fails, `fixed` those that earlier attempts failed and it passes, `notes` what
-    came off that the source has. `meaning` is the estimator's score, None where it is not judged.
+    came off that the source has. `meaning` is the estimator's score, None where it is not judged. `faults` are those of
+    the reasons that the text does not show: what the engine found wrong, and that the output was cut off.
     """
 
     text: str | None
@@ -32,6 +33,7 @@ class Attempt:
     fixed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     meaning: float | None = None
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,9 @@ def _judged(text: str, output: Output | None, way: Strategy, checks: Checks) -> 
     faults = way.faults(text)
     if faults and not output.text.strip():
         return Attempt(output.text, output.score, way.model, faults)
-    return Attempt(output.text, output.score, way.model, (*faults, *checks.failures(text, output)))
+    reasons = (*faults, *checks.failures(text, output))
+    hidden = faults if output.complete else (*faults, "repetition")
+    return Attempt(output.text, output.score, way.model, reasons, faults=hidden)
 
 
 def _without_added_brackets(best: dict[str, Attempt], checks: Checks) -> dict[str, Attempt]:
@@ -183,7 +187,7 @@ def _without_added_brackets(best: dict[str, Attempt], checks: Checks) -> dict[st
         if "brackets" in found.reasons and found.text:
             plain = survival.without_added_brackets(text, found.text)
             if plain != found.text and plain.strip():
-                reasons = tuple(checks.failures(text, Output(plain, found.score)))
+                reasons = tuple(dict.fromkeys((*found.faults, *checks.failures(text, Output(plain, found.score)))))
                 cut[text] = replace(found, text=plain, reasons=reasons, fixed=(*found.fixed, "brackets"))
     judged = cut if checks.estimate is None else _by_meaning(cut, checks.estimate)
     return {text: found for text, found in judged.items() if len(found.reasons) < len(best[text].reasons)}

@@ -2,10 +2,11 @@
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mothertongue.common.language_id import in_other_script, other_language, speaks
+from mothertongue.common.language_id import in_other_script, other_language, speaks, stretches
 from mothertongue.common.languages import is_latin
 from mothertongue.common.plain_text import byte_length
 from mothertongue.translation.engines.base import Output
@@ -19,8 +20,10 @@ _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{4,}")
 # Short texts vary widely: segments of fewer than 40 UTF-8 bytes have no score check, and their translations may have
 # half the limit's ratio plus 12 bytes and characters.
 _JUDGED_BYTES, _SHORT_LENGTH = 40, 12
-# Translations of fewer UTF-8 bytes have no language check.
+# Translations of fewer UTF-8 bytes have no language check; longer ones are checked in stretches of so many or more.
 _LANGUAGE_BYTES = 60
+# A translation may have so many times as many characters in a third language as its source: its stretches are others.
+_QUOTED = 2
 
 
 @dataclass(frozen=True)
@@ -85,20 +88,29 @@ class Checks:
 
     def _may_be_copied(self, text: str) -> bool:
         """Return whether a text is not in the source language, or also valid in the target, as in related languages."""
-        return bool(speaks(text, self.target) or other_language(text, self.source, self.limits.language_confidence))
+        confidence = self.limits.language_confidence
+        return all(
+            speaks(stretch, self.target) or other_language(stretch, self.source, confidence)
+            for stretch in stretches(text, _LANGUAGE_BYTES)
+        )
 
     def _other_language(self, text: str, translation: str) -> str | None:
-        """Return a translation's language where it is confidently not the target's; None for a quotation's.
+        """Return a language of a translation that is confidently not the target's; None for a quotation's.
 
         The target's language in another script is another one: `zh-Hant`.
         """
-        confidence = self.limits.language_confidence
-        found = other_language(translation, self.target, confidence)
-        if not found and (written := in_other_script(translation, self.target)):
-            return written
+        found = self._others(translation, self.target)
         # A quotation in a third language rightly stays in it.
-        if found and found != self.source and found == other_language(text, self.source, confidence):
-            return None
+        quoted = self._others(text, self.source) if found else found
+        return next((lang for lang in found if lang == self.source or found[lang] > _QUOTED * quoted[lang]), None)
+
+    def _others(self, text: str, lang: str) -> Counter[str]:
+        """Return the languages of a text's stretches that are confidently not `lang`, with the characters in each."""
+        found: Counter[str] = Counter()
+        for stretch in stretches(text, _LANGUAGE_BYTES):
+            other = other_language(stretch, lang, self.limits.language_confidence) or in_other_script(stretch, lang)
+            if other:
+                found[other] += len(stretch)
         return found
 
 

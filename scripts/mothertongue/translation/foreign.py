@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
-from mothertongue.common.language_id import other_language, our_code, speaks
+from mothertongue.common.language_id import identify, in_other_script, is_likely, other_language, our_code, stretches
 from mothertongue.common.plain_text import byte_length
+from mothertongue.translation import segments
 from mothertongue.translation.segments import Part
 
 # A segment of fewer UTF-8 bytes is judged only beside a longer one: it is in that language where the longer ones are
@@ -58,6 +59,7 @@ def separate(parts: Sequence[Part], source: str, target: str, readable: Containe
     Where these are most of a message, its language tag is wrong: those in `readable` languages are to be translated. In
     other messages they are quoted, as in a question about a language, and stay.
     """
+    parts = [one for part in parts for one in (_divided(part, source, target) if part.translate else [part])]
     asked = [part for part in parts if part.translate and not (source == "en" and _ENGLISH.search(part.text))]
     found: dict[Part, str] = {}
     for part in asked:
@@ -72,7 +74,7 @@ def separate(parts: Sequence[Part], source: str, target: str, readable: Containe
         readable = ()
     for part in asked:
         # What only stands beside may be in the source's language, and is not read as another.
-        beside = mostly and most not in readable
+        beside = mostly and most not in readable and not _is_source(part.text, source)
         if part not in found and (beside or _other(part.text, source, target, _BESIDE) == most):
             found[part] = most
     separated = [_marked(part, found.get(part), readable) for part in parts]
@@ -88,15 +90,45 @@ def _marked(part: Part, lang: str | None, readable: Container[str]) -> Part:
     return replace(part, lang=lang) if lang in readable else replace(part, translate=False, spans=())
 
 
-def _other(text: str, source: str, target: str, confidence: float) -> str | None:
-    """Return the language of a segment where it is surely not the source; the target where it may be that.
+def _divided(part: Part, source: str, target: str) -> list[Part]:
+    """Return the sentences of a part where some are surely in another language, and some surely in the source's.
 
-    A target that lid.176 does not support is never found.
+    A chat model's parts are whole lines.
+    """
+    pieces = list(stretches(part.text, least=1))
+    long = [one for one in pieces if byte_length(one) >= _JUDGED_BYTES]
+    if len(pieces) < 2 or not any(_language(one, source, target, _CONFIDENCE) for one in long):
+        return [part]
+    sentences = segments.split(part.text, source)
+    return sentences if any(one.translate and _is_source(one.text, source) for one in sentences) else [part]
+
+
+def _is_source(text: str, source: str) -> bool:
+    """Return whether a text is surely in the source's language."""
+    found, probability = identify(text)
+    return found == source and probability >= _CONFIDENCE
+
+
+def _other(text: str, source: str, target: str, confidence: float) -> str | None:
+    """Return the language of a segment where all of it is surely in one that is not the source's.
+
+    One of its stretches is in it with this confidence, and those beside it are in no other.
+    """
+    pieces = list(stretches(text, _JUDGED_BYTES))
+    found = {_language(piece, source, target, min(confidence, _BESIDE)) for piece in pieces}
+    sure = {_language(piece, source, target, confidence) for piece in pieces} - {None}
+    return sure.pop() if len(found) == 1 and found == sure else None
+
+
+def _language(text: str, source: str, target: str, confidence: float) -> str | None:
+    """Return the language of a stretch where it is surely not the source; the target where it is most likely that.
+
+    Related languages are never ruled out for each other: Spanish may be Portuguese. A target that lid.176 does not
+    support is never found, nor one in another script.
     """
     found = other_language(text, source, confidence)
     if not found or any({found, source} <= group for group in _ALIKE):
         return None
-    known = speaks("", target) is not None
-    if found != target and known and other_language(text, target, confidence) is None:
-        return target
+    if is_likely(text, target):
+        return in_other_script(text, target) or target
     return our_code(found)

@@ -70,22 +70,26 @@ def translate_pivot(pivot: pa.Table, lang: str, translator: Translator) -> pa.Ta
     """
     usable = pivot.filter(pc.is_valid(pivot["text"]))
     second = iter(translate_messages(usable["text"].to_pylist(), translator, _earlier(usable, translator)))
-    names = ("text", "status", "reasons", "score", "meaning", "model")
+    names = ("source_text", "text", "status", "reasons", "score", "meaning", "model")
+    rows = zip(*(pivot[name].to_pylist() for name in names), strict=True)
     results = []
-    for text, status, reasons, score, meaning, model in zip(*(pivot[name].to_pylist() for name in names), strict=True):
+    for source, text, status, reasons, score, meaning, model in rows:
         reasons = [f"pivot: {reason}" for reason in reasons]
         first = Translation(text, status, reasons, score, [model] if model else [], meaning)
-        results.append(first if text is None else _chained(first, next(second)))
-    source = pivot.drop_columns(["text"]).append_column("text", pivot["source_text"])
-    return _table(source, lang, results, "pivot")
+        results.append(first if text is None else _chained(source, first, next(second)))
+    table = pivot.drop_columns(["text"]).append_column("text", pivot["source_text"])
+    return _table(table, lang, results, "pivot")
 
 
-def _chained(first: Translation, second: Translation) -> Translation:
+def _chained(source: str, first: Translation, second: Translation) -> Translation:
     """Combine a message's two steps into one result; its scores are the lower ones of the two.
 
-    What the first step kept, the second may translate: English in a shard of another language.
+    What the first step kept, the second may translate: English in a shard of another language. A message that both kept
+    is in the target language; one that the first damaged is not mended where the second has nothing to translate.
     """
-    status = "flagged" if first.status == "flagged" and second.status == "translated" else second.status
+    kept = second.status == "copied" and first.text == source
+    damaged = first.status == "flagged" and second.status in ("translated", "copied") and not kept
+    status = "flagged" if damaged else second.status
     return replace(
         second,
         status=status,

@@ -50,8 +50,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’´`^~][^\W\d_]+)*")
 _LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")
 _BRACKETS = {"(（": "(", ")）": ")", "[【〔": "[", "]】〕": "]"}
 _BRACKET = {character: plain for characters, plain in _BRACKETS.items() for character in characters}
-# A remark in brackets; of an open one its first word, or its last words where it runs to the end.
-_ADDED = re.compile(r"[ ]?\((?:[^()]{0,60}\)|[^()\s]{0,3}[ .](?=\S)|[^()]{0,30}$)")
+# A remark in brackets, or an open one that runs to the end: where any other ends cannot be seen.
+_ADDED = re.compile(r"[ ]?\([^()]{0,60}\)|[ ]?\([^()]{0,30}$")
 _QUOTE = re.compile("[\"“”„‟«»「」『』《》〈〉〝〞＂]|''|``")
 # What stands between single quotation marks, in languages with apostrophes too.
 _SINGLE = re.compile(
@@ -93,11 +93,13 @@ def tidy(source: str, translation: str) -> str:
 def without_added_brackets(source: str, translation: str) -> str:
     """Return a translation without what it says in round brackets where its source has none: "Haskell (em inglês)".
 
-    Small models add such explanations of names, and often leave them open.
+    Small models add such explanations of names, and often leave them open. What is left must be as long as the source,
+    but for a full stop: the brackets of a shorter one have a part of it.
     """
     if "(" not in translation or any(bracket in source for bracket in "(（)"):
         return translation
-    return _ADDED.sub("", translation)
+    plain = _ADDED.sub("", translation)
+    return plain if len(plain) + 1 >= len(source) else translation
 
 
 def paired(text: str) -> list[Span]:

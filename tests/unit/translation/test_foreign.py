@@ -1,6 +1,7 @@
 """Tests of segments in another language than the source: they are kept unchanged, and the message's reasons say so."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from paths import SHARED
@@ -37,6 +38,52 @@ def test_segments_in_another_language_are_kept(text, expected, status, reasons):
 def test_a_target_that_the_identifier_does_not_know_is_never_taken_for_found():
     (result,) = translated([GERMAN], upper, target="ha")
     assert (result.text, result.status, result.reasons) == (GERMAN, "flagged", ["kept: de"])
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "found"),
+    [
+        ("Necesito una lista de ideas para una fiesta.", "pt", "es"), ("Necesito una lista de ideas para una fiesta.", "es", "es"),
+        ("Escribe una lista de ideas para una fiesta de cumpleaños.", "pt", "es"), (PORTUGUESE, "gl", "pt"), (PORTUGUESE, "pt", "pt"),
+        ("Jeg kan ikke finde min bog, men jeg har en anden.", "nb", "da"), ("Jeg kan ikke finde min bog, men jeg har en anden.", "da", "da"),
+        ("今天天气非常好，我们一起去公园散步吧，然后再去图书馆看书。", "zh-Hant", "zh"),
+        ("今天天氣非常好，我們一起去公園散步吧，然後再去圖書館看書。", "zh-Hant", "zh-Hant"),
+    ],
+)  # fmt: skip
+def test_a_related_language_or_script_is_not_taken_for_the_target(text, target, found):
+    (result,) = translated([text], upper, target=target)
+    status = "copied" if found == target else "flagged"
+    assert (result.text, result.status, result.reasons) == (text, status, [f"kept: {found}"])
+
+
+LONG = (
+    "A minha avó disse-me ontem que o gato dela está em cima da mesa da cozinha e não quer descer de lá por nada deste mundo,"
+    " nem mesmo quando lhe dão o peixe de que ele mais gosta."
+)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("quoted", [LONG, f"{LONG} {PORTUGUESE}", GERMAN], ids=["long", "two", "short"])
+@pytest.mark.parametrize("own", ["Translate it for me into German.", "How would people in Vienna say it, and when?"])
+def test_what_stands_beside_a_quotation_in_its_line_is_translated(lines, quoted, own):
+    """Also where the quotation is most of the message, and where a chat model reads the line as a whole."""
+    reading = replace(translator(upper), lines=lines, limit=4000)
+    for text, expected in (
+        (f"{quoted} {own}", f"{quoted} {own.upper()}"),
+        (f"{own} {quoted}", f"{own.upper()} {quoted}"),
+    ):
+        (result,) = translate_messages([text], reading)
+        assert result.text == expected
+        assert f"kept: {'de' if quoted is GERMAN else 'pt'}" in result.reasons
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_long_sentence_is_kept_only_where_all_of_it_is_in_another_language(lines):
+    reading = replace(translator(upper), lines=lines, limit=4000)
+    own = "which is what they say at home, and I do not know what my grandmother wanted to tell me about her cat"
+    whole, mixed = translate_messages([LONG, f"{LONG[:-1]}, {own}, {own}"], reading)
+    assert (whole.text, whole.reasons) == (LONG, ["kept: pt"])
+    assert mixed.text == f"{LONG[:-1]}, {own}, {own}".upper()
 
 
 READ = "Eu gostaria de saber como vai estar o tempo amanhã em Berlim."
@@ -81,3 +128,10 @@ def test_no_sentence_is_mistaken_for_another_language(lang):
     others = [text for text in texts if foreign.separate(segments.split(text, "fr"), "fr", target).kept]
     # Measured: 271 to 297 of 300; a sentence whose language is uncertain is translated.
     assert len(others) > 0.88 * len(texts)
+
+
+@pytest.mark.skipif(not FLORES.is_dir(), reason="no FLORES beside the project")
+@pytest.mark.parametrize(("lang", "target"), permutations(["en", "pt", "es", "nl", "de"], 2))
+def test_no_sentence_is_kept_as_one_of_a_related_target(lang, target):
+    for text in (FLORES / f"devtest300.{lang}").read_text(encoding="utf-8").splitlines():
+        assert set(foreign.separate(segments.split(text, "fr"), "fr", target).kept) <= {lang}

@@ -39,6 +39,10 @@ def portuguese(texts):
     return [PORTUGUESE.get(text, f"O texto {text}") for text in texts]
 
 
+def upper(texts):
+    return [text.upper() for text in texts]
+
+
 def one_too_few(texts):
     return portuguese(texts)[:-1]
 
@@ -203,6 +207,15 @@ def test_a_pivot_translation_keeps_the_reasons_of_both_steps():
     assert rows[0]["score"] == pytest.approx(-0.5)
 
 
+def test_what_the_first_step_of_a_pivot_damaged_stays_flagged_where_the_second_has_nothing_to_translate():
+    texts = ["Encontramo-nos amanhã às 12:30 na praça.", "Die Katze sitzt auf der Matte und schläft den ganzen Tag."]
+    to_english = way(lambda batch: ["12:30" for _ in batch], "a@1")
+    pivot = shards.translate(shard(texts, "pt"), "en", translator(to_english, source="pt", target="en"), "direct")
+    assert pivot["status"].to_pylist() == ["flagged", "flagged"]
+    rows = shards.translate_pivot(pivot, "de", translator(upper, target="de")).to_pylist()
+    assert [(row["text"], row["status"]) for row in rows] == [("12:30", "flagged"), (texts[1], "copied")]
+
+
 GOOD = "Os gatos dormem quase todo o dia e caçam de noite, quando os ratos saem das suas tocas."
 SOURCE = "Cats sleep for most of the day and hunt at night, when the mice come out of their holes."
 
@@ -264,6 +277,46 @@ def test_peculiarities_of_the_source_do_not_fail_a_check():
 )
 def test_numbers_brackets_and_short_texts_are_checked(text, translation, expected):
     assert list(Checks("en", "pt", QualityLimits()).failures(text, Output(translation))) == expected
+
+
+LINES = {
+    "pt": [GOOD, "A minha avó disse-me ontem que o gato dela não quer descer da mesa da cozinha.",
+           "O livro que encontrei na cave fala de uma viagem pelo deserto com quatro camelos.",
+           "Se amanhã fizer sol, vamos de bicicleta até à praia e ficamos lá até à noite.",
+           "Ninguém sabia por que razão o comboio tinha parado tanto tempo antes da ponte."],
+    "en": [SOURCE, "My grandmother told me yesterday that her cat does not want to come down from the table.",
+           "The book that I found in the cellar is about a journey through the desert with four camels.",
+           "If the sun shines tomorrow, we will cycle to the beach and stay there until night.",
+           "Nobody knew the reason for which the train had stopped for so long before the bridge."],
+    "de": ["Die Katze sitzt auf der Matte, und der Hund liegt daneben und schläft den ganzen Tag.",
+           "Meine Großmutter hat mir gestern gesagt, dass ihre Katze nicht herunterkommen will.",
+           "Das Buch aus dem Keller handelt von einer Reise durch die Wüste mit vier Kamelen.",
+           "Wenn morgen die Sonne scheint, fahren wir mit dem Rad zum Strand und bleiben bis zur Nacht.",
+           "Niemand wusste, warum der Zug so lange vor der Brücke gehalten hatte."],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "sentences"), [*((at, True) for at in range(1, 5)), (2, False), (3, False)])
+def test_a_line_is_judged_in_all_its_stretches(at, sentences):
+    """A chat model translates whole lines, and may stop anywhere; lid.176 reads 160 characters at a time.
+
+    Without ends of sentences less than such a stretch may be missed.
+    """
+
+    def line(*texts):
+        return " ".join(texts) if sentences else " ".join(text[:-1] for text in texts)
+
+    checks, (pt, en, de) = Checks("en", "pt", QualityLimits()), LINES.values()
+    assert list(checks.failures(line(*en), Output(line(*pt)))) == []
+    assert list(checks.failures(line(*en), Output(line(*pt[:at], *en[at:])))) == ["language: en"]
+    # A quotation in a third language stays, but what is around it is not in that.
+    quoting, quoted = line(*en[:at], *de[:2], *en[at:]), line(*pt[:at], *de[:2], *pt[at:])
+    assert list(checks.failures(quoting, Output(quoted))) == []
+    assert list(checks.failures(quoting, Output(line(*de)))) == ["language: de"]
+    # A copy that begins with a quotation is a copy, and that of a quotation alone is none.
+    beginning = line(*de[:2], *en)
+    assert list(checks.failures(beginning, Output(beginning))) == ["untranslated", "language: en"]
+    assert list(checks.failures(line(*de), Output(line(*de)))) == []
 
 
 def test_the_configured_limits_are_used():
