@@ -49,7 +49,7 @@ _PART = rf"\d+(?:[.,٫٬{_MYRIADS}]\d+)*"
 # Numbers, also in times, ranges, dates and beside units; neither months nor centuries, which are words elsewhere.
 _NUMBER = re.compile(
     rf"(?<![{_CASED}_.,:\d])(?<![{_CASED}_]-)(?<!\d[-–/]){_PART}(?:[-–/:]{_PART})*"
-    rf"(?![\d_]|[.,]\d|[:-][{_CASED}]|[月월千천進进진]|世[纪紀]|세기|[年년][代대])(?:(?![{_CASED}])|(?={_UNIT}(?![{_CASED}_\d])))"
+    rf"(?![\d_]|[.,]\d|[:-][{_CASED}]|\s?(?:[月월千천進进진]|世[纪紀]|세기|[年년][代대]))(?:(?![{_CASED}])|(?={_UNIT}(?![{_CASED}_\d])))"
 )
 # Numbers with at most separators of thousands.
 _WHOLE = re.compile(r"\d+(?:[.,٬]\d{3})*")
@@ -187,18 +187,18 @@ def _is_told(number: re.Match[str], told: Told) -> bool:
 
 
 def _part_is_told(part: re.Match[str], told: Told, is_date: bool) -> bool:
-    digits = _value(part[0])
+    digits, pieces = _value(part[0]), [_digits(piece) for piece in _PIECE.findall(part[0])]
     short = digits.strip("0")
     others = set()
-    if len(digits) <= 2 and _CLOCK.match(part.string, part.end()):
-        others |= {str(int(digits) + hours) for hours in (-12, 12)}
+    if len(digits) <= 4 and _CLOCK.match(part.string, part.end()):
+        others |= {" ".join((str(int(pieces[0]) + hours), *pieces[1:])) for hours in (-12, 12)}
     # Years of dates, and decades, may have two digits or four.
     centuries = ("19", "20") if is_date else ("19",) if digits.endswith("0") else ()
     if len(digits) == 2:
         others |= {century + digits for century in centuries}
     elif len(digits) == 4 and digits.startswith(centuries):
         others.add(digits[2:])
-    if others & told.numbers:
+    if any(f" {other} " in told.groups for other in others):
         return True
     scaled = _SCALE.match(part.string, part.end()) is not None
     if len(short) < 2:
@@ -209,13 +209,12 @@ def _part_is_told(part: re.Match[str], told: Told, is_date: bool) -> bool:
     if not scaled and _WHOLE.fullmatch(part[0]):
         # A word may stand for two zeros or more.
         alike = [one for one in alike if abs(_zeros(one) - _zeros(digits)) != 1]
-    pieces = _PIECE.findall(part[0])
     # Enumerated without spaces; of a decimal fraction the digits stay together.
     several = len(pieces) > 2 or (len(pieces) > 1 and min(map(len, pieces)) > 1)
     return (
         bool(alike)
-        or f" {' '.join(map(_digits, pieces))} " in told.groups
-        or (several and all(_digits(piece) in told.numbers for piece in pieces))
+        or f" {' '.join(pieces)} " in told.groups
+        or (several and all(piece in told.numbers for piece in pieces))
     )
 
 
