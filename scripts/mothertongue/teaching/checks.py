@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mothertongue.common.language_id import identify, in_other_script, other_language, speaks
+from mothertongue.common.languages import UNSPACED_LETTERS, is_latin
+from mothertongue.common.writing import letters_of, script_of, scripts_in, unusual_letters
 from mothertongue.endpoints.answer_text import declines, has_control_characters, without_thought
 from mothertongue.endpoints.answers import Outcome
 from mothertongue.translation import code_blocks, segments
@@ -14,9 +16,11 @@ from mothertongue.translation.checks import loops
 from mothertongue.translation.settings import QualityLimits
 
 REFUSED, REPEATED = "refused", "question repeated"
-# A sentence of fewer letters has no language check, unless all are so short. Of the 602 replies of the OASST1 sample
-# those that it finds are in another language.
-_JUDGED_LETTERS = 20
+# A sentence of fewer letters has no language check, unless all are so short and have so many words; the language is a
+# doubt then: it is wrong for 1.6% of such Portuguese texts. A letter of a script without spaces is so many letters, and
+# not in a text of the script, since lid.176 takes 3.5% of Chinese sentences of 7 to 19 letters for Japanese. Of the 602
+# replies of the OASST1 sample those that it finds are in another language.
+_JUDGED_LETTERS, _JUDGED_WORDS, _OF_UNSPACED = 20, 4, 3
 # How much higher the compression of a whole answer may be than that of a sentence: the sample's reach 3.5.
 _OF_A_WHOLE = 2.0
 # The same with code and signs, in which a model may be caught, too: the sample's reach 4.6.
@@ -48,6 +52,7 @@ _DIALOGUE = re.compile(
     r"|entrevist|\bchats?\b|диалог|діалог|διάλογ|对话|對話|対話|会話|대화|حوار|संवाद|บทสนทนา"
 )
 _WORD = re.compile(r"\w+")
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED_LETTERS}]")
 # An answer is mostly from the question where more than this share of its runs of three words, of which it has so many,
 # are in that. Of 600 replies of the sample 5 are.
 _FROM_QUESTION, _RUNS = 0.5, 5
@@ -85,6 +90,8 @@ class Checks:
         faults = list(self._faults(text, question, original))
         foreign, most = self._foreign(text, original, original_lang)
         doubts = [f"language: {lang}" for lang in foreign]
+        if not foreign:
+            doubts = [f"script: {script}" for script in self._scripts(text, question, original, original_lang)]
         if most:
             faults, doubts = faults + doubts, []
         # People's replies to requests for a rewriting do so, too.
@@ -120,21 +127,35 @@ class Checks:
     def _foreign(self, text: str, original: str, original_lang: str) -> tuple[list[str], bool]:
         """Return the other languages of an answer's sentences, and whether most of those long enough are in one."""
         found: Counter[str] = Counter()
-        judged = 0
         sentences = list(self._sentences(text))
-        if not any(_letters(sentence) >= _JUDGED_LETTERS for sentence in sentences):
-            # A list of short lines.
-            sentences = [" ".join(sentences)]
-        for sentence in sentences:
-            if _letters(sentence) >= _JUDGED_LETTERS:
-                judged += len(sentence)
-                if other := self._other(sentence):
-                    found[other] += len(sentence)
+        # Or a list of short lines, or a short answer.
+        judged = [one for one in sentences if self._size(one) >= _JUDGED_LETTERS] or [" ".join(sentences)]
+        sure = self._size(judged[0]) >= _JUDGED_LETTERS
+        if sure or sum(map(_has_letter, judged[0].split())) >= _JUDGED_WORDS:
+            for one in judged:
+                if other := self._other(one):
+                    found[other] += len(one)
         # What the person answered in a third language was asked for in it. Related languages are easily taken for each
         # other: it is a third one where the reply can be in neither of the two.
         if original and found and (wanted := self._other(original)) in found and self._is_not(original, original_lang):
             del found[wanted]
-        return sorted(found), 2 * found.total() > judged
+        return sorted(found), sure and 2 * found.total() > sum(map(len, judged))
+
+    def _size(self, text: str) -> int:
+        """Return the number of a text's letters, of those without spaces in another script as of words."""
+        own = scripts_in(self.lang)
+        unspaced = sum(script_of(letter) not in own for letter in _UNSPACED_LETTER.findall(text))
+        return _letters(text) + (_OF_UNSPACED - 1) * unspaced
+
+    def _scripts(self, text: str, question: str, original: str, original_lang: str) -> list[str]:
+        """Return the scripts of an answer that neither its language has, nor the question, nor the replaced reply.
+
+        The letters of the reply's own language are not asked for by it, and Latin names ask for no Latin sentence.
+        """
+        asked = letters_of(question).keys() | (letters_of(original).keys() - scripts_in(original_lang))
+        asked = asked - {"Latn"} | {script for script, _ in unusual_letters(question, self.lang)}
+        unusual = {script for prose in self._sentences(text) for script, _ in unusual_letters(prose, self.lang)}
+        return sorted(unusual - asked)
 
     def _is_not(self, text: str, lang: str) -> bool:
         return other_language(text, lang, self.limits.language_confidence) is not None
@@ -147,8 +168,8 @@ class Checks:
         return other_language(text, self.lang, self.limits.language_confidence) or in_other_script(text, self.lang)
 
     def _sentences(self, text: str) -> Iterator[str]:
-        """Yield the prose of an answer, without code, links and formulas."""
-        for part in segments.split(text, self.lang):
+        """Yield the prose of an answer, without code, links and formulas; words of other scripts are prose here."""
+        for part in segments.split(text, "" if is_latin(self.lang) else self.lang):
             if part.translate:
                 yield " ".join(" ".join(part.around).split())
 
@@ -205,6 +226,10 @@ def _without_code(text: str, instead: str = "\n") -> str:
 def _compression(text: str) -> float:
     raw = text.encode()
     return len(raw) / len(zlib.compress(raw))
+
+
+def _has_letter(text: str) -> bool:
+    return any(map(str.isalpha, text))
 
 
 def _letters(text: str) -> int:

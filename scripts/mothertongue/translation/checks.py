@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mothertongue.common.language_id import in_other_script, other_language, speaks, stretches
-from mothertongue.common.languages import is_latin
+from mothertongue.common.languages import UNSPACED_LETTERS, is_latin
 from mothertongue.common.plain_text import byte_length
+from mothertongue.common.writing import letters_of, scripts_in, unusual_letters, without_quoted
 from mothertongue.translation.engines.base import Output
 from mothertongue.translation.glossary import Glossary
 from mothertongue.translation.settings import QualityLimits
 from mothertongue.translation.survival import Loss, losses
 
 _WORD = re.compile(r"\w+")
+# With the vowel signs of India's scripts.
+_WORD_OR_LETTERS = re.compile(rf"[{UNSPACED_LETTERS}]{{1,2}}|(?:[^\W{UNSPACED_LETTERS}]|[\u0900-\u0963\u0966-\u0dff])+")
 # One to eight letters repeated five times or more in a row, also inside words: "nonononono", "aaaaa".
 _STUTTER = re.compile(r"([^\W\d_]{1,8}?)\1{4,}")
 # Short texts vary widely: segments of fewer than 40 UTF-8 bytes have no score check, and their translations may have
@@ -50,8 +53,9 @@ class Checks:
         if not output.text.strip():
             yield "empty"
             return
-        if _is_copy(text, output.text) and not self._may_be_copied(text):
-            yield "untranslated"
+        stray = self._stray_letters(text, output.text)
+        if (stray or _is_copy(text, output.text)) and not self._may_be_copied(text):
+            yield stray or "untranslated"
         size, translated = byte_length(text), byte_length(output.text)
         if self._is_out_of_proportion(text, output.text):
             yield "length ratio"
@@ -94,6 +98,24 @@ class Checks:
             for stretch in stretches(text, _LANGUAGE_BYTES)
         )
 
+    def _stray_letters(self, text: str, translation: str) -> str | None:
+        """Return what letters in a translation tell that the target is not written in; None where there are none.
+
+        Most of them in the source's script: it is untranslated. A few are left over, or a model's slip; what the source
+        has in a third script, and what it has in quotation marks or brackets, stays.
+        """
+        source, outside = scripts_in(self.source), without_quoted(translation)
+        found = {
+            script
+            for script, letters in unusual_letters(translation, self.target)
+            if letters not in text or (script in source and letters in outside)
+        }
+        if not found:
+            return None
+        letters = letters_of(translation)
+        left = sum(letters[script] for script in source & found)
+        return "untranslated" if 2 * left > letters.total() else f"script: {min(found)}"
+
     def _other_language(self, text: str, translation: str) -> str | None:
         """Return a language of a translation that is confidently not the target's; None for a quotation's.
 
@@ -115,13 +137,16 @@ class Checks:
 
 
 def _is_copy(source: str, translation: str) -> bool:
-    """Return whether the model only copied: at least four words, more than one of them lower-case (no name)."""
+    """Return whether the model only copied: at least four words, more than one of them without a capital (no name).
+
+    Two letters count as a word in languages without spaces.
+    """
     first, copied = _WORD.search(source), _WORD.search(translation)
     if not first or not copied or first[0] != copied[0]:
         return False
-    words = _WORD.findall(source)
-    ordinary = [word for word in words if word[:1].islower()]
-    return len(words) >= 4 and len(ordinary) > 1 and words == _WORD.findall(translation)
+    words = _WORD_OR_LETTERS.findall(source)
+    ordinary = [word for word in words if word[0].isalpha() and not word[0].isupper()]
+    return len(words) >= 4 and len(ordinary) > 1 and words == _WORD_OR_LETTERS.findall(translation)
 
 
 def loops(text: str, limits: QualityLimits) -> bool:

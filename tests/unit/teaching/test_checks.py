@@ -132,6 +132,43 @@ def test_a_refusal_and_a_sentence_in_another_language_are_doubts():
     assert (found.faults, found.doubts) == ((), ("language: en",))
 
 
+CHINESE = "它是一个非常美丽的城市。有很多著名的景点。每年有很多游客去那里。"
+
+
+@pytest.mark.parametrize(
+    ("lang", "text", "faults", "doubts"),
+    [
+        # Short sentences of a script without spaces, and short answers.
+        ("pt", f"Claro! A capital fica no centro do país. {CHINESE}", (), ("language: zh",)),
+        ("pt", f"Claro! {CHINESE}", ("language: zh",), ()),
+        ("pt", "好的，没问题，我可以帮你。", ("language: zh",), ()),
+        ("pt", "I do not know, sorry.", (), ("language: en",)),
+        # Words of another script in a sentence.
+        ("pt", "O gato 是一种动物 que dorme muito durante o dia.", (), ("script: Hani",)),
+        ("pt", "Да.", (), ("script: Cyrl",)),
+        ("ar", "القطة هي نوع من الحيوانات that sleeps a lot during the day في البيت.", (), ("script: Latn",)),
+        ("ko", "고양이는 一种动物 낮에 많이 잡니다.", (), ("script: Hani",)),
+        # Names, quotations and symbols are in texts of all languages, and short texts of the right one.
+        ("pt", "O ângulo α é de 30°, e Δx é a distância em µm.", (), ()),
+        ("ar", "نشرت شركة Apple Computer لغة Swift سنة 2014 (the name of a small bird).", (), ()),
+        ("ko", "하늘 천(天)은 한자입니다.", (), ()),
+        ("zh", "好的，没问题。指定的宏已执行。", (), ()),
+        ("ja", "はい。日本国憲法。", (), ()),
+    ],
+)
+def test_letters_that_the_language_is_not_written_in_are_seen_in_short_sentences_too(lang, text, faults, doubts):
+    found = Checks(lang, QualityLimits()).check(Answer(text), "?")
+    assert (found.faults, found.doubts) == (faults, doubts)
+
+
+def test_what_the_question_or_a_persons_reply_has_in_another_script_the_answer_may_too():
+    text = "A palavra 猫 lê-se neko."
+    assert check(text).doubts == ("script: Hani",)
+    assert check(text, "Como se lê 犬?").doubts == ()
+    for lang, doubts in (("en", ()), ("zh", ("script: Hani",))):
+        assert CHECKS.check(Answer(text), QUESTION, "猫 is a cat.", lang).doubts == doubts
+
+
 def test_an_answer_that_mostly_repeats_the_question_is_a_doubt():
     asked = "Isso foi ótimo! Eu fiz muito, aliás. Quanto tempo ele dura e posso congelá-lo?"
     found = check("Isso foi ótimo! Eu fiz muito, aliás. Quanto tempo ele posso congelá-lo.", asked)

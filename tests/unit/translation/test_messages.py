@@ -239,6 +239,40 @@ def test_a_segment_fails_the_expected_checks(output, expected):
     assert list(Checks("en", "pt", QualityLimits()).failures(SOURCE, output)) == expected
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "text", "output", "expected"),
+    [
+        # Copies in scripts without capitals, and of few letters.
+        ("zh", "pt", "你今天过得怎么样？", "你今天过得怎么样？", ["untranslated"]),
+        ("zh", "ja", "你今天过得怎么样？", "你今天过得怎么样？", ["untranslated"]),
+        ("ja", "en", "今日はいい天気です。", "今日はいい天気です。", ["untranslated"]),
+        ("ko", "zh", "오늘 어때요?", "오늘 어때요?", ["untranslated"]),
+        ("ar", "pt", "كيف حالك اليوم؟", "كيف حالك اليوم؟", ["untranslated"]),
+        ("ar", "fa", "كيف حالك أنت وأسرتك اليوم؟", "كيف حالك أنت وأسرتك اليوم؟", ["untranslated"]),
+        ("he", "pt", "מה שלומך היום?", "מה שלומך?", ["untranslated"]),
+        ("hi", "en", "आप कैसे हैं?", "आप कैसे हैं?", ["untranslated"]),
+        ("en", "ar", "What is the capital of France?", "What is the capital city of France?", ["untranslated"]),
+        # A model's slips, and what it left over.
+        ("en", "pt", "The cat is an animal.", "O gato é um 动物.", ["script: Hani"]),
+        ("en", "pt", "The cat is an animal.", "O gato é um животное.", ["script: Cyrl"]),
+        ("zh", "pt", "猫是一种动物。", "O gato é um 动物.", ["script: Hani"]),
+        ("en", "ko", "The cat is an animal.", "고양이는 动物 입니다.", ["script: Hani"]),
+        ("en", "ar", "It sleeps a lot during the day.", "القطة تنام كثيرا في البيت وهي a lot during the day.", ["script: Latn"]),
+        # What stays: quotations, names, symbols, what the source has in a third script.
+        ("zh", "pt", "“你好”是什么意思？", "O que significa “你好”?", []),
+        ("zh", "en", "谁是（李白）？", "Who is Li Bai (李白)?", []),
+        ("en", "pt", "What does 猫 mean?", "O que significa 猫?", []),
+        ("en", "pt", "The angle alpha is 5.", "O ângulo α é 5.", []),
+        ("en", "zh", "Use Visual Studio Code.", "请使用 Visual Studio Code。", []),
+        ("en", "ru", "Read “To Kill a Mockingbird”.", "Прочтите «To kill a mockingbird».", []),
+        ("en", "ko", "The [year] is computed.", "해[年]를 계산합니다.", []),
+        ("zh", "ja", "东京", "東京", []),
+    ],
+)  # fmt: skip
+def test_a_translation_has_no_letters_that_its_language_is_not_written_in(source, target, text, output, expected):
+    assert list(Checks(source, target, QualityLimits()).failures(text, Output(output))) == expected
+
+
 def test_peculiarities_of_the_source_do_not_fail_a_check():
     checks = Checks("en", "pt", QualityLimits())
     laughter = "Hahahahahahahaha, no no no no no no no!"
@@ -262,7 +296,7 @@ def test_peculiarities_of_the_source_do_not_fail_a_check():
         ("The way is 24,901 miles.", "O caminho é de 24 901 milhas.", []),
         ("The way is 24,901 miles.", "O caminho é de 22.901 milhas.", ["numbers"]),
         ("It was founded in 1237.", "Foi fundada há muito tempo.", ["numbers"]),
-        ("It was founded in 1237.", "१२३७ में।", []),
+        ("It was founded in 1237.", "१२३७.", []),
         ("The 3rd of 12 in the 1990s cost 2,000,000.", "O terceiro de doze nos anos 90 custou 2 milhões.", ["numbers"]),
         ("thank you", "Obrigado por enviar uma viagem.", ["length ratio"]),
         ("Pros:", "Prós: A localização do (a)", ["length ratio", "brackets"]),
@@ -271,7 +305,7 @@ def test_peculiarities_of_the_source_do_not_fail_a_check():
         ("「猫」と(犬)", "O gato [gato] e (cão)", ["brackets", "quotes"]),
         ("two | pipes", "dois | ca | nos", ["signs"]),
         ("UN", "Organização das Nações Unidas", []),
-        ("Thanks.", "ကျေးဇူးတင်ပါတယ်။", []),
+        ("Thanks.", "ကျေးဇူးတင်ပါတယ်။", ["script: Mymr"]),
         ("人工智能", "Inteligência artificial", []),
     ],
 )

@@ -33,6 +33,30 @@ def test_each_kind_of_loss_is_named(source, translation, lost):
     assert kinds(source, translation) == lost
 
 
+@pytest.mark.parametrize(
+    ("lang", "source", "right", "wrong"),
+    [
+        # Letters without capitals stand beside numbers; the digits are of any script.
+        ("zh", "价格是1500元。", "Custa 1.500 yuans.", "Custa 150 yuans."), ("zh", "2024年11月25日", "25 de novembro de 2024", "25 de novembro de 2021"),
+        ("ja", "2024年に250人", "250 em 2024", "350 em 2024"), ("ja", "人口は1億2500万人", "125 milhões de habitantes", "152 milhões de habitantes"),
+        ("ko", "가격은 1500원", "1500 wons", "2500 wons"), ("hi", "कीमत १५०० रुपये", "1500 rúpias", "2500 rúpias"), ("ar", "السعر ١٥٠٠ ريال", "1500 riais", "2500 riais"),
+        ("zh", "21世纪", "século XXI", None), ("zh", "20 世纪 60 年代, 90年代", "anos 60, anos 1990", None), ("zh", "200万人", "2 milhões de pessoas", None), ("zh", "水是H2O。", "Água é H2O.", "Água é HO."),
+        # Times, ranges, dates and units, part by part.
+        ("en", "at 14:30", "às 2:30 da tarde", "às 16:40"), ("en", "at 20:45", "8:45 p.m.", "8:54 p.m."), ("nl", "om 20.30 uur", "at 8:30 p.m.", "at 8:20 p.m."), ("en", "at 11pm", "às 23h", "às 22h"),
+        ("en", "ages 15-20", "de 15 a 20 anos", "de 35 a 90 anos"), ("en", "1914-18", "1914–1918", "1941–1948"), ("en", "1914–1918", "1914-18", "1914-45"),
+        ("en", "1985-03-12", "12 de março de 1985", "12 de março de 1958"), ("en", "on 2001-12-24", "24.12.01", "24.12.02"), ("en", "500kg", "500 kg", "300 kg"),
+        ("en", "the 1990s, the 21st", "os anos 90, o vigésimo primeiro", None), ("en", "a 20-year-old, COVID-19", "um jovem de vinte anos, COVID-19", None),
+        # A number is not found in another one, or in several.
+        ("en", "23 of 100", "23 de 100", "12 de 3100"), ("en", "1,2 or 3", "1, 2 ou 3", None), ("en", "10,20,30", "10, 20 e 30", "10, 20 e 40"), ("en", "1.5 + 25 = 26.5", "1,5 + 25 = 26,5", "1,5 + 25 = 26."), ("en", "1,500 cats", "1500 gatos", "150 gatos"),
+        ("en", "1.5 million, 12,500", "1.500.000, 12 500", "1.600.000, 12 500"), ("en", "120 million", "1.2億", "1.3億"), ("en", "302 million", "3億200万", "3億2000万"),
+        ("en", "It is $2.50.", "São $2,5.", "São $2,7."), ("en", "in the 60s, 1970", "nos anos 1960, nos anos 70", None), ("en", "25 in 1925", "25 em 1925", "52 em 1925"), ("en", "20 miles, 120 people", "20 milhas, 120 pessoas", "2 milhas, 12 pessoas"), ("en", "JIS 0208", "JIS 0208", "JIS 0280"),
+    ],
+)  # fmt: skip
+def test_a_number_is_told_in_another_way_but_is_no_other(lang, source, right, wrong):
+    lost = ["names"] if "H2O" in source else ["numbers"]
+    assert kinds(source, right, lang) == [] and (wrong is None or kinds(source, wrong, lang) == lost)
+
+
 def test_names_may_be_adapted_to_languages_with_accents_and_other_scripts():
     assert (
         kinds("Vivo en Perú.", "Moro no Peru.", "es") == []
