@@ -159,10 +159,10 @@ def by_length(
 ) -> dict[str, Any]:
     """Return what the length of answers has to do with the score, as estimates with intervals (None where not known).
 
-    `longer`: the share of the judged pairs whose first answer has more characters, equal ones as a half, which would be the score
-    by length alone. `length_balanced`: the score where, among pairs whose answers differ as much in length, those whose
-    first answer is the longer one count, together, as much as those whose first answer is the shorter one (equal ones
-    half in each): 0.5 by length alone, also where only a large difference is noticed.
+    `longer`: the share of the judged pairs whose first answer has more characters, equal ones as a half, which would be
+    the score by length alone. `length_balanced`: the score where, among pairs whose answers differ as much in length,
+    those whose first answer is the longer one count, together, as much as those whose first answer is the shorter one
+    (equal ones half in each): 0.5 by length alone, also where only a large difference is noticed.
     """
     scored = [
         (score, _difference(one), one.group)

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mothertongue.translation import numbers
+from mothertongue.translation.numbers import CASED
 from mothertongue.translation.protected_spans import Span
 from mothertongue.translation.segments import PLACEHOLDER
 
@@ -37,46 +39,11 @@ _SAME_SIGN |= {"﹪": "%", "٪": "%"}
 _WIDE = {"|": "｜", "<": "＜", ">": "＞", "{": "｛", "}": "｝", "#": "＃"}
 # Tokens between white space without the punctuation around them.
 _TOKEN = re.compile(r"[^\s\"“”„«»()\[\]]*[^\s\"“”„«»()\[\].,;:!?…']")
-# Letters of scripts with capitals: digits beside one are part of a name, an ordinal number ("3rd") or a decade
-# ("1990s"), which other languages write in words, or have a unit. Other scripts have no space beside numbers.
-_CASED = "A-Za-zªµº\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u0370-\u058f\u1e00-\u1fff"
-_UNIT = (
-    "(?:[kKMGTPcdmnµμ]?(?:g|m|[lL]|Wh?|Hz|i?B|bps|V|Ah?|Pa|J)|min|hr?s?|[ap]\\.?m|fps|mph|rpm|p|px|lbs?|oz|ft|x|[kKCF]"
-    "|к?[гм]|[см]м|м?л)"
-)
-_MYRIADS = "万萬만億亿억兆조"
-_PART = rf"\d+(?:[.,٫٬{_MYRIADS}]\d+)*"
-# Numbers, also in times, ranges, dates and beside units; neither months nor centuries, which are words elsewhere.
-_NUMBER = re.compile(
-    rf"(?<![{_CASED}_.,:\d])(?<![{_CASED}_]-)(?<!\d[-–/]){_PART}(?:[-–/:]{_PART})*"
-    rf"(?![\d_]|[.,]\d|[:-][{_CASED}]|\s?(?:[月월千천進进진]|世[纪紀]|세기|[年년][代대]))(?:(?![{_CASED}])|(?={_UNIT}(?![{_CASED}_\d])))"
-)
-# Numbers with at most separators of thousands.
-_WHOLE = re.compile(r"\d+(?:[.,٬]\d{3})*")
-_PARTS, _PIECE, _MYRIAD = re.compile(_PART), re.compile(r"\d+"), re.compile(f"[{_MYRIADS}]")
-# What makes a number larger in words: one of some zeros may have others in a translation ("120 million", "1.2億").
-_SCALE = re.compile(
-    rf"\s?(?:[{_MYRIADS}]|(?:thousand|tausend|duizend|mil|lakh|crores?|bn|juta)\b|mil(?:li|lo|h[oõ]|[jy][oa]|i[oa])"
-    r"|bil(?:li|lo|h[oõ]|[jy]o)|tri(?:ll|lh|lj)|mio|mrd|ml[dn]|tỷ|тыс|мил|мл[нр]|мільй|εκατο|ألف|ملي|میلی|מילי|ล้าน"
-    r"|हज|लाख|करोड़|अरब|मिलि)",
-    re.IGNORECASE,
-)
-# Clocks have 12 or 24 hours.
-_CLOCK = re.compile(r":\d\d|\s?(?:[ap]\.?m\b|[hu]\b|h\d\d|uhr\b|uur\b|[点點時时시])", re.IGNORECASE)
-_YEARS = re.compile(r"(?=(\d\d)\d\d[-–/](\d\d)(?!\d))")
-# Numbers of a translation, with separators of thousands, and centuries.
-_TOLD = re.compile(rf"\d+(?:[.,٫٬'’{_MYRIADS}]\d+|[ \u00a0\u202f\u2009]\d{{3}}(?!\d))*")
-_CENTURIES = {
-    "XI": "11", "XII": "12", "XIII": "13", "XIV": "14", "XV": "15", "XVI": "16", "XVII": "17", "XVIII": "18",
-    "XIX": "19", "XX": "20", "XXI": "21",
-}  # fmt: skip
 # Names with digits ("H2O", "COVID-19"), and versions: neither a time nor an ordinal number, nor a placeholder.
 _CODE_NAME = re.compile(
-    rf"(?<![{_CASED}\d_.-])(?!{PLACEHOLDER})(?:[A-Za-z]+-?[0-9][{_CASED}\d_.-]*(?<![.-])|v?[0-9]+(?:\.[0-9]+){{2,}})"
-    rf"(?![{_CASED}\d_-])"
+    rf"(?<![{CASED}\d_.-])(?!{PLACEHOLDER})(?:[A-Za-z]+-?[0-9][{CASED}\d_.-]*(?<![.-])|v?[0-9]+(?:\.[0-9]+){{2,}})"
+    rf"(?![{CASED}\d_-])"
 )
-# Round numbers that translations have in digits; 10, 100 and larger ones may be words.
-_ROUND = frozenset(str(number) for number in (*range(20, 100, 10), *range(200, 1000, 100)))
 _ACCENTED = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
 _WORD = re.compile(r"[^\W\d_]+(?:['’´`^~][^\W\d_]+)*")
 _LATIN_LETTER = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")
@@ -102,14 +69,6 @@ class Loss:
     kind: str
     spans: tuple[Span, ...]
     given: Mapping[Span, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Told:
-    """The numbers of a translation, by their digits; `groups` has the groups of digits in their order."""
-
-    numbers: frozenset[str]
-    groups: str
 
 
 def losses(source: str, translation: str, lang: str, target_is_latin: bool) -> Iterator[Loss]:
@@ -167,77 +126,8 @@ def _signs(source: str, translation: str) -> Loss | None:
 
 
 def _numbers(source: str, translation: str) -> Loss | None:
-    """Return the numbers of two digits or more that a translation lacks.
-
-    Large ones count without outer zeros ("2 million", "mil"), times and ranges part by part.
-    """
-    found = list(_NUMBER.finditer(source))
-    told = _told(translation) if found else Told(frozenset(), "")
-    lost = tuple(match.span() for match in found if not _is_told(match, told))
-    return Loss("numbers", lost) if lost else None
-
-
-def _is_told(number: re.Match[str], told: Told) -> bool:
-    """Return whether a translation with the numbers `told` has each part of a number, time, range or date."""
-    parts = list(_PARTS.finditer(number.string, *number.span()))
-    is_date = len(parts) == 3
-    if is_date:
-        # Languages write a date's month in words.
-        parts = [part for part in parts if len(part[0]) > 2 or int(part[0]) > 12]
-    whole = {short: century + short for century, short in _YEARS.findall(number[0])}
-    return all(_part_is_told(part, told, is_date) or whole.get(part[0]) in told.numbers for part in parts)
-
-
-def _part_is_told(part: re.Match[str], told: Told, is_date: bool) -> bool:
-    digits, pieces = _value(part[0]), [_digits(piece) for piece in _PIECE.findall(part[0])]
-    short = digits.strip("0")
-    others = set()
-    if len(digits) <= 4 and _CLOCK.match(part.string, part.end()):
-        others |= {" ".join((str(int(pieces[0]) + hours), *pieces[1:])) for hours in (-12, 12)}
-    # Years of dates, and decades, may have two digits or four.
-    centuries = ("19", "20") if is_date else ("19",) if digits.endswith("0") else ()
-    if len(digits) == 2:
-        others |= {century + digits for century in centuries}
-    elif len(digits) == 4 and digits.startswith(centuries):
-        others.add(digits[2:])
-    if any(f" {other} " in told.groups for other in others):
-        return True
-    scaled = _SCALE.match(part.string, part.end()) is not None
-    if len(short) < 2:
-        if digits not in _ROUND or not part[0].isdecimal() or scaled:
-            return True  # Other languages write it in words.
-        return any(one.strip("0") == short and len(one) >= len(digits) for one in told.numbers)
-    alike = [one for one in told.numbers if one.strip("0") == short]
-    if not scaled and _WHOLE.fullmatch(part[0]):
-        # A word may stand for two zeros or more.
-        alike = [one for one in alike if abs(_zeros(one) - _zeros(digits)) != 1]
-    # Enumerated without spaces; of a decimal fraction the digits stay together.
-    several = len(pieces) > 2 or (len(pieces) > 1 and min(map(len, pieces)) > 1)
-    return (
-        bool(alike)
-        or f" {' '.join(pieces)} " in told.groups
-        or (several and all(piece in told.numbers for piece in pieces))
-    )
-
-
-def _zeros(digits: str) -> int:
-    return len(digits) - len(digits.rstrip("0"))
-
-
-def _told(text: str) -> Told:
-    """Return the numbers of a text, with and without separators, and those that it tells otherwise."""
-    found = {_CENTURIES[word] for word in _WORD.findall(text) if word in _CENTURIES}
-    found.update(map("".join, _YEARS.findall(text)))
-    for number in _TOLD.findall(text):
-        found.update((_value(number), _digits(number)))
-    groups = [_digits(group) for group in _PIECE.findall(text)]
-    return Told(frozenset((*found, *groups)), f" {' '.join(groups)} ")
-
-
-def _value(number: str) -> str:
-    """Return the digits of a number, four behind the sign of a myriad."""
-    first, *rest = _MYRIAD.split(number)
-    return _digits(first) + "".join(_digits(part).zfill(4) for part in rest)
+    spans = numbers.lost(source, translation)
+    return Loss("numbers", spans) if spans else None
 
 
 def _code_names(source: str, translation: str) -> Loss | None:
@@ -285,8 +175,3 @@ def _names(source: str, translation: str, wide: bool) -> Loss | None:
 
 def _tokens_with(source: str, signs: set[str]) -> tuple[Span, ...]:
     return tuple(match.span() for match in _TOKEN.finditer(source) if signs.intersection(match[0]))
-
-
-def _digits(text: str) -> str:
-    """Return the digits of a text as ASCII, from any script, without separators."""
-    return "".join(str(int(character)) for character in text if character.isdecimal())
