@@ -5,8 +5,8 @@ fastText's lid.176 as language identifier (here the compressed one that fast-lan
 """
 
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -121,7 +121,9 @@ def is_likely(text: str, lang: str) -> bool:
     return probability > 0 and probability >= _LIKELY * max(found.values())
 
 
-def _guesses(text: str) -> dict[str, float]:
+# One stretch after the other is asked about several languages.
+@lru_cache(maxsize=64)
+def _guesses(text: str) -> Mapping[str, float]:
     """Return the probabilities of a text's most probable languages, by lid.176's codes."""
     return {guess["lang"]: guess["score"] for guess in _detector().detect(_line(text), k=_GUESSES)}
 
