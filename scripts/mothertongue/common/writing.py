@@ -29,6 +29,8 @@ _CODES = {"zh-Hans": "zh"}
 # Four words in small letters in a row are a sentence: Latin names, titles and code are in texts of all languages.
 _LATIN_WORD = "[a-zß-öø-ÿ][a-zß-öø-ÿ'’-]*"
 _LATIN_SENTENCE = re.compile(rf"(?<![\w'’-])(?:{_LATIN_WORD} ){{3,}}{_LATIN_WORD}")
+# Characters that are neither Latin letters nor, mostly, punctuation or symbols.
+_BEYOND_LATIN = re.compile("[^\0-\u024f\u1e00-\u1eff\u2000-\u206f\u20a0-\u20cf]")
 # Fewer Greek letters are symbols.
 _GREEK = 3
 _QUOTED = re.compile(
@@ -52,7 +54,10 @@ def unusual_letters(text: str, lang: str) -> Iterator[tuple[str, str]]:
 
     Of Latin ones only sentences, and none that are quoted or in brackets, as Chinese ones may be in Korean.
     """
-    own, outside = scripts_in(lang), without_quoted(text)
+    own = scripts_in(lang)
+    if "Latn" in own and not _BEYOND_LATIN.search(text):
+        return
+    outside = without_quoted(text)
     for script, run in groupby(outside if "Hang" in own else text, key=script_of):
         letters = "".join(run)
         if script not in own | {None, "Latn"} and (script != "Grek" or len(letters) >= _GREEK):

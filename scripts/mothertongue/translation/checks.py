@@ -104,11 +104,12 @@ class Checks:
         Most of them in the source's script: it is untranslated. A few are left over, or a model's slip; what the source
         has in a third script, and what it has in quotation marks or brackets, stays.
         """
+        unusual = list(unusual_letters(translation, self.target))
+        if not unusual:
+            return None
         source, outside = scripts_in(self.source), without_quoted(translation)
         found = {
-            script
-            for script, letters in unusual_letters(translation, self.target)
-            if letters not in text or (script in source and letters in outside)
+            script for script, letters in unusual if letters not in text or (script in source and letters in outside)
         }
         if not found:
             return None
