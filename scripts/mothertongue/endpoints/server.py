@@ -32,7 +32,7 @@ def at_once(settings: EndpointSettings) -> int:
 
 def command(settings: EndpointSettings, served: Served, port: int) -> list[str]:
     """Return the command that serves a model on a port. Raise UserError where the program or the model is missing."""
-    options = [str(option) for option in settings.endpoint_serve_options or ()]
+    options = [str(option) for option in settings.endpoint_serve_options]
     if settings.endpoint_serve == "llama_cpp":
         own = list(LLAMA_CPP)
         program = [find_program(settings.endpoint_serve_program, _PROGRAM)] if settings.endpoint_serve_program else own
