@@ -173,6 +173,8 @@ rule pivot:
         disk_mb=50,
     params:
         route=translations.one_step,
+        # Compared, and not in the command. Snakemake compares params as a set: where there is none, a value that is there.
+        roles=lambda wildcards: translations.roles(wildcards) or translations.one_step,
         models=translations.model_options,
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
@@ -225,6 +227,8 @@ rule translate:
         disk_mb=50,
     params:
         route=lambda wildcards: translations.route(wildcards).kind,
+        # Compared, and not in the command. Snakemake compares params as a set: where there is none, a value that is there.
+        roles=lambda wildcards: translations.roles(wildcards) or translations.route(wildcards).kind,
         models=translations.model_options,
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),

@@ -84,3 +84,19 @@ def test_of_two_engines_the_better_translation_of_each_sentence_is_kept(project)
     project.configure(quality={"meaning": None})
     run = project.run("-n", "results/demo/pt/dataset/quality.json")
     assert run.code != 0 and "translation.engines chooses by quality.meaning" in run.output
+
+
+def test_swapped_models_of_one_engine_translate_again(project):
+    """This test continues the previous one. As inputs, Snakemake compares the two models by their paths alone."""
+
+    def firefox(first, second):
+        fallback = {"engine": "firefox", "models": {"en-pt": second}}
+        own = {"engines": [], "engine": "firefox", "models": {"en-pt": first}, "fallback": fallback}
+        project.configure(translation=own, quality={"meaning": None})
+
+    shard = "results/demo/pt/translated/en/0.parquet"
+    firefox(EN_PT, PT_EN)
+    assert project.build(shard).jobs["translate"] == 1
+    assert project.build(shard).jobs == {}
+    firefox(PT_EN, EN_PT)
+    assert project.build("-n", shard).output.count("rule translate:") == 1
