@@ -33,8 +33,9 @@ def after_earlier_jobs():
 
 
 def begin():
-    """Lock the results folder for this working directory, and keep what resuming needs, before jobs run."""
+    """Lock the results folder for this working directory, and keep and pass on what resuming needs, before jobs run."""
     checked(runs.join, Path(RESULTS), Path.cwd())
+    snakemake_internals.pass_checksum_limit(workflow)
     if snakemake_internals.submits_to_slurm(workflow):
         FINGERPRINT.write_text(fingerprint())
 

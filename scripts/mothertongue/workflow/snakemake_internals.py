@@ -5,6 +5,7 @@ Snakemake. Written for the version in Snakefile and constraints.txt; a later one
 tests/workflow/test_snakemake_internals.py then shows what.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ GRAPH = "Building DAG of jobs..."
 _PREAMBLE = re.compile(r"Using\b.* for setting default command line arguments\.")
 # The checkpoints that were found, by their name and place.
 _CHECKPOINTS: dict[tuple[str, str], Any] = {}
+# The environment variable with the size up to which inputs get a checksum, in bytes.
+CHECKSUM_LIMIT = "MOTHERTONGUE_CHECKSUM_LIMIT"
 # The names of a profile's file; the number is the lowest version of Snakemake that it is for.
 PROFILE_FILE = re.compile(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml")
 
@@ -82,6 +85,21 @@ def add_onstart(workflow: Any, function: Callable[[], None]) -> None:
     workflow._onstart = both
 
 
+def pass_to_jobs(workflow: Any, name: str, value: str) -> None:
+    """Give the jobs of a cluster an environment variable."""
+    os.environ[name] = value
+    # For schedulers that do not pass on the environment.
+    workflow.register_envvars(name)
+
+
+def pass_checksum_limit(workflow: Any) -> None:
+    """Give jobs the size up to which inputs get a checksum, for `record_in_jobs`. Call it before jobs run.
+
+    Snakemake does not pass it on, and without a checksum an input that is only touched makes what is recorded stale.
+    """
+    pass_to_jobs(workflow, CHECKSUM_LIMIT, str(workflow.dag_settings.max_checksum_file_size))
+
+
 def record_in_jobs() -> None:
     """Let a process that runs one job record what its outputs are made from, as Snakemake does when it hears of them.
 
@@ -95,6 +113,7 @@ def record_in_jobs() -> None:
         settings = self.dag.workflow.remote_execution_settings
         # Where nobody waits for jobs, they record it themselves.
         settings.immediate_submit = True
+        self.max_checksum_file_size = int(os.getenv(CHECKSUM_LIMIT, self.max_checksum_file_size))
         try:
             await own(self, job)
         finally:

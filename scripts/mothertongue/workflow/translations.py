@@ -159,7 +159,7 @@ class Translations:
 
     @staticmethod
     def model_options(wildcards: Wildcards, input: Any) -> list[str]:
-        """Return the models as arguments of scripts/pivot.py and translate.py; Snakemake compares them as inputs, and by `roles`."""
+        """Return the models as arguments of scripts/pivot.py and translate.py; see `roles`."""
         names = {"model": "--model", "fallback": "--fallback-model", "estimator": "--meaning-model"}
         return [argument for name, option in names.items() for argument in given(option, getattr(input, name))]
 
