@@ -122,9 +122,15 @@ def record_in_jobs() -> None:
     persistence.finished = finished
 
 
+def module_name(workflow: Any) -> str | None:
+    """Return the name of the module that this is in another workflow, or None. Call it where rules are defined."""
+    name: str | None = workflow.modifier.namespace
+    return name
+
+
 def is_module(workflow: Any) -> bool:
     """Return whether another workflow uses this one as a module. Call it where rules are defined."""
-    return workflow.modifier.namespace is not None
+    return module_name(workflow) is not None
 
 
 def prefix(workflow: Any) -> str:
