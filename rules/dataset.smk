@@ -75,6 +75,10 @@ rule combine:
         """
 
 
+# For `update`: a refused sample is not up to date.
+snakemake_internals.make_again_what_failed()
+
+
 rule review:
     input:
         script=own("scripts/review.py"),

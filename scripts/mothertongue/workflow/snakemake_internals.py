@@ -122,6 +122,23 @@ def record_in_jobs() -> None:
     persistence.finished = finished
 
 
+def make_again_what_failed() -> None:
+    """Let outputs with `update` count as incomplete after their job has failed.
+
+    Snakemake restores what they were, with a new time, and records it as what the job made: nothing would be left to
+    do, whatever was wrong.
+    """
+    jobs: Any = sys.modules["snakemake.jobs"]
+    own = jobs.Job.postprocess
+
+    async def postprocess(self: Any, *arguments: Any, error: bool = False, **others: Any) -> None:
+        await own(self, *arguments, error=error, **others)
+        if error and any(jobs.is_flagged(output, "update") for output in self.output):
+            self.dag.workflow.persistence.started(self)
+
+    jobs.Job.postprocess = postprocess
+
+
 def module_name(workflow: Any) -> str | None:
     """Return the name of the module that this is in another workflow, or None. Call it where rules are defined."""
     name: str | None = workflow.modifier.namespace
