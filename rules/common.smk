@@ -28,6 +28,7 @@ from mothertongue.workflow.rule_helpers import (
     check_folders,
     check_on_disk,
     checked,
+    checksum_of,
     double_on_retry,
     given,
     literal,
@@ -214,7 +215,21 @@ def votes_of(wildcards):
 def glossary_of(wildcards):
     """Return the glossary of a language, which a job of pivot has of English; empty where there is none."""
     path = found(f"config/glossary/{getattr(wildcards, 'lang', ENGLISH)}.tsv")
-    return [path] if Path(path).is_file() else []
+    return [path] if planned_checksum(path) else []
+
+
+@functools.cache
+def planned_checksum(path):
+    """Return the checksum that a user's file has when Snakemake first asks for it; empty where there is none."""
+    return checked(checksum_of, Path(path))
+
+
+def glossary_planned(wildcards):
+    """Return the checksum of a job's glossary in a list, for params; empty where it has none.
+
+    An edit while the job runs is older than its output, and Snakemake records the checksum of inputs when a job ends.
+    """
+    return [planned_checksum(path) for path in glossary_of(wildcards)]
 
 
 def shard_to_translate(wildcards):

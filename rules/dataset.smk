@@ -46,7 +46,8 @@ rule combine:
         gpu=0,
         disk_mb=200,
     params:
-        name=language_name,
+        # With `input` Snakemake does not compare it: the name is for card and plots, and all training would follow.
+        name=lambda wildcards, input: language_name(wildcards),
         source=literal([*given("--source", sources.dataset_names), *given("--licence", sources.licences)]),
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
         # Without `input`, so that Snakemake compares it: the sample decides whose verdicts count.
@@ -73,6 +74,10 @@ rule combine:
             --on-flagged={params.on_flagged:q} \
             --output={params.folder:q} 2>&1 | tee {log:q}
         """
+
+
+# For `update`: a refused sample is not up to date.
+snakemake_internals.make_again_what_failed()
 
 
 rule review:

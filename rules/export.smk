@@ -24,7 +24,8 @@ rule merge:
         gpu_model="",
         disk_mb=15000,
     params:
-        name=language_name,
+        # With `input` Snakemake does not compare it: the name is for the card alone.
+        name=lambda wildcards, input: language_name(wildcards),
         merge_base=exports.merge_base,
     shell:
         r"""
@@ -138,7 +139,8 @@ rule calibrate:
         gpu_model=gpu_model(adapters.one_gpu),
         disk_mb=15000,
     params:
-        name=language_name,
+        # With `input` Snakemake does not compare it: the name is for the card alone.
+        name=lambda wildcards, input: language_name(wildcards),
         calibration=as_arguments(CalibrationSettings, config["export"]),
     shell:
         r"""

@@ -33,10 +33,32 @@ def after_earlier_jobs():
 
 
 def begin():
-    """Lock the results folder for this working directory, and keep what resuming needs, before jobs run."""
+    """Lock the results folder for this working directory, and keep and pass on what resuming needs, before jobs run."""
     checked(runs.join, Path(RESULTS), Path.cwd())
+    snakemake_internals.pass_checksum_limit(workflow)
     if snakemake_internals.submits_to_slurm(workflow):
         FINGERPRINT.write_text(fingerprint())
+
+
+def check_same():
+    """Pass a checksum of the configuration on to the jobs of a cluster; end one that reads another.
+
+    They read it again, and the Snakemake that submitted them records their outputs as of its own.
+    """
+    # Modules have configurations of their own.
+    place = configuration.fingerprint(snakemake_internals.module_name(workflow), PREFIX)
+    name = f"MOTHERTONGUE_CONFIGURATION_{place[:8]}"
+    own = configuration.fingerprint(config, LANGUAGES, translations.pairs, evaluations.benchmarks)
+    if snakemake_internals.is_main_process(workflow):
+        snakemake_internals.pass_to_jobs(workflow, name, own)
+    elif os.getenv(name, own) != own:
+        sys.exit(
+            "error: the configuration or a table of config/ has changed since Snakemake submitted this job, and it would "
+            "record the result as made by the former; undo the change, or end that Snakemake and start it again"
+        )
+
+
+check_same()
 
 
 onstart:

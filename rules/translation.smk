@@ -173,6 +173,9 @@ rule pivot:
         disk_mb=50,
     params:
         route=translations.one_step,
+        # Both compared, and not in the command. Params are compared as a set: for none, a value that is there already.
+        roles=lambda wildcards: translations.roles(wildcards) or translations.one_step,
+        planned=lambda wildcards: glossary_planned(wildcards) or translations.one_step,
         models=translations.model_options,
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),
@@ -225,6 +228,9 @@ rule translate:
         disk_mb=50,
     params:
         route=lambda wildcards: translations.route(wildcards).kind,
+        # Both compared, and not in the command. Params are compared as a set: for none, a value that is there already.
+        roles=lambda wildcards: translations.roles(wildcards) or translations.route(wildcards).kind,
+        planned=lambda wildcards: glossary_planned(wildcards) or translations.route(wildcards).kind,
         models=translations.model_options,
         options=translations.options,
         glossary=lambda wildcards, input: given("--glossary", input.glossary),

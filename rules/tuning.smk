@@ -97,7 +97,8 @@ rule tune:
         gpu_model=gpu_model(adapters.gpus),
         disk_mb=4000,
     params:
-        name=language_name,
+        # With `input` Snakemake does not compare it: the name is for the card alone.
+        name=lambda wildcards, input: language_name(wildcards),
         validation=lambda wildcards, input: given("--validation", input.validation),
         mix=lambda wildcards, input: given("--mix", input.mix),
         adapter=lambda wildcards, input: given("--adapter", input.adapter),

@@ -154,6 +154,8 @@ def main() -> None:
         "data": train.account | {"tokens": train.tokens, "sha256": fingerprint["data"]},
         "validation_data": validation.account,
     }
+    if len(keeper.versions) > 1:
+        record["versions"] = keeper.versions
     if arguments.mix:
         record["mix"] = read_json(arguments.mix)
     if arguments.teacher:

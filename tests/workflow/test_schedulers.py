@@ -85,6 +85,25 @@ def test_models_are_fetched_in_jobs_where_the_site_wants_it(cluster):
         assert fetched == {where} and places["combine"] == "local", planned
 
 
+@pytest.mark.parametrize("name", ["mine.yaml", "config/languages.tsv"])
+def test_no_job_computes_by_a_configuration_that_was_edited_after_its_run_began(cluster, name):
+    """Its Snakemake would record what it made as made by the configuration of before the edit."""
+    shard, edited = "results/demo/pt/translated/en/0.parquet", cluster.root / name
+    before = edited.read_text()
+    edit = {"mine.yaml": "\ntranslation: {beam_size: 4}\n", "config/languages.tsv": "\nxx\tXish\tBe kind.\n"}[name]
+    cluster.build(shard)
+    (cluster.root / "edit").write_text(edit)
+    write_program(cluster.root / "bin/qsub", QSUB.replace("for script", f"cat edit >> {name}\nfor script", 1))
+    (cluster.root / "jobs.out").write_text("")
+    run = cluster.run("--forcerun", "translate", "--retries=0", "--", shard)
+    assert run.code != 0, run
+    said = (cluster.root / "jobs.out").read_text(errors="replace")
+    assert "error: the configuration or a table of config/ has changed since Snakemake submitted this job" in said
+    edited.write_text(before)
+    write_program(cluster.root / "bin/qsub", QSUB)
+    assert cluster.build(shard).jobs == {"translate": 1}
+
+
 @pytest.mark.parametrize(
     ("scheduler", "gpu", "expected"),
     [

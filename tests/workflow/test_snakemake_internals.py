@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
@@ -89,6 +90,7 @@ rule use:
 
 onstart:
     note("start", **states())
+    snakemake_internals.pass_checksum_limit(workflow)
 
 
 if config.get("record"):
@@ -107,7 +109,9 @@ class Tiny:
     def run(self, *arguments, code=0, path=""):
         """Run Snakemake, keep its output, and return the workflow's notes by event."""
         (self.root / "notes.jsonl").write_text("")
-        command = [sys.executable, "-m", "snakemake", "--cores=4", "--max-checksum-file-size=1GB", *arguments]
+        # As a profile does; Snakemake does not pass it to the jobs of a cluster.
+        limit = [] if "--mode=remote" in arguments else ["--max-checksum-file-size=1GB"]
+        command = [sys.executable, "-m", "snakemake", "--cores=4", *limit, *arguments]
         path = f"{path}:" if path else ""
         environment = os.environ | {"PATH": f"{path}{Path(sys.executable).parent}:{os.environ['PATH']}"}
         done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, env=environment, timeout=120)
@@ -162,6 +166,18 @@ def test_a_job_records_its_outputs_without_the_snakemake_that_submitted_it(tiny)
         assert said in tiny.output + tiny.errors, f"{MOVED}.record_in_jobs changes"
         tiny.run("-n", *first)
         assert "Nothing to be done" in tiny.output + tiny.errors, f"{MOVED}.record_in_jobs writes"
+
+
+def test_a_job_that_outlives_its_snakemake_records_checksums_of_large_inputs(tiny):
+    (tiny.root / "source.txt").write_text(f"{'one' * 700_000}\ntwo\n")
+    (tiny.root / "outlive.sh").write_text('bash "$1"; kill -9 $PPID\n')
+    cluster = ("--executor=cluster-generic", "--cluster-generic-submit-cmd=exec bash outlive.sh", "--jobs=1")
+    tiny.run("parts/a.txt", *cluster, "--config", "record=1", code=-9)
+    tiny.run("--unlock", "parts/a.txt")
+    later = time.time() + 5
+    os.utime(tiny.root / "source.txt", (later, later))
+    tiny.run("-n", "parts/a.txt")
+    assert "Nothing to be done" in tiny.output + tiny.errors, f"{MOVED}.record_in_jobs writes"
 
 
 def test_the_output_of_a_dry_run_is_parsed(tiny):

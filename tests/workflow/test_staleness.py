@@ -7,7 +7,7 @@ import shutil
 import time
 
 import pyarrow.parquet as pq
-from running import CHAIN
+from running import ADAPTER, CHAIN
 
 PREFERENCES = [f"results/demo/pt/preferences/{split}.jsonl" for split in ("train", "validation")]
 DOWNSTREAM = {"combine": 1, "threads": 2, "tune": 1, "evaluate": 1}
@@ -196,6 +196,14 @@ def test_edits_of_wording_settings_and_hub_modules_make_nothing_stale(built):
     template = built.root / "scripts/mothertongue/cards/adapter.md.jinja"
     template.write_text(template.read_text().replace("LoRA", "lora"))
     assert built.build().jobs == {}
+
+
+def test_another_english_name_of_a_language_trains_nothing(built):
+    table = built.root / "config/languages.tsv"
+    table.write_text(table.read_text().replace("\tPortuguese\t", "\tLusitanian\t"))
+    run = built.build("-n", ADAPTER)
+    assert "Nothing to be done" in run.output
+    assert "Lusitanian" in built.build("-n", "--forcerun", "combine", "--printshellcmds", "--", ADAPTER).output
 
 
 def test_a_new_source_language_does_not_rebuild_the_others(built):

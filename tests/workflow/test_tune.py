@@ -1,5 +1,6 @@
 """Tests of scripts/tune.py on a tiny model: options, errors, checkpoints and resuming."""
 
+import json
 import math
 import os
 import re
@@ -8,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from paths import ROOT
 from tuning_runs import alone, command, record, stopped, training, tune, weights
 
 
@@ -171,3 +173,17 @@ def test_checkpoints_of_other_settings_are_not_resumed(material):
     assert code == 1
     code, said = stopped(material, "changed", "", None, "--seed", "43")
     assert code == 0 and "are of other seed: training begins anew" in said and "going on" not in said
+
+
+def test_a_training_that_another_version_resumes_says_so(material):
+    """Its steps may be of other code, which the fingerprint of a checkpoint does not have."""
+    short = ("--max-steps", "20")
+    code, _ = stopped(material, "updated", "checkpoint after step 2", signal.SIGINT, *OFTEN, *short)
+    assert code == 1
+    for path in (material / "updated.checkpoints").glob("checkpoint-*/whole.json"):
+        whole = json.loads(path.read_text())
+        path.write_text(json.dumps(whole | {"versions": ["0.0.1"]}))
+    code, said = stopped(material, "updated", "", None, *short)
+    here = (ROOT / "VERSION").read_text().strip()
+    assert code == 0 and f"warning: trained by version 0.0.1 up to there, and by {here} from there" in said
+    assert record(material, "updated")["versions"] == ["0.0.1", here]

@@ -15,6 +15,7 @@ from mothertongue.common import atomic_files
 from mothertongue.common.atomic_files import folder_checksums, read_json, write_json
 from mothertongue.common.errors import UserError
 from mothertongue.common.progress import log
+from mothertongue.common.version import version
 from mothertongue.tuning import distributed
 
 # The fingerprint of a folder's checkpoints, and the file in each that marks it as complete.
@@ -30,7 +31,8 @@ _ONE_SIGNAL = 2
 class Checkpoint:
     """A complete checkpoint: its folder, and its number of training steps.
 
-    With it, the seconds that these steps took, the tokens that they read, and the CPU threads of each process.
+    With it, the seconds that these steps took, the tokens that they read, the CPU threads of each process, and the
+    versions of the workflow that trained them.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Checkpoint:
     seconds: float
     tokens: int
     threads: int
+    versions: tuple[str, ...]
 
 
 def find(folder: Path, fingerprint: Mapping[str, Any]) -> Checkpoint | None:
@@ -114,10 +117,11 @@ class Keeper(TrainerCallback):
         return self.seconds_before + time.monotonic() - self.began
 
     def go_on_from(self, before: Checkpoint | None) -> None:
-        """Continue the counts of seconds and tokens from a checkpoint; None starts from zero."""
+        """Continue the counts of seconds and tokens, and the versions, from a checkpoint; None starts from zero."""
         self.before = before
         self.seconds_before = before.seconds if before else 0.0
         self.tokens = self.tokens_before = before.tokens if before else 0
+        self.versions = list(dict.fromkeys([*(before.versions if before else ()), version()]))
 
     def listen(self, signals: Iterable[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> None:
         """Handle signals: the first stops training at the end of the step, a second one ends the program at once."""
@@ -161,6 +165,7 @@ class Keeper(TrainerCallback):
                 "seconds": round(self.seconds, 1),
                 "tokens": self.tokens,
                 "threads": torch.get_num_threads(),
+                "versions": self.versions,
             }
             write_json(folder / _WHOLE, measured | {"files": _checksums(folder)})
         log(f"tune: checkpoint after step {state.global_step} of {state.max_steps}")
@@ -175,9 +180,10 @@ class Keeper(TrainerCallback):
             signal.raise_signal(number)
 
 
-def _measured(folder: Path) -> tuple[float, int, int]:
+def _measured(folder: Path) -> tuple[float, int, int, tuple[str, ...]]:
     record = read_json(folder / _WHOLE)
-    return record["seconds"], record["tokens"], record.get("threads", torch.get_num_threads())
+    threads, versions = record.get("threads", torch.get_num_threads()), record.get("versions", ["unknown"])
+    return record["seconds"], record["tokens"], threads, tuple(versions)
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -328,6 +328,9 @@ def _run(trainer: Trainer, keeper: checkpoints.Keeper, work: Path) -> None:
     before = keeper.before
     if before:
         log(f"tune: going on from step {before.step}")
+        if keeper.versions != list(before.versions):
+            former, own = before.versions[-1], keeper.versions[-1]
+            log(f"tune: warning: trained by version {former} up to there, and by {own} from there")
     try:
         trainer.train(resume_from_checkpoint=str(before.folder) if before else None)
     except Exception as error:

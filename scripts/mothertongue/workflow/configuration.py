@@ -2,6 +2,7 @@
 
 import datetime
 import difflib
+import hashlib
 import itertools
 import math
 import re
@@ -28,6 +29,11 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: keys with values are expected, such as 'source: {{...}}'")
     return content
+
+
+def fingerprint(*values: Any) -> str:
+    """Return a checksum of a configuration's values and tables, which depends on their order."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """The evaluations of adapters: their inputs and options, and those that exist."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from mothertongue.common.errors import UserError
 from mothertongue.common.settings import as_arguments
@@ -108,9 +110,13 @@ class Evaluations:
 
     @in_one_line
     def task_files(self, wildcards: Wildcards) -> list[str]:
-        """Return the harness's tasks that are the user's own files, which make the results stale when edited."""
-        files = usable(*(task for task in self.evaluation["harness"] if task.endswith((".yaml", ".yml"))))
-        return [self.places.local(path) for path in files]
+        """Return the harness's tasks that are the user's own files, which make the results stale when edited.
+
+        With them, the files that they name.
+        """
+        own = [Path(task) for task in self.evaluation["harness"] if task.endswith((".yaml", ".yml"))]
+        files = dict.fromkeys(file for task in own for file in _with_named(task))
+        return [self.places.local(path) for path in usable(*files)]
 
     def harness_results(self, wildcards: Wildcards) -> list[str]:
         """Return the harness's results for the report; empty where no tasks are configured."""
@@ -121,6 +127,41 @@ class Evaluations:
         """Return the harness's tasks for a language; empty where none are configured."""
         own = benchmarks.chosen(self.benchmarks, lang) if self.evaluation["benchmarks"] else []
         return list(dict.fromkeys([*self.evaluation["harness"], *(benchmark.task for benchmark in own)]))
+
+
+def _with_named(task: Path) -> list[Path]:
+    """Return a task's file, the files that it includes, and the modules of its functions, and of those files the same.
+
+    What is not there, or cannot be read, is left to the harness to report.
+    """
+    files = [task]
+    for file in files:
+        if file.suffix == ".py":
+            continue
+        try:
+            root = yaml.compose(file.read_text(encoding="utf-8-sig"), Loader=yaml.SafeLoader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        for name in _named(root):
+            # As the harness looks for them.
+            found = Path(name) if Path(name).is_file() else file.parent / name
+            if found.is_file() and found not in files:
+                files.append(found)
+    return files
+
+
+def _named(node: Any) -> Iterator[str]:
+    """Yield the files that a node of a task's YAML, or a node in it, includes, and those of its functions."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == "include":
+                yield from (one.value for one in [value, *value.value] if isinstance(one, yaml.ScalarNode))
+            yield from _named(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _named(value)
+    elif isinstance(node, yaml.ScalarNode) and node.tag == "!function":
+        yield f"{node.value.rpartition('.')[0]}.py"
 
 
 def built(results: str, languages: Iterable[str]) -> dict[str, list[str]]:

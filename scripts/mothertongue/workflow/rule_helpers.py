@@ -1,6 +1,7 @@
 """Helpers for the rules of all stages: checks that end Snakemake with one line, options, resources, model folders."""
 
 import functools
+import hashlib
 import os
 import re
 import sys
@@ -49,6 +50,14 @@ def usable(*paths: str | Path) -> list[str]:
         if re.search(r"[{}<>\n]", path) or plain_text.visible(path) != path:
             raise UserError(f"the path {path!r}: Snakemake takes no {{}}, <> or control characters in it; rename it")
     return list(map(str, paths))
+
+
+def checksum_of(path: Path) -> str:
+    """Return the SHA-256 of a user's file; empty where there is none. Raise UserError where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
 
 
 def literal(value: T) -> Callable[[Wildcards], T]:

@@ -5,6 +5,7 @@ Snakemake. Written for the version in Snakefile and constraints.txt; a later one
 tests/workflow/test_snakemake_internals.py then shows what.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ GRAPH = "Building DAG of jobs..."
 _PREAMBLE = re.compile(r"Using\b.* for setting default command line arguments\.")
 # The checkpoints that were found, by their name and place.
 _CHECKPOINTS: dict[tuple[str, str], Any] = {}
+# The environment variable with the size up to which inputs get a checksum, in bytes.
+CHECKSUM_LIMIT = "MOTHERTONGUE_CHECKSUM_LIMIT"
 # The names of a profile's file; the number is the lowest version of Snakemake that it is for.
 PROFILE_FILE = re.compile(r"(?:profile|config)(?:\.v(\d+)\+)?\.yaml")
 
@@ -82,6 +85,21 @@ def add_onstart(workflow: Any, function: Callable[[], None]) -> None:
     workflow._onstart = both
 
 
+def pass_to_jobs(workflow: Any, name: str, value: str) -> None:
+    """Give the jobs of a cluster an environment variable."""
+    os.environ[name] = value
+    # For schedulers that do not pass on the environment.
+    workflow.register_envvars(name)
+
+
+def pass_checksum_limit(workflow: Any) -> None:
+    """Give jobs the size up to which inputs get a checksum, for `record_in_jobs`. Call it before jobs run.
+
+    Snakemake does not pass it on, and without a checksum an input that is only touched makes what is recorded stale.
+    """
+    pass_to_jobs(workflow, CHECKSUM_LIMIT, str(workflow.dag_settings.max_checksum_file_size))
+
+
 def record_in_jobs() -> None:
     """Let a process that runs one job record what its outputs are made from, as Snakemake does when it hears of them.
 
@@ -95,6 +113,7 @@ def record_in_jobs() -> None:
         settings = self.dag.workflow.remote_execution_settings
         # Where nobody waits for jobs, they record it themselves.
         settings.immediate_submit = True
+        self.max_checksum_file_size = int(os.getenv(CHECKSUM_LIMIT, self.max_checksum_file_size))
         try:
             await own(self, job)
         finally:
@@ -103,9 +122,32 @@ def record_in_jobs() -> None:
     persistence.finished = finished
 
 
+def make_again_what_failed() -> None:
+    """Let outputs with `update` count as incomplete after their job has failed.
+
+    Snakemake restores what they were, with a new time, and records it as what the job made: nothing would be left to
+    do, whatever was wrong.
+    """
+    jobs: Any = sys.modules["snakemake.jobs"]
+    own = jobs.Job.postprocess
+
+    async def postprocess(self: Any, *arguments: Any, error: bool = False, **others: Any) -> None:
+        await own(self, *arguments, error=error, **others)
+        if error and any(jobs.is_flagged(output, "update") for output in self.output):
+            self.dag.workflow.persistence.started(self)
+
+    jobs.Job.postprocess = postprocess
+
+
+def module_name(workflow: Any) -> str | None:
+    """Return the name of the module that this is in another workflow, or None. Call it where rules are defined."""
+    name: str | None = workflow.modifier.namespace
+    return name
+
+
 def is_module(workflow: Any) -> bool:
     """Return whether another workflow uses this one as a module. Call it where rules are defined."""
-    return workflow.modifier.namespace is not None
+    return module_name(workflow) is not None
 
 
 def prefix(workflow: Any) -> str:

@@ -146,9 +146,20 @@ class Translations:
         quality = self.quality | {"meaning_model": None}
         return options + as_arguments(EngineSettings, values) + as_arguments(QualityLimits, quality)
 
+    def roles(self, wildcards: Wildcards) -> list[str]:
+        """Return the models of a shard by their roles where two have the same engine; else empty.
+
+        Snakemake compares inputs as paths without names, and the options name engines only: without this, the result
+        of two models that are swapped would be taken for up to date.
+        """
+        names = self.engines_of(wildcards)
+        pair = self.languages_between(wildcards)
+        models = [pairs[pair].model for pairs in self.pairs if names and pair in pairs]
+        return models if len(set(names)) < len(names) else []
+
     @staticmethod
     def model_options(wildcards: Wildcards, input: Any) -> list[str]:
-        """Return the models as arguments of scripts/pivot.py and translate.py; as inputs Snakemake compares them."""
+        """Return the models as arguments of scripts/pivot.py and translate.py; see `roles`."""
         names = {"model": "--model", "fallback": "--fallback-model", "estimator": "--meaning-model"}
         return [argument for name, option in names.items() for argument in given(option, getattr(input, name))]
 

@@ -44,6 +44,20 @@ def test_a_shard_has_the_engines_and_options_of_its_languages():
     ]
 
 
+def test_two_models_of_one_engine_have_compared_roles():
+    """Snakemake compares them as inputs by their paths alone."""
+
+    def two(first, second, **values):
+        fallback = {"engine": "nllb", "model": second}
+        return translations(engine="nllb", model=first, fallback=fallback, allow_noncommercial=True, **values)
+
+    one, swapped = (two(*models).roles(wildcards("en", "nl")) for models in (("a/a", "b/b"), ("b/b", "a/a")))
+    assert one == ["a/a", "b/b"] and swapped == ["b/b", "a/a"]
+    assert two("a/a", "b/b").roles(wildcards("nl", "nl")) == []
+    # The options name both engines: results that exist stay up to date.
+    assert translations(**FALLBACK).roles(wildcards("en", "nl")) == []
+
+
 def test_a_multilingual_model_is_given_the_codes_of_third_languages():
     nllb = translations(engine="nllb", allow_noncommercial=True)
     others = [option for option in nllb.options(wildcards("en", "nl")) if option.startswith("--other-code=")]
