@@ -130,16 +130,15 @@ ANSWERS = {
 
 
 def test_every_fault_is_found_and_asked_again_where_that_can_help():
-    def faulty(body, number):
-        text, options, _ = ANSWERS[body["messages"][-1]["content"]]
-        return Reply(text, **options)
-
     rows = [one for n, kind in enumerate(ANSWERS) for one in (
         message(f"a{2 * n}", tree=kind, text=kind), message(f"a{2 * n + 1}", f"a{2 * n}", kind),
         message(f"a{2 * n + 100}", f"a{2 * n + 1}", kind, "prompter", text="E agora?"),
         message(f"a{2 * n + 101}", f"a{2 * n + 100}", kind, "assistant"),
     )]  # fmt: skip
-    with_follow_up = dict(ANSWERS) | {"E agora?": ("Agora é a vez da outra resposta.", {}, None)}
+    # With the question by which the client looks whether the server works.
+    with_follow_up = dict(ANSWERS) | {
+        "E agora?": ("Agora é a vez da outra resposta.", {}, None), "Answer with: OK": ("OK", {}, None),
+    }  # fmt: skip
 
     def follow(body, number):
         text, options, _ = with_follow_up[body["messages"][-1]["content"]]
