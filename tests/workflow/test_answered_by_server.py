@@ -33,7 +33,7 @@ def test_vllm_answers_and_the_rest_is_as_before(built, tmp_path, monkeypatch):
     until(lambda: not any(lives(int(one)) for one in (tmp_path / "processes").read_text().split()), 20)
     assert built.run("-n").jobs == {}
     built.configure(evaluation={"server_options": ["--ends=start"]})
-    failed = built.run()
+    failed = built.run(METRICS, "--forcerun", "evaluate")
     assert failed.code != 0 and re.search(r"vllm's server of adapter ended.*/evaluation/server\.log", failed.output)
 
 
