@@ -113,8 +113,8 @@ def add_arguments(parser: Any, *declared: type) -> None:
 def from_arguments(declared: type[T], arguments: argparse.Namespace) -> T:
     """Return the settings of a dataclass from parsed arguments; a list that is not given is empty."""
     given = {one.name: getattr(arguments, one.name) for one in settings_of(declared)}
-    empty = {one.name: [] for one in settings_of(declared) if one.kind is list and given[one.name] is None}
-    return declared(**given | empty)
+    lists = [one.name for one in settings_of(declared) if one.kind is list]
+    return declared(**given | {name: given[name] or [] for name in lists})
 
 
 def as_arguments(declared: type, values: Mapping[str, Any]) -> list[str]:
