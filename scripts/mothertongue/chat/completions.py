@@ -69,8 +69,10 @@ def parse_asked(body: Mapping[str, Any], models: Sequence[str] = SIDES) -> Asked
 
     Raise Refusal where it asks nothing that can be answered, with the reason.
     """
-    for name in body.keys() - _FOLLOWED - _IDLE:
-        if body[name] is not None and not any(_equal(body[name], value) for value in _NOT_HERE.get(name, ())):
+    for name, asked in body.items():
+        if name in _FOLLOWED | _IDLE or asked is None:
+            continue
+        if not any(_equal(asked, value) for value in _NOT_HERE.get(name, ())):
             shown = one_line(name)[:_SHOWN]
             raise Refusal(f"'{shown}' is not supported here; leave it out", param=shown)
     options = body.get("stream_options")
