@@ -204,16 +204,16 @@ def stream_to(
             goes_on = token in ends or on_text(text.add(token))
             return torch.full((1,), not goes_on, dtype=torch.bool, device=input_ids.device)
 
-    tokens = _answer(model, tokenizer, prompt, stop, decoding, stopping_criteria=[Heard()])
+    tokens = _answer(model, tokenizer, prompt, stop, decoding, Heard())
     on_text(text.rest())
     return len(tokens), tokens[-1] in ends
 
 
 @torch.inference_mode()
 def _answer(
-    model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding, **listening: Any
+    model: Any, tokenizer: Any, prompt: list[int], stop: int, decoding: Decoding, heard: StoppingCriteria
 ) -> list[int]:
-    """Return the tokens that answer one prompt."""
+    """Return the tokens that answer one prompt; `heard` is asked after each whether to stop."""
     check_known(model, prompt)
     ids = torch.tensor([prompt], device=model.device)
     with _plain(model):
@@ -222,7 +222,7 @@ def _answer(
             attention_mask=torch.ones_like(ids),
             max_new_tokens=_limit(model, prompt, decoding),
             **_choice(tokenizer, {stop, tokenizer.eos_token_id}, decoding),
-            **listening,
+            stopping_criteria=[heard],
         )
     return output[0, len(prompt) :].tolist()
 
